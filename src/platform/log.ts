@@ -1,0 +1,4 @@
+import type { Logger } from "pino";
+
+/** Where the service writes what operators read. */
+export type Log = Logger;
