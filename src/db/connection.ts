@@ -1,0 +1,156 @@
+import { connect, type Socket } from "node:net";
+import postgres, { type Options, type PostgresType, type RowList, type Row } from "postgres";
+import { parseAddress } from "./address.ts";
+import { ConnectionLost, DatabaseError, fromDriver } from "./errors.ts";
+import { arrayParsers, toArrayLiteral } from "./arrays.ts";
+
+/** Settings of the server for one session, such as `statement_timeout`. */
+export type SessionSettings = Readonly<Record<string, string | number>>;
+
+/** What a statement answered; `command` is the last command's tag. */
+export type Rows = RowList<Row[]>;
+
+/**
+ * One socket to Postgres, from its first statement to its end. Once lost it stays lost.
+ *
+ * postgres.js by itself connects again and goes on: what is left of a transaction whose backend died then
+ * runs on the new session, outside any transaction or inside somebody else's. Here it is refused.
+ */
+export interface Connection {
+  /** Sends one statement, in the order of the calls and without waiting for the ones before. */
+  run(statement: string, parameters?: readonly unknown[], shape?: "objects" | "arrays"): Promise<Rows>;
+  /** Settles like the work, or fails as soon as the connection is lost. */
+  orLost<T>(work: Promise<T>): Promise<T>;
+  /** Why the connection cannot be used any more; undefined as long as it can. */
+  readonly lost: Error | undefined;
+  /** Ends the connection at once, whatever it is doing. */
+  lose(why: Error): void;
+  /** Says goodbye to the server. */
+  end(): Promise<void>;
+}
+
+// Statements are planned once per session and kept under a name. A bound, because lists of varying length
+// make ever new statements, and the server would keep each.
+const maxKeptStatements = 250;
+
+/** A connection that opens with its first statement. */
+export function openConnection(url: string, settings: SessionSettings): Connection {
+  const waiting = new Set<(why: Error) => void>();
+  const kept = new Set<string>();
+  let lost: Error | undefined;
+  let socket: Socket | undefined;
+
+  function lose(why: Error): void {
+    if (lost !== undefined) return;
+    lost = why;
+    socket?.destroy();
+    for (const fail of waiting) fail(why);
+    waiting.clear();
+  }
+
+  const address = parseAddress(url);
+  const options: Options<Record<string, PostgresType>> & { socket(parsed: ParsedOptions): Socket } = {
+    ...address.options,
+    max: 1,
+    max_lifetime: null,
+    idle_timeout: 0,
+    // Whoever runs an operation has a deadline for all of it.
+    connect_timeout: 0,
+    // Asking for the array types is an extra statement whose failure nothing can catch.
+    fetch_types: false,
+    connection: settings,
+    onnotice: () => undefined,
+    onclose: () => lose(new ConnectionLost("the connection was closed")),
+    socket(parsed) {
+      // Thrown when postgres.js wants to connect a second time, or too late.
+      if (lost !== undefined || socket !== undefined) {
+        lose(new ConnectionLost("the connection was closed before it was ready"));
+        throw lost;
+      }
+      socket = openSocket(parsed);
+      // postgres.js listens only some ticks later; an error before that would end the process.
+      socket.on("error", (error) => lose(fromDriver(error)));
+      socket.on("close", () => lose(new ConnectionLost("the connection was closed")));
+      return socket;
+    },
+  };
+  const sql = postgres(address.url, options);
+  Object.assign(sql.options.parsers, plainParsers);
+  Object.assign(sql.options.parsers, arrayParsers(sql.options.parsers));
+  Object.assign(sql.options.serializers, plainSerializers);
+
+  /** Whether the server should keep the statement's plan. */
+  function keeps(statement: string): boolean {
+    if (!kept.has(statement) && kept.size < maxKeptStatements) kept.add(statement);
+    return kept.has(statement);
+  }
+
+  function orLost<T>(work: Promise<T>): Promise<T> {
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    if (lost === undefined) waiting.add(reject);
+    else reject(lost);
+    void work.then(resolve, reject).finally(() => waiting.delete(reject));
+    return promise;
+  }
+
+  return {
+    run(statement, parameters = [], shape = "objects") {
+      if (lost !== undefined) return Promise.reject(lost);
+      const sent = parameters.map((value) => (Array.isArray(value) ? toArrayLiteral(value) : value));
+      const query = sql.unsafe(statement, sent as never[], { prepare: keeps(statement) });
+      const answer = shape === "arrays" ? query.values() : query;
+      return orLost(
+        Promise.resolve(answer as unknown as Promise<Rows>).catch((error: unknown) => {
+          const failure = fromDriver(error);
+          // After a statement that could not be built, postgres.js has lost count of what is in flight.
+          if (!(failure instanceof DatabaseError)) lose(failure);
+          throw failure;
+        }),
+      );
+    },
+    orLost,
+    get lost() {
+      return lost;
+    },
+    lose,
+    async end() {
+      if (lost === undefined) await sql.end({ timeout: 1 });
+      lose(new ConnectionLost("the connection was ended"));
+    },
+  };
+}
+
+interface ParsedOptions {
+  readonly path?: string | false;
+  readonly host: readonly string[];
+  readonly port: readonly number[];
+}
+
+function openSocket({ path, host: hosts, port: ports }: ParsedOptions): Socket {
+  if (path) return connect(path);
+  const [host, ...others] = hosts;
+  const [port] = ports;
+  if (host === undefined || port === undefined || others.length > 0) {
+    throw new Error("the database URL must name one host");
+  }
+  // postgres.js reads the host back from the socket, to check the server's certificate against it.
+  return Object.assign(connect(port, host), { host, port });
+}
+
+// Drizzle's columns parse dates and JSON themselves, and would parse what is already parsed a second time: a
+// stored JSON string "1" would come back as the number.
+const asItIs = (value: unknown) => value;
+const dates = [1082, 1083, 1114, 1182, 1184, 1185, 1115, 1231];
+const json = [114, 3802];
+const plainParsers = Object.fromEntries([...dates, ...json].map((type) => [type, asItIs]));
+const plainSerializers = {
+  ...Object.fromEntries(
+    dates.map((type) => [type, (value: unknown) => (value instanceof Date ? value.toISOString() : value)]),
+  ),
+  ...Object.fromEntries(
+    json.map((type) => [
+      type,
+      (value: unknown) => (typeof value === "string" ? value : JSON.stringify(value)),
+    ]),
+  ),
+};

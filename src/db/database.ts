@@ -1,0 +1,185 @@
+import type { Log } from "#src/platform/log.ts";
+import { openConnection, type Connection } from "./connection.ts";
+import { ConnectionLost, DatabaseError, DatabaseUnavailable, toServiceError } from "./errors.ts";
+import { servingRole } from "./serving-role.ts";
+import { createSlots } from "./slots.ts";
+import { openTransaction, type Tx } from "./transaction.ts";
+
+export type { Tx } from "./transaction.ts";
+
+/** The only way to Postgres: each call is one transaction, as the role that owns nothing. */
+export interface Database {
+  /** One organisation's rows, in a READ ONLY transaction: what reads cannot change anything unaudited. */
+  read<T>(orgId: string, run: (tx: Tx) => Promise<T>): Promise<T>;
+  /**
+   * A change. It commits only if it appended at least one audit event; `return unchanged(value)` instead
+   * rolls back and answers the value, for what turns out to be the case already.
+   */
+  change<T>(orgId: string, run: (tx: Tx) => Promise<T | Unchanged<T>>): Promise<T>;
+  /** Bookkeeping that is no change of state by anybody: last use, health results. Not audited. */
+  record<T>(orgId: string, run: (tx: Tx) => Promise<T>): Promise<T>;
+  /** No organisation: row security shows and takes nothing, so only SECURITY DEFINER functions are of use. */
+  system<T>(run: (tx: Tx) => Promise<T>): Promise<T>;
+  /** Waits for what is running, refuses what comes. */
+  close(): Promise<void>;
+}
+
+/** What a change answers when there was nothing to change. */
+export class Unchanged<T> {
+  readonly value: T;
+
+  constructor(value: T) {
+    this.value = value;
+  }
+}
+
+/** Ends a change without one: everything it did is rolled back, and no audit event is due. */
+export function unchanged<T>(value: T): Unchanged<T> {
+  return new Unchanged(value);
+}
+
+/** Where the database is, and how long it may take. */
+export interface DatabaseOptions {
+  /** `postgres://…`, or `postgresql:///database?host=/socket/folder&user=me`. */
+  readonly url: string;
+  readonly log: Log;
+  /** How many operations run at once. */
+  readonly slots?: number;
+  /** For a free slot, the connection and the start of the transaction together. */
+  readonly startMs?: number;
+  /** For everything after that, commit included. */
+  readonly operationMs?: number;
+}
+
+// The server's own deadlines are for what our side cannot see: a connection that died without a word.
+const serverDeadlines = {
+  statement_timeout: 10_000,
+  lock_timeout: 3_000,
+  idle_in_transaction_session_timeout: 15_000,
+};
+
+/** Opens nothing yet: the first operation connects. */
+export function createDatabase(options: DatabaseOptions): Database {
+  const { url, log, slots: slotCount = 10, startMs = 5_000, operationMs = 10_000 } = options;
+  const slots = createSlots(slotCount, () =>
+    openConnection(url, {
+      application_name: "patchbay",
+      DateStyle: "ISO",
+      TimeZone: "UTC",
+      ...serverDeadlines,
+    }),
+  );
+
+  async function transact<T>(
+    kind: Kind,
+    orgId: string,
+    run: (tx: Tx) => Promise<T | Unchanged<T>>,
+  ): Promise<T> {
+    const mustStartBy = performance.now() + startMs;
+    const slot = await slots.take(startMs);
+    const connection = slot.connection();
+    let deadline = loseAfter(connection, mustStartBy - performance.now());
+    try {
+      await begin(connection, kind, orgId);
+      clearTimeout(deadline);
+      deadline = loseAfter(connection, operationMs);
+      return await finish(connection, kind, run);
+    } catch (error) {
+      if (connection.lost !== undefined) log.warn({ err: connection.lost }, "a database connection was lost");
+      throw toServiceError(error);
+    } finally {
+      clearTimeout(deadline);
+      slots.give(slot);
+    }
+  }
+
+  function inOrganisation<T>(
+    kind: Kind,
+    orgId: string,
+    run: (tx: Tx) => Promise<T | Unchanged<T>>,
+  ): Promise<T> {
+    if (orgId === "") throw new Error("the transaction needs an organisation");
+    return transact(kind, orgId, run);
+  }
+
+  return {
+    read: (orgId, run) => inOrganisation("read", orgId, run),
+    change: (orgId, run) => inOrganisation("change", orgId, run),
+    record: (orgId, run) => inOrganisation("record", orgId, run),
+    system: (run) => transact("system", "", run),
+    close: () => slots.close(),
+  };
+}
+
+type Kind = "read" | "change" | "record" | "system";
+
+/** Nothing but this frees a statement whose server is stopped or unreachable. */
+function loseAfter(connection: Connection, milliseconds: number): NodeJS.Timeout {
+  const why = new ConnectionLost("no answer before the deadline");
+  return setTimeout(() => connection.lose(why), Math.max(0, milliseconds));
+}
+
+async function begin(connection: Connection, kind: Kind, orgId: string): Promise<void> {
+  try {
+    // Both leave in one packet. If the first fails, the second has no effect beyond itself.
+    await Promise.all([
+      connection.run(`begin read ${kind === "read" ? "only" : "write"}; set local role ${servingRole}`),
+      connection.run("select set_config('app.org_id', $1, true)", [orgId]),
+    ]);
+  } catch (error) {
+    // Nobody knows in what state the session is.
+    connection.lose(new ConnectionLost("the transaction could not begin"));
+    throw error;
+  }
+}
+
+async function finish<T>(
+  connection: Connection,
+  kind: Kind,
+  run: (tx: Tx) => Promise<T | Unchanged<T>>,
+): Promise<T> {
+  const transaction = openTransaction(connection);
+  let result: T | Unchanged<T>;
+  try {
+    result = await connection.orLost(run(transaction.tx));
+  } catch (error) {
+    transaction.close();
+    await rollback(connection);
+    throw error;
+  }
+  transaction.close();
+  if (result instanceof Unchanged) {
+    await rollback(connection);
+    return result.value;
+  }
+  await commit(connection, kind);
+  return result;
+}
+
+async function rollback(connection: Connection): Promise<void> {
+  try {
+    await connection.run("rollback");
+  } catch {
+    // A lost connection rolls back by itself; any other failure leaves a session that nobody may use again.
+    connection.lose(new ConnectionLost("the transaction could not be rolled back"));
+  }
+}
+
+async function commit(connection: Connection, kind: Kind): Promise<void> {
+  // Sent together: COMMIT after a failed statement is a rollback, so an unaudited change cannot slip through.
+  const [audited, committed] = await Promise.allSettled([
+    kind === "change" ? connection.run("select audit_required()") : undefined,
+    connection.run("commit"),
+  ]);
+  if (audited.status === "rejected" && audited.reason instanceof DatabaseError) throw audited.reason;
+  if (committed.status === "rejected") {
+    const inDoubt = committed.reason instanceof ConnectionLost && kind !== "read";
+    throw inDoubt ? DatabaseUnavailable.inDoubt(committed.reason) : committed.reason;
+  }
+  // Postgres answers ROLLBACK, and no error, to the COMMIT of a transaction in which a statement failed.
+  if (committed.value.command !== "COMMIT") {
+    throw new Error(
+      "a failed statement was ignored, so the transaction was rolled back instead of committed",
+    );
+  }
+}

@@ -1,0 +1,88 @@
+import { once } from "node:events";
+import { connect, createServer, type AddressInfo, type Socket } from "node:net";
+import { parseAddress } from "#src/db/address.ts";
+
+/** A wire to Postgres that can be cut and held. */
+export interface PostgresProxy extends AsyncDisposable {
+  readonly url: string;
+  /** Keeps what the server answers from now on, on all connections, until they are cut. */
+  holdAnswers(): void;
+  /** Keeps everything, in both directions, as a stopped server or a cable pulled out would. */
+  freeze(): void;
+  /** Ends all connections. */
+  cut(): void;
+  /** Refuses new connections from now on, and ends the old. */
+  close(): Promise<void>;
+  /** Takes connections again, at the same port. */
+  reopen(): Promise<void>;
+}
+
+/** Listens on 127.0.0.1 and passes everything on to the Postgres of the URL. */
+export async function startProxy(url: string): Promise<PostgresProxy> {
+  const pairs = new Set<{ readonly client: Socket; readonly server: Socket }>();
+  const listener = createServer((client) => {
+    const pair = { client, server: connectTo(url) };
+    pairs.add(pair);
+    client.pipe(pair.server);
+    pair.server.pipe(client);
+    for (const socket of [client, pair.server]) {
+      socket.on("error", () => undefined);
+      socket.on("close", () => {
+        client.destroy();
+        pair.server.destroy();
+        pairs.delete(pair);
+      });
+    }
+  });
+  listener.listen(0, "127.0.0.1");
+  await once(listener, "listening");
+  const { port } = listener.address() as AddressInfo;
+
+  function cut(): void {
+    for (const { client, server } of pairs) {
+      client.destroy();
+      server.destroy();
+    }
+  }
+
+  async function close(): Promise<void> {
+    cut();
+    if (!listener.listening) return;
+    listener.close();
+    await once(listener, "close");
+  }
+
+  return {
+    url: behind(url, port),
+    holdAnswers() {
+      for (const { client, server } of pairs) server.unpipe(client).pause();
+    },
+    freeze() {
+      for (const { client, server } of pairs) {
+        client.unpipe(server).pause();
+        server.unpipe(client).pause();
+      }
+    },
+    cut,
+    close,
+    async reopen() {
+      listener.listen(port, "127.0.0.1");
+      await once(listener, "listening");
+    },
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+function connectTo(text: string): Socket {
+  const { url, options } = parseAddress(text);
+  if (options.path !== undefined) return connect(options.path);
+  const { hostname, port } = new URL(url);
+  return connect(port === "" ? 5432 : Number(port), hostname);
+}
+
+function behind(text: string, port: number): string {
+  const { url, options } = parseAddress(text);
+  const { pathname, username, password } = new URL(url);
+  const user = options.user ?? username;
+  return `postgres://${user}${password && `:${password}`}@127.0.0.1:${port}${pathname}`;
+}

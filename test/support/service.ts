@@ -1,0 +1,140 @@
+import { randomBytes } from "node:crypto";
+import { Writable } from "node:stream";
+import { createApp, type App } from "#src/app.ts";
+import { foundOrganization } from "#src/cli/found-organization.ts";
+import { createLog } from "#src/cli/log.ts";
+import { createPatchbayClient, type PatchbayClient } from "#src/client/node.ts";
+import { localRootKey } from "#src/crypto/root-key.ts";
+import { createDatabase } from "#src/db/database.ts";
+import { parseOutboundAllow } from "#src/outbound/allow.ts";
+import type { Environment } from "#src/platform/caller.ts";
+import { createTestDatabase, type TestDatabase } from "./postgres.ts";
+
+/** The real service on a real database, with a clock that the test may turn. */
+export interface TestService extends AsyncDisposable {
+  readonly url: string;
+  readonly app: App;
+  readonly postgres: TestDatabase;
+  readonly clock: Clock;
+  /** The organisation that the service starts with. */
+  readonly org: Tenant;
+  newOrganization(name: string): Promise<Tenant>;
+  /** What somebody who presents this secret can do. */
+  as(secret: string): Presenter;
+  /** Everything that the service logged so far. */
+  logged(): string;
+}
+
+/** The service's clock. It stands still at the real time of the start until it is turned. */
+export interface Clock {
+  now(): Date;
+  advance(milliseconds: number): void;
+}
+
+/** An organisation, by its admin key. */
+export interface Tenant extends Presenter {
+  readonly orgId: string;
+  readonly apiKeyId: string;
+}
+
+/** A caller, over gRPC and over REST. */
+export interface Presenter {
+  readonly secret: string;
+  readonly client: PatchbayClient;
+  rest(method: string, path: string, body?: unknown): Promise<RestReply>;
+}
+
+/** What a REST path answered. */
+export interface RestReply {
+  readonly status: number;
+  readonly headers: Headers;
+  // oxlint-disable-next-line typescript/no-explicit-any -- tests look into answers of every shape
+  readonly body: any;
+}
+
+/** What a test may choose; replicas share `postgres` and `rootKey`. */
+export interface TestServiceOptions {
+  readonly environment?: Environment;
+  readonly outboundAllow?: string;
+  readonly corsOrigins?: readonly string[];
+  readonly postgres?: TestDatabase;
+  readonly rootKey?: string;
+}
+
+/** Starts the service on a port of its own. Loopback may be called, since the outside world is played there. */
+export async function startService(options: TestServiceOptions = {}): Promise<TestService> {
+  const { environment = "sandbox", outboundAllow = "127.0.0.1", corsOrigins = [] } = options;
+  const postgres = options.postgres ?? (await createTestDatabase());
+  const lines: string[] = [];
+  const log = createLog("debug", linesTo(lines));
+  const rootKey = localRootKey(options.rootKey ?? randomBytes(32).toString("base64"));
+  const database = createDatabase({ url: postgres.url, log, slots: 6 });
+  const clock = createClock();
+  const config = { environment, corsOrigins, outboundAllow: parseOutboundAllow(outboundAllow) };
+  const app = await createApp(config, { database, rootKey, log, now: clock.now });
+  const { port } = await app.listen("127.0.0.1", 0);
+  const url = `http://127.0.0.1:${port}`;
+
+  async function newOrganization(name: string): Promise<Tenant> {
+    const { admin, secret } = await foundOrganization({ database, rootKey }, environment, name);
+    return { orgId: admin.orgId, apiKeyId: admin.apiKeyId, ...presenter(url, secret) };
+  }
+
+  return {
+    url,
+    app,
+    postgres,
+    clock,
+    org: await newOrganization("acme"),
+    newOrganization,
+    as: (secret) => presenter(url, secret),
+    logged: () => lines.join(""),
+    async [Symbol.asyncDispose]() {
+      await app.close(1_000);
+      await database.close();
+      if (options.postgres === undefined) await postgres[Symbol.asyncDispose]();
+    },
+  };
+}
+
+function presenter(url: string, secret: string): Presenter {
+  return {
+    secret,
+    client: createPatchbayClient({ baseUrl: url, apiKey: secret }),
+    async rest(method, path, body) {
+      const response = await fetch(url + path, {
+        method,
+        headers: {
+          authorization: `Bearer ${secret}`,
+          ...(body !== undefined && { "content-type": "application/json" }),
+        },
+        ...(body !== undefined && { body: JSON.stringify(body) }),
+      });
+      const text = await response.text();
+      return {
+        status: response.status,
+        headers: response.headers,
+        body: text === "" ? undefined : JSON.parse(text),
+      };
+    },
+  };
+}
+
+function createClock(): Clock {
+  let at = Date.now();
+  return {
+    now: () => new Date(at),
+    advance(milliseconds) {
+      at += milliseconds;
+    },
+  };
+}
+
+function linesTo(lines: string[]): Writable {
+  return new Writable({
+    write(chunk: Buffer, _encoding, done) {
+      lines.push(chunk.toString());
+      done();
+    },
+  });
+}
