@@ -1,0 +1,133 @@
+import { randomUUID } from "node:crypto";
+import type { OutgoingHttpHeader } from "node:http";
+import { constants } from "node:http2";
+import type { Call } from "#src/platform/caller.ts";
+import type { Handler, Request, Response } from "#src/platform/http.ts";
+import type { Log } from "#src/platform/log.ts";
+import { loggablePath } from "./loggable-path.ts";
+import { onceClosed } from "./response.ts";
+
+const calls = new WeakMap<Request, Call>();
+
+/** The call that a request of the port makes. */
+export function callOfRequest(request: Request): Call {
+  const call = calls.get(request);
+  if (call === undefined)
+    throw new Error("the request has no call: it did not come in through the access log");
+  return call;
+}
+
+interface AccessLogOptions {
+  readonly log: Log;
+  /** Milliseconds of a clock that never goes back, such as `performance.now`. */
+  readonly monotonicNow: () => number;
+}
+
+/** Gives every request its call and its `x-request-id`, and writes one line when it was answered or cut. */
+export function withAccessLog(handler: Handler, { log, monotonicNow }: AccessLogOptions): Handler {
+  return (request, response) => {
+    const startedAt = monotonicNow();
+    const call: Call = {
+      requestId: requestIdOf(request),
+      authorizationLines: authorizationLinesOf(request),
+      remoteAddress: request.socket.remoteAddress,
+    };
+    calls.set(request, call);
+    response.setHeader("x-request-id", call.requestId);
+    onceClosed(response, () => {
+      const latencyMs = Math.round((monotonicNow() - startedAt) * 1000) / 1000;
+      writeLine(log, request, response, call, latencyMs);
+    });
+    handler(request, response);
+  };
+}
+
+/** The caller's own id, if it cannot break a log or a header and is not a key sent by mistake; else a new one. */
+function requestIdOf({ headers }: Request): string {
+  const given = headers["x-request-id"];
+  if (typeof given === "string" && /^[A-Za-z0-9._-]{1,64}$/.test(given) && !/qe_sk_/i.test(given))
+    return given;
+  return randomUUID();
+}
+
+function authorizationLinesOf({ rawHeaders }: Request): number {
+  let lines = 0;
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    if (rawHeaders[i]?.toLowerCase() === "authorization") lines += 1;
+  }
+  return lines;
+}
+
+function writeLine(log: Log, request: Request, response: Response, call: Call, latencyMs: number): void {
+  const path = loggablePath(request.url ?? "");
+  const { status, grpcStatus, cut } = outcomeOf(response);
+  const line = {
+    requestId: call.requestId,
+    method: request.method?.slice(0, 32),
+    path,
+    http: request.httpVersionMajor === 2 ? "2" : request.httpVersion,
+    protocol: protocolOf(request, path, call),
+    status,
+    grpcStatus,
+    cut,
+    rpc: call.rpc,
+    orgId: call.caller?.orgId,
+    apiKeyId: call.caller?.apiKeyId,
+    userId: call.caller?.userId,
+    latencyMs,
+    remoteAddress: call.remoteAddress,
+  };
+  if (isHealthCheck(path)) log.debug(line, "request");
+  else if (isOurFault(status, grpcStatus)) log.error(line, "request");
+  else log.info(line, "request");
+}
+
+interface Outcome {
+  /** Undefined if the request was cut before it was answered. */
+  readonly status: number | undefined;
+  /** Undefined in gRPC-Web, which keeps it in the body, and in other protocols. */
+  readonly grpcStatus: number | undefined;
+  /** True if the client went away, or was sent away, before it had the whole response. */
+  readonly cut: true | undefined;
+}
+
+function outcomeOf(response: Response): Outcome {
+  if ("stream" in response) {
+    const { sentHeaders, sentTrailers, aborted, rstCode } = response.stream;
+    return {
+      status: numberIn(sentHeaders?.[":status"]),
+      grpcStatus: numberIn(sentTrailers?.["grpc-status"] ?? sentHeaders?.["grpc-status"]),
+      cut: aborted || rstCode !== constants.NGHTTP2_NO_ERROR || undefined,
+    };
+  }
+  return {
+    status: response.headersSent ? response.statusCode : undefined,
+    grpcStatus: numberIn(response.getHeader("grpc-status")),
+    cut: !response.writableFinished || undefined,
+  };
+}
+
+function numberIn(header: OutgoingHttpHeader | undefined): number | undefined {
+  return header === undefined ? undefined : Number(header);
+}
+
+/** Undefined for what is no RPC, such as a health check over plain HTTP or an unknown path. */
+function protocolOf({ headers }: Request, path: string, { rpc }: Call): string | undefined {
+  const type = headers["content-type"] ?? "";
+  if (type.startsWith("application/grpc-web")) return "grpc-web";
+  if (type.startsWith("application/grpc")) return "grpc";
+  if (rpc === undefined) return undefined;
+  return path === `/${rpc}` ? "connect" : "rest";
+}
+
+function isHealthCheck(path: string): boolean {
+  return path === "/healthz" || path === "/readyz" || path.startsWith("/grpc.health.v1.Health/");
+}
+
+// Those that Connect and REST answer with 5xx, save UNIMPLEMENTED, which is how gRPC says 404:
+// unknown, deadline exceeded, internal, unavailable, data loss.
+const grpcFaults = new Set([2, 4, 13, 14, 15]);
+
+function isOurFault(status: number | undefined, grpcStatus: number | undefined): boolean {
+  return (status !== undefined && status >= 500) || (grpcStatus !== undefined && grpcFaults.has(grpcStatus));
+}

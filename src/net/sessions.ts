@@ -1,0 +1,66 @@
+import {
+  constants,
+  type Http2SecureServer,
+  type Http2Server,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from "node:http2";
+import type { PortLimits } from "./limits.ts";
+
+/** Ends HTTP/2 streams whose client stopped sending or taking, and sessions that have no stream. */
+export function guardSessions(server: Http2Server | Http2SecureServer, limits: PortLimits): void {
+  server.on("session", (session: ServerHttp2Session) => {
+    let streams = 0;
+    // Ahead of Node's own listener, which runs the handler.
+    session.prependListener("stream", (stream, _headers, flags) => {
+      streams += 1;
+      stream.once("close", () => {
+        streams -= 1;
+        if (streams === 0) session.setTimeout(limits.sessionIdleMs);
+      });
+      guardStream(stream, (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0, limits);
+    });
+    session.setTimeout(limits.sessionIdleMs);
+    session.on("timeout", () => {
+      if (streams === 0) sayGoodbye(session, limits.lingerMs);
+    });
+  });
+}
+
+/** Tells the client not to use the session any more, and closes it for a client that does not. */
+function sayGoodbye(session: ServerHttp2Session, lingerMs: number): void {
+  // Not `close`: on a session without streams it waits for the client to hang up, for ever if need be.
+  session.goaway();
+  setTimeout(() => session.destroy(), lingerMs).unref();
+}
+
+function guardStream(stream: ServerHttp2Stream, complete: boolean, limits: PortLimits): void {
+  const cut = () => stream.close(constants.NGHTTP2_CANCEL);
+  stream.setTimeout(limits.stalledMs);
+  stream.on("timeout", () => {
+    // A stream that waits for its handler is quiet by right, e.g. one that watches for changes.
+    if (isBeingSent(stream) || stream.bufferSize > 0) cut();
+  });
+  if (complete) return;
+  const deadline = setTimeout(() => {
+    if (isBeingSent(stream)) cut();
+  }, limits.requestMs);
+  deadline.unref();
+  stream.once("close", () => clearTimeout(deadline));
+  // Ahead of Node, which resets a stream that nobody began to read as soon as it is answered.
+  stream.prependOnceListener("finish", () => {
+    if (!isBeingSent(stream)) return;
+    // The rest of a body that nobody wants is read for a while: curl loses an answer that a reset follows at once.
+    stream.resume();
+    setTimeout(() => stream.close(), limits.lingerMs).unref();
+  });
+}
+
+/** Whether the end of the request is still to come. */
+function isBeingSent(stream: ServerHttp2Stream): boolean {
+  const { state } = stream.state;
+  return (
+    state === constants.NGHTTP2_STREAM_STATE_OPEN ||
+    state === constants.NGHTTP2_STREAM_STATE_HALF_CLOSED_LOCAL
+  );
+}
