@@ -1,0 +1,152 @@
+import { once } from "node:events";
+import { isIP, type LookupFunction, type Socket, type TcpNetConnectOpts } from "node:net";
+import { connect as connectTls } from "node:tls";
+import type { buildConnector } from "undici";
+import { permitsAddress, type OutboundAllow } from "./allow.ts";
+import { AddressDenied, type Stage } from "./errors.ts";
+import { withoutDot } from "./hosts.ts";
+
+/** Opens a TCP connection, as `net.connect` does. */
+export type Connect = (options: TcpNetConnectOpts) => Socket;
+
+/** Why there is no connection, by code: the messages of these errors name addresses. */
+export class ConnectFailed extends Error {
+  readonly stage: Stage;
+  readonly code: string;
+
+  constructor(stage: Stage, code: string) {
+    super(`${stage} ${code}`);
+    this.stage = stage;
+    this.code = code;
+  }
+}
+
+/** The code of a connect that took longer than its limit. */
+export const connectTimeout = "CONNECT_TIMEOUT";
+
+/** One attempt to connect: where to, how far it got, and what to destroy when it must end. */
+interface Attempt {
+  readonly host: string;
+  stage: Stage;
+  socket?: Socket;
+}
+
+interface Connector {
+  readonly connect: buildConnector.connector;
+  /** How far a call to this host got: the stage of its connection, or HTTP once none is being made. */
+  stageOf(host: string): Stage;
+  /** Ends the attempts that are under way. */
+  close(): void;
+}
+
+/**
+ * Opens the sockets that undici speaks on, and lets no byte out to an address that may not be called.
+ *
+ * undici's own connector would start TLS in the same step that connects, which is a byte too late for the
+ * last check.
+ */
+export function createConnector(options: {
+  readonly allow: OutboundAllow;
+  readonly timeoutMs: number;
+  readonly lookup: LookupFunction;
+  readonly connect: Connect;
+}): Connector {
+  const { allow, timeoutMs, lookup, connect } = options;
+  const attempts = new Set<Attempt>();
+
+  async function open(target: buildConnector.Options, attempt: Attempt): Promise<Socket> {
+    const { hostname: host, protocol } = target;
+    const port = Number(target.port || (protocol === "https:" ? 443 : 80));
+    const socket = connect({
+      host,
+      port,
+      lookup: checkedLookup(lookup, attempt, (address) => permitsAddress(allow, host, port, address)),
+      autoSelectFamily: true,
+      noDelay: true,
+      keepAlive: true,
+    });
+    await established(attempt, socket, "connect");
+    if (socket.remoteAddress === undefined) throw new ConnectFailed("TCP", "ECONNRESET");
+    if (!permitsAddress(allow, host, port, socket.remoteAddress)) throw new AddressDenied(host);
+    if (protocol !== "https:") return socket;
+    attempt.stage = "TLS";
+    const secure = connectTls({
+      socket,
+      host,
+      ...(isIP(host) === 0 && { servername: withoutDot(host) }),
+      ALPNProtocols: ["http/1.1"],
+      // Said here because an environment variable of Node can turn the default off.
+      rejectUnauthorized: true,
+    });
+    await established(attempt, secure, "secureConnect");
+    return secure;
+  }
+
+  async function openInTime(target: buildConnector.Options): Promise<Socket> {
+    const host = target.hostname;
+    const attempt: Attempt = { host, stage: isIP(host) === 0 ? "DNS" : "TCP" };
+    const timer = setTimeout(() => end(attempt, connectTimeout), timeoutMs);
+    attempts.add(attempt);
+    try {
+      return await open(target, attempt);
+    } catch (error) {
+      attempt.socket?.destroy();
+      if (error instanceof AddressDenied || error instanceof ConnectFailed) throw error;
+      throw new ConnectFailed(attempt.stage, codeOf(error));
+    } finally {
+      clearTimeout(timer);
+      attempts.delete(attempt);
+    }
+  }
+
+  return {
+    connect: (target, callback) => {
+      openInTime(target).then(
+        (socket) => callback(null, socket),
+        (error: Error) => callback(error, null),
+      );
+    },
+    stageOf: (host) => [...attempts].find((attempt) => attempt.host === host)?.stage ?? "HTTP",
+    close: () => {
+      for (const attempt of attempts) end(attempt, "ECANCELED");
+    },
+  };
+}
+
+async function established(
+  attempt: Attempt,
+  socket: Socket,
+  event: "connect" | "secureConnect",
+): Promise<void> {
+  attempt.socket = socket;
+  // `once` listens only until the event; an error without a listener would end the process.
+  socket.on("error", () => {});
+  await once(socket, event);
+}
+
+function end(attempt: Attempt, code: string): void {
+  attempt.socket?.destroy(new ConnectFailed(attempt.stage, code));
+}
+
+/** A lookup that refuses the whole name if one of its addresses may not be called. */
+function checkedLookup(
+  lookup: LookupFunction,
+  attempt: Attempt,
+  permitted: (address: string) => boolean,
+): LookupFunction {
+  return (host, options, callback) => {
+    lookup(host, { ...options, all: true }, (error, answer) => {
+      if (error !== null) return callback(error, []);
+      const addresses = Array.isArray(answer) ? answer : [];
+      if (addresses.length === 0) return callback(new ConnectFailed("DNS", "ENOTFOUND"), []);
+      if (!addresses.every(({ address }) => permitted(address))) return callback(new AddressDenied(host), []);
+      attempt.stage = "TCP";
+      callback(null, addresses);
+    });
+  };
+}
+
+function codeOf(error: unknown): string {
+  const { code } = error as { code?: unknown };
+  return typeof code === "string" ? code : "UNKNOWN";
+}

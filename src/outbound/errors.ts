@@ -1,0 +1,99 @@
+import { ServiceError } from "#src/platform/errors.ts";
+
+/** How far a call got before it failed. */
+export type Stage = "DNS" | "TCP" | "TLS" | "HTTP";
+
+/** The base URL cannot be used for calls, now or later. */
+export class InvalidBaseUrl extends ServiceError {
+  readonly kind = "invalid_argument";
+  readonly reason = "INVALID_BASE_URL";
+
+  constructor(problem: string) {
+    super(`baseUrl: ${problem}`);
+  }
+}
+
+/** The path could mean something else than what stands there. */
+export class InvalidPath extends ServiceError {
+  readonly kind = "invalid_argument";
+  readonly reason = "INVALID_PATH";
+
+  constructor(problem: string) {
+    super(`path: ${problem}`);
+  }
+}
+
+/** The method, a header, the query, the body or the credential cannot be sent as it is. */
+export class InvalidOutboundRequest extends ServiceError {
+  readonly kind = "invalid_argument";
+  readonly reason = "INVALID_OUTBOUND_REQUEST";
+}
+
+/**
+ * The host is, or resolves to, an address that this deployment may not call. Names the host as it was given
+ * and never the address behind it, which would map our network for the caller.
+ */
+export class AddressDenied extends ServiceError {
+  readonly kind: "permission_denied" | "invalid_argument";
+  readonly reason = "ADDRESS_DENIED";
+
+  /** `invalid_argument` is for a base URL that is being saved: there it is the input that is wrong. */
+  constructor(host: string, kind: "permission_denied" | "invalid_argument" = "permission_denied") {
+    super(
+      `${host} may not be called from here: outside the public internet only what PATCHBAY_OUTBOUND_ALLOW ` +
+        "names is called, and link-local, metadata and multicast addresses never are",
+    );
+    this.kind = kind;
+  }
+}
+
+/** The service could not be reached, broke off, or answered with something that is not HTTP. */
+export class UpstreamUnreachable extends ServiceError {
+  readonly kind = "unavailable";
+  readonly reason = "UPSTREAM_UNREACHABLE";
+  override readonly metadata;
+  readonly stage: Stage;
+
+  constructor(stage: Stage, host: string, problem: string) {
+    super(`${stage}: ${host} ${problem}`);
+    this.stage = stage;
+    this.metadata = { stage };
+  }
+}
+
+/** The service did not answer in time. */
+export class UpstreamTimeout extends ServiceError {
+  readonly kind = "deadline_exceeded";
+  readonly reason = "UPSTREAM_TIMEOUT";
+  override readonly metadata;
+  readonly stage: Stage;
+
+  constructor(stage: Stage, host: string, problem: string) {
+    super(`${stage}: ${host} ${problem}`);
+    this.stage = stage;
+    this.metadata = { stage };
+  }
+}
+
+/** The service's answer is larger than what we take. */
+export class UpstreamTooLarge extends ServiceError {
+  readonly kind = "resource_exhausted";
+  readonly reason = "UPSTREAM_TOO_LARGE";
+
+  constructor(host: string, problem: string) {
+    super(`${host} ${problem}`);
+  }
+}
+
+/** The answer holds the credential that was sent, so nobody gets to see it. */
+export class CredentialReflected extends ServiceError {
+  readonly kind = "failed_precondition";
+  readonly reason = "CREDENTIAL_REFLECTED";
+
+  constructor(host: string) {
+    super(
+      `${host} repeated the stored credential in its answer, which is withheld; ` +
+        "call an endpoint that does not echo request headers",
+    );
+  }
+}

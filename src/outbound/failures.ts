@@ -1,0 +1,63 @@
+import { errors } from "undici";
+import { ConnectFailed, connectTimeout } from "./connector.ts";
+import { UpstreamTimeout, UpstreamTooLarge, UpstreamUnreachable } from "./errors.ts";
+
+/** What to say for a code, after the host's name. Never the error's own message: it can name addresses. */
+const problems: Readonly<Record<string, string>> = {
+  ENOTFOUND: "has no address; check the host name in the base URL",
+  EAI_AGAIN: "could not be looked up, the name server does not answer; try again",
+  ECONNREFUSED: "refuses the connection; check the port, and that the service is running",
+  ECONNRESET: "broke off the connection; try again, and look into the service's log",
+  EHOSTUNREACH: "cannot be reached from this network; check the base URL and the routes",
+  ENETUNREACH: "cannot be reached from this network; check the base URL and the routes",
+  EPIPE: "broke off the connection; try again, and look into the service's log",
+  ECANCELED: "was being connected to when Patchbay shut down; try again",
+  UND_ERR_SOCKET: "closed the connection before its answer was complete; try again, and look into its log",
+  UND_ERR_RES_CONTENT_LENGTH_MISMATCH: "sent another number of bytes than it announced",
+  UND_ERR_DESTROYED: "was being called when Patchbay shut down; try again",
+  UND_ERR_CLOSED: "was to be called when Patchbay shut down; try again",
+  CERT_HAS_EXPIRED: "has a certificate that has expired; renew it there",
+  CERT_NOT_YET_VALID: "has a certificate that is not valid yet; check both clocks",
+  CERT_REVOKED: "has a certificate that was revoked; renew it there",
+  DEPTH_ZERO_SELF_SIGNED_CERT: "has a certificate of its own making; trust it with NODE_EXTRA_CA_CERTS",
+  SELF_SIGNED_CERT_IN_CHAIN: "has a certificate of an unknown authority; trust it with NODE_EXTRA_CA_CERTS",
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    "has a certificate of an unknown authority; trust it with NODE_EXTRA_CA_CERTS",
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+    "does not send its whole certificate chain; add the intermediate ones there",
+  ERR_TLS_CERT_ALTNAME_INVALID: "has a certificate for another host name; check the base URL",
+  ERR_SSL_WRONG_VERSION_NUMBER: "does not speak TLS on this port; check the port, or use http://",
+  ERR_SSL_PACKET_LENGTH_TOO_LONG: "does not speak TLS on this port; check the port, or use http://",
+  EPROTO: "and Patchbay could not agree on TLS; check the port and the service's TLS settings",
+};
+
+/** The failure in the words of a service error; anything that is not the service's doing stays what it is. */
+export function upstreamFailure(error: unknown, host: string): unknown {
+  if (error instanceof ConnectFailed) {
+    if (error.code === connectTimeout || error.code === "ETIMEDOUT") {
+      return new UpstreamTimeout(
+        error.stage,
+        host,
+        "could not be connected to in time; check the base URL and firewalls",
+      );
+    }
+    return new UpstreamUnreachable(error.stage, host, problems[error.code] ?? `failed with ${error.code}`);
+  }
+  // Carries the bytes it could not read, which may hold what we sent, and in this version no code.
+  if (error instanceof errors.HTTPParserError) {
+    return new UpstreamUnreachable("HTTP", host, "answered with something that is not HTTP; check the port");
+  }
+  const { code } = error as { code?: unknown };
+  if (typeof code !== "string" || code === "UND_ERR_INVALID_ARG") return error;
+  switch (code) {
+    case "UND_ERR_HEADERS_TIMEOUT":
+      return new UpstreamTimeout("HTTP", host, "did not begin to answer in time");
+    case "UND_ERR_BODY_TIMEOUT":
+    case "ETIMEDOUT":
+      return new UpstreamTimeout("HTTP", host, "fell silent in the middle of its answer");
+    case "UND_ERR_HEADERS_OVERFLOW":
+      return new UpstreamTooLarge(host, "answered with more headers than are read");
+    default:
+      return new UpstreamUnreachable("HTTP", host, problems[code] ?? `failed with ${code}`);
+  }
+}

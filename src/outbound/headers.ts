@@ -1,0 +1,83 @@
+import { InvalidOutboundRequest } from "./errors.ts";
+
+/** Header fields by lower-case name, none of them twice. */
+export type Fields = Map<string, string>;
+
+const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
+const fieldValue = /^[\t\x20-\x7e\x80-\xff]*$/;
+
+/** Belong to one connection, and mean nothing, or something else, on the next. */
+const hopByHop = new Set([
+  "connection",
+  "http2-settings",
+  "keep-alive",
+  "proxy",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+]);
+
+/** Ours to say: whom the request is for, who asks, how long it is and what answer we can read. */
+const ours = new Set([
+  "accept-encoding",
+  "authorization",
+  "content-length",
+  "cookie",
+  "cookie2",
+  "expect",
+  "forwarded",
+  "host",
+]);
+
+/** The caller's headers that go to the service; everything else of them is dropped. */
+export function requestHeaders(given: Readonly<Record<string, string>>): Fields {
+  const fields: Fields = new Map();
+  for (const [name, value] of Object.entries(given)) {
+    if (!token.test(name)) {
+      throw new InvalidOutboundRequest("headers: a name has characters that header names cannot have");
+    }
+    if (!fieldValue.test(value)) {
+      throw new InvalidOutboundRequest(
+        `headers.${name}: line breaks, control and non-Latin-1 characters are not sent`,
+      );
+    }
+    const lower = name.toLowerCase();
+    if (fields.has(lower))
+      throw new InvalidOutboundRequest(`headers.${name}: given twice, in different letter case`);
+    fields.set(lower, value);
+  }
+  const dropped = connectionOptions(fields.get("connection"));
+  for (const name of fields.keys()) {
+    // Servers that pass headers on as CGI variables cannot tell X_Forwarded_For from X-Forwarded-For.
+    const plain = name.replaceAll("_", "-");
+    if (dropped.has(name) || isHopByHop(plain) || ours.has(plain) || plain.startsWith("x-forwarded-")) {
+      fields.delete(name);
+    }
+  }
+  return fields;
+}
+
+/** Reads the service's raw headers: repeated ones joined, what is for us alone left out. */
+export function replyHeaders(raw: readonly string[]): Fields {
+  const fields: Fields = new Map();
+  for (let i = 0; i + 1 < raw.length; i += 2) {
+    const name = raw[i]!.toLowerCase();
+    const before = fields.get(name);
+    fields.set(name, before === undefined ? raw[i + 1]! : `${before}, ${raw[i + 1]!}`);
+  }
+  const dropped = connectionOptions(fields.get("connection"));
+  for (const name of fields.keys()) {
+    // A cookie would be a session that one caller's answer gives to all who use the connection.
+    if (dropped.has(name) || isHopByHop(name) || /^set-cookie2?$/.test(name)) fields.delete(name);
+  }
+  return fields;
+}
+
+function connectionOptions(value: string | undefined): Set<string> {
+  return new Set((value ?? "").split(",").map((option) => option.trim().toLowerCase()));
+}
+
+function isHopByHop(name: string): boolean {
+  return hopByHop.has(name) || name.startsWith("proxy-");
+}

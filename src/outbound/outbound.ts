@@ -1,0 +1,244 @@
+import { lookup as systemLookup } from "node:dns";
+import { connect as connectTcp, type LookupFunction } from "node:net";
+import { Agent } from "undici";
+import { ServiceError } from "#src/platform/errors.ts";
+import type { Secret } from "#src/platform/secret.ts";
+import { permitsHost, type OutboundAllow } from "./allow.ts";
+import { readBaseUrl, type BaseUrl } from "./base-url.ts";
+import { acceptedCodings, inflated, readAll } from "./body.ts";
+import { createConnector, type Connect } from "./connector.ts";
+import { AddressDenied, CredentialReflected, InvalidOutboundRequest, UpstreamTimeout } from "./errors.ts";
+import { upstreamFailure } from "./failures.ts";
+import { replyHeaders, requestHeaders, type Fields } from "./headers.ts";
+import { requestTarget } from "./path.ts";
+import { reflects } from "./reflection.ts";
+
+/** The one way out: every HTTP call that this service makes goes through here. */
+export interface Outbound {
+  /** Makes the call. Follows no redirect and tries nothing twice. */
+  send(request: OutboundRequest): Promise<OutboundReply>;
+  /**
+   * The base URL in the form to store. Throws InvalidBaseUrl, or AddressDenied as an invalid argument, for
+   * one that can never be called; a name is not resolved for that.
+   */
+  checkBaseUrl(raw: string): string;
+  /** Cuts what is under way and closes every socket. */
+  close(): Promise<void>;
+}
+
+/** A call, as its caller describes it. */
+export interface OutboundRequest {
+  readonly baseUrl: string;
+  /** In capitals. */
+  readonly method: string;
+  /** Put behind the base URL's path; percent-encoded, begins with a slash. */
+  readonly path: string;
+  /** Not encoded yet. */
+  readonly query?: readonly [string, string][];
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: Buffer;
+  /** Sent as a Bearer token, and only if the base URL is of the origin that it was stored for. */
+  readonly credential?: { readonly origin: string; readonly secret: Secret };
+  readonly timeoutMs?: number;
+  /** Its reason is what `send` throws when it aborts. */
+  readonly signal?: AbortSignal;
+}
+
+/** The service's answer, whatever its status: not compressed, and without headers that concern only us. */
+export interface OutboundReply {
+  readonly status: number;
+  readonly headers: Record<string, string>;
+  readonly body: Buffer;
+  readonly latencyMs: number;
+}
+
+/** How long and how much a call may take. */
+export interface OutboundLimits {
+  /** Until a connection stands, TLS included. */
+  readonly connectMs: number;
+  /** From the request to the answer's headers. */
+  readonly headersMs: number;
+  /** Between two pieces of the answer's body. */
+  readonly idleMs: number;
+  /** For the whole call. */
+  readonly totalMs: number;
+  /** Of the request, and of the answer both before and after it is inflated. */
+  readonly bodyBytes: number;
+  /** Of the answer's headers. */
+  readonly headerBytes: number;
+  readonly socketsPerOrigin: number;
+}
+
+const defaultLimits: OutboundLimits = {
+  connectMs: 5_000,
+  headersMs: 30_000,
+  idleMs: 30_000,
+  totalMs: 60_000,
+  bodyBytes: 10 * 1024 * 1024,
+  headerBytes: 16 * 1024,
+  socketsPerOrigin: 64,
+};
+
+/** An idle socket is not kept longer than this, whatever the service offers, so that DNS changes are seen. */
+const maxIdleSocketMs = 30_000;
+
+/** Creates the client. `lookup` and `connect` are the system's unless a test plays the network. */
+export function createOutbound(options: {
+  readonly allow: OutboundAllow;
+  readonly limits?: Partial<OutboundLimits>;
+  readonly lookup?: LookupFunction;
+  readonly connect?: Connect;
+}): Outbound {
+  const { allow, lookup = systemLookup, connect = connectTcp } = options;
+  const limits = { ...defaultLimits, ...options.limits };
+  const connector = createConnector({ allow, timeoutMs: limits.connectMs, lookup, connect });
+  const agent = new Agent({
+    connect: connector.connect,
+    connections: limits.socketsPerOrigin,
+    allowH2: false,
+    maxHeaderSize: limits.headerBytes,
+    headersTimeout: limits.headersMs,
+    bodyTimeout: limits.idleMs,
+    keepAliveMaxTimeout: maxIdleSocketMs,
+  });
+
+  function targetOf(raw: string, kind: AddressDenied["kind"]): BaseUrl {
+    const target = readBaseUrl(raw);
+    if (!permitsHost(allow, target.host, target.port)) throw new AddressDenied(target.host, kind);
+    return target;
+  }
+
+  async function exchange(target: BaseUrl, request: OutboundRequest, signal: AbortSignal) {
+    const token = request.credential && tokenFor(target, request.credential);
+    const answer = await agent.request({
+      origin: target.origin,
+      method: methodOf(request.method),
+      path: requestTarget(target.path, request.path, request.query ?? []),
+      headers: headersOf(request.headers ?? {}, token),
+      body: bodyOf(request.body, limits.bodyBytes),
+      signal,
+      responseHeaders: "raw",
+    });
+    // With `responseHeaders: "raw"` it is a list of names and values, which undici's types do not say.
+    const fields = replyHeaders(answer.headers as unknown as string[]);
+    const received = await readAll(answer.body, limits.bodyBytes, target.host);
+    const body = await withoutCoding(fields, received, limits.bodyBytes, target.host);
+    if (token !== undefined && reflects([headerText(fields), body], token)) {
+      throw new CredentialReflected(target.host);
+    }
+    return { status: answer.statusCode, headers: recordOf(fields), body };
+  }
+
+  return {
+    async send(request) {
+      const startedAt = performance.now();
+      const target = targetOf(request.baseUrl, "permission_denied");
+      const totalMs = Math.min(request.timeoutMs ?? limits.totalMs, limits.totalMs);
+      const deadline = new AbortController();
+      const timer = setTimeout(() => {
+        const stage = connector.stageOf(target.host);
+        deadline.abort(
+          new UpstreamTimeout(stage, target.host, `did not answer completely in ${totalMs / 1000} s`),
+        );
+      }, totalMs);
+      try {
+        const signal = AbortSignal.any([deadline.signal, ...(request.signal ? [request.signal] : [])]);
+        // undici looks at the signal only once the request has a socket; waiting for one counts as well.
+        const reply = await Promise.race([exchange(target, request, signal), whenAborted(signal)]);
+        return { ...reply, latencyMs: performance.now() - startedAt };
+      } catch (error) {
+        if (error instanceof ServiceError || error === request.signal?.reason) throw error;
+        throw upstreamFailure(error, target.host);
+      } finally {
+        clearTimeout(timer);
+      }
+    },
+
+    checkBaseUrl(raw) {
+      const { origin, path } = targetOf(raw, "invalid_argument");
+      return origin + path;
+    },
+
+    async close() {
+      connector.close();
+      await agent.destroy();
+    },
+  };
+}
+
+/**
+ * The credential as text. A header has to be a string, which cannot be wiped as the Secret will be: undici
+ * keeps it until the request is over, and memory until the collector comes by. So it is made here, at the
+ * last moment, and never leaves the call.
+ */
+function tokenFor(target: BaseUrl, given: NonNullable<OutboundRequest["credential"]>): string {
+  if (given.origin !== target.origin) {
+    throw new InvalidOutboundRequest(
+      "the credential was stored for another origin; give it again for this one",
+    );
+  }
+  const token = given.secret.reveal().toString("latin1");
+  if (!/^[\x21-\x7e]+$/.test(token)) {
+    throw new InvalidOutboundRequest(
+      "the stored credential has characters that a header cannot carry; store it again",
+    );
+  }
+  return token;
+}
+
+function headersOf(given: Readonly<Record<string, string>>, token: string | undefined): string[] {
+  const fields = requestHeaders(given);
+  if (!fields.has("user-agent")) fields.set("user-agent", "patchbay");
+  fields.set("accept-encoding", acceptedCodings);
+  // Last, so that nothing of the caller's can stand in its place.
+  if (token !== undefined) fields.set("authorization", `Bearer ${token}`);
+  return [...fields].flat();
+}
+
+function methodOf(method: string): string {
+  // TRACE answers with the request and so with the credential; CONNECT would make a tunnel of us.
+  if (!/^[A-Z][A-Z-]*$/.test(method) || ["CONNECT", "TRACE", "TRACK"].includes(method)) {
+    throw new InvalidOutboundRequest("method: give an HTTP method in capitals, and not CONNECT or TRACE");
+  }
+  return method;
+}
+
+function bodyOf(body: Buffer | undefined, limitBytes: number): Buffer | null {
+  if (body !== undefined && body.length > limitBytes) {
+    throw new InvalidOutboundRequest(`body: at most ${limitBytes} bytes are sent`);
+  }
+  return body ?? null;
+}
+
+/** The body inflated, and the headers without what no longer fits it. */
+async function withoutCoding(
+  fields: Fields,
+  body: Buffer,
+  limitBytes: number,
+  host: string,
+): Promise<Buffer> {
+  const coding = fields.get("content-encoding") ?? "identity";
+  // An answer to HEAD has the headers of a body that does not come.
+  if (coding.toLowerCase() === "identity" || body.length === 0) return body;
+  const plain = await inflated(body, coding, limitBytes, host);
+  fields.delete("content-encoding");
+  fields.delete("content-length");
+  return plain;
+}
+
+function headerText(fields: Fields): Buffer {
+  return Buffer.from([...fields].map(([name, value]) => `${name}: ${value}\n`).join(""), "latin1");
+}
+
+/** Without a prototype, since the service chooses the names. */
+function recordOf(fields: Fields): Record<string, string> {
+  return Object.assign(Object.create(null) as Record<string, string>, Object.fromEntries(fields));
+}
+
+function whenAborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    const abort = (): void => reject(signal.reason as Error);
+    if (signal.aborted) abort();
+    else signal.addEventListener("abort", abort, { once: true });
+  });
+}

@@ -1,0 +1,56 @@
+import { InvalidOutboundRequest, InvalidPath } from "./errors.ts";
+
+/** What follows the origin in the request line: base path, path and query, exactly as they were checked. */
+export function requestTarget(basePath: string, path: string, query: readonly [string, string][]): string {
+  const problem = pathProblem(path);
+  if (problem !== undefined) throw new InvalidPath(problem);
+  return basePath + path + queryText(query);
+}
+
+/**
+ * Why the path is refused; undefined for one that can only mean what stands there.
+ *
+ * It is sent as it is, so nothing may be left that a URL parser, a proxy or the service itself would repair,
+ * decode or resolve into another path.
+ */
+export function pathProblem(path: string): string | undefined {
+  if (!path.startsWith("/") || path.startsWith("//")) return "start with exactly one /";
+  if (!/^[A-Za-z0-9\-._~!$&'()*+,;=:@/%]*$/.test(path)) {
+    return "percent-encode everything but letters, digits and -._~!$&'()*+,;=:@/ (a query has its own field)";
+  }
+  let form: string;
+  try {
+    form = decodeURIComponent(path);
+  } catch {
+    return "each % must begin the escape of a UTF-8 character, such as %20";
+  }
+  for (let level = 0; level < maxEncodings; level++) {
+    if (/[\0\r\n]/.test(form)) return "line breaks and NUL are not sent, encoded or not";
+    if (hasDotSegment(form) || hasDotSegment(form.normalize("NFKC"))) {
+      return "the segments . and .. are not sent, encoded or not";
+    }
+    const further: string = form.replace(/%([0-9a-f]{2})/gi, (_, hex: string) =>
+      String.fromCharCode(parseInt(hex, 16)),
+    );
+    if (further === form) return undefined;
+    form = further;
+  }
+  return "a character is percent-encoded again and again; encode it once";
+}
+
+const maxEncodings = 4;
+
+/** Also with the parameters and blanks that some servers drop before they look. */
+function hasDotSegment(path: string): boolean {
+  return path.split(/[/\\]/).some((segment) => /^\s*\.{1,2}\s*(?:[;?#]|$)/.test(segment));
+}
+
+function queryText(query: readonly [string, string][]): string {
+  return query.map(([name, value], i) => `${i === 0 ? "?" : "&"}${encoded(name)}=${encoded(value)}`).join("");
+}
+
+function encoded(text: string): string {
+  if (/[\0\r\n]/.test(text)) throw new InvalidOutboundRequest("query: line breaks and NUL are not sent");
+  if (!text.isWellFormed()) throw new InvalidOutboundRequest("query: the text is not valid Unicode");
+  return encodeURIComponent(text);
+}

@@ -1,0 +1,294 @@
+import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync } from "node:zlib";
+import { describe, expect, test } from "vitest";
+import { parseOutboundAllow } from "#src/outbound/allow.ts";
+import { createOutbound, type OutboundLimits } from "#src/outbound/outbound.ts";
+import { response, startUpstream, type Answer } from "./network.ts";
+
+/** A client with a service that answers so. */
+async function clientOf(answer: Answer, limits: Partial<OutboundLimits> = {}) {
+  const upstream = await startUpstream(answer);
+  const outbound = createOutbound({ allow: parseOutboundAllow("127.0.0.1"), limits });
+  const get = (method = "GET") => outbound.send({ baseUrl: upstream.origin, method, path: "/" });
+  return {
+    upstream,
+    get,
+    async [Symbol.asyncDispose]() {
+      await outbound.close();
+      await upstream[Symbol.asyncDispose]();
+    },
+  };
+}
+
+const broken = { reason: "UPSTREAM_UNREACHABLE", kind: "unavailable", stage: "HTTP" };
+
+/** Longer than any of these tests, so that what ends a call is what the test is about. */
+const patient = { connectMs: 20_000, headersMs: 20_000, idleMs: 20_000, totalMs: 20_000 };
+
+describe.concurrent("an answer", () => {
+  test("comes back with its status, headers and body, without what concerns only us", async () => {
+    await using service = await clientOf(
+      response(
+        "no such thing",
+        "Content-Type: text/plain\r\nX-Twice: 1\r\nx-twice: 2\r\n__proto__: x\r\nSet-Cookie: session=1\r\nset-cookie2: x\r\n" +
+          "Connection: keep-alive, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\nProxy-Authenticate: Basic\r\nUpgrade: h2c\r\nTrailer: x\r\n",
+        "404 Not Found",
+      ),
+    );
+    const { status, headers, body } = await service.get();
+    expect(status).toBe(404);
+    expect(String(body)).toBe("no such thing");
+    expect(Object.entries(headers)).toEqual([
+      ["content-length", "13"],
+      ["content-type", "text/plain"],
+      ["x-twice", "1, 2"],
+      ["__proto__", "x"],
+    ]);
+  });
+
+  test("to HEAD keeps the headers of the body that does not come", async () => {
+    await using service = await clientOf(
+      "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\ncontent-encoding: gzip\r\n\r\n",
+    );
+    expect(await service.get("HEAD")).toMatchObject({
+      headers: { "content-length": "1000", "content-encoding": "gzip" },
+      body: Buffer.alloc(0),
+    });
+  });
+
+  test.each([
+    ["gzip", gzipSync],
+    ["x-gzip", gzipSync],
+    ["GZIP", gzipSync],
+    ["deflate", deflateSync],
+    ["deflate", deflateRawSync],
+    ["br", brotliCompressSync],
+    ["identity", (text: string) => Buffer.from(text)],
+  ])("in %s is inflated, and no longer says that it was compressed", async (coding, compress) => {
+    await using service = await clientOf(
+      response(compress("x".repeat(10_000)), `content-encoding: ${coding}\r\n`),
+    );
+    const { body, headers } = await service.get();
+    expect(String(body)).toBe("x".repeat(10_000));
+    if (coding !== "identity") expect(headers).toEqual(Object.create(null));
+  });
+
+  test.each([301, 302, 303, 307, 308])(
+    "row 31: %i to another origin is answered, not followed",
+    async (status) => {
+      await using other = await clientOf(response("stolen"));
+      const targets = [
+        other.upstream.origin,
+        `http://localhost:${other.upstream.port}`,
+        "http://169.254.169.254/latest",
+        "//evil.example",
+      ];
+      for (const location of targets) {
+        await using service = await clientOf(response("", `Location: ${location}\r\n`, `${status} Moved`));
+        expect(await service.get()).toMatchObject({ status, headers: { location } });
+        expect(service.upstream.connections).toBe(1);
+      }
+      expect(other.upstream.connections).toBe(0);
+    },
+  );
+});
+
+describe.concurrent("row 33: an answer that cannot be inflated is refused", () => {
+  test.each<[string, Answer]>([
+    ["gzip within gzip", response(gzipSync(gzipSync("hello")), "content-encoding: gzip, gzip\r\n")],
+    [
+      "the same on two lines",
+      response(gzipSync(gzipSync("hello")), "content-encoding: gzip\r\ncontent-encoding: gzip\r\n"),
+    ],
+    ["a coding that we do not know", response("hello", "content-encoding: zstd\r\n")],
+    ["gzip that is none", response("hello", "content-encoding: gzip\r\n")],
+    [
+      "gzip that was cut off",
+      response(gzipSync("hello".repeat(100)).subarray(0, -9), "content-encoding: gzip\r\n"),
+    ],
+  ])("%s", async (_, answer) => {
+    await using service = await clientOf(answer, patient);
+    await expect(service.get()).rejects.toMatchObject(broken);
+  });
+});
+
+describe.concurrent("an answer that is too large is cut off", () => {
+  const bomb = gzipSync(Buffer.alloc(64 * 1024 * 1024));
+
+  test.each<[string, Answer, Partial<OutboundLimits>]>([
+    ["row 33: 64 MiB in a few KiB of gzip", response(bomb, "content-encoding: gzip\r\n"), {}],
+    [
+      "row 33: a brotli bomb",
+      response(brotliCompressSync(Buffer.alloc(11 * 1024 * 1024)), "content-encoding: br\r\n"),
+      {},
+    ],
+    [
+      "row 33: a deflate bomb",
+      response(deflateRawSync(Buffer.alloc(11 * 1024 * 1024)), "content-encoding: deflate\r\n"),
+      {},
+    ],
+    [
+      "row 34: an endless chunked body",
+      endless("transfer-encoding: chunked", "10000\r\n" + "x".repeat(65536) + "\r\n"),
+      {},
+    ],
+    ["row 34: an endless body without a length", endless("connection: close", "x".repeat(65536)), {}],
+    ["row 34: a body one byte above the limit", response("x".repeat(101)), { bodyBytes: 100 }],
+    ["row 34: headers above 16 KiB", response("", `x-long: ${"x".repeat(17 * 1024)}\r\n`), {}],
+    ["row 34: endless headers", endless("x-first: 1", "x-more: 1\r\n".repeat(500), ""), {}],
+    [
+      "row 34: endless trailers",
+      endless("transfer-encoding: chunked\r\n\r\n0", "x-more: 1\r\n".repeat(500), ""),
+      {},
+    ],
+  ])("%s", async (_, answer, limits) => {
+    await using service = await clientOf(answer, { ...patient, ...limits });
+    // Only the length, so that a failure does not print the bomb.
+    const received = service.get().then((reply) => reply.body.length);
+    await expect(received).rejects.toMatchObject({
+      reason: "UPSTREAM_TOO_LARGE",
+      kind: "resource_exhausted",
+    });
+  });
+
+  test("a body of exactly the limit passes, compressed or not", async () => {
+    await using plain = await clientOf(response("x".repeat(100)), { bodyBytes: 100 });
+    expect((await plain.get()).body).toHaveLength(100);
+    await using gzip = await clientOf(response(gzipSync("x".repeat(100)), "content-encoding: gzip\r\n"), {
+      bodyBytes: 100,
+    });
+    expect((await gzip.get()).body).toHaveLength(100);
+  });
+});
+
+/** Answers with a head, and then the same piece until the other side has enough. */
+function endless(head: string, piece: string, afterHead = "\r\n"): Answer {
+  return (socket) => {
+    socket.write(`HTTP/1.1 200 OK\r\n${head}\r\n${afterHead}`);
+    const more = (): void => {
+      while (!socket.destroyed && socket.write(piece));
+    };
+    socket.on("drain", more);
+    more();
+  };
+}
+
+/** Answers with a head, and then the same piece every 5 ms. */
+function dripping(head: string, piece: string): Answer {
+  return (socket) => {
+    socket.write(head);
+    const timer = setInterval(() => socket.write(piece), 5);
+    socket.on("close", () => clearInterval(timer));
+  };
+}
+
+describe.concurrent("an answer that takes too long is given up", () => {
+  test.each<[string, Answer, Partial<OutboundLimits>, RegExp]>([
+    [
+      "row 35: one byte at a time",
+      dripping("HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n", "x"),
+      { totalMs: 100 },
+      /did not answer completely in 0.1 s/,
+    ],
+    [
+      "row 35: endless early hints",
+      dripping("", "HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n"),
+      { headersMs: 50, totalMs: 100 },
+      /completely/,
+    ],
+    [
+      "row 35: endless continues",
+      dripping("HTTP/1.1 102 Processing\r\n\r\n", "HTTP/1.1 102 Processing\r\n\r\n"),
+      { totalMs: 100 },
+      /completely/,
+    ],
+    [
+      "row 36: a drip of headers",
+      dripping("HTTP/1.1 200 OK\r\n", "x: 1\r\n"),
+      { headersMs: 50 },
+      /did not begin to answer/,
+    ],
+    ["row 36: silence", () => {}, { headersMs: 50 }, /did not begin to answer/],
+    ["silence after the head", "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n", { idleMs: 50 }, /fell silent/],
+    [
+      "a chunk whose extension never ends",
+      dripping("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1;", "x"),
+      { idleMs: 50 },
+      /fell silent/,
+    ],
+  ])("%s", async (_, answer, limits, text) => {
+    await using service = await clientOf(answer, { ...patient, ...limits });
+    await expect(service.get()).rejects.toMatchObject({
+      reason: "UPSTREAM_TIMEOUT",
+      kind: "deadline_exceeded",
+      message: expect.stringMatching(text),
+    });
+  });
+});
+
+describe.concurrent(
+  "row 37: an answer that breaks the protocol is refused, and its socket is not used again",
+  () => {
+    test.each<[string, Answer]>([
+      [
+        "a length and chunks",
+        "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+      ],
+      ["two lengths", "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello!"],
+      ["a length that is no number", "HTTP/1.1 200 OK\r\ncontent-length: 5x\r\n\r\nhello"],
+      [
+        "a body shorter than announced",
+        (socket) => socket.end("HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\nhello"),
+      ],
+      [
+        "the same without keep-alive",
+        (socket) => socket.end("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 50\r\n\r\nhello"),
+      ],
+      [
+        "chunks that end early",
+        (socket) => socket.end("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n"),
+      ],
+      [
+        "an upgrade that nobody asked for",
+        "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n",
+      ],
+      [
+        "a continue that nobody asked for",
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+      ],
+      ["something that is not HTTP", "SSH-2.0-OpenSSH_9.2\r\n\r\n"],
+      ["a folded header", "HTTP/1.1 200 OK\r\nx-a: 1\r\n folded\r\ncontent-length: 0\r\n\r\n"],
+      ["NUL in a header", "HTTP/1.1 200 OK\r\nx-a: 1\u0000\r\ncontent-length: 0\r\n\r\n"],
+      ["nothing at all", (socket) => socket.end()],
+      ["a reset", (socket) => socket.resetAndDestroy()],
+    ])("%s", async (_, answer) => {
+      await using service = await clientOf(answer, patient);
+      for (const connections of [1, 2]) {
+        await expect(service.get()).rejects.toMatchObject(broken);
+        expect(service.upstream.connections).toBe(connections);
+      }
+    });
+
+    test("a second answer behind the first is not taken for the answer to the next call", async () => {
+      let turn = 0;
+      await using service = await clientOf((socket) => {
+        turn++;
+        socket.write(response(`answer ${turn}`));
+        if (turn === 1) socket.write(response("smuggled"));
+      }, patient);
+      expect(String((await service.get()).body)).toBe("answer 1");
+      const second = await service.get().then(
+        (reply) => String(reply.body),
+        (error: Error) => error.constructor.name,
+      );
+      expect(["answer 2", "UpstreamUnreachable"]).toContain(second);
+    });
+
+    test("an answer with a body to HEAD is not taken for the answer to the next call", async () => {
+      await using service = await clientOf((socket, request) => {
+        socket.write(request.startsWith("HEAD") ? response(response("smuggled")) : response("second"));
+      }, patient);
+      expect((await service.get("HEAD")).body).toHaveLength(0);
+      expect(String((await service.get()).body)).toBe("second");
+    });
+  },
+);

@@ -1,0 +1,161 @@
+import { gzipSync } from "node:zlib";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { parseOutboundAllow } from "#src/outbound/allow.ts";
+import { createOutbound } from "#src/outbound/outbound.ts";
+import { reflects } from "#src/outbound/reflection.ts";
+import { Secret } from "#src/platform/secret.ts";
+import { response, startUpstream, type Answer } from "./network.ts";
+
+const token = "cAn4ry-5d1e/8b+f=";
+
+/** What comes of a call whose service answers so. */
+async function call(answer: Answer, secret = token) {
+  await using upstream = await startUpstream(answer);
+  const outbound = createOutbound({ allow: parseOutboundAllow("127.0.0.1") });
+  try {
+    return await outbound.send({
+      baseUrl: upstream.origin,
+      method: "GET",
+      path: "/",
+      credential: { origin: upstream.origin, secret: Secret.fromText(secret) },
+    });
+  } catch (error) {
+    return error;
+  } finally {
+    await outbound.close();
+  }
+}
+
+const percent = (text: string) =>
+  text.replace(/./gs, (c) => `%${c.charCodeAt(0).toString(16).padStart(2, "0")}`);
+const encodings: [string, (text: string) => string][] = [
+  ["as it is", (text) => text],
+  ["in base64", (text) => Buffer.from(text).toString("base64")],
+  ["in base64 behind one byte", (text) => Buffer.from(`:${text}\n`).toString("base64")],
+  ["in base64 behind two bytes", (text) => Buffer.from(`u:${text}"}`).toString("base64")],
+  ["in URL-safe base64", (text) => Buffer.from(`Bearer ${text}`).toString("base64url")],
+  ["in hexadecimal", (text) => Buffer.from(text).toString("hex")],
+  ["in capital hexadecimal", (text) => Buffer.from(text).toString("hex").toUpperCase()],
+  ["percent-encoded", (text) => encodeURIComponent(text)],
+  [
+    "percent-encoded in small letters",
+    (text) =>
+      encodeURIComponent(text)
+        .toLowerCase()
+        .replace(/.*/, () => encodeURIComponent(text).replace(/%../g, (c) => c.toLowerCase())),
+  ],
+  ["percent-encoded to the last byte", percent],
+  ["with slashes escaped, as PHP writes JSON", (text) => text.replaceAll("/", "\\/")],
+  [
+    "with escapes, as Go writes JSON",
+    (text) => text.replace(/[+=]/g, (c) => `\\u00${c.charCodeAt(0).toString(16)}`),
+  ],
+];
+
+describe("an answer that repeats the credential is withheld", () => {
+  test.each(encodings)("%s, in the body", async (_, encode) => {
+    for (const body of [
+      encode(token),
+      `${encode(token)} at the start`,
+      `at the end ${encode(token)}`,
+      `{"x":"${encode(token)}"}`,
+    ]) {
+      expect(await call(response(body))).toMatchObject({ reason: "CREDENTIAL_REFLECTED" });
+    }
+  });
+
+  test.each(encodings)("%s, in a header", async (_, encode) => {
+    expect(await call(response("", `Location: https://ok.example/?t=${encode(token)}\r\n`))).toMatchObject({
+      reason: "CREDENTIAL_REFLECTED",
+    });
+  });
+
+  test("in a compressed body", async () => {
+    const body = gzipSync(`${"x".repeat(50_000)}${token}`);
+    expect(await call(response(body, "content-encoding: gzip\r\n"))).toMatchObject({
+      reason: "CREDENTIAL_REFLECTED",
+    });
+  });
+
+  test("cut into chunks and packets", async () => {
+    const answer: Answer = (socket) => {
+      socket.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
+      for (const c of token) socket.write(`1\r\n${c}\r\n`);
+      socket.write("0\r\n\r\n");
+    };
+    expect(await call(answer)).toMatchObject({ reason: "CREDENTIAL_REFLECTED" });
+  });
+
+  test("in an answer that is an error", async () => {
+    expect(await call(response(`bad token ${token}`, "", "401 Unauthorized"))).toMatchObject({
+      reason: "CREDENTIAL_REFLECTED",
+    });
+  });
+
+  test("by a service that echoes the whole request", async () => {
+    expect(await call((socket, request) => socket.write(response(request)))).toMatchObject({
+      reason: "CREDENTIAL_REFLECTED",
+    });
+  });
+
+  test("and the refusal does not hold it either", async () => {
+    const error = await call(response(token));
+    expect(JSON.stringify(error) + String(error) + (error as Error).stack).not.toContain(token);
+    expect((error as Error).cause).toBeUndefined();
+  });
+
+  test("nor does the error for an answer that is not HTTP and holds it", async () => {
+    const error = await call((socket, request) => socket.end(request));
+    expect(error).toMatchObject({ reason: "UPSTREAM_UNREACHABLE" });
+    expect(JSON.stringify(error) + String(error) + (error as Error).stack).not.toContain(token);
+  });
+});
+
+describe("an answer that does not", () => {
+  test("is passed on, with escapes and signs of every kind", async () => {
+    const body = '{"a":"100 % \\u00e9 \\\\ \\/ %zz %4"}\\u00';
+    expect(await call(response(body))).toMatchObject({ status: 200, body: Buffer.from(body) });
+  });
+
+  test("is passed on when it holds a short credential by chance, but not when it holds its header", async () => {
+    expect(await call(response('{"next":"none"}'), "none")).toMatchObject({ status: 200 });
+    expect(await call((socket, request) => socket.write(response(request)), "none")).toMatchObject({
+      reason: "CREDENTIAL_REFLECTED",
+    });
+  });
+});
+
+test("a credential is found in base64 wherever it stands, whatever stands around it", () => {
+  const secret = fc.string({
+    unit: fc.integer({ min: 0x21, max: 0x7e }).map((c) => String.fromCharCode(c)),
+    minLength: 8,
+    maxLength: 64,
+  });
+  fc.assert(
+    fc.property(
+      secret,
+      fc.uint8Array({ maxLength: 8 }),
+      fc.uint8Array({ maxLength: 8 }),
+      fc.constantFrom("base64", "base64url", "hex", "latin1"),
+      (text, before, after, encoding) => {
+        const around = Buffer.concat([before, Buffer.from(text), after]);
+        expect(reflects([Buffer.from(around.toString(encoding), "latin1")], text)).toBe(true);
+      },
+    ),
+  );
+});
+
+test("an answer without the credential is not withheld", () => {
+  fc.assert(
+    fc.property(
+      fc.string({ minLength: 8, unit: fc.constantFrom("a", "b", "c", "1", "/") }),
+      fc.string(),
+      (text, body) => {
+        fc.pre(!body.includes("a") && !body.includes("/"));
+        fc.pre(text.includes("a"));
+        expect(reflects([Buffer.from(body.replace(/[%\\]/g, ""))], text)).toBe(false);
+      },
+    ),
+  );
+});
