@@ -1,0 +1,14 @@
+/** The API key, or what returns it: a function is asked before each call, so that a rotated key is picked up. */
+export type ApiKey = string | (() => string);
+
+/** The value of the `authorization` header. */
+export function authorizationOf(apiKey: ApiKey): string {
+  const key = (typeof apiKey === "function" ? apiKey() : apiKey).trim();
+  // Refused here because Headers and Metadata quote the value they refuse, which would put the key into a log.
+  if (!/^[\x21-\x7e]+$/.test(key)) {
+    throw new TypeError(
+      "apiKey is empty or holds a character that no key has; was the right variable or file read?",
+    );
+  }
+  return `Bearer ${key}`;
+}
