@@ -21,12 +21,18 @@ export interface Call {
   readonly requestId: string;
   /** `authorization` header lines on the wire; Node's `headers` keeps only the first. */
   readonly authorizationLines: number;
+  /** Where the connection came from; undefined if it went away at once. */
+  readonly remoteAddress?: string | undefined;
   /** `<package>.<Service>/<Method>`, once the call is routed. */
   rpc?: string;
   /** Set by the gate once the caller is known. */
   caller?: Caller;
   /** True once the whole gate let the call pass. */
   passedGate?: boolean;
+  /** The audit actions that the call's method declares; it may append no others. */
+  auditActions?: readonly string[];
+  /** True once the call appended an audit event, or found that there was nothing to change. */
+  settled?: boolean;
 }
 
 /** Where the call stands in the context values of its handler. */

@@ -1,3 +1,4 @@
+import type { DescMessage, MessageInitShape } from "@bufbuild/protobuf";
 import type { Reason } from "#gen/patchbay/errors/v1/errors_pb.js";
 
 /** The reasons that clients may rely on, without the enum's prefix. */
@@ -18,6 +19,12 @@ export type ErrorKind =
   | "unimplemented"
   | "internal";
 
+/** A message that goes out with a failure. */
+export interface ErrorDetail {
+  readonly desc: DescMessage;
+  readonly value: MessageInitShape<DescMessage>;
+}
+
 /**
  * A failure that was foreseen: its message may be shown to the caller, and its reason is one that clients
  * may rely on. Anything thrown that is not one of these reaches the caller as `internal error`.
@@ -27,8 +34,24 @@ export abstract class ServiceError extends Error {
   abstract readonly reason: ReasonName;
   /** Facts for programs, shown to the caller beside the reason. Never a secret. */
   readonly metadata: Readonly<Record<string, string>> = {};
+  /** Further details for programs, such as the violations of a request's rules. */
+  readonly details: readonly ErrorDetail[] = [];
+  /** What the answer's headers say of the failure, such as `allow`. */
+  readonly headers: Readonly<Record<string, string>> = {};
 
   override get name(): string {
     return this.constructor.name;
+  }
+}
+
+/** The request breaks a rule; the message names the field and says what would do. */
+export class InvalidRequest extends ServiceError {
+  readonly kind = "invalid_argument";
+  readonly reason = "INVALID_REQUEST";
+  override readonly details: readonly ErrorDetail[];
+
+  constructor(message: string, details: readonly ErrorDetail[] = []) {
+    super(message);
+    this.details = details;
   }
 }

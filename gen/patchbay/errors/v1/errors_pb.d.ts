@@ -241,6 +241,13 @@ export enum Reason {
    * @generated from enum value: REASON_SHUTTING_DOWN = 31;
    */
   SHUTTING_DOWN = 31,
+
+  /**
+   * The caller went away before it was answered (499, seen only in the log).
+   *
+   * @generated from enum value: REASON_CANCELED = 32;
+   */
+  CANCELED = 32,
 }
 
 /**

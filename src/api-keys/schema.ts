@@ -1,0 +1,58 @@
+import { sql } from "drizzle-orm";
+import { check, foreignKey, index, pgTable, primaryKey, text } from "drizzle-orm/pg-core";
+import { bytea, instant, key } from "#src/db/columns.ts";
+import { orgs, users } from "#src/directory/schema.ts";
+
+/** The keys of all organisations. A key keeps its id over rotations; its secrets come and go. */
+export const apiKeys = pgTable(
+  "api_keys",
+  {
+    orgId: key("org_id").notNull(),
+    id: key("id").notNull(),
+    name: text("name").notNull(),
+    environment: text("environment", { enum: ["sandbox", "live"] }).notNull(),
+    scopes: text("scopes").array().notNull(),
+    actAsUserId: key("act_as_user_id"),
+    createdAt: instant("created_at").notNull(),
+    expiresAt: instant("expires_at"),
+    revokedAt: instant("revoked_at"),
+  },
+  (table) => [
+    primaryKey({ columns: [table.orgId, table.id] }),
+    foreignKey({ columns: [table.orgId], foreignColumns: [orgs.id] }),
+    foreignKey({ columns: [table.orgId, table.actAsUserId], foreignColumns: [users.orgId, users.id] }),
+    check("api_keys_scopes", sql`cardinality(${table.scopes}) between 1 and 200`),
+  ],
+);
+
+/** What may be presented for a key, as peppered hashes. */
+export const apiKeySecrets = pgTable(
+  "api_key_secrets",
+  {
+    // Unique over all organisations: a presented secret names its organisation, not the other way round.
+    secretHash: bytea("secret_hash").primaryKey(),
+    orgId: key("org_id").notNull(),
+    keyId: key("key_id").notNull(),
+    hint: text("hint").notNull(),
+    createdAt: instant("created_at").notNull(),
+  },
+  (table) => [
+    foreignKey({ columns: [table.orgId, table.keyId], foreignColumns: [apiKeys.orgId, apiKeys.id] }),
+    index("api_key_secrets_key").on(table.orgId, table.keyId),
+    check("api_key_secrets_hash", sql`octet_length(${table.secretHash}) = 32`),
+  ],
+);
+
+/** When each key was last used. Apart from the keys, which change rarely. */
+export const apiKeyUsage = pgTable(
+  "api_key_usage",
+  {
+    orgId: key("org_id").notNull(),
+    keyId: key("key_id").notNull(),
+    lastUsedAt: instant("last_used_at").notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.orgId, table.keyId] }),
+    foreignKey({ columns: [table.orgId, table.keyId], foreignColumns: [apiKeys.orgId, apiKeys.id] }),
+  ],
+);

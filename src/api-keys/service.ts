@@ -1,0 +1,200 @@
+import { timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { ServiceImpl } from "@connectrpc/connect";
+import type { ApiKeySchema } from "#gen/patchbay/apikeys/v1/api_key_pb.js";
+import type { ApiKeyService, UpdateApiKeyRequest } from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
+import { append, nothingToAudit } from "#src/audit/append.ts";
+import type { Pepper } from "#src/crypto/service-keys.ts";
+import { unchanged, type Database, type Tx } from "#src/db/database.ts";
+import { isActiveUser } from "#src/directory/store.ts";
+import { callerOf, callOf, type Caller, type Environment } from "#src/platform/caller.ts";
+import { InvalidRequest } from "#src/platform/errors.ts";
+import { changedFields } from "#src/platform/field-mask.ts";
+import { readPage } from "#src/platform/paging.ts";
+import type { UsageLog } from "#src/platform/usage-log.ts";
+import { revoke, update, type ApiKey, type ApiKeyChanges } from "./api-key.ts";
+import { ApiKeyNotFound, ImmutableField, MissingScope, UnknownUser } from "./errors.ts";
+import { detailsOf, newApiKey } from "./new-api-key.ts";
+import { firstNotGrantable, isScope } from "./scopes.ts";
+import { getKey, getKeyForUpdate, insertKey, listKeys, saveKey } from "./store.ts";
+
+const defaultPageSize = 1000;
+
+/** Issues and revokes keys. See the contract, `api_key_service.proto`. */
+export function createApiKeyService(parts: {
+  database: Database;
+  pepper: Pepper;
+  environment: Environment;
+  /** Uses of keys. */
+  usage: UsageLog;
+  now: () => Date;
+}): ServiceImpl<typeof ApiKeyService> {
+  const { database, pepper, environment, usage, now } = parts;
+
+  return {
+    async createApiKey(request, context) {
+      const call = callOf(context);
+      const caller = callerOf(context);
+      const at = now();
+      requireScopes(request.scopes);
+      requireGrantable(caller, request.scopes);
+      const expiresAt = request.expiresAt && timestampDate(request.expiresAt);
+      requireFuture(expiresAt, at);
+      const { name, scopes, actAsUserId } = request;
+      const { key, secret } = newApiKey(
+        { orgId: caller.orgId, name, environment, scopes, actAsUserId, expiresAt },
+        at,
+      );
+      await database.change(caller.orgId, async (tx) => {
+        await requireActiveUser(tx, caller.orgId, key.actAsUserId);
+        await insertKey(tx, key, { hash: pepper(secret), hint: key.hint });
+        await append(tx, call, { action: "api_key.create", target: key.id, details: detailsOf(key) });
+      });
+      return { apiKey: toMessage(key), secret, warnings: warningsFor(key) };
+    },
+
+    async listApiKeys(request, context) {
+      const { orgId } = callerOf(context);
+      await usage.flush(orgId);
+      const page = await database.read(orgId, (tx) =>
+        readPage(
+          request,
+          defaultPageSize,
+          (rows) => listKeys(tx, orgId, rows),
+          (key) => key.id,
+        ),
+      );
+      return { apiKeys: page.items.map(toMessage), ...nextPage(page.nextPageToken) };
+    },
+
+    async getApiKey({ id }, context) {
+      const { orgId } = callerOf(context);
+      await usage.flush(orgId);
+      const key = await database.read(orgId, (tx) => getKey(tx, orgId, id));
+      if (key === undefined) throw new ApiKeyNotFound();
+      return { apiKey: toMessage(key) };
+    },
+
+    async updateApiKey(request, context) {
+      const call = callOf(context);
+      const caller = callerOf(context);
+      const changes = changesFrom(request);
+      if (changes.scopes !== undefined) {
+        requireScopes(changes.scopes);
+        requireGrantable(caller, changes.scopes);
+      }
+      requireFuture(changes.expiresAt, now());
+      const updated = await database.change(caller.orgId, async (tx) => {
+        const key = await getKeyForUpdate(tx, caller.orgId, request.id);
+        if (key === undefined) throw new ApiKeyNotFound();
+        const next = update(key, changes, caller);
+        if ("actAsUserId" in changes) await requireActiveUser(tx, caller.orgId, next.actAsUserId);
+        await saveKey(tx, next);
+        const details = { before: detailsOf(key), after: detailsOf(next) };
+        await append(tx, call, { action: "api_key.update", target: key.id, details });
+        return next;
+      });
+      return { apiKey: toMessage(updated) };
+    },
+
+    async revokeApiKey({ id }, context) {
+      const call = callOf(context);
+      const { orgId } = callerOf(context);
+      const revoked = await database.change(orgId, async (tx) => {
+        const key = await getKeyForUpdate(tx, orgId, id);
+        if (key === undefined) throw new ApiKeyNotFound();
+        if (key.revokedAt !== undefined) {
+          nothingToAudit(call);
+          return unchanged(key);
+        }
+        const next = revoke(key, now());
+        await saveKey(tx, next);
+        await append(tx, call, { action: "api_key.revoke", target: id, details: { name: key.name } });
+        return next;
+      });
+      return { apiKey: toMessage(revoked) };
+    },
+
+    whoAmI(_request, context) {
+      const caller = callerOf(context);
+      return {
+        organizationId: caller.orgId,
+        apiKeyId: caller.apiKeyId,
+        name: caller.name,
+        environment: caller.environment,
+        scopes: [...caller.scopes],
+        ...(caller.userId !== undefined && { effectiveUserId: caller.userId }),
+        ...(caller.expiresAt && { expiresAt: timestampFromDate(caller.expiresAt) }),
+      };
+    },
+  };
+}
+
+function requireScopes(scopes: readonly string[]): void {
+  if (scopes.length === 0) throw new InvalidRequest("scopes: give at least one, such as connections:view");
+  const wrong = scopes.find((scope) => !isScope(scope));
+  if (wrong !== undefined) {
+    throw new InvalidRequest(
+      `scopes: ${JSON.stringify(wrong)} is not a scope; write resource:verb, such as connections:view`,
+    );
+  }
+}
+
+function requireGrantable(caller: Caller, scopes: readonly string[]): void {
+  const missing = firstNotGrantable(caller.scopes, scopes);
+  if (missing !== undefined) throw new MissingScope(missing);
+}
+
+function requireFuture(expiresAt: Date | undefined, now: Date): void {
+  if (expiresAt !== undefined && expiresAt <= now) {
+    throw new InvalidRequest("expiresAt: lies in the past; give a later time, or revoke the key to end it");
+  }
+}
+
+async function requireActiveUser(tx: Tx, orgId: string, userId: string | undefined): Promise<void> {
+  if (userId !== undefined && !(await isActiveUser(tx, orgId, userId))) throw new UnknownUser();
+}
+
+function changesFrom(request: UpdateApiKeyRequest): ApiKeyChanges {
+  const fields = changedFields(
+    request.updateMask,
+    {
+      name: request.name !== undefined,
+      scopes: request.scopes.length > 0,
+      act_as_user_id: request.actAsUserId !== undefined,
+      expires_at: request.expiresAt !== undefined,
+    },
+    (field) => new ImmutableField(field),
+  );
+  if (fields.has("name") && request.name === undefined) throw new InvalidRequest("name: cannot be cleared");
+  return {
+    ...(fields.has("name") && request.name !== undefined && { name: request.name }),
+    ...(fields.has("scopes") && { scopes: request.scopes }),
+    ...(fields.has("act_as_user_id") && { actAsUserId: request.actAsUserId }),
+    ...(fields.has("expires_at") && { expiresAt: request.expiresAt && timestampDate(request.expiresAt) }),
+  };
+}
+
+function warningsFor(key: ApiKey): string[] {
+  if (key.environment !== "live" || !key.scopes.includes("write")) return [];
+  return ["the scope write covers every resource; a live key is safer with only the scopes that it needs"];
+}
+
+function toMessage(key: ApiKey): MessageInitShape<typeof ApiKeySchema> {
+  return {
+    id: key.id,
+    name: key.name,
+    environment: key.environment,
+    scopes: [...key.scopes],
+    ...(key.actAsUserId !== undefined && { actAsUserId: key.actAsUserId }),
+    hint: key.hint,
+    createdAt: timestampFromDate(key.createdAt),
+    ...(key.expiresAt && { expiresAt: timestampFromDate(key.expiresAt) }),
+    ...(key.revokedAt && { revokedAt: timestampFromDate(key.revokedAt) }),
+    ...(key.lastUsedAt && { lastUsedAt: timestampFromDate(key.lastUsedAt) }),
+  };
+}
+
+function nextPage(token: string | undefined) {
+  return token === undefined ? {} : { nextPageToken: token };
+}

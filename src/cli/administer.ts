@@ -1,0 +1,75 @@
+import { detailsOf, newApiKey } from "#src/api-keys/new-api-key.ts";
+import { isScope } from "#src/api-keys/scopes.ts";
+import { insertKey } from "#src/api-keys/store.ts";
+import { append } from "#src/audit/append.ts";
+import type { Config } from "#src/config.ts";
+import { loadPepper } from "#src/crypto/service-keys.ts";
+import { openConnection } from "#src/db/connection.ts";
+import { foundOrganization } from "./found-organization.ts";
+import { createLog, fileDescriptor } from "./log.ts";
+import { joinPostgres } from "./postgres.ts";
+import { openRuntime, type Runtime } from "./runtime.ts";
+
+/** `patchbay org create`: the ids go to stderr for people, the secret to stdout for what comes next. */
+export async function createOrganization(config: Config, name: string): Promise<void> {
+  requireName("<name>", name);
+  await using runtime = await openForCommand(config);
+  const { admin, secret } = await foundOrganization(runtime, config.environment, name);
+  process.stderr.write(`organisation ${admin.orgId}, admin key ${admin.apiKeyId}; its secret, shown once:\n`);
+  process.stdout.write(`${secret}\n`);
+}
+
+/** What the operator decides about a key. */
+interface WantedKey {
+  readonly orgId: string | undefined;
+  readonly name: string;
+  readonly scopes: readonly string[];
+}
+
+/** `patchbay keys create`: for operators, who may give any scope; also the way back in when all keys are lost. */
+export async function createKey(config: Config, { orgId: wanted, name, scopes }: WantedKey): Promise<void> {
+  requireName("--name", name);
+  requireScopes(scopes);
+  await using runtime = await openForCommand(config);
+  const { database, rootKey } = runtime;
+  const orgId = await findOrganizationId(runtime, wanted);
+  const now = new Date();
+  const pepper = await loadPepper(database, rootKey, () => now);
+  const { key, secret } = newApiKey({ orgId, name, environment: config.environment, scopes }, now);
+  await database.change(orgId, async (tx) => {
+    await insertKey(tx, key, { hash: pepper(secret), hint: key.hint });
+    await append(tx, "service", { action: "api_key.create", target: key.id, details: detailsOf(key) });
+  });
+  process.stderr.write(`api key ${key.id} of ${orgId}; its secret, shown once:\n`);
+  process.stdout.write(`${secret}\n`);
+}
+
+/** Beside a running service if there is one. The log goes to stderr: stdout is for the secret alone. */
+function openForCommand(config: Config): Promise<Runtime> {
+  return openRuntime(config, createLog("warn", fileDescriptor(2)), joinPostgres);
+}
+
+/** The organisation that is meant: the given one, or the only one. Asked as owner: nobody else sees all. */
+async function findOrganizationId({ ownerUrl }: Runtime, wanted: string | undefined): Promise<string> {
+  const owner = openConnection(ownerUrl, { application_name: "patchbay" });
+  const rows = await owner.run("select id, name from orgs order by id");
+  await owner.end();
+  const orgs = rows.map((row) => ({ id: String(row["id"]), name: String(row["name"]) }));
+  const [found, another] = wanted === undefined ? orgs : orgs.filter(({ id }) => id === wanted);
+  if (found !== undefined && another === undefined) return found.id;
+  if (orgs.length === 0) throw new Error("there is no organisation yet: make one with `patchbay org create`");
+  const list = orgs.map(({ id, name }) => `\n  ${id}  ${name}`).join("");
+  throw new Error(`--org: ${wanted === undefined ? "needed" : `there is no ${wanted}`}; give one of${list}`);
+}
+
+function requireName(parameter: string, name: string): void {
+  if (name.trim() === "" || name.length > 200) throw new Error(`${parameter}: give 1 to 200 characters`);
+}
+
+function requireScopes(scopes: readonly string[]): void {
+  const wrong = scopes.find((scope) => !isScope(scope));
+  if (wrong === undefined) return;
+  throw new Error(
+    `--scopes: ${JSON.stringify(wrong)} is not a scope; write resource:verb, such as connections:view`,
+  );
+}

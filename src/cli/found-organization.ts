@@ -1,0 +1,74 @@
+import { sql } from "drizzle-orm";
+import { detailsOf, newApiKey } from "#src/api-keys/new-api-key.ts";
+import { insertKey } from "#src/api-keys/store.ts";
+import { append } from "#src/audit/append.ts";
+import { createKeyring } from "#src/crypto/keyring.ts";
+import { loadPepper } from "#src/crypto/service-keys.ts";
+import { unchanged, type Tx } from "#src/db/database.ts";
+import { insertOrganization } from "#src/directory/store.ts";
+import type { Caller, Environment } from "#src/platform/caller.ts";
+import { newId } from "#src/platform/ids.ts";
+import { scopeVocabulary } from "#src/rpc/policy.ts";
+import type { Runtime } from "./runtime.ts";
+
+/** A new organisation, and its first key, whose secret is shown this once. */
+export interface Founding {
+  readonly admin: Caller;
+  readonly secret: string;
+}
+
+type Parts = Pick<Runtime, "database" | "rootKey">;
+
+/** Makes an organisation with its own sealing key and an admin key that holds every scope. */
+export async function foundOrganization(
+  parts: Parts,
+  environment: Environment,
+  name: string,
+): Promise<Founding> {
+  const { orgId, insert } = await prepare(parts, environment, name);
+  return parts.database.change(orgId, insert);
+}
+
+/**
+ * The first start: makes an organisation unless somebody already has a key for this environment. `keep` gets
+ * the secret before the commit: a key that went nowhere would lock everybody out.
+ */
+export async function foundFirstOrganization(
+  parts: Parts,
+  environment: Environment,
+  keep: (secret: string) => Promise<void>,
+): Promise<Founding | undefined> {
+  const { orgId, insert } = await prepare(parts, environment, "My organisation");
+  return parts.database.change<Founding | undefined>(orgId, async (tx) => {
+    // Locks out other first starts until the commit.
+    const [row] = await tx.execute<{ first: boolean }>(
+      sql`select begin_first_start(${environment}) as first`,
+    );
+    if (row?.first !== true) return unchanged(undefined);
+    const founding = await insert(tx);
+    await keep(founding.secret);
+    return founding;
+  });
+}
+
+async function prepare({ database, rootKey }: Parts, environment: Environment, name: string) {
+  const at = new Date();
+  const now = () => at;
+  const pepper = await loadPepper(database, rootKey, now);
+  const keyring = createKeyring(rootKey, now);
+  const orgId = newId("org", at);
+  const { key, secret } = newApiKey({ orgId, name: "admin", environment, scopes: scopeVocabulary }, at);
+
+  async function insert(tx: Tx): Promise<Founding> {
+    await insertOrganization(tx, { id: orgId, name, createdAt: at });
+    await keyring.createKey(tx, orgId);
+    await insertKey(tx, key, { hash: pepper(secret), hint: key.hint });
+    await append(tx, "service", { action: "organization.create", target: orgId, details: { name } });
+    await append(tx, "service", { action: "api_key.create", target: key.id, details: detailsOf(key) });
+    const { id: apiKeyId, scopes } = key;
+    const unbound = { userId: undefined, expiresAt: undefined };
+    return { admin: { orgId, apiKeyId, name: key.name, environment, scopes, ...unbound }, secret };
+  }
+
+  return { orgId, insert };
+}

@@ -1,0 +1,57 @@
+import pino, { type DestinationStream } from "pino";
+import type { Config } from "#src/config.ts";
+import type { Log } from "#src/platform/log.ts";
+
+/** A key of ours in any text: whatever printed it, the log does not. */
+const keys = /qe_sk_(sandbox|live)_[A-Za-z2-7]{6,}/g;
+
+/** Where a process writes its log; 1 is its stdout and 2 its stderr. */
+export function fileDescriptor(number: 1 | 2): DestinationStream {
+  return pino.destination({ dest: number, sync: true });
+}
+
+/** The service's log: a line for each event, of JSON or for people on a terminal. */
+export function createLog(
+  level: Config["logLevel"],
+  destination: DestinationStream,
+  style: "json" | "readable" = "json",
+): Log {
+  return pino(
+    {
+      level,
+      base: null,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      // Nothing logs these on purpose. An error that carries a request or a setting shall not do it either.
+      redact: { paths: redacted.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]), censor: "[secret]" },
+      hooks: {
+        streamWrite(line) {
+          const safe = line.replace(keys, "qe_sk_$1_[secret]");
+          return style === "json" ? safe : forPeople(safe);
+        },
+      },
+    },
+    destination,
+  );
+}
+
+const redacted = [
+  "apiKey",
+  "secret",
+  "authorization",
+  "cookie",
+  "password",
+  "token",
+  "rootKey",
+  "databaseUrl",
+];
+
+function forPeople(line: string): string {
+  const { level, time, msg, ...facts } = JSON.parse(line) as { level: number; time: string; msg: string };
+  const shown = Object.entries(facts).map(([name, value]) => `${name}=${plain(value)}`);
+  return `${[time.slice(11, 19), pino.levels.labels[level]?.padEnd(5), msg, ...shown].join(" ")}\n`;
+}
+
+/** As JSON unless it is a simple word: what comes from outside must not move the cursor of a terminal. */
+function plain(value: unknown): string {
+  return typeof value === "string" && /^[\w./:@-]+$/.test(value) ? value : JSON.stringify(value);
+}

@@ -1,0 +1,11 @@
+import { open } from "node:fs/promises";
+
+/**
+ * Makes a file that only this user can read, and sees it to the disk: what else is stored may be worth nothing
+ * without it. Fails with EEXIST rather than overwrite.
+ */
+export async function writeNewFile(file: string, text: string): Promise<void> {
+  await using handle = await open(file, "wx", 0o600);
+  await handle.writeFile(`${text}\n`);
+  await handle.sync();
+}

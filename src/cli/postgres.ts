@@ -1,0 +1,72 @@
+import { access, constants, mkdir } from "node:fs/promises";
+import { InvalidSetting, type Config } from "#src/config.ts";
+import { openConnection } from "#src/db/connection.ts";
+import { ConnectionLost } from "#src/db/errors.ts";
+import { findRunningPostgres, startEmbeddedPostgres } from "#src/db/embedded/supervisor.ts";
+import type { Log } from "#src/platform/log.ts";
+
+/** A Postgres that answers. */
+export interface Postgres extends AsyncDisposable {
+  readonly url: string;
+  readonly kind: "external" | "embedded" | "embedded, of the running service";
+}
+
+/** The Postgres of a service: the configured one, else the embedded one, which only one service can run. */
+export async function openPostgres(config: Config, log: Log): Promise<Postgres> {
+  if (config.databaseUrl !== undefined) return openExternal(config.databaseUrl.reveal().toString());
+  await requireWritable(config.dataDir);
+  const embedded = await startEmbeddedPostgres({ dataDir: config.dataDir, log });
+  return { url: embedded.url, kind: "embedded", [Symbol.asyncDispose]: () => embedded.stop() };
+}
+
+/** The Postgres for a command: the one that the running service has, if it has one. */
+export async function joinPostgres(config: Config, log: Log): Promise<Postgres> {
+  const url = config.databaseUrl === undefined ? await findRunningPostgres(config.dataDir) : undefined;
+  if (url === undefined) return openPostgres(config, log);
+  return { url, kind: "embedded, of the running service", [Symbol.asyncDispose]: async () => {} };
+}
+
+const oldestPostgres = 15;
+
+/** Asked first, because later failures could not say which setting is to blame. */
+async function openExternal(url: string): Promise<Postgres> {
+  const version = await askVersion(url).catch((error: unknown) => {
+    throw new InvalidSetting(
+      "databaseUrl",
+      `the database does not let us in (${(error as Error).message}): check host, port, user, password and ` +
+        "database name, and that it runs",
+    );
+  });
+  if (version < oldestPostgres) {
+    throw new InvalidSetting(
+      "databaseUrl",
+      `this is Postgres ${version}; give one of version ${oldestPostgres} or newer`,
+    );
+  }
+  return { url, kind: "external", [Symbol.asyncDispose]: async () => {} };
+}
+
+async function askVersion(url: string): Promise<number> {
+  const connection = openConnection(url, { application_name: "patchbay" });
+  const impatient = setTimeout(() => connection.lose(new ConnectionLost("no answer in 5 seconds")), 5_000);
+  try {
+    const [row] = await connection.run("select current_setting('server_version_num')::int / 10000 as major");
+    return Number(row?.["major"]);
+  } finally {
+    clearTimeout(impatient);
+    await connection.end();
+  }
+}
+
+async function requireWritable(dataDir: string): Promise<void> {
+  try {
+    await mkdir(dataDir, { recursive: true, mode: 0o700 });
+    await access(dataDir, constants.W_OK);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new InvalidSetting(
+      "dataDir",
+      `${dataDir} cannot be used (${code}): choose a folder that this user may write`,
+    );
+  }
+}

@@ -1,0 +1,82 @@
+import { Command } from "commander";
+import { readFileSync } from "node:fs";
+import { InvalidSetting, readConfig, settingSpecs, type Flags, type SettingName } from "#src/config.ts";
+import { createKey, createOrganization } from "./administer.ts";
+import { doctor } from "./doctor.ts";
+import { start } from "./start.ts";
+
+/** Reads the command line and does what it says. A failure ends with one line that says what to change. */
+export async function runCli(argv: readonly string[]): Promise<void> {
+  try {
+    await program().parseAsync(argv);
+  } catch (error) {
+    process.stderr.write(`patchbay: ${describe(error)}\n`);
+    process.exitCode = 1;
+  }
+}
+
+function program(): Command {
+  const root = new Command("patchbay")
+    .description("Keeps credentials of services, makes calls with them, and issues API keys.")
+    .version(version());
+
+  withSettings(root.command("start"), allSettings)
+    .description("run the service; the first start makes an organisation and an admin key")
+    .action((flags: Flags) => start(readConfig(flags)));
+
+  withSettings(root.command("doctor"), allSettings)
+    .description("check what the service needs, and say what to do about what is missing; changes nothing")
+    .action(async (flags: Flags) => {
+      process.exitCode = (await doctor(flags)) ? 0 : 1;
+    });
+
+  withSettings(root.command("org").description("organisations").command("create"), commandSettings)
+    .description("make an organisation with an admin key, whose secret is shown once, on stdout")
+    .argument("<name>", "what people call it")
+    .action((name: string, flags: Flags) => createOrganization(readConfig(flags), name));
+
+  withSettings(root.command("keys").description("API keys").command("create"), commandSettings)
+    .description("issue an API key, whose secret is shown once, on stdout")
+    .option("--org <id>", "the organisation; needed if there are several")
+    .requiredOption("--name <name>", "what people call the key")
+    .requiredOption("--scopes <list>", "separated by commas, such as connections:view,connections:use")
+    .action((flags: Flags & { org?: string; name: string; scopes: string }) =>
+      createKey(readConfig(flags), {
+        orgId: flags.org,
+        name: flags.name,
+        scopes: flags.scopes.split(",").map((scope) => scope.trim()),
+      }),
+    );
+
+  return root;
+}
+
+const allSettings = Object.keys(settingSpecs) as SettingName[];
+const commandSettings: SettingName[] = ["dataDir", "databaseUrl", "environment", "rootKey", "rootKeyFile"];
+
+/** The settings that the command takes: flags, and in the help the names of those that have none. */
+function withSettings(command: Command, names: readonly SettingName[]): Command {
+  const secrets: string[] = [];
+  for (const spec of names.map((name) => settingSpecs[name])) {
+    if ("flag" in spec) {
+      const fallback = spec.fallback === "" ? "" : ` (default: ${spec.fallback})`;
+      command.option(`--${spec.flag} <${spec.value}>`, `${spec.about} [${spec.env}]${fallback}`);
+    } else secrets.push(`  ${spec.env}  ${spec.about}`);
+  }
+  return command.addHelpText(
+    "after",
+    `\nOnly in the environment, since flags can be seen by others:\n${secrets.join("\n")}`,
+  );
+}
+
+function version(): string {
+  const text = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
+  return (JSON.parse(text) as { version: string }).version;
+}
+
+/** What to change, if it is a setting; else also what lies beneath, which the message may not tell. */
+function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  if (error instanceof InvalidSetting || error.cause === undefined) return error.message;
+  return `${error.message}: ${describe(error.cause)}`;
+}

@@ -1,0 +1,89 @@
+import { mkdir, readFile, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { InvalidSetting, nameOf, type Config } from "#src/config.ts";
+import { localRootKey, newRootKeyText, type RootKey } from "#src/crypto/root-key.ts";
+import { writeNewFile } from "./new-file.ts";
+
+/** The root key, and whether this start made it. */
+export interface OpenedRootKey {
+  readonly rootKey: RootKey;
+  readonly created: boolean;
+}
+
+/** The configured root key; the embedded database's first start makes one. */
+export async function openRootKey(config: Config): Promise<OpenedRootKey> {
+  const rootKey = await findRootKey(config);
+  return rootKey === undefined
+    ? { rootKey: await createRootKey(rootKeyFileOf(config)), created: true }
+    : { rootKey, created: false };
+}
+
+/** The configured root key; undefined if the first start has yet to make it. */
+export async function findRootKey(config: Config): Promise<RootKey | undefined> {
+  if (config.rootKey !== undefined) return readSetting(config.rootKey.reveal().toString());
+  const file = rootKeyFileOf(config);
+  const text = await readFile(file, "utf8").catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT" && config.rootKeyFile === undefined) return undefined;
+    throw new InvalidSetting("rootKeyFile", `${file} cannot be read (${error.code}): name a file that can`);
+  });
+  if (text !== undefined) return readFileText(file, text);
+  if (config.databaseUrl !== undefined) {
+    throw new InvalidSetting(
+      "rootKeyFile",
+      `is missing; give it or ${nameOf("rootKey")}, and make a key with: openssl rand -base64 32`,
+    );
+  }
+  if (await hasData(config)) {
+    throw new InvalidSetting(
+      "rootKeyFile",
+      `the root key ${file} is missing, and nothing else opens the data in ${config.dataDir}: ` +
+        "put it back, or name its place",
+    );
+  }
+  return undefined;
+}
+
+/** Where the root key is, unless it is given as such. Beside the data, not in it: a copy of the data opens nothing. */
+export function rootKeyFileOf(config: Config): string {
+  return config.rootKeyFile ?? `${config.dataDir}.root-key`;
+}
+
+/** Whether the embedded database was started before. */
+export async function hasData(config: Config): Promise<boolean> {
+  return stat(join(config.dataDir, "postgres")).then(
+    () => true,
+    () => false,
+  );
+}
+
+function readSetting(text: string): RootKey {
+  try {
+    return localRootKey(text);
+  } catch (error) {
+    throw new InvalidSetting("rootKey", (error as Error).message);
+  }
+}
+
+function readFileText(file: string, text: string): RootKey {
+  try {
+    return localRootKey(text);
+  } catch (error) {
+    throw new InvalidSetting("rootKeyFile", `${file} cannot be used: ${(error as Error).message}`);
+  }
+}
+
+async function createRootKey(file: string): Promise<RootKey> {
+  const text = newRootKeyText();
+  try {
+    await mkdir(dirname(file), { recursive: true });
+    await writeNewFile(file, text);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new InvalidSetting(
+      "rootKeyFile",
+      `the root key ${file} cannot be made (${code}): choose a place that this user may write with ` +
+        nameOf("dataDir"),
+    );
+  }
+  return localRootKey(text);
+}

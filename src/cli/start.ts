@@ -1,0 +1,60 @@
+import { createApp, type App } from "#src/app.ts";
+import { InvalidSetting, type Config } from "#src/config.ts";
+import type { Demo } from "#src/demo/demo.ts";
+import { parseOutboundAllow } from "#src/outbound/allow.ts";
+import { writeAdminKey } from "./admin-key.ts";
+import { banner } from "./banner.ts";
+import { startDemo } from "./demo.ts";
+import { foundFirstOrganization } from "./found-organization.ts";
+import { createLog, fileDescriptor } from "./log.ts";
+import { openRuntime } from "./runtime.ts";
+import { untilSignal } from "./signals.ts";
+import { readTls } from "./tls.ts";
+
+/** Runs the service until it is told to stop. */
+export async function start(config: Config): Promise<void> {
+  const stopped = untilSignal();
+  const log = createLog(config.logLevel, fileDescriptor(1), process.stdout.isTTY ? "readable" : "json");
+  const settings = {
+    environment: config.environment,
+    outboundAllow: parseOutboundAllow(config.outboundAllow),
+    corsOrigins: config.corsOrigins,
+    tls: await readTls(config),
+  };
+
+  await using runtime = await openRuntime(config, log);
+  const app = await createApp(settings, { ...runtime, log, now: () => new Date() });
+  let demo: Demo | undefined;
+  try {
+    // Before anything is founded: a start that ends here is no first start yet.
+    const address = await listen(app, config);
+    let adminKeyFile: string | undefined;
+    const founding = await foundFirstOrganization(runtime, config.environment, async (secret) => {
+      // Only a terminal shows the key. What else reads stdout may keep it, as container logs do.
+      if (!process.stdout.isTTY) adminKeyFile = await writeAdminKey(config, secret);
+    });
+    if (config.databaseUrl === undefined) demo = await startDemo(app, config, founding?.admin, log);
+    process.stdout.write(
+      banner({ config, address, rootKeyCreated: runtime.rootKeyCreated, founding, adminKeyFile, demo }),
+    );
+    app.healthSweep.start();
+    log.info({ ...address, environment: config.environment }, "ready");
+
+    log.info({ signal: await stopped }, "stopping: calls on their way may finish");
+  } finally {
+    const finished = await app.close(config.drainMs);
+    if (!finished) log.warn("some calls did not finish in time and were cut");
+    // Only now: calls on their way may have needed it.
+    await demo?.close();
+  }
+}
+
+async function listen(app: App, { host, port }: Config): Promise<{ host: string; port: number }> {
+  try {
+    return await app.listen(host, port);
+  } catch (error) {
+    const { message, cause } = error as Error;
+    const { code } = cause as NodeJS.ErrnoException;
+    throw new InvalidSetting(code === "EADDRINUSE" || code === "EACCES" ? "port" : "host", message);
+  }
+}

@@ -1,0 +1,259 @@
+import { isIP } from "node:net";
+import { resolve } from "node:path";
+import { parseOutboundAllow } from "#src/outbound/allow.ts";
+import type { Environment } from "#src/platform/caller.ts";
+import { Secret } from "#src/platform/secret.ts";
+
+/** A setting as people give it: by flag, else by environment, else its default. An empty one counts as not given. */
+interface SettingSpec {
+  /** Without `--`. Secrets have none: everybody on the machine sees the flags of a process. */
+  readonly flag?: string;
+  readonly env: string;
+  readonly value: string;
+  readonly fallback: string;
+  readonly about: string;
+  readonly secret?: true;
+}
+
+/** Every setting there is. docs/operating.md holds the same table, and a test compares them. */
+export const settingSpecs = {
+  host: {
+    flag: "host",
+    env: "PATCHBAY_HOST",
+    value: "address",
+    fallback: "127.0.0.1",
+    about: "the address to listen on; 0.0.0.0 for all",
+  },
+  port: {
+    flag: "port",
+    env: "PATCHBAY_PORT",
+    value: "number",
+    fallback: "7420",
+    about: "the port to listen on; 0 takes a free one",
+  },
+  dataDir: {
+    flag: "data-dir",
+    env: "PATCHBAY_DATA_DIR",
+    value: "folder",
+    fallback: "./data",
+    about: "where the embedded database and the first admin key are kept",
+  },
+  databaseUrl: {
+    env: "DATABASE_URL",
+    value: "url",
+    fallback: "",
+    about: "an external Postgres, 15 or later, instead of the embedded one",
+    secret: true,
+  },
+  environment: {
+    flag: "environment",
+    env: "PATCHBAY_ENVIRONMENT",
+    value: "sandbox|live",
+    fallback: "sandbox",
+    about: "which keys this deployment issues and accepts",
+  },
+  outboundAllow: {
+    flag: "outbound-allow",
+    env: "PATCHBAY_OUTBOUND_ALLOW",
+    value: "list",
+    fallback: "",
+    about:
+      "what connections may call beside the public internet: hosts, host:port, addresses or CIDRs, separated by " +
+      "commas, or none; not given, it is loopback as long as the service itself listens on loopback",
+  },
+  rootKey: {
+    env: "PATCHBAY_ROOT_KEY",
+    value: "base64",
+    fallback: "",
+    about: "the key that everything is sealed under: 32 random bytes",
+    secret: true,
+  },
+  rootKeyFile: {
+    flag: "root-key-file",
+    env: "PATCHBAY_ROOT_KEY_FILE",
+    value: "file",
+    fallback: "",
+    about:
+      "a file that holds the root key; not given, the embedded database takes <data dir>.root-key, " +
+      "which its first start makes",
+  },
+  tlsCert: {
+    flag: "tls-cert",
+    env: "PATCHBAY_TLS_CERT",
+    value: "file",
+    fallback: "",
+    about: "a certificate chain in PEM; the port then speaks TLS only",
+  },
+  tlsKey: {
+    flag: "tls-key",
+    env: "PATCHBAY_TLS_KEY",
+    value: "file",
+    fallback: "",
+    about: "the certificate's private key in PEM",
+  },
+  corsOrigins: {
+    flag: "cors-origins",
+    env: "PATCHBAY_CORS_ORIGINS",
+    value: "list",
+    fallback: "",
+    about: "origins whose pages may call from a browser, separated by commas",
+  },
+  drainSeconds: {
+    flag: "drain-seconds",
+    env: "PATCHBAY_DRAIN_SECONDS",
+    value: "number",
+    fallback: "10",
+    about: "how long calls on their way may take to finish after SIGTERM",
+  },
+  logLevel: {
+    flag: "log-level",
+    env: "PATCHBAY_LOG_LEVEL",
+    value: "level",
+    fallback: "info",
+    about: "debug, info, warn, error or silent",
+  },
+} as const satisfies Record<string, SettingSpec>;
+
+/** The name of a setting in code. */
+export type SettingName = keyof typeof settingSpecs;
+
+const logLevels = ["debug", "info", "warn", "error", "silent"] as const;
+
+/** The settings, checked. */
+export interface Config {
+  readonly host: string;
+  readonly port: number;
+  readonly dataDir: string;
+  /** Undefined means the embedded database. It may hold a password. */
+  readonly databaseUrl: Secret | undefined;
+  readonly environment: Environment;
+  /** A list that `parseOutboundAllow` reads; empty for public addresses only. */
+  readonly outboundAllow: string;
+  readonly rootKey: Secret | undefined;
+  readonly rootKeyFile: string | undefined;
+  readonly tls: { readonly certFile: string; readonly keyFile: string } | undefined;
+  readonly corsOrigins: readonly string[];
+  readonly drainMs: number;
+  readonly logLevel: (typeof logLevels)[number];
+}
+
+/** A setting that cannot be used; the message names it both ways and says what would do. */
+export class InvalidSetting extends Error {
+  override readonly name = "InvalidSetting";
+
+  constructor(setting: SettingName, problem: string) {
+    super(`${nameOf(setting)}: ${problem}`);
+  }
+}
+
+/** How people know the setting. */
+export function nameOf(setting: SettingName): string {
+  const spec: SettingSpec = settingSpecs[setting];
+  return spec.flag === undefined ? spec.env : `--${spec.flag} (${spec.env})`;
+}
+
+/** The settings that can be given as flags, as they were given. */
+export type Flags = Partial<Record<SettingName, string>>;
+
+/** Reads the settings. This is the only place that knows the environment of the process. */
+export function readConfig(
+  flags: Flags,
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): Config {
+  const given = (setting: SettingName) => filled(flags[setting]) ?? filled(env[settingSpecs[setting].env]);
+  const text = (setting: SettingName) => given(setting) ?? settingSpecs[setting].fallback;
+
+  const host = text("host");
+  const rootKey = given("rootKey");
+  const rootKeyFile = given("rootKeyFile");
+  if (rootKey !== undefined && rootKeyFile !== undefined) {
+    throw new InvalidSetting("rootKeyFile", `give it or ${nameOf("rootKey")}, not both`);
+  }
+  return {
+    host,
+    port: wholeNumber("port", text("port"), 65_535),
+    dataDir: resolve(text("dataDir")),
+    databaseUrl: postgresUrl(given("databaseUrl")),
+    environment: oneOf("environment", text("environment"), ["sandbox", "live"]),
+    outboundAllow: allowList(given("outboundAllow"), host),
+    rootKey: rootKey === undefined ? undefined : Secret.fromText(rootKey),
+    rootKeyFile: rootKeyFile && resolve(rootKeyFile),
+    tls: tlsFiles(given("tlsCert"), given("tlsKey")),
+    corsOrigins: origins(text("corsOrigins")),
+    drainMs: wholeNumber("drainSeconds", text("drainSeconds"), 3_600) * 1000,
+    logLevel: oneOf("logLevel", text("logLevel"), logLevels),
+  };
+}
+
+/** Whether only this machine can reach an address. */
+export function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
+}
+
+function filled(text: string | undefined): string | undefined {
+  return text === undefined || text.trim() === "" ? undefined : text.trim();
+}
+
+function wholeNumber(setting: SettingName, text: string, max: number): number {
+  if (!/^\d{1,5}$/.test(text) || Number(text) > max) {
+    throw new InvalidSetting(setting, `give a whole number from 0 to ${max}, not ${JSON.stringify(text)}`);
+  }
+  return Number(text);
+}
+
+function oneOf<Value extends string>(setting: SettingName, text: string, values: readonly Value[]): Value {
+  const found = values.find((value) => value === text);
+  if (found !== undefined) return found;
+  throw new InvalidSetting(setting, `give one of ${values.join(", ")}, not ${JSON.stringify(text)}`);
+}
+
+function postgresUrl(text: string | undefined): Secret | undefined {
+  if (text === undefined) return undefined;
+  if (!/^postgres(ql)?:\/\//.test(text) || !URL.canParse(text)) {
+    // It may hold a password, so the message does not repeat it.
+    throw new InvalidSetting(
+      "databaseUrl",
+      "give a URL such as postgres://user:password@host:5432/patchbay, with special characters percent-encoded",
+    );
+  }
+  return Secret.fromText(text);
+}
+
+/** What a deployment that only this machine can reach may call by default, so that a first try needs no setting. */
+const loopback = "127.0.0.0/8, ::1/128";
+
+function allowList(text: string | undefined, host: string): string {
+  if (text === "none") return "";
+  if (text === undefined) return isLoopback(host) ? loopback : "";
+  try {
+    parseOutboundAllow(text);
+  } catch (error) {
+    throw new InvalidSetting("outboundAllow", (error as Error).message);
+  }
+  return text;
+}
+
+function tlsFiles(cert: string | undefined, key: string | undefined) {
+  if (cert === undefined && key === undefined) return undefined;
+  if (cert === undefined)
+    throw new InvalidSetting("tlsCert", `is missing beside ${nameOf("tlsKey")}; give both or none`);
+  if (key === undefined)
+    throw new InvalidSetting("tlsKey", `is missing beside ${nameOf("tlsCert")}; give both or none`);
+  return { certFile: resolve(cert), keyFile: resolve(key) };
+}
+
+function origins(text: string): string[] {
+  const list = text
+    .split(",")
+    .map((origin) => origin.trim())
+    .filter((origin) => origin !== "");
+  for (const origin of list) {
+    if (!URL.canParse(origin) || new URL(origin).origin !== origin) {
+      throw new InvalidSetting(
+        "corsOrigins",
+        `give origins such as https://app.example, without path or slash at the end, not ${JSON.stringify(origin)}`,
+      );
+    }
+  }
+  return list;
+}

@@ -1,0 +1,50 @@
+import { createHash } from "node:crypto";
+import type { Environment } from "#src/platform/caller.ts";
+import { InvalidRequest } from "#src/platform/errors.ts";
+import { CredentialRequired } from "./errors.ts";
+import type { ServiceSlug } from "./slug.ts";
+
+/** A service's base URL and what is known of it; its credential is elsewhere, sealed. */
+export interface Connection {
+  readonly orgId: string;
+  readonly id: string;
+  readonly environment: Environment;
+  readonly slug: ServiceSlug;
+  readonly baseUrl: string;
+  readonly active: boolean;
+  readonly createdAt: Date;
+  readonly lastHealthyAt: Date | undefined;
+  readonly lastUsedAt: Date | undefined;
+}
+
+const staleAfterMs = 5 * 60 * 1000;
+
+/**
+ * Whether the service was not seen healthy for more than five minutes. A connection that never was gets five
+ * minutes from its registration. Read from the clock, so no sweep has to run for a dot to turn red.
+ */
+export function isUnhealthy(connection: Connection, now: Date): boolean {
+  const since = connection.lastHealthyAt ?? connection.createdAt;
+  return now.getTime() - since.getTime() > staleAfterMs;
+}
+
+/** What answers and audit events show of a key: enough to compare, nothing to use. */
+export function fingerprintOf(apiKey: string): string {
+  return `sha256:${createHash("sha256").update(apiKey, "utf8").digest("hex")}`;
+}
+
+/** The key can be sent as `Authorization: Bearer <key>` as it stands. */
+export function requireSendable(apiKey: string): void {
+  if (!/^[\x21-\x7e]+$/.test(apiKey)) {
+    throw new InvalidRequest("apiKey: only visible ASCII characters can be sent in an Authorization header");
+  }
+}
+
+/** A stored credential is for one origin: whoever edits the base URL must not be able to send it elsewhere. */
+export function requireSameOrigin(storedFor: string, baseUrl: string): void {
+  if (new URL(baseUrl).origin !== storedFor) {
+    throw new CredentialRequired(
+      "apiKey: the base URL's origin changes, so the key must be given again; it goes only where it was stored for",
+    );
+  }
+}

@@ -1,0 +1,306 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import type { ServiceImpl } from "@connectrpc/connect";
+import type { ConnectionSchema } from "#gen/patchbay/connections/v1/connection_pb.js";
+import type {
+  ConnectionService,
+  UpdateConnectionRequest,
+} from "#gen/patchbay/connections/v1/connection_service_pb.js";
+import { append } from "#src/audit/append.ts";
+import type { Keyring } from "#src/crypto/keyring.ts";
+import type { Database, Tx } from "#src/db/database.ts";
+import type { Outbound } from "#src/outbound/outbound.ts";
+import { callerOf, callOf, type Environment } from "#src/platform/caller.ts";
+import { InvalidRequest } from "#src/platform/errors.ts";
+import { changedFields } from "#src/platform/field-mask.ts";
+import { newId } from "#src/platform/ids.ts";
+import { readPage } from "#src/platform/paging.ts";
+import { Secret } from "#src/platform/secret.ts";
+import type { UsageLog } from "#src/platform/usage-log.ts";
+import {
+  fingerprintOf,
+  isUnhealthy,
+  requireSameOrigin,
+  requireSendable,
+  type Connection,
+} from "./connection.ts";
+import { ConnectionInactive, ConnectionNotFound, CredentialRequired, ServiceNotConnected } from "./errors.ts";
+import { queryPairs, replyBody, requestBody } from "./exchange.ts";
+import type { Probe } from "./probe.ts";
+import { parseSlug } from "./slug.ts";
+import {
+  deleteConnection,
+  findBySlug,
+  getConnection,
+  getConnectionForUpdate,
+  getCredential,
+  insertConnection,
+  listConnections,
+  lockSlug,
+  putCredential,
+  recordHealthy,
+  saveConnection,
+  type Scope,
+} from "./store.ts";
+
+const defaultPageSize = 1000;
+
+/** Keeps connections and calls through them. See the contract, `connection_service.proto`. */
+export function createConnectionService(parts: {
+  database: Database;
+  keyring: Keyring;
+  outbound: Outbound;
+  probe: Probe;
+  environment: Environment;
+  /** Calls made through connections. */
+  usage: UsageLog;
+  /** Good answers of connected services. */
+  healthy: UsageLog;
+  now: () => Date;
+}): ServiceImpl<typeof ConnectionService> {
+  const { database, keyring, outbound, probe, environment, usage, healthy, now } = parts;
+
+  /** Seals the key for the connection in place of the one before. */
+  async function storeKey(tx: Tx, connection: Connection, apiKey: string, previousVersion: number) {
+    const version = previousVersion + 1;
+    using secret = Secret.fromText(apiKey);
+    const owner = { orgId: connection.orgId, kind: "connection", id: connection.id, version } as const;
+    await putCredential(tx, connection.orgId, connection.id, {
+      origin: new URL(connection.baseUrl).origin,
+      version,
+      sealed: await keyring.seal(tx, owner, secret),
+      fingerprint: fingerprintOf(apiKey),
+    });
+  }
+
+  /** The connection that has the slug, and its key in the clear. */
+  async function openBySlug(scope: Scope, slug: string) {
+    return database.read(scope.orgId, async (tx) => {
+      const connection = await findBySlug(tx, scope, slug);
+      if (connection === undefined) throw new ServiceNotConnected();
+      if (!connection.active) throw new ConnectionInactive(slug);
+      const { origin, version, sealed } = await getCredential(tx, scope.orgId, connection.id);
+      const owner = { orgId: scope.orgId, kind: "connection", id: connection.id, version } as const;
+      return { connection, credential: { origin, secret: await keyring.open(tx, owner, sealed) } };
+    });
+  }
+
+  /** Writes what this replica still holds in memory, so that a read shows calls that came before it. */
+  async function settleUse(orgId: string) {
+    await Promise.all([usage.flush(orgId), healthy.flush(orgId)]);
+  }
+
+  return {
+    async listConnections(request, context) {
+      const scope = { orgId: callerOf(context).orgId, environment };
+      await settleUse(scope.orgId);
+      const page = await database.read(scope.orgId, (tx) =>
+        readPage(
+          request,
+          defaultPageSize,
+          (rows) => listConnections(tx, scope, rows),
+          (connection) => connection.id,
+        ),
+      );
+      return {
+        connections: page.items.map((connection) => toMessage(connection, now())),
+        ...(page.nextPageToken !== undefined && { nextPageToken: page.nextPageToken }),
+      };
+    },
+
+    async upsertServiceConnection(request, context) {
+      const call = callOf(context);
+      const scope = { orgId: callerOf(context).orgId, environment };
+      const slug = parseSlug(request.serviceSlug);
+      const baseUrl = outbound.checkBaseUrl(request.baseUrl);
+      const apiKey = request.apiKey;
+      if (apiKey === undefined) throw new CredentialRequired("apiKey: give the key that the service expects");
+      requireSendable(apiKey);
+      const apiKeyHash = fingerprintOf(apiKey);
+
+      const { created, connection } = await database.change(scope.orgId, async (tx) => {
+        await lockSlug(tx, scope, slug);
+        const known = await findBySlug(tx, scope, slug);
+        const before = known && (await getCredential(tx, scope.orgId, known.id));
+        const at = now();
+        const connection = known
+          ? { ...known, baseUrl }
+          : { ...scope, id: newId("scn", at), slug, baseUrl, active: true, createdAt: at, ...neverUsed };
+        await (known ? saveConnection(tx, connection, at) : insertConnection(tx, connection));
+        await storeKey(tx, connection, apiKey, before?.version ?? 0);
+        await append(tx, call, {
+          action: known ? "connection.upsert" : "connection.create",
+          target: connection.id,
+          details: {
+            serviceSlug: slug,
+            baseUrl: { before: known?.baseUrl ?? null, after: baseUrl },
+            apiKeyHash: { before: before?.fingerprint ?? null, after: apiKeyHash },
+          },
+        });
+        return { created: known === undefined, connection };
+      });
+      return { created, connection: { ...toMessage(connection, now()), apiKeyHash } };
+    },
+
+    async getConnection({ id }, context) {
+      const scope = { orgId: callerOf(context).orgId, environment };
+      await settleUse(scope.orgId);
+      const connection = await database.read(scope.orgId, (tx) => getConnection(tx, scope, id));
+      if (connection === undefined) throw new ConnectionNotFound();
+      return { connection: toMessage(connection, now()) };
+    },
+
+    async updateConnection(request, context) {
+      const call = callOf(context);
+      const scope = { orgId: callerOf(context).orgId, environment };
+      const changes = changesFrom(request);
+      const baseUrl = changes.baseUrl && outbound.checkBaseUrl(changes.baseUrl);
+      const { apiKey } = changes;
+      if (apiKey !== undefined) requireSendable(apiKey);
+
+      const updated = await database.change(scope.orgId, async (tx) => {
+        const known = await getConnectionForUpdate(tx, scope, request.id);
+        if (known === undefined) throw new ConnectionNotFound();
+        const before = await getCredential(tx, scope.orgId, known.id);
+        const next = { ...known, baseUrl: baseUrl ?? known.baseUrl, active: changes.active ?? known.active };
+        if (apiKey === undefined) requireSameOrigin(before.origin, next.baseUrl);
+        await saveConnection(tx, next, now());
+        if (apiKey !== undefined) await storeKey(tx, next, apiKey, before.version);
+        await append(tx, call, {
+          action: "connection.update",
+          target: known.id,
+          details: {
+            serviceSlug: known.slug,
+            baseUrl: { before: known.baseUrl, after: next.baseUrl },
+            active: { before: known.active, after: next.active },
+            apiKeyHash: {
+              before: before.fingerprint,
+              after: apiKey === undefined ? before.fingerprint : fingerprintOf(apiKey),
+            },
+          },
+        });
+        return next;
+      });
+      const shown = toMessage(updated, now());
+      return { connection: apiKey === undefined ? shown : { ...shown, apiKeyHash: fingerprintOf(apiKey) } };
+    },
+
+    async deleteConnection({ id }, context) {
+      const call = callOf(context);
+      const scope = { orgId: callerOf(context).orgId, environment };
+      await database.change(scope.orgId, async (tx) => {
+        const known = await getConnectionForUpdate(tx, scope, id);
+        if (known === undefined) throw new ConnectionNotFound();
+        const { fingerprint } = await getCredential(tx, scope.orgId, id);
+        await deleteConnection(tx, scope, id);
+        await append(tx, call, {
+          action: "connection.delete",
+          target: id,
+          details: {
+            serviceSlug: known.slug,
+            baseUrl: known.baseUrl,
+            apiKeyHash: { before: fingerprint, after: null },
+          },
+        });
+      });
+      return {};
+    },
+
+    async testConnection({ id }, context) {
+      const call = callOf(context);
+      const scope = { orgId: callerOf(context).orgId, environment };
+      const connection = await database.read(scope.orgId, (tx) => getConnection(tx, scope, id));
+      if (connection === undefined) throw new ConnectionNotFound();
+      const result = await probe(connection.baseUrl);
+      await database.change(scope.orgId, async (tx) => {
+        if (result.ok) await recordHealthy(tx, scope.orgId, new Map([[id, { count: 1, lastAt: now() }]]));
+        await append(tx, call, {
+          action: "connection.test",
+          target: id,
+          details: { serviceSlug: connection.slug, ...result },
+        });
+      });
+      return result;
+    },
+
+    async callService(request, context) {
+      const scope = { orgId: callerOf(context).orgId, environment };
+      const body = requestBody(request.body);
+      const query = queryPairs(request.query);
+      const { connection, credential } = await openBySlug(scope, request.service);
+      using _wiped = credential.secret;
+      usage.note(scope.orgId, connection.id, now());
+      const timeoutMs = context.timeoutMs();
+      const reply = await outbound.send({
+        baseUrl: connection.baseUrl,
+        method: request.method,
+        path: request.path,
+        query,
+        headers: withContentType(request.headers, body?.contentType),
+        ...(body && { body: body.bytes }),
+        credential,
+        signal: context.signal,
+        ...(timeoutMs !== undefined && { timeoutMs }),
+      });
+      if (reply.status >= 200 && reply.status < 300) healthy.note(scope.orgId, connection.id, now());
+      return {
+        status: reply.status,
+        headers: reply.headers,
+        latencyMs: Math.round(reply.latencyMs),
+        body: replyBody(reply.body, reply.headers["content-type"] ?? ""),
+      };
+    },
+  };
+}
+
+const neverUsed = { lastHealthyAt: undefined, lastUsedAt: undefined };
+
+interface ConnectionChanges {
+  baseUrl?: string | undefined;
+  apiKey?: string | undefined;
+  active?: boolean | undefined;
+}
+
+function changesFrom(request: UpdateConnectionRequest): ConnectionChanges {
+  const { baseUrl, apiKey, active } = request;
+  const given = { base_url: baseUrl, api_key: apiKey, active };
+  const fields = changedFields(
+    request.updateMask,
+    { base_url: baseUrl !== undefined, api_key: apiKey !== undefined, active: active !== undefined },
+    (field) => new InvalidRequest(`${field}: cannot be changed; change baseUrl, apiKey or active`),
+  );
+  for (const field of fields) {
+    if (given[field] === undefined) throw new InvalidRequest(`${field}: cannot be cleared; give a value`);
+  }
+  return {
+    ...(fields.has("base_url") && { baseUrl }),
+    ...(fields.has("api_key") && { apiKey }),
+    ...(fields.has("active") && { active }),
+  };
+}
+
+function withContentType(
+  headers: Record<string, string>,
+  contentType: string | undefined,
+): Record<string, string> {
+  if (
+    contentType === undefined ||
+    Object.keys(headers).some((name) => name.toLowerCase() === "content-type")
+  ) {
+    return headers;
+  }
+  return { ...headers, "content-type": contentType };
+}
+
+function toMessage(connection: Connection, now: Date): MessageInitShape<typeof ConnectionSchema> {
+  return {
+    id: connection.id,
+    serviceSlug: connection.slug,
+    baseUrl: connection.baseUrl,
+    active: connection.active,
+    createdAt: timestampFromDate(connection.createdAt),
+    ...(connection.lastHealthyAt && { lastHealthyAt: timestampFromDate(connection.lastHealthyAt) }),
+    ...(connection.lastUsedAt && { lastUsedAt: timestampFromDate(connection.lastUsedAt) }),
+    ...(isUnhealthy(connection, now) && { unhealthy: true }),
+  };
+}

@@ -1,0 +1,30 @@
+import { InvalidSlug } from "./errors.ts";
+
+/** The sibling products that the catalog knows without being told. */
+export const builtInSlugs = [
+  "identity",
+  "aml",
+  "anti-fraud",
+  "document-intelligence",
+  "bank-statement",
+  "ai-automation",
+] as const;
+
+/** A sibling product. */
+export type BuiltInSlug = (typeof builtInSlugs)[number];
+
+/** A connection's handle: a sibling product, or `custom:` and a name of the organisation's own. */
+export type ServiceSlug = BuiltInSlug | `custom:${string}`;
+
+const custom = /^custom:[a-z0-9][a-z0-9-]{0,62}$/;
+
+/** The text as a slug. Throws `InvalidSlug`. */
+export function parseSlug(text: string): ServiceSlug {
+  if (isBuiltIn(text)) return text;
+  if (custom.test(text)) return text as ServiceSlug;
+  throw new InvalidSlug(builtInSlugs);
+}
+
+function isBuiltIn(slug: string): slug is BuiltInSlug {
+  return (builtInSlugs as readonly string[]).includes(slug);
+}

@@ -1,0 +1,190 @@
+import { and, asc, eq, gt, sql } from "drizzle-orm";
+import type { Sealed } from "#src/crypto/keyring.ts";
+import type { Tx } from "#src/db/database.ts";
+import type { Environment } from "#src/platform/caller.ts";
+import type { PageRequest } from "#src/platform/paging.ts";
+import type { Use } from "#src/platform/usage-log.ts";
+import type { Connection } from "./connection.ts";
+import { connectionHealth, connections, connectionUsage, credentials } from "./schema.ts";
+import type { ServiceSlug } from "./slug.ts";
+
+/** A connection's sealed key, and the one origin it may be sent to. */
+export interface StoredCredential {
+  readonly origin: string;
+  /** Counts up with each key that is stored. */
+  readonly version: number;
+  readonly sealed: Sealed;
+  /** `sha256:…` of the key. */
+  readonly fingerprint: string;
+}
+
+/** The organisation's handles of this deployment's environment. */
+export interface Scope {
+  readonly orgId: string;
+  readonly environment: Environment;
+}
+
+/** Makes upserts of one slug follow one another: the second sees, and records, what the first stored. */
+export async function lockSlug(tx: Tx, scope: Scope, slug: ServiceSlug): Promise<void> {
+  const name = JSON.stringify(["connection", scope.orgId, scope.environment, slug]);
+  await tx.execute(sql`select pg_advisory_xact_lock(hashtextextended(${name}, 0))`);
+}
+
+/** One connection of the organisation. */
+export async function getConnection(tx: Tx, scope: Scope, id: string): Promise<Connection | undefined> {
+  const [row] = await selectConnections(tx).where(and(inScope(scope), eq(connections.id, id)));
+  return row && fromRow(row);
+}
+
+/** Locks the row, so that two changes cannot both start from the same state. */
+export async function getConnectionForUpdate(
+  tx: Tx,
+  scope: Scope,
+  id: string,
+): Promise<Connection | undefined> {
+  const [row] = await selectConnections(tx)
+    .where(and(inScope(scope), eq(connections.id, id)))
+    .for("update", { of: connections });
+  return row && fromRow(row);
+}
+
+/** The connection that has the slug. */
+export async function findBySlug(tx: Tx, scope: Scope, slug: string): Promise<Connection | undefined> {
+  const [row] = await selectConnections(tx).where(and(inScope(scope), eq(connections.slug, slug)));
+  return row && fromRow(row);
+}
+
+/** Connections after the one that the page starts behind, oldest first. */
+export async function listConnections(tx: Tx, scope: Scope, page: PageRequest): Promise<Connection[]> {
+  const rows = await selectConnections(tx)
+    .where(and(inScope(scope), gt(connections.id, page.after)))
+    .orderBy(asc(connections.id))
+    .limit(page.limit);
+  return rows.map(fromRow);
+}
+
+/** Connections in the order of their slugs. */
+export async function listBySlug(tx: Tx, scope: Scope, page: PageRequest): Promise<Connection[]> {
+  const rows = await selectConnections(tx)
+    .where(and(inScope(scope), gt(connections.slug, page.after)))
+    .orderBy(asc(connections.slug))
+    .limit(page.limit);
+  return rows.map(fromRow);
+}
+
+/** Stores a new connection, due for its first probe at once. */
+export async function insertConnection(tx: Tx, connection: Connection): Promise<void> {
+  const { orgId, id, environment, slug, baseUrl, active, createdAt } = connection;
+  await tx.insert(connections).values({ orgId, id, environment, slug, baseUrl, active, createdAt });
+  await tx.insert(connectionHealth).values({ orgId, connectionId: id, nextDueAt: createdAt });
+}
+
+/** Writes what may change of a connection, and makes it due: what was known of its health is of the old state. */
+export async function saveConnection(tx: Tx, connection: Connection, now: Date): Promise<void> {
+  const { orgId, id, baseUrl, active } = connection;
+  await tx
+    .update(connections)
+    .set({ baseUrl, active })
+    .where(and(eq(connections.orgId, orgId), eq(connections.id, id)));
+  await tx
+    .update(connectionHealth)
+    .set({ nextDueAt: now })
+    .where(and(eq(connectionHealth.orgId, orgId), eq(connectionHealth.connectionId, id)));
+}
+
+/** Deletes the connection and, with it, its sealed key, health and usage. */
+export async function deleteConnection(tx: Tx, scope: Scope, id: string): Promise<void> {
+  await tx.delete(connections).where(and(inScope(scope), eq(connections.id, id)));
+}
+
+/** The connection's sealed key. */
+export async function getCredential(tx: Tx, orgId: string, connectionId: string): Promise<StoredCredential> {
+  const [row] = await tx
+    .select()
+    .from(credentials)
+    .where(and(eq(credentials.orgId, orgId), eq(credentials.connectionId, connectionId)));
+  if (row === undefined) throw new Error(`connection ${connectionId} has no credential`);
+  return {
+    origin: row.origin,
+    version: row.version,
+    sealed: { kekVersion: row.kekVersion, bytes: row.sealed },
+    fingerprint: row.fingerprint,
+  };
+}
+
+/** Stores the key in place of the one before. */
+export async function putCredential(
+  tx: Tx,
+  orgId: string,
+  connectionId: string,
+  credential: StoredCredential,
+): Promise<void> {
+  const values = {
+    origin: credential.origin,
+    version: credential.version,
+    kekVersion: credential.sealed.kekVersion,
+    sealed: credential.sealed.bytes,
+    fingerprint: credential.fingerprint,
+  };
+  await tx
+    .insert(credentials)
+    .values({ orgId, connectionId, ...values })
+    .onConflictDoUpdate({ target: [credentials.orgId, credentials.connectionId], set: values });
+}
+
+/** Notes calls. One made through a connection that is gone by now is left out. */
+export async function recordUse(tx: Tx, orgId: string, uses: ReadonlyMap<string, Use>): Promise<void> {
+  const rows = JSON.stringify([...uses].map(([id, use]) => ({ id, calls: use.count, at: use.lastAt })));
+  await tx.execute(sql`
+    insert into ${connectionUsage} as known (org_id, connection_id, calls, last_used_at)
+    select org_id, id, used.calls, used.at
+    from json_to_recordset(${rows}::json) as used (id text, calls bigint, at timestamptz)
+    join ${connections} using (id)
+    where org_id = ${orgId}
+    on conflict (org_id, connection_id) do update
+    set calls = known.calls + excluded.calls,
+        last_used_at = greatest(known.last_used_at, excluded.last_used_at)`);
+}
+
+/** Notes when services answered well; an older time never overwrites a newer one. */
+export async function recordHealthy(tx: Tx, orgId: string, seen: ReadonlyMap<string, Use>): Promise<void> {
+  const rows = JSON.stringify([...seen].map(([id, use]) => ({ id, at: use.lastAt })));
+  await tx.execute(sql`
+    update ${connectionHealth} as known
+    set last_healthy_at = greatest(known.last_healthy_at, seen.at)
+    from json_to_recordset(${rows}::json) as seen (id text, at timestamptz)
+    where known.org_id = ${orgId} and known.connection_id = seen.id`);
+}
+
+function inScope(scope: Scope) {
+  return and(eq(connections.orgId, scope.orgId), eq(connections.environment, scope.environment));
+}
+
+function selectConnections(tx: Tx) {
+  return tx
+    .select({
+      connection: connections,
+      lastHealthyAt: connectionHealth.lastHealthyAt,
+      lastUsedAt: connectionUsage.lastUsedAt,
+    })
+    .from(connections)
+    .leftJoin(
+      connectionHealth,
+      and(eq(connectionHealth.orgId, connections.orgId), eq(connectionHealth.connectionId, connections.id)),
+    )
+    .leftJoin(
+      connectionUsage,
+      and(eq(connectionUsage.orgId, connections.orgId), eq(connectionUsage.connectionId, connections.id)),
+    );
+}
+
+type Row = Awaited<ReturnType<typeof selectConnections>>[number];
+
+function fromRow({ connection, lastHealthyAt, lastUsedAt }: Row): Connection {
+  return {
+    ...connection,
+    slug: connection.slug as ServiceSlug,
+    lastHealthyAt: lastHealthyAt ?? undefined,
+    lastUsedAt: lastUsedAt ?? undefined,
+  };
+}

@@ -1,0 +1,35 @@
+import { check, foreignKey, integer, pgTable, primaryKey, text } from "drizzle-orm/pg-core";
+import { sql } from "drizzle-orm";
+import { bytea, instant, key } from "#src/db/columns.ts";
+import { orgs } from "#src/directory/schema.ts";
+
+/** An organisation's own keys, wrapped by the root key. A destroyed key has lost its bytes for good. */
+export const orgKeys = pgTable(
+  "org_keys",
+  {
+    orgId: key("org_id").notNull(),
+    purpose: text("purpose", { enum: ["kek"] }).notNull(),
+    version: integer("version").notNull(),
+    wrappedKey: bytea("wrapped_key"),
+    rootKeyId: key("root_key_id").notNull(),
+    createdAt: instant("created_at").notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.orgId, table.purpose, table.version] }),
+    foreignKey({ columns: [table.orgId], foreignColumns: [orgs.id] }),
+    check("org_keys_version", sql`${table.version} > 0`),
+  ],
+);
+
+/** Keys of the deployment itself, wrapped by the root key: they belong to no organisation. */
+export const serviceKeys = pgTable(
+  "service_keys",
+  {
+    purpose: text("purpose", { enum: ["pepper"] }).notNull(),
+    version: integer("version").notNull(),
+    wrappedKey: bytea("wrapped_key").notNull(),
+    rootKeyId: key("root_key_id").notNull(),
+    createdAt: instant("created_at").notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.purpose, table.version] })],
+);

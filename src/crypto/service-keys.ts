@@ -1,0 +1,69 @@
+import { createHmac, createSecretKey, randomBytes, type KeyObject } from "node:crypto";
+import { and, eq } from "drizzle-orm";
+import type { Database } from "#src/db/database.ts";
+import type { RootKey } from "./root-key.ts";
+import { serviceKeys } from "./schema.ts";
+import { SealBroken } from "./seal.ts";
+
+/** Hashes a presented key for look-up, so that reading the database gives nobody a key to present. */
+export type Pepper = (secret: string) => Buffer;
+
+/** The root key is not the one that this database was set up with. */
+class WrongRootKey extends Error {
+  override readonly name = "WrongRootKey";
+
+  constructor(given: string, needed: string) {
+    super(
+      `the root key (${given}) does not open this database, which was set up with ${needed}; ` +
+        "set PATCHBAY_ROOT_KEY or PATCHBAY_ROOT_KEY_FILE to that key",
+    );
+  }
+}
+
+/**
+ * The pepper of this database, made on the very first start.
+ *
+ * It doubles as the canary: it is opened before anything is served, so a wrong root key stops the start
+ * instead of failing each call later.
+ */
+export async function loadPepper(database: Database, rootKey: RootKey, now: () => Date): Promise<Pepper> {
+  const fresh = randomBytes(32);
+  const wrapped = await rootKey.wrap(fresh, pepperContext);
+  fresh.fill(0);
+  const stored = await database.system(async (tx) => {
+    // Replicas that start together all insert; the first one's pepper is everybody's.
+    await tx
+      .insert(serviceKeys)
+      .values({ purpose: "pepper", version: 1, wrappedKey: wrapped, rootKeyId: rootKey.id, createdAt: now() })
+      .onConflictDoNothing();
+    const [row] = await tx
+      .select()
+      .from(serviceKeys)
+      .where(and(eq(serviceKeys.purpose, "pepper"), eq(serviceKeys.version, 1)));
+    return row;
+  });
+  if (stored === undefined) throw new Error("the pepper was stored and cannot be read back");
+  return hmacWith(await unwrapPepper(rootKey, stored));
+}
+
+const pepperContext = ["pepper", "1"];
+
+async function unwrapPepper(
+  rootKey: RootKey,
+  stored: { wrappedKey: Buffer; rootKeyId: string },
+): Promise<KeyObject> {
+  try {
+    const bytes = await rootKey.unwrap(stored.wrappedKey, pepperContext);
+    const key = createSecretKey(bytes);
+    bytes.fill(0);
+    return key;
+  } catch (error) {
+    if (error instanceof SealBroken) throw new WrongRootKey(rootKey.id, stored.rootKeyId);
+    throw error;
+  }
+}
+
+// A KeyObject, because createHmac with a Buffer key costs six times as much.
+function hmacWith(key: KeyObject): Pepper {
+  return (secret) => createHmac("sha256", key).update(secret, "utf8").digest();
+}

@@ -1,0 +1,110 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Probe } from "#src/connections/probe.ts";
+import type { Database } from "#src/db/database.ts";
+import type { Environment } from "#src/platform/caller.ts";
+import type { Log } from "#src/platform/log.ts";
+import { createKeyedLimit } from "./keyed-limit.ts";
+import { claimDue, recordOutcomes, type DueProbe, type ProbeOutcome } from "./store.ts";
+
+/** Keeps what is known of each connection's health up to date. */
+export interface HealthSweep {
+  /** Probes what is due now, and resolves when all of it is recorded. */
+  runOnce(): Promise<void>;
+  /** Sweeps from now on, until `stop`. */
+  start(): void;
+  /** Resolves when the sweep that runs is recorded. */
+  stop(): Promise<void>;
+}
+
+const lookEveryMs = 1_000;
+const batchSize = 500;
+/** Beyond this many claimed probes, no more are claimed: they wait in the table, where another replica sees them. */
+const maxClaimed = 5_000;
+const maxProbes = 128;
+const maxProbesPerHost = 4;
+
+/**
+ * Every active connection is due each 60 s (± 10 %); replicas share the work through the claim table and
+ * nothing else. A slow host holds up only its own connections.
+ */
+export function createHealthSweep(parts: {
+  database: Database;
+  probe: Probe;
+  environment: Environment;
+  log: Log;
+  now: () => Date;
+}): HealthSweep {
+  const { database, probe, environment, log, now } = parts;
+  const limit = createKeyedLimit(maxProbes, maxProbesPerHost);
+  const stopping = new AbortController();
+  const claimed = new Map<string, Promise<void>>();
+  const found: ProbeOutcome[] = [];
+  let loop: Promise<void> = Promise.resolve();
+
+  async function probeDue({ orgId, connectionId, baseUrl }: DueProbe) {
+    await limit(new URL(baseUrl).host, async () => {
+      if (stopping.signal.aborted) return;
+      const result = await probe(baseUrl);
+      found.push({ orgId, connectionId, at: now(), error: result.ok ? undefined : result.error });
+    });
+  }
+
+  /** Claims what is due and starts its probes; answers how many that were. */
+  async function claim(): Promise<number> {
+    const due = await database.system((tx) => claimDue(tx, environment, now(), batchSize));
+    for (const one of due) {
+      // Still waiting for its slow host since the period before.
+      if (claimed.has(one.connectionId)) continue;
+      claimed.set(
+        one.connectionId,
+        probeDue(one)
+          .catch((error: unknown) =>
+            log.error({ err: error, connectionId: one.connectionId }, "probe failed"),
+          )
+          .finally(() => claimed.delete(one.connectionId)),
+      );
+    }
+    return due.length;
+  }
+
+  async function record() {
+    const outcomes = found.splice(0);
+    if (outcomes.length === 0) return;
+    for (const change of await database.system((tx) => recordOutcomes(tx, outcomes))) {
+      log.info(change, change.error === null ? "connection is healthy again" : "connection fails its probe");
+    }
+  }
+
+  async function claimAll() {
+    while (claimed.size < maxClaimed && (await claim()) > 0);
+  }
+
+  async function sweepUntilStopped() {
+    while (!stopping.signal.aborted) {
+      try {
+        await claimAll();
+        await record();
+      } catch (error) {
+        log.warn({ err: error }, "health sweep failed; it is tried again");
+      }
+      await sleep(lookEveryMs, undefined, { signal: stopping.signal }).catch(() => {});
+    }
+  }
+
+  return {
+    async runOnce() {
+      await claimAll();
+      await Promise.all(claimed.values());
+      await record();
+    },
+    start() {
+      loop = sweepUntilStopped();
+    },
+    async stop() {
+      stopping.abort();
+      await loop;
+      await Promise.all(claimed.values());
+      await record();
+    },
+  };
+}

@@ -1,0 +1,61 @@
+import { InvalidRequest } from "./errors.ts";
+
+/** One page of a list that is ordered by a text key: the rows after `after`, one more than the caller asked for. */
+export interface PageRequest {
+  /** The last key of the page before; empty for the first page. */
+  readonly after: string;
+  readonly limit: number;
+}
+
+/** One page, and how to ask for the next. */
+export interface Page<T> {
+  readonly items: T[];
+  readonly nextPageToken: string | undefined;
+}
+
+/** What a list was asked for. */
+export interface ListRequest {
+  readonly pageSize: number;
+  readonly pageToken: string;
+}
+
+/** The token was not issued by this list. */
+export class InvalidPageToken extends InvalidRequest {
+  constructor() {
+    super("pageToken: not one that this list issued; leave it out to start from the beginning");
+  }
+}
+
+/**
+ * Reads one page with `load`, which answers at most `limit` rows after `after` in the order of `keyOf`.
+ * One row more than the page holds is read, which tells whether there is a next page without counting.
+ */
+export async function readPage<T>(
+  request: ListRequest,
+  defaultSize: number,
+  load: (page: PageRequest) => Promise<T[]>,
+  keyOf: (item: T) => string,
+): Promise<Page<T>> {
+  const size = request.pageSize === 0 ? defaultSize : request.pageSize;
+  const rows = await load({ after: keyFrom(request.pageToken), limit: size + 1 });
+  const items = rows.slice(0, size);
+  const last = items.at(-1);
+  const more = rows.length > size && last !== undefined;
+  return { items, nextPageToken: more ? tokenFrom(keyOf(last)) : undefined };
+}
+
+// Marked, so that a token is not mistaken for a key of the table: clients shall not make them up.
+const mark = "p1:";
+
+function tokenFrom(key: string): string {
+  return Buffer.from(mark + key, "utf8").toString("base64url");
+}
+
+function keyFrom(token: string): string {
+  if (token === "") return "";
+  const text = Buffer.from(token, "base64url").toString("utf8");
+  if (!text.startsWith(mark) || text.includes("\0") || tokenFrom(text.slice(mark.length)) !== token) {
+    throw new InvalidPageToken();
+  }
+  return text.slice(mark.length);
+}

@@ -1,0 +1,49 @@
+import type { JsonValue } from "@bufbuild/protobuf";
+import type { Request } from "#src/platform/http.ts";
+import { UnsupportedContentType } from "./errors.ts";
+import { parseJson } from "./json.ts";
+
+const none = Buffer.alloc(0);
+
+/** Whether the headers already say that no body follows. */
+export function hasNoBody(request: Request): boolean {
+  if ("stream" in request) return request.stream.endAfterHeaders;
+  return (
+    (request.headers["content-length"] ?? "0") === "0" && request.headers["transfer-encoding"] === undefined
+  );
+}
+
+/** Refuses a compressed body, which could be inflated beyond every limit. */
+export function refuseEncoding({ headers }: Request): void {
+  const encoding = headers["content-encoding"] ?? "identity";
+  if (encoding.toLowerCase() === "identity") return;
+  throw new UnsupportedContentType("compressed bodies are not read: send the body without Content-Encoding");
+}
+
+/** Reads the body; undefined, with the rest unread, as soon as it is known to be larger than the limit. */
+export function readBody(request: Request, maxBytes: number): Promise<Buffer | undefined> {
+  if (hasNoBody(request)) return Promise.resolve(none);
+  if (Number(request.headers["content-length"] ?? 0) > maxBytes) return Promise.resolve(undefined);
+  // A body that breaks off settles nothing here: it ends the call's signal, and with it the call.
+  return new Promise((resolve) => {
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    const read = (chunk: Buffer) => {
+      bytes += chunk.length;
+      if (bytes <= maxBytes) return void chunks.push(chunk);
+      request.off("data", read).pause();
+      resolve(undefined);
+    };
+    request.on("data", read);
+    request.once("end", () => resolve(Buffer.concat(chunks)));
+  });
+}
+
+/** The JSON of a body, which is undefined if there is none. */
+export function jsonOfBody({ headers }: Request, bytes: Buffer): JsonValue | undefined {
+  // Without a body there is nothing to mistake, so that `curl -X POST` needs no header.
+  if (bytes.length === 0) return undefined;
+  if (/^application\/json\s*(;\s*charset="?utf-8"?\s*)?$/i.test(headers["content-type"] ?? ""))
+    return parseJson(bytes);
+  throw new UnsupportedContentType("the body must be JSON: send Content-Type: application/json");
+}

@@ -1,0 +1,27 @@
+import type { DescField, DescMessage, DescMethod, DescService } from "@bufbuild/protobuf";
+
+type Commented = DescService | DescMethod | DescMessage | DescField;
+
+/** The comment above a declaration; empty if its file was compiled without source info. */
+export function commentOf(declaration: Commented): string {
+  const path = pathOf(declaration).join();
+  const { sourceCodeInfo } = ("file" in declaration ? declaration : declaration.parent).file.proto;
+  const location = sourceCodeInfo?.location.find((candidate) => candidate.path.join() === path);
+  return location?.leadingComments.replaceAll(/^ /gm, "").trim() ?? "";
+}
+
+/** Where source info has it: the field numbers and indices on the way to it in FileDescriptorProto. */
+function pathOf(declaration: Commented): number[] {
+  switch (declaration.kind) {
+    case "service":
+      return [6, declaration.file.proto.service.indexOf(declaration.proto)];
+    case "rpc":
+      return [...pathOf(declaration.parent), 2, declaration.parent.proto.method.indexOf(declaration.proto)];
+    case "field":
+      return [...pathOf(declaration.parent), 2, declaration.parent.proto.field.indexOf(declaration.proto)];
+    case "message":
+      return declaration.parent
+        ? [...pathOf(declaration.parent), 3, declaration.parent.proto.nestedType.indexOf(declaration.proto)]
+        : [4, declaration.file.proto.messageType.indexOf(declaration.proto)];
+  }
+}

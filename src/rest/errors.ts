@@ -1,0 +1,47 @@
+import { ServiceError } from "#src/platform/errors.ts";
+
+/** The request cannot be read as the message that its method takes. */
+export class InvalidRequest extends ServiceError {
+  readonly kind = "invalid_argument";
+  readonly reason = "INVALID_REQUEST";
+}
+
+/** No method has this path, under any HTTP method. */
+export class UnknownPath extends ServiceError {
+  readonly kind = "not_found";
+  readonly reason = "UNKNOWN_PATH";
+
+  constructor(nearest: string | undefined) {
+    super(
+      nearest ? `no such path; the nearest is ${nearest}` : "no such path; GET /openapi.json lists them all",
+    );
+  }
+}
+
+/** The path exists, but not with this HTTP method. */
+export class MethodNotAllowed extends ServiceError {
+  readonly kind = "unimplemented";
+  readonly reason = "METHOD_NOT_ALLOWED";
+  override readonly headers;
+
+  constructor(allow: string) {
+    super(`this path does not take this HTTP method: use ${allow}`);
+    this.headers = { allow };
+  }
+}
+
+/** The body is not JSON, or it is encoded in a way that is not read. */
+export class UnsupportedContentType extends ServiceError {
+  readonly kind = "invalid_argument";
+  readonly reason = "UNSUPPORTED_CONTENT_TYPE";
+}
+
+/** The body is larger than this service reads. */
+export class MessageTooLarge extends ServiceError {
+  readonly kind = "resource_exhausted";
+  readonly reason = "MESSAGE_TOO_LARGE";
+
+  constructor(maxBytes: number) {
+    super(`the body is larger than ${maxBytes} bytes: send less at a time`);
+  }
+}

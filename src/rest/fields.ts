@@ -1,0 +1,84 @@
+import {
+  type DescField,
+  type DescMessage,
+  type JsonObject,
+  type JsonValue,
+  ScalarType,
+} from "@bufbuild/protobuf";
+import { isWrapperDesc } from "@bufbuild/protobuf/wkt";
+import { InvalidRequest } from "./errors.ts";
+import { nearest } from "./nearest.ts";
+
+/** Messages whose JSON is a single string, so that the path's or query's text can stand for them. */
+const textual = ["google.protobuf.Timestamp", "google.protobuf.Duration", "google.protobuf.FieldMask"];
+
+/** The field with this name, in either spelling. */
+export function fieldNamed(message: DescMessage, name: string): DescField | undefined {
+  return message.fields.find((field) => field.jsonName === name || field.name === name);
+}
+
+/** Whether one piece of text can be the field's value, or an item of it. */
+export function takesText(field: DescField): boolean {
+  if (field.fieldKind === "list") return field.listKind !== "message";
+  if (field.fieldKind !== "message") return field.fieldKind !== "map";
+  return isWrapperDesc(field.message) || textual.includes(field.message.typeName);
+}
+
+/** Whether the field is a message whose JSON is an object with the message's own fields. */
+export function hasFields(field: DescField): field is DescField & { fieldKind: "message" } {
+  return field.fieldKind === "message" && !field.message.typeName.startsWith("google.protobuf.");
+}
+
+/** A text in the path or query as the JSON that `fromJson` expects; it refuses what is not of the type. */
+export function jsonFromText(field: DescField, text: string): JsonValue {
+  const { scalar } = field.message && isWrapperDesc(field.message) ? field.message.fields[0] : field;
+  if (field.enum && /^-?\d+$/.test(text)) return Number(text);
+  switch (scalar) {
+    case undefined:
+    case ScalarType.STRING:
+    case ScalarType.BYTES:
+    case ScalarType.FLOAT:
+    case ScalarType.DOUBLE:
+      return text;
+    case ScalarType.BOOL:
+      return text === "true" ? true : text === "false" ? false : text;
+    default:
+      // The empty text is no number; `0x10` and `1e3` would be taken for one.
+      return /^-?\d+$/.test(text) ? text : "";
+  }
+}
+
+/** The value of a field in the JSON of its message, whichever way it is spelled there. */
+export function get(object: JsonObject, field: DescField): JsonValue | undefined {
+  for (const name of [field.jsonName, field.name]) if (Object.hasOwn(object, name)) return object[name];
+  return undefined;
+}
+
+/** Sets a field in the JSON of its message, so that neither spelling of it holds another value. */
+export function put(object: JsonObject, field: DescField, value: JsonValue): void {
+  delete object[field.name];
+  object[field.jsonName] = value;
+}
+
+/** The object in which the last of the fields lies; those on the way to it are made as needed. */
+export function reach(object: JsonObject, fields: readonly DescField[]): JsonObject {
+  for (const field of fields.slice(0, -1)) {
+    const inner = get(object, field) ?? {};
+    if (!isObject(inner)) throw new InvalidRequest(`field "${field.jsonName}" must be an object`);
+    put(object, field, inner);
+    object = inner;
+  }
+  return object;
+}
+
+export function isObject(json: JsonValue | undefined): json is JsonObject {
+  return typeof json === "object" && json !== null && !Array.isArray(json);
+}
+
+/** A name that no field of the message has, cut to a length to repeat, and the name that was probably meant. */
+export function unknown(message: DescMessage, name: string, prefix = ""): string {
+  const names = message.fields.map((field) => field.jsonName);
+  const meant = nearest(name, names);
+  const shown = `"${prefix}${name.slice(0, 64)}"`;
+  return meant === undefined ? shown : `${shown}; did you mean "${prefix}${meant}"?`;
+}

@@ -1,0 +1,165 @@
+import {
+  type DescMethodUnary,
+  type DescService,
+  type JsonValue,
+  type Message,
+  toJson,
+} from "@bufbuild/protobuf";
+import {
+  Code,
+  ConnectError,
+  type ContextValues,
+  createHandlerContext,
+  type HandlerContext,
+} from "@connectrpc/connect";
+import type { ServerResponse } from "node:http";
+import type { Request, Response } from "#src/platform/http.ts";
+import { type Binding, restRoutes } from "./binding.ts";
+import { hasNoBody, jsonOfBody, readBody, refuseEncoding } from "./body.ts";
+import { decodeRequest } from "./decode.ts";
+import { InvalidRequest, MessageTooLarge } from "./errors.ts";
+import { get, isObject } from "./fields.ts";
+import { createRouter, type Route } from "./router.ts";
+
+/** What the REST side needs of the service around it. */
+export interface RestOptions {
+  readonly services: readonly DescService[];
+  /** Decides from the headers whether the call may go on, or throws. Runs before the body is read. */
+  gate(context: HandlerContext): Promise<void>;
+  /** Runs interceptors and handler. */
+  call(method: DescMethodUnary, request: Message, context: HandlerContext): Promise<Message>;
+  /** The values of one request, which hold its call (`src/platform/caller.ts`). */
+  contextValues(request: Request): ContextValues;
+  /** What a caller may see of anything thrown. */
+  errorFrom(error: unknown): RestError;
+  readonly readMaxBytes: number;
+  /** How long a call may take, reading its body included. */
+  readonly timeoutMs: number;
+}
+
+/** A failure as REST shows it. */
+export interface RestError {
+  readonly status: number;
+  readonly message: string;
+  readonly reason: string;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** Makes the handler that answers REST requests. Throws if the services' routes have faults. */
+export function createRestHandler(
+  options: RestOptions,
+): (request: Request, response: Response) => Promise<void> {
+  const findRoute = createRouter(restRoutes(options.services));
+
+  return async (request, response) => {
+    try {
+      const { path, query } = targetOf(request);
+      const route = findRoute(request.method ?? "", path);
+      const context = contextOf(options, request, route.binding);
+      // Not the HTTP/2 response itself, which stays silent when HEAD is cut off before its answer.
+      ("stream" in response ? response.stream : response).once("close", () => {
+        if (!context.signal.aborted) context.abort(new ConnectError("the caller went away", Code.Canceled));
+      });
+      try {
+        const message = await untilAborted(context.signal, serve(options, request, route, query, context));
+        answer(response, route.binding, message, context.responseHeader);
+      } finally {
+        context.abort("the call has ended");
+      }
+    } catch (error) {
+      refuse(request, response, options.errorFrom(error));
+    }
+  };
+}
+
+/** The story of one call. */
+async function serve(
+  options: RestOptions,
+  request: Request,
+  route: Route,
+  query: string,
+  context: HandlerContext,
+): Promise<Message> {
+  const { method, httpMethod, body } = route.binding;
+  await options.gate(context);
+  refuseEncoding(request);
+  const maxBytes = body === undefined ? 0 : options.readMaxBytes;
+  const bytes = await readBody(request, maxBytes);
+  if (bytes === undefined) {
+    throw body === undefined
+      ? new InvalidRequest(`this ${httpMethod} takes no body: send fields in path and query`)
+      : new MessageTooLarge(maxBytes);
+  }
+  return options.call(method, decodeRequest(route, query, jsonOfBody(request, bytes)), context);
+}
+
+function targetOf({ url = "" }: Request): { path: string; query: string } {
+  // The absolute form is for proxies, but every server has to accept it (RFC 9112, 3.2.2).
+  const target = url.replace(/^https?:\/\/[^/?]*/i, "");
+  const end = target.includes("?") ? target.indexOf("?") : target.length;
+  return { path: target.slice(0, end), query: target.slice(end + 1) };
+}
+
+function contextOf(options: RestOptions, request: Request, { method }: Binding) {
+  const { path, query } = targetOf(request);
+  const scheme = "encrypted" in request.socket ? "https" : "http";
+  const authority = ("authority" in request ? request.authority : undefined) ?? request.headers.host;
+  const origin = `${scheme}://${authority}`;
+  const headers = Object.entries(request.headers).filter(([name]) => !name.startsWith(":"));
+  return createHandlerContext({
+    service: method.parent,
+    method,
+    protocolName: "rest",
+    requestMethod: request.method ?? "",
+    // Always one that can be parsed, whatever the caller says its host is.
+    url: `${URL.canParse(origin) ? origin : `${scheme}://localhost`}${path}${query && `?${query}`}`,
+    timeoutMs: options.timeoutMs,
+    requestHeader: headers.flatMap(([name, value]) =>
+      [value ?? []].flat().map((one): [string, string] => [name, one]),
+    ),
+    contextValues: options.contextValues(request),
+  });
+}
+
+function untilAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+    work.then(resolve, reject);
+  });
+}
+
+function answer(
+  response: Response,
+  { method, responseBody, bare, status }: Binding,
+  message: Message,
+  headers: Headers,
+): void {
+  const json = toJson(method.output, message, { alwaysEmitImplicit: true });
+  const shown = responseBody && isObject(json) ? (get(json, responseBody) ?? null) : json;
+  send(response, status, bare ? shown : { data: shown }, Object.fromEntries(headers));
+}
+
+function refuse(request: Request, response: Response, shown: RestError): void {
+  const isUnread = !hasNoBody(request) && !request.complete;
+  const headers: Record<string, string> = { ...shown.headers, "x-error-reason": shown.reason };
+  // Otherwise the caller would go on sending a body that nobody reads. A stream of HTTP/2 is ended by the port, a
+  // little later: curl loses an answer that a reset follows at once.
+  if (isUnread && request.httpVersionMajor === 1) headers.connection = "close";
+  send(response, shown.status, { error: shown.message }, headers);
+}
+
+function send(
+  response: Response,
+  status: number,
+  json: JsonValue,
+  headers: Readonly<Record<string, string>>,
+): void {
+  const body = Buffer.from(JSON.stringify(json));
+  // Both modules' responses take these calls, and neither sends a body to HEAD; only their types cannot be called as one.
+  (response as ServerResponse).writeHead(status, {
+    ...headers,
+    "content-type": "application/json",
+    "content-length": body.length,
+  });
+  (response as ServerResponse).end(body);
+}

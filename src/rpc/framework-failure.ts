@@ -1,0 +1,67 @@
+import { Code } from "@connectrpc/connect";
+import { ServiceError, type ErrorKind, type ReasonName } from "#src/platform/errors.ts";
+import { DeadlineExceeded, InternalError } from "./errors.ts";
+
+/** A failure that Connect found by itself, before or after any code of ours ran, in our own words. */
+class FrameworkFailure extends ServiceError {
+  readonly kind: ErrorKind;
+  readonly reason: ReasonName;
+
+  constructor(kind: ErrorKind, reason: ReasonName, message: string) {
+    super(message);
+    this.kind = kind;
+    this.reason = reason;
+  }
+}
+
+/**
+ * What a code and message of Connect's own mean. Its text is passed on only for codes whose texts say what is
+ * wrong with the request's form; the others may quote its contents.
+ */
+export function explainFramework(code: Code, message: string): ServiceError {
+  switch (code) {
+    case Code.ResourceExhausted:
+      return new FrameworkFailure(
+        "resource_exhausted",
+        "MESSAGE_TOO_LARGE",
+        "the message is larger than 4 MiB",
+      );
+    case Code.DeadlineExceeded:
+      return new DeadlineExceeded();
+    case Code.Unimplemented:
+      return new FrameworkFailure("unimplemented", "INVALID_REQUEST", message);
+    case Code.InvalidArgument:
+      return new FrameworkFailure("invalid_argument", "INVALID_REQUEST", message);
+    default:
+      // Connect calls a message that it cannot parse its own fault; it is the caller's.
+      return message.startsWith("parse binary")
+        ? new FrameworkFailure(
+            "invalid_argument",
+            "INVALID_REQUEST",
+            "the message cannot be decoded as its type",
+          )
+        : new InternalError(message);
+  }
+}
+
+/** What a refusal without a body means. */
+export function explainStatus(status: number): ServiceError | undefined {
+  switch (status) {
+    case 405:
+      return new FrameworkFailure("unimplemented", "METHOD_NOT_ALLOWED", "call this procedure with POST");
+    case 415:
+      return new FrameworkFailure(
+        "invalid_argument",
+        "UNSUPPORTED_CONTENT_TYPE",
+        "send content-type application/json or application/proto, or a gRPC or gRPC-Web type",
+      );
+    case 505:
+      return new FrameworkFailure(
+        "unimplemented",
+        "METHOD_NOT_ALLOWED",
+        "streams in both directions need HTTP/2",
+      );
+    default:
+      return undefined;
+  }
+}

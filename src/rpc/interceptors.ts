@@ -1,0 +1,62 @@
+import type { Interceptor } from "@connectrpc/connect";
+import type { Validator } from "@bufbuild/protovalidate";
+import { InvalidBearer } from "#src/api-keys/errors.ts";
+import { callOf } from "#src/platform/caller.ts";
+import type { TellFailure } from "./failures.ts";
+import { requireValid } from "./validation.ts";
+
+/** What every call goes through after the gate, on every protocol, outermost first. */
+export function createInterceptors(tell: TellFailure, validator: Validator): Interceptor[] {
+  return [tellFailures(tell), requireGate, validate(validator), requireAudit];
+}
+
+/** Turns whatever is thrown into what the caller may know of it. */
+function tellFailures(tell: TellFailure): Interceptor {
+  return (next) => async (request) => {
+    const call = callOf({ values: request.contextValues });
+    // A cancelled call fails somewhere by being cancelled; why is what its signal says.
+    const cause = (thrown: unknown) => (request.signal.aborted ? request.signal.reason : thrown) as unknown;
+    try {
+      const response = await next(request);
+      if (!response.stream) return response;
+      return { ...response, message: told(response.message, (thrown) => tell(cause(thrown), call)) };
+    } catch (thrown) {
+      throw tell(cause(thrown), call);
+    }
+  };
+}
+
+async function* told<T>(messages: AsyncIterable<T>, tell: (thrown: unknown) => Error): AsyncIterable<T> {
+  try {
+    yield* messages;
+  } catch (thrown) {
+    throw tell(thrown);
+  }
+}
+
+/** Refuses a request that did not pass the gate, which is the only way in on transports without headers. */
+const requireGate: Interceptor = (next) => async (request) => {
+  if (callOf({ values: request.contextValues }).passedGate !== true) throw new InvalidBearer();
+  return next(request);
+};
+
+/** Refuses a message that breaks the rules of its contract. */
+function validate(validator: Validator): Interceptor {
+  return (next) => async (request) => {
+    if (!request.stream) requireValid(validator, request.method.input, request.message);
+    return next(request);
+  };
+}
+
+/**
+ * Refuses the success of an audited call that neither recorded a change nor said that there was none. The
+ * database refuses to commit a change without a record; this finds a handler that never asked it to.
+ */
+const requireAudit: Interceptor = (next) => async (request) => {
+  const call = callOf({ values: request.contextValues });
+  const response = await next(request);
+  if ((call.auditActions?.length ?? 0) > 0 && call.settled !== true) {
+    throw new Error(`${call.rpc} succeeded without an audit event`);
+  }
+  return response;
+};

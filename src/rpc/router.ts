@@ -1,0 +1,52 @@
+import type { DescService } from "@bufbuild/protobuf";
+import {
+  createConnectRouter,
+  type ConnectRouter,
+  type Interceptor,
+  type ServiceImpl,
+} from "@connectrpc/connect";
+import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
+import type { Gate } from "./gate.ts";
+import { strictJson } from "./strict-json.ts";
+
+/** A contract and the code that serves it. */
+export interface ServedService {
+  readonly desc: DescService;
+  readonly impl: Readonly<Record<string, unknown>>;
+}
+
+/** Pairs a contract with code of exactly its shape. */
+export function serve<Desc extends DescService>(desc: Desc, impl: ServiceImpl<Desc>): ServedService {
+  return { desc, impl };
+}
+
+/** One procedure, over gRPC, gRPC-Web and Connect. */
+export type ProcedureHandler = ConnectRouter["handlers"][number];
+
+/** The handlers of all procedures, by their path `/<package>.<Service>/<Method>`. */
+export function createProcedures(parts: {
+  services: readonly ServedService[];
+  gate: Gate;
+  interceptors: Interceptor[];
+  readMaxBytes: number;
+  shutdownSignal: AbortSignal;
+}): ReadonlyMap<string, ProcedureHandler> {
+  const { services, gate, interceptors, readMaxBytes, shutdownSignal } = parts;
+  const router = createConnectRouter({
+    acceptCompression: [compressionGzip, compressionBrotli],
+    // Connect-ES allows 4 GiB unless told otherwise: five bytes would reserve all of it.
+    readMaxBytes,
+    requestGate: gate,
+    interceptors,
+    shutdownSignal,
+  });
+  for (const { desc, impl } of services) {
+    for (const method of desc.methods) {
+      const handle = impl[method.localName];
+      if (typeof handle !== "function") throw new Error(`${desc.typeName}/${method.name} is not implemented`);
+      // The contract and the code were matched by `serve`; the router's types need each method by name.
+      router.rpc(method as never, handle.bind(impl) as never, { jsonOptions: strictJson(method.input) });
+    }
+  }
+  return new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
+}

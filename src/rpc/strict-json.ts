@@ -1,0 +1,28 @@
+import type { DescMessage, JsonReadOptions, JsonWriteOptions } from "@bufbuild/protobuf";
+import { requireJson } from "#src/json/require-json.ts";
+import { toConnectError } from "./errors.ts";
+
+/**
+ * JSON options under which a request is refused in our own words.
+ *
+ * Unknown fields are faults: ignored, a misspelt `expiresAt` would make a key without end. And what Connect
+ * says of a wrong value repeats the value, which may be a secret; looking at the text before Connect does, with
+ * the message's contract at hand, keeps that from every answer and log.
+ */
+export function strictJson(input: DescMessage): Partial<JsonReadOptions & JsonWriteOptions> {
+  const options = {
+    ignoreUnknownFields: false,
+    alwaysEmitImplicit: true,
+    // Connect hands the message's bytes, inflated and limited, to this decoder and parses what it answers.
+    textDecoder: {
+      decode(bytes: Uint8Array): string {
+        try {
+          return requireJson(input, bytes);
+        } catch (error) {
+          throw toConnectError(error);
+        }
+      },
+    },
+  };
+  return options;
+}

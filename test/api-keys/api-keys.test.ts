@@ -1,0 +1,240 @@
+import { Code } from "@connectrpc/connect";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { newId } from "#src/platform/ids.ts";
+import { startService, type Presenter, type TestService } from "../support/service.ts";
+
+let service: TestService;
+beforeAll(async () => {
+  service = await startService();
+});
+afterAll(() => service[Symbol.asyncDispose]());
+
+async function issue(fields: Record<string, unknown>, by: Presenter = service.org) {
+  const reply = await by.rest("POST", "/api/api-keys", { name: "a key", ...fields });
+  expect(reply.status).toBe(201);
+  const { apiKey, secret } = reply.body.data as { apiKey: { id: string }; secret: string };
+  return { id: apiKey.id, ...service.as(secret) };
+}
+
+async function addUser(status: "active" | "deactivated"): Promise<string> {
+  const id = newId("usr", new Date());
+  await service.postgres.asOwner("insert into users (org_id, id, email, status) values ($1, $2, $3, $4)", [
+    service.org.orgId,
+    id,
+    `${id}@example.com`,
+    status,
+  ]);
+  return id;
+}
+
+describe("issuing a key", () => {
+  test("answers 201 and the secret, which no later answer and no log holds", async () => {
+    const reply = await service.org.rest("POST", "/api/api-keys", {
+      name: "payments-service",
+      scopes: ["evaluate:write", "sar.write"],
+    });
+    expect(reply.status).toBe(201);
+    const { apiKey, secret, warnings } = reply.body.data;
+    expect(secret).toMatch(/^qe_sk_sandbox_[A-Z2-7]{32}$/);
+    expect(warnings).toStrictEqual([]);
+    expect(apiKey).toStrictEqual({
+      id: expect.stringMatching(/^key_/) as string,
+      name: "payments-service",
+      environment: "sandbox",
+      scopes: ["evaluate:write", "sar.write"],
+      hint: `${(secret as string).slice(0, 18)}…`,
+      createdAt: expect.any(String) as string,
+    });
+    const later = [
+      await service.org.rest("GET", "/api/api-keys"),
+      await service.org.rest("GET", `/api/api-keys/${apiKey.id}`),
+      await service.org.rest("GET", "/api/audit/events"),
+    ];
+    const rest = (secret as string).slice(18);
+    expect(JSON.stringify(later.map(({ body }) => body as unknown)) + service.logged()).not.toContain(rest);
+  });
+
+  test.each([
+    ["no name", { name: "" }, /name/],
+    ["no scopes", { scopes: [] }, /scopes/],
+    ["a scope that is none", { scopes: ["everything"] }, /"everything" is not a scope/],
+    ["an end in the past", { expiresAt: "2020-01-01T00:00:00Z" }, /expiresAt/],
+    ["an end beyond all calendars", { expiresAt: "2020-13-01T00:00:00Z" }, /expiresAt/],
+    [
+      "a misspelt field, which would make a key without end",
+      { expiresat: "2030-01-01T00:00:00Z" },
+      /expiresat/,
+    ],
+    ["an unknown user", { actAsUserId: "usr_nobody" }, /actAsUserId/],
+    ["a name with NUL", { name: "a\u0000b" }, /NUL/],
+  ])("refuses %s with 400", async (_, change, message) => {
+    const reply = await service.org.rest("POST", "/api/api-keys", {
+      name: "k",
+      scopes: ["a:view"],
+      ...change,
+    });
+    expect([reply.status, reply.body]).toStrictEqual([
+      400,
+      { error: expect.stringMatching(message) as string },
+    ]);
+  });
+
+  test("a wrong type never comes back as the value that was sent", async () => {
+    for (const protocol of ["rest", "connect"]) {
+      const path = protocol === "rest" ? "/api/api-keys" : "/patchbay.apikeys.v1.ApiKeyService/CreateApiKey";
+      const reply = await service.org.rest("POST", path, {
+        name: { secret: "hunter2hunter2" },
+        scopes: ["a:view"],
+      });
+      expect(reply.status).toBe(400);
+      expect(JSON.stringify(reply.body)).toContain("name");
+      expect(JSON.stringify(reply.body) + service.logged()).not.toContain("hunter2");
+    }
+  });
+
+  test("without api:grant gives only what the caller's key grants, and names the first it cannot", async () => {
+    const manager = await issue({ scopes: ["api:manage", "write"] });
+    await issue({ scopes: ["customers:view", "customers.write", "read"] }, manager);
+    const reply = await manager.rest("POST", "/api/api-keys", {
+      name: "too wide",
+      scopes: ["customers:view", "connections:use", "api:grant"],
+    });
+    expect([reply.status, reply.body]).toStrictEqual([403, { error: "missing scope: connections:use" }]);
+  });
+
+  test("a live key with the wildcard write is issued with a warning", async () => {
+    await using live = await startService({ environment: "live" });
+    const reply = await live.org.rest("POST", "/api/api-keys", { name: "wide", scopes: ["write"] });
+    expect(reply.status).toBe(201);
+    expect(reply.body.data.warnings).toStrictEqual([expect.stringContaining("write")]);
+  });
+
+  test("binds it to an active user, whom the audit then names beside the key", async () => {
+    const userId = await addUser("active");
+    const bound = await issue({ scopes: ["api:manage", "a:view"], actAsUserId: userId });
+    expect((await bound.rest("GET", "/api/auth/me")).body.data.effectiveUserId).toBe(userId);
+    const made = await issue({ scopes: ["a:view"] }, bound);
+    const { events } = await service.org.client.audit.listAuditEvents({ target: made.id });
+    expect(events[0]).toMatchObject({ action: "api_key.create", userId, apiKeyId: bound.id });
+
+    await service.postgres.asOwner("update users set status = 'deactivated' where id = $1", [userId]);
+    expect((await bound.rest("GET", "/api/auth/me")).body.data).not.toHaveProperty("effectiveUserId");
+  });
+
+  test("to a deactivated user is refused", async () => {
+    const userId = await addUser("deactivated");
+    const reply = await service.org.rest("POST", "/api/api-keys", {
+      name: "k",
+      scopes: ["a:view"],
+      actAsUserId: userId,
+    });
+    expect([reply.status, reply.headers.get("x-error-reason")]).toStrictEqual([400, "UNKNOWN_USER"]);
+  });
+});
+
+describe("changing a key", () => {
+  test("changes what is named, null clears, and the audit holds before and after", async () => {
+    const userId = await addUser("active");
+    const key = await issue({ scopes: ["a:view"], actAsUserId: userId });
+    const path = `/api/api-keys/${key.id}`;
+    const cleared = await service.org.rest("PATCH", path, { actAsUserId: null });
+    expect(cleared.body.data.apiKey).not.toHaveProperty("actAsUserId");
+    expect(cleared.body.data.apiKey).toMatchObject({ name: "a key", scopes: ["a:view"] });
+    await service.org.rest("PATCH", path, { name: "renamed", scopes: ["a:write"] });
+    const { events } = await service.org.client.audit.listAuditEvents({
+      target: key.id,
+      action: "api_key.update",
+    });
+    expect(events.map((event) => event.details)).toMatchObject([
+      { before: { name: "a key", scopes: ["a:view"] }, after: { name: "renamed", scopes: ["a:write"] } },
+      { before: { actAsUserId: userId }, after: { actAsUserId: null } },
+    ]);
+  });
+
+  test.each(["id", "environment", "secret", "callerServiceSlug", "hint"])(
+    "refuses to change %s, by its name",
+    async (field) => {
+      const key = await issue({ scopes: ["a:view"] });
+      const reply = await service.org.rest("PATCH", `/api/api-keys/${key.id}`, { [field]: "x" });
+      if (field === "id") expect((await service.org.rest("GET", `/api/api-keys/${key.id}`)).status).toBe(200);
+      else
+        expect([reply.status, reply.body]).toStrictEqual([
+          400,
+          { error: expect.stringContaining(field) as string },
+        ]);
+    },
+  );
+
+  test("a key cannot widen or rebind itself", async () => {
+    const userId = await addUser("active");
+    const manager = await issue({ scopes: ["api:manage", "api:grant"] });
+    for (const change of [{ scopes: ["write"] }, { actAsUserId: userId }]) {
+      const reply = await manager.rest("PATCH", `/api/api-keys/${manager.id}`, change);
+      expect([reply.status, reply.headers.get("x-error-reason")]).toStrictEqual([403, "SELF_MODIFICATION"]);
+    }
+  });
+
+  test("a manager without api:grant cannot widen another key beyond itself", async () => {
+    const manager = await issue({ scopes: ["api:manage", "a:view"] });
+    const key = await issue({ scopes: ["a:view"] }, manager);
+    const reply = await manager.rest("PATCH", `/api/api-keys/${key.id}`, { scopes: ["a:view", "b:view"] });
+    expect([reply.status, reply.body]).toStrictEqual([403, { error: "missing scope: b:view" }]);
+  });
+
+  test("of another organisation looks like one that does not exist", async () => {
+    const key = await issue({ scopes: ["a:view"] });
+    const other = await service.newOrganization("globex");
+    for (const [method, body] of [["GET"], ["PATCH", { name: "x" }], ["DELETE"]] as const) {
+      const theirs = await other.rest(method, `/api/api-keys/${key.id}`, body);
+      const nobodys = await other.rest(method, "/api/api-keys/key_01ARZ3NDEKTSV4RRFFQ69G5FAV", body);
+      expect([theirs.status, theirs.body]).toStrictEqual([404, nobodys.body]);
+    }
+  });
+});
+
+describe("revoking a key", () => {
+  test("ends it at once, twice answers the same, and leaves one event", async () => {
+    const key = await issue({ scopes: ["a:view"] });
+    expect((await key.rest("GET", "/api/auth/me")).status).toBe(200);
+    const first = await service.org.rest("DELETE", `/api/api-keys/${key.id}`);
+    const second = await service.org.rest("DELETE", `/api/api-keys/${key.id}`);
+    expect([first.status, second.status, second.body]).toStrictEqual([200, 200, first.body]);
+    const refused = await key.rest("GET", "/api/auth/me");
+    expect([refused.status, refused.body]).toStrictEqual([401, { error: "missing or invalid Bearer" }]);
+    const { events } = await service.org.client.audit.listAuditEvents({
+      target: key.id,
+      action: "api_key.revoke",
+    });
+    expect(events).toHaveLength(1);
+    const changed = await service.org.rest("PATCH", `/api/api-keys/${key.id}`, { name: "x" });
+    expect([changed.status, changed.headers.get("x-error-reason")]).toStrictEqual([409, "API_KEY_REVOKED"]);
+  });
+});
+
+test("a key is refused from the very instant of its end", async () => {
+  await using aside = await startService();
+  const end = new Date(aside.clock.now().getTime() + 60_000);
+  const { body } = await aside.org.rest("POST", "/api/api-keys", {
+    name: "short",
+    scopes: ["a:view"],
+    expiresAt: end.toISOString(),
+  });
+  const key = aside.as(body.data.secret as string);
+  aside.clock.advance(59_999);
+  expect((await key.rest("GET", "/api/auth/me")).status).toBe(200);
+  aside.clock.advance(1);
+  const late = await key.rest("GET", "/api/auth/me");
+  expect([late.status, late.body]).toStrictEqual([401, { error: "key expired" }]);
+  await expect(key.client.apiKeys.whoAmI({})).rejects.toMatchObject({
+    code: Code.Unauthenticated,
+    rawMessage: "key expired",
+  });
+});
+
+test("last use is recorded for keys that were accepted", async () => {
+  await using aside = await startService();
+  const { body } = await aside.org.rest("POST", "/api/api-keys", { name: "used", scopes: ["a:view"] });
+  await aside.as(body.data.secret as string).rest("GET", "/api/auth/me");
+  const seen = await aside.org.rest("GET", `/api/api-keys/${body.data.apiKey.id}`);
+  expect(seen.body.data.apiKey.lastUsedAt).toBe(aside.clock.now().toISOString());
+});

@@ -1,0 +1,111 @@
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { describe, expect, test } from "vitest";
+import { createKeyedLimit } from "#src/health/keyed-limit.ts";
+import { createTestDatabase } from "../support/postgres.ts";
+import { startService, type TestService } from "../support/service.ts";
+import { startUpstream } from "../support/upstream.ts";
+
+async function register(service: TestService, slug: string, baseUrl: string): Promise<string> {
+  const wanted = { serviceSlug: slug, baseUrl, apiKey: "not-for-probes" };
+  return (await service.org.client.connections.upsertServiceConnection(wanted)).connection!.id;
+}
+
+async function healthOf(service: TestService, id: string) {
+  const { connection } = await service.org.client.connections.getConnection({ id });
+  return { healthy: connection!.lastHealthyAt !== undefined, unhealthy: connection!.unhealthy ?? false };
+}
+
+describe("a sweep", () => {
+  test("probes each active connection when it is due, without its credential, and not before it is due again", async () => {
+    await using service = await startService();
+    await using upstream = await startUpstream();
+    const probed = await register(service, "custom:a", `${upstream.url}/health`);
+    const off = await register(service, "custom:off", `${upstream.url}/off`);
+    await service.org.client.connections.updateConnection({ id: off, active: false });
+
+    await service.app.healthSweep.runOnce();
+    expect(upstream.asked.map(({ url }) => url)).toStrictEqual(["/health/"]);
+    expect(upstream.asked[0]!.headers.authorization).toBeUndefined();
+    expect(await healthOf(service, probed)).toStrictEqual({ healthy: true, unhealthy: false });
+
+    service.clock.advance(53_999);
+    await service.app.healthSweep.runOnce();
+    expect(upstream.asked).toHaveLength(1);
+    service.clock.advance(12_002);
+    await service.app.healthSweep.runOnce();
+    expect(upstream.asked).toHaveLength(2);
+  });
+
+  test("leaves a connection that fails as it was until it is stale, logs the change, and sees it recover", async () => {
+    await using service = await startService();
+    await using upstream = await startUpstream();
+    const id = await register(service, "aml", upstream.url);
+    const sweepAfter = async (milliseconds: number) => {
+      service.clock.advance(milliseconds);
+      await service.app.healthSweep.runOnce();
+      return (await healthOf(service, id)).unhealthy;
+    };
+    expect(await sweepAfter(0)).toBe(false);
+    upstream.answer({ status: 500 });
+    expect(await sweepAfter(70_000)).toBe(false);
+    expect(service.logged()).toContain("connection fails its probe");
+    expect(await sweepAfter(231_000)).toBe(true);
+    upstream.answer({ status: 401 });
+    expect(await sweepAfter(70_000)).toBe(false);
+    expect(service.logged()).toContain("connection is healthy again");
+  });
+
+  test("by two replicas at once probes every connection once", async () => {
+    await using postgres = await createTestDatabase();
+    const rootKey = Buffer.alloc(32, 1).toString("base64");
+    await using one = await startService({ postgres, rootKey });
+    await using two = await startService({ postgres, rootKey });
+    await using upstream = await startUpstream();
+    for (let i = 0; i < 30; i++) await register(one, `custom:s${i}`, `${upstream.url}/s${i}`);
+    await Promise.all([one, two, one, two].map(({ app }) => app.healthSweep.runOnce()));
+    const paths = upstream.asked.map(({ url }) => url);
+    expect(paths).toHaveLength(30);
+    expect(new Set(paths).size).toBe(30);
+  });
+
+  test("asks a host for at most four connections at a time", async () => {
+    await using service = await startService();
+    let open = 0;
+    let most = 0;
+    const server = createServer((_, response) => {
+      most = Math.max(most, ++open);
+      setImmediate(() => {
+        open--;
+        response.end();
+      });
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const { port } = server.address() as AddressInfo;
+    for (let i = 0; i < 20; i++) await register(service, `custom:h${i}`, `http://127.0.0.1:${port}/${i}`);
+    await service.app.healthSweep.runOnce();
+    server.closeAllConnections();
+    server.close();
+    expect(most).toBeLessThanOrEqual(4);
+    expect(most).toBeGreaterThan(1);
+  });
+});
+
+describe("a keyed limit", () => {
+  test("lets other keys pass one that is at its limit", async () => {
+    const limit = createKeyedLimit(10, 1);
+    const never = Promise.withResolvers<void>();
+    const slow = limit("slow", () => never.promise);
+    const waiting = limit("slow", () => Promise.resolve("late"));
+    expect(await limit("quick", () => Promise.resolve("now"))).toBe("now");
+    never.resolve();
+    await slow;
+    expect(await waiting).toBe("late");
+  });
+
+  test("gives its place back when a task fails", async () => {
+    const limit = createKeyedLimit(1, 1);
+    await expect(limit("a", () => Promise.reject(new Error("no")))).rejects.toThrow("no");
+    expect(await limit("a", () => Promise.resolve(1))).toBe(1);
+  });
+});

@@ -1,0 +1,91 @@
+import { create, createFileRegistry, setExtension, type DescMethod } from "@bufbuild/protobuf";
+import {
+  FileDescriptorProtoSchema,
+  FileDescriptorSetSchema,
+  MethodOptionsSchema,
+  MethodOptions_IdempotencyLevel as Level,
+} from "@bufbuild/protobuf/wkt";
+import { describe, expect, test } from "vitest";
+import { http } from "#gen/google/api/annotations_pb.js";
+import { HttpRuleSchema } from "#gen/google/api/http_pb.js";
+import { policy, PolicySchema, type Policy } from "#gen/patchbay/options/v1/options_pb.js";
+import { PolicyFaults, policyOf, requirePolicies } from "#src/rpc/policy.ts";
+
+type Access = Policy["access"];
+const view: Access = { case: "scope", value: "connections:view" };
+
+/** A contract with one method that declares just this. */
+function contractWith(declared: {
+  policy?: { access?: Access; auditAction?: string[]; unauditedBecause?: string; fourEyes?: boolean };
+  level?: Level;
+  get?: string;
+}) {
+  const options = create(MethodOptionsSchema, {
+    idempotencyLevel: declared.level ?? Level.IDEMPOTENCY_UNKNOWN,
+  });
+  if (declared.policy) setExtension(options, policy, create(PolicySchema, declared.policy));
+  if (declared.get !== undefined) {
+    setExtension(options, http, create(HttpRuleSchema, { pattern: { case: "get", value: declared.get } }));
+  }
+  const file = create(FileDescriptorProtoSchema, {
+    name: "t.proto",
+    package: "t",
+    syntax: "proto3",
+    messageType: [{ name: "M" }],
+    service: [{ name: "S", method: [{ name: "Do", inputType: ".t.M", outputType: ".t.M", options }] }],
+  });
+  return createFileRegistry(create(FileDescriptorSetSchema, { file: [file] })).getService("t.S")!;
+}
+
+describe("the service does not start with a method that", () => {
+  test.each([
+    ["has no policy", {}, "has no policy"],
+    ["does not say who may call it", { policy: { unauditedBecause: "x" } }, "does not say who may call it"],
+    [
+      "asks for a scope that nobody knows",
+      { policy: { access: { case: "scope", value: "a:b" } as const, unauditedBecause: "x" } },
+      "asks for the unknown scope a:b",
+    ],
+    [
+      "changes something and records nothing",
+      { policy: { access: view } },
+      "has side effects, no audit action and no reason for that",
+    ],
+    [
+      "reads and records a change",
+      { policy: { access: view, auditAction: ["a"] }, level: Level.NO_SIDE_EFFECTS },
+      "has no side effects but an audit action",
+    ],
+    [
+      "maps GET to a change",
+      { policy: { access: view, auditAction: ["a"] }, get: "/a" },
+      "maps GET to side effects",
+    ],
+    [
+      "is four-eyes for everybody",
+      { policy: { access: { case: "public", value: true } as const, auditAction: ["a"], fourEyes: true } },
+      "is four-eyes without a scope",
+    ],
+  ])("%s", (_, declared, fault) => {
+    const contract = contractWith(declared);
+    expect(() => requirePolicies([contract])).toThrow(PolicyFaults);
+    expect(() => requirePolicies([contract])).toThrow(`t.S/Do ${fault}`);
+  });
+
+  test("has several faults, without telling all of them at once", () => {
+    const contract = contractWith({ policy: { fourEyes: true } });
+    const faults = (() => {
+      try {
+        requirePolicies([contract, contractWith({})]);
+      } catch (error) {
+        return String(error).split("\n").length;
+      }
+    })();
+    expect(faults).toBe(5);
+  });
+
+  test("is served although nothing asked for its policy: the gate refuses what it does not know", () => {
+    const [method] = contractWith({}).methods as [DescMethod];
+    expect(() => policyOf(method)).toThrow(/has no policy/);
+  });
+});
