@@ -149,7 +149,7 @@ export async function createApp(config: AppConfig, parts: AppParts): Promise<App
     gate,
     call: createCallUnary(services, interceptors),
     contextValues,
-    errorFrom: toRestFailure,
+    errorFrom: (thrown, request) => toRestFailure(tell(thrown, callOfRequest(request))),
     readMaxBytes,
     timeoutMs,
   });

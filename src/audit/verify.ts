@@ -44,11 +44,11 @@ export function verify(
   const hashes = new Map<number, Buffer>([[0, firstPreviousHash]]);
   for (const event of events) {
     const seq = previous.seq + 1;
-    if (event.orgId !== orgId) return { seq, problem: "the event is of another organisation" };
     if (event.seq !== seq) return { seq, problem: `event ${seq} is missing, or out of order` };
     if (!event.previousHash.equals(previous.hash))
       return { seq, problem: "it does not follow the event before" };
-    if (!event.hash.equals(hashOf(event))) return { seq, problem: "it was changed after it was recorded" };
+    if (!event.hash.equals(hashOf(orgId, event)))
+      return { seq, problem: "it was changed after it was recorded" };
     previous = event;
     hashes.set(seq, event.hash);
   }
@@ -61,9 +61,9 @@ export function verify(
 }
 
 /** The same as `audit_append` in drizzle/0001_row_security.sql computes. */
-function hashOf(event: StoredEvent): Buffer {
+function hashOf(orgId: string, event: StoredEvent): Buffer {
   const hash = createHash("sha256").update(event.previousHash);
-  const { orgId, seq, at, action, target, apiKeyId, userId, requestId, details } = event;
+  const { seq, at, action, target, apiKeyId, userId, requestId, details } = event;
   const fields = [String(seq), String(at.getTime()), action, target, apiKeyId, userId, requestId, details];
   for (const field of ["audit.v1", orgId, ...fields]) {
     const bytes = field === null ? Buffer.alloc(0) : Buffer.from(field, "utf8");

@@ -33,7 +33,7 @@ async function openExternal(url: string): Promise<Postgres> {
   const version = await askVersion(url).catch((error: unknown) => {
     throw new InvalidSetting(
       "databaseUrl",
-      `the database does not let us in (${(error as Error).message}): check host, port, user, password and ` +
+      `cannot connect (${(error as Error).message}): check host, port, user, password and ` +
         "database name, and that it runs",
     );
   });

@@ -21,18 +21,20 @@ export async function openRootKey(config: Config): Promise<OpenedRootKey> {
 /** The configured root key; undefined if the first start has yet to make it. */
 export async function findRootKey(config: Config): Promise<RootKey | undefined> {
   if (config.rootKey !== undefined) return readSetting(config.rootKey.reveal().toString());
+  if (config.databaseUrl !== undefined && config.rootKeyFile === undefined) {
+    // Not one that happens to lie beside a data folder: it would have to be the same on all replicas.
+    throw new InvalidSetting(
+      "rootKeyFile",
+      `is needed with an external database; give it or ${nameOf("rootKey")}, ` +
+        "and make a key with: openssl rand -base64 32",
+    );
+  }
   const file = rootKeyFileOf(config);
   const text = await readFile(file, "utf8").catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT" && config.rootKeyFile === undefined) return undefined;
     throw new InvalidSetting("rootKeyFile", `${file} cannot be read (${error.code}): name a file that can`);
   });
   if (text !== undefined) return readFileText(file, text);
-  if (config.databaseUrl !== undefined) {
-    throw new InvalidSetting(
-      "rootKeyFile",
-      `is missing; give it or ${nameOf("rootKey")}, and make a key with: openssl rand -base64 32`,
-    );
-  }
   if (await hasData(config)) {
     throw new InvalidSetting(
       "rootKeyFile",

@@ -1,7 +1,7 @@
 import type { JsonValue } from "@bufbuild/protobuf";
 import type { Request } from "#src/platform/http.ts";
 import { UnsupportedContentType } from "./errors.ts";
-import { parseJson } from "./json.ts";
+import { parseJson } from "#src/json/read.ts";
 
 const none = Buffer.alloc(0);
 

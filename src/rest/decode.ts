@@ -1,9 +1,10 @@
 import { create, type JsonObject, type JsonValue, type Message } from "@bufbuild/protobuf";
 import { type FieldMask, FieldMaskSchema } from "@bufbuild/protobuf/wkt";
 import type { Binding } from "./binding.ts";
-import { InvalidRequest } from "./errors.ts";
-import { get, isObject, jsonFromText, put, reach } from "./fields.ts";
-import { messageFromJson } from "./json.ts";
+import { InvalidRequest } from "#src/platform/errors.ts";
+import { isObject } from "#src/json/object.ts";
+import { get, jsonFromText, put, reach } from "./fields.ts";
+import { messageFromJson } from "#src/json/read.ts";
 import { readQuery } from "./query.ts";
 import type { Route } from "./router.ts";
 

@@ -1,11 +1,5 @@
 import { ServiceError } from "#src/platform/errors.ts";
 
-/** The request cannot be read as the message that its method takes. */
-export class InvalidRequest extends ServiceError {
-  readonly kind = "invalid_argument";
-  readonly reason = "INVALID_REQUEST";
-}
-
 /** No method has this path, under any HTTP method. */
 export class UnknownPath extends ServiceError {
   readonly kind = "not_found";

@@ -1,21 +1,10 @@
-import {
-  type DescField,
-  type DescMessage,
-  type JsonObject,
-  type JsonValue,
-  ScalarType,
-} from "@bufbuild/protobuf";
+import { type DescField, type JsonObject, type JsonValue, ScalarType } from "@bufbuild/protobuf";
 import { isWrapperDesc } from "@bufbuild/protobuf/wkt";
-import { InvalidRequest } from "./errors.ts";
-import { nearest } from "./nearest.ts";
+import { isObject } from "#src/json/object.ts";
+import { InvalidRequest } from "#src/platform/errors.ts";
 
 /** Messages whose JSON is a single string, so that the path's or query's text can stand for them. */
 const textual = ["google.protobuf.Timestamp", "google.protobuf.Duration", "google.protobuf.FieldMask"];
-
-/** The field with this name, in either spelling. */
-export function fieldNamed(message: DescMessage, name: string): DescField | undefined {
-  return message.fields.find((field) => field.jsonName === name || field.name === name);
-}
 
 /** Whether one piece of text can be the field's value, or an item of it. */
 export function takesText(field: DescField): boolean {
@@ -69,16 +58,4 @@ export function reach(object: JsonObject, fields: readonly DescField[]): JsonObj
     object = inner;
   }
   return object;
-}
-
-export function isObject(json: JsonValue | undefined): json is JsonObject {
-  return typeof json === "object" && json !== null && !Array.isArray(json);
-}
-
-/** A name that no field of the message has, cut to a length to repeat, and the name that was probably meant. */
-export function unknown(message: DescMessage, name: string, prefix = ""): string {
-  const names = message.fields.map((field) => field.jsonName);
-  const meant = nearest(name, names);
-  const shown = `"${prefix}${name.slice(0, 64)}"`;
-  return meant === undefined ? shown : `${shown}; did you mean "${prefix}${meant}"?`;
 }

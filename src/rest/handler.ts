@@ -17,8 +17,10 @@ import type { Request, Response } from "#src/platform/http.ts";
 import { type Binding, restRoutes } from "./binding.ts";
 import { hasNoBody, jsonOfBody, readBody, refuseEncoding } from "./body.ts";
 import { decodeRequest } from "./decode.ts";
-import { InvalidRequest, MessageTooLarge } from "./errors.ts";
-import { get, isObject } from "./fields.ts";
+import { InvalidRequest } from "#src/platform/errors.ts";
+import { MessageTooLarge } from "./errors.ts";
+import { isObject } from "#src/json/object.ts";
+import { get } from "./fields.ts";
 import { createRouter, type Route } from "./router.ts";
 
 /** What the REST side needs of the service around it. */
@@ -31,7 +33,7 @@ export interface RestOptions {
   /** The values of one request, which hold its call (`src/platform/caller.ts`). */
   contextValues(request: Request): ContextValues;
   /** What a caller may see of anything thrown. */
-  errorFrom(error: unknown): RestError;
+  errorFrom(error: unknown, request: Request): RestError;
   readonly readMaxBytes: number;
   /** How long a call may take, reading its body included. */
   readonly timeoutMs: number;
@@ -67,7 +69,7 @@ export function createRestHandler(
         context.abort("the call has ended");
       }
     } catch (error) {
-      refuse(request, response, options.errorFrom(error));
+      refuse(request, response, options.errorFrom(error, request));
     }
   };
 }

@@ -1,8 +1,9 @@
 import type { DescField, DescMessage, JsonObject } from "@bufbuild/protobuf";
 import type { Binding } from "./binding.ts";
-import { InvalidRequest } from "./errors.ts";
-import { fieldNamed, get, hasFields, jsonFromText, put, reach, takesText, unknown } from "./fields.ts";
-import { maxDepth } from "./json.ts";
+import { InvalidRequest } from "#src/platform/errors.ts";
+import { fieldNamed, unknown } from "#src/json/field-names.ts";
+import { get, hasFields, jsonFromText, put, reach, takesText } from "./fields.ts";
+import { maxDepth } from "#src/json/read.ts";
 
 /** The query's parameters as the JSON of the request. */
 export function readQuery(binding: Binding, query: string): JsonObject {

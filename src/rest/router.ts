@@ -1,6 +1,7 @@
 import type { Binding } from "./binding.ts";
-import { InvalidRequest, MethodNotAllowed, UnknownPath } from "./errors.ts";
-import { nearest } from "./nearest.ts";
+import { InvalidRequest } from "#src/platform/errors.ts";
+import { MethodNotAllowed, UnknownPath } from "./errors.ts";
+import { nearest } from "#src/json/nearest.ts";
 import { match } from "./template.ts";
 
 /** The binding that serves a request, and the values of its template's variables. */

@@ -13,8 +13,8 @@ import {
   FieldRulesSchema,
 } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 import { commentOf } from "./comments.ts";
-import { isObject } from "./fields.ts";
-import { jsonType } from "./json-type.ts";
+import { isObject } from "#src/json/object.ts";
+import { jsonType } from "#src/json/json-type.ts";
 
 /** Whether a schema is of what callers send or of what they are answered. */
 export type Direction = "input" | "output";

@@ -1,6 +1,5 @@
 import { getOption, hasOption, type DescMethod, type DescService } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel as IdempotencyLevel } from "@bufbuild/protobuf/wkt";
-import { http } from "#gen/google/api/annotations_pb.js";
 import { policy as policyOption, type Policy } from "#gen/patchbay/options/v1/options_pb.js";
 
 /** The scopes of this service's own methods. Keys may hold others, which other services check. */
@@ -72,13 +71,7 @@ export function faultsOf(method: DescMethod): string[] {
     faults.push(`${name} has side effects, no audit action and no reason for that`);
   }
   if (policy.fourEyes && policy.access.case !== "scope") faults.push(`${name} is four-eyes without a scope`);
-  if (!reads && hasOption(method, http) && mapsGet(method)) faults.push(`${name} maps GET to side effects`);
   return faults;
-}
-
-function mapsGet(method: DescMethod): boolean {
-  const rule = getOption(method, http);
-  return [rule, ...rule.additionalBindings].some(({ pattern }) => pattern.case === "get");
 }
 
 function isKnownScope(scope: string): boolean {

@@ -1,5 +1,5 @@
 import type { DescMessage, JsonReadOptions, JsonWriteOptions } from "@bufbuild/protobuf";
-import { requireJson } from "#src/json/require-json.ts";
+import { messageFromJson, parseJson } from "#src/json/read.ts";
 import { toConnectError } from "./errors.ts";
 
 /**
@@ -17,10 +17,11 @@ export function strictJson(input: DescMessage): Partial<JsonReadOptions & JsonWr
     textDecoder: {
       decode(bytes: Uint8Array): string {
         try {
-          return requireJson(input, bytes);
+          messageFromJson(input, parseJson(bytes));
         } catch (error) {
           throw toConnectError(error);
         }
+        return Buffer.from(bytes).toString("utf8");
       },
     },
   };

@@ -304,6 +304,22 @@ describe("verification", () => {
     expect(await check(orgId, exported)).toEqual({ seq: 2, problem: "it differs from a known head" });
   });
 
+  test("detects two histories that were spliced, each whole in itself", async () => {
+    const orgId = await organisationWith(3);
+    const read = () => database.read(orgId, (tx) => readChain(tx, orgId, 0, 10));
+    const history = await read();
+    await tamper(
+      `delete from audit_events where org_id = '${orgId}'`,
+      `update audit_heads set seq = 0, hash = decode(repeat('00', 32), 'hex') where org_id = '${orgId}'`,
+    );
+    for (const n of [7, 8, 9]) await step(orgId, n);
+    const other = await read();
+    expect(verify(orgId, [...history.slice(0, 1), ...other.slice(1)], [])).toEqual({
+      seq: 2,
+      problem: "it does not follow the event before",
+    });
+  });
+
   test("passes for events that came after an exported head", async () => {
     const orgId = await organisationWith(2);
     const exported = await exportHead(orgId);

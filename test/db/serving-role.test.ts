@@ -8,7 +8,7 @@ import { openConnection, type Connection } from "#src/db/connection.ts";
 import { createDatabase } from "#src/db/database.ts";
 import { startEmbeddedPostgres, type EmbeddedPostgres } from "#src/db/embedded/supervisor.ts";
 import { migrate } from "#src/db/migrate.ts";
-import { assertServingRole } from "#src/db/serving-role.ts";
+import { assertServingRole, createServingRole } from "#src/db/serving-role.ts";
 
 // Roles belong to the whole server, so this file has one of its own.
 
@@ -54,6 +54,23 @@ test("eight migrations of two databases of one server make the role once and all
   );
   await Promise.all(urls.map((url) => migrate({ url, log })));
   await Promise.all(urls.map(check));
+});
+
+test("sessions that make the role at the same moment all succeed", async () => {
+  const sessions = Array.from({ length: 8 }, () => openConnection(server.url, {}));
+  for (let round = 0; round < 10; round++) {
+    await admin.run("drop role if exists patchbay_app");
+    await Promise.all(sessions.map(createServingRole));
+  }
+  await Promise.all(sessions.map((session) => session.end()));
+});
+
+test("a user who made the role without being allowed to take it is allowed to, and serves", async () => {
+  const url = await ownedBy("maker", "one", "createrole");
+  const maker = openConnection(url, {});
+  await maker.run("create role patchbay_app").finally(() => maker.end());
+  await migrate({ url, log });
+  await check(url);
 });
 
 test("a user who may create roles but is no superuser migrates and serves", async () => {

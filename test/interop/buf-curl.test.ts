@@ -38,7 +38,10 @@ describe.each([
   test("asks who it is", async () => {
     const { status, stdout } = await bufCurl("/patchbay.apikeys.v1.ApiKeyService/WhoAmI", protocol);
     expect(status).toBe(0);
-    expect(JSON.parse(stdout)).toMatchObject({ organizationId: service.org.orgId, apiKeyId: service.org.apiKeyId });
+    expect(JSON.parse(stdout)).toMatchObject({
+      organizationId: service.org.orgId,
+      apiKeyId: service.org.apiKeyId,
+    });
   });
 
   test("calls a service through its connection", async () => {
@@ -52,11 +55,18 @@ describe.each([
   });
 
   test("is told in words and as ErrorInfo which scope it lacks", async () => {
-    const { secret } = await service.org.client.apiKeys.createApiKey({ name: "narrow", scopes: ["audit:view"] });
+    const { secret } = await service.org.client.apiKeys.createApiKey({
+      name: "narrow",
+      scopes: ["audit:view"],
+    });
     const path = "/patchbay.connections.v1.ConnectionService/ListConnections";
     const { status, stderr } = await bufCurl(path, protocol, secret);
     expect(status).toBe(Code.PermissionDenied << 3);
-    const error = JSON.parse(stderr) as { code: string; message: string; details: { type: string; value: string }[] };
+    const error = JSON.parse(stderr) as {
+      code: string;
+      message: string;
+      details: { type: string; value: string }[];
+    };
     expect(error).toMatchObject({ code: "permission_denied", message: "missing scope: connections:view" });
     const [detail] = error.details;
     expect(detail).toMatchObject({ type: "google.rpc.ErrorInfo" });
@@ -70,7 +80,13 @@ describe.each([
 
 describe.each(["grpc-v1", "grpc-v1alpha"])("buf curl, by reflection %s alone", (version) => {
   test("lists every method, without a key", async () => {
-    const { status, stdout } = await run("buf", ["curl", "--list-methods", "--reflect-protocol", version, service.url]);
+    const { status, stdout } = await run("buf", [
+      "curl",
+      "--list-methods",
+      "--reflect-protocol",
+      version,
+      service.url,
+    ]);
     expect(status).toBe(0);
     const listed = stdout.trim().split("\n");
     expect(listed).toContain("patchbay.connections.v1.ConnectionService/CallService");
@@ -80,8 +96,13 @@ describe.each(["grpc-v1", "grpc-v1alpha"])("buf curl, by reflection %s alone", (
 
   test("learns a contract well enough to call it", async () => {
     const args = ["--reflect-protocol", version, "--emit-defaults"];
-    const { status, stdout } = await bufCurl("/patchbay.connections.v1.ConnectionService/ListConnections", args);
+    const { status, stdout } = await bufCurl(
+      "/patchbay.connections.v1.ConnectionService/ListConnections",
+      args,
+    );
     expect(status).toBe(0);
-    expect(JSON.parse(stdout)).toMatchObject({ connections: [{ serviceSlug: "custom:ledger", active: true }] });
+    expect(JSON.parse(stdout)).toMatchObject({
+      connections: [{ serviceSlug: "custom:ledger", active: true }],
+    });
   });
 });

@@ -1,5 +1,12 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { type Client, Code, ConnectError, createClient, type Interceptor, type Transport } from "@connectrpc/connect";
+import {
+  type Client,
+  Code,
+  ConnectError,
+  createClient,
+  type Interceptor,
+  type Transport,
+} from "@connectrpc/connect";
 import {
   compressionGzip,
   createConnectTransport,
@@ -11,7 +18,10 @@ import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { Health, HealthCheckResponse_ServingStatus } from "#gen/grpc/health/v1/health_pb.js";
 import { ServerReflection } from "#gen/grpc/reflection/v1/reflection_pb.js";
 import { ApiKeyService } from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
-import { type CallServiceRequestSchema, ConnectionService } from "#gen/patchbay/connections/v1/connection_service_pb.js";
+import {
+  type CallServiceRequestSchema,
+  ConnectionService,
+} from "#gen/patchbay/connections/v1/connection_service_pb.js";
 import { startService, type TestService } from "../support/service.ts";
 import { startUpstream, type Upstream } from "../support/upstream.ts";
 import { type SlowUpstream, startSlowUpstream } from "./support.ts";
@@ -29,7 +39,10 @@ beforeAll(async () => {
   upstream = await startUpstream();
   slow = await startSlowUpstream();
   const { connections, apiKeys } = service.org.client;
-  for (const [serviceSlug, { url: baseUrl }] of [["custom:ledger", upstream], ["custom:slow", slow]] as const) {
+  for (const [serviceSlug, { url: baseUrl }] of [
+    ["custom:ledger", upstream],
+    ["custom:slow", slow],
+  ] as const) {
     await connections.upsertServiceConnection({ serviceSlug, baseUrl, apiKey: "a-siblings-own-key" });
   }
   narrow = (await apiKeys.createApiKey({ name: "narrow", scopes: ["audit:view"] })).secret;
@@ -61,7 +74,11 @@ const kinds: [name: string, transport: (options: Options) => Transport][] = [
 
 type Connect = (typeof kinds)[number][1];
 
-function transportWith(connect: Connect, secret = service.org.secret, options: Partial<Options> = {}): Transport {
+function transportWith(
+  connect: Connect,
+  secret = service.org.secret,
+  options: Partial<Options> = {},
+): Transport {
   const present: Interceptor = (next) => (request) => {
     request.header.set("authorization", `Bearer ${secret}`);
     return next(request);
@@ -88,8 +105,13 @@ describe.each(kinds)("connect-node with %s", (name, connect) => {
   });
 
   test("is told in words and as ErrorInfo which scope it lacks", async () => {
-    const error = await failureOf(createClient(ConnectionService, transportWith(connect, narrow)).listConnections({}));
-    expect([error.code, error.rawMessage]).toStrictEqual([Code.PermissionDenied, "missing scope: connections:view"]);
+    const error = await failureOf(
+      createClient(ConnectionService, transportWith(connect, narrow)).listConnections({}),
+    );
+    expect([error.code, error.rawMessage]).toStrictEqual([
+      Code.PermissionDenied,
+      "missing scope: connections:view",
+    ]);
     expect(error.findDetails(ErrorInfoSchema)).toMatchObject([
       { domain: "patchbay", reason: "MISSING_SCOPE", metadata: { scope: "connections:view" } },
     ]);
@@ -106,9 +128,14 @@ describe.each(kinds)("connect-node with %s", (name, connect) => {
 
   test("is told that a message is too large, compressed or not", async () => {
     for (const options of [{}, { sendCompression: compressionGzip }]) {
-      const calling = connections(connect, options).callService(callTo("custom:ledger", { body: text(5 * MiB) }));
+      const calling = connections(connect, options).callService(
+        callTo("custom:ledger", { body: text(5 * MiB) }),
+      );
       const error = await failureOf(calling);
-      expect([error.code, error.rawMessage]).toStrictEqual([Code.ResourceExhausted, "the message is larger than 4 MiB"]);
+      expect([error.code, error.rawMessage]).toStrictEqual([
+        Code.ResourceExhausted,
+        "the message is larger than 4 MiB",
+      ]);
     }
   });
 
@@ -138,18 +165,22 @@ describe.each(kinds)("connect-node with %s", (name, connect) => {
   });
 });
 
-test("a deadline ends a call over each of them, also at the service behind", { timeout: 30_000 }, async () => {
-  const calls = kinds.map(async ([name, connect]) => {
-    const path = `/deadline/${name.replace(/\W/g, "-")}`;
-    const options = { timeoutMs: 1_500 };
-    const calling = failureOf(connections(connect).callService(callTo("custom:slow", { path }), options));
-    const behind = await slow.call(path);
-    const { code } = await calling;
-    await behind.over;
-    return code;
-  });
-  expect(new Set(await Promise.all(calls))).toStrictEqual(new Set([Code.DeadlineExceeded]));
-});
+test(
+  "a deadline ends a call over each of them, also at the service behind",
+  { timeout: 30_000 },
+  async () => {
+    const calls = kinds.map(async ([name, connect]) => {
+      const path = `/deadline/${name.replace(/\W/g, "-")}`;
+      const options = { timeoutMs: 1_500 };
+      const calling = failureOf(connections(connect).callService(callTo("custom:slow", { path }), options));
+      const behind = await slow.call(path);
+      const { code } = await calling;
+      await behind.over;
+      return code;
+    });
+    expect(new Set(await Promise.all(calls))).toStrictEqual(new Set([Code.DeadlineExceeded]));
+  },
+);
 
 const overHttp2 = kinds.filter(([name]) => !name.includes("HTTP/1.1"));
 
@@ -170,7 +201,10 @@ test.each(overHttp2)("a stream over %s carries questions and answers in turns", 
 });
 
 test("a stream in both directions is refused over HTTP/1.1", async () => {
-  const reflection = createClient(ServerReflection, createConnectTransport({ baseUrl: service.url, ...http1 }));
+  const reflection = createClient(
+    ServerReflection,
+    createConnectTransport({ baseUrl: service.url, ...http1 }),
+  );
   async function* question() {
     yield { messageRequest: { case: "listServices", value: "" } } as const;
   }

@@ -43,7 +43,16 @@ async function curl(path: string, args: readonly string[], input?: string | Buff
 
 /** Runs curl without a key. */
 async function stranger(path: string, args: readonly string[], input?: string | Buffer): Promise<CurlReply> {
-  const all = ["--disable", "--silent", "--max-time", "10", "--write-out", written, ...args, service.url + path];
+  const all = [
+    "--disable",
+    "--silent",
+    "--max-time",
+    "10",
+    "--write-out",
+    written,
+    ...args,
+    service.url + path,
+  ];
   const { status, stdout, stderr } = await run("curl", all, input);
   return { ...(JSON.parse(stderr) as Omit<CurlReply, "exit" | "body">), exit: status, body: stdout };
 }
@@ -69,7 +78,12 @@ describe.each([
 
   test("gets the exact refusal without a key, and what it should present", async () => {
     const reply = await stranger("/api/service-connections", http);
-    expect(reply).toMatchObject({ exit: 0, version, status: 401, body: '{"error":"missing or invalid Bearer"}' });
+    expect(reply).toMatchObject({
+      exit: 0,
+      version,
+      status: 401,
+      body: '{"error":"missing or invalid Bearer"}',
+    });
     expect(reply.headers).toMatchObject({
       "www-authenticate": ["Bearer"],
       "content-type": ["application/json"],
@@ -78,7 +92,10 @@ describe.each([
   });
 
   test("tests a connection with an empty POST, and with an empty JSON object", async () => {
-    for (const args of [["-X", "POST"], ["--json", "{}"]]) {
+    for (const args of [
+      ["-X", "POST"],
+      ["--json", "{}"],
+    ]) {
       const reply = await curl(`/api/service-connections/${connectionId}/test`, [...http, ...args]);
       expect(reply).toMatchObject({ exit: 0, version, status: 200 });
       expect(JSON.parse(reply.body)).toStrictEqual({ ok: true, latencyMs: expect.any(Number) as number });
@@ -89,14 +106,18 @@ describe.each([
     const reply = await curl("/api/service-connections", [...http, "-X", "PUT", "--json", "{}"]);
     expect(reply).toMatchObject({ exit: 0, version, status: 405 });
     expect(reply.headers["allow"]).toStrictEqual(["GET, HEAD, POST"]);
-    expect(JSON.parse(reply.body)).toStrictEqual({ error: expect.stringContaining("use GET, HEAD, POST") as string });
+    expect(JSON.parse(reply.body)).toStrictEqual({
+      error: expect.stringContaining("use GET, HEAD, POST") as string,
+    });
   });
 
   test("is told the nearest path to one that does not exist", async () => {
     const reply = await curl("/api/service-connection", http);
     expect(reply).toMatchObject({ exit: 0, version, status: 404 });
     expect(reply.headers["content-type"]).toStrictEqual(["application/json"]);
-    expect(JSON.parse(reply.body)).toStrictEqual({ error: expect.stringContaining("/api/service-connections") as string });
+    expect(JSON.parse(reply.body)).toStrictEqual({
+      error: expect.stringContaining("/api/service-connections") as string,
+    });
   });
 
   test("is told to say that its body is JSON, since it says form data by itself", async () => {
@@ -106,17 +127,30 @@ describe.each([
   });
 
   test("is told that a body is too large, whether it says the size beforehand or not", async () => {
-    const large = JSON.stringify({ service: "custom:ledger", method: "POST", path: "/", text: "x".repeat(5_000_000) });
+    const large = JSON.stringify({
+      service: "custom:ledger",
+      method: "POST",
+      path: "/",
+      text: "x".repeat(5_000_000),
+    });
     const type = ["-H", "content-type: application/json", "-X", "POST"];
-    for (const args of [["--data-binary", "@-"], ["--upload-file", "-"]]) {
+    for (const args of [
+      ["--data-binary", "@-"],
+      ["--upload-file", "-"],
+    ]) {
       const reply = await curl("/api/service-calls", [...http, ...type, ...args], large);
       expect(reply).toMatchObject({ exit: 0, version, status: 413 });
-      expect(JSON.parse(reply.body)).toStrictEqual({ error: expect.stringContaining("4194304 bytes") as string });
+      expect(JSON.parse(reply.body)).toStrictEqual({
+        error: expect.stringContaining("4194304 bytes") as string,
+      });
     }
   });
 
   test("uploads a body of 3 MB to the service behind", async () => {
-    upstream.answer((asked) => ({ headers: { "content-type": "text/plain" }, body: String(asked.body.length) }));
+    upstream.answer((asked) => ({
+      headers: { "content-type": "text/plain" },
+      body: String(asked.body.length),
+    }));
     const call = { service: "custom:ledger", method: "POST", path: "/", text: "x".repeat(3_000_000) };
     const args = ["-H", "Expect: 100-continue", "--json", "@-"];
     const reply = await curl("/api/service-calls", [...http, ...args], JSON.stringify(call));
@@ -125,9 +159,21 @@ describe.each([
   });
 
   test("is refused for its key and not made to send 5 MB first", async () => {
-    const args = ["-H", "content-type: application/json", "-H", "Expect: 100-continue", "--data-binary", "@-"];
+    const args = [
+      "-H",
+      "content-type: application/json",
+      "-H",
+      "Expect: 100-continue",
+      "--data-binary",
+      "@-",
+    ];
     const reply = await stranger("/api/service-calls", [...http, ...args], Buffer.alloc(5_000_000));
-    expect(reply).toMatchObject({ exit: 0, version, status: 401, body: '{"error":"missing or invalid Bearer"}' });
+    expect(reply).toMatchObject({
+      exit: 0,
+      version,
+      status: 401,
+      body: '{"error":"missing or invalid Bearer"}',
+    });
   });
 
   test("gets its own request id back, else a new one", async () => {

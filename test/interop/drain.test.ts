@@ -4,7 +4,11 @@ import { credentials } from "@grpc/grpc-js";
 import { once } from "node:events";
 import { connect } from "node:net";
 import { expect, test } from "vitest";
-import { Health, type HealthCheckResponse, HealthCheckResponse_ServingStatus } from "#gen/grpc/health/v1/health_pb.js";
+import {
+  Health,
+  type HealthCheckResponse,
+  HealthCheckResponse_ServingStatus,
+} from "#gen/grpc/health/v1/health_pb.js";
 import { createGrpcClient, createPatchbayClient } from "#src/client/grpc-js.ts";
 import { startService } from "../support/service.ts";
 import { startSlowUpstream } from "./support.ts";
@@ -56,10 +60,15 @@ test("while the service closes, watchers learn it at once and calls on their way
 });
 
 function watchOverConnect(baseUrl: string): AsyncIterable<HealthCheckResponse> {
-  const health: Client<typeof Health> = createClient(Health, createConnectTransport({ baseUrl, httpVersion: "1.1" }));
+  const health: Client<typeof Health> = createClient(
+    Health,
+    createConnectTransport({ baseUrl, httpVersion: "1.1" }),
+  );
   return health.watch({});
 }
 
 function nextOf(watchers: AsyncIterator<HealthCheckResponse>[]) {
-  return Promise.all(watchers.map(async (watcher) => ((await watcher.next()).value as HealthCheckResponse).status));
+  return Promise.all(
+    watchers.map(async (watcher) => ((await watcher.next()).value as HealthCheckResponse).status),
+  );
 }

@@ -5,9 +5,18 @@ import { once } from "node:events";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { StatusSchema } from "#gen/google/rpc/status_pb.js";
-import { Health, type HealthCheckResponse, HealthCheckResponse_ServingStatus } from "#gen/grpc/health/v1/health_pb.js";
+import {
+  Health,
+  type HealthCheckResponse,
+  HealthCheckResponse_ServingStatus,
+} from "#gen/grpc/health/v1/health_pb.js";
 import { CallServiceRequestSchema } from "#gen/patchbay/connections/v1/connection_service_pb.js";
-import { createGrpcClient, createPatchbayClient, type PatchbayClient, reasonOf } from "#src/client/grpc-js.ts";
+import {
+  createGrpcClient,
+  createPatchbayClient,
+  type PatchbayClient,
+  reasonOf,
+} from "#src/client/grpc-js.ts";
 import { startService, type TestService } from "../support/service.ts";
 import { startUpstream, type Upstream } from "../support/upstream.ts";
 import { type SlowUpstream, startSlowUpstream } from "./support.ts";
@@ -25,7 +34,10 @@ beforeAll(async () => {
   upstream = await startUpstream();
   slow = await startSlowUpstream();
   client = patchbay();
-  for (const [serviceSlug, { url: baseUrl }] of [["custom:ledger", upstream], ["custom:slow", slow]] as const) {
+  for (const [serviceSlug, { url: baseUrl }] of [
+    ["custom:ledger", upstream],
+    ["custom:slow", slow],
+  ] as const) {
     await client.connections.upsertServiceConnection({ serviceSlug, baseUrl, apiKey: "a-siblings-own-key" });
   }
 });
@@ -38,7 +50,12 @@ afterAll(async () => {
 
 function patchbay(apiKey = service.org.secret, channelOptions = {}): PatchbayClient {
   const address = new URL(service.url).host;
-  const made = createPatchbayClient({ address, credentials: credentials.createInsecure(), apiKey, channelOptions });
+  const made = createPatchbayClient({
+    address,
+    credentials: credentials.createInsecure(),
+    apiKey,
+    channelOptions,
+  });
   opened.push(made);
   return made;
 }
@@ -56,7 +73,9 @@ function callTo(serviceSlug: string, call: Partial<MessageInitShape<typeof CallS
 
 test("the typed client registers, calls through a connection, and reads the audit", async () => {
   upstream.answer({ headers: { "content-type": "text/plain" }, body: "balance: 7" });
-  const answer = await client.connections.callService(callTo("custom:ledger", { method: "GET", path: "/balance" }));
+  const answer = await client.connections.callService(
+    callTo("custom:ledger", { method: "GET", path: "/balance" }),
+  );
   expect(answer).toMatchObject({ status: 200, body: { case: "text", value: "balance: 7" } });
   const { events } = await client.audit.listAuditEvents({});
   expect(events.map(({ action }) => action)).toContain("connection.create");
@@ -66,11 +85,17 @@ describe("a refusal", () => {
   test("is read letter by letter, with its code and its ErrorInfo", async () => {
     const { secret } = await client.apiKeys.createApiKey({ name: "narrow", scopes: ["audit:view"] });
     const error = await failureOf(patchbay(secret).connections.listConnections({}));
-    expect(error).toMatchObject({ code: status.PERMISSION_DENIED, details: "missing scope: connections:view" });
+    expect(error).toMatchObject({
+      code: status.PERMISSION_DENIED,
+      details: "missing scope: connections:view",
+    });
     expect(reasonOf(error)).toBe("MISSING_SCOPE");
     const [bytes] = error.metadata.get("grpc-status-details-bin") as [Buffer];
     const told = fromBinary(StatusSchema, bytes);
-    expect(told).toMatchObject({ code: status.PERMISSION_DENIED, message: "missing scope: connections:view" });
+    expect(told).toMatchObject({
+      code: status.PERMISSION_DENIED,
+      message: "missing scope: connections:view",
+    });
     expect(anyUnpack(told.details[0]!, ErrorInfoSchema)).toMatchObject({
       domain: "patchbay",
       reason: "MISSING_SCOPE",
@@ -100,7 +125,10 @@ describe("a refusal", () => {
   test("tells that a message is too large", async () => {
     const body = { case: "raw", value: Buffer.alloc(4 * MiB) } as const;
     const error = await failureOf(client.connections.callService(callTo("custom:ledger", { body })));
-    expect(error).toMatchObject({ code: status.RESOURCE_EXHAUSTED, details: "the message is larger than 4 MiB" });
+    expect(error).toMatchObject({
+      code: status.RESOURCE_EXHAUSTED,
+      details: "the message is larger than 4 MiB",
+    });
     expect(reasonOf(error)).toBe("MESSAGE_TOO_LARGE");
   });
 });
@@ -125,21 +153,31 @@ describe("a call", () => {
   });
 
   test("may be compressed with gzip", async () => {
-    const gzip = patchbay(service.org.secret, { "grpc.default_compression_algorithm": compressionAlgorithms.gzip });
+    const gzip = patchbay(service.org.secret, {
+      "grpc.default_compression_algorithm": compressionAlgorithms.gzip,
+    });
     const value = "a".repeat(2 * MiB);
     await gzip.connections.callService(callTo("custom:ledger", { body: { case: "text", value } }));
     expect(upstream.asked.at(-1)!.body).toBe(value);
   });
 
   test("that is small when compressed is as large as it is when inflated", async () => {
-    const gzip = patchbay(service.org.secret, { "grpc.default_compression_algorithm": compressionAlgorithms.gzip });
+    const gzip = patchbay(service.org.secret, {
+      "grpc.default_compression_algorithm": compressionAlgorithms.gzip,
+    });
     const body = { case: "raw", value: Buffer.alloc(5 * MiB) } as const;
     const error = await failureOf(gzip.connections.callService(callTo("custom:ledger", { body })));
-    expect(error).toMatchObject({ code: status.RESOURCE_EXHAUSTED, details: "the message is larger than 4 MiB" });
+    expect(error).toMatchObject({
+      code: status.RESOURCE_EXHAUSTED,
+      details: "the message is larger than 4 MiB",
+    });
   });
 
   test("answers whatever the service behind may answer, 10 MiB", async () => {
-    upstream.answer({ headers: { "content-type": "application/octet-stream" }, body: Buffer.alloc(10 * MiB, 7) });
+    upstream.answer({
+      headers: { "content-type": "application/octet-stream" },
+      body: Buffer.alloc(10 * MiB, 7),
+    });
     const { body } = await client.connections.callService(callTo("custom:ledger", {}));
     expect(body.case === "raw" && Buffer.from(body.value).equals(Buffer.alloc(10 * MiB, 7))).toBe(true);
   });
@@ -154,9 +192,12 @@ describe("grpc.health.v1", () => {
     return made;
   }
 
-  test.each(["", "patchbay.connections.v1.ConnectionService"])("says without a key that %j is served", async (name) => {
-    expect(await health().check({ service: name })).toMatchObject({ status: SERVING });
-  });
+  test.each(["", "patchbay.connections.v1.ConnectionService"])(
+    "says without a key that %j is served",
+    async (name) => {
+      expect(await health().check({ service: name })).toMatchObject({ status: SERVING });
+    },
+  );
 
   test("says of a service that it does not know that it does not know it", async () => {
     const error = await failureOf(health().check({ service: "acme.v1.Rocket" }));

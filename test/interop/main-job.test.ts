@@ -1,7 +1,10 @@
 import { toJsonString } from "@bufbuild/protobuf";
 import { credentials } from "@grpc/grpc-js";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { type CallServiceResponse, CallServiceResponseSchema } from "#gen/patchbay/connections/v1/connection_service_pb.js";
+import {
+  type CallServiceResponse,
+  CallServiceResponseSchema,
+} from "#gen/patchbay/connections/v1/connection_service_pb.js";
 import * as grpcJs from "#src/client/grpc-js.ts";
 import * as web from "#src/client/web.ts";
 import { startService, type TestService } from "../support/service.ts";
@@ -31,8 +34,20 @@ afterAll(async () => {
 /** A request over curl; keeps what came back, headers too. */
 async function curl(path: string, json?: unknown): Promise<string> {
   const body = json === undefined ? [] : ["--json", "@-"];
-  const args = ["--disable", "--silent", "--show-error", "--include", "--oauth2-bearer", service.org.secret, ...body];
-  const { status, stdout, stderr } = await run("curl", [...args, service.url + path], JSON.stringify(json) ?? "");
+  const args = [
+    "--disable",
+    "--silent",
+    "--show-error",
+    "--include",
+    "--oauth2-bearer",
+    service.org.secret,
+    ...body,
+  ];
+  const { status, stdout, stderr } = await run(
+    "curl",
+    [...args, service.url + path],
+    JSON.stringify(json) ?? "",
+  );
   expect({ status, stderr }).toStrictEqual({ status: 0, stderr: "" });
   answers.push(stdout);
   return stdout;
@@ -45,7 +60,10 @@ function bodyOf(reply: string) {
 const userinfo = { service: "custom:oidc", method: "GET", path: "/me" };
 const withWrongToken = { ...userinfo, service: "custom:oidc-wrong" };
 
-const clients: [name: string, call: (asked: typeof userinfo) => Promise<{ status: number; json: unknown }>][] = [
+const clients: [
+  name: string,
+  call: (asked: typeof userinfo) => Promise<{ status: number; json: unknown }>,
+][] = [
   ["curl", async (asked) => bodyOf(await curl("/api/service-calls", asked)).data],
   [
     "the typed gRPC client",
@@ -74,7 +92,10 @@ function readable(answer: CallServiceResponse): { status: number; json: unknown 
 }
 
 test("a connection to a provider is registered with the token that the provider issued", async () => {
-  for (const [serviceSlug, apiKey] of [["custom:oidc", token], ["custom:oidc-wrong", "a-wrong-token"]]) {
+  for (const [serviceSlug, apiKey] of [
+    ["custom:oidc", token],
+    ["custom:oidc-wrong", "a-wrong-token"],
+  ]) {
     const reply = await curl("/api/service-connections", { serviceSlug, baseUrl: provider.url, apiKey });
     expect(reply).toMatch(/^HTTP\/1\.1 201 /);
   }
@@ -96,7 +117,9 @@ describe("afterwards", () => {
     const bytes = Buffer.from(secret);
     const base64 = [0, 1, 2].map((before) =>
       // Without the characters that depend on what stands around it.
-      Buffer.concat([Buffer.alloc(before), bytes]).toString("base64").slice(before + 1, -4),
+      Buffer.concat([Buffer.alloc(before), bytes])
+        .toString("base64")
+        .slice(before + 1, -4),
     );
     const hex = bytes.toString("hex");
     const percent = hex.replace(/../g, "%$&");
@@ -126,7 +149,8 @@ describe("afterwards", () => {
       "select format('%I.%I', schemaname, tablename) as name from pg_tables where schemaname !~ '^(pg_|information_)'",
     );
     const rows: unknown[] = [];
-    for (const { name } of tables) rows.push(...(await service.postgres.asOwner(`select t::text as row from ${name} t`)));
+    for (const { name } of tables)
+      rows.push(...(await service.postgres.asOwner(`select t::text as row from ${name} t`)));
     const dump = JSON.stringify(rows);
     expect(tables.length).toBeGreaterThan(8);
     expect(dump).toContain(provider.url);

@@ -13,7 +13,11 @@ export interface Ended {
 }
 
 /** Runs a program to its end, whatever its status, with the repository's own tools on its path. */
-export async function run(command: string, args: readonly string[], input: string | Buffer = ""): Promise<Ended> {
+export async function run(
+  command: string,
+  args: readonly string[],
+  input: string | Buffer = "",
+): Promise<Ended> {
   const tools = join(import.meta.dirname, "../../node_modules/.bin");
   // Without proxies, which some machines set for all that curl and Go's programs call.
   const outer = Object.entries(process.env).filter(([name]) => !/_proxy$/i.test(name));

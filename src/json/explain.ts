@@ -1,6 +1,7 @@
 import { type DescField, type DescMessage, fromJson, type JsonValue } from "@bufbuild/protobuf";
-import { fieldNamed, isObject, unknown } from "./fields.ts";
+import { fieldNamed, unknown } from "./field-names.ts";
 import { inWords } from "./json-type.ts";
+import { isObject } from "./object.ts";
 
 /**
  * Why `fromJson` refuses this JSON, naming the field and never a value: the errors of `fromJson` repeat values, and a

@@ -1,5 +1,5 @@
 import { type DescMessage, fromJson, type JsonValue, type Message } from "@bufbuild/protobuf";
-import { InvalidRequest } from "./errors.ts";
+import { InvalidRequest } from "#src/platform/errors.ts";
 import { explain } from "./explain.ts";
 
 /** How many objects and lists may lie inside each other. */

@@ -1,0 +1,250 @@
+import { mkdir, readFile, readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { paste, patchbay, run, temporaryFolder, type Ended, type Patchbay } from "./patchbay.ts";
+
+// One data folder, from its first start on: each start of an embedded Postgres costs a second.
+let folder: Awaited<ReturnType<typeof temporaryFolder>>;
+let dataDir: string;
+let service: Patchbay;
+let url: string;
+let adminKey: string;
+
+beforeAll(async () => {
+  folder = await temporaryFolder();
+  // With a space, since people have such folders too.
+  dataDir = join(folder.path, "my data");
+});
+afterAll(async () => {
+  await service[Symbol.asyncDispose]();
+  await folder[Symbol.asyncDispose]();
+});
+
+async function startAgain(): Promise<void> {
+  service = patchbay(["start", "--data-dir", dataDir, "--port", "0"]);
+  url = await service.ready();
+}
+
+/** The command that the start printed, with all its lines. */
+function printedCurl(): string {
+  const [, command = ""] = /Try it:\n( {2}curl (?:.*\\\n)*.*)\n/.exec(service.stdout()) ?? [];
+  return command;
+}
+
+async function rest(method: string, path: string, body?: unknown, key = adminKey) {
+  const response = await fetch(url + path, {
+    method,
+    headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
+    ...(body !== undefined && { body: JSON.stringify(body) }),
+  });
+  return { status: response.status, body: (await response.json()) as any };
+}
+
+const permissions = async (file: string) => ((await stat(file)).mode & 0o777).toString(8);
+
+describe("a first start without a terminal", () => {
+  beforeAll(startAgain);
+
+  test("writes the admin key to a file of its user's, and nowhere else", async () => {
+    const file = join(dataDir, "admin-key");
+    adminKey = (await readFile(file, "utf8")).trim();
+    expect(adminKey).toMatch(/^qe_sk_sandbox_[A-Z2-7]{32}$/);
+    expect(await permissions(file)).toBe("600");
+    expect(service.stdout()).toContain(`Admin key    in ${file}, 0600`);
+    expect(service.stdout()).not.toContain("qe_sk_");
+  });
+
+  test("prints a curl that calls the demo as it is pasted", async () => {
+    const { stdout } = await paste(printedCurl());
+    expect(JSON.parse(stdout)).toMatchObject({
+      data: {
+        status: 200,
+        json: {
+          message: "hello from the demo service",
+          path: "/hello",
+          credential: "a Bearer token of 32 characters, which you never saw",
+        },
+      },
+    });
+  });
+
+  test("makes the root key beside the data and not in it, 0600", async () => {
+    expect(await permissions(`${dataDir}.root-key`)).toBe("600");
+    expect(await readdir(dataDir)).not.toContain(expect.stringContaining("root-key"));
+    expect(service.stdout()).toMatch(/root key +created, 0600, .*\/my data\.root-key/);
+  });
+
+  test("makes an admin key that holds every scope", async () => {
+    const me = await rest("GET", "/api/auth/me");
+    expect(me.body.data).toMatchObject({ name: "admin", environment: "sandbox" });
+    expect(me.body.data.scopes).toStrictEqual(
+      expect.arrayContaining(["connections:use", "api:manage", "api:grant", "audit:view"]),
+    );
+  });
+
+  test("records all that it made", async () => {
+    const { body } = await rest("GET", "/api/audit/events");
+    expect(body.data.events.map((event: { action: string }) => event.action)).toStrictEqual([
+      "connection.test",
+      "connection.create",
+      "api_key.create",
+      "organization.create",
+    ]);
+  });
+
+  test("connects the demo, healthy from the first moment", async () => {
+    const { body } = await rest("GET", "/api/service-connections");
+    expect(body.data.connections).toMatchObject([
+      { serviceSlug: "custom:echo", active: true, lastHealthyAt: expect.any(String) },
+    ]);
+    expect(body.data.connections[0]).not.toHaveProperty("unhealthy");
+  });
+});
+
+describe("beside the running service", () => {
+  test("keys create issues a key that works at once, and prints nothing else to stdout", async () => {
+    const args = ["--data-dir", dataDir, "--name", "ops", "--scopes", "connections:view, connections:use"];
+    const { code, stdout, stderr } = await run(["keys", "create", ...args]);
+    expect([code, stdout]).toStrictEqual([0, expect.stringMatching(/^qe_sk_sandbox_[A-Z2-7]{32}\n$/)]);
+    expect(stderr).toMatch(/^api key key_\S+ of org_\S+; its secret, shown once:\n$/);
+    const me = await rest("GET", "/api/auth/me", undefined, stdout.trim());
+    expect(me.body.data).toMatchObject({ name: "ops", scopes: ["connections:view", "connections:use"] });
+  });
+
+  test("org create makes an organisation that sees nothing of the first", async () => {
+    const { code, stdout } = await run(["org", "create", "globex", "--data-dir", dataDir]);
+    expect(code).toBe(0);
+    const theirs = await rest("GET", "/api/service-connections", undefined, stdout.trim());
+    expect(theirs).toMatchObject({ status: 200, body: { data: { connections: [] } } });
+  });
+
+  test("keys create asks which organisation is meant when there are several", async () => {
+    const args = ["keys", "create", "--data-dir", dataDir, "--name", "ops", "--scopes", "read"];
+    const { code, stdout, stderr } = await run(args);
+    expect([code, stdout]).toStrictEqual([1, ""]);
+    expect(stderr).toMatch(
+      /^patchbay: --org: needed; give one of\n {2}org_\S+ {2}My organisation\n {2}org_\S+ {2}globex\n$/,
+    );
+    const [, id = ""] = /(org_\S+) {2}globex/.exec(stderr) ?? [];
+    expect((await run([...args, "--org", id])).code).toBe(0);
+  });
+
+  test("doctor finds everything in order", async () => {
+    const { code, stdout } = await run(["doctor", "--data-dir", dataDir]);
+    expect(stdout).toMatch(/^ok +database +embedded, of the running service$/m);
+    expect(stdout).toMatch(/^ok +sealing +the root key opens what is stored$/m);
+    expect([code, stdout]).toStrictEqual([0, expect.not.stringMatching(/^(?!ok )/m)]);
+  });
+
+  test("a second service on the folder is refused, and told whose it is", async () => {
+    const { code, stderr } = await run(["start", "--data-dir", dataDir, "--port", "0"]);
+    expect([code, stderr]).toStrictEqual([
+      1,
+      expect.stringMatching(new RegExp(`in use by process ${service.pid}: .*--data-dir\n$`)),
+    ]);
+  });
+});
+
+describe("a later start", () => {
+  beforeAll(async () => {
+    const { code, signal } = await service.kill("SIGTERM");
+    expect([code, signal]).toStrictEqual([0, null]);
+    await startAgain();
+  });
+
+  test("prints neither a key nor a curl", () => {
+    expect(service.stdout()).not.toMatch(/curl|Admin key|Try it/);
+    expect(service.stdout()).toMatch(/root key +\S*\/.*my data\.root-key\n/);
+  });
+
+  test("serves the demo again, where its connection expects it, still healthy", async () => {
+    const called = await rest("POST", "/api/service-calls", {
+      service: "custom:echo",
+      method: "GET",
+      path: "/",
+    });
+    expect(called).toMatchObject({ status: 200, body: { data: { status: 200 } } });
+    const { body } = await rest("GET", "/api/service-connections");
+    expect(body.data.connections[0]).not.toHaveProperty("unhealthy");
+  });
+});
+
+describe("after a SIGKILL in the middle of changes", () => {
+  const acknowledged: string[] = [];
+
+  beforeAll(async () => {
+    const before = service.pid;
+    const writers = Array.from({ length: 4 }, async (_, writer) => {
+      for (let i = 0; ; i++) {
+        const name = `w${writer}-${i}`;
+        const reply = await rest("POST", "/api/api-keys", { name, scopes: ["read"] }).catch(() => undefined);
+        if (reply?.status !== 201) return;
+        acknowledged.push(name);
+        if (acknowledged.length === 25) void service.kill("SIGKILL");
+      }
+    });
+    await Promise.all(writers);
+    await service.ended;
+    await startAgain();
+    expect(service.pid).not.toBe(before);
+  });
+
+  test("nothing that was acknowledged is lost", async () => {
+    const { body } = await rest("GET", "/api/api-keys");
+    const names = body.data.apiKeys.map((key: { name: string }) => key.name);
+    expect(acknowledged.length).toBeGreaterThanOrEqual(25);
+    expect(names).toStrictEqual(expect.arrayContaining(acknowledged));
+  });
+
+  test("each key that is there has its audit event", async () => {
+    const { body } = await rest("GET", "/api/api-keys");
+    const { body: audit } = await rest("GET", "/api/audit/events?action=api_key.create&pageSize=1000");
+    const recorded = audit.data.events.map((event: { target: string }) => event.target);
+    expect(recorded.toSorted()).toStrictEqual(
+      body.data.apiKeys.map((key: { id: string }) => key.id).toSorted(),
+    );
+  });
+});
+
+describe("existing data", () => {
+  let ended: Ended;
+
+  test("is not touched without its root key", async () => {
+    await service.kill("SIGTERM");
+    ended = await run(["start", "--data-dir", dataDir, "--root-key-file", join(folder.path, "gone")]);
+    expect([ended.code, ended.stderr]).toStrictEqual([
+      1,
+      expect.stringMatching(
+        /^patchbay: --root-key-file \(PATCHBAY_ROOT_KEY_FILE\): .*gone cannot be read \(ENOENT\)/,
+      ),
+    ]);
+  });
+
+  test("says when the root key file that belongs to it is missing", async () => {
+    const other = join(folder.path, "copied");
+    await mkdir(join(other, "postgres"), { recursive: true });
+    ended = await run(["start", "--data-dir", other]);
+    expect([ended.code, ended.stderr]).toStrictEqual([
+      1,
+      expect.stringMatching(
+        /copied\.root-key is missing, and nothing else opens the data .*: put it back, or name its place\n$/,
+      ),
+    ]);
+    expect(await readdir(folder.path)).not.toContain("copied.root-key");
+  });
+
+  test("is refused to another root key, by doctor too", async () => {
+    const env = { PATCHBAY_ROOT_KEY: Buffer.alloc(32, 7).toString("base64") };
+    const [started, examined] = [
+      await run(["start", "--data-dir", dataDir, "--port", "0"], { env }),
+      await run(["doctor", "--data-dir", dataDir], { env }),
+    ];
+    const refusal =
+      /does not open this database, .*set PATCHBAY_ROOT_KEY or PATCHBAY_ROOT_KEY_FILE to that key\n/;
+    expect([started.code, started.stderr]).toStrictEqual([1, expect.stringMatching(refusal)]);
+    expect([examined.code, examined.stdout]).toStrictEqual([
+      1,
+      expect.stringMatching(/^fail +sealing +the root key/m),
+    ]);
+  });
+});
