@@ -6,7 +6,7 @@ import { ConnectionService } from "#gen/patchbay/connections/v1/connection_servi
 import { Health } from "#gen/grpc/health/v1/health_pb.js";
 import { ServerReflection } from "#gen/grpc/reflection/v1/reflection_pb.js";
 import { ServerReflection as ServerReflectionV1Alpha } from "#gen/grpc/reflection/v1alpha/reflection_pb.js";
-import { createAuthenticate } from "#src/api-keys/authenticate.ts";
+import { createAuthenticate, type Authenticate } from "#src/api-keys/authenticate.ts";
 import { createApiKeyService } from "#src/api-keys/service.ts";
 import { recordUse as recordKeyUse } from "#src/api-keys/store.ts";
 import { createAuditService } from "#src/audit/service.ts";
@@ -27,7 +27,7 @@ import type { Tls } from "#src/net/servers.ts";
 import type { OutboundAllow } from "#src/outbound/allow.ts";
 import { createOutbound } from "#src/outbound/outbound.ts";
 import { callKey, type Environment } from "#src/platform/caller.ts";
-import { pathOf, type Request, type Response } from "#src/platform/http.ts";
+import { pathOf, type Handler, type Request } from "#src/platform/http.ts";
 import type { Log } from "#src/platform/log.ts";
 import { createUsageLog } from "#src/platform/usage-log.ts";
 import { createRestHandler } from "#src/rest/handler.ts";
@@ -37,12 +37,12 @@ import { toRestFailure } from "#src/rpc/errors.ts";
 import { createTellFailure } from "#src/rpc/failures.ts";
 import { createGate } from "#src/rpc/gate.ts";
 import { createRpcHandler } from "#src/rpc/handler.ts";
-import { createHealthService, createReadiness } from "#src/rpc/health.ts";
+import { createHealthService, createReadiness, type Readiness } from "#src/rpc/health.ts";
 import { createInterceptors } from "#src/rpc/interceptors.ts";
 import { requirePolicies } from "#src/rpc/policy.ts";
 import { createRequestValidator } from "#src/rpc/validation.ts";
 import { createReflection } from "#src/rpc/reflection.ts";
-import { createProcedures, serve } from "#src/rpc/router.ts";
+import { createProcedures, serve, type ServedService } from "#src/rpc/router.ts";
 
 /** What the service needs to know of where it runs. */
 export interface AppConfig {
@@ -79,95 +79,20 @@ const timeoutMs = 65_000;
 
 /** Builds the service. This is the only place that knows all of its parts. */
 export async function createApp(config: AppConfig, parts: AppParts): Promise<App> {
-  const { environment } = config;
-  const { database, rootKey, log, now } = parts;
-
-  const pepper = await loadPepper(database, rootKey, now);
-  const keyring = createKeyring(rootKey, now);
-  const outbound = createOutbound({ allow: config.outboundAllow });
-  const probe = createProbe(outbound);
-  const keyUse = createUsageLog(
-    (org, uses) => database.record(org, (tx) => recordKeyUse(tx, org, uses)),
-    log,
-  );
-  const calls = createUsageLog(
-    (org, uses) => database.record(org, (tx) => recordConnectionUse(tx, org, uses)),
-    log,
-  );
-  const healthy = createUsageLog(
-    (org, seen) => database.record(org, (tx) => recordHealthy(tx, org, seen)),
-    log,
-  );
-  const healthSweep = createHealthSweep({ database, probe, environment, log, now });
-
-  const contracts = [ConnectionService, CatalogService, ApiKeyService, AuditService];
-  const reflection = createReflection([...contracts, Health]);
+  const { log } = parts;
+  const features = await createFeatures(config, parts);
   const readiness = createReadiness();
-  const connections = createConnectionService({
-    database,
-    keyring,
-    outbound,
-    probe,
-    environment,
-    usage: calls,
-    healthy,
-    now,
-  });
-  const services = [
-    serve(ConnectionService, connections),
-    serve(CatalogService, createCatalogService({ database, offers: siblingOffers(), environment })),
-    serve(ApiKeyService, createApiKeyService({ database, pepper, environment, usage: keyUse, now })),
-    serve(AuditService, createAuditService(database)),
-    serve(
-      Health,
-      createHealthService(
-        readiness,
-        contracts.map(({ typeName }) => typeName),
-      ),
-    ),
-    serve(ServerReflection, reflection.v1),
-    serve(ServerReflectionV1Alpha, reflection.v1alpha),
-  ];
-  requirePolicies(services.map(({ desc }) => desc));
-
   const shutdown = new AbortController();
-  const tell = createTellFailure(log);
-  const authenticate = createAuthenticate({ database, pepper, environment, usage: keyUse, now });
-  const gate = createGate(authenticate, tell);
-  const interceptors = createInterceptors(tell, createRequestValidator(contracts));
-  const contextValues = (request: Request) => createContextValues().set(callKey, callOfRequest(request));
-  const procedures = createProcedures({
-    services,
-    gate,
-    interceptors,
-    readMaxBytes,
-    shutdownSignal: shutdown.signal,
-  });
-  const rpc = createRpcHandler({ contextValues, timeoutMs, log });
-  const rest = createRestHandler({
-    services: contracts,
-    gate,
-    call: createCallUnary(services, interceptors),
-    contextValues,
-    errorFrom: (thrown, request) => toRestFailure(tell(thrown, callOfRequest(request))),
-    readMaxBytes,
-    timeoutMs,
-  });
-  const pages = createPages(readiness);
-
-  function route(request: Request, response: Response) {
-    const path = pathOf(request);
-    const procedure = procedures.get(path);
-    if (procedure !== undefined) void rpc(procedure, request, response);
-    else if (pages.has(path)) pages.get(path)!(request, response);
-    else void rest(request, response);
-  }
-
-  const handler = withAccessLog(withCors(route, config.corsOrigins), {
+  const handler = createHandler({ ...features, readiness, shutdownSignal: shutdown.signal, log });
+  const port = createPort({
+    handler: withAccessLog(withCors(handler, config.corsOrigins), {
+      log,
+      monotonicNow: () => performance.now(),
+    }),
+    tls: config.tls,
     log,
-    monotonicNow: () => performance.now(),
   });
-  const port = createPort({ handler, tls: config.tls, log });
+  const { connections, healthSweep } = features;
 
   return {
     connections,
@@ -181,9 +106,94 @@ export async function createApp(config: AppConfig, parts: AppParts): Promise<App
       readiness.set(false);
       const [finished] = await Promise.all([port.drain(graceMs), healthSweep.stop()]);
       shutdown.abort();
-      await Promise.all([keyUse.close(), calls.close(), healthy.close()]);
-      await outbound.close();
+      await features.close();
       return finished;
     },
+  };
+}
+
+/** What the service does, without a word of how it is reached. */
+async function createFeatures({ environment, outboundAllow }: AppConfig, parts: AppParts) {
+  const { database, rootKey, log, now } = parts;
+  const pepper = await loadPepper(database, rootKey, now);
+  const keyring = createKeyring(rootKey, now);
+  const outbound = createOutbound({ allow: outboundAllow });
+  const probe = createProbe(outbound);
+  const usageOf = (write: typeof recordKeyUse) =>
+    createUsageLog((orgId, uses) => database.record(orgId, (tx) => write(tx, orgId, uses)), log);
+  const keyUse = usageOf(recordKeyUse);
+  const calls = usageOf(recordConnectionUse);
+  const healthy = usageOf(recordHealthy);
+
+  const common = { database, environment, now };
+  const connections = createConnectionService({ ...common, keyring, outbound, probe, usage: calls, healthy });
+  return {
+    connections,
+    healthSweep: createHealthSweep({ ...common, probe, log }),
+    authenticate: createAuthenticate({ ...common, pepper, usage: keyUse }),
+    services: [
+      serve(ConnectionService, connections),
+      serve(CatalogService, createCatalogService({ ...common, offers: siblingOffers() })),
+      serve(ApiKeyService, createApiKeyService({ ...common, pepper, usage: keyUse })),
+      serve(AuditService, createAuditService(database)),
+    ],
+    /** Writes what is still in memory, and closes what is still open. */
+    async close() {
+      await Promise.all([keyUse.close(), calls.close(), healthy.close()]);
+      await outbound.close();
+    },
+  };
+}
+
+/** How it is reached: every protocol's way through the same gate, interceptors and handlers. */
+function createHandler(parts: {
+  services: readonly ServedService[];
+  authenticate: Authenticate;
+  readiness: Readiness;
+  shutdownSignal: AbortSignal;
+  log: Log;
+}): Handler {
+  const { services, authenticate, readiness, shutdownSignal, log } = parts;
+  const contracts = services.map(({ desc }) => desc);
+  requirePolicies(contracts);
+
+  const tell = createTellFailure(log);
+  const gate = createGate(authenticate, tell);
+  const interceptors = createInterceptors(tell, createRequestValidator(contracts));
+  const contextValues = (request: Request) => createContextValues().set(callKey, callOfRequest(request));
+
+  const health = createHealthService(readiness, contracts);
+  const reflection = createReflection([...contracts, Health]);
+  const procedures = createProcedures({
+    services: [
+      ...services,
+      serve(Health, health),
+      serve(ServerReflection, reflection.v1),
+      serve(ServerReflectionV1Alpha, reflection.v1alpha),
+    ],
+    gate,
+    interceptors,
+    readMaxBytes,
+    shutdownSignal,
+  });
+  const rpc = createRpcHandler({ contextValues, timeoutMs, log });
+  const rest = createRestHandler({
+    services: contracts,
+    gate,
+    call: createCallUnary(services, interceptors),
+    contextValues,
+    errorFrom: (thrown, request) => toRestFailure(tell(thrown, callOfRequest(request))),
+    readMaxBytes,
+    timeoutMs,
+  });
+  const pages = createPages(readiness);
+
+  return (request, response) => {
+    const path = pathOf(request);
+    const procedure = procedures.get(path);
+    const page = pages.get(path);
+    if (procedure !== undefined) void rpc(procedure, request, response);
+    else if (page !== undefined) page(request, response);
+    else void rest(request, response);
   };
 }

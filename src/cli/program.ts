@@ -1,9 +1,6 @@
 import { Command } from "commander";
 import { readFileSync } from "node:fs";
 import { InvalidSetting, readConfig, settingSpecs, type Flags, type SettingName } from "#src/config.ts";
-import { createKey, createOrganization } from "./administer.ts";
-import { doctor } from "./doctor.ts";
-import { start } from "./start.ts";
 
 /** Reads the command line and does what it says. A failure ends with one line that says what to change. */
 export async function runCli(argv: readonly string[]): Promise<void> {
@@ -15,6 +12,7 @@ export async function runCli(argv: readonly string[]): Promise<void> {
   }
 }
 
+/** Each command loads its own code, once its settings are good: that takes longer than everything before it. */
 function program(): Command {
   const root = new Command("patchbay")
     .description("Keeps credentials of services, makes calls with them, and issues API keys.")
@@ -22,31 +20,39 @@ function program(): Command {
 
   withSettings(root.command("start"), allSettings)
     .description("run the service; the first start makes an organisation and an admin key")
-    .action((flags: Flags) => start(readConfig(flags)));
+    .action(async (flags: Flags) => {
+      const config = readConfig(flags);
+      const { start } = await import("./start.ts");
+      await start(config);
+    });
 
   withSettings(root.command("doctor"), allSettings)
     .description("check what the service needs, and say what to do about what is missing; changes nothing")
     .action(async (flags: Flags) => {
+      const { doctor } = await import("./doctor.ts");
       process.exitCode = (await doctor(flags)) ? 0 : 1;
     });
 
   withSettings(root.command("org").description("organisations").command("create"), commandSettings)
     .description("make an organisation with an admin key, whose secret is shown once, on stdout")
     .argument("<name>", "what people call it")
-    .action((name: string, flags: Flags) => createOrganization(readConfig(flags), name));
+    .action(async (name: string, flags: Flags) => {
+      const config = readConfig(flags);
+      const { createOrganization } = await import("./administer.ts");
+      await createOrganization(config, name);
+    });
 
   withSettings(root.command("keys").description("API keys").command("create"), commandSettings)
     .description("issue an API key, whose secret is shown once, on stdout")
     .option("--org <id>", "the organisation; needed if there are several")
     .requiredOption("--name <name>", "what people call the key")
     .requiredOption("--scopes <list>", "separated by commas, such as connections:view,connections:use")
-    .action((flags: Flags & { org?: string; name: string; scopes: string }) =>
-      createKey(readConfig(flags), {
-        orgId: flags.org,
-        name: flags.name,
-        scopes: flags.scopes.split(",").map((scope) => scope.trim()),
-      }),
-    );
+    .action(async (flags: Flags & { org?: string; name: string; scopes: string }) => {
+      const config = readConfig(flags);
+      const scopes = flags.scopes.split(",").map((scope) => scope.trim());
+      const { createKey } = await import("./administer.ts");
+      await createKey(config, { orgId: flags.org, name: flags.name, scopes });
+    });
 
   return root;
 }

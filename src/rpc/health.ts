@@ -1,4 +1,5 @@
 import type { ServiceImpl } from "@connectrpc/connect";
+import type { DescService } from "@bufbuild/protobuf";
 import { EventEmitter, on } from "node:events";
 import { type Health, HealthCheckResponse_ServingStatus as Status } from "#gen/grpc/health/v1/health_pb.js";
 import { ServiceError } from "#src/platform/errors.ts";
@@ -48,9 +49,9 @@ class UnknownService extends ServiceError {
 /** `grpc.health.v1`, for the whole server (the empty name) and for each of its services. */
 export function createHealthService(
   readiness: Readiness,
-  serviceNames: readonly string[],
+  services: readonly DescService[],
 ): ServiceImpl<typeof Health> {
-  const known = new Set(["", ...serviceNames]);
+  const known = new Set(["", ...services.map(({ typeName }) => typeName)]);
   const now = () => ({ status: statusOf(readiness.ready) });
   return {
     check({ service }) {

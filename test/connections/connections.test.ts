@@ -204,6 +204,7 @@ describe("reading and changing connections", () => {
   test("lists are paged with an opaque token, and a made-up one is refused", async () => {
     const org = await service.newOrganization("pages");
     for (const slug of ["custom:a", "custom:b", "custom:c"]) {
+      service.clock.advance(1);
       await org.client.connections.upsertServiceConnection({
         serviceSlug: slug,
         baseUrl: upstream.url,

@@ -1,4 +1,3 @@
-import type { MessageInitShape } from "@bufbuild/protobuf";
 import {
   type Client,
   Code,
@@ -18,13 +17,10 @@ import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { Health, HealthCheckResponse_ServingStatus } from "#gen/grpc/health/v1/health_pb.js";
 import { ServerReflection } from "#gen/grpc/reflection/v1/reflection_pb.js";
 import { ApiKeyService } from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
-import {
-  type CallServiceRequestSchema,
-  ConnectionService,
-} from "#gen/patchbay/connections/v1/connection_service_pb.js";
+import { ConnectionService } from "#gen/patchbay/connections/v1/connection_service_pb.js";
 import { startService, type TestService } from "../support/service.ts";
 import { startUpstream, type Upstream } from "../support/upstream.ts";
-import { type SlowUpstream, startSlowUpstream } from "./support.ts";
+import { callTo, type SlowUpstream, startSlowUpstream } from "./support.ts";
 
 const MiB = 1024 * 1024;
 
@@ -88,10 +84,6 @@ function transportWith(
 
 function connections(connect: Connect, options: Partial<Options> = {}): Client<typeof ConnectionService> {
   return createClient(ConnectionService, transportWith(connect, service.org.secret, options));
-}
-
-function callTo(serviceSlug: string, call: Partial<MessageInitShape<typeof CallServiceRequestSchema>> = {}) {
-  return { service: serviceSlug, method: "POST", path: "/", ...call } as const;
 }
 
 function text(bytes: number) {

@@ -1,4 +1,4 @@
-import { create, fromBinary, type MessageInitShape } from "@bufbuild/protobuf";
+import { fromBinary } from "@bufbuild/protobuf";
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
 import { compressionAlgorithms, credentials, Metadata, type ServiceError, status } from "@grpc/grpc-js";
 import { once } from "node:events";
@@ -10,7 +10,6 @@ import {
   type HealthCheckResponse,
   HealthCheckResponse_ServingStatus,
 } from "#gen/grpc/health/v1/health_pb.js";
-import { CallServiceRequestSchema } from "#gen/patchbay/connections/v1/connection_service_pb.js";
 import {
   createGrpcClient,
   createPatchbayClient,
@@ -19,7 +18,7 @@ import {
 } from "#src/client/grpc-js.ts";
 import { startService, type TestService } from "../support/service.ts";
 import { startUpstream, type Upstream } from "../support/upstream.ts";
-import { type SlowUpstream, startSlowUpstream } from "./support.ts";
+import { callTo, type SlowUpstream, startSlowUpstream } from "./support.ts";
 
 const MiB = 1024 * 1024;
 
@@ -65,10 +64,6 @@ async function failureOf(call: Promise<unknown>): Promise<ServiceError> {
     () => expect.unreachable("the call should have failed"),
     (error: ServiceError) => error,
   );
-}
-
-function callTo(serviceSlug: string, call: Partial<MessageInitShape<typeof CallServiceRequestSchema>>) {
-  return create(CallServiceRequestSchema, { service: serviceSlug, method: "POST", path: "/", ...call });
 }
 
 test("the typed client registers, calls through a connection, and reads the audit", async () => {

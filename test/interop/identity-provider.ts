@@ -56,7 +56,7 @@ export async function startIdentityProvider(): Promise<IdentityProvider> {
         code_challenge_method: "S256",
         code_challenge: createHash("sha256").update(verifier).digest("base64url"),
       });
-      const done = await browse(`${url}/auth?${asked}`);
+      const done = await browse(`${url}/auth?${asked.toString()}`);
       const reply = await fetch(`${url}/token`, {
         method: "POST",
         headers: { authorization: `Basic ${Buffer.from(`${app.id}:${app.secret}`).toString("base64")}` },
@@ -85,7 +85,7 @@ async function browse(start: string): Promise<URL> {
     const cookie = [...cookies].map((pair) => pair.join("=")).join("; ");
     const reply = await fetch(url, { redirect: "manual", headers: { cookie } });
     const next = reply.headers.get("location");
-    if (next === null) throw new Error(`${url} leads nowhere: ${reply.status} ${await reply.text()}`);
+    if (next === null) throw new Error(`${url.href} leads nowhere: ${reply.status} ${await reply.text()}`);
     if (next.startsWith(redirectUri)) return new URL(next);
     for (const line of reply.headers.getSetCookie()) {
       const [, name, value] = /^([^=]+)=([^;]*)/.exec(line)!;

@@ -46,7 +46,7 @@ async function curl(path: string, json?: unknown): Promise<string> {
   const { status, stdout, stderr } = await run(
     "curl",
     [...args, service.url + path],
-    JSON.stringify(json) ?? "",
+    json === undefined ? "" : JSON.stringify(json),
   );
   expect({ status, stderr }).toStrictEqual({ status: 0, stderr: "" });
   answers.push(stdout);

@@ -1,9 +1,11 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import { once } from "node:events";
 import { spawn } from "node:child_process";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
+import type { CallServiceRequestSchema } from "#gen/patchbay/connections/v1/connection_service_pb.js";
 
 /** What a program left behind. */
 export interface Ended {
@@ -72,4 +74,11 @@ export async function startSlowUpstream(): Promise<SlowUpstream> {
       await once(server, "close");
     },
   };
+}
+
+type Call = Extract<MessageInitShape<typeof CallServiceRequestSchema>, { $typeName?: never }>;
+
+/** A call to a connected service: an empty POST to its root unless it is told otherwise. */
+export function callTo(service: string, call: Call = {}): Call {
+  return { service, method: "POST", path: "/", ...call };
 }

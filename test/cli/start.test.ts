@@ -1,0 +1,122 @@
+import { spawnSync } from "node:child_process";
+import { chown, mkdir, readFile, readdir } from "node:fs/promises";
+import { createServer, type AddressInfo } from "node:net";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
+import { paste, patchbay, run, shellCommand, temporaryFolder } from "./patchbay.ts";
+
+let folder: Awaited<ReturnType<typeof temporaryFolder>>;
+beforeAll(async () => void (folder = await temporaryFolder()));
+afterAll(() => folder[Symbol.asyncDispose]());
+
+const rootKey = Buffer.alloc(32, 1).toString("base64");
+
+/** What a service on this database is started with. */
+function on(database: TestDatabase, dataDir: string) {
+  return {
+    args: ["start", "--port", "0", "--data-dir", join(folder.path, dataDir)],
+    env: { DATABASE_URL: database.url, PATCHBAY_ROOT_KEY: rootKey },
+  };
+}
+
+// `script` of util-linux gives a command a terminal. That of macOS takes other flags.
+const hasScript = spawnSync("script", ["-qec", "true", "/dev/null"]).status === 0;
+
+test.skipIf(!hasScript)("on a terminal, the first start shows the key there and writes no file", async () => {
+  await using database = await createTestDatabase("empty");
+  const { args, env } = on(database, "terminal");
+  const command = ["script", "-qec", shellCommand(args), "/dev/null"];
+  await using service = patchbay([], { env, command });
+  await service.ready();
+  const screen = service.stdout().replaceAll("\r", "");
+  const [, key = ""] = /Admin key {4}(qe_sk_sandbox_[A-Z2-7]{32}) {3}shown once\n/.exec(screen) ?? [];
+  const [, curl = ""] = /Try it:\n(.*)\n/.exec(screen) ?? [];
+  expect(curl).toContain(key);
+  expect(JSON.parse((await paste(curl)).stdout)).toMatchObject({ data: { name: "admin" } });
+  expect(await readdir(folder.path)).not.toContain("terminal");
+  expect(screen).toMatch(/^\d\d:\d\d:\d\d info {2}ready host=127\.0\.0\.1 port=\d+ environment=sandbox$/m);
+});
+
+test("a first start that fails for want of its port is made again, and has lost no key", async () => {
+  await using database = await createTestDatabase("empty");
+  const { args, env } = on(database, "port");
+  await using holder = await holdPort();
+  const failed = await run([...args, "--port", String(holder.port)], { env });
+  expect([failed.code, failed.stderr]).toStrictEqual([
+    1,
+    `patchbay: --port (PATCHBAY_PORT): port ${holder.port} on 127.0.0.1 is in use: ` +
+      "stop the program that holds it, or choose another with --port\n",
+  ]);
+  await using service = patchbay(args, { env });
+  await service.ready();
+  expect(service.stdout()).toContain(`Admin key    in ${join(folder.path, "port", "admin-key")}, 0600`);
+});
+
+test("of two replicas that start together on an empty database, one makes the first key", async () => {
+  await using database = await createTestDatabase("empty");
+  const { args, env } = on(database, "replicas");
+  await using one = patchbay(args, { env });
+  await using other = patchbay(args, { env });
+  const urls = await Promise.all([one.ready(), other.ready()]);
+  const printed = [one, other].map((service) => service.stdout().includes("Admin key"));
+  expect(printed.toSorted()).toStrictEqual([false, true]);
+  const key = (await readFile(join(folder.path, "replicas", "admin-key"), "utf8")).trim();
+  for (const url of urls) {
+    const response = await fetch(`${url}/api/auth/me`, { headers: { authorization: `Bearer ${key}` } });
+    expect(response.status).toBe(200);
+  }
+});
+
+test("the first start of the other environment leaves the admin key of this one in place", async () => {
+  await using database = await createTestDatabase("empty");
+  const { args, env } = on(database, "both");
+  for (const environment of ["sandbox", "live"]) {
+    await using service = patchbay([...args, "--environment", environment], { env });
+    await service.ready();
+  }
+  const keyOf = (file: string) => readFile(join(folder.path, "both", file), "utf8");
+  expect(await keyOf("admin-key")).toMatch(/^qe_sk_sandbox_/);
+  expect(await keyOf("admin-key-live-2")).toMatch(/^qe_sk_live_/);
+});
+
+test("npm start passes flags on", async () => {
+  await using database = await createTestDatabase("empty");
+  const { args, env } = on(database, "npm");
+  await using holder = await holdPort();
+  const flags = [...args.slice(1), "--port", String(holder.port)];
+  const { code, stderr } = await run(["start", "--silent", "--", ...flags], { env, command: ["npm"] });
+  expect([code, stderr]).toStrictEqual([1, expect.stringContaining(`port ${holder.port} on 127.0.0.1 is in use`)]);
+});
+
+const nobody = { uid: 65_534, gid: 65_534 };
+const isRoot = process.getuid?.() === 0;
+const canRun = isRoot && spawnSync("node_modules/.bin/node", ["--check", "src/main.ts"], nobody).status === 0;
+
+describe.skipIf(!canRun)("as a normal user (this needs root, and a checkout that everybody may read)", () => {
+  test("a first start works, and its embedded Postgres is of the same user", async () => {
+    const home = join(folder.path, "nobody");
+    await mkdir(home);
+    await chown(home, nobody.uid, nobody.gid);
+    await chown(folder.path, nobody.uid, nobody.gid);
+    await using service = patchbay(["start", "--port", "0", "--data-dir", join(home, "data")], { as: nobody });
+    await service.ready();
+    const { stdout } = await paste(/Try it:\n((?:.*\\\n)*.*)\n/.exec(service.stdout())?.[1] ?? "");
+    expect(JSON.parse(stdout)).toMatchObject({ data: { status: 200 } });
+    expect((await service.kill("SIGTERM")).code).toBe(0);
+  });
+
+  test("a data folder that the user may not write is refused by name", async () => {
+    const { code, stderr } = await run(["start", "--data-dir", "/etc/patchbay/data"], { as: nobody });
+    expect([code, stderr]).toStrictEqual([1, expect.stringMatching(/^patchbay: --root-key-file .*\(EACCES\).*--data-dir/)]);
+  });
+});
+
+async function holdPort(): Promise<AsyncDisposable & { readonly port: number }> {
+  const server = createServer();
+  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+  return {
+    port: (server.address() as AddressInfo).port,
+    [Symbol.asyncDispose]: () => new Promise((done) => void server.close(() => done())),
+  };
+}
