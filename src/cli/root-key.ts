@@ -31,7 +31,8 @@ export async function findRootKey(config: Config): Promise<RootKey | undefined> 
   }
   const file = rootKeyFileOf(config);
   const text = await readFile(file, "utf8").catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT" && config.rootKeyFile === undefined) return undefined;
+    if (config.rootKeyFile === undefined && ["ENOENT", "ENOTDIR"].includes(error.code ?? ""))
+      return undefined;
     throw new InvalidSetting("rootKeyFile", `${file} cannot be read (${error.code}): name a file that can`);
   });
   if (text !== undefined) return readFileText(file, text);

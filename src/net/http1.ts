@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { Socket } from "node:net";
+import { Socket } from "node:net";
 import type { PortLimits } from "./limits.ts";
 
 /** Ends HTTP/1.1 exchanges that a client drags out, as `guardSessions` does on HTTP/2. Answers false if it refused. */
@@ -17,8 +17,26 @@ export function createHttp1Guard(
     return true;
   }
 
+  /**
+   * Node destroys a connection with the last byte of its last answer. What the client still sends then breaks its
+   * side off as well, often before it has read the answer.
+   */
+  function lingerWhileSending(request: IncomingMessage): void {
+    const { socket } = request;
+    const destroySoon = () => Socket.prototype.destroySoon.call(socket);
+    socket.destroySoon = () => {
+      if (request.complete) return destroySoon();
+      socket.end();
+      request.resume();
+      setTimeout(() => socket.destroy(), limits.lingerMs).unref();
+    };
+  }
+
   return (request, response) => {
     const { socket } = request;
+    // It had its last answer. What comes now is only read so that it gets to see it.
+    if (socket.writableEnded) return false;
+    lingerWhileSending(request);
     const isQueued = response.socket === null;
     if (isQueued && !admit(socket, response)) {
       socket.destroy();

@@ -47,10 +47,10 @@ function guardStream(stream: ServerHttp2Stream, complete: boolean, limits: PortL
   }, limits.requestMs);
   deadline.unref();
   stream.once("close", () => clearTimeout(deadline));
-  // Ahead of Node, which resets a stream that nobody began to read as soon as it is answered.
-  stream.prependOnceListener("finish", () => {
+  stream.once("finish", () => {
     if (!isBeingSent(stream)) return;
-    // The rest of a body that nobody wants is read for a while: curl loses an answer that a reset follows at once.
+    // The rest of a body that nobody wants is read for a while. Node resets a stream that nobody began to read as soon
+    // as it is answered, and curl loses an answer that a reset follows at once.
     stream.resume();
     setTimeout(() => stream.close(), limits.lingerMs).unref();
   });

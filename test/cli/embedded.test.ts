@@ -1,14 +1,16 @@
-import { mkdir, readFile, readdir, stat } from "node:fs/promises";
+import { readFile, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { paste, patchbay, run, temporaryFolder, type Ended, type Patchbay } from "./patchbay.ts";
+import { paste, patchbay, run, temporaryFolder, type Patchbay } from "./patchbay.ts";
 
 // One data folder, from its first start on: each start of an embedded Postgres costs a second.
 let folder: Awaited<ReturnType<typeof temporaryFolder>>;
 let dataDir: string;
 let service: Patchbay;
+const services: Patchbay[] = [];
 let url: string;
 let adminKey: string;
+const canary = "canary-of-the-environment";
 
 beforeAll(async () => {
   folder = await temporaryFolder();
@@ -21,7 +23,9 @@ afterAll(async () => {
 });
 
 async function startAgain(): Promise<void> {
-  service = patchbay(["start", "--data-dir", dataDir, "--port", "0"]);
+  const args = ["start", "--data-dir", dataDir, "--port", "0", "--log-level", "debug"];
+  service = patchbay(args, { env: { SOMETHING_SECRET: canary } });
+  services.push(service);
   url = await service.ready();
 }
 
@@ -111,22 +115,16 @@ describe("beside the running service", () => {
     expect(me.body.data).toMatchObject({ name: "ops", scopes: ["connections:view", "connections:use"] });
   });
 
-  test("org create makes an organisation that sees nothing of the first", async () => {
-    const { code, stdout } = await run(["org", "create", "globex", "--data-dir", dataDir]);
-    expect(code).toBe(0);
-    const theirs = await rest("GET", "/api/service-connections", undefined, stdout.trim());
+  test("org create makes an organisation that sees nothing of the first, and keys create keys for it", async () => {
+    const created = await run(["org", "create", "globex", "--data-dir", dataDir]);
+    const [, orgId = ""] = /^organisation (org_\S+), admin key key_\S+;/.exec(created.stderr) ?? [];
+    const theirs = await rest("GET", "/api/service-connections", undefined, created.stdout.trim());
     expect(theirs).toMatchObject({ status: 200, body: { data: { connections: [] } } });
-  });
 
-  test("keys create asks which organisation is meant when there are several", async () => {
-    const args = ["keys", "create", "--data-dir", dataDir, "--name", "ops", "--scopes", "read"];
-    const { code, stdout, stderr } = await run(args);
-    expect([code, stdout]).toStrictEqual([1, ""]);
-    expect(stderr).toMatch(
-      /^patchbay: --org: needed; give one of\n {2}org_\S+ {2}My organisation\n {2}org_\S+ {2}globex\n$/,
-    );
-    const [, id = ""] = /(org_\S+) {2}globex/.exec(stderr) ?? [];
-    expect((await run([...args, "--org", id])).code).toBe(0);
+    const args = ["--org", orgId, "--name", "ops", "--scopes", "read"];
+    const { stdout } = await run(["keys", "create", "--data-dir", dataDir, ...args]);
+    const me = await rest("GET", "/api/auth/me", undefined, stdout.trim());
+    expect(me.body.data).toMatchObject({ organizationId: orgId, name: "ops" });
   });
 
   test("doctor finds everything in order", async () => {
@@ -135,6 +133,17 @@ describe("beside the running service", () => {
     expect(stdout).toMatch(/^ok +sealing +the root key opens what is stored$/m);
     expect([code, stdout]).toStrictEqual([0, expect.stringMatching(/^(ok .*\n)+$/)]);
   });
+
+  test.skipIf(process.platform !== "linux")(
+    "Postgres gets nothing of the service's environment",
+    async () => {
+      const { stdout } = await paste(`pgrep -P ${service.pid}`);
+      const children = stdout.trim().split("\n");
+      for (const pid of children) {
+        expect(await readFile(`/proc/${pid}/environ`, "utf8")).toMatch(/^PATH=(?!.*canary)/s);
+      }
+    },
+  );
 
   test("a second service on the folder is refused, and told whose it is", async () => {
     const { code, stderr } = await run(["start", "--data-dir", dataDir, "--port", "0"]);
@@ -206,45 +215,25 @@ describe("after a SIGKILL in the middle of changes", () => {
   });
 });
 
-describe("existing data", () => {
-  let ended: Ended;
+test("no log of all these starts holds a key, the root key or the demo's token", async () => {
+  const { token } = JSON.parse(await readFile(join(dataDir, "demo.json"), "utf8")) as { token: string };
+  const rootKey = (await readFile(`${dataDir}.root-key`, "utf8")).trim();
+  for (const { stdout } of services) {
+    expect(stdout()).toContain('"rpc":');
+    for (const secret of [adminKey, token, rootKey, "qe_sk_"]) expect(stdout()).not.toContain(secret);
+  }
+});
 
-  test("is not touched without its root key", async () => {
-    await service.kill("SIGTERM");
-    ended = await run(["start", "--data-dir", dataDir, "--root-key-file", join(folder.path, "gone")]);
-    expect([ended.code, ended.stderr]).toStrictEqual([
-      1,
-      expect.stringMatching(
-        /^patchbay: --root-key-file \(PATCHBAY_ROOT_KEY_FILE\): .*gone cannot be read \(ENOENT\)/,
-      ),
-    ]);
-  });
-
-  test("says when the root key file that belongs to it is missing", async () => {
-    const other = join(folder.path, "copied");
-    await mkdir(join(other, "postgres"), { recursive: true });
-    ended = await run(["start", "--data-dir", other]);
-    expect([ended.code, ended.stderr]).toStrictEqual([
-      1,
-      expect.stringMatching(
-        /copied\.root-key is missing, and nothing else opens the data .*: put it back, or name its place\n$/,
-      ),
-    ]);
-    expect(await readdir(folder.path)).not.toContain("copied.root-key");
-  });
-
-  test("is refused to another root key, by doctor too", async () => {
-    const env = { PATCHBAY_ROOT_KEY: Buffer.alloc(32, 7).toString("base64") };
-    const [started, examined] = [
-      await run(["start", "--data-dir", dataDir, "--port", "0"], { env }),
-      await run(["doctor", "--data-dir", dataDir], { env }),
-    ];
-    const refusal =
-      /does not open this database, .*set PATCHBAY_ROOT_KEY or PATCHBAY_ROOT_KEY_FILE to that key\n/;
-    expect([started.code, started.stderr]).toStrictEqual([1, expect.stringMatching(refusal)]);
-    expect([examined.code, examined.stdout]).toStrictEqual([
-      1,
-      expect.stringMatching(/^fail +sealing +the root key/m),
-    ]);
-  });
+test("the data is refused to another root key, by doctor too", async () => {
+  await service.kill("SIGTERM");
+  const env = { PATCHBAY_ROOT_KEY: Buffer.alloc(32, 7).toString("base64") };
+  const started = await run(["start", "--data-dir", dataDir, "--port", "0"], { env });
+  const examined = await run(["doctor", "--data-dir", dataDir], { env });
+  const refusal =
+    /does not open this database, .*set PATCHBAY_ROOT_KEY or PATCHBAY_ROOT_KEY_FILE to that key\n/;
+  expect([started.code, started.stderr]).toStrictEqual([1, expect.stringMatching(refusal)]);
+  expect([examined.code, examined.stdout]).toStrictEqual([
+    1,
+    expect.stringMatching(/^fail +sealing +the root key/m),
+  ]);
 });

@@ -48,7 +48,7 @@ export function patchbay(args: readonly string[], options: RunOptions = {}): Pat
   });
   const ready = new Promise<string>((done, fail) => {
     child.stdout?.on("data", () => {
-      const url = /listening +(\S+)/.exec(stdout())?.[1];
+      const url = /^ {2}listening +(\S+)/m.exec(stdout())?.[1];
       if (url !== undefined && /"ready"|info +ready/.test(stdout())) done(url);
     });
     ended.then((end) => fail(new Error(`it ended:\n${end.stdout}\n${end.stderr}`)), fail);

@@ -29,8 +29,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   await migrate({ url: withDatabase(server.url, template), log });
   project.provide("postgres", { url: server.url, template });
   return async () => {
-    await asAdmin(server.url, `drop database ${template}`);
-    await server.stop();
+    await asAdmin(server.url, `drop database ${template} with (force)`).finally(() => server.stop());
   };
 }
 

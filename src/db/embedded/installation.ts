@@ -106,7 +106,9 @@ async function copyFor(
 async function publishCopy(packageFolder: string, folder: string): Promise<boolean> {
   const unfinished = `${folder}.new-${process.pid}`;
   try {
-    await mkdir(dirname(folder), { recursive: true });
+    // Under a strict umask a new place would be closed to the user.
+    const made = await mkdir(dirname(folder), { recursive: true });
+    if (made !== undefined) await chmod(dirname(folder), 0o755);
     await copyReadable(join(packageFolder, "native"), unfinished);
     for (const { source, target } of await readLinks(packageFolder)) {
       const link = join(unfinished, relative("native", target));

@@ -236,18 +236,11 @@ export enum Reason {
   INTERNAL = 30,
 
   /**
-   * The service is shutting down; try again (503).
-   *
-   * @generated from enum value: REASON_SHUTTING_DOWN = 31;
-   */
-  SHUTTING_DOWN = 31,
-
-  /**
    * The caller went away before it was answered (499, seen only in the log).
    *
-   * @generated from enum value: REASON_CANCELED = 32;
+   * @generated from enum value: REASON_CANCELED = 31;
    */
-  CANCELED = 32,
+  CANCELED = 31,
 }
 
 /**
