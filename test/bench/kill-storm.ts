@@ -108,7 +108,7 @@ async function storm(url: string, minimumKills: number, pauseMs: number): Promis
   over = true;
   let stuck = workers;
   const settled = Promise.all(working.map((worker) => worker.finally(() => stuck--)));
-  await Promise.race([settled, sleep(longestOperationMs)]);
+  await Promise.race([settled, sleep(longestOperationMs, undefined, { ref: false })]);
   process.off("uncaughtException", countUncaught);
 
   const brokenChains = stuck === 0 ? await countBrokenChains(database) : 0;
