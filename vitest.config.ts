@@ -7,6 +7,7 @@ export default defineConfig({
     // Processes and not threads: tests send signals and start servers.
     pool: "forks",
     maxWorkers: 2,
+    isolate: false,
     testTimeout: 20_000,
     hookTimeout: 30_000,
   },

@@ -8,6 +8,11 @@ SELECT
   protect_table('connection_usage'),
   protect_table('connection_health');
 --> statement-breakpoint
+-- Locking a row takes the right to update it; what is never locked or changed needs neither.
+REVOKE UPDATE, DELETE ON orgs, org_keys, api_key_secrets FROM patchbay_app;
+--> statement-breakpoint
+REVOKE DELETE ON api_keys, api_key_usage FROM patchbay_app;
+--> statement-breakpoint
 -- Belongs to the deployment, not to an organisation. What it holds is wrapped by the root key; it is read by
 -- every replica at its start, written once, and never changed by the service.
 GRANT SELECT, INSERT ON service_keys TO patchbay_app;
@@ -73,11 +78,12 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
 AS $$
   WITH result AS (
     SELECT * FROM json_to_recordset(found)
-      AS r ("orgId" text, "connectionId" text, at timestamptz, error text)
+      AS r ("orgId" text, "connectionId" text, "baseUrl" text, at timestamptz, error text)
   ), before AS (
     SELECT h.org_id, h.connection_id, h.last_checked_at, h.last_error
     FROM connection_health h
     JOIN result ON h.org_id = "orgId" AND h.connection_id = "connectionId"
+    JOIN connections c ON c.org_id = "orgId" AND c.id = "connectionId" AND c.base_url = "baseUrl"
     ORDER BY h.org_id, h.connection_id
     FOR UPDATE OF h
   ), recorded AS (

@@ -27,7 +27,7 @@ import type { Tls } from "#src/net/servers.ts";
 import type { OutboundAllow } from "#src/outbound/allow.ts";
 import { createOutbound } from "#src/outbound/outbound.ts";
 import { callKey, type Environment } from "#src/platform/caller.ts";
-import { pathOf, type Handler, type Request } from "#src/platform/http.ts";
+import { targetOf, type Handler, type Request } from "#src/platform/http.ts";
 import type { Log } from "#src/platform/log.ts";
 import { createUsageLog } from "#src/platform/usage-log.ts";
 import { createRestHandler } from "#src/rest/handler.ts";
@@ -36,7 +36,7 @@ import { createCallUnary } from "#src/rpc/call-unary.ts";
 import { toRestFailure } from "#src/rpc/errors.ts";
 import { createTellFailure } from "#src/rpc/failures.ts";
 import { createGate } from "#src/rpc/gate.ts";
-import { createRpcHandler } from "#src/rpc/handler.ts";
+import { createRpcHandler, isGrpc, refuseUnknownProcedure } from "#src/rpc/handler.ts";
 import { createHealthService, createReadiness, type Readiness } from "#src/rpc/health.ts";
 import { createInterceptors } from "#src/rpc/interceptors.ts";
 import { requirePolicies } from "#src/rpc/policy.ts";
@@ -104,10 +104,13 @@ export async function createApp(config: AppConfig, parts: AppParts): Promise<App
     },
     async close(graceMs) {
       readiness.set(false);
-      const [finished] = await Promise.all([port.drain(graceMs), healthSweep.stop()]);
-      shutdown.abort();
-      await features.close();
-      return finished;
+      try {
+        const [finished] = await Promise.all([port.drain(graceMs), healthSweep.stop()]);
+        return finished;
+      } finally {
+        shutdown.abort();
+        await features.close();
+      }
     },
   };
 }
@@ -189,11 +192,12 @@ function createHandler(parts: {
   const pages = createPages(readiness);
 
   return (request, response) => {
-    const path = pathOf(request);
+    const { path } = targetOf(request);
     const procedure = procedures.get(path);
     const page = pages.get(path);
     if (procedure !== undefined) void rpc(procedure, request, response);
     else if (page !== undefined) page(request, response);
+    else if (isGrpc(request)) refuseUnknownProcedure(response);
     else void rest(request, response);
   };
 }

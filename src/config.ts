@@ -74,8 +74,8 @@ export const settingSpecs = {
     value: "file",
     fallback: "",
     about:
-      "a file that holds the root key; not given, the embedded database takes <data dir>.root-key, " +
-      "which its first start makes",
+      "a file that holds the root key; not given, the embedded database takes ./data.root-key beside its " +
+      "data folder, which its first start makes",
   },
   tlsCert: {
     flag: "tls-cert",

@@ -61,9 +61,10 @@ export interface ApiKeyChanges {
 /** The key with the changes made. */
 export function update(key: ApiKey, changes: ApiKeyChanges, by: { apiKeyId: string }): ApiKey {
   if (key.revokedAt !== undefined) throw new ApiKeyRevoked(key.id);
-  // Four-eyes and least privilege would be worth nothing if a key could rebind or widen itself.
-  if (key.id === by.apiKeyId && ("scopes" in changes || "actAsUserId" in changes))
+  // Four-eyes, least privilege and an end would be worth nothing if a key could change them for itself.
+  if (key.id === by.apiKeyId && Object.keys(changes).some((field) => field !== "name")) {
     throw new SelfModification();
+  }
   return { ...key, ...changes };
 }
 

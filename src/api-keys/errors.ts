@@ -81,7 +81,7 @@ export class SelfModification extends ServiceError {
   readonly reason = "SELF_MODIFICATION";
 
   constructor() {
-    super("a key cannot change its own scopes or actAsUserId; use another key with api:manage");
+    super("a key cannot change its own scopes, actAsUserId or expiresAt; use another key with api:manage");
   }
 }
 

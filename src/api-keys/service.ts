@@ -54,13 +54,13 @@ export function createApiKeyService(parts: {
     },
 
     async listApiKeys(request, context) {
-      const { orgId } = callerOf(context);
-      await usage.flush(orgId);
-      const page = await database.read(orgId, (tx) =>
+      const caller = callerOf(context);
+      await usage.flush(caller.orgId);
+      const page = await database.read(caller.orgId, (tx) =>
         readPage(
           request,
           defaultPageSize,
-          (rows) => listKeys(tx, orgId, rows),
+          (rows) => listKeys(tx, caller, rows),
           (key) => key.id,
         ),
       );
@@ -68,9 +68,9 @@ export function createApiKeyService(parts: {
     },
 
     async getApiKey({ id }, context) {
-      const { orgId } = callerOf(context);
-      await usage.flush(orgId);
-      const key = await database.read(orgId, (tx) => getKey(tx, orgId, id));
+      const caller = callerOf(context);
+      await usage.flush(caller.orgId);
+      const key = await database.read(caller.orgId, (tx) => getKey(tx, caller, id));
       if (key === undefined) throw new ApiKeyNotFound();
       return { apiKey: toMessage(key) };
     },
@@ -79,15 +79,14 @@ export function createApiKeyService(parts: {
       const call = callOf(context);
       const caller = callerOf(context);
       const changes = changesFrom(request);
-      if (changes.scopes !== undefined) {
-        requireScopes(changes.scopes);
-        requireGrantable(caller, changes.scopes);
-      }
+      if (changes.scopes !== undefined) requireScopes(changes.scopes);
       requireFuture(changes.expiresAt, now());
       const updated = await database.change(caller.orgId, async (tx) => {
-        const key = await getKeyForUpdate(tx, caller.orgId, request.id);
+        const key = await getKeyForUpdate(tx, caller, request.id);
         if (key === undefined) throw new ApiKeyNotFound();
         const next = update(key, changes, caller);
+        // Whoever gives a key scopes, life or a user hands out all that it can do.
+        if (handsOut(changes)) requireGrantable(caller, next.scopes);
         if ("actAsUserId" in changes) await requireActiveUser(tx, caller.orgId, next.actAsUserId);
         await saveKey(tx, next);
         const details = { before: detailsOf(key), after: detailsOf(next) };
@@ -99,9 +98,9 @@ export function createApiKeyService(parts: {
 
     async revokeApiKey({ id }, context) {
       const call = callOf(context);
-      const { orgId } = callerOf(context);
-      const revoked = await database.change(orgId, async (tx) => {
-        const key = await getKeyForUpdate(tx, orgId, id);
+      const caller = callerOf(context);
+      const revoked = await database.change(caller.orgId, async (tx) => {
+        const key = await getKeyForUpdate(tx, caller, id);
         if (key === undefined) throw new ApiKeyNotFound();
         if (key.revokedAt !== undefined) {
           nothingToAudit(call);
@@ -143,6 +142,10 @@ function requireScopes(scopes: readonly string[]): void {
 function requireGrantable(caller: Caller, scopes: readonly string[]): void {
   const missing = firstNotGrantable(caller.scopes, scopes);
   if (missing !== undefined) throw new MissingScope(missing);
+}
+
+function handsOut(changes: ApiKeyChanges): boolean {
+  return "scopes" in changes || "actAsUserId" in changes || "expiresAt" in changes;
 }
 
 function requireFuture(expiresAt: Date | undefined, now: Date): void {

@@ -1,7 +1,8 @@
 import { and, asc, eq, gt, sql } from "drizzle-orm";
 import type { Tx } from "#src/db/database.ts";
+import type { Scope } from "#src/platform/caller.ts";
 import type { PageRequest } from "#src/platform/paging.ts";
-import type { Use } from "#src/platform/usage-log.ts";
+import { inOrder, type Use } from "#src/platform/usage-log.ts";
 import type { ApiKey, PresentedKey } from "./api-key.ts";
 import { apiKeys, apiKeySecrets, apiKeyUsage } from "./schema.ts";
 
@@ -74,23 +75,23 @@ export async function insertKey(tx: Tx, key: ApiKey, secret: StoredSecret): Prom
 }
 
 /** One key of the organisation. */
-export async function getKey(tx: Tx, orgId: string, id: string): Promise<ApiKey | undefined> {
-  const [row] = await selectKeys(tx).where(and(eq(apiKeys.orgId, orgId), eq(apiKeys.id, id)));
+export async function getKey(tx: Tx, scope: Scope, id: string): Promise<ApiKey | undefined> {
+  const [row] = await selectKeys(tx).where(and(inScope(scope), eq(apiKeys.id, id)));
   return row && fromRow(row);
 }
 
 /** Locks the row, so that two changes cannot both start from the same state. */
-export async function getKeyForUpdate(tx: Tx, orgId: string, id: string): Promise<ApiKey | undefined> {
+export async function getKeyForUpdate(tx: Tx, scope: Scope, id: string): Promise<ApiKey | undefined> {
   const [row] = await selectKeys(tx)
-    .where(and(eq(apiKeys.orgId, orgId), eq(apiKeys.id, id)))
+    .where(and(inScope(scope), eq(apiKeys.id, id)))
     .for("update", { of: apiKeys });
   return row && fromRow(row);
 }
 
 /** Keys after the one that the page starts behind, oldest first. */
-export async function listKeys(tx: Tx, orgId: string, page: PageRequest): Promise<ApiKey[]> {
+export async function listKeys(tx: Tx, scope: Scope, page: PageRequest): Promise<ApiKey[]> {
   const rows = await selectKeys(tx)
-    .where(and(eq(apiKeys.orgId, orgId), gt(apiKeys.id, page.after)))
+    .where(and(inScope(scope), gt(apiKeys.id, page.after)))
     .orderBy(asc(apiKeys.id))
     .limit(page.limit);
   return rows.map(fromRow);
@@ -107,18 +108,23 @@ export async function saveKey(tx: Tx, key: ApiKey): Promise<void> {
       expiresAt: key.expiresAt ?? null,
       revokedAt: key.revokedAt ?? null,
     })
-    .where(and(eq(apiKeys.orgId, key.orgId), eq(apiKeys.id, key.id)));
+    .where(and(inScope(key), eq(apiKeys.id, key.id)));
 }
 
 /** Notes when keys were last used; an older time never overwrites a newer one. */
 export async function recordUse(tx: Tx, orgId: string, uses: ReadonlyMap<string, Use>): Promise<void> {
   await tx
     .insert(apiKeyUsage)
-    .values([...uses].map(([keyId, use]) => ({ orgId, keyId, lastUsedAt: use.lastAt })))
+    .values(inOrder(uses).map(([keyId, use]) => ({ orgId, keyId, lastUsedAt: use.lastAt })))
     .onConflictDoUpdate({
       target: [apiKeyUsage.orgId, apiKeyUsage.keyId],
       set: { lastUsedAt: sql`greatest(${apiKeyUsage.lastUsedAt}, excluded.last_used_at)` },
     });
+}
+
+// A deployment manages the keys of its own environment only, also where two share a database.
+function inScope({ orgId, environment }: Scope) {
+  return and(eq(apiKeys.orgId, orgId), eq(apiKeys.environment, environment));
 }
 
 function selectKeys(tx: Tx) {

@@ -5,7 +5,7 @@ import type { CatalogService } from "#gen/patchbay/catalog/v1/catalog_service_pb
 import type { Connection } from "#src/connections/connection.ts";
 import { listBySlug } from "#src/connections/store.ts";
 import type { Database } from "#src/db/database.ts";
-import { callerOf, type Environment } from "#src/platform/caller.ts";
+import { scopeOf } from "#src/platform/caller.ts";
 import { readPage } from "#src/platform/paging.ts";
 import type { Endpoint, Offer } from "./offer.ts";
 
@@ -15,12 +15,11 @@ const defaultPageSize = 200;
 export function createCatalogService(parts: {
   database: Database;
   offers: ReadonlyMap<string, Offer>;
-  environment: Environment;
 }): ServiceImpl<typeof CatalogService> {
-  const { database, offers, environment } = parts;
+  const { database, offers } = parts;
   return {
     async listServices(request, context) {
-      const scope = { orgId: callerOf(context).orgId, environment };
+      const scope = scopeOf(context);
       const page = await database.read(scope.orgId, (tx) =>
         readPage(
           request,

@@ -51,9 +51,8 @@ function openForCommand(config: Config): Promise<Runtime> {
 
 /** The organisation that is meant: the given one, or the only one. Asked as owner: nobody else sees all. */
 async function findOrganizationId({ ownerUrl }: Runtime, wanted: string | undefined): Promise<string> {
-  const owner = openConnection(ownerUrl, { application_name: "patchbay" });
+  await using owner = openConnection(ownerUrl, { application_name: "patchbay" });
   const rows = await owner.run("select id, name from orgs order by id");
-  await owner.end();
   const orgs = rows.map((row) => ({ id: String(row["id"]), name: String(row["name"]) }));
   const [found, another] = wanted === undefined ? orgs : orgs.filter(({ id }) => id === wanted);
   if (found !== undefined && another === undefined) return found.id;

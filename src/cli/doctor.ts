@@ -46,8 +46,7 @@ export async function doctor(flags: Flags): Promise<boolean> {
   if (postgres === undefined) return healthy;
   await using opened = new AsyncDisposableStack();
   const { url } = opened.use(postgres);
-  const owner = openConnection(url, { application_name: "patchbay doctor" });
-  opened.defer(() => owner.end());
+  const owner = opened.use(openConnection(url, { application_name: "patchbay doctor" }));
   await check("clock", () => checkClock(owner));
   const upToDate = await check("schema", () => checkSchema(url, log));
   if (upToDate !== true) return healthy;

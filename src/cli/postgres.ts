@@ -47,14 +47,13 @@ async function openExternal(url: string): Promise<Postgres> {
 }
 
 async function askVersion(url: string): Promise<number> {
-  const connection = openConnection(url, { application_name: "patchbay" });
+  await using connection = openConnection(url, { application_name: "patchbay" });
   const impatient = setTimeout(() => connection.lose(new ConnectionLost("no answer in 5 seconds")), 5_000);
   try {
     const [row] = await connection.run("select current_setting('server_version_num')::int / 10000 as major");
     return Number(row?.["major"]);
   } finally {
     clearTimeout(impatient);
-    await connection.end();
   }
 }
 

@@ -46,7 +46,7 @@ export function queryPairs(query: JsonObject | undefined): [string, string][] {
 function queryText(name: string, value: JsonValue): string {
   if (typeof value === "string") return value;
   if (typeof value === "number" || typeof value === "boolean") return String(value);
-  throw new InvalidCall(`query.${name}: give a string, a number, a boolean, or a list of them`);
+  throw new InvalidCall(`query.${name.slice(0, 64)}: give a string, a number, a boolean, or a list of them`);
 }
 
 type ReplyBody = NonNullable<MessageInitShape<typeof CallServiceResponseSchema>["body"]>;
@@ -99,13 +99,14 @@ function exactJson(text: string) {
 
 function keepExact(this: unknown, key: string, value: unknown, source?: { source?: string }): unknown {
   // As a member of a plain object it would set the prototype instead of being kept.
-  if (key === "__proto__") throw new RangeError("not a plain member");
+  if (key === "__proto__" || !key.isWellFormed()) throw new RangeError("not a plain member");
+  if (typeof value === "string" && !value.isWellFormed()) throw new RangeError("not UTF-8");
   if (typeof value === "number" && !isExact(value, source?.source ?? ""))
     throw new RangeError("not a double");
   return value;
 }
 
 function isExact(value: number, source: string): boolean {
-  if (!Number.isFinite(value)) return false;
+  if (!Number.isFinite(value) || Object.is(value, -0)) return false;
   return Number.isInteger(value) ? Number.isSafeInteger(value) : source.length <= 17;
 }

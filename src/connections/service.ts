@@ -10,8 +10,8 @@ import { append } from "#src/audit/append.ts";
 import type { Keyring } from "#src/crypto/keyring.ts";
 import type { Database, Tx } from "#src/db/database.ts";
 import type { Outbound } from "#src/outbound/outbound.ts";
-import { callerOf, callOf, type Environment } from "#src/platform/caller.ts";
-import { InvalidRequest } from "#src/platform/errors.ts";
+import { callOf, scopeOf, type Scope } from "#src/platform/caller.ts";
+import { InvalidRequest, ServiceError } from "#src/platform/errors.ts";
 import { changedFields } from "#src/platform/field-mask.ts";
 import { newId } from "#src/platform/ids.ts";
 import { readPage } from "#src/platform/paging.ts";
@@ -31,6 +31,7 @@ import { parseSlug } from "./slug.ts";
 import {
   deleteConnection,
   findBySlug,
+  findBySlugForUpdate,
   getConnection,
   getConnectionForUpdate,
   getCredential,
@@ -40,7 +41,6 @@ import {
   putCredential,
   recordHealthy,
   saveConnection,
-  type Scope,
 } from "./store.ts";
 
 const defaultPageSize = 1000;
@@ -51,14 +51,13 @@ export function createConnectionService(parts: {
   keyring: Keyring;
   outbound: Outbound;
   probe: Probe;
-  environment: Environment;
   /** Calls made through connections. */
   usage: UsageLog;
   /** Good answers of connected services. */
   healthy: UsageLog;
   now: () => Date;
 }): ServiceImpl<typeof ConnectionService> {
-  const { database, keyring, outbound, probe, environment, usage, healthy, now } = parts;
+  const { database, keyring, outbound, probe, usage, healthy, now } = parts;
 
   /** Seals the key for the connection in place of the one before. */
   async function storeKey(tx: Tx, connection: Connection, apiKey: string, previousVersion: number) {
@@ -92,7 +91,7 @@ export function createConnectionService(parts: {
 
   return {
     async listConnections(request, context) {
-      const scope = { orgId: callerOf(context).orgId, environment };
+      const scope = scopeOf(context);
       await settleUse(scope.orgId);
       const page = await database.read(scope.orgId, (tx) =>
         readPage(
@@ -110,7 +109,7 @@ export function createConnectionService(parts: {
 
     async upsertServiceConnection(request, context) {
       const call = callOf(context);
-      const scope = { orgId: callerOf(context).orgId, environment };
+      const scope = scopeOf(context);
       const slug = parseSlug(request.serviceSlug);
       const baseUrl = outbound.checkBaseUrl(request.baseUrl);
       const apiKey = request.apiKey;
@@ -120,7 +119,7 @@ export function createConnectionService(parts: {
 
       const { created, connection } = await database.change(scope.orgId, async (tx) => {
         await lockSlug(tx, scope, slug);
-        const known = await findBySlug(tx, scope, slug);
+        const known = await findBySlugForUpdate(tx, scope, slug);
         const before = known && (await getCredential(tx, scope.orgId, known.id));
         const at = now();
         const connection = known
@@ -143,7 +142,7 @@ export function createConnectionService(parts: {
     },
 
     async getConnection({ id }, context) {
-      const scope = { orgId: callerOf(context).orgId, environment };
+      const scope = scopeOf(context);
       await settleUse(scope.orgId);
       const connection = await database.read(scope.orgId, (tx) => getConnection(tx, scope, id));
       if (connection === undefined) throw new ConnectionNotFound();
@@ -152,7 +151,7 @@ export function createConnectionService(parts: {
 
     async updateConnection(request, context) {
       const call = callOf(context);
-      const scope = { orgId: callerOf(context).orgId, environment };
+      const scope = scopeOf(context);
       const changes = changesFrom(request);
       const baseUrl = changes.baseUrl && outbound.checkBaseUrl(changes.baseUrl);
       const { apiKey } = changes;
@@ -187,7 +186,7 @@ export function createConnectionService(parts: {
 
     async deleteConnection({ id }, context) {
       const call = callOf(context);
-      const scope = { orgId: callerOf(context).orgId, environment };
+      const scope = scopeOf(context);
       await database.change(scope.orgId, async (tx) => {
         const known = await getConnectionForUpdate(tx, scope, id);
         if (known === undefined) throw new ConnectionNotFound();
@@ -208,7 +207,7 @@ export function createConnectionService(parts: {
 
     async testConnection({ id }, context) {
       const call = callOf(context);
-      const scope = { orgId: callerOf(context).orgId, environment };
+      const scope = scopeOf(context);
       const connection = await database.read(scope.orgId, (tx) => getConnection(tx, scope, id));
       if (connection === undefined) throw new ConnectionNotFound();
       const result = await probe(connection.baseUrl);
@@ -224,14 +223,13 @@ export function createConnectionService(parts: {
     },
 
     async callService(request, context) {
-      const scope = { orgId: callerOf(context).orgId, environment };
+      const scope = scopeOf(context);
       const body = requestBody(request.body);
       const query = queryPairs(request.query);
       const { connection, credential } = await openBySlug(scope, request.service);
       using _wiped = credential.secret;
-      usage.note(scope.orgId, connection.id, now());
       const timeoutMs = context.timeoutMs();
-      const reply = await outbound.send({
+      const sent = outbound.send({
         baseUrl: connection.baseUrl,
         method: request.method,
         path: request.path,
@@ -242,6 +240,11 @@ export function createConnectionService(parts: {
         signal: context.signal,
         ...(timeoutMs !== undefined && { timeoutMs }),
       });
+      const reply = await sent.catch((error: unknown) => {
+        if (!wasRefusedHere(error)) usage.note(scope.orgId, connection.id, now());
+        throw error;
+      });
+      usage.note(scope.orgId, connection.id, now());
       if (reply.status >= 200 && reply.status < 300) healthy.note(scope.orgId, connection.id, now());
       return {
         status: reply.status,
@@ -251,6 +254,13 @@ export function createConnectionService(parts: {
       };
     },
   };
+}
+
+/** Nothing left for the service: such a call does not count as one. */
+function wasRefusedHere(error: unknown): boolean {
+  return (
+    error instanceof ServiceError && (error.kind === "invalid_argument" || error.kind === "permission_denied")
+  );
 }
 
 const neverUsed = { lastHealthyAt: undefined, lastUsedAt: undefined };

@@ -1,9 +1,9 @@
 import { and, asc, eq, gt, sql } from "drizzle-orm";
 import type { Sealed } from "#src/crypto/keyring.ts";
 import type { Tx } from "#src/db/database.ts";
-import type { Environment } from "#src/platform/caller.ts";
+import type { Scope } from "#src/platform/caller.ts";
 import type { PageRequest } from "#src/platform/paging.ts";
-import type { Use } from "#src/platform/usage-log.ts";
+import { inOrder, type Use } from "#src/platform/usage-log.ts";
 import type { Connection } from "./connection.ts";
 import { connectionHealth, connections, connectionUsage, credentials } from "./schema.ts";
 import type { ServiceSlug } from "./slug.ts";
@@ -16,12 +16,6 @@ export interface StoredCredential {
   readonly sealed: Sealed;
   /** `sha256:…` of the key. */
   readonly fingerprint: string;
-}
-
-/** The organisation's handles of this deployment's environment. */
-export interface Scope {
-  readonly orgId: string;
-  readonly environment: Environment;
 }
 
 /** Makes upserts of one slug follow one another: the second sees, and records, what the first stored. */
@@ -51,6 +45,18 @@ export async function getConnectionForUpdate(
 /** The connection that has the slug. */
 export async function findBySlug(tx: Tx, scope: Scope, slug: string): Promise<Connection | undefined> {
   const [row] = await selectConnections(tx).where(and(inScope(scope), eq(connections.slug, slug)));
+  return row && fromRow(row);
+}
+
+/** The same, with its row locked: whoever changes or deletes the connection meanwhile comes before or after. */
+export async function findBySlugForUpdate(
+  tx: Tx,
+  scope: Scope,
+  slug: string,
+): Promise<Connection | undefined> {
+  const [row] = await selectConnections(tx)
+    .where(and(inScope(scope), eq(connections.slug, slug)))
+    .for("update", { of: connections });
   return row && fromRow(row);
 }
 
@@ -134,13 +140,14 @@ export async function putCredential(
 
 /** Notes calls. One made through a connection that is gone by now is left out. */
 export async function recordUse(tx: Tx, orgId: string, uses: ReadonlyMap<string, Use>): Promise<void> {
-  const rows = JSON.stringify([...uses].map(([id, use]) => ({ id, calls: use.count, at: use.lastAt })));
+  const rows = JSON.stringify(inOrder(uses).map(([id, use]) => ({ id, calls: use.count, at: use.lastAt })));
   await tx.execute(sql`
     insert into ${connectionUsage} as known (org_id, connection_id, calls, last_used_at)
     select org_id, id, used.calls, used.at
     from json_to_recordset(${rows}::json) as used (id text, calls bigint, at timestamptz)
     join ${connections} using (id)
     where org_id = ${orgId}
+    order by id
     on conflict (org_id, connection_id) do update
     set calls = known.calls + excluded.calls,
         last_used_at = greatest(known.last_used_at, excluded.last_used_at)`);
@@ -148,7 +155,7 @@ export async function recordUse(tx: Tx, orgId: string, uses: ReadonlyMap<string,
 
 /** Notes when services answered well; an older time never overwrites a newer one. */
 export async function recordHealthy(tx: Tx, orgId: string, seen: ReadonlyMap<string, Use>): Promise<void> {
-  const rows = JSON.stringify([...seen].map(([id, use]) => ({ id, at: use.lastAt })));
+  const rows = JSON.stringify(inOrder(seen).map(([id, use]) => ({ id, at: use.lastAt })));
   await tx.execute(sql`
     update ${connectionHealth} as known
     set last_healthy_at = greatest(known.last_healthy_at, seen.at)

@@ -1,5 +1,5 @@
 import { createSecretKey, randomBytes, type KeyObject } from "node:crypto";
-import { and, desc, eq } from "drizzle-orm";
+import { and, desc, eq, isNotNull } from "drizzle-orm";
 import { LRUCache } from "lru-cache";
 import type { Tx } from "#src/db/database.ts";
 import { Secret } from "#src/platform/secret.ts";
@@ -50,7 +50,7 @@ export function createKeyring(rootKey: RootKey, now: () => Date): Keyring {
     const [row] = await tx
       .select({ version: orgKeys.version })
       .from(orgKeys)
-      .where(and(eq(orgKeys.orgId, orgId), eq(orgKeys.purpose, "kek")))
+      .where(and(eq(orgKeys.orgId, orgId), eq(orgKeys.purpose, "kek"), isNotNull(orgKeys.wrappedKey)))
       .orderBy(desc(orgKeys.version))
       .limit(1);
     if (row === undefined) throw new Error(`organisation ${orgId} has no key to seal with`);

@@ -43,7 +43,7 @@ function toText(value: unknown): string {
   if (typeof value === "string") return value;
   if (value instanceof Date) return value.toISOString();
   if (value instanceof Uint8Array) return `\\x${Buffer.from(value).toString("hex")}`;
-  return typeof value === "object" ? JSON.stringify(value) : String(value);
+  return typeof value === "object" ? JSON.stringify(value) : `${value as number | bigint | boolean}`;
 }
 
 const tokens = /"((?:[^"\\]|\\.)*)"|[{}]|[^{},"]+/gs;

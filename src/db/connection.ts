@@ -16,7 +16,7 @@ export type Rows = RowList<Row[]>;
  * postgres.js by itself connects again and goes on: what is left of a transaction whose backend died then
  * runs on the new session, outside any transaction or inside somebody else's. Here it is refused.
  */
-export interface Connection {
+export interface Connection extends AsyncDisposable {
   /** Sends one statement, in the order of the calls and without waiting for the ones before. */
   run(statement: string, parameters?: readonly unknown[], shape?: "objects" | "arrays"): Promise<Rows>;
   /** Settles like the work, or fails as soon as the connection is lost. */
@@ -64,8 +64,9 @@ export function openConnection(url: string, settings: SessionSettings): Connecti
     socket(parsed) {
       // Thrown when postgres.js wants to connect a second time, or too late.
       if (lost !== undefined || socket !== undefined) {
-        lose(new ConnectionLost("the connection was closed before it was ready"));
-        throw lost;
+        const late = new ConnectionLost("the connection was closed before it was ready");
+        lose(late);
+        throw late;
       }
       socket = openSocket(parsed);
       // postgres.js listens only some ticks later; an error before that would end the process.
@@ -93,6 +94,11 @@ export function openConnection(url: string, settings: SessionSettings): Connecti
     return promise;
   }
 
+  async function end(): Promise<void> {
+    if (lost === undefined) await sql.end({ timeout: 1 });
+    lose(new ConnectionLost("the connection was ended"));
+  }
+
   return {
     run(statement, parameters = [], shape = "objects") {
       if (lost !== undefined) return Promise.reject(lost);
@@ -113,10 +119,8 @@ export function openConnection(url: string, settings: SessionSettings): Connecti
       return lost;
     },
     lose,
-    async end() {
-      if (lost === undefined) await sql.end({ timeout: 1 });
-      lose(new ConnectionLost("the connection was ended"));
-    },
+    end,
+    [Symbol.asyncDispose]: end,
   };
 }
 

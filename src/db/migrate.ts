@@ -25,38 +25,29 @@ const lockKey = 7_420_001;
 export async function migrate(options: MigrateOptions): Promise<void> {
   const { url, log, folder = ownFolder, lockTimeoutMs = 3_000 } = options;
   const migrations = await readMigrations(folder);
-  const connection = openConnection(url, {
+  await using connection = openConnection(url, {
     application_name: "patchbay migrate",
     // A change that waits for a lock makes everything behind it wait too. Building an index may take long.
     lock_timeout: lockTimeoutMs,
     statement_timeout: 0,
   });
-  try {
-    await withMigrationLock(connection, log, async () => {
-      await createServingRole(connection);
-      await createMigrationTable(connection);
-      const due = dueAfter(migrations, await readApplied(connection), log);
-      for (const migration of due) {
-        await patiently(log, migration, () => apply(connection, migration));
-        log.info({ migration: migration.name }, "migration applied");
-      }
-    });
-  } finally {
-    await connection.end();
-  }
+  await withMigrationLock(connection, log, async () => {
+    await createServingRole(connection);
+    await createMigrationTable(connection);
+    const due = dueAfter(migrations, await readApplied(connection), log);
+    for (const migration of due) {
+      await patiently(log, migration, () => apply(connection, migration));
+      log.info({ migration: migration.name }, "migration applied");
+    }
+  });
 }
 
 /** The names of the migrations that `migrate` would apply; changes nothing. */
-export async function dueMigrations(options: MigrateOptions): Promise<string[]> {
-  const { url, log, folder = ownFolder } = options;
-  const connection = openConnection(url, { application_name: "patchbay migrate" });
-  try {
-    const [table] = await connection.run("select to_regclass('schema_migrations') is not null as made");
-    const applied = table?.["made"] === true ? await readApplied(connection) : [];
-    return dueAfter(await readMigrations(folder), applied, log).map(({ name }) => name);
-  } finally {
-    await connection.end();
-  }
+export async function dueMigrations({ url, log, folder = ownFolder }: MigrateOptions): Promise<string[]> {
+  await using connection = openConnection(url, { application_name: "patchbay migrate" });
+  const [table] = await connection.run("select to_regclass('schema_migrations') is not null as made");
+  const applied = table?.["made"] === true ? await readApplied(connection) : [];
+  return dueAfter(await readMigrations(folder), applied, log).map(({ name }) => name);
 }
 
 /** Runs alone among all that migrate this database. */

@@ -13,6 +13,8 @@ export interface DueProbe extends Record<string, unknown> {
 export interface ProbeOutcome {
   readonly orgId: string;
   readonly connectionId: string;
+  /** What was asked: if the connection has another one by now, the outcome says nothing of it. */
+  readonly baseUrl: string;
   readonly at: Date;
   readonly error: string | undefined;
 }

@@ -20,12 +20,15 @@ const lookEveryMs = 1_000;
 const batchSize = 500;
 /** Beyond this many claimed probes, no more are claimed: they wait in the table, where another replica sees them. */
 const maxClaimed = 5_000;
+/** Of one organisation. The rest of it waits for its next turn, so that others have theirs. */
+const maxClaimedOfOne = 1_000;
 const maxProbes = 128;
 const maxProbesPerHost = 4;
+const maxProbesPerOrganisation = 24;
 
 /**
  * Every active connection is due each 60 s (± 10 %); replicas share the work through the claim table and
- * nothing else. A slow host holds up only its own connections.
+ * nothing else. A slow host holds up only its own connections, and an organisation with many of them only itself.
  */
 export function createHealthSweep(parts: {
   database: Database;
@@ -35,17 +38,22 @@ export function createHealthSweep(parts: {
   now: () => Date;
 }): HealthSweep {
   const { database, probe, environment, log, now } = parts;
-  const limit = createKeyedLimit(maxProbes, maxProbesPerHost);
+  const limit = createKeyedLimit(maxProbes);
   const stopping = new AbortController();
   const claimed = new Map<string, Promise<void>>();
+  const claimedOf = new Map<string, number>();
   const found: ProbeOutcome[] = [];
   let loop: Promise<void> = Promise.resolve();
 
   async function probeDue({ orgId, connectionId, baseUrl }: DueProbe) {
-    await limit(new URL(baseUrl).host, async () => {
+    const places = [
+      { key: orgId, most: maxProbesPerOrganisation },
+      { key: new URL(baseUrl).hostname, most: maxProbesPerHost },
+    ];
+    await limit(places, async () => {
       if (stopping.signal.aborted) return;
       const result = await probe(baseUrl);
-      found.push({ orgId, connectionId, at: now(), error: result.ok ? undefined : result.error });
+      found.push({ orgId, connectionId, baseUrl, at: now(), error: result.ok ? undefined : result.error });
     });
   }
 
@@ -55,13 +63,19 @@ export function createHealthSweep(parts: {
     for (const one of due) {
       // Still waiting for its slow host since the period before.
       if (claimed.has(one.connectionId)) continue;
+      const ofOne = claimedOf.get(one.orgId) ?? 0;
+      if (ofOne >= maxClaimedOfOne) continue;
+      claimedOf.set(one.orgId, ofOne + 1);
       claimed.set(
         one.connectionId,
         probeDue(one)
           .catch((error: unknown) =>
             log.error({ err: error, connectionId: one.connectionId }, "probe failed"),
           )
-          .finally(() => claimed.delete(one.connectionId)),
+          .finally(() => {
+            claimed.delete(one.connectionId);
+            claimedOf.set(one.orgId, claimedOf.get(one.orgId)! - 1);
+          }),
       );
     }
     return due.length;
@@ -70,8 +84,16 @@ export function createHealthSweep(parts: {
   async function record() {
     const outcomes = found.splice(0);
     if (outcomes.length === 0) return;
-    for (const change of await database.system((tx) => recordOutcomes(tx, outcomes))) {
-      log.info(change, change.error === null ? "connection is healthy again" : "connection fails its probe");
+    try {
+      for (const change of await database.system((tx) => recordOutcomes(tx, outcomes))) {
+        log.info(
+          change,
+          change.error === null ? "connection is healthy again" : "connection fails its probe",
+        );
+      }
+    } catch (error) {
+      found.push(...outcomes);
+      throw error;
     }
   }
 
@@ -104,7 +126,7 @@ export function createHealthSweep(parts: {
       stopping.abort();
       await loop;
       await Promise.all(claimed.values());
-      await record();
+      await record().catch((error: unknown) => log.warn({ err: error }, "the last probes were not recorded"));
     },
   };
 }

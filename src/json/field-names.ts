@@ -10,6 +10,6 @@ export function fieldNamed(message: DescMessage, name: string): DescField | unde
 export function unknown(message: DescMessage, name: string, prefix = ""): string {
   const names = message.fields.map((field) => field.jsonName);
   const meant = nearest(name, names);
-  const shown = `"${prefix}${name.slice(0, 64)}"`;
+  const shown = `"${prefix}${name.slice(0, 64).toWellFormed()}"`;
   return meant === undefined ? shown : `${shown}; did you mean "${prefix}${meant}"?`;
 }

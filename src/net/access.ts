@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import type { OutgoingHttpHeader } from "node:http";
+import type { OutgoingHttpHeader, OutgoingHttpHeaders } from "node:http";
 import { constants } from "node:http2";
 import type { Call } from "#src/platform/caller.ts";
 import type { Handler, Request, Response } from "#src/platform/http.ts";
@@ -93,7 +93,9 @@ interface Outcome {
 
 function outcomeOf(response: Response): Outcome {
   if ("stream" in response) {
-    const { sentHeaders, sentTrailers, aborted, rstCode } = response.stream;
+    const { sentTrailers, aborted, rstCode } = response.stream;
+    // The type says that it is always there; a stream that was cut before its answer has none.
+    const sentHeaders = response.stream.sentHeaders as OutgoingHttpHeaders | undefined;
     return {
       status: numberIn(sentHeaders?.[":status"]),
       grpcStatus: numberIn(sentTrailers?.["grpc-status"] ?? sentHeaders?.["grpc-status"]),
@@ -124,10 +126,14 @@ function isHealthCheck(path: string): boolean {
   return path === "/healthz" || path === "/readyz" || path.startsWith("/grpc.health.v1.Health/");
 }
 
-// Those that Connect and REST answer with 5xx, save UNIMPLEMENTED, which is how gRPC says 404:
-// unknown, deadline exceeded, internal, unavailable, data loss.
-const grpcFaults = new Set([2, 4, 13, 14, 15]);
+// Not 501, 502 and 504, and what gRPC says for them: the caller asked for what is not there, or the service that
+// was called through us failed. Unknown, internal, unavailable and data loss may be ours.
+const httpFaults = new Set([500, 503]);
+const grpcFaults = new Set([2, 13, 14, 15]);
 
 function isOurFault(status: number | undefined, grpcStatus: number | undefined): boolean {
-  return (status !== undefined && status >= 500) || (grpcStatus !== undefined && grpcFaults.has(grpcStatus));
+  return (
+    (status !== undefined && httpFaults.has(status)) ||
+    (grpcStatus !== undefined && grpcFaults.has(grpcStatus))
+  );
 }

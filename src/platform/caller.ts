@@ -12,6 +12,12 @@ export interface Caller {
   readonly expiresAt: Date | undefined;
 }
 
+/** What a call works on: the caller's organisation, in the environment of this deployment. */
+export interface Scope {
+  readonly orgId: string;
+  readonly environment: Environment;
+}
+
 /** One deployment serves one of them. */
 export type Environment = "sandbox" | "live";
 
@@ -50,4 +56,10 @@ export function callerOf(context: Pick<HandlerContext, "values">): Caller {
   const { caller, passedGate } = callOf(context);
   if (caller === undefined || passedGate !== true) throw new Error("the request did not pass the gate");
   return caller;
+}
+
+/** What a handler that is not public may work on. A caller's key is always of this deployment's environment. */
+export function scopeOf(context: Pick<HandlerContext, "values">): Scope {
+  const { orgId, environment } = callerOf(context);
+  return { orgId, environment };
 }

@@ -1,4 +1,5 @@
 import type { FieldMask } from "@bufbuild/protobuf/wkt";
+import { InvalidRequest } from "./errors.ts";
 
 /**
  * Which fields an update changes: those that the mask names, else those that are set.
@@ -11,9 +12,10 @@ export function changedFields<Name extends string>(
   refuse: (field: string) => Error,
 ): ReadonlySet<Name> {
   const names = Object.keys(isSet) as Name[];
-  if (mask === undefined) return new Set(names.filter((name) => isSet[name]));
-  for (const path of mask.paths) {
-    if (!(names as string[]).includes(path)) throw refuse(path);
-  }
-  return new Set(mask.paths as Name[]);
+  const masked = mask !== undefined && mask.paths.length > 0 ? mask.paths : undefined;
+  const changed = masked ?? names.filter((name) => isSet[name]);
+  if (changed.length === 0) throw new InvalidRequest(`nothing to change; give one of ${names.join(", ")}`);
+  const unknown = changed.find((path) => !(names as string[]).includes(path));
+  if (unknown !== undefined) throw refuse(unknown.slice(0, 64));
+  return new Set(changed as Name[]);
 }

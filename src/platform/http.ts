@@ -10,9 +10,10 @@ export type Response = ServerResponse | Http2ServerResponse;
 /** What answers requests. */
 export type Handler = (request: Request, response: Response) => void;
 
-/** The path of a request, still encoded, without its query. */
-export function pathOf(request: Request): string {
-  const url = request.url ?? "";
-  const end = url.indexOf("?");
-  return end === -1 ? url : url.slice(0, end);
+/** What a request asks for: its path, still encoded, and its query without the question mark. */
+export function targetOf({ url = "" }: Request): { path: string; query: string } {
+  // The absolute form is for proxies, but every server has to accept it (RFC 9112, 3.2.2).
+  const target = url.replace(/^https?:\/\/[^/?]*/i, "");
+  const end = target.includes("?") ? target.indexOf("?") : target.length;
+  return { path: target.slice(0, end), query: target.slice(end + 1) };
 }

@@ -25,6 +25,7 @@ export function createUsageLog(
   log: Log,
 ): UsageLog {
   const pending = new Map<string, Map<string, Use>>();
+  const writing = new Map<string, Promise<void>>();
 
   function add(orgId: string, id: string, use: Use) {
     const uses = pending.get(orgId) ?? new Map<string, Use>();
@@ -36,16 +37,26 @@ export function createUsageLog(
     });
   }
 
-  async function flush(orgId: string) {
-    const uses = pending.get(orgId);
-    if (uses === undefined) return;
-    pending.delete(orgId);
+  async function writeOut(orgId: string, uses: ReadonlyMap<string, Use>) {
     try {
       await write(orgId, uses);
     } catch (error) {
       log.warn({ err: error, orgId }, "last use not recorded; it is tried again");
       for (const [id, use] of uses) add(orgId, id, use);
     }
+  }
+
+  async function flush(orgId: string) {
+    // One that is on its way has to arrive first, so that whoever reads next sees it.
+    await writing.get(orgId);
+    const uses = pending.get(orgId);
+    if (uses === undefined) return;
+    pending.delete(orgId);
+    const written = writeOut(orgId, uses).finally(() => {
+      if (writing.get(orgId) === written) writing.delete(orgId);
+    });
+    writing.set(orgId, written);
+    await written;
   }
 
   async function flushAll() {
@@ -61,4 +72,9 @@ export function createUsageLog(
       await flushAll();
     },
   };
+}
+
+/** Uses in the order of their ids: replicas that write the same rows in one order cannot lock each other out. */
+export function inOrder(uses: ReadonlyMap<string, Use>): [id: string, use: Use][] {
+  return [...uses].toSorted(([a], [b]) => (a < b ? -1 : 1));
 }

@@ -13,7 +13,7 @@ import {
   type HandlerContext,
 } from "@connectrpc/connect";
 import type { ServerResponse } from "node:http";
-import type { Request, Response } from "#src/platform/http.ts";
+import { targetOf, type Request, type Response } from "#src/platform/http.ts";
 import { type Binding, restRoutes } from "./binding.ts";
 import { hasNoBody, jsonOfBody, readBody, refuseEncoding } from "./body.ts";
 import { decodeRequest } from "./decode.ts";
@@ -93,13 +93,6 @@ async function serve(
       : new MessageTooLarge(maxBytes);
   }
   return options.call(method, decodeRequest(route, query, jsonOfBody(request, bytes)), context);
-}
-
-function targetOf({ url = "" }: Request): { path: string; query: string } {
-  // The absolute form is for proxies, but every server has to accept it (RFC 9112, 3.2.2).
-  const target = url.replace(/^https?:\/\/[^/?]*/i, "");
-  const end = target.includes("?") ? target.indexOf("?") : target.length;
-  return { path: target.slice(0, end), query: target.slice(end + 1) };
 }
 
 function contextOf(options: RestOptions, request: Request, { method }: Binding) {

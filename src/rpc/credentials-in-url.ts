@@ -34,6 +34,8 @@ export function refuseCredentialsInUrl(url: string): void {
     if (names.has(name.toLowerCase().replace(/[-_]/g, ""))) throw new CredentialsInUrl();
     if (keyShaped.test(value)) throw new CredentialsInUrl();
   }
+  // Nobody could look into it.
+  if (query.has("compression")) throw new CredentialsInUrl();
   const message = query.get("message");
   if (message !== null && query.get("base64") === "1" && keyShaped.test(fromBase64(message))) {
     throw new CredentialsInUrl();

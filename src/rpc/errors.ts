@@ -59,13 +59,24 @@ export function toConnectError(thrown: unknown): ConnectError {
   const failure = asFailure(thrown);
   if (failure instanceof ConnectError) return failure;
   return new ConnectError(
-    failure.message,
+    shownText(failure.message),
     codes[failure.kind],
     headersOf(failure),
     [{ desc: ErrorInfoSchema, value: errorInfoOf(failure) }, ...failure.details],
     failure,
   );
 }
+
+/**
+ * What fits into a header, in text that can be encoded there: over gRPC the message is a trailer, and one that
+ * is too large, or no Unicode, would end the caller's whole connection.
+ */
+function shownText(message: string): string {
+  const whole = message.toWellFormed();
+  return whole.length <= maxMessageLength ? whole : `${whole.slice(0, maxMessageLength).toWellFormed()}…`;
+}
+
+const maxMessageLength = 1_000;
 
 /** What programs are told of a failure. */
 export function errorInfoOf(failure: ServiceError): ErrorInfo {
@@ -92,7 +103,7 @@ export function toRestFailure(thrown: unknown): RestFailure {
   }
   return {
     status: statusOfReason[failure.reason] ?? statusOfKind[failure.kind],
-    message: failure.message,
+    message: shownText(failure.message),
     reason: failure.reason,
     headers: headersOf(failure),
   };

@@ -29,26 +29,33 @@ export function explainFramework(code: Code, message: string): ServiceError {
     case Code.DeadlineExceeded:
       return new DeadlineExceeded();
     case Code.Unimplemented:
-      return new FrameworkFailure("unimplemented", "INVALID_REQUEST", message);
+      return message.startsWith("unknown compression")
+        ? new FrameworkFailure(
+            "invalid_argument",
+            "UNSUPPORTED_CONTENT_TYPE",
+            "compress with gzip or br, or not at all",
+          )
+        : new FrameworkFailure("unimplemented", "INVALID_REQUEST", message);
     case Code.InvalidArgument:
       return new FrameworkFailure("invalid_argument", "INVALID_REQUEST", message);
     default:
-      // Connect calls a message that it cannot parse its own fault; it is the caller's.
-      return message.startsWith("parse binary")
-        ? new FrameworkFailure(
+      // Connect calls a request that it cannot take apart its own fault; it is the caller's. Only an answer that
+      // cannot be written is ours.
+      return message.startsWith("serialize")
+        ? new InternalError(new Error("Connect could not write the answer"))
+        : new FrameworkFailure(
             "invalid_argument",
             "INVALID_REQUEST",
-            "the message cannot be decoded as its type",
-          )
-        : new InternalError(message);
+            "the request cannot be decoded as its type",
+          );
   }
 }
 
 /** What a refusal without a body means. */
-export function explainStatus(status: number): ServiceError | undefined {
+export function explainStatus(status: number, allow: string): ServiceError | undefined {
   switch (status) {
     case 405:
-      return new FrameworkFailure("unimplemented", "METHOD_NOT_ALLOWED", "call this procedure with POST");
+      return new FrameworkFailure("unimplemented", "METHOD_NOT_ALLOWED", `call this procedure with ${allow}`);
     case 415:
       return new FrameworkFailure(
         "invalid_argument",

@@ -20,10 +20,11 @@ export function createRpcHandler(parts: {
 }): RpcHandler {
   const { contextValues, timeoutMs, log } = parts;
   return async (procedure, request, response) => {
+    if (!hasReadableHost(request)) return refuseHost(response);
     try {
       const asked = universalRequestFromNodeRequest(request, response, undefined, contextValues(request));
       const type = request.headers["content-type"] ?? "";
-      if (procedure.method.methodKind === "unary") setDefaultDeadline(asked.header, type, timeoutMs);
+      limitDeadline(asked.header, type, procedure.method.methodKind === "unary" ? timeoutMs : undefined);
       const reply = await tidyReply(await procedure(asked), type, procedure.allowedMethods);
       // Refused before its body was read: otherwise the caller would go on sending what nobody reads. A stream of
       // HTTP/2 is ended by the port, a little later: curl loses an answer that a reset follows at once.
@@ -39,8 +40,62 @@ export function createRpcHandler(parts: {
   };
 }
 
-function setDefaultDeadline(header: Headers, type: string, timeoutMs: number): void {
-  const isGrpc = type.startsWith("application/grpc");
-  const name = isGrpc ? "grpc-timeout" : "connect-timeout-ms";
-  if (!header.has(name)) header.set(name, isGrpc ? `${timeoutMs}m` : String(timeoutMs));
+/** Connect makes a URL of it, and would fail before anybody is answered. */
+function hasReadableHost(request: Request): boolean {
+  const host = "authority" in request ? request.authority : request.headers.host;
+  return host !== undefined && URL.canParse(`http://${host}`);
+}
+
+function refuseHost(response: Response): void {
+  response.statusCode = 400;
+  response.setHeader("content-type", "application/json");
+  response.end('{"code":"invalid_argument","message":"the Host header is not a host name"}');
+}
+
+/** Timers end at once beyond this. */
+const longestTimerMs = 2 ** 31 - 1;
+
+/** Gives a unary call the default deadline, and lets no caller set one that is later, or later than timers can be. */
+function limitDeadline(header: Headers, type: string, defaultMs: number | undefined): void {
+  const grpc = isGrpcType(type);
+  const name = grpc ? "grpc-timeout" : "connect-timeout-ms";
+  const mostMs = defaultMs ?? longestTimerMs;
+  const askedMs = grpc ? grpcTimeoutMs(header.get(name)) : Number(header.get(name) ?? Infinity);
+  const isDefaulted = header.get(name) === null && defaultMs !== undefined;
+  if (isDefaulted || (header.get(name) !== null && askedMs > mostMs)) {
+    header.set(name, grpc ? `${Math.floor(mostMs / 1000)}S` : String(mostMs));
+  }
+}
+
+const unitMs: Readonly<Record<string, number>> = {
+  H: 3_600_000,
+  M: 60_000,
+  S: 1_000,
+  m: 1,
+  u: 1e-3,
+  n: 1e-6,
+};
+
+/** What is malformed is left for Connect to refuse. */
+function grpcTimeoutMs(text: string | null): number {
+  const [, digits, unit] = /^(\d{1,8})([HMSmun])$/.exec(text ?? "") ?? [];
+  return digits === undefined || unit === undefined ? 0 : Number(digits) * (unitMs[unit] ?? 0);
+}
+
+/** Whether the caller expects an answer in the terms of gRPC. */
+export function isGrpc(request: Request): boolean {
+  return isGrpcType(request.headers["content-type"] ?? "");
+}
+
+function isGrpcType(type: string): boolean {
+  return type.startsWith("application/grpc");
+}
+
+/** What gRPC answers for a method that is not there. */
+export function refuseUnknownProcedure(response: Response): void {
+  response.statusCode = 200;
+  response.setHeader("content-type", "application/grpc");
+  response.setHeader("grpc-status", String(Code.Unimplemented));
+  response.setHeader("grpc-message", "no such method; ask the reflection service for what there is");
+  response.end();
 }

@@ -22,8 +22,9 @@ export async function tidyReply(
   requestType: string,
   allowedMethods: readonly string[],
 ): Promise<Reply> {
-  const bare = reply.body === undefined ? explainStatus(reply.status) : undefined;
-  if (bare !== undefined) return bareRefusal(reply, bare, allowedMethods);
+  const allow = allowedMethods.join(", ");
+  const bare = reply.body === undefined ? explainStatus(reply.status, allow) : undefined;
+  if (bare !== undefined) return bareRefusal(reply, bare, allow);
   if (requestType.startsWith("application/grpc-web")) return withTidyFrames(reply);
   if (requestType.startsWith("application/grpc")) return withTidyTrailer(reply);
   // A compressed error is long, and Connect's own are short.
@@ -32,10 +33,10 @@ export async function tidyReply(
     : reply;
 }
 
-function bareRefusal(reply: Reply, failure: ServiceError, allowedMethods: readonly string[]): Reply {
+function bareRefusal(reply: Reply, failure: ServiceError, allow: string): Reply {
   const header = new Headers(reply.header);
   header.set("content-type", "application/json");
-  if (reply.status === 405) header.set("allow", allowedMethods.join(", "));
+  if (reply.status === 405) header.set("allow", allow);
   return { ...reply, header, body: chunks(connectErrorBytes(failure)) };
 }
 

@@ -1,6 +1,7 @@
 import { Code } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { newId } from "#src/platform/ids.ts";
+import { createTestDatabase } from "../support/postgres.ts";
 import { startService, type Presenter, type TestService } from "../support/service.ts";
 
 let service: TestService;
@@ -209,6 +210,41 @@ describe("revoking a key", () => {
     const changed = await service.org.rest("PATCH", `/api/api-keys/${key.id}`, { name: "x" });
     expect([changed.status, changed.headers.get("x-error-reason")]).toStrictEqual([409, "API_KEY_REVOKED"]);
   });
+});
+
+test("keys of the other environment are managed only there, also on one database", async () => {
+  await using postgres = await createTestDatabase();
+  const rootKey = Buffer.alloc(32, 3).toString("base64");
+  await using sandbox = await startService({ postgres, rootKey });
+  await using live = await startService({ postgres, rootKey, environment: "live" });
+  const { body } = await live.org.rest("POST", "/api/api-keys", { name: "live", scopes: ["a:view"] });
+  const id = body.data.apiKey.id as string;
+  // One organisation in both environments: its sandbox key manages the sandbox only.
+  const { orgId, apiKeyId } = sandbox.org;
+  await postgres.asOwner(
+    `insert into api_keys select $1, id, name, environment, scopes, null, created_at from api_keys where org_id = $2`,
+    [live.org.orgId, orgId],
+  );
+  await postgres.asOwner("update api_key_secrets set org_id = $1 where key_id = $2", [
+    live.org.orgId,
+    apiKeyId,
+  ]);
+  const manager = sandbox.org;
+  expect((await manager.rest("GET", "/api/api-keys")).body.data.apiKeys).toHaveLength(1);
+  for (const [method, change] of [["GET"], ["PATCH", { scopes: ["api:grant"] }], ["DELETE"]] as const) {
+    expect((await manager.rest(method, `/api/api-keys/${id}`, change)).status).toBe(404);
+  }
+});
+
+test("prolonging or rebinding a key hands out its scopes, so it takes a key that has them", async () => {
+  const manager = await issue({ scopes: ["api:manage"] });
+  const wider = await issue({ scopes: ["a:view"], expiresAt: "2100-01-01T00:00:00Z" });
+  for (const change of [{ expiresAt: null }, { actAsUserId: null }]) {
+    const reply = await manager.rest("PATCH", `/api/api-keys/${wider.id}`, change);
+    expect([reply.status, reply.body]).toStrictEqual([403, { error: "missing scope: a:view" }]);
+  }
+  const own = await manager.rest("PATCH", `/api/api-keys/${manager.id}`, { expiresAt: null });
+  expect([own.status, own.headers.get("x-error-reason")]).toStrictEqual([403, "SELF_MODIFICATION"]);
 });
 
 test("a key is refused from the very instant of its end", async () => {

@@ -99,8 +99,8 @@ async function postmasterOf(dataDir: string): Promise<number> {
 }
 
 async function query(url: string, statement: string): Promise<Rows> {
-  const connection = openConnection(url, {});
-  return await connection.run(statement).finally(() => connection.end());
+  await using connection = openConnection(url, {});
+  return await connection.run(statement);
 }
 
 /** The shells that watch the postmaster for the service: its parent, and the parent's other child. */

@@ -37,7 +37,11 @@ beforeEach(async () => {
 
 async function check(url: string): Promise<void> {
   const database = createDatabase({ url, log });
-  await assertServingRole(database).finally(() => database.close());
+  try {
+    await assertServingRole(database);
+  } finally {
+    await database.close();
+  }
 }
 
 /** The URL of a user without any special right who owns the database. */
@@ -67,8 +71,8 @@ test("sessions that make the role at the same moment all succeed", async () => {
 
 test("a user who made the role without being allowed to take it is allowed to, and serves", async () => {
   const url = await ownedBy("maker", "one", "createrole");
-  const maker = openConnection(url, {});
-  await maker.run("create role patchbay_app").finally(() => maker.end());
+  await using maker = openConnection(url, {});
+  await maker.run("create role patchbay_app");
   await migrate({ url, log });
   await check(url);
 });
@@ -104,8 +108,8 @@ test.each(dangers)("serving is refused when the role %s", async (_, change, advi
   const url = withDatabase(server.url, "one");
   await migrate({ url, log });
   await check(url);
-  const owner = openConnection(url, {});
-  await owner.run(change).finally(() => owner.end());
+  await using owner = openConnection(url, {});
+  await owner.run(change);
   await expect(check(url)).rejects.toThrow(problem);
   await expect(check(url)).rejects.toThrow(advice);
 });

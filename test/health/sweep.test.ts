@@ -2,6 +2,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { describe, expect, test } from "vitest";
 import { createKeyedLimit } from "#src/health/keyed-limit.ts";
+import { startProxy } from "../support/postgres-proxy.ts";
 import { createTestDatabase } from "../support/postgres.ts";
 import { startService, type TestService } from "../support/service.ts";
 import { startUpstream } from "../support/upstream.ts";
@@ -91,21 +92,39 @@ describe("a sweep", () => {
   });
 });
 
+test("the service stops in good order although its database is gone", async () => {
+  await using postgres = await createTestDatabase();
+  await using proxy = await startProxy(postgres.url);
+  await using upstream = await startUpstream();
+  await using service = await startService({ postgres: { ...postgres, url: proxy.url } });
+  await register(service, "aml", upstream.url);
+  upstream.answer(() => {
+    void proxy.close();
+    return {};
+  });
+  await expect(service.app.healthSweep.runOnce()).rejects.toThrow(/database/);
+  await expect(service.app.close(1_000)).resolves.toBe(true);
+  expect(service.logged()).toContain("the last probes were not recorded");
+});
+
 describe("a keyed limit", () => {
+  const slowHost = { key: "slow", most: 1 };
+  const quickHost = { key: "quick", most: 1 };
+
   test("lets other keys pass one that is at its limit", async () => {
-    const limit = createKeyedLimit(10, 1);
+    const limit = createKeyedLimit(10);
     const never = Promise.withResolvers<void>();
-    const slow = limit("slow", () => never.promise);
-    const waiting = limit("slow", () => Promise.resolve("late"));
-    expect(await limit("quick", () => Promise.resolve("now"))).toBe("now");
+    const slow = limit([slowHost], () => never.promise);
+    const waiting = limit([slowHost], () => Promise.resolve("late"));
+    expect(await limit([quickHost], () => Promise.resolve("now"))).toBe("now");
     never.resolve();
     await slow;
     expect(await waiting).toBe("late");
   });
 
   test("gives its place back when a task fails", async () => {
-    const limit = createKeyedLimit(1, 1);
-    await expect(limit("a", () => Promise.reject(new Error("no")))).rejects.toThrow("no");
-    expect(await limit("a", () => Promise.resolve(1))).toBe(1);
+    const limit = createKeyedLimit(1);
+    await expect(limit([quickHost], () => Promise.reject(new Error("no")))).rejects.toThrow("no");
+    expect(await limit([quickHost], () => Promise.resolve(1))).toBe(1);
   });
 });

@@ -29,7 +29,11 @@ export default async function setup(project: TestProject): Promise<() => Promise
   await migrate({ url: withDatabase(server.url, template), log });
   project.provide("postgres", { url: server.url, template });
   return async () => {
-    await asAdmin(server.url, `drop database ${template} with (force)`).finally(() => server.stop());
+    try {
+      await asAdmin(server.url, `drop database ${template} with (force)`);
+    } finally {
+      await server.stop();
+    }
   };
 }
 
@@ -49,6 +53,6 @@ async function findServer(): Promise<{ url: string; stop(): Promise<void> }> {
 }
 
 async function asAdmin(url: string, statement: string): Promise<void> {
-  const connection = openConnection(url, {});
-  await connection.run(statement).finally(() => connection.end());
+  await using connection = openConnection(url, {});
+  await connection.run(statement);
 }

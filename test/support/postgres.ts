@@ -30,6 +30,6 @@ export async function createTestDatabase(kind: "migrated" | "empty" = "migrated"
 }
 
 async function once<T>(url: string, run: (connection: Connection) => Promise<T>): Promise<T> {
-  const connection = openConnection(url, {});
-  return await run(connection).finally(() => connection.end());
+  await using connection = openConnection(url, {});
+  return await run(connection);
 }

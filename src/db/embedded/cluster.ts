@@ -59,8 +59,8 @@ async function initialize(
     if ((await readMajor(cluster)) === undefined) throw error;
   }
   // Without this a power cut could take the name back.
-  const parent = await open(dataDir);
-  await parent.sync().finally(() => parent.close());
+  await using parent = await open(dataDir);
+  await parent.sync();
 }
 
 const unfinishedPrefix = "postgres.new-";

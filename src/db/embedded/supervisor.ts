@@ -158,7 +158,7 @@ async function untilReady(place: Place, server: Server, giveUpAt: number): Promi
  * that starts, stops or hangs.
  */
 async function ask(url: string): Promise<"nobody" | "silent" | { readonly clusterName: string }> {
-  const connection = openConnection(url, { application_name: "patchbay supervisor" });
+  await using connection = openConnection(url, { application_name: "patchbay supervisor" });
   const impatient = setTimeout(() => connection.lose(new ConnectionLost("no answer")), 2_000);
   try {
     const [row] = await connection.run("select current_setting('cluster_name') as name");
@@ -168,13 +168,12 @@ async function ask(url: string): Promise<"nobody" | "silent" | { readonly cluste
     return code === "ENOENT" || code === "ECONNREFUSED" ? "nobody" : "silent";
   } finally {
     clearTimeout(impatient);
-    await connection.end();
   }
 }
 
 /** Lets the server end itself: it knows which process it is, whatever its lock file or container says. */
 async function end(url: string): Promise<void> {
-  const connection = openConnection(url, { application_name: "patchbay supervisor" });
+  await using connection = openConnection(url, { application_name: "patchbay supervisor" });
   const impatient = setTimeout(() => connection.lose(new ConnectionLost("no answer")), 2_000);
   try {
     await connection.run(`copy (select 1) to program 'read -r pid < postmaster.pid; kill -INT "$pid"'`);
@@ -182,7 +181,6 @@ async function end(url: string): Promise<void> {
     // It may end before it answers. Whether it did is asked next.
   } finally {
     clearTimeout(impatient);
-    await connection.end();
   }
 }
 

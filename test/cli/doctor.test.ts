@@ -1,0 +1,53 @@
+import { chmod, readdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { createTestDatabase } from "../support/postgres.ts";
+import { run, temporaryFolder } from "./patchbay.ts";
+
+let folder: Awaited<ReturnType<typeof temporaryFolder>>;
+beforeAll(async () => void (folder = await temporaryFolder()));
+afterAll(() => folder[Symbol.asyncDispose]());
+
+test("before the first start, doctor makes nothing and finds nothing wrong", async () => {
+  const { code, stdout } = await run(["doctor", "--data-dir", join(folder.path, "data")]);
+  expect([code, stdout]).toStrictEqual([0, expect.stringMatching(/^(ok .*\n){6}$/)]);
+  expect(stdout).toMatch(/^ok +database +none yet; the first start makes it in /m);
+  expect(await readdir(folder.path)).toStrictEqual([]);
+});
+
+test("on an external database, doctor applies no migration and says which are due", async () => {
+  await using database = await createTestDatabase("empty");
+  const file = join(folder.path, "root-key");
+  await writeFile(file, Buffer.alloc(32, 1).toString("base64"));
+  await chmod(file, 0o644);
+  const env = { DATABASE_URL: database.url, PATCHBAY_ROOT_KEY_FILE: file };
+  const { code, stdout } = await run(["doctor"], { env });
+  expect(stdout).toMatch(/^warn +root key .*: chmod 600 /m);
+  expect(stdout).toMatch(/^ok +schema +the next start applies 0000_\w+, /m);
+  expect(code).toBe(0);
+  expect(await database.asOwner("select to_regclass('schema_migrations') as made")).toMatchObject([
+    { made: null },
+  ]);
+});
+
+test("doctor goes on after what it finds, says what to do, and ends with 1", async () => {
+  const env = {
+    DATABASE_URL: "postgres://me:canary@127.0.0.1:1/patchbay",
+    PATCHBAY_HOST: "0.0.0.0",
+    PATCHBAY_TLS_CERT: "/nowhere",
+    PATCHBAY_TLS_KEY: "/nowhere",
+  };
+  const { code, stdout } = await run(["doctor"], { env });
+  expect(stdout).toMatch(
+    /^ok +outbound +public addresses only; .*set --outbound-allow \(PATCHBAY_OUTBOUND_ALLOW\)$/m,
+  );
+  expect(stdout).toMatch(/^fail +tls +--tls-cert \(PATCHBAY_TLS_CERT\): \/nowhere cannot be read/m);
+  expect(stdout).toMatch(/^fail +root key +--root-key-file \(PATCHBAY_ROOT_KEY_FILE\): is needed/m);
+  expect(stdout).toMatch(/^fail +database +DATABASE_URL: cannot connect/m);
+  expect([code, stdout]).toStrictEqual([1, expect.not.stringContaining("canary")]);
+});
+
+test("a flag that there is not ends with 1 and the one that was meant", async () => {
+  const { code, stderr } = await run(["start", "--prot", "1"]);
+  expect([code, stderr]).toStrictEqual([1, "error: unknown option '--prot'\n(Did you mean --port?)\n"]);
+});
