@@ -3,12 +3,13 @@ import { ApiKeyService } from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
 import { AuditService } from "#gen/patchbay/audit/v1/audit_service_pb.js";
 import { CatalogService } from "#gen/patchbay/catalog/v1/catalog_service_pb.js";
 import { ConnectionService } from "#gen/patchbay/connections/v1/connection_service_pb.js";
+import { DirectoryService } from "#gen/patchbay/directory/v1/directory_service_pb.js";
 import { Health } from "#gen/grpc/health/v1/health_pb.js";
 import { ServerReflection } from "#gen/grpc/reflection/v1/reflection_pb.js";
 import { ServerReflection as ServerReflectionV1Alpha } from "#gen/grpc/reflection/v1alpha/reflection_pb.js";
 import { createAuthenticate, type Authenticate } from "#src/api-keys/authenticate.ts";
 import { createApiKeyService } from "#src/api-keys/service.ts";
-import { recordUse as recordKeyUse } from "#src/api-keys/store.ts";
+import { getKey, recordUse as recordKeyUse } from "#src/api-keys/store.ts";
 import { createAuditService } from "#src/audit/service.ts";
 import { createCatalogService } from "#src/catalog/service.ts";
 import { siblingOffers } from "#src/catalog/siblings.ts";
@@ -18,7 +19,8 @@ import { recordHealthy, recordUse as recordConnectionUse } from "#src/connection
 import { createKeyring } from "#src/crypto/keyring.ts";
 import type { RootKey } from "#src/crypto/root-key.ts";
 import { loadPepper } from "#src/crypto/service-keys.ts";
-import type { Database } from "#src/db/database.ts";
+import type { Database, Tx } from "#src/db/database.ts";
+import { createDirectoryService } from "#src/directory/service.ts";
 import { createHealthSweep, type HealthSweep } from "#src/health/sweep.ts";
 import { callOfRequest, withAccessLog } from "#src/net/access.ts";
 import { withCors } from "#src/net/cors.ts";
@@ -26,10 +28,11 @@ import { createPort } from "#src/net/port.ts";
 import type { Tls } from "#src/net/servers.ts";
 import type { OutboundAllow } from "#src/outbound/allow.ts";
 import { createOutbound } from "#src/outbound/outbound.ts";
-import { callKey, type Environment } from "#src/platform/caller.ts";
+import { callKey, type Caller, type Environment } from "#src/platform/caller.ts";
 import { targetOf, type Handler, type Request } from "#src/platform/http.ts";
 import type { Log } from "#src/platform/log.ts";
 import { createUsageLog } from "#src/platform/usage-log.ts";
+import { createRateLimiter } from "#src/ratelimit/limiter.ts";
 import { createRestHandler } from "#src/rest/handler.ts";
 import { createPages } from "#src/rest/pages.ts";
 import { createCallUnary } from "#src/rpc/call-unary.ts";
@@ -39,6 +42,7 @@ import { createGate } from "#src/rpc/gate.ts";
 import { createRpcHandler, isGrpc, refuseUnknownProcedure } from "#src/rpc/handler.ts";
 import { createHealthService, createReadiness, type Readiness } from "#src/rpc/health.ts";
 import { createInterceptors } from "#src/rpc/interceptors.ts";
+import { createLimits, type Limits, type LimitsPerMinute } from "#src/rpc/limits.ts";
 import { requirePolicies } from "#src/rpc/policy.ts";
 import { createRequestValidator } from "#src/rpc/validation.ts";
 import { createReflection } from "#src/rpc/reflection.ts";
@@ -47,6 +51,9 @@ import { createProcedures, serve, type ServedService } from "#src/rpc/router.ts"
 /** What the service needs to know of where it runs. */
 export interface AppConfig {
   readonly environment: Environment;
+  /** Deletions that declare it need a key that is bound to a user. */
+  readonly fourEyesDeletion: boolean;
+  readonly limits: LimitsPerMinute;
   readonly outboundAllow: OutboundAllow;
   readonly corsOrigins: readonly string[];
   readonly tls?: Tls | undefined;
@@ -79,11 +86,24 @@ const timeoutMs = 65_000;
 
 /** Builds the service. This is the only place that knows all of its parts. */
 export async function createApp(config: AppConfig, parts: AppParts): Promise<App> {
-  const { log } = parts;
+  const { log, now } = parts;
   const features = await createFeatures(config, parts);
   const readiness = createReadiness();
   const shutdown = new AbortController();
-  const handler = createHandler({ ...features, readiness, shutdownSignal: shutdown.signal, log });
+  const { fourEyesDeletion } = config;
+  const limits = createLimits({
+    calls: createRateLimiter(now),
+    failures: createRateLimiter(now),
+    perMinute: config.limits,
+  });
+  const handler = createHandler({
+    ...features,
+    limits,
+    fourEyesDeletion,
+    readiness,
+    shutdownSignal: shutdown.signal,
+    log,
+  });
   const port = createPort({
     handler: withAccessLog(withCors(handler, config.corsOrigins), {
       log,
@@ -128,6 +148,9 @@ async function createFeatures({ environment, outboundAllow }: AppConfig, parts: 
   const calls = usageOf(recordConnectionUse);
   const healthy = usageOf(recordHealthy);
 
+  const boundUserOf = async (tx: Tx, caller: Caller) =>
+    (await getKey(tx, caller, caller.apiKeyId))?.actAsUserId;
+
   const common = { database, environment, now };
   const connections = createConnectionService({ ...common, keyring, outbound, probe, usage: calls, healthy });
   return {
@@ -139,6 +162,7 @@ async function createFeatures({ environment, outboundAllow }: AppConfig, parts: 
       serve(CatalogService, createCatalogService({ ...common, offers: siblingOffers() })),
       serve(ApiKeyService, createApiKeyService({ ...common, pepper, usage: keyUse })),
       serve(AuditService, createAuditService(database)),
+      serve(DirectoryService, createDirectoryService({ database, boundUserOf, now })),
     ],
     /** Writes what is still in memory, and closes what is still open. */
     async close() {
@@ -152,16 +176,18 @@ async function createFeatures({ environment, outboundAllow }: AppConfig, parts: 
 function createHandler(parts: {
   services: readonly ServedService[];
   authenticate: Authenticate;
+  limits: Limits;
+  fourEyesDeletion: boolean;
   readiness: Readiness;
   shutdownSignal: AbortSignal;
   log: Log;
 }): Handler {
-  const { services, authenticate, readiness, shutdownSignal, log } = parts;
+  const { services, authenticate, limits, fourEyesDeletion, readiness, shutdownSignal, log } = parts;
   const contracts = services.map(({ desc }) => desc);
   requirePolicies(contracts);
 
   const tell = createTellFailure(log);
-  const gate = createGate(authenticate, tell);
+  const gate = createGate({ authenticate, limits, fourEyesDeletion, tell });
   const interceptors = createInterceptors(tell, createRequestValidator(contracts));
   const contextValues = (request: Request) => createContextValues().set(callKey, callOfRequest(request));
 

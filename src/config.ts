@@ -52,6 +52,14 @@ export const settingSpecs = {
     fallback: "sandbox",
     about: "which keys this deployment issues and accepts",
   },
+  fourEyesDeletion: {
+    flag: "four-eyes-deletion",
+    env: "PATCHBAY_FOUR_EYES_DELETION",
+    value: "live|always|never",
+    fallback: "live",
+    about:
+      "whether only a key that is bound to a user may delete connections: live asks for it in live deployments only",
+  },
   outboundAllow: {
     flag: "outbound-allow",
     env: "PATCHBAY_OUTBOUND_ALLOW",
@@ -98,6 +106,24 @@ export const settingSpecs = {
     fallback: "",
     about: "origins whose pages may call from a browser, separated by commas",
   },
+  rateLimitPerMinute: {
+    flag: "rate-limit-per-minute",
+    env: "PATCHBAY_RATE_LIMIT_PER_MINUTE",
+    value: "number",
+    fallback: "",
+    about:
+      "how many calls a minute a key may make that has no limit of its own; not given, it is 600 in live and 120 in " +
+      "sandbox deployments",
+  },
+  failedAuthenticationsPerMinute: {
+    flag: "failed-authentications-per-minute",
+    env: "PATCHBAY_FAILED_AUTHENTICATIONS_PER_MINUTE",
+    value: "number",
+    fallback: "60",
+    about:
+      "how many calls a minute from one client address may fail to authenticate; all that follow from there are " +
+      "refused, so behind a proxy, whose address all clients share, choose it high",
+  },
   drainSeconds: {
     flag: "drain-seconds",
     env: "PATCHBAY_DRAIN_SECONDS",
@@ -127,6 +153,9 @@ export interface Config {
   /** Undefined means the embedded database. It may hold a password. */
   readonly databaseUrl: Secret | undefined;
   readonly environment: Environment;
+  /** Deletions need a key that is bound to a user. */
+  readonly fourEyesDeletion: boolean;
+  readonly limits: { readonly callsPerMinute: number; readonly failuresPerMinute: number };
   /** A list that `parseOutboundAllow` reads; empty for public addresses only. */
   readonly outboundAllow: string;
   readonly rootKey: Secret | undefined;
@@ -169,18 +198,28 @@ export function readConfig(
   if (rootKey !== undefined && rootKeyFile !== undefined) {
     throw new InvalidSetting("rootKeyFile", `give it or ${nameOf("rootKey")}, not both`);
   }
+  const environment = oneOf("environment", text("environment"), ["sandbox", "live"]);
+  const fourEyes = oneOf("fourEyesDeletion", text("fourEyesDeletion"), ["live", "always", "never"]);
   return {
     host,
-    port: wholeNumber("port", text("port"), 65_535),
+    port: wholeNumber("port", text("port"), 0, 65_535),
     dataDir: resolve(text("dataDir")),
     databaseUrl: postgresUrl(given("databaseUrl")),
-    environment: oneOf("environment", text("environment"), ["sandbox", "live"]),
+    environment,
+    fourEyesDeletion: fourEyes === "always" || (fourEyes === "live" && environment === "live"),
     outboundAllow: allowList(given("outboundAllow"), host),
     rootKey: rootKey === undefined ? undefined : Secret.fromText(rootKey),
     rootKeyFile: rootKeyFile && resolve(rootKeyFile),
     tls: tlsFiles(given("tlsCert"), given("tlsKey")),
     corsOrigins: origins(text("corsOrigins")),
-    drainMs: wholeNumber("drainSeconds", text("drainSeconds"), 3_600) * 1000,
+    limits: {
+      callsPerMinute: perMinute(
+        "rateLimitPerMinute",
+        given("rateLimitPerMinute") ?? defaultLimits[environment],
+      ),
+      failuresPerMinute: perMinute("failedAuthenticationsPerMinute", text("failedAuthenticationsPerMinute")),
+    },
+    drainMs: wholeNumber("drainSeconds", text("drainSeconds"), 0, 3_600) * 1000,
     logLevel: oneOf("logLevel", text("logLevel"), logLevels),
   };
 }
@@ -194,9 +233,18 @@ function filled(text: string | undefined): string | undefined {
   return text === undefined || text.trim() === "" ? undefined : text.trim();
 }
 
-function wholeNumber(setting: SettingName, text: string, max: number): number {
-  if (!/^\d{1,5}$/.test(text) || Number(text) > max) {
-    throw new InvalidSetting(setting, `give a whole number from 0 to ${max}, not ${JSON.stringify(text)}`);
+const defaultLimits: Readonly<Record<Environment, string>> = { live: "600", sandbox: "120" };
+
+function perMinute(setting: SettingName, text: string): number {
+  return wholeNumber(setting, text, 1, 100_000);
+}
+
+function wholeNumber(setting: SettingName, text: string, min: number, max: number): number {
+  if (!/^\d{1,6}$/.test(text) || Number(text) < min || Number(text) > max) {
+    throw new InvalidSetting(
+      setting,
+      `give a whole number from ${min} to ${max}, not ${JSON.stringify(text)}`,
+    );
   }
   return Number(text);
 }

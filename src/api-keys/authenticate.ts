@@ -14,6 +14,7 @@ export function createAuthenticate(parts: {
   database: Database;
   pepper: Pepper;
   environment: Environment;
+  /** Uses of secrets, by their hashes: that shows who still presents an old one. */
   usage: UsageLog;
   now: () => Date;
 }): Authenticate {
@@ -22,14 +23,15 @@ export function createAuthenticate(parts: {
     // Mistyped and made-up keys cost no look-up: their check digits do not fit.
     const named = environmentOf(secret);
     if (named === undefined) throw new InvalidBearer();
-    const presented = await database.system((tx) => findPresented(tx, pepper(secret)));
+    const hash = pepper(secret);
+    const presented = await database.system((tx) => findPresented(tx, hash));
     if (presented === undefined) {
       // A real key of the other environment is unknown here, where that has a database of its own.
       throw named === environment ? new InvalidBearer() : new WrongEnvironment(named, environment);
     }
     const at = now();
     const caller = admit(presented, environment, at);
-    usage.note(caller.orgId, caller.apiKeyId, at);
+    usage.note(caller.orgId, hash.toString("hex"), at);
     return caller;
   };
 }

@@ -75,13 +75,37 @@ export class ApiKeyRevoked extends ServiceError {
   }
 }
 
+/** The key's own end has come, so a new secret of it would be good for nothing. */
+export class ApiKeyExpired extends ServiceError {
+  readonly kind = "failed_precondition";
+  readonly reason = "API_KEY_EXPIRED";
+  override readonly metadata: Readonly<Record<string, string>>;
+
+  constructor(id: string) {
+    super(`api key ${id} is expired; give it a later expiresAt first, or issue a new one`);
+    this.metadata = { id };
+  }
+}
+
+/** The key was rotated again and again within the grace of earlier rotations. */
+export class TooManySecrets extends ServiceError {
+  readonly kind = "failed_precondition";
+  readonly reason = "TOO_MANY_SECRETS";
+
+  constructor(most: number) {
+    super(
+      `the key has ${most} secrets that are still good; wait for a grace to end, or end it with end-grace`,
+    );
+  }
+}
+
 /** A key tried to change what it may do or who answers for it. */
 export class SelfModification extends ServiceError {
   readonly kind = "permission_denied";
   readonly reason = "SELF_MODIFICATION";
 
   constructor() {
-    super("a key cannot change its own scopes, actAsUserId or expiresAt; use another key with api:manage");
+    super("a key can change only its own name; for the rest, use another key with api:manage");
   }
 }
 
@@ -92,7 +116,7 @@ export class ImmutableField extends ServiceError {
 
   constructor(field: string) {
     super(
-      `${field} cannot be changed; change one of name, scopes, actAsUserId, expiresAt, or issue a new key`,
+      `${field} cannot be changed; change one of name, scopes, actAsUserId, expiresAt, rateLimitPerMinute, or issue a new key`,
     );
   }
 }

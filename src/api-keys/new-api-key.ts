@@ -1,6 +1,7 @@
+import type { Pepper } from "#src/crypto/service-keys.ts";
 import type { Environment } from "#src/platform/caller.ts";
 import { newId } from "#src/platform/ids.ts";
-import type { ApiKey } from "./api-key.ts";
+import type { ApiKey, KeySecret } from "./api-key.ts";
 import { hintOf, newApiKeySecret } from "./secret-format.ts";
 
 /** What the issuer decides about a key. */
@@ -11,22 +12,44 @@ export interface NewApiKeyFields {
   readonly scopes: readonly string[];
   readonly actAsUserId?: string | undefined;
   readonly expiresAt?: Date | undefined;
+  readonly rateLimitPerMinute?: number | undefined;
 }
 
 /** A key that nobody has used yet, and its secret, which is stored nowhere. */
-export function newApiKey(fields: NewApiKeyFields, now: Date): { key: ApiKey; secret: string } {
-  const secret = newApiKeySecret(fields.environment);
+export function newApiKey(
+  fields: NewApiKeyFields,
+  pepper: Pepper,
+  now: Date,
+): { key: ApiKey; secret: string } {
+  const { text, stored } = newSecret(fields.environment, pepper, now);
   const key: ApiKey = {
     ...fields,
     id: newId("key", now),
     actAsUserId: fields.actAsUserId,
     expiresAt: fields.expiresAt,
-    hint: hintOf(secret),
+    secrets: [stored],
     createdAt: now,
     revokedAt: undefined,
+    rateLimitPerMinute: fields.rateLimitPerMinute,
+  };
+  return { key, secret: text };
+}
+
+/** A secret to show once, and what is kept of it. */
+export function newSecret(
+  environment: Environment,
+  pepper: Pepper,
+  now: Date,
+): { text: string; stored: KeySecret } {
+  const text = newApiKeySecret(environment);
+  const stored = {
+    hash: pepper(text),
+    hint: hintOf(text),
+    createdAt: now,
+    validUntil: undefined,
     lastUsedAt: undefined,
   };
-  return { key, secret };
+  return { text, stored };
 }
 
 /** What audit events show of a key. */
@@ -37,5 +60,6 @@ export function detailsOf(key: ApiKey) {
     scopes: [...key.scopes],
     actAsUserId: key.actAsUserId ?? null,
     expiresAt: key.expiresAt?.toISOString() ?? null,
+    rateLimitPerMinute: key.rateLimitPerMinute ?? null,
   };
 }

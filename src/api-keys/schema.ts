@@ -1,5 +1,5 @@
 import { sql } from "drizzle-orm";
-import { check, foreignKey, index, pgTable, primaryKey, text } from "drizzle-orm/pg-core";
+import { check, foreignKey, index, integer, pgTable, primaryKey, text } from "drizzle-orm/pg-core";
 import { bytea, instant, key } from "#src/db/columns.ts";
 import { orgs, users } from "#src/directory/schema.ts";
 
@@ -16,6 +16,8 @@ export const apiKeys = pgTable(
     createdAt: instant("created_at").notNull(),
     expiresAt: instant("expires_at"),
     revokedAt: instant("revoked_at"),
+    /** Null for the deployment's limit. */
+    rateLimitPerMinute: integer("rate_limit_per_minute"),
   },
   (table) => [
     primaryKey({ columns: [table.orgId, table.id] }),
@@ -35,24 +37,13 @@ export const apiKeySecrets = pgTable(
     keyId: key("key_id").notNull(),
     hint: text("hint").notNull(),
     createdAt: instant("created_at").notNull(),
+    /** Null for the secret that the last rotation made: it is good as long as the key. */
+    validUntil: instant("valid_until"),
+    lastUsedAt: instant("last_used_at"),
   },
   (table) => [
     foreignKey({ columns: [table.orgId, table.keyId], foreignColumns: [apiKeys.orgId, apiKeys.id] }),
     index("api_key_secrets_key").on(table.orgId, table.keyId),
     check("api_key_secrets_hash", sql`octet_length(${table.secretHash}) = 32`),
-  ],
-);
-
-/** When each key was last used. Apart from the keys, which change rarely. */
-export const apiKeyUsage = pgTable(
-  "api_key_usage",
-  {
-    orgId: key("org_id").notNull(),
-    keyId: key("key_id").notNull(),
-    lastUsedAt: instant("last_used_at").notNull(),
-  },
-  (table) => [
-    primaryKey({ columns: [table.orgId, table.keyId] }),
-    foreignKey({ columns: [table.orgId, table.keyId], foreignColumns: [apiKeys.orgId, apiKeys.id] }),
   ],
 );

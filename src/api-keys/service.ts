@@ -1,7 +1,7 @@
 import { timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { ServiceImpl } from "@connectrpc/connect";
-import type { ApiKeySchema } from "#gen/patchbay/apikeys/v1/api_key_pb.js";
+import type { ApiKeySchema, ApiKeySecretSchema } from "#gen/patchbay/apikeys/v1/api_key_pb.js";
 import type { ApiKeyService, UpdateApiKeyRequest } from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
 import { append, nothingToAudit } from "#src/audit/append.ts";
 import type { Pepper } from "#src/crypto/service-keys.ts";
@@ -12,13 +12,16 @@ import { InvalidRequest } from "#src/platform/errors.ts";
 import { changedFields } from "#src/platform/field-mask.ts";
 import { readPage } from "#src/platform/paging.ts";
 import type { UsageLog } from "#src/platform/usage-log.ts";
-import { revoke, update, type ApiKey, type ApiKeyChanges } from "./api-key.ts";
+import { revoke, update, type ApiKey, type ApiKeyChanges, type KeySecret } from "./api-key.ts";
 import { ApiKeyNotFound, ImmutableField, MissingScope, UnknownUser } from "./errors.ts";
-import { detailsOf, newApiKey } from "./new-api-key.ts";
+import { detailsOf, newApiKey, newSecret } from "./new-api-key.ts";
+import { endGrace, rotate } from "./rotation.ts";
 import { firstNotGrantable, isScope } from "./scopes.ts";
-import { getKey, getKeyForUpdate, insertKey, listKeys, saveKey } from "./store.ts";
+import { getKey, getKeyForUpdate, insertKey, listKeys, saveKey, saveSecrets } from "./store.ts";
 
 const defaultPageSize = 1000;
+/** The requirement's grace: a day in which callers are redeployed. */
+const defaultGraceSeconds = 24 * 60 * 60;
 
 /** Issues and revokes keys. See the contract, `api_key_service.proto`. */
 export function createApiKeyService(parts: {
@@ -40,14 +43,15 @@ export function createApiKeyService(parts: {
       requireGrantable(caller, request.scopes);
       const expiresAt = request.expiresAt && timestampDate(request.expiresAt);
       requireFuture(expiresAt, at);
-      const { name, scopes, actAsUserId } = request;
+      const { name, scopes, actAsUserId, rateLimitPerMinute } = request;
       const { key, secret } = newApiKey(
-        { orgId: caller.orgId, name, environment, scopes, actAsUserId, expiresAt },
+        { orgId: caller.orgId, name, environment, scopes, actAsUserId, expiresAt, rateLimitPerMinute },
+        pepper,
         at,
       );
       await database.change(caller.orgId, async (tx) => {
         await requireActiveUser(tx, caller.orgId, key.actAsUserId);
-        await insertKey(tx, key, { hash: pepper(secret), hint: key.hint });
+        await insertKey(tx, key);
         await append(tx, call, { action: "api_key.create", target: key.id, details: detailsOf(key) });
       });
       return { apiKey: toMessage(key), secret, warnings: warningsFor(key) };
@@ -114,6 +118,50 @@ export function createApiKeyService(parts: {
       return { apiKey: toMessage(revoked) };
     },
 
+    async rotateApiKey({ id, graceSeconds }, context) {
+      const call = callOf(context);
+      const caller = callerOf(context);
+      const at = now();
+      const fresh = newSecret(environment, pepper, at);
+      const { key, previousValidUntil } = await database.change(caller.orgId, async (tx) => {
+        const known = await getKeyForUpdate(tx, caller, id);
+        if (known === undefined) throw new ApiKeyNotFound();
+        // A new secret hands out all that the key can do.
+        requireGrantable(caller, known.scopes);
+        const rotation = rotate(known, fresh.stored, (graceSeconds ?? defaultGraceSeconds) * 1000, at);
+        await saveSecrets(tx, rotation.key);
+        await append(tx, call, {
+          action: "api_key.rotate",
+          target: id,
+          details: { name: known.name, previousValidUntil: rotation.previousValidUntil.toISOString() },
+        });
+        return rotation;
+      });
+      return {
+        apiKey: toMessage(key),
+        secret: fresh.text,
+        previousValidUntil: timestampFromDate(previousValidUntil),
+      };
+    },
+
+    async endApiKeyGrace({ id }, context) {
+      const call = callOf(context);
+      const caller = callerOf(context);
+      const ended = await database.change(caller.orgId, async (tx) => {
+        const known = await getKeyForUpdate(tx, caller, id);
+        if (known === undefined) throw new ApiKeyNotFound();
+        const next = endGrace(known, now());
+        if (next === undefined) {
+          nothingToAudit(call);
+          return unchanged(known);
+        }
+        await saveSecrets(tx, next);
+        await append(tx, call, { action: "api_key.end_grace", target: id, details: { name: known.name } });
+        return next;
+      });
+      return { apiKey: toMessage(ended) };
+    },
+
     whoAmI(_request, context) {
       const caller = callerOf(context);
       return {
@@ -166,6 +214,7 @@ function changesFrom(request: UpdateApiKeyRequest): ApiKeyChanges {
       scopes: request.scopes.length > 0,
       act_as_user_id: request.actAsUserId !== undefined,
       expires_at: request.expiresAt !== undefined,
+      rate_limit_per_minute: request.rateLimitPerMinute !== undefined,
     },
     (field) => new ImmutableField(field),
   );
@@ -175,6 +224,7 @@ function changesFrom(request: UpdateApiKeyRequest): ApiKeyChanges {
     ...(fields.has("scopes") && { scopes: request.scopes }),
     ...(fields.has("act_as_user_id") && { actAsUserId: request.actAsUserId }),
     ...(fields.has("expires_at") && { expiresAt: request.expiresAt && timestampDate(request.expiresAt) }),
+    ...(fields.has("rate_limit_per_minute") && { rateLimitPerMinute: request.rateLimitPerMinute }),
   };
 }
 
@@ -183,18 +233,32 @@ function warningsFor(key: ApiKey): string[] {
   return ["the scope write covers every resource; a live key is safer with only the scopes that it needs"];
 }
 
+function secretMessage(secret: KeySecret): MessageInitShape<typeof ApiKeySecretSchema> {
+  return {
+    hint: secret.hint,
+    createdAt: timestampFromDate(secret.createdAt),
+    ...(secret.validUntil && { validUntil: timestampFromDate(secret.validUntil) }),
+    ...(secret.lastUsedAt && { lastUsedAt: timestampFromDate(secret.lastUsedAt) }),
+  };
+}
+
 function toMessage(key: ApiKey): MessageInitShape<typeof ApiKeySchema> {
+  const lastUsedAt = key.secrets
+    .flatMap((secret) => secret.lastUsedAt ?? [])
+    .reduce<Date | undefined>((latest, at) => (latest === undefined || at > latest ? at : latest), undefined);
   return {
     id: key.id,
     name: key.name,
     environment: key.environment,
     scopes: [...key.scopes],
     ...(key.actAsUserId !== undefined && { actAsUserId: key.actAsUserId }),
-    hint: key.hint,
+    hint: key.secrets[0]?.hint ?? "",
     createdAt: timestampFromDate(key.createdAt),
     ...(key.expiresAt && { expiresAt: timestampFromDate(key.expiresAt) }),
     ...(key.revokedAt && { revokedAt: timestampFromDate(key.revokedAt) }),
-    ...(key.lastUsedAt && { lastUsedAt: timestampFromDate(key.lastUsedAt) }),
+    ...(key.rateLimitPerMinute !== undefined && { rateLimitPerMinute: key.rateLimitPerMinute }),
+    ...(lastUsedAt && { lastUsedAt: timestampFromDate(lastUsedAt) }),
+    secrets: key.secrets.map(secretMessage),
   };
 }
 

@@ -1,16 +1,10 @@
-import { and, asc, eq, gt, sql } from "drizzle-orm";
+import { and, asc, desc, eq, gt, inArray, sql } from "drizzle-orm";
 import type { Tx } from "#src/db/database.ts";
 import type { Scope } from "#src/platform/caller.ts";
 import type { PageRequest } from "#src/platform/paging.ts";
 import { inOrder, type Use } from "#src/platform/usage-log.ts";
-import type { ApiKey, PresentedKey } from "./api-key.ts";
-import { apiKeys, apiKeySecrets, apiKeyUsage } from "./schema.ts";
-
-/** A secret as it is stored: its hash, and the hint that people recognise it by. */
-export interface StoredSecret {
-  readonly hash: Buffer;
-  readonly hint: string;
-}
+import type { ApiKey, KeySecret, PresentedKey } from "./api-key.ts";
+import { apiKeys, apiKeySecrets } from "./schema.ts";
 
 /** What the presented secret was issued for, in whichever organisation; undefined if no key has this hash. */
 export async function findPresented(tx: Tx, secretHash: Buffer): Promise<PresentedKey | undefined> {
@@ -19,7 +13,8 @@ export async function findPresented(tx: Tx, secretHash: Buffer): Promise<Present
   const rows = await tx.execute<PresentedRow>(sql`
     select org_id, key_id, name, environment, array_to_json(scopes)::text as scopes, active_user_id,
       extract(epoch from expires_at)::float8 * 1000 as expires_ms,
-      extract(epoch from revoked_at)::float8 * 1000 as revoked_ms
+      extract(epoch from revoked_at)::float8 * 1000 as revoked_ms,
+      extract(epoch from valid_until)::float8 * 1000 as valid_until_ms, rate_limit_per_minute
     from find_api_key(${secretHash})`);
   const row = rows[0];
   return row && fromPresentedRow(row);
@@ -34,6 +29,8 @@ interface PresentedRow extends Record<string, unknown> {
   active_user_id: string | null;
   expires_ms: number | null;
   revoked_ms: number | null;
+  valid_until_ms: number | null;
+  rate_limit_per_minute: number | null;
 }
 
 function fromPresentedRow(row: PresentedRow): PresentedKey {
@@ -46,6 +43,8 @@ function fromPresentedRow(row: PresentedRow): PresentedKey {
     activeUserId: row.active_user_id ?? undefined,
     expiresAt: dateFrom(row.expires_ms),
     revokedAt: dateFrom(row.revoked_ms),
+    validUntil: dateFrom(row.valid_until_ms),
+    rateLimitPerMinute: row.rate_limit_per_minute ?? undefined,
   };
 }
 
@@ -53,8 +52,8 @@ function dateFrom(milliseconds: number | null): Date | undefined {
   return milliseconds === null ? undefined : new Date(milliseconds);
 }
 
-/** Stores a new key with its first secret. */
-export async function insertKey(tx: Tx, key: ApiKey, secret: StoredSecret): Promise<void> {
+/** Stores a new key with its secrets. */
+export async function insertKey(tx: Tx, key: ApiKey): Promise<void> {
   await tx.insert(apiKeys).values({
     orgId: key.orgId,
     id: key.id,
@@ -64,37 +63,55 @@ export async function insertKey(tx: Tx, key: ApiKey, secret: StoredSecret): Prom
     actAsUserId: key.actAsUserId ?? null,
     createdAt: key.createdAt,
     expiresAt: key.expiresAt ?? null,
+    rateLimitPerMinute: key.rateLimitPerMinute ?? null,
   });
-  await tx.insert(apiKeySecrets).values({
-    secretHash: secret.hash,
+  await saveSecrets(tx, key);
+}
+
+/** Stores the secrets that are new, and until when the others are good. */
+export async function saveSecrets(tx: Tx, key: ApiKey): Promise<void> {
+  const rows = key.secrets.map(({ hash, hint, createdAt, validUntil }) => ({
+    secretHash: hash,
     orgId: key.orgId,
     keyId: key.id,
-    hint: secret.hint,
-    createdAt: key.createdAt,
-  });
+    hint,
+    createdAt,
+    validUntil: validUntil ?? null,
+  }));
+  await tx
+    .insert(apiKeySecrets)
+    .values(rows)
+    .onConflictDoUpdate({ target: apiKeySecrets.secretHash, set: { validUntil: sql`excluded.valid_until` } });
 }
 
 /** One key of the organisation. */
 export async function getKey(tx: Tx, scope: Scope, id: string): Promise<ApiKey | undefined> {
-  const [row] = await selectKeys(tx).where(and(inScope(scope), eq(apiKeys.id, id)));
-  return row && fromRow(row);
+  const rows = await tx
+    .select()
+    .from(apiKeys)
+    .where(and(inScope(scope), eq(apiKeys.id, id)));
+  return (await withSecrets(tx, scope, rows))[0];
 }
 
 /** Locks the row, so that two changes cannot both start from the same state. */
 export async function getKeyForUpdate(tx: Tx, scope: Scope, id: string): Promise<ApiKey | undefined> {
-  const [row] = await selectKeys(tx)
+  const rows = await tx
+    .select()
+    .from(apiKeys)
     .where(and(inScope(scope), eq(apiKeys.id, id)))
-    .for("update", { of: apiKeys });
-  return row && fromRow(row);
+    .for("update");
+  return (await withSecrets(tx, scope, rows))[0];
 }
 
 /** Keys after the one that the page starts behind, oldest first. */
 export async function listKeys(tx: Tx, scope: Scope, page: PageRequest): Promise<ApiKey[]> {
-  const rows = await selectKeys(tx)
+  const rows = await tx
+    .select()
+    .from(apiKeys)
     .where(and(inScope(scope), gt(apiKeys.id, page.after)))
     .orderBy(asc(apiKeys.id))
     .limit(page.limit);
-  return rows.map(fromRow);
+  return withSecrets(tx, scope, rows);
 }
 
 /** Writes what may change of a key. */
@@ -107,19 +124,19 @@ export async function saveKey(tx: Tx, key: ApiKey): Promise<void> {
       actAsUserId: key.actAsUserId ?? null,
       expiresAt: key.expiresAt ?? null,
       revokedAt: key.revokedAt ?? null,
+      rateLimitPerMinute: key.rateLimitPerMinute ?? null,
     })
     .where(and(inScope(key), eq(apiKeys.id, key.id)));
 }
 
-/** Notes when keys were last used; an older time never overwrites a newer one. */
+/** Notes when secrets were last used, by their hashes; an older time never overwrites a newer one. */
 export async function recordUse(tx: Tx, orgId: string, uses: ReadonlyMap<string, Use>): Promise<void> {
-  await tx
-    .insert(apiKeyUsage)
-    .values(inOrder(uses).map(([keyId, use]) => ({ orgId, keyId, lastUsedAt: use.lastAt })))
-    .onConflictDoUpdate({
-      target: [apiKeyUsage.orgId, apiKeyUsage.keyId],
-      set: { lastUsedAt: sql`greatest(${apiKeyUsage.lastUsedAt}, excluded.last_used_at)` },
-    });
+  const rows = JSON.stringify(inOrder(uses).map(([hash, use]) => ({ hash, at: use.lastAt })));
+  await tx.execute(sql`
+    update ${apiKeySecrets} as known
+    set last_used_at = greatest(known.last_used_at, used.at)
+    from json_to_recordset(${rows}::json) as used (hash text, at timestamptz)
+    where known.org_id = ${orgId} and known.secret_hash = decode(used.hash, 'hex')`);
 }
 
 // A deployment manages the keys of its own environment only, also where two share a database.
@@ -127,31 +144,45 @@ function inScope({ orgId, environment }: Scope) {
   return and(eq(apiKeys.orgId, orgId), eq(apiKeys.environment, environment));
 }
 
-function selectKeys(tx: Tx) {
-  return tx
-    .select({ key: apiKeys, hint: apiKeySecrets.hint, lastUsedAt: apiKeyUsage.lastUsedAt })
-    .from(apiKeys)
-    .innerJoin(
-      apiKeySecrets,
-      and(eq(apiKeySecrets.orgId, apiKeys.orgId), eq(apiKeySecrets.keyId, apiKeys.id)),
-    )
-    .leftJoin(apiKeyUsage, and(eq(apiKeyUsage.orgId, apiKeys.orgId), eq(apiKeyUsage.keyId, apiKeys.id)));
+type KeyRow = typeof apiKeys.$inferSelect;
+type SecretRow = typeof apiKeySecrets.$inferSelect;
+
+/** The keys with all that may be presented for them, newest first. */
+async function withSecrets(tx: Tx, { orgId }: Scope, keys: readonly KeyRow[]): Promise<ApiKey[]> {
+  if (keys.length === 0) return [];
+  const ids = keys.map(({ id }) => id);
+  const rows = await tx
+    .select()
+    .from(apiKeySecrets)
+    .where(and(eq(apiKeySecrets.orgId, orgId), inArray(apiKeySecrets.keyId, ids)))
+    // The newest has no end; of two made in one instant, the one that ends later is the newer.
+    .orderBy(desc(apiKeySecrets.createdAt), sql`${apiKeySecrets.validUntil} desc nulls first`);
+  const byKey = Map.groupBy(rows, ({ keyId }) => keyId);
+  return keys.map((key) => fromRow(key, byKey.get(key.id) ?? []));
 }
 
-type Row = Awaited<ReturnType<typeof selectKeys>>[number];
-
-function fromRow({ key, hint, lastUsedAt }: Row): ApiKey {
+function fromRow(row: KeyRow, secrets: readonly SecretRow[]): ApiKey {
   return {
-    orgId: key.orgId,
-    id: key.id,
-    name: key.name,
-    environment: key.environment,
-    scopes: key.scopes,
-    actAsUserId: key.actAsUserId ?? undefined,
+    orgId: row.orgId,
+    id: row.id,
+    name: row.name,
+    environment: row.environment,
+    scopes: row.scopes,
+    actAsUserId: row.actAsUserId ?? undefined,
+    secrets: secrets.map(secretFromRow),
+    createdAt: row.createdAt,
+    expiresAt: row.expiresAt ?? undefined,
+    revokedAt: row.revokedAt ?? undefined,
+    rateLimitPerMinute: row.rateLimitPerMinute ?? undefined,
+  };
+}
+
+function secretFromRow({ secretHash, hint, createdAt, validUntil, lastUsedAt }: SecretRow): KeySecret {
+  return {
+    hash: secretHash,
     hint,
-    createdAt: key.createdAt,
-    expiresAt: key.expiresAt ?? undefined,
-    revokedAt: key.revokedAt ?? undefined,
+    createdAt,
+    validUntil: validUntil ?? undefined,
     lastUsedAt: lastUsedAt ?? undefined,
   };
 }

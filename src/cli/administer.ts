@@ -35,9 +35,9 @@ export async function createKey(config: Config, { orgId: wanted, name, scopes }:
   const orgId = await findOrganizationId(runtime, wanted);
   const now = new Date();
   const pepper = await loadPepper(database, rootKey, () => now);
-  const { key, secret } = newApiKey({ orgId, name, environment: config.environment, scopes }, now);
+  const { key, secret } = newApiKey({ orgId, name, environment: config.environment, scopes }, pepper, now);
   await database.change(orgId, async (tx) => {
-    await insertKey(tx, key, { hash: pepper(secret), hint: key.hint });
+    await insertKey(tx, key);
     await append(tx, "service", { action: "api_key.create", target: key.id, details: detailsOf(key) });
   });
   process.stderr.write(`api key ${key.id} of ${orgId}; its secret, shown once:\n`);

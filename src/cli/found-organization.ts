@@ -57,16 +57,20 @@ async function prepare({ database, rootKey }: Parts, environment: Environment, n
   const pepper = await loadPepper(database, rootKey, now);
   const keyring = createKeyring(rootKey, now);
   const orgId = newId("org", at);
-  const { key, secret } = newApiKey({ orgId, name: "admin", environment, scopes: scopeVocabulary }, at);
+  const { key, secret } = newApiKey(
+    { orgId, name: "admin", environment, scopes: scopeVocabulary },
+    pepper,
+    at,
+  );
 
   async function insert(tx: Tx): Promise<Founding> {
     await insertOrganization(tx, { id: orgId, name, createdAt: at });
     await keyring.createKey(tx, orgId);
-    await insertKey(tx, key, { hash: pepper(secret), hint: key.hint });
+    await insertKey(tx, key);
     await append(tx, "service", { action: "organization.create", target: orgId, details: { name } });
     await append(tx, "service", { action: "api_key.create", target: key.id, details: detailsOf(key) });
     const { id: apiKeyId, scopes } = key;
-    const unbound = { userId: undefined, expiresAt: undefined };
+    const unbound = { userId: undefined, expiresAt: undefined, rateLimitPerMinute: undefined };
     return { admin: { orgId, apiKeyId, name: key.name, environment, scopes, ...unbound }, secret };
   }
 

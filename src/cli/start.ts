@@ -17,6 +17,8 @@ export async function start(config: Config): Promise<void> {
   const log = createLog(config.logLevel, fileDescriptor(1), process.stdout.isTTY ? "readable" : "json");
   const settings = {
     environment: config.environment,
+    fourEyesDeletion: config.fourEyesDeletion,
+    limits: config.limits,
     outboundAllow: parseOutboundAllow(config.outboundAllow),
     corsOrigins: config.corsOrigins,
     tls: await readTls(config),

@@ -10,6 +10,7 @@ import { ApiKeyService } from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
 import { AuditService } from "#gen/patchbay/audit/v1/audit_service_pb.js";
 import { CatalogService } from "#gen/patchbay/catalog/v1/catalog_service_pb.js";
 import { ConnectionService } from "#gen/patchbay/connections/v1/connection_service_pb.js";
+import { DirectoryService } from "#gen/patchbay/directory/v1/directory_service_pb.js";
 import { type ApiKey, authorizationOf } from "./authorization.ts";
 import { patchbayReason, type ReasonName } from "./reason.ts";
 
@@ -19,6 +20,7 @@ export interface PatchbayClient {
   readonly catalog: Client<typeof CatalogService>;
   readonly apiKeys: Client<typeof ApiKeyService>;
   readonly audit: Client<typeof AuditService>;
+  readonly directory: Client<typeof DirectoryService>;
 }
 
 /** The clients of all services over one transport. */
@@ -28,6 +30,7 @@ export function clientsOver(transport: Transport): PatchbayClient {
     catalog: createClient(CatalogService, transport),
     apiKeys: createClient(ApiKeyService, transport),
     audit: createClient(AuditService, transport),
+    directory: createClient(DirectoryService, transport),
   };
 }
 

@@ -6,3 +6,5 @@ export * from "#gen/patchbay/catalog/v1/catalog_pb.js";
 export * from "#gen/patchbay/catalog/v1/catalog_service_pb.js";
 export * from "#gen/patchbay/connections/v1/connection_pb.js";
 export * from "#gen/patchbay/connections/v1/connection_service_pb.js";
+export * from "#gen/patchbay/directory/v1/directory_service_pb.js";
+export * from "#gen/patchbay/directory/v1/user_pb.js";

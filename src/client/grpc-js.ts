@@ -13,6 +13,7 @@ import { ApiKeyService } from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
 import { AuditService } from "#gen/patchbay/audit/v1/audit_service_pb.js";
 import { CatalogService } from "#gen/patchbay/catalog/v1/catalog_service_pb.js";
 import { ConnectionService } from "#gen/patchbay/connections/v1/connection_service_pb.js";
+import { DirectoryService } from "#gen/patchbay/directory/v1/directory_service_pb.js";
 import { type ApiKey, authorizationOf } from "./authorization.ts";
 import { createGrpcClient, type GrpcClient } from "./grpc-service.ts";
 import { patchbayReason, type ReasonName } from "./reason.ts";
@@ -38,6 +39,7 @@ export interface PatchbayClient {
   readonly catalog: GrpcClient<typeof CatalogService>;
   readonly apiKeys: GrpcClient<typeof ApiKeyService>;
   readonly audit: GrpcClient<typeof AuditService>;
+  readonly directory: GrpcClient<typeof DirectoryService>;
   close(): void;
 }
 
@@ -57,6 +59,7 @@ export function createPatchbayClient(options: PatchbayClientOptions): PatchbayCl
     catalog: createGrpcClient(CatalogService, address, credentials, shared),
     apiKeys: createGrpcClient(ApiKeyService, address, credentials, shared),
     audit: createGrpcClient(AuditService, address, credentials, shared),
+    directory: createGrpcClient(DirectoryService, address, credentials, shared),
     close: () => channel.close(),
   };
 }

@@ -37,8 +37,9 @@ export async function migrate(options: MigrateOptions): Promise<void> {
     const due = dueAfter(migrations, await readApplied(connection), log);
     for (const migration of due) {
       await patiently(log, migration, () => apply(connection, migration));
-      log.info({ migration: migration.name }, "migration applied");
+      log.debug({ migration: migration.name }, "migration applied");
     }
+    if (due.length > 0) log.info("the database has the newest schema now");
   });
 }
 

@@ -10,6 +10,8 @@ export interface Caller {
   /** The user who answers for the key; undefined for an unbound key. */
   readonly userId: string | undefined;
   readonly expiresAt: Date | undefined;
+  /** How many calls a minute the key may make; undefined for the deployment's limit. */
+  readonly rateLimitPerMinute: number | undefined;
 }
 
 /** What a call works on: the caller's organisation, in the environment of this deployment. */

@@ -54,22 +54,24 @@ export function createRestHandler(
   const findRoute = createRouter(restRoutes(options.services));
 
   return async (request, response) => {
+    let headers: Headers | undefined;
     try {
       const { path, query } = targetOf(request);
       const route = findRoute(request.method ?? "", path);
       const context = contextOf(options, request, route.binding);
+      headers = context.responseHeader;
       // Not the HTTP/2 response itself, which stays silent when HEAD is cut off before its answer.
       ("stream" in response ? response.stream : response).once("close", () => {
         if (!context.signal.aborted) context.abort(new ConnectError("the caller went away", Code.Canceled));
       });
       try {
         const message = await untilAborted(context.signal, serve(options, request, route, query, context));
-        answer(response, route.binding, message, context.responseHeader);
+        answer(response, route.binding, message, headers);
       } finally {
         context.abort("the call has ended");
       }
     } catch (error) {
-      refuse(request, response, options.errorFrom(error, request));
+      refuse(request, response, options.errorFrom(error, request), headers);
     }
   };
 }
@@ -134,9 +136,18 @@ function answer(
   send(response, status, bare ? shown : { data: shown }, Object.fromEntries(headers));
 }
 
-function refuse(request: Request, response: Response, shown: RestError): void {
+function refuse(
+  request: Request,
+  response: Response,
+  shown: RestError,
+  headersSoFar: Headers | undefined,
+): void {
   const isUnread = !hasNoBody(request) && !request.complete;
-  const headers: Record<string, string> = { ...shown.headers, "x-error-reason": shown.reason };
+  const headers: Record<string, string> = {
+    ...Object.fromEntries(headersSoFar ?? []),
+    ...shown.headers,
+    "x-error-reason": shown.reason,
+  };
   // Otherwise the caller would go on sending a body that nobody reads. A stream of HTTP/2 is ended by the port, a
   // little later: curl loses an answer that a reset follows at once.
   if (isUnread && request.httpVersionMajor === 1) headers.connection = "close";

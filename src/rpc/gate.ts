@@ -3,10 +3,10 @@ import type { Authenticate } from "#src/api-keys/authenticate.ts";
 import { ApiKeyNotBoundToUser, InvalidBearer, MissingScope } from "#src/api-keys/errors.ts";
 import { grants } from "#src/api-keys/scopes.ts";
 import { callOf, type Call, type Caller } from "#src/platform/caller.ts";
-import type { Policy } from "#gen/patchbay/options/v1/options_pb.js";
 import { refuseCredentialsInUrl } from "./credentials-in-url.ts";
 import type { TellFailure } from "./failures.ts";
-import { policyOf } from "./policy.ts";
+import type { Limits } from "./limits.ts";
+import { policyOf, type MethodPolicy } from "./policy.ts";
 
 /**
  * Decides from the headers whether a call may go on, before its body is read. Throws what the caller is
@@ -14,16 +14,27 @@ import { policyOf } from "./policy.ts";
  */
 export type Gate = (context: HandlerContext) => Promise<void>;
 
-/** The order is the requirement's: URL, key with its environment, scope, user. */
-export function createGate(authenticate: Authenticate, tell: TellFailure): Gate {
+/** The order is the requirement's: URL, key with its environment, rate limit, scope, user. */
+export function createGate(parts: {
+  authenticate: Authenticate;
+  limits: Limits;
+  /** Whether this deployment asks for a user where a deletion declares `four_eyes_deletion`. */
+  fourEyesDeletion: boolean;
+  tell: TellFailure;
+}): Gate {
+  const { authenticate, limits, fourEyesDeletion, tell } = parts;
+
   async function decide(context: HandlerContext, call: Call) {
     refuseCredentialsInUrl(context.url);
     const policy = policyOf(context.method);
     call.auditActions = policy.auditAction;
     if (policy.access.case === "public") return;
-    call.caller = await authenticate(bearerOf(context.requestHeader, call));
+    call.caller = await limits.limitFailures(call.remoteAddress, async () =>
+      authenticate(bearerOf(context.requestHeader, call)),
+    );
+    await limits.spendCall(call.caller, context.responseHeader);
     requireScope(call.caller, policy);
-    requireUser(call.caller, policy);
+    if (policy.fourEyes || (policy.fourEyesDeletion && fourEyesDeletion)) requireUser(call.caller);
   }
 
   return async (context) => {
@@ -52,12 +63,12 @@ function bearerOf(header: Headers, call: Call): string {
   return secret;
 }
 
-function requireScope(caller: Caller, { access }: Pick<Policy, "access">): void {
+function requireScope(caller: Caller, { access }: Pick<MethodPolicy, "access">): void {
   if (access.case === "authenticated") return;
   if (access.case !== "scope") throw new InvalidBearer();
   if (!grants(caller.scopes, access.value)) throw new MissingScope(access.value);
 }
 
-function requireUser(caller: Caller, { fourEyes }: Pick<Policy, "fourEyes">): void {
-  if (fourEyes && caller.userId === undefined) throw new ApiKeyNotBoundToUser();
+function requireUser(caller: Caller): void {
+  if (caller.userId === undefined) throw new ApiKeyNotBoundToUser();
 }

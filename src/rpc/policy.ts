@@ -20,14 +20,18 @@ export const scopeVocabulary = [
 /** Standard services, whose contracts cannot carry our options. They tell nothing of any organisation. */
 const openPackages = /^grpc\.(health|reflection)\./;
 
-const open: Pick<Policy, "access" | "auditAction" | "fourEyes"> = {
+/** What a method declares that the gate acts on. */
+export type MethodPolicy = Pick<Policy, "access" | "auditAction" | "fourEyes" | "fourEyesDeletion">;
+
+const open: MethodPolicy = {
   access: { case: "public", value: true },
   auditAction: [],
   fourEyes: false,
+  fourEyesDeletion: false,
 };
 
 /** Who may call the method and what it leaves behind. Throws for a method that does not say. */
-export function policyOf(method: DescMethod): Pick<Policy, "access" | "auditAction" | "fourEyes"> {
+export function policyOf(method: DescMethod): MethodPolicy {
   if (openPackages.test(method.parent.typeName)) return open;
   if (!hasOption(method, policyOption)) throw new PolicyFaults([`${nameOf(method)} has no policy`]);
   return getOption(method, policyOption);
@@ -70,7 +74,11 @@ export function faultsOf(method: DescMethod): string[] {
   if (!reads && policy.auditAction.length === 0 && policy.unauditedBecause === "") {
     faults.push(`${name} has side effects, no audit action and no reason for that`);
   }
-  if (policy.fourEyes && policy.access.case !== "scope") faults.push(`${name} is four-eyes without a scope`);
+  const { fourEyes, fourEyesDeletion } = policy;
+  if ((fourEyes || fourEyesDeletion) && policy.access.case !== "scope") {
+    faults.push(`${name} is four-eyes without a scope`);
+  }
+  if (fourEyes && fourEyesDeletion) faults.push(`${name} is four-eyes always and by a setting`);
   return faults;
 }
 

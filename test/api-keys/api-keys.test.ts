@@ -1,6 +1,6 @@
 import { Code } from "@connectrpc/connect";
+import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { newId } from "#src/platform/ids.ts";
 import { createTestDatabase } from "../support/postgres.ts";
 import { startService, type Presenter, type TestService } from "../support/service.ts";
 
@@ -18,14 +18,10 @@ async function issue(fields: Record<string, unknown>, by: Presenter = service.or
 }
 
 async function addUser(status: "active" | "deactivated"): Promise<string> {
-  const id = newId("usr", new Date());
-  await service.postgres.asOwner("insert into users (org_id, id, email, status) values ($1, $2, $3, $4)", [
-    service.org.orgId,
-    id,
-    `${id}@example.com`,
-    status,
-  ]);
-  return id;
+  const { directory } = service.org.client;
+  const { user } = await directory.upsertUser({ email: `${randomUUID()}@example.com` });
+  if (status === "deactivated") await directory.deactivateUser({ id: user!.id });
+  return user!.id;
 }
 
 describe("issuing a key", () => {
@@ -45,6 +41,7 @@ describe("issuing a key", () => {
       scopes: ["evaluate:write", "sar.write"],
       hint: `${(secret as string).slice(0, 18)}…`,
       createdAt: expect.any(String) as string,
+      secrets: [{ hint: `${(secret as string).slice(0, 18)}…`, createdAt: expect.any(String) as string }],
     });
     const later = [
       await service.org.rest("GET", "/api/api-keys"),
@@ -118,7 +115,7 @@ describe("issuing a key", () => {
     const { events } = await service.org.client.audit.listAuditEvents({ target: made.id });
     expect(events[0]).toMatchObject({ action: "api_key.create", userId, apiKeyId: bound.id });
 
-    await service.postgres.asOwner("update users set status = 'deactivated' where id = $1", [userId]);
+    await service.org.client.directory.deactivateUser({ id: userId });
     expect((await bound.rest("GET", "/api/auth/me")).body.data).not.toHaveProperty("effectiveUserId");
   });
 

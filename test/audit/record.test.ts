@@ -72,6 +72,7 @@ describe("an event", () => {
       scopes: [],
       userId: "usr_1",
       expiresAt: undefined,
+      rateLimitPerMinute: undefined,
     },
   };
 

@@ -1,7 +1,8 @@
-import { spawn, type ChildProcess, type SpawnOptions } from "node:child_process";
+import { spawn, spawnSync, type ChildProcessByStdio, type SpawnOptions } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import type { Readable } from "node:stream";
 
 /** How a process ended, and all it wrote. */
 export interface Ended {
@@ -47,7 +48,7 @@ export function patchbay(args: readonly string[], options: RunOptions = {}): Pat
     child.on("close", (code, signal) => done({ code, signal, stdout: stdout(), stderr: stderr() }));
   });
   const ready = new Promise<string>((done, fail) => {
-    child.stdout?.on("data", () => {
+    child.stdout.on("data", () => {
       const url = /^ {2}listening +(\S+)/m.exec(stdout())?.[1];
       if (url !== undefined && /"ready"|info +ready/.test(stdout())) done(url);
     });
@@ -76,6 +77,17 @@ export function run(args: readonly string[], options?: RunOptions): Promise<Ende
   return patchbay(args, options).ended;
 }
 
+/** What gives a command a terminal: util-linux's, since that of macOS takes other flags. */
+const terminal = ["script", "-qec"] as const;
+
+/** Whether there is a program that gives a command a terminal. */
+export const hasTerminal = spawnSync(terminal[0], ["-qec", "true", "/dev/null"]).status === 0;
+
+/** Runs a shell command that finds itself on a terminal. */
+export function patchbayOnTerminal(command: string, options: RunOptions = {}): Patchbay {
+  return patchbay([command, "/dev/null"], { ...options, command: terminal });
+}
+
 /** A folder that is gone afterwards. */
 export async function temporaryFolder(): Promise<AsyncDisposable & { readonly path: string }> {
   const path = await mkdtemp(join(tmpdir(), "patchbay-cli-"));
@@ -92,9 +104,12 @@ export function shellCommand(args: readonly string[]): string {
   return [...program.map((part) => resolve(part)), ...args].map((part) => `'${part}'`).join(" ");
 }
 
-function collect(child: ChildProcess, name: "stdout" | "stderr"): () => string {
+function collect(
+  child: ChildProcessByStdio<null, Readable, Readable>,
+  name: "stdout" | "stderr",
+): () => string {
   let text = "";
-  child[name]?.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
+  child[name].setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
   return () => text;
 }
 

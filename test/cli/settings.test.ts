@@ -39,10 +39,19 @@ describe("a setting that cannot be used is named both ways, with what would do",
     [{ PATCHBAY_PORT: "65536" }, /from 0 to 65535, not "65536"$/],
     [{ PATCHBAY_PORT: "-1" }, /not "-1"$/],
     [{ PATCHBAY_PORT: "7420.5" }, /not "7420.5"$/],
+    [
+      { PATCHBAY_RATE_LIMIT_PER_MINUTE: "0" },
+      /^--rate-limit-per-minute \(PATCHBAY_RATE_LIMIT_PER_MINUTE\): give a whole number from 1 to 100000, not "0"$/,
+    ],
+    [{ PATCHBAY_FAILED_AUTHENTICATIONS_PER_MINUTE: "100001" }, /from 1 to 100000, not "100001"$/],
     [{ PATCHBAY_DRAIN_SECONDS: "10s" }, /^--drain-seconds \(PATCHBAY_DRAIN_SECONDS\): give a whole number/],
     [
       { PATCHBAY_ENVIRONMENT: "prod" },
       /^--environment \(PATCHBAY_ENVIRONMENT\): give one of sandbox, live, not "prod"$/,
+    ],
+    [
+      { PATCHBAY_FOUR_EYES_DELETION: "true" },
+      /^--four-eyes-deletion \(PATCHBAY_FOUR_EYES_DELETION\): give one of live, always, never, not "true"$/,
     ],
     [{ PATCHBAY_LOG_LEVEL: "verbose" }, /^--log-level \(PATCHBAY_LOG_LEVEL\): give one of debug, info,/],
     [
@@ -107,6 +116,20 @@ describe("where a setting comes from", () => {
     expect(allowed({ host: "0.0.0.0" })).toBe("");
     expect(allowed({ host: "::" })).toBe("");
     expect(allowed({ outboundAllow: "none" })).toBe("");
+  });
+
+  test.each([
+    ["sandbox", undefined, false],
+    ["sandbox", "live", false],
+    ["sandbox", "always", true],
+    ["sandbox", "never", false],
+    ["live", undefined, true],
+    ["live", "live", true],
+    ["live", "always", true],
+    ["live", "never", false],
+  ])("in the %s environment, four-eyes deletion %s comes to %s", (environment, fourEyes, expected) => {
+    const env = fourEyes === undefined ? {} : { PATCHBAY_FOUR_EYES_DELETION: fourEyes };
+    expect(readConfig({ environment }, env).fourEyesDeletion).toBe(expected);
   });
 
   test("each flag is its setting's name, which is how the command line hands it over", () => {

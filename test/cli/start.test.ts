@@ -4,7 +4,15 @@ import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
-import { paste, patchbay, run, shellCommand, temporaryFolder } from "./patchbay.ts";
+import {
+  hasTerminal,
+  paste,
+  patchbay,
+  patchbayOnTerminal,
+  run,
+  shellCommand,
+  temporaryFolder,
+} from "./patchbay.ts";
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>;
 beforeAll(async () => void (folder = await temporaryFolder()));
@@ -20,23 +28,22 @@ function on(database: TestDatabase, dataDir: string) {
   };
 }
 
-// `script` of util-linux gives a command a terminal. That of macOS takes other flags.
-const hasScript = spawnSync("script", ["-qec", "true", "/dev/null"]).status === 0;
-
-test.skipIf(!hasScript)("on a terminal, the first start shows the key there and writes no file", async () => {
-  await using database = await createTestDatabase("empty");
-  const { args, env } = on(database, "terminal");
-  const command = ["script", "-qec", shellCommand(args), "/dev/null"];
-  await using service = patchbay([], { env, command });
-  await service.ready();
-  const screen = service.stdout().replaceAll("\r", "");
-  const [, key = ""] = /Admin key {4}(qe_sk_sandbox_[A-Z2-7]{32}) {3}shown once\n/.exec(screen) ?? [];
-  const [, curl = ""] = /Try it:\n(.*)\n/.exec(screen) ?? [];
-  expect(curl).toContain(key);
-  expect(JSON.parse((await paste(curl)).stdout)).toMatchObject({ data: { name: "admin" } });
-  expect(await readdir(folder.path)).not.toContain("terminal");
-  expect(screen).toMatch(/^\d\d:\d\d:\d\d info {2}ready host=127\.0\.0\.1 port=\d+ environment=sandbox$/m);
-});
+test.skipIf(!hasTerminal)(
+  "on a terminal, the first start shows the key there and writes no file",
+  async () => {
+    await using database = await createTestDatabase("empty");
+    const { args, env } = on(database, "terminal");
+    await using service = patchbayOnTerminal(shellCommand(args), { env });
+    await service.ready();
+    const screen = service.stdout().replaceAll("\r", "");
+    const [, key = ""] = /Admin key {4}(qe_sk_sandbox_[A-Z2-7]{32}) {3}shown once\n/.exec(screen) ?? [];
+    const [, curl = ""] = /Try it:\n(.*)\n/.exec(screen) ?? [];
+    expect(curl).toContain(key);
+    expect(JSON.parse((await paste(curl)).stdout)).toMatchObject({ data: { name: "admin" } });
+    expect(await readdir(folder.path)).not.toContain("terminal");
+    expect(screen).toMatch(/^\d\d:\d\d:\d\d info {2}ready host=127\.0\.0\.1 port=\d+ environment=sandbox$/m);
+  },
+);
 
 test("a first start that fails for want of its port is made again, and has lost no key", async () => {
   await using database = await createTestDatabase("empty");
@@ -62,7 +69,7 @@ test("of two replicas that start together on an empty database, one makes the fi
   await using other = patchbay(args, { env });
   const urls = await Promise.all([one.ready(), other.ready()]);
   const printed = [one, other].map((service) => service.stdout().includes("Admin key"));
-  expect(printed.toSorted()).toStrictEqual([false, true]);
+  expect(printed.filter(Boolean)).toHaveLength(1);
   const key = (await readFile(join(folder.path, "replicas", "admin-key"), "utf8")).trim();
   for (const url of urls) {
     const response = await fetch(`${url}/api/auth/me`, { headers: { authorization: `Bearer ${key}` } });

@@ -1,8 +1,7 @@
-import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { paste, patchbay, temporaryFolder } from "../cli/patchbay.ts";
+import { hasTerminal, paste, patchbayOnTerminal, temporaryFolder } from "../cli/patchbay.ts";
 
 /** A command of the README, and what it says that it prints. */
 interface Step {
@@ -10,35 +9,36 @@ interface Step {
   readonly output: string;
 }
 
-// `script` of util-linux gives a command a terminal. That of macOS takes other flags.
-const hasScript = spawnSync("script", ["-qec", "true", "/dev/null"]).status === 0;
+test.skipIf(!hasTerminal)(
+  "the README's commands print what the README says",
+  { timeout: 60_000 },
+  async () => {
+    await using folder = await temporaryFolder();
+    const dataDir = join(folder.path, "data");
+    const [clone, start, ...steps] = stepsOf(readFileSync("README.md", "utf8"));
+    expect([clone?.command, start?.command]).toStrictEqual([
+      expect.stringMatching(/^git clone /),
+      "npm ci && npm start",
+    ]);
+    expect(steps.length).toBeGreaterThan(8);
 
-test.skipIf(!hasScript)("the README's commands print what the README says", { timeout: 60_000 }, async () => {
-  await using folder = await temporaryFolder();
-  const dataDir = join(folder.path, "data");
-  const [clone, start, ...steps] = stepsOf(readFileSync("README.md", "utf8"));
-  expect([clone?.command, start?.command]).toStrictEqual([
-    expect.stringMatching(/^git clone /),
-    "npm ci && npm start",
-  ]);
-  expect(steps.length).toBeGreaterThan(8);
+    const npmStart = `npm start --silent -- --port 0 --data-dir ${dataDir}`;
+    await using service = patchbayOnTerminal(npmStart);
+    const url = await service.ready();
+    // What the README's ids, keys and address are here.
+    const here = new Map([["http://127.0.0.1:7420", url]]);
+    const screen = service.stdout().replaceAll("\r", "").replaceAll(dataDir, "./data");
+    const shown = screen.slice(0, screen.indexOf("\n", screen.indexOf(" ready ")));
+    compare({ ...start!, output: start!.output.replace(/^(> .*\n)+\n/, "") }, shown, here);
 
-  const npmStart = `npm start --silent -- --port 0 --data-dir ${dataDir}`;
-  await using service = patchbay([], { command: ["script", "-qec", npmStart, "/dev/null"] });
-  const url = await service.ready();
-  // What the README's ids, keys and address are here.
-  const here = new Map([["http://127.0.0.1:7420", url]]);
-  const screen = service.stdout().replaceAll("\r", "").replaceAll(dataDir, "./data");
-  const shown = screen.slice(0, screen.indexOf("\n", screen.indexOf(" ready ")));
-  compare({ ...start!, output: start!.output.replace(/^(> .*\n)+\n/, "") }, shown, here);
-
-  let exports = "";
-  for (const step of steps) {
-    const command = translated(step.command, here);
-    if (command.startsWith("export ")) exports += `${command}\n`;
-    else compare(step, (await paste(exports + command)).stdout, here);
-  }
-});
+    let exports = "";
+    for (const step of steps) {
+      const command = translated(step.command, here);
+      if (command.startsWith("export ")) exports += `${command}\n`;
+      else compare(step, (await paste(exports + command)).stdout, here);
+    }
+  },
+);
 
 /** The commands in `console` blocks: what follows `$ `, with the lines that continue it, and then the output. */
 function stepsOf(readme: string): Step[] {

@@ -60,6 +60,7 @@ describe("the line of a request", () => {
         environment: "live",
         scopes: [],
         expiresAt: undefined,
+        rateLimitPerMinute: undefined,
       };
       response.statusCode = 201;
       response.end();

@@ -6,6 +6,7 @@ import { AuditService } from "#gen/patchbay/audit/v1/audit_service_pb.js";
 import { ApiKeyService } from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
 import { CatalogService } from "#gen/patchbay/catalog/v1/catalog_service_pb.js";
 import { ConnectionService } from "#gen/patchbay/connections/v1/connection_service_pb.js";
+import { DirectoryService } from "#gen/patchbay/directory/v1/directory_service_pb.js";
 import { restRoutes } from "#src/rest/binding.ts";
 import { openApiOf } from "#src/rest/openapi.ts";
 import { generateOpenApi } from "../../scripts/generate-openapi.ts";
@@ -30,7 +31,13 @@ test.each<[which: string, document: JsonObject]>([
 });
 
 test("the document has every route that is served, and no other", () => {
-  const routes = restRoutes([ApiKeyService, AuditService, CatalogService, ConnectionService]);
+  const routes = restRoutes([
+    ApiKeyService,
+    AuditService,
+    CatalogService,
+    ConnectionService,
+    DirectoryService,
+  ]);
   const served = routes.map(({ httpMethod, template }) => `${httpMethod} ${template.text}`);
   const documented = Object.entries(at(JSON.parse(committed), "paths") as JsonObject).flatMap(
     ([path, methods]) =>
@@ -77,7 +84,14 @@ test("a field that the path holds is not in the body", () => {
     "schema",
     "properties",
   ) as JsonObject;
-  expect(Object.keys(body)).toEqual(["name", "scopes", "actAsUserId", "expiresAt", "updateMask"]);
+  expect(Object.keys(body)).toEqual([
+    "name",
+    "scopes",
+    "actAsUserId",
+    "expiresAt",
+    "updateMask",
+    "rateLimitPerMinute",
+  ]);
 });
 
 test("a bare answer has no envelope", () => {

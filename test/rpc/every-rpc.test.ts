@@ -18,13 +18,20 @@ import { ApiKeyService } from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
 import { AuditService } from "#gen/patchbay/audit/v1/audit_service_pb.js";
 import { CatalogService } from "#gen/patchbay/catalog/v1/catalog_service_pb.js";
 import { ConnectionService } from "#gen/patchbay/connections/v1/connection_service_pb.js";
+import { DirectoryService } from "#gen/patchbay/directory/v1/directory_service_pb.js";
 import { policy } from "#gen/patchbay/options/v1/options_pb.js";
 import { newApiKeySecret } from "#src/api-keys/secret-format.ts";
 import { reasonOf } from "#src/client/node.ts";
 import { faultsOf } from "#src/rpc/policy.ts";
 import { startService, type TestService } from "../support/service.ts";
 
-const services: DescService[] = [ConnectionService, CatalogService, ApiKeyService, AuditService];
+const services: DescService[] = [
+  ConnectionService,
+  CatalogService,
+  ApiKeyService,
+  AuditService,
+  DirectoryService,
+];
 const methods = services.flatMap((service) => service.methods);
 const named = methods.map((method) => [method.name, method] as const);
 

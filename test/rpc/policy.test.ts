@@ -14,7 +14,13 @@ const view: Access = { case: "scope", value: "connections:view" };
 
 /** A contract with one method that declares just this. */
 function contractWith(declared: {
-  policy?: { access?: Access; auditAction?: string[]; unauditedBecause?: string; fourEyes?: boolean };
+  policy?: {
+    access?: Access;
+    auditAction?: string[];
+    unauditedBecause?: string;
+    fourEyes?: boolean;
+    fourEyesDeletion?: boolean;
+  };
   level?: Level;
 }) {
   const options = create(MethodOptionsSchema, {
@@ -54,6 +60,22 @@ describe("the service does not start with a method that", () => {
       "is four-eyes for everybody",
       { policy: { access: { case: "public", value: true } as const, auditAction: ["a"], fourEyes: true } },
       "is four-eyes without a scope",
+    ],
+    [
+      "is a four-eyes deletion for everybody with a key",
+      {
+        policy: {
+          access: { case: "authenticated", value: true } as const,
+          auditAction: ["a"],
+          fourEyesDeletion: true,
+        },
+      },
+      "is four-eyes without a scope",
+    ],
+    [
+      "is four-eyes always and where the deployment asks for it",
+      { policy: { access: view, auditAction: ["a"], fourEyes: true, fourEyesDeletion: true } },
+      "is four-eyes always and by a setting",
     ],
   ])("%s", (_, declared, fault) => {
     const contract = contractWith(declared);

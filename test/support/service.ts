@@ -3,11 +3,13 @@ import { Writable } from "node:stream";
 import { createApp, type App } from "#src/app.ts";
 import { foundOrganization } from "#src/cli/found-organization.ts";
 import { createLog } from "#src/cli/log.ts";
+import { readConfig } from "#src/config.ts";
 import { createPatchbayClient, type PatchbayClient } from "#src/client/node.ts";
 import { localRootKey } from "#src/crypto/root-key.ts";
 import { createDatabase } from "#src/db/database.ts";
 import { parseOutboundAllow } from "#src/outbound/allow.ts";
 import type { Environment } from "#src/platform/caller.ts";
+import type { LimitsPerMinute } from "#src/rpc/limits.ts";
 import { createTestDatabase, type TestDatabase } from "./postgres.ts";
 
 /** The real service on a real database, with a clock that the test may turn. */
@@ -55,8 +57,11 @@ export interface RestReply {
 /** What a test may choose; replicas share `postgres` and `rootKey`. */
 export interface TestServiceOptions {
   readonly environment?: Environment;
+  readonly fourEyesDeletion?: "live" | "always" | "never";
   readonly outboundAllow?: string;
   readonly corsOrigins?: readonly string[];
+  /** So high, unless the test chooses, that none is reached. */
+  readonly limits?: Partial<LimitsPerMinute>;
   readonly postgres?: TestDatabase;
   readonly rootKey?: string;
 }
@@ -70,7 +75,16 @@ export async function startService(options: TestServiceOptions = {}): Promise<Te
   const rootKey = localRootKey(options.rootKey ?? randomBytes(32).toString("base64"));
   const database = createDatabase({ url: postgres.url, log, slots: 6 });
   const clock = createClock();
-  const config = { environment, corsOrigins, outboundAllow: parseOutboundAllow(outboundAllow) };
+  const asked = options.fourEyesDeletion && { fourEyesDeletion: options.fourEyesDeletion };
+  const { fourEyesDeletion } = readConfig({ environment, ...asked }, {});
+  const limits = { callsPerMinute: 1_000_000, failuresPerMinute: 1_000_000, ...options.limits };
+  const config = {
+    environment,
+    fourEyesDeletion,
+    limits,
+    corsOrigins,
+    outboundAllow: parseOutboundAllow(outboundAllow),
+  };
   const app = await createApp(config, { database, rootKey, log, now: clock.now });
   const { port } = await app.listen("127.0.0.1", 0);
   const url = `http://127.0.0.1:${port}`;

@@ -87,6 +87,22 @@ export declare type ApiKey = Message<"patchbay.apikeys.v1.ApiKey"> & {
    * @generated from field: google.protobuf.Timestamp last_used_at = 10;
    */
   lastUsedAt?: Timestamp | undefined;
+
+  /**
+   * How many calls a minute the key may make, all its secrets together. Absent
+   * for a key that has the deployment's limit.
+   *
+   * @generated from field: optional int32 rate_limit_per_minute = 11;
+   */
+  rateLimitPerMinute?: number | undefined;
+
+  /**
+   * What may be presented for the key, newest first: one, and while a rotation's
+   * grace lasts, those before. Earlier ones stay listed.
+   *
+   * @generated from field: repeated patchbay.apikeys.v1.ApiKeySecret secrets = 12;
+   */
+  secrets: ApiKeySecret[];
 };
 
 /**
@@ -94,4 +110,47 @@ export declare type ApiKey = Message<"patchbay.apikeys.v1.ApiKey"> & {
  * Use `create(ApiKeySchema)` to create a new message.
  */
 export declare const ApiKeySchema: GenMessage<ApiKey>;
+
+/**
+ * One secret of a key, without the secret.
+ *
+ * @generated from message patchbay.apikeys.v1.ApiKeySecret
+ */
+export declare type ApiKeySecret = Message<"patchbay.apikeys.v1.ApiKeySecret"> & {
+  /**
+   * The start of the secret, enough to recognise it and nothing more.
+   *
+   * @generated from field: string hint = 1;
+   */
+  hint: string;
+
+  /**
+   * When the secret was made.
+   *
+   * @generated from field: google.protobuf.Timestamp created_at = 2;
+   */
+  createdAt?: Timestamp | undefined;
+
+  /**
+   * The instant from which the secret is refused. Absent for the newest one,
+   * which is good as long as the key is.
+   *
+   * @generated from field: google.protobuf.Timestamp valid_until = 3;
+   */
+  validUntil?: Timestamp | undefined;
+
+  /**
+   * When the secret was last presented and accepted: shows who was not
+   * redeployed yet. Recorded within 10 seconds.
+   *
+   * @generated from field: google.protobuf.Timestamp last_used_at = 4;
+   */
+  lastUsedAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message patchbay.apikeys.v1.ApiKeySecret.
+ * Use `create(ApiKeySecretSchema)` to create a new message.
+ */
+export declare const ApiKeySecretSchema: GenMessage<ApiKeySecret>;
 

@@ -45,6 +45,13 @@ export declare type CreateApiKeyRequest = Message<"patchbay.apikeys.v1.CreateApi
    * @generated from field: google.protobuf.Timestamp expires_at = 4;
    */
   expiresAt?: Timestamp | undefined;
+
+  /**
+   * How many calls a minute the key may make. The deployment's limit if absent.
+   *
+   * @generated from field: optional int32 rate_limit_per_minute = 5;
+   */
+  rateLimitPerMinute?: number | undefined;
 };
 
 /**
@@ -223,13 +230,20 @@ export declare type UpdateApiKeyRequest = Message<"patchbay.apikeys.v1.UpdateApi
   expiresAt?: Timestamp | undefined;
 
   /**
-   * The fields to change, of `name`, `scopes`, `act_as_user_id`, `expires_at`.
-   * Over REST it is filled from the body's keys; without it, every field that
-   * is set changes.
+   * The fields to change, of `name`, `scopes`, `act_as_user_id`, `expires_at`,
+   * `rate_limit_per_minute`. Over REST it is filled from the body's keys;
+   * without it, every field that is set changes.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 6;
    */
   updateMask?: FieldMask | undefined;
+
+  /**
+   * How many calls a minute the key may make; null means the deployment's limit.
+   *
+   * @generated from field: optional int32 rate_limit_per_minute = 7;
+   */
+  rateLimitPerMinute?: number | undefined;
 };
 
 /**
@@ -257,6 +271,108 @@ export declare type UpdateApiKeyResponse = Message<"patchbay.apikeys.v1.UpdateAp
  * Use `create(UpdateApiKeyResponseSchema)` to create a new message.
  */
 export declare const UpdateApiKeyResponseSchema: GenMessage<UpdateApiKeyResponse>;
+
+/**
+ * Names the key to rotate.
+ *
+ * @generated from message patchbay.apikeys.v1.RotateApiKeyRequest
+ */
+export declare type RotateApiKeyRequest = Message<"patchbay.apikeys.v1.RotateApiKeyRequest"> & {
+  /**
+   * The key's id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * How long the secret before is still accepted; 0 ends it at once. 24 hours
+   * if absent, a week at most.
+   *
+   * @generated from field: optional int32 grace_seconds = 2;
+   */
+  graceSeconds?: number | undefined;
+};
+
+/**
+ * Describes the message patchbay.apikeys.v1.RotateApiKeyRequest.
+ * Use `create(RotateApiKeyRequestSchema)` to create a new message.
+ */
+export declare const RotateApiKeyRequestSchema: GenMessage<RotateApiKeyRequest>;
+
+/**
+ * Carries the new secret.
+ *
+ * @generated from message patchbay.apikeys.v1.RotateApiKeyResponse
+ */
+export declare type RotateApiKeyResponse = Message<"patchbay.apikeys.v1.RotateApiKeyResponse"> & {
+  /**
+   * The key.
+   *
+   * @generated from field: patchbay.apikeys.v1.ApiKey api_key = 1;
+   */
+  apiKey?: ApiKey | undefined;
+
+  /**
+   * The new secret. It is shown here and never again.
+   *
+   * @generated from field: string secret = 2;
+   */
+  secret: string;
+
+  /**
+   * The instant from which the secret before is refused.
+   *
+   * @generated from field: google.protobuf.Timestamp previous_valid_until = 3;
+   */
+  previousValidUntil?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message patchbay.apikeys.v1.RotateApiKeyResponse.
+ * Use `create(RotateApiKeyResponseSchema)` to create a new message.
+ */
+export declare const RotateApiKeyResponseSchema: GenMessage<RotateApiKeyResponse>;
+
+/**
+ * Names a key.
+ *
+ * @generated from message patchbay.apikeys.v1.EndApiKeyGraceRequest
+ */
+export declare type EndApiKeyGraceRequest = Message<"patchbay.apikeys.v1.EndApiKeyGraceRequest"> & {
+  /**
+   * The key's id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message patchbay.apikeys.v1.EndApiKeyGraceRequest.
+ * Use `create(EndApiKeyGraceRequestSchema)` to create a new message.
+ */
+export declare const EndApiKeyGraceRequestSchema: GenMessage<EndApiKeyGraceRequest>;
+
+/**
+ * Carries the key.
+ *
+ * @generated from message patchbay.apikeys.v1.EndApiKeyGraceResponse
+ */
+export declare type EndApiKeyGraceResponse = Message<"patchbay.apikeys.v1.EndApiKeyGraceResponse"> & {
+  /**
+   * With the secrets as they are now.
+   *
+   * @generated from field: patchbay.apikeys.v1.ApiKey api_key = 1;
+   */
+  apiKey?: ApiKey | undefined;
+};
+
+/**
+ * Describes the message patchbay.apikeys.v1.EndApiKeyGraceResponse.
+ * Use `create(EndApiKeyGraceResponseSchema)` to create a new message.
+ */
+export declare const EndApiKeyGraceResponseSchema: GenMessage<EndApiKeyGraceResponse>;
 
 /**
  * Names a key.
@@ -435,6 +551,39 @@ export declare const ApiKeyService: GenService<{
     methodKind: "unary";
     input: typeof UpdateApiKeyRequestSchema;
     output: typeof UpdateApiKeyResponseSchema;
+  },
+  /**
+   * Replaces the secret of a key, which keeps its id.
+   *
+   * The secret before is accepted until `previous_valid_until`, so that callers
+   * can be redeployed without an outage: for `grace_seconds`, and never past the
+   * key's own end. Promises of earlier rotations stand as they were made. Without
+   * `api:grant`, a caller can rotate only keys whose scopes its own key grants.
+   * Called twice, it makes two secrets.
+   *
+   * Errors: NOT_FOUND; PERMISSION_DENIED (MISSING_SCOPE); FAILED_PRECONDITION
+   * (API_KEY_REVOKED, API_KEY_EXPIRED, TOO_MANY_SECRETS beyond five that are
+   * still good).
+   *
+   * @generated from rpc patchbay.apikeys.v1.ApiKeyService.RotateApiKey
+   */
+  rotateApiKey: {
+    methodKind: "unary";
+    input: typeof RotateApiKeyRequestSchema;
+    output: typeof RotateApiKeyResponseSchema;
+  },
+  /**
+   * Ends the grace of all earlier rotations now: of the key's secrets, only the
+   * newest is accepted from here on. A second call changes nothing.
+   *
+   * Errors: NOT_FOUND; FAILED_PRECONDITION (API_KEY_REVOKED).
+   *
+   * @generated from rpc patchbay.apikeys.v1.ApiKeyService.EndApiKeyGrace
+   */
+  endApiKeyGrace: {
+    methodKind: "unary";
+    input: typeof EndApiKeyGraceRequestSchema;
+    output: typeof EndApiKeyGraceResponseSchema;
   },
   /**
    * Revokes a key, at once and for good. A second call changes nothing and

@@ -543,7 +543,12 @@ export declare const ConnectionService: GenService<{
    * Deletes a connection. Its sealed credential is erased in the same
    * transaction; calls that are already on their way finish.
    *
-   * Errors: NOT_FOUND, also when called twice.
+   * In a live deployment the caller's key must be bound to an active user, who
+   * answers for it; the deployment's setting `four-eyes-deletion` can ask for
+   * that everywhere or nowhere.
+   *
+   * Errors: NOT_FOUND, also when called twice; FAILED_PRECONDITION
+   * (API_KEY_NOT_BOUND_TO_USER).
    *
    * @generated from rpc patchbay.connections.v1.ConnectionService.DeleteConnection
    */

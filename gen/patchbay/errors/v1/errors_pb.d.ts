@@ -241,6 +241,35 @@ export enum Reason {
    * @generated from enum value: REASON_CANCELED = 31;
    */
   CANCELED = 31,
+
+  /**
+   * The key's rate limit is exceeded, or too many calls from the caller's
+   * address failed to authenticate (429, with `Retry-After`).
+   *
+   * @generated from enum value: REASON_RATE_LIMITED = 32;
+   */
+  RATE_LIMITED = 32,
+
+  /**
+   * The key is past its `expires_at`, so it cannot be rotated (409).
+   *
+   * @generated from enum value: REASON_API_KEY_EXPIRED = 33;
+   */
+  API_KEY_EXPIRED = 33,
+
+  /**
+   * The key has five secrets that are still good, so it cannot be rotated (409).
+   *
+   * @generated from enum value: REASON_TOO_MANY_SECRETS = 34;
+   */
+  TOO_MANY_SECRETS = 34,
+
+  /**
+   * The email belongs to a user with another external id (409).
+   *
+   * @generated from enum value: REASON_USER_CONFLICT = 35;
+   */
+  USER_CONFLICT = 35,
 }
 
 /**

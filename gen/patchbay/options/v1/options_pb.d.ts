@@ -70,6 +70,15 @@ export declare type Policy = Message<"patchbay.options.v1.Policy"> & {
    * @generated from field: bool four_eyes = 6;
    */
   fourEyes: boolean;
+
+  /**
+   * The method is a deletion that counts as `four_eyes` where the deployment
+   * asks for that, by its setting `four-eyes-deletion`: unless told otherwise,
+   * in live deployments only.
+   *
+   * @generated from field: bool four_eyes_deletion = 7;
+   */
+  fourEyesDeletion: boolean;
 };
 
 /**

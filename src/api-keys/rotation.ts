@@ -1,0 +1,45 @@
+import { hasEnded, type ApiKey, type KeySecret } from "./api-key.ts";
+import { ApiKeyExpired, ApiKeyRevoked, TooManySecrets } from "./errors.ts";
+
+/** Each rotation within a grace leaves one more; beyond this, something rotates without ever being redeployed. */
+const maxLiveSecrets = 5;
+
+/** A key after a rotation, and the first instant at which its secret before is refused. */
+export interface Rotation {
+  readonly key: ApiKey;
+  readonly previousValidUntil: Date;
+}
+
+/**
+ * The key with a new secret. The one before stays good for the grace, and never past the key's own end.
+ * Promises of earlier rotations stand: they are neither shortened nor extended.
+ */
+export function rotate(key: ApiKey, fresh: KeySecret, graceMs: number, now: Date): Rotation {
+  if (key.revokedAt !== undefined) throw new ApiKeyRevoked(key.id);
+  if (hasEnded(key.expiresAt, now)) throw new ApiKeyExpired(key.id);
+  const previousValidUntil = earliest(new Date(now.getTime() + graceMs), key.expiresAt);
+  const secrets = [
+    fresh,
+    ...key.secrets.map((secret) => ({ ...secret, validUntil: secret.validUntil ?? previousValidUntil })),
+  ];
+  const live = secrets.filter(({ validUntil }) => !hasEnded(validUntil, now));
+  if (live.length > maxLiveSecrets) throw new TooManySecrets(maxLiveSecrets);
+  return { key: { ...key, secrets }, previousValidUntil };
+}
+
+/** The key with no secret but the newest; undefined if it has no other that is still good. */
+export function endGrace(key: ApiKey, now: Date): ApiKey | undefined {
+  if (key.revokedAt !== undefined) throw new ApiKeyRevoked(key.id);
+  const retiring = key.secrets.filter(
+    ({ validUntil }) => validUntil !== undefined && !hasEnded(validUntil, now),
+  );
+  if (retiring.length === 0) return undefined;
+  const secrets = key.secrets.map((secret) =>
+    retiring.includes(secret) ? { ...secret, validUntil: now } : secret,
+  );
+  return { ...key, secrets };
+}
+
+function earliest(one: Date, other: Date | undefined): Date {
+  return other !== undefined && other < one ? other : one;
+}

@@ -1,0 +1,28 @@
+import { LRUCache } from "lru-cache";
+import { look, spend, type Budget, type Debt, type RateLimit } from "./gcra.ts";
+
+/** Counts what each name spends. It answers later, so that one that replicas share can stand in for it. */
+export interface RateLimiter {
+  /** Takes one request from the budget of the name, if there is one left. */
+  spend(name: string, rate: RateLimit): Promise<Budget>;
+  /** What the name has left; takes nothing. */
+  look(name: string, rate: RateLimit): Promise<Budget>;
+}
+
+/** So many names are remembered, some megabytes. Beyond them, who was quiet for longest starts afresh. */
+const maxNames = 65_536;
+
+/** A limiter of this process alone: with several replicas, each allows the whole limit. */
+export function createRateLimiter(now: () => Date): RateLimiter {
+  const debts = new LRUCache<string, Debt>({ max: maxNames });
+  return {
+    async spend(name, rate) {
+      const { debt, budget } = spend(rate, debts.get(name), now().getTime());
+      debts.set(name, debt);
+      return budget;
+    },
+    async look(name, rate) {
+      return look(rate, debts.get(name), now().getTime());
+    },
+  };
+}

@@ -1,0 +1,79 @@
+import { expect, test } from "vitest";
+import { InvalidBearer, KeyExpired, WrongEnvironment } from "#src/api-keys/errors.ts";
+import { DatabaseUnavailable } from "#src/db/errors.ts";
+import type { Caller } from "#src/platform/caller.ts";
+import { createRateLimiter } from "#src/ratelimit/limiter.ts";
+import { createLimits } from "#src/rpc/limits.ts";
+
+const caller: Caller = {
+  orgId: "org_1",
+  apiKeyId: "key_1",
+  name: "k",
+  environment: "live",
+  scopes: [],
+  userId: undefined,
+  expiresAt: undefined,
+  rateLimitPerMinute: undefined,
+};
+
+function limitsOf(failuresPerMinute: number) {
+  const clock = { now: new Date(0) };
+  const limiter = () => createRateLimiter(() => clock.now);
+  const perMinute = { callsPerMinute: 3, failuresPerMinute };
+  const limits = createLimits({ calls: limiter(), failures: limiter(), perMinute });
+  const attempt = (address: string | undefined, outcome: Caller | Error) =>
+    limits.limitFailures(address, async () => {
+      if (outcome instanceof Error) throw outcome;
+      return outcome;
+    });
+  return { clock, limits, attempt };
+}
+
+test.each([
+  ["is unknown", () => new InvalidBearer()],
+  ["is expired", () => new KeyExpired()],
+  ["is of the other environment", () => new WrongEnvironment("sandbox", "live")],
+])(
+  "an address is refused after too many keys of which each %s, and no other address is",
+  async (_, refusal) => {
+    const { clock, attempt } = limitsOf(3);
+    for (let i = 0; i < 3; i++)
+      await expect(attempt("203.0.113.7", refusal())).rejects.not.toThrow(/rate limit/);
+    // A good key would do no harm, but only a look-up would tell.
+    await expect(attempt("203.0.113.7", caller)).rejects.toThrow(/^rate limit exceeded$/);
+    await expect(attempt("::ffff:203.0.113.7", caller)).rejects.toThrow(/^rate limit exceeded$/);
+    await expect(attempt("203.0.113.8", caller)).resolves.toBe(caller);
+    clock.now = new Date(20_000);
+    await expect(attempt("203.0.113.7", caller)).resolves.toBe(caller);
+  },
+);
+
+test("the addresses of one IPv6 subscriber count as one", async () => {
+  const { attempt } = limitsOf(2);
+  await expect(attempt("2001:db8::1", new InvalidBearer())).rejects.toThrow(/Bearer/);
+  await expect(attempt("2001:db8::2", new InvalidBearer())).rejects.toThrow(/Bearer/);
+  await expect(attempt("2001:db8::3", caller)).rejects.toThrow(/^rate limit exceeded$/);
+  await expect(attempt("2001:db8:0:1::3", caller)).resolves.toBe(caller);
+});
+
+test("neither a success nor a database that is down counts as a failure of the address", async () => {
+  const { attempt } = limitsOf(1);
+  for (let i = 0; i < 5; i++) await attempt("203.0.113.7", caller);
+  for (let i = 0; i < 5; i++) {
+    const down = DatabaseUnavailable.unreachable(new Error("gone"));
+    await expect(attempt("203.0.113.7", down)).rejects.toThrow(down.message);
+  }
+  await expect(attempt("203.0.113.7", caller)).resolves.toBe(caller);
+});
+
+test("a refused address is not authenticated at all", async () => {
+  const { limits, attempt } = limitsOf(1);
+  await expect(attempt("203.0.113.7", new InvalidBearer())).rejects.toThrow(/Bearer/);
+  let lookUps = 0;
+  const authenticate = async () => {
+    lookUps++;
+    return caller;
+  };
+  await expect(limits.limitFailures("203.0.113.7", authenticate)).rejects.toThrow(/^rate limit exceeded$/);
+  expect(lookUps).toBe(0);
+});
