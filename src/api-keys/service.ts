@@ -10,7 +10,7 @@ import { isActiveUser } from "#src/directory/store.ts";
 import { callerOf, callOf, type Caller, type Environment } from "#src/platform/caller.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import { changedFields } from "#src/platform/field-mask.ts";
-import { readPage } from "#src/platform/paging.ts";
+import { nextPage, readPage } from "#src/platform/paging.ts";
 import type { UsageLog } from "#src/platform/usage-log.ts";
 import { revoke, update, type ApiKey, type ApiKeyChanges, type KeySecret } from "./api-key.ts";
 import { ApiKeyNotFound, ImmutableField, MissingScope, UnknownUser } from "./errors.ts";
@@ -68,7 +68,7 @@ export function createApiKeyService(parts: {
           (key) => key.id,
         ),
       );
-      return { apiKeys: page.items.map(toMessage), ...nextPage(page.nextPageToken) };
+      return { apiKeys: page.items.map(toMessage), ...nextPage(page) };
     },
 
     async getApiKey({ id }, context) {
@@ -103,6 +103,7 @@ export function createApiKeyService(parts: {
     async revokeApiKey({ id }, context) {
       const call = callOf(context);
       const caller = callerOf(context);
+      await usage.flush(caller.orgId);
       const revoked = await database.change(caller.orgId, async (tx) => {
         const key = await getKeyForUpdate(tx, caller, id);
         if (key === undefined) throw new ApiKeyNotFound();
@@ -147,6 +148,7 @@ export function createApiKeyService(parts: {
     async endApiKeyGrace({ id }, context) {
       const call = callOf(context);
       const caller = callerOf(context);
+      await usage.flush(caller.orgId);
       const ended = await database.change(caller.orgId, async (tx) => {
         const known = await getKeyForUpdate(tx, caller, id);
         if (known === undefined) throw new ApiKeyNotFound();
@@ -260,8 +262,4 @@ function toMessage(key: ApiKey): MessageInitShape<typeof ApiKeySchema> {
     ...(lastUsedAt && { lastUsedAt: timestampFromDate(lastUsedAt) }),
     secrets: key.secrets.map(secretMessage),
   };
-}
-
-function nextPage(token: string | undefined) {
-  return token === undefined ? {} : { nextPageToken: token };
 }

@@ -5,7 +5,7 @@ import type { AuditEventSchema } from "#gen/patchbay/audit/v1/audit_event_pb.js"
 import type { AuditService } from "#gen/patchbay/audit/v1/audit_service_pb.js";
 import type { Database } from "#src/db/database.ts";
 import { callerOf } from "#src/platform/caller.ts";
-import { InvalidPageToken, readPage } from "#src/platform/paging.ts";
+import { InvalidPageToken, nextPage, readPage } from "#src/platform/paging.ts";
 import { listEvents } from "./store.ts";
 import type { StoredEvent } from "./verify.ts";
 
@@ -27,7 +27,7 @@ export function createAuditService(database: Database): ServiceImpl<typeof Audit
       );
       return {
         events: page.items.map(toMessage),
-        ...(page.nextPageToken !== undefined && { nextPageToken: page.nextPageToken }),
+        ...nextPage(page),
       };
     },
   };

@@ -6,7 +6,7 @@ import type { Connection } from "#src/connections/connection.ts";
 import { listBySlug } from "#src/connections/store.ts";
 import type { Database } from "#src/db/database.ts";
 import { scopeOf } from "#src/platform/caller.ts";
-import { readPage } from "#src/platform/paging.ts";
+import { nextPage, readPage } from "#src/platform/paging.ts";
 import type { Endpoint, Offer } from "./offer.ts";
 
 const defaultPageSize = 200;
@@ -30,7 +30,7 @@ export function createCatalogService(parts: {
       );
       return {
         catalog: page.items.map((connection) => toMessage(connection, offers.get(connection.slug))),
-        ...(page.nextPageToken !== undefined && { nextPageToken: page.nextPageToken }),
+        ...nextPage(page),
       };
     },
   };

@@ -6,7 +6,7 @@ import { loadPepper } from "#src/crypto/service-keys.ts";
 import { openConnection, type Connection } from "#src/db/connection.ts";
 import { createDatabase, type Database } from "#src/db/database.ts";
 import { dueMigrations } from "#src/db/migrate.ts";
-import { assertServingRole } from "#src/db/serving-role.ts";
+import { assertServingRole } from "#src/db/assert-serving-role.ts";
 import type { Log } from "#src/platform/log.ts";
 import { createLog, fileDescriptor } from "./log.ts";
 import { joinPostgres, type Postgres } from "./postgres.ts";

@@ -2,7 +2,7 @@ import type { Config } from "#src/config.ts";
 import type { RootKey } from "#src/crypto/root-key.ts";
 import { createDatabase, type Database } from "#src/db/database.ts";
 import { migrate } from "#src/db/migrate.ts";
-import { assertServingRole } from "#src/db/serving-role.ts";
+import { assertServingRole } from "#src/db/assert-serving-role.ts";
 import type { Log } from "#src/platform/log.ts";
 import { openPostgres } from "./postgres.ts";
 import { openRootKey } from "./root-key.ts";

@@ -14,7 +14,7 @@ import { callOf, scopeOf, type Scope } from "#src/platform/caller.ts";
 import { InvalidRequest, ServiceError } from "#src/platform/errors.ts";
 import { changedFields } from "#src/platform/field-mask.ts";
 import { newId } from "#src/platform/ids.ts";
-import { readPage } from "#src/platform/paging.ts";
+import { nextPage, readPage } from "#src/platform/paging.ts";
 import { Secret } from "#src/platform/secret.ts";
 import type { UsageLog } from "#src/platform/usage-log.ts";
 import {
@@ -103,7 +103,7 @@ export function createConnectionService(parts: {
       );
       return {
         connections: page.items.map((connection) => toMessage(connection, now())),
-        ...(page.nextPageToken !== undefined && { nextPageToken: page.nextPageToken }),
+        ...nextPage(page),
       };
     },
 

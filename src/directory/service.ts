@@ -6,7 +6,7 @@ import type { UserSchema } from "#gen/patchbay/directory/v1/user_pb.js";
 import { append, nothingToAudit } from "#src/audit/append.ts";
 import { unchanged, type Database, type Tx } from "#src/db/database.ts";
 import { callerOf, callOf, type Caller } from "#src/platform/caller.ts";
-import { readPage } from "#src/platform/paging.ts";
+import { nextPage, readPage } from "#src/platform/paging.ts";
 import { SelfReactivation, UserNotFound } from "./errors.ts";
 import {
   findUsersForUpdate,
@@ -86,7 +86,7 @@ export function createDirectoryService(parts: {
       );
       return {
         users: page.items.map(toMessage),
-        ...(page.nextPageToken !== undefined && { nextPageToken: page.nextPageToken }),
+        ...nextPage(page),
       };
     },
 

@@ -44,6 +44,11 @@ export async function readPage<T>(
   return { items, nextPageToken: more ? tokenFrom(keyOf(last)) : undefined };
 }
 
+/** How a list's answer says that there is more: not at all when there is not. */
+export function nextPage({ nextPageToken }: Page<unknown>): { nextPageToken?: string } {
+  return nextPageToken === undefined ? {} : { nextPageToken };
+}
+
 // Marked, so that a token is not mistaken for a key of the table: clients shall not make them up.
 const mark = "p1:";
 

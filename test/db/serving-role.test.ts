@@ -8,7 +8,8 @@ import { openConnection, type Connection } from "#src/db/connection.ts";
 import { createDatabase } from "#src/db/database.ts";
 import { startEmbeddedPostgres, type EmbeddedPostgres } from "#src/db/embedded/supervisor.ts";
 import { migrate } from "#src/db/migrate.ts";
-import { assertServingRole, createServingRole } from "#src/db/serving-role.ts";
+import { assertServingRole } from "#src/db/assert-serving-role.ts";
+import { createServingRole } from "#src/db/serving-role.ts";
 
 // Roles belong to the whole server, so this file has one of its own.
 
