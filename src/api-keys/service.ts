@@ -1,6 +1,6 @@
 import { timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { ServiceImpl } from "@connectrpc/connect";
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import type { ApiKeySchema, ApiKeySecretSchema } from "#gen/patchbay/apikeys/v1/api_key_pb.js";
 import type { ApiKeyService, UpdateApiKeyRequest } from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
 import { append, nothingToAudit } from "#src/audit/append.ts";
@@ -33,6 +33,25 @@ export function createApiKeyService(parts: {
   now: () => Date;
 }): ServiceImpl<typeof ApiKeyService> {
   const { database, pepper, environment, usage, now } = parts;
+
+  /** Ends the key and all of its secrets. */
+  async function revokeKey(context: HandlerContext, id: string): Promise<ApiKey> {
+    const call = callOf(context);
+    const caller = callerOf(context);
+    await usage.flush(caller.orgId);
+    return database.change(caller.orgId, async (tx) => {
+      const key = await getKeyForUpdate(tx, caller, id);
+      if (key === undefined) throw new ApiKeyNotFound();
+      if (key.revokedAt !== undefined) {
+        nothingToAudit(call);
+        return unchanged(key);
+      }
+      const next = revoke(key, now());
+      await saveKey(tx, next);
+      await append(tx, call, { action: "api_key.revoke", target: id, details: { name: key.name } });
+      return next;
+    });
+  }
 
   return {
     async createApiKey(request, context) {
@@ -101,22 +120,11 @@ export function createApiKeyService(parts: {
     },
 
     async revokeApiKey({ id }, context) {
-      const call = callOf(context);
-      const caller = callerOf(context);
-      await usage.flush(caller.orgId);
-      const revoked = await database.change(caller.orgId, async (tx) => {
-        const key = await getKeyForUpdate(tx, caller, id);
-        if (key === undefined) throw new ApiKeyNotFound();
-        if (key.revokedAt !== undefined) {
-          nothingToAudit(call);
-          return unchanged(key);
-        }
-        const next = revoke(key, now());
-        await saveKey(tx, next);
-        await append(tx, call, { action: "api_key.revoke", target: id, details: { name: key.name } });
-        return next;
-      });
-      return { apiKey: toMessage(revoked) };
+      return { apiKey: toMessage(await revokeKey(context, id)) };
+    },
+
+    async revokeOwnApiKey(_request, context) {
+      return { apiKey: toMessage(await revokeKey(context, callerOf(context).apiKeyId)) };
     },
 
     async rotateApiKey({ id, graceSeconds }, context) {

@@ -209,6 +209,21 @@ describe("revoking a key", () => {
   });
 });
 
+test("whoever holds a key can end it, whatever its scopes, and only that one", async () => {
+  const key = await issue({ scopes: ["a:view"] });
+  const other = await issue({ scopes: ["a:view"] });
+  const reply = await key.rest("POST", "/api/auth/revoke");
+  expect([reply.status, reply.body.data.apiKey.id]).toStrictEqual([200, key.id]);
+  expect((await key.rest("GET", "/api/auth/me")).status).toBe(401);
+  expect((await key.rest("POST", "/api/auth/revoke")).status).toBe(401);
+  expect((await other.rest("GET", "/api/auth/me")).status).toBe(200);
+  const { events } = await service.org.client.audit.listAuditEvents({
+    target: key.id,
+    action: "api_key.revoke",
+  });
+  expect(events).toMatchObject([{ apiKeyId: key.id }]);
+});
+
 test("keys of the other environment are managed only there, also on one database", async () => {
   await using postgres = await createTestDatabase();
   const rootKey = Buffer.alloc(32, 3).toString("base64");

@@ -415,6 +415,40 @@ export declare type RevokeApiKeyResponse = Message<"patchbay.apikeys.v1.RevokeAp
 export declare const RevokeApiKeyResponseSchema: GenMessage<RevokeApiKeyResponse>;
 
 /**
+ * Asks for nothing: the key is the one that is presented.
+ *
+ * @generated from message patchbay.apikeys.v1.RevokeOwnApiKeyRequest
+ */
+export declare type RevokeOwnApiKeyRequest = Message<"patchbay.apikeys.v1.RevokeOwnApiKeyRequest"> & {
+};
+
+/**
+ * Describes the message patchbay.apikeys.v1.RevokeOwnApiKeyRequest.
+ * Use `create(RevokeOwnApiKeyRequestSchema)` to create a new message.
+ */
+export declare const RevokeOwnApiKeyRequestSchema: GenMessage<RevokeOwnApiKeyRequest>;
+
+/**
+ * Carries the revoked key.
+ *
+ * @generated from message patchbay.apikeys.v1.RevokeOwnApiKeyResponse
+ */
+export declare type RevokeOwnApiKeyResponse = Message<"patchbay.apikeys.v1.RevokeOwnApiKeyResponse"> & {
+  /**
+   * With `revoked_at`.
+   *
+   * @generated from field: patchbay.apikeys.v1.ApiKey api_key = 1;
+   */
+  apiKey?: ApiKey | undefined;
+};
+
+/**
+ * Describes the message patchbay.apikeys.v1.RevokeOwnApiKeyResponse.
+ * Use `create(RevokeOwnApiKeyResponseSchema)` to create a new message.
+ */
+export declare const RevokeOwnApiKeyResponseSchema: GenMessage<RevokeOwnApiKeyResponse>;
+
+/**
  * Asks who the caller is.
  *
  * @generated from message patchbay.apikeys.v1.WhoAmIRequest
@@ -597,6 +631,19 @@ export declare const ApiKeyService: GenService<{
     methodKind: "unary";
     input: typeof RevokeApiKeyRequestSchema;
     output: typeof RevokeApiKeyResponseSchema;
+  },
+  /**
+   * Revokes the key that the caller presents, at once and for good. Whoever
+   * finds a leaked key can end it with nothing but the key itself.
+   *
+   * A second call is refused like any call with a revoked key.
+   *
+   * @generated from rpc patchbay.apikeys.v1.ApiKeyService.RevokeOwnApiKey
+   */
+  revokeOwnApiKey: {
+    methodKind: "unary";
+    input: typeof RevokeOwnApiKeyRequestSchema;
+    output: typeof RevokeOwnApiKeyResponseSchema;
   },
   /**
    * Answers who the caller is: its key, organisation, scopes and user.

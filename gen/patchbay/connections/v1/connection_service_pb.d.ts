@@ -581,6 +581,8 @@ export declare const ConnectionService: GenService<{
    * (RFC 9110, 7.6.1) and headers that Patchbay sets itself. Not passed back:
    * hop-by-hop headers and Set-Cookie. Redirects are answered, not followed. An
    * answer that repeats the credential is withheld (CREDENTIAL_REFLECTED).
+   * Answers of up to 10 MiB are passed on: gRPC clients of your own, which take
+   * 4 MiB unless told otherwise, need a higher limit for those.
    *
    * Errors: NOT_FOUND for a slug that is not connected; INVALID_ARGUMENT
    * (INVALID_PATH, INVALID_OUTBOUND_REQUEST); FAILED_PRECONDITION
