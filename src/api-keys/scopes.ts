@@ -10,6 +10,15 @@ export function isScope(text: string): boolean {
   return text.length <= maxScopeLength && (isWildcard(text) || grammar.test(text));
 }
 
+/** What is wrong with the scopes of a key, in words for whoever gave them; undefined if nothing is. */
+export function scopesProblem(scopes: readonly string[]): string | undefined {
+  if (scopes.length === 0) return "give at least one, such as connections:view";
+  const wrong = scopes.find((scope) => !isScope(scope));
+  return wrong === undefined
+    ? undefined
+    : `${JSON.stringify(wrong)} is not a scope; write resource:verb, such as connections:view`;
+}
+
 /**
  * One spelling for scopes that mean the same: `sar.write` is `sar:write`, and `rule.read` is `rule:view`.
  * Scopes are stored and shown as they were given, and compared in this form.

@@ -1,7 +1,5 @@
 import { timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
-import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
-import type { ApiKeySchema, ApiKeySecretSchema } from "#gen/patchbay/apikeys/v1/api_key_pb.js";
 import type { ApiKeyService, UpdateApiKeyRequest } from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
 import { append, nothingToAudit } from "#src/audit/append.ts";
 import type { Pepper } from "#src/crypto/service-keys.ts";
@@ -12,11 +10,12 @@ import { InvalidRequest } from "#src/platform/errors.ts";
 import { changedFields } from "#src/platform/field-mask.ts";
 import { nextPage, readPage } from "#src/platform/paging.ts";
 import type { UsageLog } from "#src/platform/usage-log.ts";
-import { revoke, update, type ApiKey, type ApiKeyChanges, type KeySecret } from "./api-key.ts";
+import { revoke, update, type ApiKey, type ApiKeyChanges } from "./api-key.ts";
 import { ApiKeyNotFound, ImmutableField, MissingScope, UnknownUser } from "./errors.ts";
+import { toMessage } from "./messages.ts";
 import { detailsOf, newApiKey, newSecret } from "./new-api-key.ts";
 import { endGrace, rotate } from "./rotation.ts";
-import { firstNotGrantable, isScope } from "./scopes.ts";
+import { firstNotGrantable, scopesProblem } from "./scopes.ts";
 import { getKey, getKeyForUpdate, insertKey, listKeys, saveKey, saveSecrets } from "./store.ts";
 
 const defaultPageSize = 1000;
@@ -188,13 +187,8 @@ export function createApiKeyService(parts: {
 }
 
 function requireScopes(scopes: readonly string[]): void {
-  if (scopes.length === 0) throw new InvalidRequest("scopes: give at least one, such as connections:view");
-  const wrong = scopes.find((scope) => !isScope(scope));
-  if (wrong !== undefined) {
-    throw new InvalidRequest(
-      `scopes: ${JSON.stringify(wrong)} is not a scope; write resource:verb, such as connections:view`,
-    );
-  }
+  const problem = scopesProblem(scopes);
+  if (problem !== undefined) throw new InvalidRequest(`scopes: ${problem}`);
 }
 
 function requireGrantable(caller: Caller, scopes: readonly string[]): void {
@@ -241,33 +235,4 @@ function changesFrom(request: UpdateApiKeyRequest): ApiKeyChanges {
 function warningsFor(key: ApiKey): string[] {
   if (key.environment !== "live" || !key.scopes.includes("write")) return [];
   return ["the scope write covers every resource; a live key is safer with only the scopes that it needs"];
-}
-
-function secretMessage(secret: KeySecret): MessageInitShape<typeof ApiKeySecretSchema> {
-  return {
-    hint: secret.hint,
-    createdAt: timestampFromDate(secret.createdAt),
-    ...(secret.validUntil && { validUntil: timestampFromDate(secret.validUntil) }),
-    ...(secret.lastUsedAt && { lastUsedAt: timestampFromDate(secret.lastUsedAt) }),
-  };
-}
-
-function toMessage(key: ApiKey): MessageInitShape<typeof ApiKeySchema> {
-  const lastUsedAt = key.secrets
-    .flatMap((secret) => secret.lastUsedAt ?? [])
-    .reduce<Date | undefined>((latest, at) => (latest === undefined || at > latest ? at : latest), undefined);
-  return {
-    id: key.id,
-    name: key.name,
-    environment: key.environment,
-    scopes: [...key.scopes],
-    ...(key.actAsUserId !== undefined && { actAsUserId: key.actAsUserId }),
-    hint: key.secrets[0]?.hint ?? "",
-    createdAt: timestampFromDate(key.createdAt),
-    ...(key.expiresAt && { expiresAt: timestampFromDate(key.expiresAt) }),
-    ...(key.revokedAt && { revokedAt: timestampFromDate(key.revokedAt) }),
-    ...(key.rateLimitPerMinute !== undefined && { rateLimitPerMinute: key.rateLimitPerMinute }),
-    ...(lastUsedAt && { lastUsedAt: timestampFromDate(lastUsedAt) }),
-    secrets: key.secrets.map(secretMessage),
-  };
 }

@@ -1,5 +1,5 @@
 import { detailsOf, newApiKey } from "#src/api-keys/new-api-key.ts";
-import { isScope } from "#src/api-keys/scopes.ts";
+import { scopesProblem } from "#src/api-keys/scopes.ts";
 import { insertKey } from "#src/api-keys/store.ts";
 import { append } from "#src/audit/append.ts";
 import type { Config } from "#src/config.ts";
@@ -66,9 +66,6 @@ function requireName(parameter: string, name: string): void {
 }
 
 function requireScopes(scopes: readonly string[]): void {
-  const wrong = scopes.find((scope) => !isScope(scope));
-  if (wrong === undefined) return;
-  throw new Error(
-    `--scopes: ${JSON.stringify(wrong)} is not a scope; write resource:verb, such as connections:view`,
-  );
+  const problem = scopesProblem(scopes);
+  if (problem !== undefined) throw new Error(`--scopes: ${problem}`);
 }

@@ -45,7 +45,7 @@ export function createProcedures(parts: {
       const handle = impl[method.localName];
       if (typeof handle !== "function") throw new Error(`${desc.typeName}/${method.name} is not implemented`);
       // The contract and the code were matched by `serve`; the router's types need each method by name.
-      router.rpc(method as never, handle.bind(impl) as never, { jsonOptions: strictJson(method.input) });
+      router.rpc(method as never, handle as never, { jsonOptions: strictJson(method.input) });
     }
   }
   return new Map(router.handlers.map((handler) => [handler.requestPath, handler]));

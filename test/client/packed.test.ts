@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { startStub } from "./stub-service.ts";
+import { startService } from "../support/service.ts";
 
 const repository = join(import.meta.dirname, "../..");
 const manifest = JSON.parse(await readFile(join(repository, "package.json"), "utf8")) as {
@@ -32,15 +32,15 @@ test("TypeScript finds the types of every entry, in Node and in a browser withou
 });
 
 test.each([
-  ["patchbay/client", "node.ts", "grpcAddress"],
-  ["patchbay/client/grpc-js", "grpc-js.ts", "grpcAddress"],
-  ["patchbay/web, without anything of Node", "browser.mjs", "webUrl"],
-] as const)(
+  ["patchbay/client", "node.ts", (url: string) => new URL(url).host],
+  ["patchbay/client/grpc-js", "grpc-js.ts", (url: string) => new URL(url).host],
+  ["patchbay/web, without anything of Node", "browser.mjs", (url: string) => url],
+])(
   "%s calls the service, reads the reason of a refusal, and lets the process end",
-  async (_, script, address) => {
-    await using stub = await startStub("good");
-    const output = await run("node", [script, stub[address], "good"]);
-    expect(JSON.parse(output)).toEqual({ name: "ci", refusal: "INVALID_BEARER" });
+  async (_, script, addressOf) => {
+    await using service = await startService();
+    const output = await run("node", [script, addressOf(service.url), service.org.secret]);
+    expect(JSON.parse(output)).toEqual({ name: "admin", refusal: "INVALID_BEARER" });
   },
 );
 
