@@ -13,6 +13,7 @@ const ranks = [
   ["catalog", "health", "demo"],
   ["rpc", "rest"],
   ["net"],
+  ["metrics"],
   ["cli"],
 ];
 const ranked = ranks.flat();

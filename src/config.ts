@@ -60,6 +60,24 @@ export const settingSpecs = {
     about:
       "whether only a key that is bound to a user may delete connections: live asks for it in live deployments only",
   },
+  callerServiceSlug: {
+    flag: "caller-service-slug",
+    env: "PATCHBAY_CALLER_SERVICE_SLUG",
+    value: "slug",
+    fallback: "orchestration",
+    about:
+      "the service that this deployment calls built-in services as: only it may present the service principals " +
+      "that are issued from then on",
+  },
+  legacyPrefixes: {
+    flag: "legacy-prefixes",
+    env: "PATCHBAY_LEGACY_PREFIXES",
+    value: "list",
+    fallback: "qedi_,bs_,aml_",
+    about:
+      "what imported keys may begin with beside qe_sk_, separated by commas; a key with a prefix that is taken out " +
+      "is refused",
+  },
   outboundAllow: {
     flag: "outbound-allow",
     env: "PATCHBAY_OUTBOUND_ALLOW",
@@ -115,6 +133,15 @@ export const settingSpecs = {
       "how many calls a minute a key may make that has no limit of its own; not given, it is 600 in live and 120 in " +
       "sandbox deployments",
   },
+  rateLimitUrl: {
+    env: "PATCHBAY_RATE_LIMIT_URL",
+    value: "url",
+    fallback: "",
+    about:
+      "a Redis or Valkey server in which replicas count the calls of keys together, redis:// or rediss:// for TLS; " +
+      "not given, each replica counts by itself",
+    secret: true,
+  },
   failedAuthenticationsPerMinute: {
     flag: "failed-authentications-per-minute",
     env: "PATCHBAY_FAILED_AUTHENTICATIONS_PER_MINUTE",
@@ -122,7 +149,25 @@ export const settingSpecs = {
     fallback: "60",
     about:
       "how many calls a minute from one client address may fail to authenticate; all that follow from there are " +
-      "refused, so behind a proxy, whose address all clients share, choose it high",
+      "refused, so behind a proxy, whose address all clients share, choose it high or set --trusted-proxy-hops",
+  },
+  trustedProxyHops: {
+    flag: "trusted-proxy-hops",
+    env: "PATCHBAY_TRUSTED_PROXY_HOPS",
+    value: "number",
+    fallback: "0",
+    about:
+      "how many proxies in front append the address that called them to X-Forwarded-For: the client is that many " +
+      "entries from its right; 0 ignores the header",
+  },
+  metricsPort: {
+    flag: "metrics-port",
+    env: "PATCHBAY_METRICS_PORT",
+    value: "number",
+    fallback: "",
+    about:
+      "the port to serve GET /metrics on, without TLS and on the same address as the service; not given, there are " +
+      "no metrics",
   },
   drainSeconds: {
     flag: "drain-seconds",
@@ -155,13 +200,20 @@ export interface Config {
   readonly environment: Environment;
   /** Deletions need a key that is bound to a user. */
   readonly fourEyesDeletion: boolean;
+  readonly callerServiceSlug: string;
+  readonly legacyPrefixes: readonly string[];
   readonly limits: { readonly callsPerMinute: number; readonly failuresPerMinute: number };
+  /** Undefined means that each replica counts by itself. It may hold a password. */
+  readonly rateLimitUrl: Secret | undefined;
   /** A list that `parseOutboundAllow` reads; empty for public addresses only. */
   readonly outboundAllow: string;
   readonly rootKey: Secret | undefined;
   readonly rootKeyFile: string | undefined;
   readonly tls: { readonly certFile: string; readonly keyFile: string } | undefined;
   readonly corsOrigins: readonly string[];
+  /** 0 means that X-Forwarded-For is not read. */
+  readonly trustedProxyHops: number;
+  readonly metricsPort: number | undefined;
   readonly drainMs: number;
   readonly logLevel: (typeof logLevels)[number];
 }
@@ -202,11 +254,13 @@ export function readConfig(
   const fourEyes = oneOf("fourEyesDeletion", text("fourEyesDeletion"), ["live", "always", "never"]);
   return {
     host,
-    port: wholeNumber("port", text("port"), 0, 65_535),
+    port: portNumber("port", text("port")),
     dataDir: resolve(text("dataDir")),
     databaseUrl: postgresUrl(given("databaseUrl")),
     environment,
     fourEyesDeletion: fourEyes === "always" || (fourEyes === "live" && environment === "live"),
+    callerServiceSlug: slug("callerServiceSlug", text("callerServiceSlug")),
+    legacyPrefixes: prefixes(text("legacyPrefixes")),
     outboundAllow: allowList(given("outboundAllow"), host),
     rootKey: rootKey === undefined ? undefined : Secret.fromText(rootKey),
     rootKeyFile: rootKeyFile && resolve(rootKeyFile),
@@ -219,6 +273,9 @@ export function readConfig(
       ),
       failuresPerMinute: perMinute("failedAuthenticationsPerMinute", text("failedAuthenticationsPerMinute")),
     },
+    rateLimitUrl: redisUrl(given("rateLimitUrl")),
+    trustedProxyHops: wholeNumber("trustedProxyHops", text("trustedProxyHops"), 0, 10),
+    metricsPort: optionalPort("metricsPort", given("metricsPort")),
     drainMs: wholeNumber("drainSeconds", text("drainSeconds"), 0, 3_600) * 1000,
     logLevel: oneOf("logLevel", text("logLevel"), logLevels),
   };
@@ -239,6 +296,14 @@ function perMinute(setting: SettingName, text: string): number {
   return wholeNumber(setting, text, 1, 100_000);
 }
 
+function portNumber(setting: SettingName, text: string): number {
+  return wholeNumber(setting, text, 0, 65_535);
+}
+
+function optionalPort(setting: SettingName, text: string | undefined): number | undefined {
+  return text === undefined ? undefined : portNumber(setting, text);
+}
+
 function wholeNumber(setting: SettingName, text: string, min: number, max: number): number {
   if (!/^\d{1,6}$/.test(text) || Number(text) < min || Number(text) > max) {
     throw new InvalidSetting(
@@ -255,6 +320,14 @@ function oneOf<Value extends string>(setting: SettingName, text: string, values:
   throw new InvalidSetting(setting, `give one of ${values.join(", ")}, not ${JSON.stringify(text)}`);
 }
 
+function slug(setting: SettingName, text: string): string {
+  if (/^[a-z0-9][a-z0-9-]{0,62}$/.test(text)) return text;
+  throw new InvalidSetting(
+    setting,
+    `give lower-case letters, digits and hyphens, at most 63, not ${JSON.stringify(text)}`,
+  );
+}
+
 function postgresUrl(text: string | undefined): Secret | undefined {
   if (text === undefined) return undefined;
   if (!/^postgres(ql)?:\/\//.test(text) || !URL.canParse(text)) {
@@ -265,6 +338,51 @@ function postgresUrl(text: string | undefined): Secret | undefined {
     );
   }
   return Secret.fromText(text);
+}
+
+function prefixes(text: string): string[] {
+  const list = text.split(",").map((prefix) => prefix.trim());
+  for (const prefix of list) {
+    // With one of ours among them, it would be open whether a key names its environment.
+    const isOurs = prefix.startsWith("qe_sk_") || "qe_sk_".startsWith(prefix);
+    if (isOurs || !/^[A-Za-z0-9_-]{1,31}[_-]$/.test(prefix)) {
+      throw new InvalidSetting(
+        "legacyPrefixes",
+        "give prefixes such as qedi_, of 2 to 32 letters, digits, _ and -, with _ or - at the end, and none that " +
+          `qe_sk_ keys have, not ${JSON.stringify(prefix)}`,
+      );
+    }
+  }
+  return list;
+}
+
+function redisUrl(text: string | undefined): Secret | undefined {
+  if (text === undefined) return undefined;
+  if (!isRedisUrl(text)) {
+    throw new InvalidSetting(
+      "rateLimitUrl",
+      "give a URL such as redis://user:password@host:6379/0, or rediss:// for TLS, with special characters " +
+        "percent-encoded and a number as database",
+    );
+  }
+  return Secret.fromText(text);
+}
+
+function isRedisUrl(text: string): boolean {
+  const url = URL.parse(text);
+  if (url === null || !/^rediss?:$/.test(url.protocol) || url.hostname === "") return false;
+  // What would be left unread was most likely meant to be a part of the password.
+  if (!/^(\/\d*)?$/.test(url.pathname) || url.search !== "" || url.hash !== "") return false;
+  return [url.username, url.password].every(isPercentEncoded);
+}
+
+function isPercentEncoded(text: string): boolean {
+  try {
+    decodeURIComponent(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** What a deployment that only this machine can reach may call by default, so that a first try needs no setting. */

@@ -1,9 +1,22 @@
 import type { Caller, Environment } from "#src/platform/caller.ts";
-import { ApiKeyRevoked, InvalidBearer, KeyExpired, SelfModification, WrongEnvironment } from "./errors.ts";
+import type { AddressCheck } from "./addresses.ts";
+import {
+  AddressNotAllowed,
+  ApiKeyRevoked,
+  InvalidBearer,
+  KeyExpired,
+  SelfModification,
+  ServicePrincipalKey,
+  WrongEnvironment,
+} from "./errors.ts";
 
-/** What may be presented for a key. The secret itself is nowhere, only its peppered hash. */
+/** With the deployment's pepper; only a key that was imported by its hash is without. */
+export type HashKind = "peppered" | "sha256";
+
+/** What may be presented for a key. The secret itself is nowhere, only its hash. */
 export interface KeySecret {
   readonly hash: Buffer;
+  readonly hashKind: HashKind;
   /** Its start, by which people recognise it. */
   readonly hint: string;
   readonly createdAt: Date;
@@ -12,12 +25,18 @@ export interface KeySecret {
   readonly lastUsedAt: Date | undefined;
 }
 
+/** Where a key comes from: issued here, by an earlier system, or for a connection that holds it. */
+export type KeyKind = "issued" | "imported" | "service_principal";
+
 /** A key as its organisation knows it. It keeps its id over rotations, while its secrets come and go. */
 export interface ApiKey {
   readonly orgId: string;
   readonly id: string;
   readonly name: string;
   readonly environment: Environment;
+  readonly kind: KeyKind;
+  /** Of a service principal: the one service that may present it. */
+  readonly callerServiceSlug: string | undefined;
   /** As they were given. */
   readonly scopes: readonly string[];
   readonly actAsUserId: string | undefined;
@@ -28,6 +47,10 @@ export interface ApiKey {
   readonly revokedAt: Date | undefined;
   /** Of all its secrets together; undefined for the deployment's limit. */
   readonly rateLimitPerMinute: number | undefined;
+  /** The addresses that may present it; empty for all. */
+  readonly allowedCidrs: readonly string[];
+  /** What its owners note about it. */
+  readonly metadata: Readonly<Record<string, string>>;
 }
 
 /** What a presented secret was found to be. */
@@ -41,17 +64,41 @@ export interface PresentedKey {
   readonly activeUserId: string | undefined;
   readonly expiresAt: Date | undefined;
   readonly revokedAt: Date | undefined;
+  /** The hash of the secret that was presented, which tells a key's secrets apart. */
+  readonly secretHash: string;
   /** Until when the secret is good that was presented; undefined for the newest. */
   readonly validUntil: Date | undefined;
   readonly rateLimitPerMinute: number | undefined;
+  /** Of a service principal: the one service that may present it. */
+  readonly callerServiceSlug: string | undefined;
+  readonly allows: AddressCheck;
+  readonly metadata: Readonly<Record<string, string>>;
 }
 
-/** The caller behind a key, or the failure in the order that the requirement sets: revoked, expired, environment. */
-export function admit(key: PresentedKey, here: Environment, now: Date): Caller {
-  // A secret whose grace is over is as unknown as one that never was, also when its key goes on.
-  if (key.revokedAt !== undefined || hasEnded(key.validUntil, now)) throw new InvalidBearer();
+/** Where a key is presented, by whom and from where. */
+export interface Presentation {
+  /** The environment of the endpoint. */
+  readonly environment: Environment;
+  /** The service that presents the key, if it is known. */
+  readonly callerServiceSlug: string | undefined;
+  /** The client's address, if it is known. */
+  readonly address: string | undefined;
+}
+
+/**
+ * The caller behind a key, or the failure. The order is the requirement's: revoked, expired, caller, environment,
+ * address. What follows, limit, scope and user, depends on the endpoint.
+ */
+export function admit(key: PresentedKey, at: Presentation, now: Date): Caller {
+  if (key.revokedAt !== undefined) throw new InvalidBearer("revoked");
+  // A secret whose grace is over is as unknown as one that never was, though its key goes on.
+  if (hasEnded(key.validUntil, now)) throw new InvalidBearer("retired");
   if (hasEnded(key.expiresAt, now)) throw new KeyExpired();
-  if (key.environment !== here) throw new WrongEnvironment(key.environment, here);
+  if (key.callerServiceSlug !== undefined && key.callerServiceSlug !== at.callerServiceSlug) {
+    throw new InvalidBearer("wrong caller service");
+  }
+  if (key.environment !== at.environment) throw new WrongEnvironment(key.environment, at.environment);
+  if (!key.allows(at.address)) throw new AddressNotAllowed();
   return {
     orgId: key.orgId,
     apiKeyId: key.id,
@@ -60,6 +107,7 @@ export function admit(key: PresentedKey, here: Environment, now: Date): Caller {
     scopes: key.scopes,
     userId: key.activeUserId,
     expiresAt: key.expiresAt,
+    secretValidUntil: key.validUntil,
     rateLimitPerMinute: key.rateLimitPerMinute,
   };
 }
@@ -76,15 +124,19 @@ export interface ApiKeyChanges {
   actAsUserId?: string | undefined;
   expiresAt?: Date | undefined;
   rateLimitPerMinute?: number | undefined;
+  allowedCidrs?: readonly string[];
+  metadata?: Readonly<Record<string, string>>;
 }
 
 /** The key with the changes made. */
 export function update(key: ApiKey, changes: ApiKeyChanges, by: { apiKeyId: string }): ApiKey {
   if (key.revokedAt !== undefined) throw new ApiKeyRevoked(key.id);
-  // Four-eyes, least privilege, an end and a limit would be worth nothing if a key could change its own.
-  if (key.id === by.apiKeyId && Object.keys(changes).some((field) => field !== "name")) {
-    throw new SelfModification();
+  const onlyNames = (...allowed: string[]) => Object.keys(changes).every((field) => allowed.includes(field));
+  if (key.kind === "service_principal" && !onlyNames("rateLimitPerMinute")) {
+    throw new ServicePrincipalKey(key.id);
   }
+  // Four-eyes, least privilege, an end and a limit would be worth nothing if a key could change its own.
+  if (key.id === by.apiKeyId && !onlyNames("name")) throw new SelfModification();
   return { ...key, ...changes };
 }
 

@@ -1,37 +1,49 @@
-import type { Pepper } from "#src/crypto/service-keys.ts";
-import type { Database } from "#src/db/database.ts";
 import type { Caller, Environment } from "#src/platform/caller.ts";
 import type { UsageLog } from "#src/platform/usage-log.ts";
 import { admit } from "./api-key.ts";
 import { InvalidBearer, WrongEnvironment } from "./errors.ts";
+import { notingMisuse, type Misuse } from "./misuse.ts";
+import type { PresentedKeys } from "./presented-keys.ts";
 import { environmentOf } from "./secret-format.ts";
-import { findPresented } from "./store.ts";
 
-/** Says who presents a secret, or why nobody is let in. */
-export type Authenticate = (secret: string) => Promise<Caller>;
+/** Says who presents a secret to this service itself, or why nobody is let in. */
+export type Authenticate = (presented: PresentedSecret) => Promise<Caller>;
+
+/** A secret, and what to do before it is looked up. */
+export interface PresentedSecret {
+  readonly secret: string;
+  /** The client's address, if it is known. */
+  readonly address: string | undefined;
+  readonly requestId: string;
+  readonly beforeGuess?: (() => Promise<void>) | undefined;
+}
 
 export function createAuthenticate(parts: {
-  database: Database;
-  pepper: Pepper;
+  keys: PresentedKeys;
+  misuse: Misuse;
   environment: Environment;
   /** Uses of secrets, by their hashes: that shows who still presents an old one. */
   usage: UsageLog;
   now: () => Date;
 }): Authenticate {
-  const { database, pepper, environment, usage, now } = parts;
-  return async (secret) => {
-    // Mistyped and made-up keys cost no look-up: their check digits do not fit.
-    const named = environmentOf(secret);
-    if (named === undefined) throw new InvalidBearer();
-    const hash = pepper(secret);
-    const presented = await database.system((tx) => findPresented(tx, hash));
-    if (presented === undefined) {
-      // A real key of the other environment is unknown here, where that has a database of its own.
-      throw named === environment ? new InvalidBearer() : new WrongEnvironment(named, environment);
-    }
+  const { keys, misuse, environment, usage, now } = parts;
+  return async ({ secret, address, requestId, beforeGuess }) => {
+    const key = await keys.find(secret, { beforeGuess });
+    if (key === undefined) throw unknownKey(secret, environment);
     const at = now();
-    const caller = admit(presented, environment, at);
-    usage.note(caller.orgId, hash.toString("hex"), at);
+    // No service principal is let in here: those are for the services that Patchbay calls.
+    const caller = notingMisuse(misuse, key, { requestId, address }, () =>
+      admit(key, { environment, callerServiceSlug: undefined, address }, at),
+    );
+    usage.note(key.orgId, key.secretHash, at);
     return caller;
   };
+}
+
+/** Why a secret is refused that nobody here knows. */
+export function unknownKey(secret: string, environment: Environment): InvalidBearer | WrongEnvironment {
+  const named = environmentOf(secret);
+  if (named === undefined) return new InvalidBearer("malformed");
+  // A real key of the other environment is unknown here, where that has a database of its own.
+  return named === environment ? new InvalidBearer("unknown") : new WrongEnvironment(named, environment);
 }

@@ -1,13 +1,19 @@
 import { ServiceError } from "#src/platform/errors.ts";
 import type { Environment } from "#src/platform/caller.ts";
 
-/** No key, a malformed one, an unknown one, or a revoked one: the caller is not told which. */
+/** What is wrong with a presented key, for those who may know. */
+export type InvalidBecause = "malformed" | "unknown" | "retired" | "revoked" | "wrong caller service";
+
+/** No key, a malformed one, an unknown one, or a revoked one: who presented it is not told which. */
 export class InvalidBearer extends ServiceError {
   readonly kind = "unauthenticated";
   readonly reason = "INVALID_BEARER";
+  /** Not shown: it would tell a guesser more than a yes or no. */
+  readonly because: InvalidBecause;
 
-  constructor() {
+  constructor(because: InvalidBecause) {
     super("missing or invalid Bearer");
+    this.because = because;
   }
 }
 
@@ -31,6 +37,16 @@ export class WrongEnvironment extends ServiceError {
   }
 }
 
+/** The key has a list of addresses, and the client's is not on it, or not known. */
+export class AddressNotAllowed extends ServiceError {
+  readonly kind = "permission_denied";
+  readonly reason = "ADDRESS_NOT_ALLOWED";
+
+  constructor() {
+    super("key is not allowed from this address");
+  }
+}
+
 /** The caller's key lacks what the call, or what the call would hand out, needs. */
 export class MissingScope extends ServiceError {
   readonly kind = "permission_denied";
@@ -50,6 +66,16 @@ export class ApiKeyNotBoundToUser extends ServiceError {
 
   constructor() {
     super("api_key_not_bound_to_user");
+  }
+}
+
+/** Four eyes need two people. */
+export class FourEyesViolation extends ServiceError {
+  readonly kind = "permission_denied";
+  readonly reason = "FOUR_EYES_VIOLATION";
+
+  constructor() {
+    super("four-eyes violation");
   }
 }
 
@@ -99,6 +125,81 @@ export class TooManySecrets extends ServiceError {
   }
 }
 
+/** The newest secret was to be replaced as one that never arrived, and somebody has it. */
+export class SecretInUse extends ServiceError {
+  readonly kind = "failed_precondition";
+  readonly reason = "SECRET_IN_USE";
+  override readonly metadata: Readonly<Record<string, string>>;
+
+  constructor(id: string, why: "has been used" | "is the imported one") {
+    super(`the newest secret of api key ${id} ${why}, so it was not lost; rotate without replaceUnused`);
+    this.metadata = { id };
+  }
+}
+
+/** Somebody has this key already. Who, and since when, is not said: it may be another organisation. */
+export class KeyAlreadyImported extends ServiceError {
+  readonly kind = "already_exists";
+  readonly reason = "KEY_ALREADY_IMPORTED";
+
+  constructor() {
+    super("the key is known here already; if your organisation imported it, GET /api/api-keys lists it");
+  }
+}
+
+/** A request with this Idempotency-Key took effect before. What it answered then was not kept. */
+export class AlreadyCreated extends ServiceError {
+  readonly kind = "already_exists";
+  readonly reason = "ALREADY_CREATED";
+  override readonly metadata: Readonly<Record<string, string>>;
+
+  constructor(id: string, next: string) {
+    super(`already created: ${next}`);
+    this.metadata = { id };
+  }
+}
+
+/** The Idempotency-Key stands for another request of the same caller. */
+export class IdempotencyKeyReused extends ServiceError {
+  readonly kind = "already_exists";
+  readonly reason = "IDEMPOTENCY_KEY_REUSED";
+
+  constructor() {
+    super(
+      "idempotency-key: was used for another request within 24 hours; give each request one of its own, " +
+        "and repeat it only with the same request",
+    );
+  }
+}
+
+/** The key is the credential of a connection, and nobody else's to change. */
+export class ServicePrincipalKey extends ServiceError {
+  readonly kind = "failed_precondition";
+  readonly reason = "SERVICE_PRINCIPAL";
+  override readonly metadata: Readonly<Record<string, string>>;
+
+  constructor(id: string) {
+    super(
+      `api key ${id} belongs to a connection; connect the service again to change it; only its ` +
+        "rateLimitPerMinute is changed here",
+    );
+    this.metadata = { id };
+  }
+}
+
+/** Somebody asked for a service principal. */
+export class CallerServiceReserved extends ServiceError {
+  readonly kind = "permission_denied";
+  readonly reason = "CALLER_SERVICE_RESERVED";
+
+  constructor() {
+    super(
+      "callerServiceSlug: only Patchbay itself issues service principals, when a built-in service is connected " +
+        "without an apiKey; leave it out",
+    );
+  }
+}
+
 /** A key tried to change what it may do or who answers for it. */
 export class SelfModification extends ServiceError {
   readonly kind = "permission_denied";
@@ -116,7 +217,7 @@ export class ImmutableField extends ServiceError {
 
   constructor(field: string) {
     super(
-      `${field} cannot be changed; change one of name, scopes, actAsUserId, expiresAt, rateLimitPerMinute, or issue a new key`,
+      `${field} cannot be changed; change one of name, scopes, actAsUserId, expiresAt, rateLimitPerMinute, allowedCidrs, metadata, or issue a new key`,
     );
   }
 }
@@ -127,6 +228,6 @@ export class UnknownUser extends ServiceError {
   readonly reason = "UNKNOWN_USER";
 
   constructor() {
-    super("actAsUserId names no active user of your organisation");
+    super("actAsUserId names no active user of your organisation; register the person with POST /api/users");
   }
 }

@@ -21,6 +21,10 @@ export function toMessage(key: ApiKey): MessageInitShape<typeof ApiKeySchema> {
     ...(key.rateLimitPerMinute !== undefined && { rateLimitPerMinute: key.rateLimitPerMinute }),
     ...(lastUsedAt && { lastUsedAt: timestampFromDate(lastUsedAt) }),
     secrets: key.secrets.map(secretMessage),
+    kind: key.kind,
+    ...(key.callerServiceSlug !== undefined && { callerServiceSlug: key.callerServiceSlug }),
+    allowedCidrs: [...key.allowedCidrs],
+    metadata: { ...key.metadata },
   };
 }
 

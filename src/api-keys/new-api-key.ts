@@ -1,7 +1,7 @@
 import type { Pepper } from "#src/crypto/service-keys.ts";
 import type { Environment } from "#src/platform/caller.ts";
 import { newId } from "#src/platform/ids.ts";
-import type { ApiKey, KeySecret } from "./api-key.ts";
+import type { ApiKey, KeyKind, KeySecret } from "./api-key.ts";
 import { hintOf, newApiKeySecret } from "./secret-format.ts";
 
 /** What the issuer decides about a key. */
@@ -13,6 +13,10 @@ export interface NewApiKeyFields {
   readonly actAsUserId?: string | undefined;
   readonly expiresAt?: Date | undefined;
   readonly rateLimitPerMinute?: number | undefined;
+  readonly allowedCidrs?: readonly string[];
+  readonly metadata?: Readonly<Record<string, string>>;
+  readonly kind?: KeyKind;
+  readonly callerServiceSlug?: string | undefined;
 }
 
 /** A key that nobody has used yet, and its secret, which is stored nowhere. */
@@ -22,17 +26,25 @@ export function newApiKey(
   now: Date,
 ): { key: ApiKey; secret: string } {
   const { text, stored } = newSecret(fields.environment, pepper, now);
-  const key: ApiKey = {
+  return { key: keyWith(stored, fields, now), secret: text };
+}
+
+/** A key whose one secret is known already. */
+export function keyWith(secret: KeySecret, fields: NewApiKeyFields, now: Date): ApiKey {
+  return {
     ...fields,
     id: newId("key", now),
+    kind: fields.kind ?? "issued",
+    callerServiceSlug: fields.callerServiceSlug,
     actAsUserId: fields.actAsUserId,
     expiresAt: fields.expiresAt,
-    secrets: [stored],
+    secrets: [secret],
     createdAt: now,
     revokedAt: undefined,
     rateLimitPerMinute: fields.rateLimitPerMinute,
+    allowedCidrs: fields.allowedCidrs ?? [],
+    metadata: fields.metadata ?? {},
   };
-  return { key, secret: text };
 }
 
 /** A secret to show once, and what is kept of it. */
@@ -44,6 +56,7 @@ export function newSecret(
   const text = newApiKeySecret(environment);
   const stored = {
     hash: pepper(text),
+    hashKind: "peppered" as const,
     hint: hintOf(text),
     createdAt: now,
     validUntil: undefined,
@@ -61,5 +74,9 @@ export function detailsOf(key: ApiKey) {
     actAsUserId: key.actAsUserId ?? null,
     expiresAt: key.expiresAt?.toISOString() ?? null,
     rateLimitPerMinute: key.rateLimitPerMinute ?? null,
+    allowedCidrs: [...key.allowedCidrs],
+    metadata: key.metadata,
+    ...(key.kind !== "issued" && { kind: key.kind }),
+    ...(key.callerServiceSlug !== undefined && { callerServiceSlug: key.callerServiceSlug }),
   };
 }

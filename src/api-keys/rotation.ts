@@ -1,5 +1,5 @@
 import { hasEnded, type ApiKey, type KeySecret } from "./api-key.ts";
-import { ApiKeyExpired, ApiKeyRevoked, TooManySecrets } from "./errors.ts";
+import { ApiKeyExpired, ApiKeyRevoked, SecretInUse, ServicePrincipalKey, TooManySecrets } from "./errors.ts";
 
 /** Each rotation within a grace leaves one more; beyond this, something rotates without ever being redeployed. */
 const maxLiveSecrets = 5;
@@ -15,9 +15,29 @@ export interface Rotation {
  * Promises of earlier rotations stand: they are neither shortened nor extended.
  */
 export function rotate(key: ApiKey, fresh: KeySecret, graceMs: number, now: Date): Rotation {
+  requireRotatable(key, now);
+  return replaceNewest(key, fresh, earliest(new Date(now.getTime() + graceMs), key.expiresAt), now);
+}
+
+/** The key with a new secret for its newest one, which was lost on its way: since nobody uses it, it ends at once. */
+export function replaceUnused(key: ApiKey, fresh: KeySecret, now: Date): Rotation {
+  requireRotatable(key, now);
+  const newest = key.secrets.find(({ validUntil }) => validUntil === undefined);
+  if (newest?.lastUsedAt !== undefined) throw new SecretInUse(key.id, "has been used");
+  // Its holders have it, and may only not have come here yet.
+  if (key.kind === "imported" && key.secrets.length === 1)
+    throw new SecretInUse(key.id, "is the imported one");
+  return replaceNewest(key, fresh, now, now);
+}
+
+function requireRotatable(key: ApiKey, now: Date): void {
   if (key.revokedAt !== undefined) throw new ApiKeyRevoked(key.id);
+  // Its secret is in no answer, and a rotation's would be.
+  if (key.kind === "service_principal") throw new ServicePrincipalKey(key.id);
   if (hasEnded(key.expiresAt, now)) throw new ApiKeyExpired(key.id);
-  const previousValidUntil = earliest(new Date(now.getTime() + graceMs), key.expiresAt);
+}
+
+function replaceNewest(key: ApiKey, fresh: KeySecret, previousValidUntil: Date, now: Date): Rotation {
   const secrets = [
     fresh,
     ...key.secrets.map((secret) => ({ ...secret, validUntil: secret.validUntil ?? previousValidUntil })),

@@ -1,5 +1,5 @@
 import { sql } from "drizzle-orm";
-import { check, foreignKey, index, integer, pgTable, primaryKey, text } from "drizzle-orm/pg-core";
+import { check, foreignKey, index, integer, json, pgTable, primaryKey, text } from "drizzle-orm/pg-core";
 import { bytea, instant, key } from "#src/db/columns.ts";
 import { orgs, users } from "#src/directory/schema.ts";
 
@@ -18,21 +18,36 @@ export const apiKeys = pgTable(
     revokedAt: instant("revoked_at"),
     /** Null for the deployment's limit. */
     rateLimitPerMinute: integer("rate_limit_per_minute"),
+    kind: text("kind", { enum: ["issued", "imported", "service_principal"] })
+      .notNull()
+      .default("issued"),
+    callerServiceSlug: key("caller_service_slug"),
+    allowedCidrs: text("allowed_cidrs").array().notNull().default([]),
+    metadata: json("metadata").$type<Readonly<Record<string, string>>>().notNull().default({}),
   },
   (table) => [
     primaryKey({ columns: [table.orgId, table.id] }),
     foreignKey({ columns: [table.orgId], foreignColumns: [orgs.id] }),
     foreignKey({ columns: [table.orgId, table.actAsUserId], foreignColumns: [users.orgId, users.id] }),
     check("api_keys_scopes", sql`cardinality(${table.scopes}) between 1 and 200`),
+    check("api_keys_kind", sql`${table.kind} in ('issued', 'imported', 'service_principal')`),
+    check(
+      "api_keys_caller",
+      sql`(${table.kind} = 'service_principal') = (${table.callerServiceSlug} is not null)`,
+    ),
   ],
 );
 
-/** What may be presented for a key, as peppered hashes. */
+/** What may be presented for a key, as hashes. */
 export const apiKeySecrets = pgTable(
   "api_key_secrets",
   {
     // Unique over all organisations: a presented secret names its organisation, not the other way round.
     secretHash: bytea("secret_hash").primaryKey(),
+    /** Only a key that was imported by its hash is without pepper. */
+    hashKind: text("hash_kind", { enum: ["peppered", "sha256"] })
+      .notNull()
+      .default("peppered"),
     orgId: key("org_id").notNull(),
     keyId: key("key_id").notNull(),
     hint: text("hint").notNull(),
@@ -45,5 +60,28 @@ export const apiKeySecrets = pgTable(
     foreignKey({ columns: [table.orgId, table.keyId], foreignColumns: [apiKeys.orgId, apiKeys.id] }),
     index("api_key_secrets_key").on(table.orgId, table.keyId),
     check("api_key_secrets_hash", sql`octet_length(${table.secretHash}) = 32`),
+    check("api_key_secrets_kind", sql`${table.hashKind} in ('peppered', 'sha256')`),
+  ],
+);
+
+/** What requests with an Idempotency-Key did, for 24 hours. Not what they answered: that was a secret. */
+export const idempotentRequests = pgTable(
+  "idempotent_requests",
+  {
+    orgId: key("org_id").notNull(),
+    /** Of the caller: two callers may choose the same name for their requests. */
+    callerKeyId: key("caller_key_id").notNull(),
+    /** As a keyed hash in hex: whoever imports a key may name the request by it. */
+    idempotencyKey: key("idempotency_key").notNull(),
+    /** The keyed hash of method and request, which may hold a secret. */
+    requestHash: bytea("request_hash").notNull(),
+    /** The id of what the request made. */
+    target: key("target").notNull(),
+    at: instant("at").notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.orgId, table.callerKeyId, table.idempotencyKey] }),
+    foreignKey({ columns: [table.orgId, table.callerKeyId], foreignColumns: [apiKeys.orgId, apiKeys.id] }),
+    index("idempotent_requests_at").on(table.orgId, table.at),
   ],
 );

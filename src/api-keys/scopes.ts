@@ -45,7 +45,7 @@ export function grants(held: readonly string[], wanted: string): boolean {
 
 /** The first of `wanted` that the holder could not give, in the order given; undefined if it could give all. */
 export function firstNotGrantable(held: readonly string[], wanted: readonly string[]): string | undefined {
-  if (held.includes(grantAny)) return undefined;
+  if (grants(held, grantAny)) return undefined;
   return wanted.find((scope) => !grants(held, scope));
 }
 

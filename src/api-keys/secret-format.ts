@@ -28,6 +28,45 @@ export function environmentOf(secret: string): Environment | undefined {
   return environment as Environment;
 }
 
+/** Whether the text may be a key of an earlier system, which has no check digits that we know. */
+export function mayBeImported(secret: string, legacyPrefixes: readonly string[]): boolean {
+  return issuedPrefix.test(secret) || legacyPrefixes.some((prefix) => secret.startsWith(prefix));
+}
+
+const issuedPrefix = /^qe_sk_(?:sandbox|live)_/;
+
+const maxLength = 512;
+// HTTP's white space is space and tab. Of a key in UTF-8, whose bytes are read as characters, a byte may well be
+// what Unicode calls a space.
+const bearer = /^bearer +([^ \t][^]*)$/i;
+const outerSpace = /^[ \t]+|[ \t]+$/g;
+
+/** The secret of an Authorization header's value. The scheme's case does not matter (RFC 9110, 11.1). */
+export function secretOfBearer(value: string): string | undefined {
+  return value.length > maxLength ? undefined : bearer.exec(value.replace(outerSpace, ""))?.[1];
+}
+
+/** The secret of a text that is one, or an Authorization header's value. */
+export function secretIn(text: string): string | undefined {
+  if (/^[ \t]*(?:bearer|basic)(?:[ \t]|$)/i.test(text)) return secretOfBearer(text);
+  return text === "" || text.length > maxLength ? undefined : text;
+}
+
+/**
+ * The text that somebody presented. Node reads each byte of a header as one character, and keys of earlier systems
+ * may hold any character: where those bytes are UTF-8, that is what was meant.
+ */
+export function secretText(presented: string): string {
+  if (!/^[\0-\xff]*[\x80-\xff][\0-\xff]*$/.test(presented)) return presented;
+  try {
+    return utf8.decode(Buffer.from(presented, "latin1"));
+  } catch {
+    return presented;
+  }
+}
+
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
 /** What lists show of a secret. */
 export function hintOf(secret: string): string {
   const body = secret.lastIndexOf("_") + 1;

@@ -1,22 +1,38 @@
 import { timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
-import type { ApiKeyService, UpdateApiKeyRequest } from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
+import type {
+  ApiKeyService,
+  CreateApiKeyRequest,
+  ImportKeyRequest,
+  UpdateApiKeyRequest,
+} from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
 import { append, nothingToAudit } from "#src/audit/append.ts";
 import type { Pepper } from "#src/crypto/service-keys.ts";
-import { unchanged, type Database, type Tx } from "#src/db/database.ts";
-import { isActiveUser } from "#src/directory/store.ts";
+import { unchanged, type Database } from "#src/db/database.ts";
 import { callerOf, callOf, type Caller, type Environment } from "#src/platform/caller.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import { changedFields } from "#src/platform/field-mask.ts";
 import { nextPage, readPage } from "#src/platform/paging.ts";
 import type { UsageLog } from "#src/platform/usage-log.ts";
 import { revoke, update, type ApiKey, type ApiKeyChanges } from "./api-key.ts";
-import { ApiKeyNotFound, ImmutableField, MissingScope, UnknownUser } from "./errors.ts";
+import { ApiKeyNotFound, CallerServiceReserved, ImmutableField } from "./errors.ts";
+import {
+  handsOut,
+  requireActiveUser,
+  requireAddresses,
+  requireFuture,
+  requireGivable,
+  requireGrantable,
+  requireScopes,
+  warningsFor,
+} from "./granting.ts";
+import { takesEffectOnce } from "./idempotency.ts";
+import { importedSecret, insertImported } from "./import-key.ts";
 import { toMessage } from "./messages.ts";
-import { detailsOf, newApiKey, newSecret } from "./new-api-key.ts";
-import { endGrace, rotate } from "./rotation.ts";
-import { firstNotGrantable, scopesProblem } from "./scopes.ts";
+import { detailsOf, keyWith, newApiKey, newSecret } from "./new-api-key.ts";
+import { endGrace, replaceUnused, rotate } from "./rotation.ts";
 import { getKey, getKeyForUpdate, insertKey, listKeys, saveKey, saveSecrets } from "./store.ts";
+import type { Verification } from "./verification.ts";
 
 const defaultPageSize = 1000;
 /** The requirement's grace: a day in which callers are redeployed. */
@@ -27,11 +43,21 @@ export function createApiKeyService(parts: {
   database: Database;
   pepper: Pepper;
   environment: Environment;
+  /** What imported keys may begin with. */
+  legacyPrefixes: readonly string[];
   /** Uses of keys. */
   usage: UsageLog;
   now: () => Date;
-}): ServiceImpl<typeof ApiKeyService> {
-  const { database, pepper, environment, usage, now } = parts;
+}): Omit<ServiceImpl<typeof ApiKeyService>, keyof Verification> {
+  const { database, pepper, environment, legacyPrefixes, usage, now } = parts;
+
+  /** What the caller decides about a new key of its organisation. */
+  function fieldsOf(request: CreateApiKeyRequest | ImportKeyRequest, { orgId }: Caller) {
+    const { name, scopes, actAsUserId, rateLimitPerMinute, allowedCidrs, metadata } = request;
+    const expiresAt = request.expiresAt && timestampDate(request.expiresAt);
+    const limits = { expiresAt, rateLimitPerMinute, allowedCidrs };
+    return { orgId, name, environment, scopes, actAsUserId, metadata, ...limits };
+  }
 
   /** Ends the key and all of its secrets. */
   async function revokeKey(context: HandlerContext, id: string): Promise<ApiKey> {
@@ -57,22 +83,40 @@ export function createApiKeyService(parts: {
       const call = callOf(context);
       const caller = callerOf(context);
       const at = now();
-      requireScopes(request.scopes);
-      requireGrantable(caller, request.scopes);
-      const expiresAt = request.expiresAt && timestampDate(request.expiresAt);
-      requireFuture(expiresAt, at);
-      const { name, scopes, actAsUserId, rateLimitPerMinute } = request;
-      const { key, secret } = newApiKey(
-        { orgId: caller.orgId, name, environment, scopes, actAsUserId, expiresAt, rateLimitPerMinute },
-        pepper,
-        at,
-      );
+      const takeEffect = takesEffectOnce(context, request, pepper, at);
+      if (request.callerServiceSlug !== undefined) throw new CallerServiceReserved();
+      const { key, secret } = newApiKey(fieldsOf(request, caller), pepper, at);
       await database.change(caller.orgId, async (tx) => {
-        await requireActiveUser(tx, caller.orgId, key.actAsUserId);
+        await takeEffect(tx, {
+          target: key.id,
+          next: (id) =>
+            `this request issued api key ${id}, and its secret was in that answer only; if that was lost, ` +
+            "rotate the key with replaceUnused",
+        });
+        await requireGivable(tx, caller, key, at);
         await insertKey(tx, key);
         await append(tx, call, { action: "api_key.create", target: key.id, details: detailsOf(key) });
       });
       return { apiKey: toMessage(key), secret, warnings: warningsFor(key) };
+    },
+
+    async importKey(request, context) {
+      const call = callOf(context);
+      const caller = callerOf(context);
+      const at = now();
+      const takeEffect = takesEffectOnce(context, request, pepper, at);
+      const secret = importedSecret(request, { environment, legacyPrefixes }, pepper, at);
+      const key = keyWith(secret.stored, { ...fieldsOf(request, caller), kind: "imported" }, at);
+      await database.change(caller.orgId, async (tx) => {
+        await takeEffect(tx, {
+          target: key.id,
+          next: (id) => `this request imported api key ${id}, which is there; nothing is left to do`,
+        });
+        await requireGivable(tx, caller, key, at);
+        await insertImported(tx, key, secret);
+        await append(tx, call, { action: "api_key.import", target: key.id, details: detailsOf(key) });
+      });
+      return { apiKey: toMessage(key), warnings: warningsFor(key) };
     },
 
     async listApiKeys(request, context) {
@@ -102,6 +146,7 @@ export function createApiKeyService(parts: {
       const caller = callerOf(context);
       const changes = changesFrom(request);
       if (changes.scopes !== undefined) requireScopes(changes.scopes);
+      if (changes.allowedCidrs !== undefined) requireAddresses(changes.allowedCidrs);
       requireFuture(changes.expiresAt, now());
       const updated = await database.change(caller.orgId, async (tx) => {
         const key = await getKeyForUpdate(tx, caller, request.id);
@@ -126,22 +171,41 @@ export function createApiKeyService(parts: {
       return { apiKey: toMessage(await revokeKey(context, callerOf(context).apiKeyId)) };
     },
 
-    async rotateApiKey({ id, graceSeconds }, context) {
+    async rotateApiKey(request, context) {
+      const { id, graceSeconds = defaultGraceSeconds } = request;
       const call = callOf(context);
       const caller = callerOf(context);
       const at = now();
+      const takeEffect = takesEffectOnce(context, request, pepper, at);
+      if (request.replaceUnused && request.graceSeconds !== undefined) {
+        throw new InvalidRequest(
+          "graceSeconds: a secret that replaceUnused replaces ends at once; leave it out",
+        );
+      }
       const fresh = newSecret(environment, pepper, at);
+      if (request.replaceUnused) await usage.flush(caller.orgId);
       const { key, previousValidUntil } = await database.change(caller.orgId, async (tx) => {
+        await takeEffect(tx, {
+          target: id,
+          next: () =>
+            `this request rotated api key ${id}, and the new secret was in that answer only; if that was lost, ` +
+            "rotate the key again with replaceUnused",
+        });
         const known = await getKeyForUpdate(tx, caller, id);
         if (known === undefined) throw new ApiKeyNotFound();
-        // A new secret hands out all that the key can do.
         requireGrantable(caller, known.scopes);
-        const rotation = rotate(known, fresh.stored, (graceSeconds ?? defaultGraceSeconds) * 1000, at);
+        const rotation = request.replaceUnused
+          ? replaceUnused(known, fresh.stored, at)
+          : rotate(known, fresh.stored, graceSeconds * 1000, at);
         await saveSecrets(tx, rotation.key);
         await append(tx, call, {
           action: "api_key.rotate",
           target: id,
-          details: { name: known.name, previousValidUntil: rotation.previousValidUntil.toISOString() },
+          details: {
+            name: known.name,
+            previousValidUntil: rotation.previousValidUntil.toISOString(),
+            ...(request.replaceUnused && { replacedUnused: true }),
+          },
         });
         return rotation;
       });
@@ -186,30 +250,6 @@ export function createApiKeyService(parts: {
   };
 }
 
-function requireScopes(scopes: readonly string[]): void {
-  const problem = scopesProblem(scopes);
-  if (problem !== undefined) throw new InvalidRequest(`scopes: ${problem}`);
-}
-
-function requireGrantable(caller: Caller, scopes: readonly string[]): void {
-  const missing = firstNotGrantable(caller.scopes, scopes);
-  if (missing !== undefined) throw new MissingScope(missing);
-}
-
-function handsOut(changes: ApiKeyChanges): boolean {
-  return "scopes" in changes || "actAsUserId" in changes || "expiresAt" in changes;
-}
-
-function requireFuture(expiresAt: Date | undefined, now: Date): void {
-  if (expiresAt !== undefined && expiresAt <= now) {
-    throw new InvalidRequest("expiresAt: lies in the past; give a later time, or revoke the key to end it");
-  }
-}
-
-async function requireActiveUser(tx: Tx, orgId: string, userId: string | undefined): Promise<void> {
-  if (userId !== undefined && !(await isActiveUser(tx, orgId, userId))) throw new UnknownUser();
-}
-
 function changesFrom(request: UpdateApiKeyRequest): ApiKeyChanges {
   const fields = changedFields(
     request.updateMask,
@@ -219,20 +259,21 @@ function changesFrom(request: UpdateApiKeyRequest): ApiKeyChanges {
       act_as_user_id: request.actAsUserId !== undefined,
       expires_at: request.expiresAt !== undefined,
       rate_limit_per_minute: request.rateLimitPerMinute !== undefined,
+      allowed_cidrs: request.allowedCidrs.length > 0,
+      metadata: Object.keys(request.metadata).length > 0,
     },
     (field) => new ImmutableField(field),
   );
-  if (fields.has("name") && request.name === undefined) throw new InvalidRequest("name: cannot be cleared");
+  if (fields.has("name") && request.name === undefined) {
+    throw new InvalidRequest("name: cannot be cleared; give a value");
+  }
   return {
     ...(fields.has("name") && request.name !== undefined && { name: request.name }),
     ...(fields.has("scopes") && { scopes: request.scopes }),
     ...(fields.has("act_as_user_id") && { actAsUserId: request.actAsUserId }),
     ...(fields.has("expires_at") && { expiresAt: request.expiresAt && timestampDate(request.expiresAt) }),
     ...(fields.has("rate_limit_per_minute") && { rateLimitPerMinute: request.rateLimitPerMinute }),
+    ...(fields.has("allowed_cidrs") && { allowedCidrs: request.allowedCidrs }),
+    ...(fields.has("metadata") && { metadata: request.metadata }),
   };
-}
-
-function warningsFor(key: ApiKey): string[] {
-  if (key.environment !== "live" || !key.scopes.includes("write")) return [];
-  return ["the scope write covers every resource; a live key is safer with only the scopes that it needs"];
 }

@@ -53,6 +53,12 @@ export function offerFrom(document: OpenApiDocument): Offer {
   };
 }
 
+/** Every scope that an endpoint of the service needs; none for a service whose offer is unknown. */
+export function scopesOf(offer: Offer | undefined): string[] {
+  const scopes = (offer?.endpoints ?? []).flatMap(({ scope }) => scope ?? []);
+  return [...new Set(scopes)].sort(compare);
+}
+
 function endpointFrom(method: string, path: string, operation: Operation): Endpoint {
   return {
     method,

@@ -2,20 +2,24 @@ import pino, { type DestinationStream } from "pino";
 import type { Config } from "#src/config.ts";
 import type { Log } from "#src/platform/log.ts";
 
-/** A key of ours in any text: whatever printed it, the log does not. */
-const keys = /qe_sk_(sandbox|live)_[A-Za-z2-7]{6,}/g;
-
 /** Where a process writes its log; 1 is its stdout and 2 its stderr. */
 export function fileDescriptor(number: 1 | 2): DestinationStream {
   return pino.destination({ dest: number, sync: true });
+}
+
+interface LogOptions {
+  readonly style?: "json" | "readable";
+  /** What keys of earlier systems begin with. */
+  readonly legacyPrefixes?: readonly string[];
 }
 
 /** The service's log: a line for each event, of JSON or for people on a terminal. */
 export function createLog(
   level: Config["logLevel"],
   destination: DestinationStream,
-  style: "json" | "readable" = "json",
+  { style = "json", legacyPrefixes = [] }: LogOptions = {},
 ): Log {
+  const importedKeys = legacyKeys(legacyPrefixes);
   return pino(
     {
       level,
@@ -25,13 +29,21 @@ export function createLog(
       redact: { paths: redacted.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]), censor: "[secret]" },
       hooks: {
         streamWrite(line) {
-          const safe = line.replace(keys, "qe_sk_$1_[secret]");
+          const safe = line.replace(issuedKeys, "$1[secret]").replace(importedKeys, "$1[secret]");
           return style === "json" ? safe : forPeople(safe);
         },
       },
     },
     destination,
   );
+}
+
+/** Keys of ours in any text: whatever printed one, the log does not. */
+const issuedKeys = /(qe_sk_(?:sandbox|live)_)[A-Za-z2-7]{6,}/g;
+
+/** Keys of earlier systems: of any characters, but long, as scopes and names may begin like one. */
+function legacyKeys(prefixes: readonly string[]): RegExp {
+  return new RegExp(`\\b(${prefixes.join("|") || "(?!)"})[^\\s"\\\\/?&]{12,}`, "g");
 }
 
 const redacted = [
@@ -43,6 +55,7 @@ const redacted = [
   "token",
   "rootKey",
   "databaseUrl",
+  "rateLimitUrl",
 ];
 
 function forPeople(line: string): string {

@@ -14,22 +14,35 @@ import { readTls } from "./tls.ts";
 /** Runs the service until it is told to stop. */
 export async function start(config: Config): Promise<void> {
   const stopped = untilSignal();
-  const log = createLog(config.logLevel, fileDescriptor(1), process.stdout.isTTY ? "readable" : "json");
+  const log = createLog(config.logLevel, fileDescriptor(1), {
+    style: process.stdout.isTTY ? "readable" : "json",
+    legacyPrefixes: config.legacyPrefixes,
+  });
   const settings = {
     environment: config.environment,
     fourEyesDeletion: config.fourEyesDeletion,
+    callerServiceSlug: config.callerServiceSlug,
+    legacyPrefixes: config.legacyPrefixes,
     limits: config.limits,
+    rateLimitUrl: config.rateLimitUrl,
     outboundAllow: parseOutboundAllow(config.outboundAllow),
     corsOrigins: config.corsOrigins,
+    trustedProxyHops: config.trustedProxyHops,
     tls: await readTls(config),
   };
 
   await using runtime = await openRuntime(config, log);
-  const app = await createApp(settings, { ...runtime, log, now: () => new Date() });
+  const app = await createApp(settings, {
+    ...runtime,
+    log,
+    now: () => new Date(),
+    monotonicNow: () => performance.now(),
+  });
   let demo: Demo | undefined;
   try {
     // Before anything is founded: a start that ends here is no first start yet.
-    const address = await listen(app, config);
+    const address = await listen("port", () => app.listen(config.host, config.port));
+    const metrics = await listenForMetrics(app, config);
     let adminKeyFile: string | undefined;
     const founding = await foundFirstOrganization(runtime, config.environment, async (secret) => {
       // Only a terminal shows the key. What else reads stdout may keep it, as container logs do.
@@ -40,7 +53,7 @@ export async function start(config: Config): Promise<void> {
       banner({ config, address, rootKeyCreated: runtime.rootKeyCreated, founding, adminKeyFile, demo }),
     );
     app.healthSweep.start();
-    log.info({ ...address, environment: config.environment }, "ready");
+    log.info({ ...address, environment: config.environment, metricsPort: metrics?.port }, "ready");
 
     log.info({ signal: await stopped }, "stopping: calls on their way may finish");
   } finally {
@@ -51,12 +64,17 @@ export async function start(config: Config): Promise<void> {
   }
 }
 
-async function listen(app: App, { host, port }: Config): Promise<{ host: string; port: number }> {
+async function listenForMetrics(app: App, { host, metricsPort: port }: Config) {
+  return port === undefined ? undefined : listen("metricsPort", () => app.listenForMetrics(host, port));
+}
+
+/** Opens the port that the setting names. */
+async function listen<T>(setting: "port" | "metricsPort", open: () => Promise<T>): Promise<T> {
   try {
-    return await app.listen(host, port);
+    return await open();
   } catch (error) {
     const { message, cause } = error as Error;
     const { code } = cause as NodeJS.ErrnoException;
-    throw new InvalidSetting(code === "EADDRINUSE" || code === "EACCES" ? "port" : "host", message);
+    throw new InvalidSetting(code === "EADDRINUSE" || code === "EACCES" ? setting : "host", message);
   }
 }

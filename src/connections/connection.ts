@@ -29,8 +29,8 @@ export function isUnhealthy(connection: Connection, now: Date): boolean {
 }
 
 /** What answers and audit events show of a key: enough to compare, nothing to use. */
-export function fingerprintOf(apiKey: string): string {
-  return `sha256:${createHash("sha256").update(apiKey, "utf8").digest("hex")}`;
+export function fingerprintOf(apiKey: Buffer): string {
+  return `sha256:${createHash("sha256").update(apiKey).digest("hex")}`;
 }
 
 /** The key can be sent as `Authorization: Bearer <key>` as it stands. */
@@ -41,10 +41,15 @@ export function requireSendable(apiKey: string): void {
 }
 
 /** A stored credential is for one origin: whoever edits the base URL must not be able to send it elsewhere. */
-export function requireSameOrigin(storedFor: string, baseUrl: string): void {
-  if (new URL(baseUrl).origin !== storedFor) {
-    throw new CredentialRequired(
-      "apiKey: the base URL's origin changes, so the key must be given again; it goes only where it was stored for",
-    );
-  }
+export function requireSameOrigin(
+  stored: { origin: string; principalKeyId: string | undefined },
+  baseUrl: string,
+): void {
+  if (new URL(baseUrl).origin === stored.origin) return;
+  throw new CredentialRequired(
+    stored.principalKeyId === undefined
+      ? "apiKey: the base URL's origin changes, so the key must be given again; it goes only where it was stored for"
+      : "the base URL's origin changes, and the service principal goes only where it was issued for; connect the " +
+          "service again with POST /api/service-connections, which issues a new one, or give an apiKey",
+  );
 }

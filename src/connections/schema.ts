@@ -42,6 +42,8 @@ export const credentials = pgTable(
     kekVersion: integer("kek_version").notNull(),
     sealed: bytea("sealed").notNull(),
     fingerprint: text("fingerprint").notNull(),
+    /** The API key that this credential is a secret of, if Patchbay issued it for the connection. */
+    principalKeyId: key("principal_key_id"),
   },
   (table) => [
     primaryKey({ columns: [table.orgId, table.connectionId] }),

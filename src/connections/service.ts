@@ -6,25 +6,18 @@ import type {
   ConnectionService,
   UpdateConnectionRequest,
 } from "#gen/patchbay/connections/v1/connection_service_pb.js";
-import { append } from "#src/audit/append.ts";
-import type { Keyring } from "#src/crypto/keyring.ts";
+import { append, type NewAuditEvent } from "#src/audit/append.ts";
 import type { Database, Tx } from "#src/db/database.ts";
 import type { Outbound } from "#src/outbound/outbound.ts";
-import { callOf, scopeOf, type Scope } from "#src/platform/caller.ts";
+import { callerOf, callOf, scopeOf, type Call, type Scope } from "#src/platform/caller.ts";
 import { InvalidRequest, ServiceError } from "#src/platform/errors.ts";
-import { changedFields } from "#src/platform/field-mask.ts";
+import { changedFields, jsonName } from "#src/platform/field-mask.ts";
 import { newId } from "#src/platform/ids.ts";
 import { nextPage, readPage } from "#src/platform/paging.ts";
-import { Secret } from "#src/platform/secret.ts";
 import type { UsageLog } from "#src/platform/usage-log.ts";
-import {
-  fingerprintOf,
-  isUnhealthy,
-  requireSameOrigin,
-  requireSendable,
-  type Connection,
-} from "./connection.ts";
-import { ConnectionInactive, ConnectionNotFound, CredentialRequired, ServiceNotConnected } from "./errors.ts";
+import { isUnhealthy, requireSameOrigin, requireSendable, type Connection } from "./connection.ts";
+import { credentialDetails, wantedCredential, type CatalogScopes, type Credentials } from "./credentials.ts";
+import { ConnectionInactive, ConnectionNotFound, ServiceNotConnected } from "./errors.ts";
 import { queryPairs, replyBody, requestBody } from "./exchange.ts";
 import type { Probe } from "./probe.ts";
 import { parseSlug } from "./slug.ts";
@@ -38,7 +31,6 @@ import {
   insertConnection,
   listConnections,
   lockSlug,
-  putCredential,
   recordHealthy,
   saveConnection,
 } from "./store.ts";
@@ -48,7 +40,8 @@ const defaultPageSize = 1000;
 /** Keeps connections and calls through them. See the contract, `connection_service.proto`. */
 export function createConnectionService(parts: {
   database: Database;
-  keyring: Keyring;
+  credentials: Credentials;
+  catalogScopes: CatalogScopes;
   outbound: Outbound;
   probe: Probe;
   /** Calls made through connections. */
@@ -57,30 +50,15 @@ export function createConnectionService(parts: {
   healthy: UsageLog;
   now: () => Date;
 }): ServiceImpl<typeof ConnectionService> {
-  const { database, keyring, outbound, probe, usage, healthy, now } = parts;
+  const { database, credentials, catalogScopes, outbound, probe, usage, healthy, now } = parts;
 
-  /** Seals the key for the connection in place of the one before. */
-  async function storeKey(tx: Tx, connection: Connection, apiKey: string, previousVersion: number) {
-    const version = previousVersion + 1;
-    using secret = Secret.fromText(apiKey);
-    const owner = { orgId: connection.orgId, kind: "connection", id: connection.id, version } as const;
-    await putCredential(tx, connection.orgId, connection.id, {
-      origin: new URL(connection.baseUrl).origin,
-      version,
-      sealed: await keyring.seal(tx, owner, secret),
-      fingerprint: fingerprintOf(apiKey),
-    });
-  }
-
-  /** The connection that has the slug, and its key in the clear. */
+  /** The connection that has the slug, and its credential in the clear. */
   async function openBySlug(scope: Scope, slug: string) {
     return database.read(scope.orgId, async (tx) => {
       const connection = await findBySlug(tx, scope, slug);
       if (connection === undefined) throw new ServiceNotConnected();
       if (!connection.active) throw new ConnectionInactive(slug);
-      const { origin, version, sealed } = await getCredential(tx, scope.orgId, connection.id);
-      const owner = { orgId: scope.orgId, kind: "connection", id: connection.id, version } as const;
-      return { connection, credential: { origin, secret: await keyring.open(tx, owner, sealed) } };
+      return { connection, credential: await credentials.open(tx, connection) };
     });
   }
 
@@ -109,15 +87,13 @@ export function createConnectionService(parts: {
 
     async upsertServiceConnection(request, context) {
       const call = callOf(context);
+      const caller = callerOf(context);
       const scope = scopeOf(context);
       const slug = parseSlug(request.serviceSlug);
       const baseUrl = outbound.checkBaseUrl(request.baseUrl);
-      const apiKey = request.apiKey;
-      if (apiKey === undefined) throw new CredentialRequired("apiKey: give the key that the service expects");
-      requireSendable(apiKey);
-      const apiKeyHash = fingerprintOf(apiKey);
+      const wanted = wantedCredential(slug, request, catalogScopes);
 
-      const { created, connection } = await database.change(scope.orgId, async (tx) => {
+      const { created, connection, apiKeyHash } = await database.change(scope.orgId, async (tx) => {
         await lockSlug(tx, scope, slug);
         const known = await findBySlugForUpdate(tx, scope, slug);
         const before = known && (await getCredential(tx, scope.orgId, known.id));
@@ -126,17 +102,17 @@ export function createConnectionService(parts: {
           ? { ...known, baseUrl }
           : { ...scope, id: newId("scn", at), slug, baseUrl, active: true, createdAt: at, ...neverUsed };
         await (known ? saveConnection(tx, connection, at) : insertConnection(tx, connection));
-        await storeKey(tx, connection, apiKey, before?.version ?? 0);
-        await append(tx, call, {
+        const { stored, events } = await credentials.replace(tx, caller, connection, wanted, before);
+        await appendAll(tx, call, events, {
           action: known ? "connection.upsert" : "connection.create",
           target: connection.id,
           details: {
             serviceSlug: slug,
             baseUrl: { before: known?.baseUrl ?? null, after: baseUrl },
-            apiKeyHash: { before: before?.fingerprint ?? null, after: apiKeyHash },
+            ...credentialDetails(before, stored),
           },
         });
-        return { created: known === undefined, connection };
+        return { created: known === undefined, connection, apiKeyHash: stored.fingerprint };
       });
       return { created, connection: { ...toMessage(connection, now()), apiKeyHash } };
     },
@@ -151,37 +127,38 @@ export function createConnectionService(parts: {
 
     async updateConnection(request, context) {
       const call = callOf(context);
+      const caller = callerOf(context);
       const scope = scopeOf(context);
       const changes = changesFrom(request);
       const baseUrl = changes.baseUrl && outbound.checkBaseUrl(changes.baseUrl);
       const { apiKey } = changes;
       if (apiKey !== undefined) requireSendable(apiKey);
 
-      const updated = await database.change(scope.orgId, async (tx) => {
+      const { updated, replaced } = await database.change(scope.orgId, async (tx) => {
         const known = await getConnectionForUpdate(tx, scope, request.id);
         if (known === undefined) throw new ConnectionNotFound();
         const before = await getCredential(tx, scope.orgId, known.id);
         const next = { ...known, baseUrl: baseUrl ?? known.baseUrl, active: changes.active ?? known.active };
-        if (apiKey === undefined) requireSameOrigin(before.origin, next.baseUrl);
+        if (apiKey === undefined) requireSameOrigin(before, next.baseUrl);
         await saveConnection(tx, next, now());
-        if (apiKey !== undefined) await storeKey(tx, next, apiKey, before.version);
-        await append(tx, call, {
+        const replaced =
+          apiKey === undefined ? undefined : await credentials.replace(tx, caller, next, { apiKey }, before);
+        await appendAll(tx, call, replaced?.events ?? [], {
           action: "connection.update",
           target: known.id,
           details: {
             serviceSlug: known.slug,
             baseUrl: { before: known.baseUrl, after: next.baseUrl },
             active: { before: known.active, after: next.active },
-            apiKeyHash: {
-              before: before.fingerprint,
-              after: apiKey === undefined ? before.fingerprint : fingerprintOf(apiKey),
-            },
+            ...credentialDetails(before, replaced?.stored ?? before),
           },
         });
-        return next;
+        return { updated: next, replaced };
       });
-      const shown = toMessage(updated, now());
-      return { connection: apiKey === undefined ? shown : { ...shown, apiKeyHash: fingerprintOf(apiKey) } };
+      const apiKeyHash = replaced?.stored.fingerprint;
+      return {
+        connection: { ...toMessage(updated, now()), ...(apiKeyHash !== undefined && { apiKeyHash }) },
+      };
     },
 
     async deleteConnection({ id }, context) {
@@ -190,15 +167,16 @@ export function createConnectionService(parts: {
       await database.change(scope.orgId, async (tx) => {
         const known = await getConnectionForUpdate(tx, scope, id);
         if (known === undefined) throw new ConnectionNotFound();
-        const { fingerprint } = await getCredential(tx, scope.orgId, id);
+        const before = await getCredential(tx, scope.orgId, id);
         await deleteConnection(tx, scope, id);
-        await append(tx, call, {
+        const events = await credentials.end(tx, known, before);
+        await appendAll(tx, call, events, {
           action: "connection.delete",
           target: id,
           details: {
             serviceSlug: known.slug,
             baseUrl: known.baseUrl,
-            apiKeyHash: { before: fingerprint, after: null },
+            ...credentialDetails(before, undefined),
           },
         });
       });
@@ -256,6 +234,11 @@ export function createConnectionService(parts: {
   };
 }
 
+/** Last of a transaction, and the connection's event last of all. */
+async function appendAll(tx: Tx, call: Call, events: readonly NewAuditEvent[], last: NewAuditEvent) {
+  for (const event of [...events, last]) await append(tx, call, event);
+}
+
 /** Nothing left for the service: such a call does not count as one. */
 function wasRefusedHere(error: unknown): boolean {
   return (
@@ -280,7 +263,9 @@ function changesFrom(request: UpdateConnectionRequest): ConnectionChanges {
     (field) => new InvalidRequest(`${field}: cannot be changed; change baseUrl, apiKey or active`),
   );
   for (const field of fields) {
-    if (given[field] === undefined) throw new InvalidRequest(`${field}: cannot be cleared; give a value`);
+    if (given[field] === undefined) {
+      throw new InvalidRequest(`${jsonName(field)}: cannot be cleared; give a value`);
+    }
   }
   return {
     ...(fields.has("base_url") && { baseUrl }),

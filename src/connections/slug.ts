@@ -25,6 +25,7 @@ export function parseSlug(text: string): ServiceSlug {
   throw new InvalidSlug(builtInSlugs);
 }
 
-function isBuiltIn(slug: string): slug is BuiltInSlug {
+/** Whether the slug is a sibling product's. */
+export function isBuiltIn(slug: string): slug is BuiltInSlug {
   return (builtInSlugs as readonly string[]).includes(slug);
 }

@@ -3,7 +3,7 @@ import type { Sealed } from "#src/crypto/keyring.ts";
 import type { Tx } from "#src/db/database.ts";
 import type { Scope } from "#src/platform/caller.ts";
 import type { PageRequest } from "#src/platform/paging.ts";
-import { inOrder, type Use } from "#src/platform/usage-log.ts";
+import type { Use } from "#src/platform/usage-log.ts";
 import type { Connection } from "./connection.ts";
 import { connectionHealth, connections, connectionUsage, credentials } from "./schema.ts";
 import type { ServiceSlug } from "./slug.ts";
@@ -16,6 +16,8 @@ export interface StoredCredential {
   readonly sealed: Sealed;
   /** `sha256:…` of the key. */
   readonly fingerprint: string;
+  /** The API key that it is the secret of, if it was issued for the connection. */
+  readonly principalKeyId: string | undefined;
 }
 
 /** Makes upserts of one slug follow one another: the second sees, and records, what the first stored. */
@@ -115,6 +117,7 @@ export async function getCredential(tx: Tx, orgId: string, connectionId: string)
     version: row.version,
     sealed: { kekVersion: row.kekVersion, bytes: row.sealed },
     fingerprint: row.fingerprint,
+    principalKeyId: row.principalKeyId ?? undefined,
   };
 }
 
@@ -131,6 +134,7 @@ export async function putCredential(
     kekVersion: credential.sealed.kekVersion,
     sealed: credential.sealed.bytes,
     fingerprint: credential.fingerprint,
+    principalKeyId: credential.principalKeyId ?? null,
   };
   await tx
     .insert(credentials)
@@ -140,7 +144,7 @@ export async function putCredential(
 
 /** Notes calls. One made through a connection that is gone by now is left out. */
 export async function recordUse(tx: Tx, orgId: string, uses: ReadonlyMap<string, Use>): Promise<void> {
-  const rows = JSON.stringify(inOrder(uses).map(([id, use]) => ({ id, calls: use.count, at: use.lastAt })));
+  const rows = JSON.stringify([...uses].map(([id, use]) => ({ id, calls: use.count, at: use.lastAt })));
   await tx.execute(sql`
     insert into ${connectionUsage} as known (org_id, connection_id, calls, last_used_at)
     select org_id, id, used.calls, used.at
@@ -155,12 +159,20 @@ export async function recordUse(tx: Tx, orgId: string, uses: ReadonlyMap<string,
 
 /** Notes when services answered well; an older time never overwrites a newer one. */
 export async function recordHealthy(tx: Tx, orgId: string, seen: ReadonlyMap<string, Use>): Promise<void> {
-  const rows = JSON.stringify(inOrder(seen).map(([id, use]) => ({ id, at: use.lastAt })));
+  const rows = JSON.stringify([...seen].map(([id, use]) => ({ id, at: use.lastAt })));
+  // Locked in one order first, which is that of `record_probes`: an UPDATE has that of its plan.
   await tx.execute(sql`
     update ${connectionHealth} as known
     set last_healthy_at = greatest(known.last_healthy_at, seen.at)
-    from json_to_recordset(${rows}::json) as seen (id text, at timestamptz)
-    where known.org_id = ${orgId} and known.connection_id = seen.id`);
+    from (
+      select connection_id, at
+      from json_to_recordset(${rows}::json) as noted (id text, at timestamptz)
+      join ${connectionHealth} on connection_id = id
+      where org_id = ${orgId}
+      order by connection_id
+      for no key update of ${connectionHealth}
+    ) as seen
+    where known.org_id = ${orgId} and known.connection_id = seen.connection_id`);
 }
 
 function inScope(scope: Scope) {

@@ -14,6 +14,16 @@ export async function assertServingRole(database: Database): Promise<void> {
       ) as owns
       from pg_roles where rolname = current_user`),
   );
+  // What is a transaction by itself takes the role from its session, whose settings a pooler may drop.
+  const [session] = await database.single((tx) =>
+    tx.execute<{ user: string }>(sql`select current_user as user`),
+  );
+  if (session?.user !== servingRole) {
+    throw new Error(
+      `sessions of the database do not start as ${servingRole}: let DATABASE_URL lead to Postgres itself, and not to ` +
+        "a pooler that drops start-up parameters",
+    );
+  }
   if (role === undefined) throw new Error(`the database role ${servingRole} is missing`);
   if (role.superuser) throw new UnsafeServingRole("is a superuser", `ALTER ROLE ${servingRole} NOSUPERUSER`);
   if (role.bypasses) throw new UnsafeServingRole("has BYPASSRLS", `ALTER ROLE ${servingRole} NOBYPASSRLS`);

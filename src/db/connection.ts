@@ -33,8 +33,12 @@ export interface Connection extends AsyncDisposable {
 // make ever new statements, and the server would keep each.
 const maxKeptStatements = 250;
 
-/** A connection that opens with its first statement. */
-export function openConnection(url: string, settings: SessionSettings): Connection {
+/** A connection that opens with its first statement. `onNotify` hears of the channels that it listens to. */
+export function openConnection(
+  url: string,
+  settings: SessionSettings,
+  onNotify?: (channel: string, payload: string) => void,
+): Connection {
   const waiting = new Set<(why: Error) => void>();
   const kept = new Set<string>();
   let lost: Error | undefined;
@@ -49,8 +53,9 @@ export function openConnection(url: string, settings: SessionSettings): Connecti
   }
 
   const address = parseAddress(url);
-  const options: Options<Record<string, PostgresType>> & { socket(parsed: ParsedOptions): Socket } = {
+  const options: Options<Record<string, PostgresType>> & Hidden = {
     ...address.options,
+    ...(onNotify && { onnotify: onNotify }),
     max: 1,
     max_lifetime: null,
     idle_timeout: 0,
@@ -122,6 +127,12 @@ export function openConnection(url: string, settings: SessionSettings): Connecti
     end,
     [Symbol.asyncDispose]: end,
   };
+}
+
+/** Options that postgres.js takes and its types do not name. */
+interface Hidden {
+  socket(parsed: ParsedOptions): Socket;
+  onnotify?(channel: string, payload: string): void;
 }
 
 interface ParsedOptions {

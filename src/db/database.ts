@@ -1,3 +1,4 @@
+import { createAnnouncements, type Listener } from "./announcements.ts";
 import type { Log } from "#src/platform/log.ts";
 import { openConnection, type Connection } from "./connection.ts";
 import { ConnectionLost, DatabaseError, DatabaseUnavailable, toServiceError } from "./errors.ts";
@@ -20,6 +21,13 @@ export interface Database {
   record<T>(orgId: string, run: (tx: Tx) => Promise<T>): Promise<T>;
   /** No organisation: row security shows and takes nothing, so only SECURITY DEFINER functions are of use. */
   system<T>(run: (tx: Tx) => Promise<T>): Promise<T>;
+  /**
+   * One statement that is a READ ONLY transaction by itself, for what is asked so often that BEGIN and COMMIT would
+   * count. Like `system`, it is of no organisation.
+   */
+  single<T>(run: (tx: Tx) => Promise<T>): Promise<T>;
+  /** Tells from now on what changes announce, of this process and of others; waits for the first try to listen. */
+  hear(listener: Listener): Promise<void>;
   /** Waits for what is running, refuses what comes. */
   close(): Promise<void>;
 }
@@ -61,29 +69,32 @@ const serverDeadlines = {
 /** Opens nothing yet: the first operation connects. */
 export function createDatabase(options: DatabaseOptions): Database {
   const { url, log, slots: slotCount = 10, startMs = 5_000, operationMs = 10_000 } = options;
-  const slots = createSlots(slotCount, () =>
-    openConnection(url, {
-      application_name: "patchbay",
-      DateStyle: "ISO",
-      TimeZone: "UTC",
-      ...serverDeadlines,
-    }),
-  );
+  const session = {
+    application_name: "patchbay",
+    DateStyle: "ISO",
+    TimeZone: "UTC",
+    role: servingRole,
+    // For `single`, which has no BEGIN to say so: a change there would be one without an audit event.
+    default_transaction_read_only: "on",
+    ...serverDeadlines,
+  };
+  const slots = createSlots(slotCount, () => openConnection(url, session));
+  const announcements = createAnnouncements({
+    open: (onNotify) => openConnection(url, { ...session, application_name: "patchbay listener" }, onNotify),
+    log,
+  });
 
-  async function transact<T>(
-    kind: Kind,
-    orgId: string,
-    run: (tx: Tx) => Promise<T | Unchanged<T>>,
-  ): Promise<T> {
+  /** Runs on a connection of its own; `begun` says that the start is over, and what follows may take longer. */
+  async function onSlot<T>(work: (connection: Connection, begun: () => void) => Promise<T>): Promise<T> {
     const mustStartBy = performance.now() + startMs;
     const slot = await slots.take(startMs);
     const connection = slot.connection();
     let deadline = loseAfter(connection, mustStartBy - performance.now());
     try {
-      await begin(connection, kind, orgId);
-      clearTimeout(deadline);
-      deadline = loseAfter(connection, operationMs);
-      return await finish(connection, kind, run);
+      return await work(connection, () => {
+        clearTimeout(deadline);
+        deadline = loseAfter(connection, operationMs);
+      });
     } catch (error) {
       if (connection.lost !== undefined) log.warn({ err: connection.lost }, "a database connection was lost");
       throw toServiceError(error);
@@ -91,6 +102,16 @@ export function createDatabase(options: DatabaseOptions): Database {
       clearTimeout(deadline);
       slots.give(slot);
     }
+  }
+
+  function transact<T>(kind: Kind, orgId: string, run: (tx: Tx) => Promise<T | Unchanged<T>>): Promise<T> {
+    return onSlot(async (connection, begun) => {
+      await begin(connection, kind, orgId);
+      begun();
+      const { result, announced } = await finish(connection, kind, run);
+      for (const what of announced) announcements.announce(what);
+      return result;
+    });
   }
 
   function inOrganisation<T>(
@@ -107,7 +128,11 @@ export function createDatabase(options: DatabaseOptions): Database {
     change: (orgId, run) => inOrganisation("change", orgId, run),
     record: (orgId, run) => inOrganisation("record", orgId, run),
     system: (run) => transact("system", "", run),
-    close: () => slots.close(),
+    single: (run) => onSlot((connection) => runSingle(connection, run)),
+    hear: (listener) => announcements.hear(listener),
+    async close() {
+      await Promise.all([announcements.close(), slots.close()]);
+    },
   };
 }
 
@@ -133,11 +158,25 @@ async function begin(connection: Connection, kind: Kind, orgId: string): Promise
   }
 }
 
+async function runSingle<T>(connection: Connection, run: (tx: Tx) => Promise<T>): Promise<T> {
+  const transaction = openTransaction(connection);
+  try {
+    return await connection.orLost(run(transaction.tx));
+  } finally {
+    transaction.close();
+  }
+}
+
+interface Finished<T> {
+  readonly result: T;
+  readonly announced: readonly string[];
+}
+
 async function finish<T>(
   connection: Connection,
   kind: Kind,
   run: (tx: Tx) => Promise<T | Unchanged<T>>,
-): Promise<T> {
+): Promise<Finished<T>> {
   const transaction = openTransaction(connection);
   let result: T | Unchanged<T>;
   try {
@@ -150,10 +189,9 @@ async function finish<T>(
   transaction.close();
   if (result instanceof Unchanged) {
     await rollback(connection);
-    return result.value;
+    return { result: result.value, announced: [] };
   }
-  await commit(connection, kind);
-  return result;
+  return { result, announced: await commit(connection, kind) };
 }
 
 async function rollback(connection: Connection): Promise<void> {
@@ -165,13 +203,14 @@ async function rollback(connection: Connection): Promise<void> {
   }
 }
 
-async function commit(connection: Connection, kind: Kind): Promise<void> {
+/** Commits, and answers what the change announces. */
+async function commit(connection: Connection, kind: Kind): Promise<string[]> {
   // Sent together: COMMIT after a failed statement is a rollback, so an unaudited change cannot slip through.
-  const [audited, committed] = await Promise.allSettled([
-    kind === "change" ? connection.run("select audit_required()") : undefined,
+  const [settled, committed] = await Promise.allSettled([
+    kind === "change" ? connection.run("select settle_change() as announced") : undefined,
     connection.run("commit"),
   ]);
-  if (audited.status === "rejected" && audited.reason instanceof DatabaseError) throw audited.reason;
+  if (settled.status === "rejected" && settled.reason instanceof DatabaseError) throw settled.reason;
   if (committed.status === "rejected") {
     const inDoubt = committed.reason instanceof ConnectionLost && kind !== "read";
     throw inDoubt ? DatabaseUnavailable.inDoubt(committed.reason) : committed.reason;
@@ -182,4 +221,7 @@ async function commit(connection: Connection, kind: Kind): Promise<void> {
       "a failed statement was ignored, so the transaction was rolled back instead of committed",
     );
   }
+  const rows = settled.status === "fulfilled" ? settled.value : undefined;
+  const announced = rows?.[0]?.["announced"] as string | null | undefined;
+  return announced?.split(" ") ?? [];
 }

@@ -4,6 +4,7 @@ import { constants } from "node:http2";
 import type { Call } from "#src/platform/caller.ts";
 import type { Handler, Request, Response } from "#src/platform/http.ts";
 import type { Log } from "#src/platform/log.ts";
+import { clientAddressOf } from "./forwarded-for.ts";
 import { loggablePath } from "./loggable-path.ts";
 import { onceClosed } from "./response.ts";
 
@@ -21,22 +22,32 @@ interface AccessLogOptions {
   readonly log: Log;
   /** Milliseconds of a clock that never goes back, such as `performance.now`. */
   readonly monotonicNow: () => number;
+  /** How many proxies in front say in `X-Forwarded-For` whom they speak for. */
+  readonly trustedProxyHops: number;
+  /** Told of each request as well. */
+  readonly answered?: (request: AnsweredRequest) => void;
 }
 
 /** Gives every request its call and its `x-request-id`, and writes one line when it was answered or cut. */
-export function withAccessLog(handler: Handler, { log, monotonicNow }: AccessLogOptions): Handler {
+export function withAccessLog(handler: Handler, options: AccessLogOptions): Handler {
+  const { monotonicNow, trustedProxyHops, answered } = options;
+  // Its members are known, and none of them is secret: to look for those that are would cost ten times the line.
+  const log = options.log.child({}, { redact: [] });
   return (request, response) => {
     const startedAt = monotonicNow();
     const call: Call = {
       requestId: requestIdOf(request),
       authorizationLines: authorizationLinesOf(request),
-      remoteAddress: request.socket.remoteAddress,
+      peerAddress: request.socket.remoteAddress,
+      remoteAddress: clientAddressOf(request, trustedProxyHops),
     };
     calls.set(request, call);
     response.setHeader("x-request-id", call.requestId);
     onceClosed(response, () => {
       const latencyMs = Math.round((monotonicNow() - startedAt) * 1000) / 1000;
-      writeLine(log, request, response, call, latencyMs);
+      const line = lineOf(request, response, call, latencyMs);
+      writeLine(log, line);
+      answered?.(line);
     });
     handler(request, response);
   };
@@ -58,27 +69,35 @@ function authorizationLinesOf({ rawHeaders }: Request): number {
   return lines;
 }
 
-function writeLine(log: Log, request: Request, response: Response, call: Call, latencyMs: number): void {
+/** How a request was answered, without who asked. */
+export interface AnsweredRequest extends Outcome {
+  readonly rpc: string | undefined;
+  readonly protocol: string | undefined;
+  readonly latencyMs: number;
+}
+
+function lineOf(request: Request, response: Response, call: Call, latencyMs: number) {
   const path = loggablePath(request.url ?? "");
-  const { status, grpcStatus, cut } = outcomeOf(response);
-  const line = {
+  return {
     requestId: call.requestId,
     method: request.method?.slice(0, 32),
     path,
     http: request.httpVersionMajor === 2 ? "2" : request.httpVersion,
     protocol: protocolOf(request, path, call),
-    status,
-    grpcStatus,
-    cut,
+    ...outcomeOf(response),
     rpc: call.rpc,
     orgId: call.caller?.orgId,
     apiKeyId: call.caller?.apiKeyId,
     userId: call.caller?.userId,
     latencyMs,
     remoteAddress: call.remoteAddress,
+    peerAddress: call.peerAddress === call.remoteAddress ? undefined : call.peerAddress,
   };
-  if (isHealthCheck(path)) log.debug(line, "request");
-  else if (isOurFault(status, grpcStatus)) log.error(line, "request");
+}
+
+function writeLine(log: Log, line: ReturnType<typeof lineOf>): void {
+  if (isHealthCheck(line.path)) log.debug(line, "request");
+  else if (isOurFault(line.status, line.grpcStatus)) log.error(line, "request");
   else log.info(line, "request");
 }
 

@@ -1,3 +1,5 @@
+import { decodedThrough } from "#src/platform/percent-encoding.ts";
+
 const longest = 512;
 const keyShape = /qe_sk_/i;
 
@@ -6,10 +8,10 @@ export function loggablePath(url: string): string {
   const path = pathOf(url)
     .replace(/[^\x21-\x7e]/g, (char) => `%${char.charCodeAt(0).toString(16).padStart(2, "0")}`)
     .slice(0, longest);
-  if (!keyShape.test(decoded(path))) return path;
+  if (!keyShape.test(decodedThrough(path))) return path;
   return path
     .split("/")
-    .map((segment) => (keyShape.test(decoded(segment)) ? "[redacted]" : segment))
+    .map((segment) => (keyShape.test(decodedThrough(segment)) ? "[redacted]" : segment))
     .join("/");
 }
 
@@ -17,9 +19,4 @@ function pathOf(url: string): string {
   if (url.startsWith("/")) return url.replace(/[?#].*$/s, "");
   // HTTP/1.1 also knows the whole URL, in which a user may have put a password, and `*`.
   return URL.parse(url)?.pathname ?? (url === "*" ? url : "[not-a-path]");
-}
-
-/** Decodes what can be decoded; broken escapes stay, as they must not keep a key from being seen. */
-function decoded(text: string): string {
-  return text.replace(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
 }

@@ -6,6 +6,9 @@ export type Fields = Map<string, string>;
 const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const fieldValue = /^[\t\x20-\x7e\x80-\xff]*$/;
 
+/** Says which service presents the credential, if that is a key which only one service may present. */
+export const callerServiceHeader = "x-caller-service";
+
 /** Belong to one connection, and mean nothing, or something else, on the next. */
 const hopByHop = new Set([
   "connection",
@@ -28,6 +31,8 @@ const ours = new Set([
   "expect",
   "forwarded",
   "host",
+  // A sibling passes it on when it asks whether a key is good.
+  callerServiceHeader,
 ]);
 
 /** The caller's headers that go to the service; everything else of them is dropped. */
@@ -49,8 +54,9 @@ export function requestHeaders(given: Readonly<Record<string, string>>): Fields 
   }
   const dropped = connectionOptions(fields.get("connection"));
   for (const name of fields.keys()) {
-    // Servers that pass headers on as CGI variables cannot tell X_Forwarded_For from X-Forwarded-For.
-    const plain = name.replaceAll("_", "-");
+    // Servers that pass headers on as CGI variables cannot tell X_Forwarded_For or X.Forwarded.For from
+    // X-Forwarded-For.
+    const plain = name.replace(/[^a-z0-9]/g, "-");
     if (dropped.has(name) || isHopByHop(plain) || ours.has(plain) || plain.startsWith("x-forwarded-")) {
       fields.delete(name);
     }

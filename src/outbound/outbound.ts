@@ -9,7 +9,7 @@ import { acceptedCodings, inflated, readAll } from "./body.ts";
 import { createConnector, type Connect } from "./connector.ts";
 import { AddressDenied, CredentialReflected, InvalidOutboundRequest, UpstreamTimeout } from "./errors.ts";
 import { upstreamFailure } from "./failures.ts";
-import { replyHeaders, requestHeaders, type Fields } from "./headers.ts";
+import { callerServiceHeader, replyHeaders, requestHeaders, type Fields } from "./headers.ts";
 import { requestTarget } from "./path.ts";
 import { reflects } from "./reflection.ts";
 
@@ -38,10 +38,18 @@ export interface OutboundRequest {
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Buffer;
   /** Sent as a Bearer token, and only if the base URL is of the origin that it was stored for. */
-  readonly credential?: { readonly origin: string; readonly secret: Secret };
+  readonly credential?: OutboundCredential;
   readonly timeoutMs?: number;
   /** Its reason is what `send` throws when it aborts. */
   readonly signal?: AbortSignal;
+}
+
+/** What the call is made with. */
+export interface OutboundCredential {
+  readonly origin: string;
+  readonly secret: Secret;
+  /** Named beside it, for a key that only one service may present. */
+  readonly callerService?: string | undefined;
 }
 
 /** The service's answer, whatever its status: not compressed, and without headers that concern only us. */
@@ -114,7 +122,7 @@ export function createOutbound(options: {
       origin: target.origin,
       method: methodOf(request.method),
       path: requestTarget(target.path, request.path, request.query ?? []),
-      headers: headersOf(request.headers ?? {}, token),
+      headers: headersOf(request.headers ?? {}, token, request.credential?.callerService),
       body: bodyOf(request.body, limits.bodyBytes),
       signal,
       responseHeaders: "raw",
@@ -171,7 +179,7 @@ export function createOutbound(options: {
  * keeps it until the request is over, and memory until the collector comes by. So it is made here, at the
  * last moment, and never leaves the call.
  */
-function tokenFor(target: BaseUrl, given: NonNullable<OutboundRequest["credential"]>): string {
+function tokenFor(target: BaseUrl, given: OutboundCredential): string {
   if (given.origin !== target.origin) {
     throw new InvalidOutboundRequest(
       "the credential was stored for another origin; give it again for this one",
@@ -186,12 +194,17 @@ function tokenFor(target: BaseUrl, given: NonNullable<OutboundRequest["credentia
   return token;
 }
 
-function headersOf(given: Readonly<Record<string, string>>, token: string | undefined): string[] {
+function headersOf(
+  given: Readonly<Record<string, string>>,
+  token: string | undefined,
+  callerService: string | undefined,
+): string[] {
   const fields = requestHeaders(given);
   if (!fields.has("user-agent")) fields.set("user-agent", "patchbay");
   fields.set("accept-encoding", acceptedCodings);
   // Last, so that nothing of the caller's can stand in its place.
   if (token !== undefined) fields.set("authorization", `Bearer ${token}`);
+  if (callerService !== undefined) fields.set(callerServiceHeader, callerService);
   return [...fields].flat();
 }
 

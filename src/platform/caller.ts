@@ -10,6 +10,8 @@ export interface Caller {
   /** The user who answers for the key; undefined for an unbound key. */
   readonly userId: string | undefined;
   readonly expiresAt: Date | undefined;
+  /** When the secret that was presented is refused, before the key is; undefined for the newest. */
+  readonly secretValidUntil?: Date | undefined;
   /** How many calls a minute the key may make; undefined for the deployment's limit. */
   readonly rateLimitPerMinute: number | undefined;
 }
@@ -29,7 +31,9 @@ export interface Call {
   readonly requestId: string;
   /** `authorization` header lines on the wire; Node's `headers` keeps only the first. */
   readonly authorizationLines: number;
-  /** Where the connection came from; undefined if it went away at once. */
+  /** Where the connection came from: from a proxy, if there is one in front. */
+  readonly peerAddress?: string | undefined;
+  /** The client's; undefined if it went away at once, or if the proxies in front do not say it. */
   readonly remoteAddress?: string | undefined;
   /** `<package>.<Service>/<Method>`, once the call is routed. */
   rpc?: string;
@@ -37,6 +41,8 @@ export interface Call {
   caller?: Caller;
   /** True once the whole gate let the call pass. */
   passedGate?: boolean;
+  /** Set with the caller: fails if its key is no longer good, or no longer may make the call. Charges nothing. */
+  recheck?: () => Promise<void>;
   /** The audit actions that the call's method declares; it may append no others. */
   auditActions?: readonly string[];
   /** True once the call appended an audit event, or found that there was nothing to change. */

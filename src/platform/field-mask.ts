@@ -14,8 +14,15 @@ export function changedFields<Name extends string>(
   const names = Object.keys(isSet) as Name[];
   const masked = mask !== undefined && mask.paths.length > 0 ? mask.paths : undefined;
   const changed = masked ?? names.filter((name) => isSet[name]);
-  if (changed.length === 0) throw new InvalidRequest(`nothing to change; give one of ${names.join(", ")}`);
+  if (changed.length === 0) {
+    throw new InvalidRequest(`nothing to change; give one of ${names.map(jsonName).join(", ")}`);
+  }
   const unknown = changed.find((path) => !(names as string[]).includes(path));
-  if (unknown !== undefined) throw refuse(unknown.slice(0, 64));
+  if (unknown !== undefined) throw refuse(jsonName(unknown.slice(0, 64)));
   return new Set(changed as Name[]);
+}
+
+/** A field's name as it stands in JSON, where people read it. */
+export function jsonName(field: string): string {
+  return field.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
 }

@@ -73,8 +73,3 @@ export function createUsageLog(
     },
   };
 }
-
-/** Uses in the order of their ids: replicas that write the same rows in one order cannot lock each other out. */
-export function inOrder(uses: ReadonlyMap<string, Use>): [id: string, use: Use][] {
-  return [...uses].toSorted(([a], [b]) => (a < b ? -1 : 1));
-}

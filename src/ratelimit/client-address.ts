@@ -7,9 +7,11 @@ import { isIPv4 } from "node:net";
  */
 export function clientNameOf(remoteAddress: string | undefined): string {
   if (remoteAddress === undefined) return "unknown";
-  // A socket that takes both versions shows IPv4 like this.
-  const unmapped = remoteAddress.replace(/^::ffff:/i, "");
-  if (isIPv4(unmapped)) return unmapped;
-  const network = ipaddr.IPv6.parse(remoteAddress).parts.slice(0, 4);
+  // Most are, and it is asked on each request.
+  if (isIPv4(remoteAddress)) return remoteAddress;
+  // A socket that takes both versions shows 10.0.0.1 as ::ffff:10.0.0.1.
+  const address = ipaddr.process(remoteAddress);
+  if (address instanceof ipaddr.IPv4) return address.toString();
+  const network = address.parts.slice(0, 4);
   return `${network.map((part) => part.toString(16)).join(":")}::/64`;
 }

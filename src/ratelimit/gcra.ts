@@ -29,13 +29,17 @@ export interface Budget {
 /**
  * Takes one request, if there is one left, by the generic cell rate algorithm (ITU-T I.371). Unlike windows, it has
  * no edge at which twice the limit passes at once, and it never refuses who stays within the limit in every window.
+ *
+ * Requests that were already made elsewhere are charged first. They cannot be refused any more; charged beyond what
+ * the window holds, they would shut out their name for longer than a window.
  */
 export function spend(
   rate: RateLimit,
   debt: Debt | undefined,
   now: number,
+  alreadyMade = 0,
 ): { readonly debt: Debt; readonly budget: Budget } {
-  const before = unitsAt(rate, debt, now);
+  const before = charged(rate, unitsAt(rate, debt, now), alreadyMade);
   const after = before + rate.windowMs;
   const allowed = after <= capacityOf(rate);
   const units = allowed ? after : before;
@@ -54,11 +58,18 @@ function unitsAt({ limit }: RateLimit, debt: Debt | undefined, now: number): num
   return Math.max(0, debt.units - Math.max(0, now - debt.at) * limit);
 }
 
+/** At most up to the capacity, and never less than before: a debt from under a higher limit may be above it. */
+function charged(rate: RateLimit, units: number, alreadyMade: number): number {
+  const more = Math.min(alreadyMade, rate.limit) * rate.windowMs;
+  return Math.max(units, Math.min(units + more, capacityOf(rate)));
+}
+
 function capacityOf({ limit, windowMs }: RateLimit): number {
   return limit * windowMs;
 }
 
-function budgetOf(rate: RateLimit, units: number, allowed: boolean): Budget {
+/** What is left of a rate to somebody who owes so many units. */
+export function budgetOf(rate: RateLimit, units: number, allowed: boolean): Budget {
   const { limit, windowMs } = rate;
   const left = capacityOf(rate) - units;
   return {

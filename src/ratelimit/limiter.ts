@@ -3,8 +3,11 @@ import { look, spend, type Budget, type Debt, type RateLimit } from "./gcra.ts";
 
 /** Counts what each name spends. It answers later, so that one that replicas share can stand in for it. */
 export interface RateLimiter {
-  /** Takes one request from the budget of the name, if there is one left. */
-  spend(name: string, rate: RateLimit): Promise<Budget>;
+  /**
+   * Takes one request from the budget of the name, if there is one left. Requests that were already made elsewhere
+   * are charged first, up to the whole limit.
+   */
+  spend(name: string, rate: RateLimit, alreadyMade?: number): Promise<Budget>;
   /** What the name has left; takes nothing. */
   look(name: string, rate: RateLimit): Promise<Budget>;
 }
@@ -16,8 +19,8 @@ const maxNames = 65_536;
 export function createRateLimiter(now: () => Date): RateLimiter {
   const debts = new LRUCache<string, Debt>({ max: maxNames });
   return {
-    async spend(name, rate) {
-      const { debt, budget } = spend(rate, debts.get(name), now().getTime());
+    async spend(name, rate, alreadyMade) {
+      const { debt, budget } = spend(rate, debts.get(name), now().getTime(), alreadyMade);
       debts.set(name, debt);
       return budget;
     },

@@ -1,11 +1,15 @@
 import type { HandlerContext } from "@connectrpc/connect";
 import type { Authenticate } from "#src/api-keys/authenticate.ts";
 import { ApiKeyNotBoundToUser, InvalidBearer, MissingScope } from "#src/api-keys/errors.ts";
+import type { BeforeGuess, Limits } from "#src/api-keys/limits.ts";
 import { grants } from "#src/api-keys/scopes.ts";
+import { secretOfBearer } from "#src/api-keys/secret-format.ts";
+import { clientNameOf } from "#src/ratelimit/client-address.ts";
+import { RateLimited } from "#src/ratelimit/errors.ts";
+import { rateLimitHeaders } from "#src/ratelimit/headers.ts";
 import { callOf, type Call, type Caller } from "#src/platform/caller.ts";
 import { refuseCredentialsInUrl } from "./credentials-in-url.ts";
 import type { TellFailure } from "./failures.ts";
-import type { Limits } from "./limits.ts";
 import { policyOf, type MethodPolicy } from "./policy.ts";
 
 /**
@@ -29,12 +33,28 @@ export function createGate(parts: {
     const policy = policyOf(context.method);
     call.auditActions = policy.auditAction;
     if (policy.access.case === "public") return;
-    call.caller = await limits.limitFailures(call.remoteAddress, async () =>
-      authenticate(bearerOf(context.requestHeader, call)),
-    );
-    await limits.spendCall(call.caller, context.responseHeader);
-    requireScope(call.caller, policy);
-    if (policy.fourEyes || (policy.fourEyesDeletion && fourEyesDeletion)) requireUser(call.caller);
+    const { remoteAddress: address, requestId } = call;
+    const identify = async (beforeGuess?: BeforeGuess) =>
+      authenticate({ secret: bearerOf(context.requestHeader, call), address, requestId, beforeGuess });
+    call.caller = await limits.limitFailures(clientNameOf(address), identify);
+    if (policy.unmeteredBecause === "") await spendCall(call.caller, context.responseHeader);
+    requirePermission(call.caller, policy);
+    call.recheck = async () => {
+      call.caller = await identify();
+      requirePermission(call.caller, policy);
+    };
+  }
+
+  function requirePermission(caller: Caller, policy: MethodPolicy): void {
+    requireScope(caller, policy);
+    if (policy.fourEyes || (policy.fourEyesDeletion && fourEyesDeletion)) requireUser(caller);
+  }
+
+  /** Takes one call from the budget of the caller's key, and says in the answer's headers what is left. */
+  async function spendCall(caller: Caller, answer: Headers) {
+    const { rate, budget } = await limits.spend(caller);
+    for (const [name, value] of Object.entries(rateLimitHeaders(rate, budget))) answer.set(name, value);
+    if (!budget.allowed) throw new RateLimited(budget);
   }
 
   return async (context) => {
@@ -49,23 +69,18 @@ export function createGate(parts: {
   };
 }
 
-const maxHeaderLength = 512;
-const bearer = /^bearer +(\S+)$/i;
-
-/** The secret that the one Authorization header carries. The scheme's case does not matter (RFC 9110, 11.1). */
+/** The secret that the one Authorization header carries. */
 function bearerOf(header: Headers, call: Call): string {
   const value = header.get("authorization");
   // With two headers, which one counts would depend on who reads them: a proxy, Node or us.
-  if (value === null || call.authorizationLines > 1 || value.length > maxHeaderLength)
-    throw new InvalidBearer();
-  const secret = bearer.exec(value.trim())?.[1];
-  if (secret === undefined) throw new InvalidBearer();
+  const secret = value === null || call.authorizationLines > 1 ? undefined : secretOfBearer(value);
+  if (secret === undefined) throw new InvalidBearer("malformed");
   return secret;
 }
 
 function requireScope(caller: Caller, { access }: Pick<MethodPolicy, "access">): void {
   if (access.case === "authenticated") return;
-  if (access.case !== "scope") throw new InvalidBearer();
+  if (access.case !== "scope") throw new InvalidBearer("malformed");
   if (!grants(caller.scopes, access.value)) throw new MissingScope(access.value);
 }
 

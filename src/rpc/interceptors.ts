@@ -34,9 +34,15 @@ async function* told<T>(messages: AsyncIterable<T>, tell: (thrown: unknown) => E
   }
 }
 
-/** Refuses a request that did not pass the gate, which is the only way in on transports without headers. */
+/**
+ * Refuses a request that did not pass the gate, which is the only way in on transports without headers. Behind the
+ * gate its body was read, and a client may take a minute to send it: a key that was revoked meanwhile is no good.
+ * A stream is not here with its message yet; who serves it checks again by itself.
+ */
 const requireGate: Interceptor = (next) => async (request) => {
-  if (callOf({ values: request.contextValues }).passedGate !== true) throw new InvalidBearer();
+  const call = callOf({ values: request.contextValues });
+  if (call.passedGate !== true) throw new InvalidBearer("malformed");
+  if (!request.stream) await call.recheck?.();
   return next(request);
 };
 

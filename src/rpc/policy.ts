@@ -21,13 +21,17 @@ export const scopeVocabulary = [
 const openPackages = /^grpc\.(health|reflection)\./;
 
 /** What a method declares that the gate acts on. */
-export type MethodPolicy = Pick<Policy, "access" | "auditAction" | "fourEyes" | "fourEyesDeletion">;
+export type MethodPolicy = Pick<
+  Policy,
+  "access" | "auditAction" | "fourEyes" | "fourEyesDeletion" | "unmeteredBecause"
+>;
 
 const open: MethodPolicy = {
   access: { case: "public", value: true },
   auditAction: [],
   fourEyes: false,
   fourEyesDeletion: false,
+  unmeteredBecause: "",
 };
 
 /** Who may call the method and what it leaves behind. Throws for a method that does not say. */

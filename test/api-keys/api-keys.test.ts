@@ -42,6 +42,9 @@ describe("issuing a key", () => {
       hint: `${(secret as string).slice(0, 18)}…`,
       createdAt: expect.any(String) as string,
       secrets: [{ hint: `${(secret as string).slice(0, 18)}…`, createdAt: expect.any(String) as string }],
+      kind: "issued",
+      allowedCidrs: [],
+      metadata: {},
     });
     const later = [
       await service.org.rest("GET", "/api/api-keys"),
@@ -64,6 +67,7 @@ describe("issuing a key", () => {
       /expiresat/,
     ],
     ["an unknown user", { actAsUserId: "usr_nobody" }, /actAsUserId/],
+    ["an address that is none", { allowedCidrs: ["10.0.0.0/33"] }, /"10\.0\.0\.0\/33" is neither/],
     ["a name with NUL", { name: "a\u0000b" }, /NUL/],
   ])("refuses %s with 400", async (_, change, message) => {
     const reply = await service.org.rest("POST", "/api/api-keys", {

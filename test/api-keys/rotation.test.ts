@@ -1,14 +1,16 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { admit, hasEnded, type ApiKey, type KeySecret } from "#src/api-keys/api-key.ts";
-import { endGrace, rotate } from "#src/api-keys/rotation.ts";
+import { endGrace, replaceUnused, rotate } from "#src/api-keys/rotation.ts";
+import { ServiceError } from "#src/platform/errors.ts";
 
 const noon = new Date("2026-01-01T12:00:00Z");
 const later = (ms: number) => new Date(noon.getTime() + ms);
 const day = 24 * 60 * 60 * 1000;
 
 function secret(name: string, createdAt = noon): KeySecret {
-  return { hash: Buffer.from(name), hint: name, createdAt, validUntil: undefined, lastUsedAt: undefined };
+  const unused = { createdAt, validUntil: undefined, lastUsedAt: undefined };
+  return { hash: Buffer.from(name), hashKind: "peppered", hint: name, ...unused };
 }
 
 function key(fields: Partial<ApiKey> = {}): ApiKey {
@@ -17,6 +19,8 @@ function key(fields: Partial<ApiKey> = {}): ApiKey {
     id: "key_1",
     name: "k",
     environment: "sandbox",
+    kind: "issued",
+    callerServiceSlug: undefined,
     scopes: ["a:view"],
     actAsUserId: undefined,
     secrets: [secret("first")],
@@ -24,6 +28,8 @@ function key(fields: Partial<ApiKey> = {}): ApiKey {
     expiresAt: undefined,
     revokedAt: undefined,
     rateLimitPerMinute: undefined,
+    allowedCidrs: [],
+    metadata: {},
     ...fields,
   };
 }
@@ -33,7 +39,11 @@ function accepts(of: ApiKey, hint: string, at: Date): boolean {
   const found = of.secrets.find((one) => one.hint === hint);
   if (found === undefined) return false;
   try {
-    admit({ ...of, activeUserId: undefined, validUntil: found.validUntil }, "sandbox", at);
+    admit(
+      { ...of, activeUserId: undefined, secretHash: hint, validUntil: found.validUntil, allows: () => true },
+      { environment: "sandbox", callerServiceSlug: undefined, address: undefined },
+      at,
+    );
     return true;
   } catch {
     return false;
@@ -78,9 +88,64 @@ describe("after a rotation", () => {
   });
 });
 
-type Step = { readonly graceMs: number; readonly waitMs: number };
+describe("replacing a secret that was lost on its way", () => {
+  const used = (of: ApiKey): ApiKey => ({
+    ...of,
+    secrets: of.secrets.map((one, index) => (index === 0 ? { ...one, lastUsedAt: noon } : one)),
+  });
+
+  test("ends it at once and leaves the promise of the rotation before as it was", () => {
+    const { key: rotated } = rotate(used(key()), secret("lost"), day, noon);
+    const { key: replaced, previousValidUntil } = replaceUnused(rotated, secret("third"), later(1_000));
+    expect(previousValidUntil).toStrictEqual(later(1_000));
+    expect(accepts(replaced, "lost", later(1_000))).toBe(false);
+    expect(accepts(replaced, "third", later(1_000))).toBe(true);
+    expect(accepts(replaced, "first", later(day - 1))).toBe(true);
+    expect(accepts(replaced, "first", later(day))).toBe(false);
+  });
+
+  test("also gives a new key its first secret", () => {
+    const { key: replaced } = replaceUnused(key(), secret("second"), noon);
+    expect([accepts(replaced, "first", noon), accepts(replaced, "second", noon)]).toStrictEqual([
+      false,
+      true,
+    ]);
+  });
+
+  test("is refused once it was presented, however long ago the ones before were", () => {
+    expect(() => replaceUnused(used(key()), secret("x"), later(10 * day))).toThrow(/has been used/);
+    const { key: rotated } = rotate(key(), secret("second"), day, noon);
+    expect(() => replaceUnused(used(rotated), secret("x"), noon)).toThrow(/has been used/);
+  });
+
+  test("is refused of an imported key until that was rotated: its holders have the secret", () => {
+    const imported = key({ kind: "imported" });
+    expect(() => replaceUnused(imported, secret("x"), noon)).toThrow(/is the imported one/);
+    const { key: rotated } = rotate(imported, secret("lost"), day, noon);
+    const { key: replaced } = replaceUnused(rotated, secret("third"), noon);
+    expect([accepts(replaced, "first", noon), accepts(replaced, "lost", noon)]).toStrictEqual([true, false]);
+  });
+
+  test("makes no sixth live secret, and none of a revoked or expired key or of a service principal", () => {
+    let many = key();
+    for (let i = 0; i < 4; i++) many = rotate(many, secret(`s${i}`), day, noon).key;
+    for (let i = 0; i < 4; i++) many = replaceUnused(many, secret(`r${i}`), noon).key;
+    expect(many.secrets.filter(({ validUntil }) => !hasEnded(validUntil, noon))).toHaveLength(5);
+    expect(() => replaceUnused(key({ revokedAt: noon }), secret("x"), noon)).toThrow(/revoked/);
+    expect(() => replaceUnused(key({ expiresAt: noon }), secret("x"), noon)).toThrow(/expired/);
+    const principal = key({ kind: "service_principal", callerServiceSlug: "orchestration" });
+    expect(() => replaceUnused(principal, secret("x"), noon)).toThrow(/belongs to a connection/);
+  });
+});
+
+type Step = { readonly grace: number | "replace unused"; readonly isUsed: boolean; readonly waitMs: number };
 const steps = fc.array(
-  fc.record({ graceMs: fc.constantFrom(0, 1_000, day), waitMs: fc.constantFrom(0, 1, 1_000, day, 2 * day) }),
+  fc.record({
+    grace: fc.constantFrom(0, 1_000, day, "replace unused" as const),
+    /** Whether somebody presents the newest secret before. */
+    isUsed: fc.boolean(),
+    waitMs: fc.constantFrom(0, 1, 1_000, day, 2 * day),
+  }),
   { maxLength: 12 },
 );
 const expiry = fc.option(fc.integer({ min: 1, max: 5 * day }).map(later), { nil: undefined });
@@ -90,21 +155,28 @@ function play(expiresAt: Date | undefined, all: readonly Step[]) {
   let at = noon;
   let now = key({ expiresAt });
   const promises = new Map<string, Date>();
-  for (const [index, { graceMs, waitMs }] of all.entries()) {
+  for (const [index, { grace, isUsed, waitMs }] of all.entries()) {
     at = new Date(at.getTime() + waitMs);
+    const [newest, ...earlier] = now.secrets;
+    if (isUsed) now = { ...now, secrets: [{ ...newest!, lastUsedAt: at }, ...earlier] };
+    const wasUsed = now.secrets[0]!.lastUsedAt !== undefined;
+    const fresh = secret(`s${index}`, at);
     try {
-      const before = now.secrets[0]!.hint;
-      const rotation = rotate(now, secret(`s${index}`, at), graceMs, at);
-      promises.set(before, rotation.previousValidUntil);
+      const rotation =
+        grace === "replace unused" ? replaceUnused(now, fresh, at) : rotate(now, fresh, grace, at);
+      if (grace === "replace unused") expect(wasUsed).toBe(false);
+      promises.set(newest!.hint, rotation.previousValidUntil);
       now = rotation.key;
-    } catch {
-      // Expired, or too many secrets: nothing was promised.
+      expect(now.secrets.filter(({ validUntil }) => !hasEnded(validUntil, at)).length).toBeLessThanOrEqual(5);
+    } catch (error) {
+      // Expired, too many secrets, or one in use: nothing was promised.
+      expect(error).toBeInstanceOf(ServiceError);
     }
   }
   return { now, promises };
 }
 
-test("however often a key is rotated, every promise is kept to the millisecond and no life is extended", () => {
+test("however often a key is rotated, and its newest secret replaced, every promise is kept to the millisecond and no life is extended", () => {
   fc.assert(
     fc.property(expiry, steps, (expiresAt, all) => {
       const { now, promises } = play(expiresAt, all);

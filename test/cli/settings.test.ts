@@ -43,6 +43,11 @@ describe("a setting that cannot be used is named both ways, with what would do",
       { PATCHBAY_RATE_LIMIT_PER_MINUTE: "0" },
       /^--rate-limit-per-minute \(PATCHBAY_RATE_LIMIT_PER_MINUTE\): give a whole number from 1 to 100000, not "0"$/,
     ],
+    [
+      { PATCHBAY_TRUSTED_PROXY_HOPS: "11" },
+      /^--trusted-proxy-hops \(PATCHBAY_TRUSTED_PROXY_HOPS\): give a whole number from 0 to 10, not "11"$/,
+    ],
+    [{ PATCHBAY_TRUSTED_PROXY_HOPS: "-1" }, /not "-1"$/],
     [{ PATCHBAY_FAILED_AUTHENTICATIONS_PER_MINUTE: "100001" }, /from 1 to 100000, not "100001"$/],
     [{ PATCHBAY_DRAIN_SECONDS: "10s" }, /^--drain-seconds \(PATCHBAY_DRAIN_SECONDS\): give a whole number/],
     [
@@ -53,6 +58,25 @@ describe("a setting that cannot be used is named both ways, with what would do",
       { PATCHBAY_FOUR_EYES_DELETION: "true" },
       /^--four-eyes-deletion \(PATCHBAY_FOUR_EYES_DELETION\): give one of live, always, never, not "true"$/,
     ],
+    [
+      { PATCHBAY_CALLER_SERVICE_SLUG: "Orchestration" },
+      /^--caller-service-slug \(PATCHBAY_CALLER_SERVICE_SLUG\): give lower-case .*, not "Orchestration"$/,
+    ],
+    [{ PATCHBAY_CALLER_SERVICE_SLUG: "a\r\nx-injected: 1" }, /at most 63, not "a\\r\\nx-injected: 1"$/],
+    [{ PATCHBAY_CALLER_SERVICE_SLUG: "a".repeat(64) }, /at most 63, not "a{64}"$/],
+    [
+      { PATCHBAY_LEGACY_PREFIXES: "qedi_,bs" },
+      /^--legacy-prefixes \(PATCHBAY_LEGACY_PREFIXES\): give prefixes such as .* at the end, .*, not "bs"$/,
+    ],
+    [{ PATCHBAY_LEGACY_PREFIXES: "qedi_,,bs_" }, /not ""$/],
+    [{ PATCHBAY_LEGACY_PREFIXES: "_" }, /not "_"$/],
+    [{ PATCHBAY_LEGACY_PREFIXES: `${"a".repeat(32)}_` }, /of 2 to 32 .*, not "a{32}_"$/],
+    [{ PATCHBAY_LEGACY_PREFIXES: "ä_" }, /not "ä_"$/],
+    [{ PATCHBAY_LEGACY_PREFIXES: "a b_" }, /not "a b_"$/],
+    // A key qe_sk_live_… would pass for one that names no environment.
+    [{ PATCHBAY_LEGACY_PREFIXES: "qe_" }, /none that qe_sk_ keys have, not "qe_"$/],
+    [{ PATCHBAY_LEGACY_PREFIXES: "qe_sk_" }, /not "qe_sk_"$/],
+    [{ PATCHBAY_LEGACY_PREFIXES: "qe_sk_live_" }, /not "qe_sk_live_"$/],
     [{ PATCHBAY_LOG_LEVEL: "verbose" }, /^--log-level \(PATCHBAY_LOG_LEVEL\): give one of debug, info,/],
     [
       { PATCHBAY_OUTBOUND_ALLOW: "http://bank" },
@@ -76,6 +100,11 @@ describe("a setting that cannot be used is named both ways, with what would do",
       /^--root-key-file \(PATCHBAY_ROOT_KEY_FILE\): give it or PATCHBAY_ROOT_KEY, not both$/,
     ],
     [{ DATABASE_URL: "mysql://host/db" }, /^DATABASE_URL: give a URL such as postgres:\/\//],
+    [{ PATCHBAY_RATE_LIMIT_URL: "host:6379" }, /^PATCHBAY_RATE_LIMIT_URL: give a URL such as redis:\/\//],
+    [
+      { PATCHBAY_METRICS_PORT: "65536" },
+      /^--metrics-port \(PATCHBAY_METRICS_PORT\): give a whole number from 0 to 65535, not "65536"$/,
+    ],
   ])("%j", (env, message) => {
     expect(refusal(env)).toMatch(message);
     expect(refusal(env)).not.toContain("\n");
@@ -88,11 +117,39 @@ describe("a setting that cannot be used is named both ways, with what would do",
   });
 });
 
+describe("the URL of shared rate limits", () => {
+  test.each([
+    "redis://host",
+    "redis://host:6379/",
+    "redis://[::1]:6379/2",
+    "rediss://me:p%40ss%2fword@host.example:6380/0",
+    "redis://:secret@host",
+  ])("%s is taken", (url) => {
+    expect(readConfig({}, { PATCHBAY_RATE_LIMIT_URL: url }).rateLimitUrl?.reveal().toString()).toBe(url);
+  });
+
+  test.each([
+    "canary",
+    "http://me:canary@host",
+    "redis:///0?canary",
+    "redis://me:canary#@host",
+    "redis://me:canary?@host",
+    "redis://me:canary/@host",
+    "redis://me:%canary@host",
+    "redis://me:100%canary@host",
+    "redis://host/canary",
+    "redis://host/0?password=canary",
+  ])("%s is refused, and not repeated, since it may hold a password", (url) => {
+    expect(refusal({ PATCHBAY_RATE_LIMIT_URL: url })).toMatch(/^PATCHBAY_RATE_LIMIT_URL: (?!.*can)/);
+  });
+});
+
 describe("where a setting comes from", () => {
   const samples: Partial<Record<SettingName, [flag: string, variable: string]>> = {
     host: ["::1", "10.0.0.1"],
     environment: ["live", "sandbox"],
     logLevel: ["debug", "error"],
+    callerServiceSlug: ["ai-automation", "a"],
     outboundAllow: ["10.0.0.0/8", "bank.internal"],
   };
 
@@ -132,6 +189,12 @@ describe("where a setting comes from", () => {
     expect(readConfig({ environment }, env).fourEyesDeletion).toBe(expected);
   });
 
+  test("legacy prefixes are a list, and those of the requirement unless others are given", () => {
+    expect(readConfig({}, {}).legacyPrefixes).toStrictEqual(["qedi_", "bs_", "aml_"]);
+    const longest = `${"a".repeat(31)}_`;
+    expect(readConfig({ legacyPrefixes: `old-, a_,${longest}` }, {}).legacyPrefixes).toStrictEqual(["old-", "a_", longest]); // prettier-ignore
+  });
+
   test("each flag is its setting's name, which is how the command line hands it over", () => {
     for (const [name, spec] of Object.entries(settingSpecs)) {
       if ("flag" in spec)
@@ -145,12 +208,17 @@ describe("secrets", () => {
     for (const spec of Object.values(settingSpecs)) expect("flag" in spec).toBe(!("secret" in spec));
     expect(settingSpecs.rootKey).toHaveProperty("secret", true);
     expect(settingSpecs.databaseUrl).toHaveProperty("secret", true);
+    expect(settingSpecs.rateLimitUrl).toHaveProperty("secret", true);
   });
 
   test("are not in the settings when these are printed or logged", () => {
     const config = readConfig(
       {},
-      { DATABASE_URL: "postgres://me:canary@host/db", PATCHBAY_ROOT_KEY: "canary" },
+      {
+        DATABASE_URL: "postgres://me:canary@host/db",
+        PATCHBAY_ROOT_KEY: "canary",
+        PATCHBAY_RATE_LIMIT_URL: "redis://me:canary@host",
+      },
     );
     expect(inspect(config, { depth: 9, showHidden: true }) + JSON.stringify(config)).not.toContain("canary");
     expect(config.databaseUrl?.reveal().toString()).toContain("canary");

@@ -62,6 +62,26 @@ test("a first start that fails for want of its port is made again, and has lost 
   expect(service.stdout()).toContain(`Admin key    in ${join(folder.path, "port", "admin-key")}, 0600`);
 });
 
+test("metrics have a port of their own, and a server of rate limits that is away delays neither start nor end", async () => {
+  await using database = await createTestDatabase("empty");
+  const { args, env } = on(database, "metrics");
+  await using service = patchbay([...args, "--metrics-port", "0"], {
+    env: { ...env, PATCHBAY_RATE_LIMIT_URL: "redis://:canary@127.0.0.1:1" },
+  });
+  const url = await service.ready();
+  const [, port = ""] = /"metricsPort":(\d+)/.exec(service.stdout()) ?? [];
+  const key = (await readFile(join(folder.path, "metrics", "admin-key"), "utf8")).trim();
+  expect((await fetch(`${url}/api/auth/me`, { headers: { authorization: `Bearer ${key}` } })).status).toBe(
+    200,
+  );
+  const metrics = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+  expect(metrics).toContain("patchbay_rate_limit_fallbacks_total 1\n");
+  const { code, stdout } = await service.kill("SIGTERM");
+  expect(code).toBe(0);
+  expect(stdout).toContain("rate limits are not shared");
+  expect(stdout).not.toContain("canary");
+});
+
 test("of two replicas that start together on an empty database, one makes the first key", async () => {
   await using database = await createTestDatabase("empty");
   const { args, env } = on(database, "replicas");

@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { openConnection } from "#src/db/connection.ts";
 import { startService, type TestService } from "../support/service.ts";
+import { startUpstream } from "../support/upstream.ts";
 
 let service: TestService;
 beforeAll(async () => {
@@ -58,4 +60,42 @@ test("an upsert beside a deletion leaves the one or the other, and never fails",
     const rows = await service.postgres.asOwner("select id from connections where slug = $1", [slug]);
     expect(rows.length).toBeLessThanOrEqual(1);
   }
+});
+
+test("good answers are noted in the order in which probes are, so that the two cannot lock each other out", async () => {
+  await using upstream = await startUpstream();
+  const connect = async (slug: string) => {
+    const wanted = { serviceSlug: slug, baseUrl: upstream.url, apiKey: "k" };
+    const { connection } = await service.org.client.connections.upsertServiceConnection(wanted);
+    return connection!.id;
+  };
+  const [one, other] = [await connect("custom:one"), await connect("custom:other")].toSorted() as [
+    string,
+    string,
+  ];
+  const { postgres } = service;
+  // So many that Postgres reads them as they lie, and the first of the two lies behind the second.
+  await postgres.asOwner(`insert into connections select org_id, id || n, environment, slug || n, base_url, active, created_at
+    from connections, generate_series(1, 500) n where id = $1`, [one]); // prettier-ignore
+  await postgres.asOwner(`insert into connection_health select org_id, id, created_at from connections where id like $1`, [`${one}_%`]); // prettier-ignore
+  await postgres.asOwner("update connection_health set last_error = 'x' where connection_id = $1", [one]);
+  await postgres.asOwner("analyze connection_health");
+  for (const slug of ["custom:one", "custom:other"]) {
+    await service.org.client.connections.callService({ service: slug, method: "GET", path: "/" });
+  }
+
+  await using holder = openConnection(postgres.url, {});
+  const lock = (id: string) =>
+    holder.run("select from connection_health where connection_id = $1 for update nowait", [id]);
+  await holder.run("begin");
+  await lock(one);
+  const listing = service.org.client.connections.listConnections({ pageSize: 1 });
+  const waiting =
+    "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+  await expect.poll(() => postgres.asOwner(waiting), { interval: 5 }).toHaveLength(1);
+  await lock(other);
+  await holder.run("rollback");
+  await listing;
+  const { connection } = await service.org.client.connections.getConnection({ id: other });
+  expect(connection!.lastHealthyAt).toBeDefined();
 });

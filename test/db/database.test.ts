@@ -3,7 +3,7 @@ import { eq, sql } from "drizzle-orm";
 import { boolean, integer, json, jsonb, pgTable, text, timestamp } from "drizzle-orm/pg-core";
 import fc from "fast-check";
 import { pino } from "pino";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { append } from "#src/audit/append.ts";
 import { createDatabase, unchanged, type Database, type Tx } from "#src/db/database.ts";
 import {
@@ -112,10 +112,20 @@ test("neither organisation nor role stays on a connection after its transaction,
   expect(await left()).toEqual([{ org: "", audited: "" }]);
 });
 
-test("a read cannot write", async () => {
-  await expect(database.read("org_a", (tx) => insertUser(tx, "org_a", "ada"))).rejects.toMatchObject({
-    code: "25006",
-  });
+test("neither a read nor a single statement can write", async () => {
+  const readOnly = { code: "25006" };
+  await expect(database.read("org_a", (tx) => insertUser(tx, "org_a", "ada"))).rejects.toMatchObject(
+    readOnly,
+  );
+  await expect(database.single((tx) => insertUser(tx, "org_a", "ada"))).rejects.toMatchObject(readOnly);
+});
+
+test("a single statement sees nothing of any organisation, and its failure leaves the connection usable", async () => {
+  await using one = Object.assign(open(1), { [Symbol.asyncDispose]: () => one.close() });
+  await createUser("org_a", "ada");
+  expect(await one.single((tx) => tx.select().from(users))).toEqual([]);
+  await expect(one.single((tx) => tx.execute(sql`select 1 / 0`))).rejects.toThrow("22012");
+  expect(await one.read("org_a", (tx) => tx.select({ id: users.id }).from(users))).toEqual([{ id: "ada" }]);
 });
 
 describe("a change", () => {
@@ -350,5 +360,62 @@ describe("a value", () => {
       tx.execute(sql`select ${moment} = any(${sql.param([moment])}::timestamptz[]) as found`),
     );
     expect(row).toEqual({ found: true });
+  });
+});
+
+describe("what a change announces", () => {
+  /** A change of a key, such as triggers announce. */
+  const announce = (on: Database, what: string, outcome: "commits" | "fails" | "is unaudited" | "is none") =>
+    on.change("org_a", async (tx) => {
+      await tx.execute(sql`select announce(${what})`);
+      if (outcome !== "is unaudited") await recordUser(tx, "ada");
+      if (outcome === "fails") throw new Error("changed its mind");
+      return outcome === "is none" ? unchanged(undefined) : undefined;
+    });
+
+  /** Everything that a process hears. */
+  async function hearing(on: Database) {
+    const heard: string[] = [];
+    const states: boolean[] = [];
+    await on.hear({ announced: (what) => heard.push(what), hearing: (hears) => states.push(hears) });
+    return { heard, states };
+  }
+
+  test("is heard in its own process before the change is answered, and in others soon after", async () => {
+    const other = open();
+    const [here, there] = [await hearing(database), await hearing(other)];
+    expect([here.states, there.states]).toStrictEqual([[true], [true]]);
+    await announce(database, "key/org_a/1", "commits");
+    expect(here.heard[0]).toBe("key/org_a/1");
+    await vi.waitUntil(() => there.heard.length > 0);
+    expect(there.heard).toStrictEqual(["key/org_a/1"]);
+    await other.close();
+  });
+
+  test("is heard by nobody if the change does not commit", async () => {
+    const other = open();
+    const { heard } = await hearing(other);
+    await expect(announce(database, "a", "fails")).rejects.toThrow("changed its mind");
+    await expect(announce(database, "b", "is unaudited")).rejects.toThrow("appended no audit event");
+    await announce(database, "c", "is none");
+    await announce(database, "d", "commits");
+    await vi.waitUntil(() => heard.length > 0);
+    expect(heard).toStrictEqual(["d"]);
+    await other.close();
+  });
+
+  test("of what was announced while the connection was away, a listener is told that it missed something", async () => {
+    const other = open();
+    const { heard, states } = await hearing(other);
+    await postgres.asOwner(
+      "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'patchbay listener'",
+    );
+    await vi.waitUntil(() => states.includes(false), { timeout: 5_000 });
+    await announce(database, "missed", "commits");
+    await vi.waitUntil(() => states.at(-1) === true, { timeout: 5_000 });
+    await announce(database, "heard", "commits");
+    await vi.waitUntil(() => heard.includes("heard"), { timeout: 5_000 });
+    expect(states).toStrictEqual([true, false, true]);
+    await other.close();
   });
 });

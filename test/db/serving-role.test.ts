@@ -5,11 +5,12 @@ import { pino } from "pino";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { withDatabase } from "#src/db/address.ts";
 import { openConnection, type Connection } from "#src/db/connection.ts";
-import { createDatabase } from "#src/db/database.ts";
+import { createDatabase, type Database } from "#src/db/database.ts";
 import { startEmbeddedPostgres, type EmbeddedPostgres } from "#src/db/embedded/supervisor.ts";
 import { migrate } from "#src/db/migrate.ts";
 import { assertServingRole } from "#src/db/assert-serving-role.ts";
 import { createServingRole } from "#src/db/serving-role.ts";
+import { openTransaction } from "#src/db/transaction.ts";
 
 // Roles belong to the whole server, so this file has one of its own.
 
@@ -113,4 +114,14 @@ test.each(dangers)("serving is refused when the role %s", async (_, change, advi
   await owner.run(change);
   await expect(check(url)).rejects.toThrow(problem);
   await expect(check(url)).rejects.toThrow(advice);
+});
+
+test("serving is refused when sessions do not take the role by themselves, as behind some poolers", async () => {
+  const url = withDatabase(server.url, "one");
+  await migrate({ url, log });
+  await using pooled = openConnection(url, {});
+  const database = createDatabase({ url, log });
+  const asOwner: Database = { ...database, single: (run) => run(openTransaction(pooled).tx) };
+  await expect(assertServingRole(asOwner)).rejects.toThrow(/do not start as patchbay_app/);
+  await database.close();
 });

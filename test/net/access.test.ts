@@ -29,11 +29,11 @@ import {
 const key = "qe_sk_live_ABCDEFGHJKMNPQRSTVWXYZ0123456789";
 
 /** A port with an access log. Its clock advances 1.5 ms whenever it is read. */
-async function startLogged(handler: Handler) {
+async function startLogged(handler: Handler, trustedProxyHops = 0) {
   const { log, lines } = recordingLog();
   let time = 0;
   const port = await startPort({
-    handler: withAccessLog(handler, { log, monotonicNow: () => (time += 1.5) }),
+    handler: withAccessLog(handler, { log, monotonicNow: () => (time += 1.5), trustedProxyHops }),
   });
   return {
     ...port,

@@ -46,6 +46,9 @@ describe("what the caller may not say", () => {
     ["X_Forwarded_For", "stolen"],
     ["Content_Length", "stolen"],
     ["Accept-Encoding", "stolen"],
+    ["X-Caller-Service", "stolen"],
+    ["x_CALLER_service", "stolen"],
+    ["X.Caller~Service", "stolen"],
   ])("row 30: %s is not on the wire", async (name, value) => {
     const head = await headSent({ headers: { [name]: value, "x-kept": "kept" } });
     expect(head.join("\n")).not.toContain("stolen");
@@ -116,6 +119,23 @@ describe("the credential", () => {
       "authorization: bearer stored-1.2_3~4+5/6=",
     ]);
   });
+
+  test.each(["x-caller-service", "X_Caller_Service"])(
+    "is presented as the service that it was issued to, whatever the caller says in %s",
+    async (name) => {
+      const head = await headSent({
+        headers: { [name]: "stolen", Connection: "x-caller-service" },
+        credential: {
+          origin: upstream.origin,
+          secret: Secret.fromText("Stored"),
+          callerService: "orchestration",
+        },
+      });
+      expect(head.filter((line) => /^x.caller.service:/.test(line))).toEqual([
+        "x-caller-service: orchestration",
+      ]);
+    },
+  );
 
   test.each([
     ["another host", (port: number) => `http://localhost:${port}`],

@@ -26,8 +26,8 @@ const histories = fc
 function account(rate: RateLimit) {
   let debt: Debt | undefined;
   return {
-    spend(now: number, by = rate): Budget {
-      const spent = spend(by, debt, now);
+    spend(now: number, by = rate, alreadyMade?: number): Budget {
+      const spent = spend(by, debt, now, alreadyMade);
       ({ debt } = spent);
       return spent.budget;
     },
@@ -164,5 +164,53 @@ test("what was spent stays spent when the limit changes", () => {
     allowed: false,
     remaining: 0,
     retryAfterMs: 48_000,
+  });
+});
+
+describe("requests that were already made elsewhere", () => {
+  const atOneMoment = fc.record({ history: histories, made: fc.nat({ max: 14 }) });
+
+  test("cost what they would have cost here, as far as the limit goes", () => {
+    fc.assert(
+      fc.property(atOneMoment, ({ history: { rate, times }, made }) => {
+        const [elsewhere, here] = [account(rate), account(rate)];
+        for (const time of times) for (const one of [elsewhere, here]) one.spend(time);
+        const now = times.at(-1) ?? start;
+        fc.pre(made <= here.look(now).remaining);
+        for (let i = 0; i < made; i++) here.spend(now);
+        expect(elsewhere.spend(now, rate, made)).toStrictEqual(here.spend(now));
+      }),
+    );
+  });
+
+  test("spend no more than the whole limit: the next request is let through after one interval", () => {
+    fc.assert(
+      fc.property(rates, fc.maxSafeNat(), fc.nat({ max: 5 }), (rate, more, times) => {
+        const one = account(rate);
+        const made = Math.min(rate.limit + more, Number.MAX_SAFE_INTEGER);
+        for (let i = 0; i <= times; i++) {
+          expect(one.spend(start, rate, made)).toStrictEqual({
+            allowed: false,
+            remaining: 0,
+            resetMs: rate.windowMs,
+            retryAfterMs: rate.windowMs / rate.limit,
+          });
+        }
+        expect(one.spend(start + Math.ceil(rate.windowMs / rate.limit)).allowed).toBe(true);
+      }),
+    );
+  });
+
+  test("stay charged when the request beside them is refused", () => {
+    const one = account({ limit: 3, windowMs: 60_000 });
+    expect(one.spend(start, undefined, 3)).toMatchObject({ allowed: false, retryAfterMs: 20_000 });
+    expect(one.look(start)).toMatchObject({ allowed: false, resetMs: 60_000 });
+  });
+
+  test("give nothing back of a debt from under a higher limit", () => {
+    const low = { limit: 5, windowMs: 60_000 };
+    const one = account({ limit: 10, windowMs: 60_000 });
+    for (let i = 0; i < 8; i++) one.spend(start);
+    expect(one.spend(start, low, 3)).toMatchObject({ allowed: false, retryAfterMs: 48_000 });
   });
 });

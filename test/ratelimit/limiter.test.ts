@@ -19,6 +19,14 @@ test("each name has a budget of its own, which comes back with time", async () =
   expect([await spend("a"), await spend("a")]).toStrictEqual([true, false]);
 });
 
+test("requests that were made elsewhere are charged to the name as well", async () => {
+  const { limiter } = limiterAt();
+  const five = { limit: 5, windowMs: 60_000 };
+  expect(await limiter.spend("a", five, 3)).toMatchObject({ allowed: true, remaining: 1 });
+  expect(await limiter.spend("a", five, 1)).toMatchObject({ allowed: false, remaining: 0 });
+  expect((await limiter.look("b", five)).remaining).toBe(5);
+});
+
 test("a look takes nothing", async () => {
   const { limiter } = limiterAt();
   for (let i = 0; i < 5; i++)

@@ -54,7 +54,7 @@ test("an operation says who may call it and what it leaves in the audit log", ()
       "Registers a connection, or replaces base URL and key of the one that has this slug, both at once.",
     "x-patchbay-policy": {
       scope: "connections:write",
-      audit_action: ["connection.create", "connection.upsert"],
+      audit_action: ["connection.create", "connection.upsert", "api_key.create", "api_key.revoke"],
     },
     requestBody: {
       required: true,
@@ -91,6 +91,8 @@ test("a field that the path holds is not in the body", () => {
     "expiresAt",
     "updateMask",
     "rateLimitPerMinute",
+    "allowedCidrs",
+    "metadata",
   ]);
 });
 

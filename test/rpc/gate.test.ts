@@ -4,7 +4,7 @@ import { createContextValues, createHandlerContext } from "@connectrpc/connect";
 import { connect as connectHttp2 } from "node:http2";
 import { connect } from "node:net";
 import { text } from "node:stream/consumers";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import {
   ApiKeyService,
   RevokeApiKeyRequestSchema,
@@ -50,6 +50,63 @@ describe("a caller without a valid key gets its refusal before its body is read"
       te: "trailers",
     });
     stream.write(Buffer.from([0, 0, 0, 0x10, 0]));
+    const trailers = await new Promise<Record<string, unknown>>((resolve) => {
+      stream.on("response", (headers) => "grpc-status" in headers && resolve(headers));
+      stream.on("trailers", resolve);
+      stream.resume();
+    });
+    expect(trailers).toMatchObject({ "grpc-status": "16", "grpc-message": "missing or invalid Bearer" });
+    session.destroy();
+  });
+});
+
+describe("a key that is revoked while its request is still being sent is refused all the same", () => {
+  const body = JSON.stringify({ name: "late", scopes: ["a:view"] });
+
+  async function issue(scopes: string[]) {
+    const { apiKeys } = service.org.client;
+    const { apiKey, secret } = await apiKeys.createApiKey({ name: "leaked", scopes });
+    const { id } = apiKey!;
+    const isInside = async () => (await apiKeys.getApiKey({ id })).apiKey?.lastUsedAt !== undefined;
+    return {
+      secret,
+      async revokeOnceInside() {
+        await vi.waitUntil(isInside, { timeout: 5_000, interval: 5 });
+        await apiKeys.revokeApiKey({ id });
+      },
+    };
+  }
+
+  test.each([
+    ["REST", "/api/api-keys", "HTTP/1.1 401 Unauthorized"],
+    ["Connect", createKey, "HTTP/1.1 401 Unauthorized"],
+  ])("over %s", async (_, path, status) => {
+    const { secret, revokeOnceInside } = await issue(["api:manage", "a:view"]);
+    const socket = connect(Number(new URL(service.url).port), "127.0.0.1");
+    socket.write(
+      `POST ${path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer ${secret}\r\n` +
+        `content-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body.slice(0, 9)}`,
+    );
+    await revokeOnceInside();
+    socket.write(body.slice(9));
+    const answer = await text(socket);
+    expect(answer).toContain(status);
+    expect(answer).toContain("missing or invalid Bearer");
+  });
+
+  test("as a stream of changes", async () => {
+    const { secret, revokeOnceInside } = await issue(["keys:verify"]);
+    const session = connectHttp2(service.url);
+    const stream = session.request({
+      ":method": "POST",
+      ":path": "/patchbay.apikeys.v1.ApiKeyService/WatchRevocations",
+      "content-type": "application/grpc",
+      authorization: `Bearer ${secret}`,
+      te: "trailers",
+    });
+    stream.write(Buffer.from([0]));
+    await revokeOnceInside();
+    stream.end(Buffer.from([0, 0, 0, 0]));
     const trailers = await new Promise<Record<string, unknown>>((resolve) => {
       stream.on("response", (headers) => "grpc-status" in headers && resolve(headers));
       stream.on("trailers", resolve);

@@ -9,6 +9,8 @@ export interface PostgresProxy extends AsyncDisposable {
   holdAnswers(): void;
   /** Keeps everything, in both directions, as a stopped server or a cable pulled out would. */
   freeze(): void;
+  /** How many statements were sent so far, leaving out the connection that listens for announcements. */
+  statements(): number;
   /** Ends all connections. */
   cut(): void;
   /** Refuses new connections from now on, and ends the old. */
@@ -20,7 +22,9 @@ export interface PostgresProxy extends AsyncDisposable {
 /** Listens on 127.0.0.1 and passes everything on to the Postgres of the URL. */
 export async function startProxy(url: string): Promise<PostgresProxy> {
   const pairs = new Set<{ readonly client: Socket; readonly server: Socket }>();
+  let statements = 0;
   const listener = createServer((client) => {
+    countStatements(client, () => (statements += 1));
     const pair = { client, server: connectTo(url) };
     pairs.add(pair);
     client.pipe(pair.server);
@@ -63,6 +67,7 @@ export async function startProxy(url: string): Promise<PostgresProxy> {
         server.unpipe(client).pause();
       }
     },
+    statements: () => statements,
     cut,
     close,
     async reopen() {
@@ -71,6 +76,29 @@ export async function startProxy(url: string): Promise<PostgresProxy> {
     },
     [Symbol.asyncDispose]: close,
   };
+}
+
+/** Counts what a client sends that runs something: simple queries and executions of prepared ones. */
+function countStatements(client: Socket, count: () => void): void {
+  let pending = Buffer.alloc(0);
+  let started = false;
+  let listens = false;
+  client.on("data", (chunk: Buffer) => {
+    pending = Buffer.concat([pending, chunk]);
+    for (;;) {
+      // All messages but the first begin with a byte for their kind; then comes their length, which counts itself.
+      const kindBytes = started ? 1 : 0;
+      if (pending.length < kindBytes + 4) return;
+      const length = kindBytes + pending.readInt32BE(kindBytes);
+      if (pending.length < length) return;
+      const message = pending.subarray(0, length);
+      pending = pending.subarray(length);
+      const kind = started ? String.fromCharCode(message[0]!) : undefined;
+      if (kind === undefined) listens = message.includes("patchbay listener");
+      else if (!listens && (kind === "Q" || kind === "E")) count();
+      started = true;
+    }
+  });
 }
 
 function connectTo(text: string): Socket {

@@ -9,7 +9,8 @@ import { localRootKey } from "#src/crypto/root-key.ts";
 import { createDatabase } from "#src/db/database.ts";
 import { parseOutboundAllow } from "#src/outbound/allow.ts";
 import type { Environment } from "#src/platform/caller.ts";
-import type { LimitsPerMinute } from "#src/rpc/limits.ts";
+import { Secret } from "#src/platform/secret.ts";
+import type { LimitsPerMinute } from "#src/api-keys/limits.ts";
 import { createTestDatabase, type TestDatabase } from "./postgres.ts";
 
 /** The real service on a real database, with a clock that the test may turn. */
@@ -58,10 +59,14 @@ export interface RestReply {
 export interface TestServiceOptions {
   readonly environment?: Environment;
   readonly fourEyesDeletion?: "live" | "always" | "never";
+  readonly callerServiceSlug?: string;
+  readonly legacyPrefixes?: readonly string[];
   readonly outboundAllow?: string;
   readonly corsOrigins?: readonly string[];
+  readonly trustedProxyHops?: number;
   /** So high, unless the test chooses, that none is reached. */
   readonly limits?: Partial<LimitsPerMinute>;
+  readonly rateLimitUrl?: string;
   readonly postgres?: TestDatabase;
   readonly rootKey?: string;
 }
@@ -76,16 +81,26 @@ export async function startService(options: TestServiceOptions = {}): Promise<Te
   const database = createDatabase({ url: postgres.url, log, slots: 6 });
   const clock = createClock();
   const asked = options.fourEyesDeletion && { fourEyesDeletion: options.fourEyesDeletion };
-  const { fourEyesDeletion } = readConfig({ environment, ...asked }, {});
+  const { fourEyesDeletion, callerServiceSlug, legacyPrefixes } = readConfig({ environment, ...asked }, {});
   const limits = { callsPerMinute: 1_000_000, failuresPerMinute: 1_000_000, ...options.limits };
   const config = {
     environment,
     fourEyesDeletion,
+    callerServiceSlug: options.callerServiceSlug ?? callerServiceSlug,
+    legacyPrefixes: options.legacyPrefixes ?? legacyPrefixes,
     limits,
+    rateLimitUrl: options.rateLimitUrl === undefined ? undefined : Secret.fromText(options.rateLimitUrl),
     corsOrigins,
+    trustedProxyHops: options.trustedProxyHops ?? 0,
     outboundAllow: parseOutboundAllow(outboundAllow),
   };
-  const app = await createApp(config, { database, rootKey, log, now: clock.now });
+  const app = await createApp(config, {
+    database,
+    rootKey,
+    log,
+    now: clock.now,
+    monotonicNow: () => clock.now().getTime(),
+  });
   const { port } = await app.listen("127.0.0.1", 0);
   const url = `http://127.0.0.1:${port}`;
 

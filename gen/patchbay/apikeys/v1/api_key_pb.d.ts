@@ -98,11 +98,42 @@ export declare type ApiKey = Message<"patchbay.apikeys.v1.ApiKey"> & {
 
   /**
    * What may be presented for the key, newest first: one, and while a rotation's
-   * grace lasts, those before. Earlier ones stay listed.
+   * grace lasts, those before. Of earlier ones, those that ended last stay listed,
+   * ten in all, and the one that was used last.
    *
    * @generated from field: repeated patchbay.apikeys.v1.ApiKeySecret secrets = 12;
    */
   secrets: ApiKeySecret[];
+
+  /**
+   * `issued` here, `imported` from an earlier system, or a `service_principal`
+   * that belongs to a connection.
+   *
+   * @generated from field: string kind = 13;
+   */
+  kind: string;
+
+  /**
+   * Of a service principal: the one service that may present it.
+   *
+   * @generated from field: optional string caller_service_slug = 14;
+   */
+  callerServiceSlug?: string | undefined;
+
+  /**
+   * The addresses that may present the key, as CIDRs or single addresses. Empty
+   * for all.
+   *
+   * @generated from field: repeated string allowed_cidrs = 15;
+   */
+  allowedCidrs: string[];
+
+  /**
+   * What its owners note about it. Answered with each verification.
+   *
+   * @generated from field: map<string, string> metadata = 16;
+   */
+  metadata: { [key: string]: string };
 };
 
 /**

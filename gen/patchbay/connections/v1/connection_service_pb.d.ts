@@ -88,11 +88,21 @@ export declare type UpsertServiceConnectionRequest = Message<"patchbay.connectio
   baseUrl: string;
 
   /**
-   * Sent as `Authorization: Bearer <api_key>` on each call. Visible ASCII.
+   * Sent as `Authorization: Bearer <api_key>` on each call. Visible ASCII. A
+   * custom service needs one; without it, a built-in one gets a service principal.
    *
    * @generated from field: optional string api_key = 3;
    */
   apiKey?: string | undefined;
+
+  /**
+   * What the service principal may do that is issued without `api_key`, as for
+   * CreateApiKey. If empty, the scopes that the catalog names for the service.
+   * Refused beside `api_key`, whose scopes are the other service's to say.
+   *
+   * @generated from field: repeated string scopes = 4;
+   */
+  scopes: string[];
 };
 
 /**
@@ -501,8 +511,20 @@ export declare const ConnectionService: GenService<{
    * Calling it again with the same values changes nothing but is recorded. A
    * replaced key is gone: rotate it in the other service first, then here.
    *
-   * Errors: INVALID_ARGUMENT (INVALID_SLUG, INVALID_BASE_URL, ADDRESS_DENIED,
-   * CREDENTIAL_REQUIRED).
+   * A built-in service needs no `api_key`: without one, Patchbay issues a
+   * service principal, an API key that is this connection's credential and
+   * appears in no answer, only its hash does. It may do what `scopes` says,
+   * else what the catalog says that the service needs, and never more than the
+   * caller's own key may give. Calls through the connection then carry
+   * `x-caller-service`, and the key is good only for a verification that names
+   * that caller. Connecting the service again without a key issues a new one;
+   * the one before is revoked in the same transaction, as it is when an
+   * `api_key` takes its place or the connection is deleted.
+   *
+   * Errors: INVALID_ARGUMENT (INVALID_SLUG, INVALID_BASE_URL, ADDRESS_DENIED;
+   * CREDENTIAL_REQUIRED for a custom service without a key, and for a built-in
+   * one for which neither request nor catalog names scopes); PERMISSION_DENIED
+   * (MISSING_SCOPE) naming the first scope that the caller cannot give.
    *
    * @generated from rpc patchbay.connections.v1.ConnectionService.UpsertServiceConnection
    */
@@ -527,7 +549,9 @@ export declare const ConnectionService: GenService<{
    * Changes the fields that the request names and leaves the others.
    *
    * A base URL with another origin (scheme, host or port) needs `api_key` in the
-   * same request: a credential goes only where it was stored for.
+   * same request: a credential goes only where it was stored for. A service
+   * principal does not move at all: connect the service again. An `api_key`
+   * takes its place and revokes it.
    *
    * Errors: NOT_FOUND; INVALID_ARGUMENT (INVALID_BASE_URL, ADDRESS_DENIED,
    * CREDENTIAL_REQUIRED).
@@ -541,7 +565,8 @@ export declare const ConnectionService: GenService<{
   },
   /**
    * Deletes a connection. Its sealed credential is erased in the same
-   * transaction; calls that are already on their way finish.
+   * transaction, and if that was a service principal, the key is revoked; calls
+   * that are already on their way finish.
    *
    * In a live deployment the caller's key must be bound to an active user, who
    * answers for it; the deployment's setting `four-eyes-deletion` can ask for
@@ -578,11 +603,13 @@ export declare const ConnectionService: GenService<{
    * it answered, whatever its status.
    *
    * Not sent on: the caller's Authorization, Cookie and Host, hop-by-hop headers
-   * (RFC 9110, 7.6.1) and headers that Patchbay sets itself. Not passed back:
-   * hop-by-hop headers and Set-Cookie. Redirects are answered, not followed. An
-   * answer that repeats the credential is withheld (CREDENTIAL_REFLECTED).
-   * Answers of up to 10 MiB are passed on: gRPC clients of your own, which take
-   * 4 MiB unless told otherwise, need a higher limit for those.
+   * (RFC 9110, 7.6.1) and headers that Patchbay sets itself, such as
+   * `x-caller-service`, which only calls with a service principal carry. Not
+   * passed back: hop-by-hop headers and Set-Cookie. Redirects are answered, not
+   * followed. An answer that repeats the credential is withheld
+   * (CREDENTIAL_REFLECTED). Answers of up to 10 MiB are passed on: gRPC clients of
+   * your own, which take 4 MiB unless told otherwise, need a higher limit for
+   * those.
    *
    * Errors: NOT_FOUND for a slug that is not connected; INVALID_ARGUMENT
    * (INVALID_PATH, INVALID_OUTBOUND_REQUEST); FAILED_PRECONDITION

@@ -145,7 +145,8 @@ export enum Reason {
   ADDRESS_DENIED = 17,
 
   /**
-   * The base URL's origin changes, so the credential must be given again (400).
+   * The connection needs a credential, or its base URL's origin changes, so that
+   * the credential must be given again (400).
    *
    * @generated from enum value: REASON_CREDENTIAL_REQUIRED = 18;
    */
@@ -270,6 +271,69 @@ export enum Reason {
    * @generated from enum value: REASON_USER_CONFLICT = 35;
    */
   USER_CONFLICT = 35,
+
+  /**
+   * The key's user has already acted on the artifact (403).
+   *
+   * @generated from enum value: REASON_FOUR_EYES_VIOLATION = 36;
+   */
+  FOUR_EYES_VIOLATION = 36,
+
+  /**
+   * The key may not be presented from the client's address (403).
+   *
+   * @generated from enum value: REASON_ADDRESS_NOT_ALLOWED = 37;
+   */
+  ADDRESS_NOT_ALLOWED = 37,
+
+  /**
+   * A request with this `Idempotency-Key` has already taken effect (409).
+   *
+   * @generated from enum value: REASON_ALREADY_CREATED = 38;
+   */
+  ALREADY_CREATED = 38,
+
+  /**
+   * The `Idempotency-Key` was used for another request (409).
+   *
+   * @generated from enum value: REASON_IDEMPOTENCY_KEY_REUSED = 39;
+   */
+  IDEMPOTENCY_KEY_REUSED = 39,
+
+  /**
+   * Only Patchbay itself issues service principals (403).
+   *
+   * @generated from enum value: REASON_CALLER_SERVICE_RESERVED = 40;
+   */
+  CALLER_SERVICE_RESERVED = 40,
+
+  /**
+   * The key was imported before (409).
+   *
+   * @generated from enum value: REASON_KEY_ALREADY_IMPORTED = 41;
+   */
+  KEY_ALREADY_IMPORTED = 41,
+
+  /**
+   * The newest secret has been used or imported, so it was not lost (409).
+   *
+   * @generated from enum value: REASON_SECRET_IN_USE = 42;
+   */
+  SECRET_IN_USE = 42,
+
+  /**
+   * The key belongs to a connection, which alone changes it (409).
+   *
+   * @generated from enum value: REASON_SERVICE_PRINCIPAL = 43;
+   */
+  SERVICE_PRINCIPAL = 43,
+
+  /**
+   * A stream that tells of changes ended; what it told of may be incomplete (503).
+   *
+   * @generated from enum value: REASON_WATCH_ENDED = 44;
+   */
+  WATCH_ENDED = 44,
 }
 
 /**

@@ -79,6 +79,14 @@ export declare type Policy = Message<"patchbay.options.v1.Policy"> & {
    * @generated from field: bool four_eyes_deletion = 7;
    */
   fourEyesDeletion: boolean;
+
+  /**
+   * Why calls of the method are not charged to the rate limit of the caller's key.
+   * Empty for methods that are.
+   *
+   * @generated from field: string unmetered_because = 8;
+   */
+  unmeteredBecause: string;
 };
 
 /**

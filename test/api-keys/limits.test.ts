@@ -2,8 +2,9 @@ import { expect, test } from "vitest";
 import { InvalidBearer, KeyExpired, WrongEnvironment } from "#src/api-keys/errors.ts";
 import { DatabaseUnavailable } from "#src/db/errors.ts";
 import type { Caller } from "#src/platform/caller.ts";
+import { clientNameOf } from "#src/ratelimit/client-address.ts";
 import { createRateLimiter } from "#src/ratelimit/limiter.ts";
-import { createLimits } from "#src/rpc/limits.ts";
+import { createLimits } from "#src/api-keys/limits.ts";
 
 const caller: Caller = {
   orgId: "org_1",
@@ -21,8 +22,10 @@ function limitsOf(failuresPerMinute: number) {
   const limiter = () => createRateLimiter(() => clock.now);
   const perMinute = { callsPerMinute: 3, failuresPerMinute };
   const limits = createLimits({ calls: limiter(), failures: limiter(), perMinute });
-  const attempt = (address: string | undefined, outcome: Caller | Error) =>
-    limits.limitFailures(address, async () => {
+  /** Presents what is not remembered, and so has to be looked up. */
+  const attempt = (address: string, outcome: Caller | Error) =>
+    limits.limitFailures(clientNameOf(address), async (beforeGuess) => {
+      await beforeGuess();
       if (outcome instanceof Error) throw outcome;
       return outcome;
     });
@@ -30,7 +33,7 @@ function limitsOf(failuresPerMinute: number) {
 }
 
 test.each([
-  ["is unknown", () => new InvalidBearer()],
+  ["is unknown", () => new InvalidBearer("unknown")],
   ["is expired", () => new KeyExpired()],
   ["is of the other environment", () => new WrongEnvironment("sandbox", "live")],
 ])(
@@ -50,8 +53,8 @@ test.each([
 
 test("the addresses of one IPv6 subscriber count as one", async () => {
   const { attempt } = limitsOf(2);
-  await expect(attempt("2001:db8::1", new InvalidBearer())).rejects.toThrow(/Bearer/);
-  await expect(attempt("2001:db8::2", new InvalidBearer())).rejects.toThrow(/Bearer/);
+  await expect(attempt("2001:db8::1", new InvalidBearer("unknown"))).rejects.toThrow(/Bearer/);
+  await expect(attempt("2001:db8::2", new InvalidBearer("unknown"))).rejects.toThrow(/Bearer/);
   await expect(attempt("2001:db8::3", caller)).rejects.toThrow(/^rate limit exceeded$/);
   await expect(attempt("2001:db8:0:1::3", caller)).resolves.toBe(caller);
 });
@@ -66,14 +69,26 @@ test("neither a success nor a database that is down counts as a failure of the a
   await expect(attempt("203.0.113.7", caller)).resolves.toBe(caller);
 });
 
-test("a refused address is not authenticated at all", async () => {
+test("for a refused address nothing is looked up, and what is known gets in without", async () => {
   const { limits, attempt } = limitsOf(1);
-  await expect(attempt("203.0.113.7", new InvalidBearer())).rejects.toThrow(/Bearer/);
+  await expect(attempt("203.0.113.7", new InvalidBearer("unknown"))).rejects.toThrow(/Bearer/);
   let lookUps = 0;
-  const authenticate = async () => {
+  const unknown = limits.limitFailures("203.0.113.7", async (beforeGuess) => {
+    await beforeGuess();
     lookUps++;
     return caller;
-  };
-  await expect(limits.limitFailures("203.0.113.7", authenticate)).rejects.toThrow(/^rate limit exceeded$/);
+  });
+  await expect(unknown).rejects.toThrow(/^rate limit exceeded$/);
   expect(lookUps).toBe(0);
+  await expect(limits.limitFailures("203.0.113.7", async () => caller)).resolves.toBe(caller);
+});
+
+test("a refused address is told so even where nothing has to be looked up", async () => {
+  const { limits } = limitsOf(1);
+  const malformed = () =>
+    limits.limitFailures("203.0.113.7", async () => {
+      throw new InvalidBearer("malformed");
+    });
+  await expect(malformed()).rejects.toThrow(/Bearer/);
+  await expect(malformed()).rejects.toThrow(/^rate limit exceeded$/);
 });

@@ -1,0 +1,54 @@
+import type { Tx } from "#src/db/database.ts";
+import { isActiveUser } from "#src/directory/store.ts";
+import type { Caller } from "#src/platform/caller.ts";
+import { InvalidRequest } from "#src/platform/errors.ts";
+import { cidrsProblem } from "./addresses.ts";
+import type { ApiKey, ApiKeyChanges } from "./api-key.ts";
+import { MissingScope, UnknownUser } from "./errors.ts";
+import { firstNotGrantable, scopesProblem } from "./scopes.ts";
+
+/** Refuses a new key that breaks a rule, or that its maker may not give: wider than the maker's own. */
+export async function requireGivable(tx: Tx, caller: Caller, key: ApiKey, now: Date): Promise<void> {
+  requireScopes(key.scopes);
+  requireGrantable(caller, key.scopes);
+  requireFuture(key.expiresAt, now);
+  requireAddresses(key.allowedCidrs);
+  await requireActiveUser(tx, caller.orgId, key.actAsUserId);
+}
+
+export function requireScopes(scopes: readonly string[]): void {
+  const problem = scopesProblem(scopes);
+  if (problem !== undefined) throw new InvalidRequest(`scopes: ${problem}`);
+}
+
+export function requireAddresses(cidrs: readonly string[]): void {
+  const problem = cidrsProblem(cidrs);
+  if (problem !== undefined) throw new InvalidRequest(`allowedCidrs: ${problem}`);
+}
+
+/** Whoever hands out a key's secret hands out all that the key can do. */
+export function requireGrantable(caller: Caller, scopes: readonly string[]): void {
+  const missing = firstNotGrantable(caller.scopes, scopes);
+  if (missing !== undefined) throw new MissingScope(missing);
+}
+
+/** Whether the changes give their key more than it had: scopes, life, a user or places to be presented from. */
+export function handsOut(changes: ApiKeyChanges): boolean {
+  return ["scopes", "actAsUserId", "expiresAt", "allowedCidrs"].some((field) => field in changes);
+}
+
+export function requireFuture(expiresAt: Date | undefined, now: Date): void {
+  if (expiresAt !== undefined && expiresAt <= now) {
+    throw new InvalidRequest("expiresAt: lies in the past; give a later time, or revoke the key to end it");
+  }
+}
+
+export async function requireActiveUser(tx: Tx, orgId: string, userId: string | undefined): Promise<void> {
+  if (userId !== undefined && !(await isActiveUser(tx, orgId, userId))) throw new UnknownUser();
+}
+
+/** What is legal but unwise about a key, in words for people. */
+export function warningsFor(key: ApiKey): string[] {
+  if (key.environment !== "live" || !key.scopes.includes("write")) return [];
+  return ["the scope write covers every resource; a live key is safer with only the scopes that it needs"];
+}

@@ -1,0 +1,150 @@
+import type { NewAuditEvent } from "#src/audit/append.ts";
+import type { Keyring } from "#src/crypto/keyring.ts";
+import type { Tx } from "#src/db/database.ts";
+import type { Caller } from "#src/platform/caller.ts";
+import { InvalidRequest } from "#src/platform/errors.ts";
+import { Secret } from "#src/platform/secret.ts";
+import { fingerprintOf, requireSendable, type Connection } from "./connection.ts";
+import { CredentialRequired } from "./errors.ts";
+import type { Principals } from "./principals.ts";
+import { isBuiltIn, type BuiltInSlug, type ServiceSlug } from "./slug.ts";
+import { getCredential, putCredential, type StoredCredential } from "./store.ts";
+
+/** What a connection is to hold: a key that was given, or a service principal with these scopes. */
+export type WantedCredential = { readonly apiKey: string } | { readonly principalScopes: readonly string[] };
+
+/** The scopes that the catalog names for a sibling. */
+export type CatalogScopes = (slug: BuiltInSlug) => readonly string[];
+
+/** What whoever connects a service asks for. Only siblings take the keys that we issue. */
+export function wantedCredential(
+  slug: ServiceSlug,
+  { apiKey, scopes }: { apiKey?: string | undefined; scopes: readonly string[] },
+  catalogScopes: CatalogScopes,
+): WantedCredential {
+  if (apiKey !== undefined) {
+    if (scopes.length > 0) {
+      throw new InvalidRequest(
+        "scopes: they exclude apiKey, whose scopes the other service knows; give one of the two",
+      );
+    }
+    requireSendable(apiKey);
+    return { apiKey };
+  }
+  if (!isBuiltIn(slug)) throw new CredentialRequired("apiKey: give the key that the service expects");
+  const principalScopes = scopes.length > 0 ? scopes : catalogScopes(slug);
+  if (principalScopes.length === 0) {
+    throw new CredentialRequired(
+      `the catalog names no scopes for ${slug}; give the scopes of the service principal to issue, or an apiKey`,
+    );
+  }
+  return { principalScopes };
+}
+
+/** A credential that was stored, and what is to be recorded of its keys before the event of the connection. */
+export interface Replaced {
+  readonly stored: StoredCredential;
+  readonly events: readonly NewAuditEvent[];
+}
+
+/** The credentials of connections, sealed, and the service principals among them. */
+export interface Credentials {
+  /** Seals what is wanted in place of the one before. A principal that was there is revoked. */
+  replace(
+    tx: Tx,
+    caller: Caller,
+    connection: Connection,
+    wanted: WantedCredential,
+    before: StoredCredential | undefined,
+  ): Promise<Replaced>;
+  /** Revokes the principal of a connection that is gone. */
+  end(tx: Tx, connection: Connection, before: StoredCredential): Promise<readonly NewAuditEvent[]>;
+  /** The credential in the clear, for the one origin it may go to. */
+  open(tx: Tx, connection: Connection): Promise<OpenCredential>;
+}
+
+/** What a call carries. */
+export interface OpenCredential {
+  readonly origin: string;
+  readonly secret: Secret;
+  /** Of a service principal: who presents it. */
+  readonly callerService: string | undefined;
+}
+
+/** Creates the one place where credentials are sealed and opened. */
+export function createCredentials(keyring: Keyring, principals: Principals): Credentials {
+  async function obtain(
+    tx: Tx,
+    caller: Caller,
+    serviceSlug: ServiceSlug,
+    wanted: WantedCredential,
+    after: string | undefined,
+  ) {
+    if ("apiKey" in wanted) {
+      return { secret: Secret.fromText(wanted.apiKey), principalKeyId: undefined, events: [] };
+    }
+    const scopes = wanted.principalScopes;
+    const { secret, keyId, event } = await principals.issue(tx, caller, { serviceSlug, scopes, after });
+    return { secret, principalKeyId: keyId, events: [event] };
+  }
+
+  async function end(tx: Tx, connection: Connection, { principalKeyId }: StoredCredential) {
+    if (principalKeyId === undefined) return [];
+    const event = await principals.revoke(tx, connection, principalKeyId);
+    return event === undefined ? [] : [event];
+  }
+
+  return {
+    async replace(tx, caller, connection, wanted, before) {
+      const { events, principalKeyId, ...obtained } = await obtain(
+        tx,
+        caller,
+        connection.slug,
+        wanted,
+        before?.principalKeyId,
+      );
+      using secret = obtained.secret;
+      const version = (before?.version ?? 0) + 1;
+      const stored = {
+        origin: new URL(connection.baseUrl).origin,
+        version,
+        sealed: await keyring.seal(tx, ownerOf(connection, version), secret),
+        fingerprint: fingerprintOf(secret.reveal()),
+        principalKeyId,
+      };
+      await putCredential(tx, connection.orgId, connection.id, stored);
+      const ended = before === undefined ? [] : await end(tx, connection, before);
+      return { stored, events: [...events, ...ended] };
+    },
+
+    end,
+
+    async open(tx, connection) {
+      const { origin, version, sealed, principalKeyId } = await getCredential(
+        tx,
+        connection.orgId,
+        connection.id,
+      );
+      const callerService =
+        principalKeyId === undefined
+          ? undefined
+          : await principals.callerServiceOf(tx, connection, principalKeyId);
+      return { origin, secret: await keyring.open(tx, ownerOf(connection, version), sealed), callerService };
+    },
+  };
+}
+
+function ownerOf({ orgId, id }: Connection, version: number) {
+  return { orgId, kind: "connection", id, version } as const;
+}
+
+/** What a connection's event says of its credential: enough to compare, and the key's id if it is ours. */
+export function credentialDetails(before: StoredCredential | undefined, after: StoredCredential | undefined) {
+  const ofOurs = before?.principalKeyId ?? after?.principalKeyId;
+  return {
+    apiKeyHash: { before: before?.fingerprint ?? null, after: after?.fingerprint ?? null },
+    ...(ofOurs !== undefined && {
+      principalKeyId: { before: before?.principalKeyId ?? null, after: after?.principalKeyId ?? null },
+    }),
+  };
+}

@@ -1,0 +1,125 @@
+import { createClient, defineScript, type CommandParser } from "@redis/client";
+import type { Secret } from "#src/platform/secret.ts";
+import { budgetOf, type Debt, type RateLimit } from "./gcra.ts";
+import type { SharedCounts } from "./shared-limiter.ts";
+
+/**
+ * `spend` and `look` of gcra.ts, where nobody can come between reading and writing. The time is the server's, so that
+ * the clocks of replicas do not matter. Lua's numbers are doubles like ours, and every product here is below 2^53; but
+ * it would print large ones rounded, hence the format.
+ *
+ * A name that was silent for a window is forgotten: by then everything is forgiven that was spent under its limit.
+ */
+export const countScript = defineScript({
+  NUMBER_OF_KEYS: 1,
+  SCRIPT: `
+    local limit, window, made = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+    local capacity = limit * window
+    local time = redis.call("TIME")
+    local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+    local units = 0
+    local stored = redis.pcall("GET", KEYS[1])
+    if type(stored) == "string" then
+      local at, owed = string.match(stored, "^(%d+) (%d+)$")
+      if at then units = math.max(0, tonumber(owed) - math.max(0, now - tonumber(at)) * limit) end
+    end
+
+    units = math.max(units, math.min(units + math.min(made, limit) * window, capacity))
+    local allowed = units + window <= capacity
+    if ARGV[1] == "spend" then
+      if allowed then units = units + window end
+      local life = math.max(window, math.ceil(units / limit))
+      redis.call("SET", KEYS[1], string.format("%.0f %.0f", now, units), "PX", string.format("%.0f", life))
+    end
+    return { allowed and 1 or 0, now, units }`,
+  parseCommand(parser: CommandParser, key: string, kind: "spend" | "look", rate: RateLimit, made = 0) {
+    parser.pushKey(key);
+    parser.push(kind, String(rate.limit), String(rate.windowMs), String(made));
+  },
+  transformReply(reply: unknown): { readonly allowed: boolean; readonly debt: Debt } {
+    if (!Array.isArray(reply) || reply.length !== 3 || !reply.every(isCount)) {
+      throw new Error("the answer is not that of the script");
+    }
+    const [allowed, at, units] = reply as [number, number, number];
+    return { allowed: allowed === 1, debt: { at, units } };
+  },
+});
+
+function isCount(value: unknown): boolean {
+  return Number.isSafeInteger(value) && Number(value) >= 0;
+}
+
+/** No call may wait longer than this for an answer; usually it takes a millisecond. */
+const answerMs = 100;
+const connectMs = 500;
+
+/** Counts in a Redis or Valkey server, under names that begin with the prefix. */
+export async function connectRedis(
+  { url, prefix }: { url: Secret; prefix: string },
+  lost: (why: Error) => void,
+): Promise<SharedCounts> {
+  const client = createClient({
+    url: url.reveal().toString(),
+    scripts: { count: countScript },
+    // Who calls while it is away is told so at once; when to connect again is not up to the client.
+    disableOfflineQueue: true,
+    socket: { connectTimeout: connectMs, reconnectStrategy: false },
+    RESP: 2,
+    // Nothing but the script is ever asked, which is all that the server has to permit.
+    disableClientInfo: true,
+    maintNotifications: "disabled",
+  });
+  let isOpen = false;
+
+  function fail(why: Error): void {
+    client.destroy();
+    if (isOpen) lost(why);
+    isOpen = false;
+  }
+
+  async function ask(name: string, kind: "spend" | "look", rate: RateLimit, alreadyMade?: number) {
+    try {
+      const asking = client.count(prefix + name, kind, rate, alreadyMade);
+      const { allowed, debt } = await within(answerMs, asking);
+      return budgetOf(rate, debt.units, allowed);
+    } catch (error) {
+      // Whatever it was: what does not answer in time, or answers something else, is not asked again.
+      fail(error as Error);
+      throw error;
+    }
+  }
+
+  client.on("error", fail);
+  try {
+    // The client's own limit is for the socket; a server may take it and then say nothing.
+    await within(2 * connectMs, client.connect());
+  } catch (error) {
+    fail(error as Error);
+    throw error;
+  }
+  // It has to answer, to write and to know the script before it may hold up a request.
+  await ask("check", "spend", { limit: 1, windowMs: 1_000 });
+  isOpen = true;
+
+  return {
+    spend: (name, rate, alreadyMade) => ask(name, "spend", rate, alreadyMade),
+    look: (name, rate) => ask(name, "look", rate),
+    close() {
+      isOpen = false;
+      client.destroy();
+    },
+  };
+}
+
+/**
+ * Settles like the work, or fails when it takes too long. The time is taken in two halves: after a pause of this
+ * process, an answer that arrived meanwhile is read before the second one is over.
+ */
+function within<T>(milliseconds: number, work: Promise<T>): Promise<T> {
+  const { promise, resolve, reject } = Promise.withResolvers<T>();
+  const fail = () => reject(new Error(`no answer in ${milliseconds} ms`));
+  let timer = setTimeout(() => (timer = setTimeout(fail, milliseconds / 2)), milliseconds / 2);
+  work.then(resolve, reject).finally(() => clearTimeout(timer));
+  return promise;
+}
