@@ -1,9 +1,37 @@
 import { run as killStorm } from "./kill-storm.ts";
-import { run as whoAmI } from "./who-am-i.ts";
+import { run as overTheWire } from "./over-the-wire.ts";
+import { run as revocation } from "./revocation.ts";
+import { run as verifyKey } from "./verify-key.ts";
 
-// Each prints its own figures. Only ratios within one run say anything: machines differ, and so do their moods.
-console.log("WhoAmI: server CPU per call");
-await whoAmI();
-console.log("\nKill storm: a row and its audit event, while backends are killed");
-console.log(await killStorm());
+interface Bench {
+  readonly title: string;
+  /** Prints its figures, or answers them. */
+  run(): Promise<object | void>;
+}
+
+const benches: Record<string, Bench> = {
+  "over-the-wire": { title: "Over the wire: server CPU per call, and calls per second", run: overTheWire },
+  "verify-key": { title: "VerifyKey in process: median of five rounds, lowest to highest", run: verifyKey },
+  revocation: { title: "Revocation: until another replica refuses a key that it remembers", run: revocation },
+  "kill-storm": {
+    title: "Kill storm: a row and its audit event, while backends are killed",
+    run: () => killStorm(),
+  },
+};
+
+const asked = process.argv.slice(2);
+const unknown = asked.filter((name) => !Object.hasOwn(benches, name));
+if (unknown.length > 0) {
+  console.error(`no bench ${unknown.join(", ")}; there are ${Object.keys(benches).join(", ")}`);
+  process.exit(2);
+}
+
+// Only ratios within one run say anything: machines differ, and so do their moods.
+for (const [name, { title, run }] of Object.entries(benches)) {
+  if (asked.length > 0 && !asked.includes(name)) continue;
+  console.log(title);
+  const figures = await run();
+  if (figures !== undefined) console.log(figures);
+  console.log();
+}
 process.exit(0);

@@ -1,14 +1,19 @@
 import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { ApiKeyService } from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
 import { grpcServiceDefinition } from "#src/client/grpc-js.ts";
-import { whoAmIAnswer } from "../who-am-i-answer.ts";
+import { verifyKeyAnswer, whoAmIAnswer } from "../wire-answers.ts";
 import { tellParent } from "./measured.ts";
 
-const { whoAmI } = grpcServiceDefinition(ApiKeyService);
+type Reply = (error: null, answer: unknown) => void;
+
+const { whoAmI, verifyKey } = grpcServiceDefinition(ApiKeyService);
 const server = new Server();
 server.addService(
-  { whoAmI },
-  { whoAmI: (_: unknown, callback: (error: null, answer: unknown) => void) => callback(null, whoAmIAnswer) },
+  { whoAmI, verifyKey },
+  {
+    whoAmI: (_: unknown, reply: Reply) => reply(null, whoAmIAnswer),
+    verifyKey: (_: unknown, reply: Reply) => reply(null, verifyKeyAnswer),
+  },
 );
 server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, port) => {
   if (error) throw error;

@@ -14,10 +14,19 @@ const app = await createApp(
   {
     environment: "sandbox",
     fourEyesDeletion: false,
+    callerServiceSlug: "orchestration",
+    legacyPrefixes: [],
     limits,
     outboundAllow: parseOutboundAllow(""),
     corsOrigins: [],
+    trustedProxyHops: 0,
   },
-  { database: createDatabase({ url, log }), rootKey: localRootKey(rootKey), log, now: () => new Date() },
+  {
+    database: createDatabase({ url, log }),
+    rootKey: localRootKey(rootKey),
+    log,
+    now: () => new Date(),
+    monotonicNow: () => performance.now(),
+  },
 );
 tellParent((await app.listen("127.0.0.1", 0)).port);
