@@ -30,8 +30,9 @@ export interface Budget {
  * Takes one request, if there is one left, by the generic cell rate algorithm (ITU-T I.371). Unlike windows, it has
  * no edge at which twice the limit passes at once, and it never refuses who stays within the limit in every window.
  *
- * Requests that were already made elsewhere are charged first. They cannot be refused any more; charged beyond what
- * the window holds, they would shut out their name for longer than a window.
+ * Requests that were already made elsewhere are charged first. They cannot be refused any more, so they may be owed
+ * for as much as a window beyond the limit: forgiven, several guards would exceed it again and again. Not for more,
+ * or one wrong report would shut out its name for long.
  */
 export function spend(
   rate: RateLimit,
@@ -58,10 +59,10 @@ function unitsAt({ limit }: RateLimit, debt: Debt | undefined, now: number): num
   return Math.max(0, debt.units - Math.max(0, now - debt.at) * limit);
 }
 
-/** At most up to the capacity, and never less than before: a debt from under a higher limit may be above it. */
+/** At most up to twice the capacity, and never less than before: a debt from under a higher limit may be above it. */
 function charged(rate: RateLimit, units: number, alreadyMade: number): number {
   const more = Math.min(alreadyMade, rate.limit) * rate.windowMs;
-  return Math.max(units, Math.min(units + more, capacityOf(rate)));
+  return Math.max(units, Math.min(units + more, 2 * capacityOf(rate)));
 }
 
 function capacityOf({ limit, windowMs }: RateLimit): number {

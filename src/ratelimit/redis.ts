@@ -25,7 +25,7 @@ export const countScript = defineScript({
       if at then units = math.max(0, tonumber(owed) - math.max(0, now - tonumber(at)) * limit) end
     end
 
-    units = math.max(units, math.min(units + math.min(made, limit) * window, capacity))
+    units = math.max(units, math.min(units + math.min(made, limit) * window, 2 * capacity))
     local allowed = units + window <= capacity
     if ARGV[1] == "spend" then
       if allowed then units = units + window end

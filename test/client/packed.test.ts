@@ -44,6 +44,15 @@ test.each([
   },
 );
 
+test.each([
+  ["patchbay/guard", "guard.ts", "missing or invalid Bearer"],
+  ["patchbay/guard/grpc-js", "guard-grpc-js.ts", "16 UNAUTHENTICATED: missing or invalid Bearer"],
+])("%s guards a server of another package, and lets the process end", async (_, script, error) => {
+  await using service = await startService();
+  const output = await run("node", [script, service.url, service.org.secret]);
+  expect(JSON.parse(output)).toEqual({ name: "admin", refusal: { error } });
+});
+
 test("the contracts are there for other languages", async () => {
   const script = `console.log(import.meta.resolve("patchbay/proto/patchbay/apikeys/v1/api_key_service.proto"))`;
   const url = await run("node", ["--input-type=module", "--eval", script]);
