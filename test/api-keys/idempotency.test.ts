@@ -21,18 +21,8 @@ const create = { name: "k", scopes: ["a:view"] };
 
 /** Posts with an Idempotency-Key. */
 async function post(path: string, name: string, body: unknown, by: Presenter = service.org) {
-  const response = await fetch(service.url + path, {
-    method: "POST",
-    headers: {
-      authorization: `Bearer ${by.secret}`,
-      "content-type": "application/json",
-      "idempotency-key": name,
-    },
-    body: JSON.stringify(body),
-  });
-  const reason = response.headers.get("x-error-reason");
-  // oxlint-disable-next-line typescript/no-explicit-any -- answers of every shape
-  return { status: response.status, reason, body: (await response.json()) as any };
+  const { status, headers, body: answer } = await by.rest("POST", path, body, { "idempotency-key": name });
+  return { status, reason: headers.get("x-error-reason"), body: answer };
 }
 
 async function issue(fields: Record<string, unknown> = {}, by: Presenter = service.org) {

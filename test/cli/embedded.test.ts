@@ -1,6 +1,7 @@
 import { readFile, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { presenter } from "../support/service.ts";
 import { paste, patchbay, run, temporaryFolder, type Patchbay } from "./patchbay.ts";
 
 // One data folder, from its first start on: each start of an embedded Postgres costs a second.
@@ -35,15 +36,8 @@ function printedCurl(): string {
   return command;
 }
 
-async function rest(method: string, path: string, body?: unknown, key = adminKey) {
-  const response = await fetch(url + path, {
-    method,
-    headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
-    ...(body !== undefined && { body: JSON.stringify(body) }),
-  });
-  // oxlint-disable-next-line typescript/no-explicit-any -- tests look into answers of every shape
-  return { status: response.status, body: (await response.json()) as any };
-}
+const rest = (method: string, path: string, body?: unknown, key = adminKey) =>
+  presenter(url, key).rest(method, path, body);
 
 const permissions = async (file: string) => ((await stat(file)).mode & 0o777).toString(8);
 

@@ -44,7 +44,7 @@ export interface Tenant extends Presenter {
 export interface Presenter {
   readonly secret: string;
   readonly client: PatchbayClient;
-  rest(method: string, path: string, body?: unknown): Promise<RestReply>;
+  rest(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<RestReply>;
 }
 
 /** What a REST path answered. */
@@ -126,16 +126,18 @@ export async function startService(options: TestServiceOptions = {}): Promise<Te
   };
 }
 
-function presenter(url: string, secret: string): Presenter {
+/** Somebody who presents a secret to the service at the URL. */
+export function presenter(url: string, secret: string): Presenter {
   return {
     secret,
     client: createPatchbayClient({ baseUrl: url, apiKey: secret }),
-    async rest(method, path, body) {
+    async rest(method, path, body, headers = {}) {
       const response = await fetch(url + path, {
         method,
         headers: {
           authorization: `Bearer ${secret}`,
           ...(body !== undefined && { "content-type": "application/json" }),
+          ...headers,
         },
         ...(body !== undefined && { body: JSON.stringify(body) }),
       });

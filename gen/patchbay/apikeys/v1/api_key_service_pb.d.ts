@@ -1146,7 +1146,9 @@ export enum VerifyKeyCode {
   VALID = 1,
 
   /**
-   * There was no key, or nothing that could be one (401).
+   * There was no key, or what was presented has not the form of a key that is
+   * issued here. A key of an earlier system that nobody imported is among these
+   * (401).
    *
    * @generated from enum value: VERIFY_KEY_CODE_MALFORMED = 2;
    */
