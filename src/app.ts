@@ -8,7 +8,7 @@ import { Health } from "#gen/grpc/health/v1/health_pb.js";
 import { ServerReflection } from "#gen/grpc/reflection/v1/reflection_pb.js";
 import { ServerReflection as ServerReflectionV1Alpha } from "#gen/grpc/reflection/v1alpha/reflection_pb.js";
 import { createAuthenticate, type Authenticate } from "#src/api-keys/authenticate.ts";
-import { createPrincipals } from "#src/api-keys/principals.ts";
+import { createServicePrincipals } from "#src/api-keys/service-principal.ts";
 import { createLimits, type Limits, type LimitsPerMinute } from "#src/api-keys/limits.ts";
 import { createMisuse } from "#src/api-keys/misuse.ts";
 import { createPresentedKeys } from "#src/api-keys/presented-keys.ts";
@@ -197,7 +197,7 @@ async function createFeatures(config: AppConfig, parts: AppParts, metrics: Metri
   const offers = siblingOffers();
   const connections = createConnectionService({
     ...common,
-    credentials: createCredentials(keyring, createPrincipals({ pepper, callerServiceSlug, now })),
+    credentials: createCredentials(keyring, createServicePrincipals({ pepper, callerServiceSlug, now })),
     catalogScopes: (slug) => scopesOf(offers.get(slug)),
     outbound,
     probe,

@@ -1,3 +1,4 @@
+import type { ServicePrincipals } from "#src/api-keys/service-principal.ts";
 import type { NewAuditEvent } from "#src/audit/append.ts";
 import type { Keyring } from "#src/crypto/keyring.ts";
 import type { Tx } from "#src/db/database.ts";
@@ -6,7 +7,6 @@ import { InvalidRequest } from "#src/platform/errors.ts";
 import { Secret } from "#src/platform/secret.ts";
 import { fingerprintOf, requireSendable, type Connection } from "./connection.ts";
 import { CredentialRequired } from "./errors.ts";
-import type { Principals } from "./principals.ts";
 import { isBuiltIn, type BuiltInSlug, type ServiceSlug } from "./slug.ts";
 import { getCredential, putCredential, type StoredCredential } from "./store.ts";
 
@@ -72,19 +72,23 @@ export interface OpenCredential {
 }
 
 /** Creates the one place where credentials are sealed and opened. */
-export function createCredentials(keyring: Keyring, principals: Principals): Credentials {
+export function createCredentials(keyring: Keyring, principals: ServicePrincipals): Credentials {
   async function obtain(
     tx: Tx,
     caller: Caller,
     serviceSlug: ServiceSlug,
     wanted: WantedCredential,
-    after: string | undefined,
+    replacedKeyId: string | undefined,
   ) {
     if ("apiKey" in wanted) {
       return { secret: Secret.fromText(wanted.apiKey), principalKeyId: undefined, events: [] };
     }
     const scopes = wanted.principalScopes;
-    const { secret, keyId, event } = await principals.issue(tx, caller, { serviceSlug, scopes, after });
+    const { secret, keyId, event } = await principals.issue(tx, caller, {
+      serviceSlug,
+      scopes,
+      replacedKeyId,
+    });
     return { secret, principalKeyId: keyId, events: [event] };
   }
 
