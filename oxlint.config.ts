@@ -12,6 +12,7 @@ const ranks = [
   ["api-keys"],
   ["connections"],
   ["catalog", "health", "demo"],
+  ["pipeline"],
   ["rpc", "rest"],
   ["net"],
   ["metrics"],

@@ -1,4 +1,4 @@
-import { createContextValues, type ServiceImpl } from "@connectrpc/connect";
+import type { ServiceImpl } from "@connectrpc/connect";
 import { ApiKeyService } from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
 import { AuditService } from "#gen/patchbay/audit/v1/audit_service_pb.js";
 import { CatalogService } from "#gen/patchbay/catalog/v1/catalog_service_pb.js";
@@ -7,9 +7,9 @@ import { DirectoryService } from "#gen/patchbay/directory/v1/directory_service_p
 import { Health } from "#gen/grpc/health/v1/health_pb.js";
 import { ServerReflection } from "#gen/grpc/reflection/v1/reflection_pb.js";
 import { ServerReflection as ServerReflectionV1Alpha } from "#gen/grpc/reflection/v1alpha/reflection_pb.js";
-import { createAuthenticate, type Authenticate } from "#src/api-keys/authenticate.ts";
+import { createAuthenticate } from "#src/api-keys/authenticate.ts";
 import { createServicePrincipals } from "#src/api-keys/service-principal.ts";
-import { createLimits, type Limits, type LimitsPerMinute } from "#src/api-keys/limits.ts";
+import { createLimits, type LimitsPerMinute } from "#src/api-keys/limits.ts";
 import { createMisuse } from "#src/api-keys/misuse.ts";
 import { createPresentedKeys } from "#src/api-keys/presented-keys.ts";
 import { createRevocations } from "#src/api-keys/revocations.ts";
@@ -34,15 +34,15 @@ import { createDirectoryService } from "#src/directory/service.ts";
 import { createHealthSweep, type HealthSweep } from "#src/health/sweep.ts";
 import { createMetrics, type Metrics } from "#src/metrics/metrics.ts";
 import { createMetricsPort } from "#src/metrics/port.ts";
-import { callOfRequest, withAccessLog } from "#src/net/access.ts";
+import { withAccessLog } from "#src/net/access.ts";
 import { withCors } from "#src/net/cors.ts";
-import { createLeakWatch } from "#src/net/leak-watch.ts";
+import { createLeakWatch } from "#src/pipeline/leak-watch.ts";
 import { createPort } from "#src/net/port.ts";
 import type { Tls } from "#src/net/servers.ts";
 import type { OutboundAllow } from "#src/outbound/allow.ts";
 import { createOutbound } from "#src/outbound/outbound.ts";
-import { callKey, type Caller, type Environment } from "#src/platform/caller.ts";
-import { targetOf, type Handler, type Request } from "#src/platform/http.ts";
+import type { Caller, Environment } from "#src/platform/caller.ts";
+import { targetOf, type Handler } from "#src/platform/http.ts";
 import type { Log } from "#src/platform/log.ts";
 import type { Secret } from "#src/platform/secret.ts";
 import { createUsageLog } from "#src/platform/usage-log.ts";
@@ -50,17 +50,12 @@ import { createRateLimiter } from "#src/ratelimit/limiter.ts";
 import { createSharedRateLimiter, type SharedRateLimiter } from "#src/ratelimit/shared-limiter.ts";
 import { createRestHandler } from "#src/rest/handler.ts";
 import { createPages } from "#src/rest/pages.ts";
-import { createCallUnary } from "#src/rpc/call-unary.ts";
-import { toRestFailure } from "#src/rpc/errors.ts";
-import { createTellFailure } from "#src/rpc/failures.ts";
-import { createGate } from "#src/rpc/gate.ts";
 import { createRpcHandler, isGrpc, refuseUnknownProcedure } from "#src/rpc/handler.ts";
 import { createHealthService, createReadiness, type Readiness } from "#src/rpc/health.ts";
-import { createInterceptors } from "#src/rpc/interceptors.ts";
-import { requirePolicies } from "#src/rpc/policy.ts";
-import { createRequestValidator } from "#src/rpc/validation.ts";
 import { createReflection } from "#src/rpc/reflection.ts";
-import { createProcedures, serve, type ServedService } from "#src/rpc/router.ts";
+import { createProcedures } from "#src/rpc/router.ts";
+import { createPipeline, type Pipeline } from "#src/pipeline/pipeline.ts";
+import { serve } from "#src/pipeline/served-service.ts";
 
 /** What the service needs to know of where it runs. */
 export interface AppConfig {
@@ -118,14 +113,8 @@ export async function createApp(config: AppConfig, parts: AppParts): Promise<App
   const features = await createFeatures(config, parts, metrics);
   const readiness = createReadiness();
   const shutdown = new AbortController();
-  const { fourEyesDeletion } = config;
-  const handler = createHandler({
-    ...features,
-    fourEyesDeletion,
-    readiness,
-    shutdownSignal: shutdown.signal,
-    log,
-  });
+  const pipeline = createPipeline({ ...config, ...features, log });
+  const handler = createHandler(pipeline, readiness, shutdown.signal, log);
   const leaks = createLeakWatch({ ...config, ...features, log });
   const port = createPort({
     handler: withAccessLog(withCors(leaks.over(handler), config.corsOrigins), {
@@ -208,7 +197,6 @@ async function createFeatures(config: AppConfig, parts: AppParts, metrics: Metri
     verify: createVerifyKey({ keys, limits, misuse, usage: keyUse, now }),
     revocations,
     findEndpoint: (reference) => findEndpoint(offers, reference),
-    showFailure: toRestFailure,
     environment,
   });
   return {
@@ -260,49 +248,28 @@ async function createCallLimiter(
   return createSharedRateLimiter({ open, local, log, fellBack: () => metrics.rateLimitFellBack() });
 }
 
-/** How it is reached: every protocol's way through the same gate, interceptors and handlers. */
-function createHandler(parts: {
-  services: readonly ServedService[];
-  authenticate: Authenticate;
-  limits: Limits;
-  fourEyesDeletion: boolean;
-  readiness: Readiness;
-  shutdownSignal: AbortSignal;
-  log: Log;
-}): Handler {
-  const { services, authenticate, limits, fourEyesDeletion, readiness, shutdownSignal, log } = parts;
-  const contracts = services.map(({ desc }) => desc);
-  requirePolicies(contracts);
-
-  const tell = createTellFailure(log);
-  const gate = createGate({ authenticate, limits, fourEyesDeletion, tell });
-  const interceptors = createInterceptors(tell, createRequestValidator(contracts));
-  const contextValues = (request: Request) => createContextValues().set(callKey, callOfRequest(request));
-
-  const health = createHealthService(readiness, contracts);
-  const reflection = createReflection([...contracts, Health]);
+/** How it is reached: every protocol's way through the same pipeline. */
+function createHandler(
+  pipeline: Pipeline,
+  readiness: Readiness,
+  shutdownSignal: AbortSignal,
+  log: Log,
+): Handler {
+  const health = createHealthService(readiness, pipeline.contracts);
+  const reflection = createReflection([...pipeline.contracts, Health]);
   const procedures = createProcedures({
+    ...pipeline,
     services: [
-      ...services,
+      ...pipeline.services,
       serve(Health, health),
       serve(ServerReflection, reflection.v1),
       serve(ServerReflectionV1Alpha, reflection.v1alpha),
     ],
-    gate,
-    interceptors,
     readMaxBytes,
     shutdownSignal,
   });
-  const rpc = createRpcHandler({ contextValues, timeoutMs, log });
-  const rest = createRestHandler({
-    services: contracts,
-    gate,
-    call: createCallUnary(services, interceptors),
-    contextValues,
-    errorFrom: (thrown, request) => toRestFailure(tell(thrown, callOfRequest(request))),
-    readMaxBytes,
-    timeoutMs,
-  });
+  const rpc = createRpcHandler({ ...pipeline, timeoutMs, log });
+  const rest = createRestHandler({ ...pipeline, readMaxBytes, timeoutMs });
   const pages = createPages(readiness);
 
   return (request, response) => {

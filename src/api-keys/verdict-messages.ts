@@ -11,19 +11,12 @@ import {
 } from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
 import type { Environment } from "#src/platform/caller.ts";
 import type { ReasonName, ServiceError } from "#src/platform/errors.ts";
+import { httpFailureOf } from "#src/platform/http-failure.ts";
 import { rateLimitHeaders } from "#src/ratelimit/headers.ts";
 import type { PresentedKey } from "./api-key.ts";
 import { InvalidBearer, type InvalidBecause } from "./errors.ts";
 import type { Spent } from "./limits.ts";
 import type { Question, Verdict } from "./verify-key.ts";
-
-/** How a failure looks over HTTP. */
-export type ShowFailure = (failure: ServiceError) => {
-  readonly status: number;
-  readonly message: string;
-  readonly reason: string;
-  readonly headers: Readonly<Record<string, string>>;
-};
 
 /** The question that a request asks. */
 export function questionIn(
@@ -45,17 +38,18 @@ export function questionIn(
 }
 
 /** The verdict as the contract shows it. */
-export function verdictMessage(
-  { key, spent, refusal }: Verdict,
-  show: ShowFailure,
-): MessageInitShape<typeof VerifyKeyResponseSchema> {
+export function verdictMessage({
+  key,
+  spent,
+  refusal,
+}: Verdict): MessageInitShape<typeof VerifyKeyResponseSchema> {
   return {
     valid: refusal === undefined,
     code: refusal === undefined ? VerifyKeyCode.VALID : codeOf(refusal),
     ...(key && refusal === undefined && { principal: principal(key) }),
     apiKeyId: key?.id ?? "",
     ...(spent && { budget: budget(spent) }),
-    answer: relayedAnswer(refusal, spent, show),
+    answer: relayedAnswer(refusal, spent),
   };
 }
 
@@ -79,11 +73,10 @@ function budget({ rate, budget }: Spent): MessageInitShape<typeof RateBudgetSche
 function relayedAnswer(
   refusal: ServiceError | undefined,
   spent: Spent | undefined,
-  show: ShowFailure,
 ): MessageInitShape<typeof RelayedAnswerSchema> {
   const rateLimit = spent && rateLimitHeaders(spent.rate, spent.budget);
   if (refusal === undefined) return { headers: { ...rateLimit } };
-  const { status, message, reason, headers } = show(refusal);
+  const { status, message, reason, headers } = httpFailureOf(refusal);
   return {
     status,
     headers: { ...rateLimit, ...headers, "content-type": "application/json", "x-error-reason": reason },

@@ -9,7 +9,7 @@ import type {
 import { callerOf, callOf, type Environment } from "#src/platform/caller.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import type { Revocations } from "./revocations.ts";
-import { questionIn, verdictMessage, type ShowFailure } from "./verdict-messages.ts";
+import { questionIn, verdictMessage } from "./verdict-messages.ts";
 import type { Question, VerifyKey } from "./verify-key.ts";
 
 /** The methods by which other services have their keys verified here. */
@@ -25,10 +25,9 @@ export function createVerification(parts: {
   verify: VerifyKey;
   revocations: Revocations;
   findEndpoint: FindEndpoint;
-  showFailure: ShowFailure;
   environment: Environment;
 }): Verification {
-  const { verify, revocations, findEndpoint, showFailure, environment } = parts;
+  const { verify, revocations, findEndpoint, environment } = parts;
 
   /** What the endpoint needs by the catalog, and what the request names beside it. */
   function scopesFor({ scopes, endpoint }: VerifyKeyRequest): readonly string[] {
@@ -51,7 +50,7 @@ export function createVerification(parts: {
     question: Question,
     context: HandlerContext,
   ): Promise<MessageInitShape<typeof VerifyKeyResponseSchema>> {
-    return verdictMessage(await verify(question, callerOf(context).orgId), showFailure);
+    return verdictMessage(await verify(question, callerOf(context).orgId));
   }
 
   return {

@@ -8,7 +8,7 @@ import { unchanged, type Tx } from "#src/db/database.ts";
 import { insertOrganization } from "#src/directory/store.ts";
 import type { Caller, Environment } from "#src/platform/caller.ts";
 import { newId } from "#src/platform/ids.ts";
-import { scopeVocabulary } from "#src/rpc/policy.ts";
+import { scopeVocabulary } from "#src/pipeline/policy.ts";
 import type { Runtime } from "./runtime.ts";
 
 /** A new organisation, and its first key, whose secret is shown this once. */

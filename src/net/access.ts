@@ -4,19 +4,10 @@ import { constants } from "node:http2";
 import type { Call } from "#src/platform/caller.ts";
 import type { Handler, Request, Response } from "#src/platform/http.ts";
 import type { Log } from "#src/platform/log.ts";
+import { beginCall } from "#src/pipeline/request-call.ts";
 import { clientAddressOf } from "./forwarded-for.ts";
-import { loggablePath } from "./loggable-path.ts";
+import { loggablePath } from "#src/platform/loggable-path.ts";
 import { onceClosed } from "./response.ts";
-
-const calls = new WeakMap<Request, Call>();
-
-/** The call that a request of the port makes. */
-export function callOfRequest(request: Request): Call {
-  const call = calls.get(request);
-  if (call === undefined)
-    throw new Error("the request has no call: it did not come in through the access log");
-  return call;
-}
 
 interface AccessLogOptions {
   readonly log: Log;
@@ -41,7 +32,7 @@ export function withAccessLog(handler: Handler, options: AccessLogOptions): Hand
       peerAddress: request.socket.remoteAddress,
       remoteAddress: clientAddressOf(request, trustedProxyHops),
     };
-    calls.set(request, call);
+    beginCall(request, call);
     response.setHeader("x-request-id", call.requestId);
     onceClosed(response, () => {
       const latencyMs = Math.round((monotonicNow() - startedAt) * 1000) / 1000;

@@ -4,7 +4,7 @@ import type { Reason } from "#gen/patchbay/errors/v1/errors_pb.js";
 /** The reasons that clients may rely on, without the enum's prefix. */
 export type ReasonName = Exclude<keyof typeof Reason, "UNSPECIFIED">;
 
-/** What went wrong, in terms that every protocol can express. `src/rpc/errors.ts` maps each to its code. */
+/** What went wrong, in terms that every protocol can express. `src/pipeline/failures.ts` maps each to its code. */
 export type ErrorKind =
   | "invalid_argument"
   | "unauthenticated"

@@ -13,6 +13,7 @@ import {
   type HandlerContext,
 } from "@connectrpc/connect";
 import type { ServerResponse } from "node:http";
+import type { HttpFailure } from "#src/platform/http-failure.ts";
 import { targetOf, type Request, type Response } from "#src/platform/http.ts";
 import { type Binding, restRoutes } from "./binding.ts";
 import { hasNoBody, jsonOfBody, readBody, refuseEncoding } from "./body.ts";
@@ -25,7 +26,7 @@ import { createRouter, type Route } from "./router.ts";
 
 /** What the REST side needs of the service around it. */
 export interface RestOptions {
-  readonly services: readonly DescService[];
+  readonly contracts: readonly DescService[];
   /** Decides from the headers whether the call may go on, or throws. Runs before the body is read. */
   gate(context: HandlerContext): Promise<void>;
   /** Runs interceptors and handler. */
@@ -33,25 +34,17 @@ export interface RestOptions {
   /** The values of one request, which hold its call (`src/platform/caller.ts`). */
   contextValues(request: Request): ContextValues;
   /** What a caller may see of anything thrown. */
-  errorFrom(error: unknown, request: Request): RestError;
+  failureOf(thrown: unknown, request: Request): HttpFailure;
   readonly readMaxBytes: number;
   /** How long a call may take, reading its body included. */
   readonly timeoutMs: number;
-}
-
-/** A failure as REST shows it. */
-export interface RestError {
-  readonly status: number;
-  readonly message: string;
-  readonly reason: string;
-  readonly headers: Readonly<Record<string, string>>;
 }
 
 /** Makes the handler that answers REST requests. Throws if the services' routes have faults. */
 export function createRestHandler(
   options: RestOptions,
 ): (request: Request, response: Response) => Promise<void> {
-  const findRoute = createRouter(restRoutes(options.services));
+  const findRoute = createRouter(restRoutes(options.contracts));
 
   return async (request, response) => {
     let headers: Headers | undefined;
@@ -71,7 +64,7 @@ export function createRestHandler(
         context.abort("the call has ended");
       }
     } catch (error) {
-      refuse(request, response, options.errorFrom(error, request), headers);
+      refuse(request, response, options.failureOf(error, request), headers);
     }
   };
 }
@@ -139,7 +132,7 @@ function answer(
 function refuse(
   request: Request,
   response: Response,
-  shown: RestError,
+  shown: HttpFailure,
   headersSoFar: Headers | undefined,
 ): void {
   const isUnread = !hasNoBody(request) && !request.complete;

@@ -1,6 +1,6 @@
 import { Code } from "@connectrpc/connect";
 import { ServiceError, type ErrorKind, type ReasonName } from "#src/platform/errors.ts";
-import { DeadlineExceeded, InternalError } from "./errors.ts";
+import { DeadlineExceeded, InternalError } from "#src/pipeline/failures.ts";
 
 /** A failure that Connect found by itself, before or after any code of ours ran, in our own words. */
 class FrameworkFailure extends ServiceError {

@@ -4,7 +4,8 @@ import { Code, encodeBinaryHeader } from "@connectrpc/connect";
 import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { StatusSchema } from "#gen/google/rpc/status_pb.js";
 import type { ServiceError } from "#src/platform/errors.ts";
-import { codes, errorInfoOf, statusOfKind } from "./errors.ts";
+import { codes, errorInfoOf } from "#src/pipeline/failures.ts";
+import { statusOfKind } from "#src/platform/http-failure.ts";
 import { explainFramework, explainStatus } from "./framework-failure.ts";
 import type { ProcedureHandler } from "./router.ts";
 

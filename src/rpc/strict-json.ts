@@ -1,6 +1,6 @@
 import type { DescMessage, JsonReadOptions, JsonWriteOptions } from "@bufbuild/protobuf";
 import { messageFromJson, parseJson } from "#src/json/read.ts";
-import { toConnectError } from "./errors.ts";
+import { toConnectError } from "#src/pipeline/failures.ts";
 
 /**
  * JSON options under which a request is refused in our own words.

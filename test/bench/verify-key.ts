@@ -33,7 +33,6 @@ import { migrate } from "#src/db/migrate.ts";
 import { callKey } from "#src/platform/caller.ts";
 import { createUsageLog } from "#src/platform/usage-log.ts";
 import { createRateLimiter } from "#src/ratelimit/limiter.ts";
-import { toRestFailure } from "#src/rpc/errors.ts";
 import { runIn } from "../../scripts/run.ts";
 import { rateOf } from "./rate.ts";
 
@@ -110,7 +109,6 @@ async function openPatchbay(url: string): Promise<Side> {
     verify: createVerifyKey({ keys, limits, misuse: createMisuse({ database, log, now }), usage, now }),
     revocations: createRevocations({ database, now }),
     findEndpoint: () => undefined,
-    showFailure: toRestFailure,
     environment,
   });
   const call = { requestId: "bench", authorizationLines: 1, caller: admin, passedGate: true };

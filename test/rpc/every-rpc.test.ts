@@ -22,7 +22,7 @@ import { DirectoryService } from "#gen/patchbay/directory/v1/directory_service_p
 import { policy } from "#gen/patchbay/options/v1/options_pb.js";
 import { newApiKeySecret } from "#src/api-keys/secret-format.ts";
 import { reasonOf } from "#src/client/node.ts";
-import { faultsOf } from "#src/rpc/policy.ts";
+import { faultsOf } from "#src/pipeline/policy.ts";
 import { startService, type TestService } from "../support/service.ts";
 
 const services: DescService[] = [

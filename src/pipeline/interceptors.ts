@@ -2,16 +2,16 @@ import type { Interceptor } from "@connectrpc/connect";
 import type { Validator } from "@bufbuild/protovalidate";
 import { InvalidBearer } from "#src/api-keys/errors.ts";
 import { callOf } from "#src/platform/caller.ts";
-import type { TellFailure } from "./failures.ts";
+import type { ReportFailure } from "./report-failure.ts";
 import { requireValid } from "./validation.ts";
 
 /** What every call goes through after the gate, on every protocol, outermost first. */
-export function createInterceptors(tell: TellFailure, validator: Validator): Interceptor[] {
-  return [tellFailures(tell), requireGate, validate(validator), requireAudit];
+export function createInterceptors(report: ReportFailure, validator: Validator): Interceptor[] {
+  return [reportFailures(report), requireGate, validate(validator), requireAudit];
 }
 
 /** Turns whatever is thrown into what the caller may know of it. */
-function tellFailures(tell: TellFailure): Interceptor {
+function reportFailures(report: ReportFailure): Interceptor {
   return (next) => async (request) => {
     const call = callOf({ values: request.contextValues });
     // A cancelled call fails somewhere by being cancelled; why is what its signal says.
@@ -19,18 +19,21 @@ function tellFailures(tell: TellFailure): Interceptor {
     try {
       const response = await next(request);
       if (!response.stream) return response;
-      return { ...response, message: told(response.message, (thrown) => tell(cause(thrown), call)) };
+      return { ...response, message: reported(response.message, (thrown) => report(cause(thrown), call)) };
     } catch (thrown) {
-      throw tell(cause(thrown), call);
+      throw report(cause(thrown), call);
     }
   };
 }
 
-async function* told<T>(messages: AsyncIterable<T>, tell: (thrown: unknown) => Error): AsyncIterable<T> {
+async function* reported<T>(
+  messages: AsyncIterable<T>,
+  report: (thrown: unknown) => Error,
+): AsyncIterable<T> {
   try {
     yield* messages;
   } catch (thrown) {
-    throw tell(thrown);
+    throw report(thrown);
   }
 }
 

@@ -12,9 +12,9 @@ import {
 } from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
 import { createLog } from "#src/cli/log.ts";
 import { callKey, type Call } from "#src/platform/caller.ts";
-import { createCallUnary } from "#src/rpc/call-unary.ts";
-import { createTellFailure } from "#src/rpc/failures.ts";
-import { createInterceptors } from "#src/rpc/interceptors.ts";
+import { createCallUnary } from "#src/pipeline/call-unary.ts";
+import { createReportFailure } from "#src/pipeline/report-failure.ts";
+import { createInterceptors } from "#src/pipeline/interceptors.ts";
 import { startService, type TestService } from "../support/service.ts";
 
 let service: TestService;
@@ -135,7 +135,7 @@ describe("behind the gate", () => {
   const { revokeApiKey } = ApiKeyService.method;
   const lines: string[] = [];
   const log = createLog("error", { write: (line: string) => void lines.push(line) });
-  const interceptors = createInterceptors(createTellFailure(log), createValidator());
+  const interceptors = createInterceptors(createReportFailure(log), createValidator());
 
   async function callWith(
     handle: (request: RevokeApiKeyRequest, call: Call) => object,

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { GetApiKeyRequestSchema } from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
 import { newApiKeySecret } from "#src/api-keys/secret-format.ts";
-import { credentialsIn, refuseCredentialsInUrl } from "#src/rpc/credentials-in-url.ts";
+import { credentialsIn, refuseCredentialsInUrl } from "#src/pipeline/credentials-in-url.ts";
 
 const key = newApiKeySecret("live");
 const legacy = "qedi_9f8e7d6c";

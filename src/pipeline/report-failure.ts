@@ -1,13 +1,13 @@
 import type { ConnectError } from "@connectrpc/connect";
 import type { Call } from "#src/platform/caller.ts";
 import type { Log } from "#src/platform/log.ts";
-import { asFailure, InternalError, toConnectError } from "./errors.ts";
+import { asFailure, InternalError, toConnectError } from "./failures.ts";
 
-/** What the caller is told of something thrown. */
-export type TellFailure = (thrown: unknown, call: Call) => ConnectError;
+/** What the caller of a call may know of something thrown. */
+export type ReportFailure = (thrown: unknown, call: Call) => ConnectError;
 
-/** Tells callers what they may know, and the log what is our fault. */
-export function createTellFailure(log: Log): TellFailure {
+/** Shows callers what they may know, and the log what is our fault. */
+export function createReportFailure(log: Log): ReportFailure {
   return (thrown, { requestId, rpc }) => {
     const failure = asFailure(thrown);
     if (failure instanceof InternalError) {

@@ -1,7 +1,8 @@
 import { create } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { ErrorInfoSchema, type ErrorInfo } from "#gen/google/rpc/error_details_pb.js";
-import { ServiceError, type ErrorKind, type ReasonName } from "#src/platform/errors.ts";
+import { ServiceError, type ErrorKind } from "#src/platform/errors.ts";
+import { headersOf, httpFailureOf, shownText, type HttpFailure } from "#src/platform/http-failure.ts";
 
 /** The domain of our reasons in `google.rpc.ErrorInfo`. */
 const domain = "patchbay";
@@ -67,78 +68,20 @@ export function toConnectError(thrown: unknown): ConnectError {
   );
 }
 
-/**
- * What fits into a header, in text that can be encoded there: over gRPC the message is a trailer, and one that
- * is too large, or no Unicode, would end the caller's whole connection.
- */
-function shownText(message: string): string {
-  const whole = message.toWellFormed();
-  return whole.length <= maxMessageLength ? whole : `${whole.slice(0, maxMessageLength).toWellFormed()}…`;
-}
-
-const maxMessageLength = 1_000;
-
-/** What programs are told of a failure. */
+/** What programs read of a failure. */
 export function errorInfoOf(failure: ServiceError): ErrorInfo {
   return create(ErrorInfoSchema, { domain, reason: failure.reason, metadata: { ...failure.metadata } });
-}
-
-/** What REST answers for something thrown. */
-export interface RestFailure {
-  readonly status: number;
-  readonly message: string;
-  readonly reason: ReasonName;
-  readonly headers: Readonly<Record<string, string>>;
 }
 
 /** The client went away; nobody reads the status, but the log shows it (nginx's convention). */
 const clientClosedRequest = 499;
 
 /** The failure in the form that REST sends. */
-export function toRestFailure(thrown: unknown): RestFailure {
+export function toHttpFailure(thrown: unknown): HttpFailure {
   const failure = asFailure(thrown);
-  if (failure instanceof ConnectError) {
-    if (failure.cause instanceof ServiceError) return toRestFailure(failure.cause);
-    return { status: clientClosedRequest, message: failure.rawMessage, reason: "CANCELED", headers: {} };
-  }
-  return {
-    status: statusOfReason[failure.reason] ?? statusOfKind[failure.kind],
-    message: shownText(failure.message),
-    reason: failure.reason,
-    headers: headersOf(failure),
-  };
-}
-
-/** The HTTP status that each kind has over REST. */
-export const statusOfKind: Readonly<Record<ErrorKind, number>> = {
-  invalid_argument: 400,
-  unauthenticated: 401,
-  permission_denied: 403,
-  not_found: 404,
-  failed_precondition: 409,
-  already_exists: 409,
-  aborted: 409,
-  resource_exhausted: 429,
-  deadline_exceeded: 504,
-  unavailable: 503,
-  unimplemented: 501,
-  internal: 500,
-};
-
-/** Where HTTP knows a more telling status than the kind has. */
-const statusOfReason: Partial<Record<ReasonName, number>> = {
-  API_KEY_NOT_BOUND_TO_USER: 422,
-  METHOD_NOT_ALLOWED: 405,
-  MESSAGE_TOO_LARGE: 413,
-  UNSUPPORTED_CONTENT_TYPE: 415,
-  UPSTREAM_UNREACHABLE: 502,
-  UPSTREAM_TOO_LARGE: 502,
-  CREDENTIAL_REFLECTED: 502,
-};
-
-function headersOf(failure: ServiceError): Record<string, string> {
-  const challenge = failure.kind === "unauthenticated" ? { "www-authenticate": "Bearer" } : {};
-  return { ...challenge, ...failure.headers };
+  if (failure instanceof ServiceError) return httpFailureOf(failure);
+  if (failure.cause instanceof ServiceError) return httpFailureOf(failure.cause);
+  return { status: clientClosedRequest, message: failure.rawMessage, reason: "CANCELED", headers: {} };
 }
 
 function isAbort(thrown: unknown): boolean {

@@ -7,7 +7,7 @@ import {
 } from "@bufbuild/protobuf/wkt";
 import { describe, expect, test } from "vitest";
 import { policy, PolicySchema, type Policy } from "#gen/patchbay/options/v1/options_pb.js";
-import { PolicyFaults, policyOf, requirePolicies } from "#src/rpc/policy.ts";
+import { PolicyFaults, policyOf, requirePolicies } from "#src/pipeline/policy.ts";
 
 type Access = Policy["access"];
 const view: Access = { case: "scope", value: "connections:view" };

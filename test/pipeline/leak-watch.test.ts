@@ -9,7 +9,7 @@ import { readChain, readHead } from "#src/audit/store.ts";
 import { verify } from "#src/audit/verify.ts";
 import { createDatabase } from "#src/db/database.ts";
 import { startService, type Presenter, type Tenant, type TestService } from "../support/service.ts";
-import { recordingLog } from "./support.ts";
+import { recordingLog } from "../net/support.ts";
 
 let service: TestService;
 beforeAll(async () => {

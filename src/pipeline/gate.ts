@@ -9,7 +9,7 @@ import { RateLimited } from "#src/ratelimit/errors.ts";
 import { rateLimitHeaders } from "#src/ratelimit/headers.ts";
 import { callOf, type Call, type Caller } from "#src/platform/caller.ts";
 import { refuseCredentialsInUrl } from "./credentials-in-url.ts";
-import type { TellFailure } from "./failures.ts";
+import type { ReportFailure } from "./report-failure.ts";
 import { policyOf, type MethodPolicy } from "./policy.ts";
 
 /**
@@ -24,9 +24,9 @@ export function createGate(parts: {
   limits: Limits;
   /** Whether this deployment asks for a user where a deletion declares `four_eyes_deletion`. */
   fourEyesDeletion: boolean;
-  tell: TellFailure;
+  report: ReportFailure;
 }): Gate {
-  const { authenticate, limits, fourEyesDeletion, tell } = parts;
+  const { authenticate, limits, fourEyesDeletion, report } = parts;
 
   async function decide(context: HandlerContext, call: Call) {
     refuseCredentialsInUrl(context.url);
@@ -63,7 +63,7 @@ export function createGate(parts: {
     try {
       await decide(context, call);
     } catch (thrown) {
-      throw tell(thrown, call);
+      throw report(thrown, call);
     }
     call.passedGate = true;
   };

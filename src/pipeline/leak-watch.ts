@@ -9,9 +9,9 @@ import type { Handler } from "#src/platform/http.ts";
 import type { Log } from "#src/platform/log.ts";
 import { RateLimited } from "#src/ratelimit/errors.ts";
 import { clientNameOf } from "#src/ratelimit/client-address.ts";
-import { credentialsIn, type UrlCredential } from "#src/rpc/credentials-in-url.ts";
-import { callOfRequest } from "./access.ts";
-import { loggablePath } from "./loggable-path.ts";
+import { credentialsIn, type UrlCredential } from "./credentials-in-url.ts";
+import { callOfRequest } from "./request-call.ts";
+import { loggablePath } from "#src/platform/loggable-path.ts";
 
 /**
  * Has the owners of keys told that came in a URL, of whatever path. What the caller is answered is decided elsewhere
