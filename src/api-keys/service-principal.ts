@@ -1,7 +1,7 @@
 import type { NewAuditEvent } from "#src/audit/append.ts";
 import type { Pepper } from "#src/crypto/service-keys.ts";
 import type { Tx } from "#src/db/database.ts";
-import type { Caller, Scope } from "#src/platform/caller.ts";
+import type { Caller, Viewer } from "#src/platform/caller.ts";
 import { Secret } from "#src/platform/secret.ts";
 import { revoke } from "./api-key.ts";
 import { requireGrantable, requireScopes } from "./granting.ts";
@@ -21,9 +21,9 @@ export interface ServicePrincipals {
    */
   issue(tx: Tx, caller: Caller, wanted: WantedPrincipal): Promise<IssuedPrincipal>;
   /** Ends the key. No event is due if it was ended before. */
-  revoke(tx: Tx, scope: Scope, keyId: string): Promise<NewAuditEvent | undefined>;
+  revoke(tx: Tx, viewer: Viewer, keyId: string): Promise<NewAuditEvent | undefined>;
   /** The service that may present the key, which the key alone knows: the deployment's may have been renamed. */
-  callerServiceOf(tx: Tx, scope: Scope, keyId: string): Promise<string>;
+  callerServiceOf(tx: Tx, viewer: Viewer, keyId: string): Promise<string>;
 }
 
 /** What a new key is for. */
@@ -73,8 +73,8 @@ export function createServicePrincipals(parts: {
       return { keyId: key.id, secret: Secret.fromText(secret), event };
     },
 
-    async revoke(tx, scope, keyId) {
-      const key = await getKeyForUpdate(tx, scope, keyId);
+    async revoke(tx, viewer, keyId) {
+      const key = await getKeyForUpdate(tx, viewer, keyId);
       if (key === undefined) throw new Error(`the service principal ${keyId} is gone`);
       // Its organisation may have revoked it by hand.
       if (key.revokedAt !== undefined) return undefined;
@@ -82,8 +82,8 @@ export function createServicePrincipals(parts: {
       return { action: "api_key.revoke", target: keyId, details: { name: key.name } };
     },
 
-    async callerServiceOf(tx, scope, keyId) {
-      const slug = await getCallerService(tx, scope, keyId);
+    async callerServiceOf(tx, viewer, keyId) {
+      const slug = await getCallerService(tx, viewer, keyId);
       if (slug === undefined) throw new Error(`the service principal ${keyId} is gone`);
       return slug;
     },

@@ -15,7 +15,7 @@ export async function createOrganization(config: Config, name: string): Promise<
   requireName("<name>", name);
   await using runtime = await openForCommand(config);
   const { admin, secret } = await foundOrganization(runtime, config.environment, name);
-  process.stderr.write(`organisation ${admin.orgId}, admin key ${admin.apiKeyId}; its secret, shown once:\n`);
+  process.stderr.write(`organisation ${admin.orgId}, admin key ${admin.via.id}; its secret, shown once:\n`);
   process.stdout.write(`${secret}\n`);
 }
 

@@ -69,9 +69,10 @@ async function prepare({ database, rootKey }: Parts, environment: Environment, n
     await insertKey(tx, key);
     await append(tx, "service", { action: "organization.create", target: orgId, details: { name } });
     await append(tx, "service", { action: "api_key.create", target: key.id, details: detailsOf(key) });
-    const { id: apiKeyId, scopes } = key;
+    const { id, scopes } = key;
+    const via = { kind: "api_key", id, boundUserId: undefined } as const;
     const unbound = { userId: undefined, expiresAt: undefined, rateLimitPerMinute: undefined };
-    return { admin: { orgId, apiKeyId, name: key.name, environment, scopes, ...unbound }, secret };
+    return { admin: { orgId, via, name: key.name, environment, scopes, ...unbound }, secret };
   }
 
   return { orgId, insert };

@@ -1,4 +1,4 @@
-import type { Principal, VerifyKeyResponse } from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
+import type { Principal, VerifyKeyResponse } from "#gen/patchbay/verification/v1/verification_service_pb.js";
 
 /** What becomes of a request: it is let in, or refused. */
 export type Verdict = Admission | Refusal;

@@ -2,25 +2,23 @@ import type { ServicePrincipals } from "#src/api-keys/service-principal.ts";
 import type { NewAuditEvent } from "#src/audit/append.ts";
 import type { Keyring } from "#src/crypto/keyring.ts";
 import type { Tx } from "#src/db/database.ts";
-import type { Caller } from "#src/platform/caller.ts";
+import { scopesOf } from "#src/integrations/endpoints.ts";
+import { describeService } from "#src/integrations/siblings.ts";
+import type { Caller, Viewer } from "#src/platform/caller.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import { Secret } from "#src/platform/secret.ts";
 import { fingerprintOf, requireSendable, type Connection } from "./connection.ts";
 import { CredentialRequired } from "./errors.ts";
-import { isBuiltIn, type BuiltInSlug, type ServiceSlug } from "./slug.ts";
+import { isBuiltIn, type ServiceSlug } from "#src/integrations/slug.ts";
 import { getCredential, putCredential, type StoredCredential } from "./store.ts";
 
 /** What a connection is to hold: a key that was given, or a service principal with these scopes. */
 export type WantedCredential = { readonly apiKey: string } | { readonly principalScopes: readonly string[] };
 
-/** The scopes that the catalog names for a sibling. */
-export type CatalogScopes = (slug: BuiltInSlug) => readonly string[];
-
 /** What whoever connects a service asks for. Only siblings take the keys that we issue. */
 export function wantedCredential(
   slug: ServiceSlug,
   { apiKey, scopes }: { apiKey?: string | undefined; scopes: readonly string[] },
-  catalogScopes: CatalogScopes,
 ): WantedCredential {
   if (apiKey !== undefined) {
     if (scopes.length > 0) {
@@ -32,7 +30,7 @@ export function wantedCredential(
     return { apiKey };
   }
   if (!isBuiltIn(slug)) throw new CredentialRequired("apiKey: give the key that the service expects");
-  const principalScopes = scopes.length > 0 ? scopes : catalogScopes(slug);
+  const principalScopes = scopes.length > 0 ? scopes : scopesOf(describeService(slug));
   if (principalScopes.length === 0) {
     throw new CredentialRequired(
       `the catalog names no scopes for ${slug}; give the scopes of the service principal to issue, or an apiKey`,
@@ -58,9 +56,9 @@ export interface Credentials {
     before: StoredCredential | undefined,
   ): Promise<Replaced>;
   /** Revokes the principal of a connection that is gone. */
-  end(tx: Tx, connection: Connection, before: StoredCredential): Promise<readonly NewAuditEvent[]>;
+  end(tx: Tx, viewer: Viewer, before: StoredCredential): Promise<readonly NewAuditEvent[]>;
   /** The credential in the clear, for the one origin it may go to. */
-  open(tx: Tx, connection: Connection): Promise<OpenCredential>;
+  open(tx: Tx, viewer: Viewer, connection: Connection): Promise<OpenCredential>;
 }
 
 /** What a call carries. */
@@ -92,9 +90,9 @@ export function createCredentials(keyring: Keyring, principals: ServicePrincipal
     return { secret, principalKeyId: keyId, events: [event] };
   }
 
-  async function end(tx: Tx, connection: Connection, { principalKeyId }: StoredCredential) {
+  async function end(tx: Tx, viewer: Viewer, { principalKeyId }: StoredCredential) {
     if (principalKeyId === undefined) return [];
-    const event = await principals.revoke(tx, connection, principalKeyId);
+    const event = await principals.revoke(tx, viewer, principalKeyId);
     return event === undefined ? [] : [event];
   }
 
@@ -117,13 +115,13 @@ export function createCredentials(keyring: Keyring, principals: ServicePrincipal
         principalKeyId,
       };
       await putCredential(tx, connection.orgId, connection.id, stored);
-      const ended = before === undefined ? [] : await end(tx, connection, before);
+      const ended = before === undefined ? [] : await end(tx, caller, before);
       return { stored, events: [...events, ...ended] };
     },
 
     end,
 
-    async open(tx, connection) {
+    async open(tx, viewer, connection) {
       const { origin, version, sealed, principalKeyId } = await getCredential(
         tx,
         connection.orgId,
@@ -132,7 +130,7 @@ export function createCredentials(keyring: Keyring, principals: ServicePrincipal
       const callerService =
         principalKeyId === undefined
           ? undefined
-          : await principals.callerServiceOf(tx, connection, principalKeyId);
+          : await principals.callerServiceOf(tx, viewer, principalKeyId);
       return { origin, secret: await keyring.open(tx, ownerOf(connection, version), sealed), callerService };
     },
   };

@@ -1,18 +1,5 @@
 import { ServiceError } from "#src/platform/errors.ts";
 
-/** The slug is neither a sibling product's nor a well-formed custom one. */
-export class InvalidSlug extends ServiceError {
-  readonly kind = "invalid_argument";
-  readonly reason = "INVALID_SLUG";
-
-  constructor(builtIn: readonly string[]) {
-    super(
-      `serviceSlug: give one of ${builtIn.join(", ")}, or custom:<slug> ` +
-        "with lower-case letters, digits and hyphens, at most 63",
-    );
-  }
-}
-
 /** The caller's organisation has no such connection. */
 export class ConnectionNotFound extends ServiceError {
   readonly kind = "not_found";
@@ -47,10 +34,4 @@ export class ConnectionInactive extends ServiceError {
   constructor(slug: string) {
     super(`connection ${slug} is inactive; set active to true with PATCH /api/service-connections/{id}`);
   }
-}
-
-/** A query parameter that has no one way to be written in a URL. */
-export class InvalidCall extends ServiceError {
-  readonly kind = "invalid_argument";
-  readonly reason = "INVALID_OUTBOUND_REQUEST";
 }

@@ -1,12 +1,12 @@
 import { and, asc, eq, gt, sql } from "drizzle-orm";
 import type { Sealed } from "#src/crypto/keyring.ts";
 import type { Tx } from "#src/db/database.ts";
-import type { Scope } from "#src/platform/caller.ts";
+import type { Viewer } from "#src/platform/caller.ts";
 import type { PageRequest } from "#src/platform/paging.ts";
 import type { Use } from "#src/platform/usage-log.ts";
 import type { Connection } from "./connection.ts";
 import { connectionHealth, connections, connectionUsage, credentials } from "./schema.ts";
-import type { ServiceSlug } from "./slug.ts";
+import type { ServiceSlug } from "#src/integrations/slug.ts";
 
 /** A connection's sealed key, and the one origin it may be sent to. */
 export interface StoredCredential {
@@ -21,60 +21,60 @@ export interface StoredCredential {
 }
 
 /** Makes upserts of one slug follow one another: the second sees, and records, what the first stored. */
-export async function lockSlug(tx: Tx, scope: Scope, slug: ServiceSlug): Promise<void> {
-  const name = JSON.stringify(["connection", scope.orgId, scope.environment, slug]);
+export async function lockSlug(tx: Tx, viewer: Viewer, slug: ServiceSlug): Promise<void> {
+  const name = JSON.stringify(["connection", viewer.orgId, viewer.environment, slug]);
   await tx.execute(sql`select pg_advisory_xact_lock(hashtextextended(${name}, 0))`);
 }
 
 /** One connection of the organisation. */
-export async function getConnection(tx: Tx, scope: Scope, id: string): Promise<Connection | undefined> {
-  const [row] = await selectConnections(tx).where(and(inScope(scope), eq(connections.id, id)));
+export async function getConnection(tx: Tx, viewer: Viewer, id: string): Promise<Connection | undefined> {
+  const [row] = await selectConnections(tx).where(and(inView(viewer), eq(connections.id, id)));
   return row && fromRow(row);
 }
 
 /** Locks the row, so that two changes cannot both start from the same state. */
 export async function getConnectionForUpdate(
   tx: Tx,
-  scope: Scope,
+  viewer: Viewer,
   id: string,
 ): Promise<Connection | undefined> {
   const [row] = await selectConnections(tx)
-    .where(and(inScope(scope), eq(connections.id, id)))
+    .where(and(inView(viewer), eq(connections.id, id)))
     .for("update", { of: connections });
   return row && fromRow(row);
 }
 
 /** The connection that has the slug. */
-export async function findBySlug(tx: Tx, scope: Scope, slug: string): Promise<Connection | undefined> {
-  const [row] = await selectConnections(tx).where(and(inScope(scope), eq(connections.slug, slug)));
+export async function findBySlug(tx: Tx, viewer: Viewer, slug: string): Promise<Connection | undefined> {
+  const [row] = await selectConnections(tx).where(and(inView(viewer), eq(connections.slug, slug)));
   return row && fromRow(row);
 }
 
 /** The same, with its row locked: whoever changes or deletes the connection meanwhile comes before or after. */
 export async function findBySlugForUpdate(
   tx: Tx,
-  scope: Scope,
+  viewer: Viewer,
   slug: string,
 ): Promise<Connection | undefined> {
   const [row] = await selectConnections(tx)
-    .where(and(inScope(scope), eq(connections.slug, slug)))
+    .where(and(inView(viewer), eq(connections.slug, slug)))
     .for("update", { of: connections });
   return row && fromRow(row);
 }
 
 /** Connections after the one that the page starts behind, oldest first. */
-export async function listConnections(tx: Tx, scope: Scope, page: PageRequest): Promise<Connection[]> {
+export async function listConnections(tx: Tx, viewer: Viewer, page: PageRequest): Promise<Connection[]> {
   const rows = await selectConnections(tx)
-    .where(and(inScope(scope), gt(connections.id, page.after)))
+    .where(and(inView(viewer), gt(connections.id, page.after)))
     .orderBy(asc(connections.id))
     .limit(page.limit);
   return rows.map(fromRow);
 }
 
 /** Connections in the order of their slugs. */
-export async function listBySlug(tx: Tx, scope: Scope, page: PageRequest): Promise<Connection[]> {
+export async function listBySlug(tx: Tx, viewer: Viewer, page: PageRequest): Promise<Connection[]> {
   const rows = await selectConnections(tx)
-    .where(and(inScope(scope), gt(connections.slug, page.after)))
+    .where(and(inView(viewer), gt(connections.slug, page.after)))
     .orderBy(asc(connections.slug))
     .limit(page.limit);
   return rows.map(fromRow);
@@ -101,8 +101,8 @@ export async function saveConnection(tx: Tx, connection: Connection, now: Date):
 }
 
 /** Deletes the connection and, with it, its sealed key, health and usage. */
-export async function deleteConnection(tx: Tx, scope: Scope, id: string): Promise<void> {
-  await tx.delete(connections).where(and(inScope(scope), eq(connections.id, id)));
+export async function deleteConnection(tx: Tx, viewer: Viewer, id: string): Promise<void> {
+  await tx.delete(connections).where(and(inView(viewer), eq(connections.id, id)));
 }
 
 /** The connection's sealed key. */
@@ -175,8 +175,8 @@ export async function recordHealthy(tx: Tx, orgId: string, seen: ReadonlyMap<str
     where known.org_id = ${orgId} and known.connection_id = seen.connection_id`);
 }
 
-function inScope(scope: Scope) {
-  return and(eq(connections.orgId, scope.orgId), eq(connections.environment, scope.environment));
+function inView(viewer: Viewer) {
+  return and(eq(connections.orgId, viewer.orgId), eq(connections.environment, viewer.environment));
 }
 
 function selectConnections(tx: Tx) {

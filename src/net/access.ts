@@ -78,7 +78,7 @@ function lineOf(request: Request, response: Response, call: Call, latencyMs: num
     ...outcomeOf(response),
     rpc: call.rpc,
     orgId: call.caller?.orgId,
-    apiKeyId: call.caller?.apiKeyId,
+    apiKeyId: call.caller?.via.id,
     userId: call.caller?.userId,
     latencyMs,
     remoteAddress: call.remoteAddress,

@@ -1,7 +1,8 @@
 import type { HandlerContext } from "@connectrpc/connect";
-import type { Authenticate } from "#src/api-keys/authenticate.ts";
-import { ApiKeyNotBoundToUser, InvalidBearer, MissingScope } from "#src/api-keys/errors.ts";
-import type { BeforeGuess, Limits } from "#src/api-keys/limits.ts";
+import type { Authenticate } from "#src/verification/authenticate.ts";
+import { ApiKeyNotBoundToUser, InvalidBearer } from "#src/verification/errors.ts";
+import { MissingScope } from "#src/api-keys/errors.ts";
+import type { BeforeGuess, Limits } from "#src/verification/limits.ts";
 import { grants } from "#src/api-keys/scopes.ts";
 import { secretOfBearer } from "#src/api-keys/secret-format.ts";
 import { clientNameOf } from "#src/ratelimit/client-address.ts";
@@ -52,7 +53,7 @@ export function createGate(parts: {
 
   /** Takes one call from the budget of the caller's key, and says in the answer's headers what is left. */
   async function spendCall(caller: Caller, answer: Headers) {
-    const { rate, budget } = await limits.spend(caller);
+    const { rate, budget } = await limits.spend({ ...caller, id: caller.via.id });
     for (const [name, value] of Object.entries(rateLimitHeaders(rate, budget))) answer.set(name, value);
     if (!budget.allowed) throw new RateLimited(budget);
   }

@@ -1,19 +1,20 @@
 import type { DescService } from "@bufbuild/protobuf";
 import { createContextValues, type ContextValues, type Interceptor } from "@connectrpc/connect";
-import type { Authenticate } from "#src/api-keys/authenticate.ts";
-import type { Limits } from "#src/api-keys/limits.ts";
+import type { Authenticate } from "#src/verification/authenticate.ts";
+import type { Limits } from "#src/verification/limits.ts";
 import { callKey } from "#src/platform/caller.ts";
 import type { HttpFailure } from "#src/platform/http-failure.ts";
 import type { Request } from "#src/platform/http.ts";
 import type { Log } from "#src/platform/log.ts";
+import type { ServedService } from "#src/platform/served-service.ts";
 import { createCallUnary, type CallUnary } from "./call-unary.ts";
 import { toHttpFailure } from "./failures.ts";
 import { createGate, type Gate } from "./gate.ts";
 import { createInterceptors } from "./interceptors.ts";
 import { requirePolicies } from "./policy.ts";
+import { joinServices } from "./join-services.ts";
 import { createReportFailure } from "./report-failure.ts";
 import { callOfRequest } from "./request-call.ts";
-import type { ServedService } from "./served-service.ts";
 import { createRequestValidator } from "./validation.ts";
 
 /** What each call passes, whatever its protocol: the protocols differ in their framing only. */
@@ -27,22 +28,27 @@ export interface Pipeline {
   /** Interceptors and handler of one unary call, for protocols other than Connect's. */
   readonly call: CallUnary;
   /** The values of one request, which hold its call. */
-  contextValues(request: Request): ContextValues;
+  readonly contextValues: (request: Request) => ContextValues;
   /** What its caller may see of anything thrown, over HTTP. */
-  failureOf(thrown: unknown, request: Request): HttpFailure;
+  readonly failureOf: (thrown: unknown, request: Request) => HttpFailure;
 }
 
-/** Throws for contracts that leave open who may call a method or what it records. */
+/**
+ * Throws for contracts that leave open who may call a method or what it records, and for methods that no feature
+ * serves, or two do.
+ */
 export function createPipeline(parts: {
-  services: readonly ServedService[];
+  contracts: readonly DescService[];
+  /** What the features serve of them. */
+  served: readonly ServedService[];
   authenticate: Authenticate;
   limits: Limits;
   fourEyesDeletion: boolean;
   log: Log;
 }): Pipeline {
-  const { services, authenticate, limits, fourEyesDeletion, log } = parts;
-  const contracts = services.map(({ desc }) => desc);
+  const { contracts, authenticate, limits, fourEyesDeletion, log } = parts;
   requirePolicies(contracts);
+  const services = joinServices(contracts, parts.served);
   const report = createReportFailure(log);
   const interceptors = createInterceptors(report, createRequestValidator(contracts));
   return {

@@ -1,5 +1,6 @@
 import { getOption, hasOption, type DescMethod, type DescService } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel as IdempotencyLevel } from "@bufbuild/protobuf/wkt";
+import { http } from "#gen/google/api/annotations_pb.js";
 import { policy as policyOption, type Policy } from "#gen/patchbay/options/v1/options_pb.js";
 
 /** The scopes of this service's own methods. Keys may hold others, which other services check. */
@@ -23,7 +24,7 @@ const openPackages = /^grpc\.(health|reflection)\./;
 /** What a method declares that the gate acts on. */
 export type MethodPolicy = Pick<
   Policy,
-  "access" | "auditAction" | "fourEyes" | "fourEyesDeletion" | "unmeteredBecause"
+  "access" | "auditAction" | "fourEyes" | "fourEyesDeletion" | "unmeteredBecause" | "repeated"
 >;
 
 const open: MethodPolicy = {
@@ -32,6 +33,7 @@ const open: MethodPolicy = {
   fourEyes: false,
   fourEyesDeletion: false,
   unmeteredBecause: "",
+  repeated: "",
 };
 
 /** Who may call the method and what it leaves behind. Throws for a method that does not say. */
@@ -39,6 +41,11 @@ export function policyOf(method: DescMethod): MethodPolicy {
   if (openPackages.test(method.parent.typeName)) return open;
   if (!hasOption(method, policyOption)) throw new PolicyFaults([`${nameOf(method)} has no policy`]);
   return getOption(method, policyOption);
+}
+
+/** Whether a call can be named by an `Idempotency-Key`: each audited method that is a POST over REST. */
+export function takesIdempotencyKey(method: DescMethod): boolean {
+  return policyOf(method).auditAction.length > 0 && getOption(method, http).pattern.case === "post";
 }
 
 /** Contracts that the service will not serve. */

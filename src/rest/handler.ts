@@ -14,7 +14,7 @@ import {
 } from "@connectrpc/connect";
 import type { ServerResponse } from "node:http";
 import type { HttpFailure } from "#src/platform/http-failure.ts";
-import { targetOf, type Request, type Response } from "#src/platform/http.ts";
+import { targetOf, type Handler, type Request, type Response } from "#src/platform/http.ts";
 import { type Binding, restRoutes } from "./binding.ts";
 import { hasNoBody, jsonOfBody, readBody, refuseEncoding } from "./body.ts";
 import { decodeRequest } from "./decode.ts";
@@ -41,12 +41,10 @@ export interface RestOptions {
 }
 
 /** Makes the handler that answers REST requests. Throws if the services' routes have faults. */
-export function createRestHandler(
-  options: RestOptions,
-): (request: Request, response: Response) => Promise<void> {
+export function createRestHandler(options: RestOptions): Handler {
   const findRoute = createRouter(restRoutes(options.contracts));
 
-  return async (request, response) => {
+  async function handle(request: Request, response: Response): Promise<void> {
     let headers: Headers | undefined;
     try {
       const { path, query } = targetOf(request);
@@ -66,7 +64,9 @@ export function createRestHandler(
     } catch (error) {
       refuse(request, response, options.failureOf(error, request), headers);
     }
-  };
+  }
+
+  return (request, response) => void handle(request, response);
 }
 
 /** The story of one call. */

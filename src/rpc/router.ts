@@ -1,7 +1,7 @@
 import { createConnectRouter, type ConnectRouter, type Interceptor } from "@connectrpc/connect";
 import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
 import type { Gate } from "#src/pipeline/gate.ts";
-import type { ServedService } from "#src/pipeline/served-service.ts";
+import type { ServedService } from "#src/platform/served-service.ts";
 import { strictJson } from "./strict-json.ts";
 
 /** One procedure, over gRPC, gRPC-Web and Connect. */

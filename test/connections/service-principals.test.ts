@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { createHash } from "node:crypto";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { VerifyKeyCode } from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
+import { VerifyKeyCode } from "#gen/patchbay/verification/v1/verification_service_pb.js";
 import { newApiKeySecret } from "#src/api-keys/secret-format.ts";
 import { openConnection } from "#src/db/connection.ts";
 import { startService, type Presenter, type Tenant, type TestService } from "../support/service.ts";
@@ -76,7 +76,7 @@ async function keyWith(scopes: string[], by: Presenter = org): Promise<Presenter
 /** How the sibling would have the key verified, as whoever presented it to the sibling. */
 async function verified(secret: string, callerServiceSlug?: string) {
   const asked = { key: `Bearer ${secret}`, ...(callerServiceSlug !== undefined && { callerServiceSlug }) };
-  return org.client.apiKeys.verifyKey(asked);
+  return org.client.verification.verifyKey(asked);
 }
 
 describe("connecting a built-in service without a key", () => {
@@ -612,6 +612,6 @@ test("another organisation neither sees a principal nor can change or revoke it"
   expect(await livePrincipals()).toStrictEqual([key]);
   expect((await seenByService()).secret).toBe(secret);
   const asked = { key: secret, callerServiceSlug: "orchestration" };
-  expect((await other.client.apiKeys.verifyKey(asked)).code).toBe(VerifyKeyCode.NOT_FOUND);
-  expect((await org.client.apiKeys.verifyKey(asked)).valid).toBe(true);
+  expect((await other.client.verification.verifyKey(asked)).code).toBe(VerifyKeyCode.NOT_FOUND);
+  expect((await org.client.verification.verifyKey(asked)).valid).toBe(true);
 });

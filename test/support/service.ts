@@ -10,7 +10,7 @@ import { createDatabase } from "#src/db/database.ts";
 import { parseOutboundAllow } from "#src/outbound/allow.ts";
 import type { Environment } from "#src/platform/caller.ts";
 import { Secret } from "#src/platform/secret.ts";
-import type { LimitsPerMinute } from "#src/api-keys/limits.ts";
+import type { LimitsPerMinute } from "#src/verification/limits.ts";
 import { createTestDatabase, type TestDatabase } from "./postgres.ts";
 
 /** The real service on a real database, with a clock that the test may turn. */
@@ -106,7 +106,7 @@ export async function startService(options: TestServiceOptions = {}): Promise<Te
 
   async function newOrganization(name: string): Promise<Tenant> {
     const { admin, secret } = await foundOrganization({ database, rootKey }, environment, name);
-    return { orgId: admin.orgId, apiKeyId: admin.apiKeyId, ...presenter(url, secret) };
+    return { orgId: admin.orgId, apiKeyId: admin.via.id, ...presenter(url, secret) };
   }
 
   return {

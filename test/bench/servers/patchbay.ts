@@ -17,6 +17,7 @@ const app = await createApp(
     callerServiceSlug: "orchestration",
     legacyPrefixes: [],
     limits,
+    rateLimitUrl: undefined,
     outboundAllow: parseOutboundAllow(""),
     corsOrigins: [],
     trustedProxyHops: 0,
