@@ -19,6 +19,7 @@ const ranks = [
   ["rpc", "rest"],
   ["net"],
   ["metrics"],
+  ["config"],
   ["cli"],
 ];
 const ranked = ranks.flat();
@@ -30,7 +31,7 @@ for (const entry of readdirSync("src", { withFileTypes: true })) {
   }
 }
 
-const composition = "(?:main|app|config)\\.ts$";
+const composition = "(?:main|app)\\.ts$";
 const anyFolder = `(?:${folders.join("|")})/`;
 const byPath = {
   regex: `^\\.\\./(?:\\.\\./|${anyFolder}|${composition})`,
@@ -129,7 +130,7 @@ export default defineConfig({
     },
     ...ranked.map(importRules),
     clientRules,
-    { files: ["src/config.ts"], rules: { "node/no-process-env": "off" } },
+    { files: ["src/config/config.ts"], rules: { "node/no-process-env": "off" } },
     { files: ["src/cli/**"], rules: { "no-console": "off" } },
     { files: ["src/outbound/**"], rules: { "no-restricted-globals": "off" } },
     { files: ["src/db/**"], rules: { "no-restricted-properties": "off" } },

@@ -1,5 +1,5 @@
 import pino, { type DestinationStream } from "pino";
-import type { Config } from "#src/config.ts";
+import type { Config } from "#src/config/config.ts";
 import type { Log } from "#src/platform/log.ts";
 
 /** Where a process writes its log; 1 is its stdout and 2 its stderr. */

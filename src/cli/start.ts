@@ -1,7 +1,6 @@
 import { createApp, type App } from "#src/app.ts";
-import { InvalidSetting, type Config } from "#src/config.ts";
+import { invalidSetting, type Config } from "#src/config/config.ts";
 import type { Demo } from "#src/demo/demo.ts";
-import { parseOutboundAllow } from "#src/outbound/allow.ts";
 import { writeAdminKey } from "./admin-key.ts";
 import { banner } from "./banner.ts";
 import { startDemo } from "./demo.ts";
@@ -18,22 +17,12 @@ export async function start(config: Config): Promise<void> {
     style: process.stdout.isTTY ? "readable" : "json",
     legacyPrefixes: config.legacyPrefixes,
   });
-  const settings = {
-    environment: config.environment,
-    fourEyesDeletion: config.fourEyesDeletion,
-    callerServiceSlug: config.callerServiceSlug,
-    legacyPrefixes: config.legacyPrefixes,
-    limits: config.limits,
-    rateLimitUrl: config.rateLimitUrl,
-    outboundAllow: parseOutboundAllow(config.outboundAllow),
-    corsOrigins: config.corsOrigins,
-    trustedProxyHops: config.trustedProxyHops,
-    tls: await readTls(config),
-  };
+  const tls = await readTls(config);
 
   await using runtime = await openRuntime(config, log);
-  const app = await createApp(settings, {
+  const app = await createApp(config, {
     ...runtime,
+    tls,
     log,
     now: () => new Date(),
     monotonicNow: () => performance.now(),
@@ -57,7 +46,7 @@ export async function start(config: Config): Promise<void> {
 
     log.info({ signal: await stopped }, "stopping: calls on their way may finish");
   } finally {
-    const finished = await app.close(config.drainMs);
+    const finished = await app.close(config.drainSeconds * 1000);
     if (!finished) log.warn("some calls did not finish in time and were cut");
     // Only now: calls on their way may have needed it.
     await demo?.close();
@@ -75,6 +64,6 @@ async function listen<T>(setting: "port" | "metricsPort", open: () => Promise<T>
   } catch (error) {
     const { message, cause } = error as Error;
     const { code } = cause as NodeJS.ErrnoException;
-    throw new InvalidSetting(code === "EADDRINUSE" || code === "EACCES" ? setting : "host", message);
+    throw invalidSetting(code === "EADDRINUSE" || code === "EACCES" ? setting : "host", message);
   }
 }

@@ -23,14 +23,12 @@ export function createRpc(
   pipeline: Pipeline,
   parts: {
     readiness: Readiness;
-    readMaxBytes: number;
-    timeoutMs: number;
     shutdownSignal: AbortSignal;
     log: Log;
   },
 ): Rpc {
-  const { readiness, readMaxBytes, timeoutMs, shutdownSignal, log } = parts;
-  const { services, contracts, gate, interceptors, contextValues } = pipeline;
+  const { readiness, shutdownSignal, log } = parts;
+  const { services, contracts, gate, interceptors, readMaxBytes } = pipeline;
   const reflection = createReflection([...contracts, Health]);
   const procedures = createProcedures({
     services: [
@@ -44,7 +42,7 @@ export function createRpc(
     readMaxBytes,
     shutdownSignal,
   });
-  const handle = createRpcHandler({ contextValues, timeoutMs, log });
+  const handle = createRpcHandler({ ...pipeline, log });
   return {
     procedures: new Map(
       [...procedures].map(([path, procedure]): [string, Handler] => [

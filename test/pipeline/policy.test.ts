@@ -7,6 +7,7 @@ import {
 } from "@bufbuild/protobuf/wkt";
 import { describe, expect, test } from "vitest";
 import { policy, PolicySchema, type Policy } from "#gen/patchbay/options/v1/options_pb.js";
+import { asksForUser } from "#src/pipeline/gate.ts";
 import { PolicyFaults, policyOf, requirePolicies } from "#src/pipeline/policy.ts";
 
 type Access = Policy["access"];
@@ -94,3 +95,17 @@ test("a method without a policy has none that the gate could read, so it is refu
   const [method] = contractWith({}).methods as [DescMethod];
   expect(() => policyOf(method)).toThrow(/has no policy/);
 });
+
+test.each([
+  ["sandbox", "live", false],
+  ["sandbox", "always", true],
+  ["sandbox", "never", false],
+  ["live", "live", true],
+  ["live", "always", true],
+  ["live", "never", false],
+] as const)(
+  "in the %s environment, four-eyes deletion %s asks for a user: %s",
+  (environment, setting, expected) => {
+    expect(asksForUser(setting, environment)).toBe(expected);
+  },
+);
