@@ -8,7 +8,8 @@ import {
 import { describe, expect, test } from "vitest";
 import { policy, PolicySchema, type Policy } from "#gen/patchbay/options/v1/options_pb.js";
 import { asksForUser } from "#src/pipeline/gate.ts";
-import { PolicyFaults, policyOf, requirePolicies } from "#src/pipeline/policy.ts";
+import { services } from "#src/client/services.ts";
+import { PolicyFaults, policyOf, requirePolicies, scopeVocabulary } from "#src/pipeline/policy.ts";
 
 type Access = Policy["access"];
 const view: Access = { case: "scope", value: "connections:view" };
@@ -109,3 +110,10 @@ test.each([
     expect(asksForUser(setting, environment)).toBe(expected);
   },
 );
+
+test("each scope of the vocabulary is asked for by a method, and the one that lifts the granting rule by none", () => {
+  const asked = Object.values(services)
+    .flatMap((service): readonly DescMethod[] => service.methods)
+    .flatMap((method) => (policyOf(method).access.case === "scope" ? [policyOf(method).access.value] : []));
+  expect(new Set(asked)).toStrictEqual(new Set(scopeVocabulary.filter((scope) => scope !== "api:grant")));
+});
