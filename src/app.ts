@@ -47,10 +47,12 @@ export interface AppParts {
 
 /** The running service. */
 export interface App {
-  /** Starts to take calls. */
+  /** Opens the port. Calls are answered from here on. */
   listen(host: string, port: number): Promise<{ host: string; port: number }>;
   /** Serves its metrics, on a port of their own. */
   listenForMetrics(host: string, port: number): Promise<{ host: string; port: number }>;
+  /** Says to load balancers and scripts that calls are welcome: /readyz answers 200. */
+  beReady(): void;
   /** Probes connections once it is started. */
   readonly healthSweep: HealthSweep;
   /** For calls that the service makes to itself. */
@@ -127,11 +129,8 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
   return {
     call: pipeline.call,
     healthSweep,
-    async listen(host, number) {
-      const address = await port.listen(host, number);
-      readiness.set(true);
-      return address;
-    },
+    listen: (host, number) => port.listen(host, number),
+    beReady: () => readiness.set(true),
     listenForMetrics: (host, number) => metricsPort.listen(host, number),
     async close(graceMs) {
       readiness.set(false);

@@ -102,6 +102,7 @@ export async function startService(options: TestServiceOptions = {}): Promise<Te
     monotonicNow: () => clock.now().getTime(),
   });
   const { port } = await app.listen("127.0.0.1", 0);
+  app.beReady();
   const url = `http://127.0.0.1:${port}`;
 
   async function newOrganization(name: string): Promise<Tenant> {

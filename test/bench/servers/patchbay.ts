@@ -19,4 +19,6 @@ const app = await createApp(config, {
   now: () => new Date(),
   monotonicNow: () => performance.now(),
 });
-tellParent((await app.listen("127.0.0.1", 0)).port);
+const { port } = await app.listen("127.0.0.1", 0);
+app.beReady();
+tellParent(port);
