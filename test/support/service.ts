@@ -75,7 +75,7 @@ export async function startService(options: TestServiceOptions = {}): Promise<Te
   const lines: string[] = [];
   const log = createLog("debug", linesTo(lines));
   const rootKey = localRootKey(options.rootKey ?? randomBytes(32).toString("base64"));
-  const database = createDatabase({ url: postgres.url, log, slots: 6 });
+  const database = createDatabase({ url: postgres.url, log, poolSize: 6 });
   const clock = createClock();
   const flags: Flags = {
     environment,
