@@ -34,7 +34,7 @@ import { createDirectoryService } from "#src/directory/service.ts";
 import { createHealthSweep, type HealthSweep } from "#src/health/sweep.ts";
 import { createMetrics, type Metrics } from "#src/metrics/metrics.ts";
 import { createMetricsPort } from "#src/metrics/port.ts";
-import { withAccessLog } from "#src/net/access.ts";
+import { withAccessLog } from "#src/net/access-log.ts";
 import { withCors } from "#src/net/cors.ts";
 import { createLeakWatch } from "#src/pipeline/leak-watch.ts";
 import { createPort } from "#src/net/port.ts";
@@ -51,7 +51,7 @@ import { createSharedRateLimiter, type SharedRateLimiter } from "#src/ratelimit/
 import { createRestHandler } from "#src/rest/handler.ts";
 import { createPages } from "#src/rest/pages.ts";
 import { createRpcHandler, isGrpc, refuseUnknownProcedure } from "#src/rpc/handler.ts";
-import { createHealthService, createReadiness, type Readiness } from "#src/rpc/health.ts";
+import { createHealthService, createReadiness, type Readiness } from "#src/rpc/grpc-health.ts";
 import { createReflection } from "#src/rpc/reflection.ts";
 import { createProcedures } from "#src/rpc/router.ts";
 import { createPipeline, type Pipeline } from "#src/pipeline/pipeline.ts";

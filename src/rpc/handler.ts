@@ -2,7 +2,7 @@ import { Code, ConnectError, type ContextValues } from "@connectrpc/connect";
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
 import type { Log } from "#src/platform/log.ts";
 import type { Request, Response } from "#src/platform/http.ts";
-import { tidyReply } from "./reply.ts";
+import { tidyReply } from "./tidy-reply.ts";
 import type { ProcedureHandler } from "./router.ts";
 
 /** Serves one request to one procedure. */

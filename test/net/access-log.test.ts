@@ -12,7 +12,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { Health } from "#gen/grpc/health/v1/health_pb.js";
 import { ApiKeyService } from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
-import { withAccessLog } from "#src/net/access.ts";
+import { withAccessLog } from "#src/net/access-log.ts";
 import { callOfRequest } from "#src/pipeline/request-call.ts";
 import { loggablePath } from "#src/platform/loggable-path.ts";
 import type { Handler } from "#src/platform/http.ts";
