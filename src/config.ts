@@ -1,7 +1,7 @@
-import { isIP } from "node:net";
 import { resolve } from "node:path";
 import { parseOutboundAllow } from "#src/outbound/allow.ts";
 import type { Environment } from "#src/platform/caller.ts";
+import { readAddress } from "#src/platform/ip.ts";
 import { Secret } from "#src/platform/secret.ts";
 
 /** A setting as people give it: by flag, else by environment, else its default. An empty one counts as not given. */
@@ -283,7 +283,7 @@ export function readConfig(
 
 /** Whether only this machine can reach an address. */
 export function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
+  return host === "localhost" || readAddress(host)?.range() === "loopback";
 }
 
 function filled(text: string | undefined): string | undefined {

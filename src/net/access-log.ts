@@ -3,6 +3,7 @@ import type { OutgoingHttpHeader, OutgoingHttpHeaders } from "node:http";
 import { constants } from "node:http2";
 import type { Call } from "#src/platform/caller.ts";
 import type { Handler, Request, Response } from "#src/platform/http.ts";
+import { canonicalAddress } from "#src/platform/ip.ts";
 import type { Log } from "#src/platform/log.ts";
 import { beginCall } from "#src/pipeline/request-call.ts";
 import { clientAddressOf } from "./forwarded-for.ts";
@@ -29,7 +30,7 @@ export function withAccessLog(handler: Handler, options: AccessLogOptions): Hand
     const call: Call = {
       requestId: requestIdOf(request),
       authorizationLines: authorizationLinesOf(request),
-      peerAddress: request.socket.remoteAddress,
+      peerAddress: canonicalAddress(request.socket.remoteAddress),
       remoteAddress: clientAddressOf(request, trustedProxyHops),
     };
     beginCall(request, call);

@@ -17,3 +17,20 @@ export function targetOf({ url = "" }: Request): { path: string; query: string }
   const end = target.includes("?") ? target.indexOf("?") : target.length;
   return { path: target.slice(0, end), query: target.slice(end + 1) };
 }
+
+/**
+ * A header's value without the space around it, which means nothing (RFC 9110, 5.5). Not by a regular expression: one
+ * that looks for space at the end begins anew at each of the thousands of blanks that a client may send.
+ */
+export function withoutOuterSpace(value: string): string {
+  let start = 0;
+  let end = value.length;
+  while (start < end && isSpace(value, start)) start += 1;
+  while (end > start && isSpace(value, end - 1)) end -= 1;
+  return value.slice(start, end);
+}
+
+function isSpace(text: string, index: number): boolean {
+  const character = text[index];
+  return character === " " || character === "\t";
+}
