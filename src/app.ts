@@ -121,6 +121,7 @@ export async function createApp(config: AppConfig, parts: AppParts): Promise<App
       log,
       monotonicNow: () => performance.now(),
       trustedProxyHops: config.trustedProxyHops,
+      legacyPrefixes: config.legacyPrefixes,
       answered: (request) => metrics.requestAnswered(request),
     }),
     tls: config.tls,

@@ -11,7 +11,7 @@ export type Response = ServerResponse | Http2ServerResponse;
 export type Handler = (request: Request, response: Response) => void;
 
 /** What a request asks for: its path, still encoded, and its query without the question mark. */
-export function targetOf({ url = "" }: Request): { path: string; query: string } {
+export function targetOf({ url = "" }: Pick<Request, "url">): { path: string; query: string } {
   // The absolute form is for proxies, but every server has to accept it (RFC 9112, 3.2.2).
   const target = url.replace(/^https?:\/\/[^/?]*/i, "");
   const end = target.includes("?") ? target.indexOf("?") : target.length;

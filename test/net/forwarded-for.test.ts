@@ -123,7 +123,7 @@ describe("over the wire", () => {
     const port = await startPort({
       handler: withAccessLog(
         (request, response) => void response.end(`client: ${callOfRequest(request).remoteAddress}`),
-        { log, monotonicNow: () => 0, trustedProxyHops },
+        { log, monotonicNow: () => 0, trustedProxyHops, legacyPrefixes: [] },
       ),
     });
     return { ...port, lines };
