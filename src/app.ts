@@ -279,7 +279,7 @@ function createHandler(
     const page = pages.get(path);
     if (procedure !== undefined) void rpc(procedure, request, response);
     else if (page !== undefined) page(request, response);
-    else if (isGrpc(request)) refuseUnknownProcedure(response);
+    else if (isGrpc(request)) void refuseUnknownProcedure(request, response);
     else void rest(request, response);
   };
 }

@@ -57,7 +57,7 @@ export function secretIn(text: string): string | undefined {
  * may hold any character: where those bytes are UTF-8, that is what was meant.
  */
 export function secretText(presented: string): string {
-  if (!/^[\0-\xff]*[\x80-\xff][\0-\xff]*$/.test(presented)) return presented;
+  if (!/[\x80-\xff]/.test(presented) || /[^\0-\xff]/.test(presented)) return presented;
   try {
     return utf8.decode(Buffer.from(presented, "latin1"));
   } catch {

@@ -18,6 +18,20 @@ export function targetOf({ url = "" }: Pick<Request, "url">): { path: string; qu
   return { path: target.slice(0, end), query: target.slice(end + 1) };
 }
 
+/** DNS has no longer names, and a port follows. How long a host takes to be read grows with the square of its length. */
+const longestHost = 253 + ":65535".length;
+
+/** The host that a request names, and its port; undefined if it names none, or what is none. */
+export function hostOf(request: Request): string | undefined {
+  const [, inTarget] = /^https?:\/\/([^/?]*)/i.exec(request.url ?? "") ?? [];
+  const inHeader = "authority" in request ? request.authority : request.headers.host;
+  return inHeader !== undefined && [inHeader, inTarget ?? inHeader].every(isHost) ? inHeader : undefined;
+}
+
+function isHost(text: string): boolean {
+  return text.length <= longestHost && URL.canParse(`http://${text}`);
+}
+
 /**
  * A header's value without the space around it, which means nothing (RFC 9110, 5.5). Not by a regular expression: one
  * that looks for space at the end begins anew at each of the thousands of blanks that a client may send.
