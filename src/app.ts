@@ -15,7 +15,7 @@ import { createHealthSweep, type HealthSweep } from "#src/health/sweep.ts";
 import { createChange } from "#src/idempotency/change.ts";
 import { createMetrics } from "#src/metrics/metrics.ts";
 import { createMetricsPort } from "#src/metrics/port.ts";
-import { withAccessLog } from "#src/net/access.ts";
+import { withAccessLog } from "#src/net/access-log.ts";
 import { withCors } from "#src/net/cors.ts";
 import { createDispatch } from "#src/net/dispatch.ts";
 import { createPort } from "#src/net/port.ts";
@@ -28,7 +28,7 @@ import type { Log } from "#src/platform/log.ts";
 import { createCallLimiter } from "#src/ratelimit/call-limiter.ts";
 import { createRestHandler } from "#src/rest/handler.ts";
 import { createPages } from "#src/rest/pages.ts";
-import { createReadiness } from "#src/rpc/health.ts";
+import { createReadiness } from "#src/rpc/grpc-health.ts";
 import { createRpc } from "#src/rpc/rpc.ts";
 import { createVerification } from "#src/verification/verification.ts";
 
@@ -120,6 +120,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
       log,
       monotonicNow: () => performance.now(),
       trustedProxyHops: config.trustedProxyHops,
+      legacyPrefixes: config.legacyPrefixes,
       answered: (request) => metrics.requestAnswered(request),
     }),
     tls: parts.tls,

@@ -1,6 +1,6 @@
-import { isIP } from "node:net";
+import { readAddress } from "#src/platform/ip.ts";
 
 /** Whether only this machine can reach an address. */
 export function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
+  return host === "localhost" || readAddress(host)?.range() === "loopback";
 }

@@ -6,7 +6,7 @@ import type { Handler } from "#src/platform/http.ts";
 import type { Log } from "#src/platform/log.ts";
 import { serve } from "#src/platform/served-service.ts";
 import { createRpcHandler, refuseUnknownProcedure } from "./handler.ts";
-import { createHealthService, type Readiness } from "./health.ts";
+import { createHealthService, type Readiness } from "./grpc-health.ts";
 import { createReflection } from "./reflection.ts";
 import { createProcedures } from "./router.ts";
 
@@ -50,6 +50,6 @@ export function createRpc(
         (request, response) => void handle(procedure, request, response),
       ]),
     ),
-    refuseUnknown: (_request, response) => refuseUnknownProcedure(response),
+    refuseUnknown: (request, response) => void refuseUnknownProcedure(request, response),
   };
 }
