@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { type Asked, createBudgets, takeOne } from "#src/client/budgets.ts";
+import { type Asked, createBudgets, takeOne } from "#src/client/guard/budgets.ts";
 import { type Debt, spend } from "#src/ratelimit/gcra.ts";
 
 const rate = { limit: 20, windowMs: 60_000 };

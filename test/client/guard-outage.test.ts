@@ -3,7 +3,7 @@ import type { Interceptor } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { ApiKeyService } from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
-import type { Guard, Verdict } from "#src/client/guard.ts";
+import type { Guard, Verdict } from "#src/client/guard/guard.ts";
 import { newUser } from "./failure-modes.ts";
 import { type Sibling, startSibling } from "./sibling.ts";
 import { layWire, type Wire } from "./wire.ts";
@@ -73,7 +73,7 @@ describe.concurrent("a guard", () => {
     expect(await guard.verify({ key: secret })).toMatchObject({ status: 401 });
     await vi.waitUntil(() => problems.length > 0, within1s);
     expect(problems).toEqual([
-      "patchbay guard: changes of keys cannot be heard of, so every request asks Patchbay: [unknown] no streams through this proxy",
+      "patchbay guard: revocations cannot be watched, so every request asks Patchbay: [unknown] no streams through this proxy",
     ]);
   });
 

@@ -1,34 +1,34 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { WatchRevocationsResponse } from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
 
-/** Listens, as long as it is open, for keys that changed. */
+/** Follows the stream that says which keys changed. */
 export interface RevocationWatch {
-  /** Begins to listen; called again, it does nothing. */
+  /** Opens the stream; called again, it does nothing. */
   open(): void;
-  /** Whether no change can have gone unheard, except in these last moments. */
-  isHearing(): boolean;
-  /** Whether the last word came within that time, even if the stream is broken since. */
+  /** Whether the guard knows of all changes, except those of the last moments. */
+  isCurrent(): boolean;
+  /** Whether the last message came within that time, even if the stream has broken since. */
   heardWithin(milliseconds: number): boolean;
   close(): void;
 }
 
-/** There is a message each second; without one for so long, something was missed. */
+/** There is a message each second; without one for this time, something was missed. */
 export const silenceMs = 3_000;
 const firstPauseMs = 100;
 const longestPauseMs = 5_000;
-/** A restart of Patchbay is no news; a stream that never comes about is. */
-const failuresUntilTold = 3;
+/** One broken stream is a restart of Patchbay; this many in a row are a problem. */
+const failuresUntilReported = 3;
 
 export function createRevocationWatch(parts: {
-  listen: (signal: AbortSignal) => AsyncIterable<WatchRevocationsResponse>;
-  heard: (message: WatchRevocationsResponse) => void;
-  /** Is told that there was no word for too long, before the stream is given up. */
-  fellSilent: () => void;
-  /** Is told of a stream that broke, and how many did in a row without a word. */
-  broke: (error: unknown, isNews: boolean) => void;
+  watchRevocations: (signal: AbortSignal) => AsyncIterable<WatchRevocationsResponse>;
+  onMessage: (message: WatchRevocationsResponse) => void;
+  /** Called when there was no message for too long, before the stream is given up. */
+  onSilence: () => void;
+  /** Called when a stream broke; `isLasting` once this many broke in a row without a message. */
+  onFailure: (error: unknown, isLasting: boolean) => void;
   monotonicNow: () => number;
 }): RevocationWatch {
-  const { listen, heard, fellSilent, broke, monotonicNow } = parts;
+  const { watchRevocations, onMessage, onSilence, onFailure, monotonicNow } = parts;
   const closing = new AbortController();
   const isClosed = () => closing.signal.aborted;
   let opened = false;
@@ -37,22 +37,22 @@ export function createRevocationWatch(parts: {
   let heardAt = -Infinity;
   let failures = 0;
 
-  async function listenOnce(): Promise<void> {
+  async function follow(): Promise<void> {
     const silence = new AbortController();
     // A stream that is cut without a sign would never end by itself.
     const timer = setTimeout(() => {
-      fellSilent();
-      silence.abort(new Error("no word for too long"));
+      onSilence();
+      silence.abort(new Error("no message for too long"));
     }, silenceMs).unref();
     try {
-      for await (const message of listen(AbortSignal.any([closing.signal, silence.signal]))) {
+      for await (const message of watchRevocations(AbortSignal.any([closing.signal, silence.signal]))) {
         if (isClosed()) return;
         timer.refresh();
         failures = 0;
         // First forget, then trust what is left.
-        heard(message);
+        onMessage(message);
         complete ||= message.forgetAll;
-        // Until then, it says nothing of what went unheard before.
+        // Until then, changes of before the stream may have been missed.
         if (complete) heardAt = monotonicNow();
       }
     } finally {
@@ -61,13 +61,13 @@ export function createRevocationWatch(parts: {
     }
   }
 
-  async function listenOn(): Promise<void> {
+  async function followAgainAndAgain(): Promise<void> {
     while (!isClosed()) {
       let error: unknown;
-      await listenOnce().catch((thrown: unknown) => (error = thrown));
+      await follow().catch((thrown: unknown) => (error = thrown));
       if (isClosed()) return;
       failures += 1;
-      broke(error, failures === failuresUntilTold);
+      onFailure(error, failures === failuresUntilReported);
       const pause = Math.min(longestPauseMs, firstPauseMs * 2 ** (failures - 1));
       // Spread, or all guards would come back to a restarted Patchbay at the same instant.
       await delay(pause * (0.5 + Math.random() / 2), undefined, { ref: false });
@@ -78,9 +78,9 @@ export function createRevocationWatch(parts: {
     open() {
       if (opened) return;
       opened = true;
-      void listenOn();
+      void followAgainAndAgain();
     },
-    isHearing: () => complete && monotonicNow() - heardAt <= silenceMs,
+    isCurrent: () => complete && monotonicNow() - heardAt <= silenceMs,
     heardWithin: (milliseconds) => monotonicNow() - heardAt < milliseconds,
     close() {
       closing.abort();
