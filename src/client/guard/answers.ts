@@ -1,5 +1,5 @@
+import { LRUCache } from "lru-cache";
 import { type Budget, takeOne } from "./budgets.ts";
-import { createLru } from "./lru.ts";
 import type { Verdict } from "./verdict.ts";
 
 /** No answer is used for longer, whatever else holds; Patchbay itself promises no more for its own. */
@@ -38,7 +38,7 @@ export interface Answers {
 const maxAnswers = 10_000;
 
 export function createAnswers(monotonicNow: () => number): Answers {
-  const answers = createLru<CachedAnswer>(maxAnswers);
+  const answers = new LRUCache<string, CachedAnswer>({ max: maxAnswers });
   const changed = new Map<string, Moment>();
   let changes = 0;
   let forgotten = 0;
@@ -79,7 +79,8 @@ export function createAnswers(monotonicNow: () => number): Answers {
       changes += 1;
       for (const apiKeyId of apiKeyIds) changed.set(apiKeyId, { at: now, changes });
       const named = new Set(apiKeyIds);
-      answers.deleteWhere(({ apiKeyId }) => named.has(apiKeyId));
+      const outdated = [...answers.entries()].filter(([, { apiKeyId }]) => named.has(apiKeyId));
+      for (const [question] of outdated) answers.delete(question);
     },
     forgetAll() {
       changes += 1;

@@ -1,30 +1,28 @@
-import { createLru } from "./lru.ts";
+import { LRUCache } from "lru-cache";
 
 /** What one key may still do without asking, as far as this guard can know. */
 export interface Budget {
   /** Empty until Patchbay has said whose secret it is. */
   apiKeyId: string;
-  /** The budget that this one became a part of, as its secret turned out to be another one of a known key. */
+  /** The budget that this one became a part of, when its secret turned out to be another one of a known key. */
   owner: Budget | undefined;
-  /** Requests that may be let in without asking: never more than Patchbay would let in. */
+  /** Requests that may be admitted without asking: never more than Patchbay would admit. */
   left: number;
-  /** Requests that were let in without asking, ever. */
-  served: number;
-  /** Those of them that Patchbay has not been told of. */
-  unreported: number;
-  /** What all questions charge that were ever sent. */
-  sent: number;
-  /** What those of them charge that are on their way no more. */
+  /** Everything that ever took from the limit: each request that was admitted without asking, and each question. */
+  spent: number;
+  /** What of it Patchbay has charged, or never will. The rest may be missing in what it says is left. */
   settled: number;
+  /** Requests that were admitted without asking, and that no question has reported yet. */
+  unreported: number;
+  /** Questions on their way. */
+  asking: number;
 }
 
-/** A question about a key, on its way. */
-export interface Asked {
+/** What a question on its way takes from the limit: itself, and the requests that it reports. */
+export interface Charge {
   readonly secret: string;
   readonly budget: Budget;
-  /** What the question reports. */
   readonly alreadyMade: number;
-  readonly servedBefore: number;
   readonly settledBefore: number;
 }
 
@@ -33,29 +31,33 @@ export interface Budgets {
   /** Undefined if Patchbay has not said yet whose secret it is. */
   of(secret: string): Budget | undefined;
   /** To be called right before a question is sent. */
-  asking(secret: string): Asked;
+  asking(secret: string): Charge;
   /** Takes in the answer. Without `remaining`, the budget was not looked at, and nothing was charged to it. */
-  answered(asked: Asked, apiKeyId: string, remaining: number | undefined): Budget;
+  answered(charge: Charge, apiKeyId: string, remaining: number | undefined): Budget;
   /** There was no answer. What the question reported is reported again, at the risk of being charged twice. */
-  failed(asked: Asked): void;
+  failed(charge: Charge): void;
 }
 
 /** The contract takes no higher number. */
-const mostReported = 100_000;
-/** Beyond so many keys, who was quiet for longest is forgotten, with what was not reported of it. */
-const maxKeys = 65_536;
+const maxReported = 100_000;
+/**
+ * Beyond this many keys, the one that was quiet for longest is forgotten, with what was not reported of it. More than
+ * the cache of answers holds, so that no key is forgotten whose answers are in use.
+ */
+const maxKeys = 16_384;
 
 /**
- * Keeps the rate limits of keys true while requests are let in without asking. Answers may come in another order
- * than Patchbay gave them, so each is read as if every question that was under way beside it were charged later.
+ * Keeps the rate limits of keys true while requests are admitted without asking. Answers may arrive in another order
+ * than Patchbay gave them, so each is read as if all that was not settled when its question was sent came after it.
  */
 export function createBudgets(): Budgets {
-  const bySecret = createLru<Budget>(maxKeys);
-  const byKey = createLru<Budget>(maxKeys);
-  /** Of secrets that are asked about for the first time; a flood of made-up ones must push nothing out. */
+  const bySecret = new LRUCache<string, Budget>({ max: maxKeys });
+  const byKey = new LRUCache<string, Budget>({ max: maxKeys });
+  /** Of secrets that are asked about for the first time; a flood of made-up ones must not push out the known ones. */
   const strangers = new Map<string, Budget>();
 
-  function ownerOf({ secret, budget }: Asked, apiKeyId: string): Budget {
+  /** The budget that the key's secrets share, once an answer says whose secret it is. */
+  function ownerOf({ secret, budget }: Charge, apiKeyId: string): Budget {
     if (budget.owner !== undefined) return budget.owner;
     if (budget.apiKeyId !== "" || apiKeyId === "") return budget;
     const owner = byKey.get(apiKeyId) ?? budget;
@@ -68,12 +70,16 @@ export function createBudgets(): Budgets {
     return owner;
   }
 
-  function settle(asked: Asked): void {
-    const budget = asked.budget.owner ?? asked.budget;
-    budget.settled += chargeOf(asked);
-    if (budget.settled === budget.sent && strangers.get(asked.secret) === budget) {
-      strangers.delete(asked.secret);
-    }
+  function settle(budget: Budget, { secret }: Charge, amount: number): void {
+    budget.settled += amount;
+    budget.asking -= 1;
+    if (budget.asking === 0 && strangers.get(secret) === budget) strangers.delete(secret);
+  }
+
+  /** The question was not charged, and what it reported is still to be reported. */
+  function takeBack(budget: Budget, charge: Charge): void {
+    budget.unreported += charge.alreadyMade;
+    settle(budget, charge, 1);
   }
 
   return {
@@ -82,43 +88,42 @@ export function createBudgets(): Budgets {
     asking(secret) {
       const budget = bySecret.get(secret) ?? strangers.get(secret) ?? newBudget();
       if (budget.apiKeyId === "") strangers.set(secret, budget);
-      const { served: servedBefore, settled: settledBefore } = budget;
-      const alreadyMade = Math.min(budget.unreported, mostReported);
-      const asked = { secret, budget, alreadyMade, servedBefore, settledBefore };
+      const alreadyMade = Math.min(budget.unreported, maxReported);
       budget.unreported -= alreadyMade;
       // The question itself is charged as well.
       budget.left -= 1;
-      budget.sent += chargeOf(asked);
-      return asked;
+      budget.spent += 1;
+      budget.asking += 1;
+      return { secret, budget, alreadyMade, settledBefore: budget.settled };
     },
 
-    answered(asked, apiKeyId, remaining) {
-      const budget = ownerOf(asked, apiKeyId);
-      if (remaining === undefined) budget.unreported += asked.alreadyMade;
-      else if (budget === asked.budget) {
-        const besideIt = budget.sent - asked.settledBefore - chargeOf(asked);
-        budget.left = remaining - besideIt - (budget.served - asked.servedBefore);
-      } else {
-        // What was under way beside it by the key's other secrets is not known.
-        budget.left = Math.min(budget.left, remaining);
+    answered(charge, apiKeyId, remaining) {
+      const budget = ownerOf(charge, apiKeyId);
+      if (remaining === undefined) {
+        takeBack(budget, charge);
+        return budget;
       }
-      settle(asked);
+      const amount = charge.alreadyMade + 1;
+      budget.left =
+        budget === charge.budget
+          ? remaining - (budget.spent - charge.settledBefore - amount)
+          : // What the key's other secrets had not settled when the question was sent is not known.
+            Math.min(budget.left, remaining);
+      settle(budget, charge, amount);
       return budget;
     },
 
-    failed(asked) {
-      const budget = asked.budget.owner ?? asked.budget;
-      budget.unreported += asked.alreadyMade;
-      settle(asked);
+    failed(charge) {
+      takeBack(charge.budget.owner ?? charge.budget, charge);
     },
   };
 }
 
-/** Lets one request in without asking, if the budget allows it. */
+/** Admits one request without asking, if the budget allows it. */
 export function takeOne(budget: Budget): boolean {
   if (budget.left <= 0) return false;
   budget.left -= 1;
-  budget.served += 1;
+  budget.spent += 1;
   budget.unreported += 1;
   return true;
 }
@@ -126,15 +131,12 @@ export function takeOne(budget: Budget): boolean {
 function handOver(budget: Budget, owner: Budget): void {
   budget.owner = owner;
   owner.left += budget.left;
-  owner.sent += budget.sent;
+  owner.spent += budget.spent;
   owner.settled += budget.settled;
-}
-
-/** What a question takes from the budget, at most: what it reports, and itself. */
-function chargeOf({ alreadyMade }: Pick<Asked, "alreadyMade">): number {
-  return alreadyMade + 1;
+  owner.unreported += budget.unreported;
+  owner.asking += budget.asking;
 }
 
 function newBudget(): Budget {
-  return { apiKeyId: "", owner: undefined, left: 0, served: 0, unreported: 0, sent: 0, settled: 0 };
+  return { apiKeyId: "", owner: undefined, left: 0, spent: 0, settled: 0, unreported: 0, asking: 0 };
 }

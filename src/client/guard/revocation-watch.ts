@@ -29,23 +29,26 @@ export function createRevocationWatch(parts: {
   monotonicNow: () => number;
 }): RevocationWatch {
   const { watchRevocations, onMessage, onSilence, onFailure, monotonicNow } = parts;
-  const closing = new AbortController();
-  const isClosed = () => closing.signal.aborted;
   let opened = false;
+  let closed = false;
+  const isClosed = () => closed;
+  /** Ends the stream that is open. */
+  let cancel = (_reason?: Error): void => undefined;
   /** True from the message on that says to forget everything. */
   let complete = false;
   let heardAt = -Infinity;
   let failures = 0;
 
   async function follow(): Promise<void> {
-    const silence = new AbortController();
+    const stream = new AbortController();
+    cancel = (reason) => stream.abort(reason);
     // A stream that is cut without a sign would never end by itself.
     const timer = setTimeout(() => {
       onSilence();
-      silence.abort(new Error("no message for too long"));
+      cancel(new Error("no message for too long"));
     }, silenceMs).unref();
     try {
-      for await (const message of watchRevocations(AbortSignal.any([closing.signal, silence.signal]))) {
+      for await (const message of watchRevocations(stream.signal)) {
         if (isClosed()) return;
         timer.refresh();
         failures = 0;
@@ -83,7 +86,8 @@ export function createRevocationWatch(parts: {
     isCurrent: () => complete && monotonicNow() - heardAt <= silenceMs,
     heardWithin: (milliseconds) => monotonicNow() - heardAt < milliseconds,
     close() {
-      closing.abort();
+      closed = true;
+      cancel();
       complete = false;
       heardAt = -Infinity;
     },

@@ -1,4 +1,4 @@
-import { hash } from "node:crypto";
+import { createHash } from "node:crypto";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import {
@@ -139,7 +139,7 @@ export function createVerifier(parts: {
     async verify(question) {
       watch.open();
       const id = idOf(question);
-      const secret = hash("sha256", question.key);
+      const secret = sha256(question.key);
       for (let shared = 0; watch.isCurrent(); shared++) {
         const known = answers.use(id);
         if (known !== undefined) return known;
@@ -162,7 +162,11 @@ function idOf(question: Question): string {
     question;
   const { serviceSlug, method, path } = endpoint ?? {};
   const asked = [key, scopes, serviceSlug, method, path, environment, callerServiceSlug, sourceIp];
-  return hash("sha256", JSON.stringify([...asked, fourEyes, distinctFromUserIds]));
+  return sha256(JSON.stringify([...asked, fourEyes, distinctFromUserIds]));
+}
+
+function sha256(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
 }
 
 /** What to cache of an answer; undefined if it is for this one request only. */
