@@ -163,7 +163,8 @@ test("20,000 questions of one key on their way at once are no work for whoever t
   const asked = Array.from({ length: 20_000 }, () => budgets.asking("secret"));
   const started = performance.now();
   for (const one of asked) budgets.answered(one, "key", 100_000);
-  expect(performance.now() - started).toBeLessThan(1_000);
+  // Quadratic, it would take minutes.
+  expect(performance.now() - started).toBeLessThan(5_000);
   expect(budgets.of("secret")!.left).toBe(100_000 - 19_999);
 });
 
