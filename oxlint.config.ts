@@ -67,7 +67,10 @@ const clientRules: OxlintOverride = {
       "error",
       {
         patterns: [
-          { regex: "^#src/|^\\.\\./", message: "src/client is published: it sees only gen and packages." },
+          {
+            regex: `^#src/(?:(?:${ranked.join("|")})/|${composition})|^\\.\\./`,
+            message: "src/client is published: it sees only itself (as #src/client/), gen and packages.",
+          },
         ],
       },
     ],
