@@ -1,5 +1,6 @@
 import { type DescMessage, fromJson, type JsonValue, type Message } from "@bufbuild/protobuf";
 import { InvalidRequest } from "#src/platform/errors.ts";
+import { parseExactly } from "./exact.ts";
 import { explain } from "./explain.ts";
 
 /** How many objects and lists may lie inside each other. */
@@ -17,27 +18,11 @@ export function messageFromJson(message: DescMessage, json: JsonValue): Message 
 
 /** The JSON in these bytes. */
 export function parseJson(bytes: Uint8Array): JsonValue {
-  if (isTooDeep(bytes)) throw new InvalidRequest(`the body is nested more than ${maxDepth} levels deep`);
   const text = textOf(bytes);
-  const json = jsonOf(text);
+  const json = parseExactly(text, maxDepth);
   // Only an escape can hide what is unsafe: raw, it is invalid JSON or invalid UTF-8.
   if (/\\u(?:0000|d[89a-f])/i.test(text)) refuseUnsafeText(json);
   return json;
-}
-
-/** Counted before parsing, which takes half a second for 4 MiB of brackets, and which recursion then relies on. */
-function isTooDeep(bytes: Uint8Array): boolean {
-  let depth = 0;
-  let inText = false;
-  for (let index = 0; index < bytes.length; index++) {
-    const character = String.fromCharCode(bytes[index]!);
-    if (character === '"') inText = !inText;
-    else if (inText) index += character === "\\" ? 1 : 0;
-    else if (character === "{" || character === "[") depth++;
-    else if (character === "}" || character === "]") depth--;
-    if (depth > maxDepth) return true;
-  }
-  return false;
 }
 
 function textOf(bytes: Uint8Array): string {
@@ -45,16 +30,6 @@ function textOf(bytes: Uint8Array): string {
     return utf8.decode(bytes);
   } catch {
     throw new InvalidRequest("the body is not valid UTF-8");
-  }
-}
-
-function jsonOf(text: string): JsonValue {
-  try {
-    return JSON.parse(text) as JsonValue;
-  } catch (error) {
-    // The message repeats a piece of the body, so only the position is passed on.
-    const [place = ""] = / \(line \d+ column \d+\)$/.exec(String(error)) ?? [];
-    throw new InvalidRequest(`the body is not valid JSON${place}`);
   }
 }
 

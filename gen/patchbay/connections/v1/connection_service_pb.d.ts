@@ -387,7 +387,8 @@ export declare type CallServiceRequest = Message<"patchbay.connections.v1.CallSe
   body: {
     /**
      * Sent as `application/json` unless `headers` says otherwise. Numbers are
-     * doubles: send `text` or `raw` for integers beyond 2^53.
+     * doubles: in a JSON request, one that a double does not keep exactly is
+     * refused. Send `text` or `raw` for a body that needs it.
      *
      * @generated from field: google.protobuf.Value json = 6;
      */
