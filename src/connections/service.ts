@@ -228,7 +228,7 @@ export function createConnectionService(parts: {
         status: reply.status,
         headers: reply.headers,
         latencyMs: Math.round(reply.latencyMs),
-        body: replyBody(reply.body, reply.headers["content-type"] ?? ""),
+        body: await replyBody(reply),
       };
     },
   };

@@ -2,6 +2,7 @@ import { type DescMessage, fromJson, type JsonValue, type Message } from "@bufbu
 import { InvalidRequest } from "#src/platform/errors.ts";
 import { parseExactly } from "./exact.ts";
 import { explain } from "./explain.ts";
+import { someText } from "./texts.ts";
 
 /** How many objects and lists may lie inside each other. */
 export const maxDepth = 100;
@@ -21,8 +22,14 @@ export function parseJson(bytes: Uint8Array): JsonValue {
   const text = textOf(bytes);
   const json = parseExactly(text, maxDepth);
   // Only an escape can hide what is unsafe: raw, it is invalid JSON or invalid UTF-8.
-  if (/\\u(?:0000|d[89a-f])/i.test(text)) refuseUnsafeText(json);
+  if (/\\u(?:0000|d[89a-f])/i.test(text) && someText(json, isUnstorable)) {
+    throw new InvalidRequest("the body contains NUL or half a surrogate pair, which text cannot hold");
+  }
   return json;
+}
+
+function isUnstorable(text: string): boolean {
+  return text.includes("\0") || !text.isWellFormed();
 }
 
 function textOf(bytes: Uint8Array): string {
@@ -31,14 +38,4 @@ function textOf(bytes: Uint8Array): string {
   } catch {
     throw new InvalidRequest("the body is not valid UTF-8");
   }
-}
-
-/** Refuses NUL and halves of surrogate pairs: neither can be stored as text. */
-function refuseUnsafeText(json: JsonValue): void {
-  if (typeof json === "string" && (json.includes("\0") || !json.isWellFormed())) {
-    throw new InvalidRequest("the body contains NUL or half a surrogate pair, which text cannot hold");
-  }
-  if (typeof json !== "object" || json === null) return;
-  if (!Array.isArray(json)) Object.keys(json).forEach(refuseUnsafeText);
-  Object.values(json).forEach(refuseUnsafeText);
 }
