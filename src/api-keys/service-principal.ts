@@ -6,7 +6,7 @@ import { Secret } from "#src/platform/secret.ts";
 import { revoke } from "./api-key.ts";
 import { requireGrantable, requireScopes } from "./granting.ts";
 import { detailsOf, newApiKey } from "./new-api-key.ts";
-import { getCallerService, getKey, getKeyForUpdate, insertKey, saveKey } from "./store.ts";
+import { getKeyForUpdate, insertKey, saveKey } from "./store.ts";
 
 /**
  * Issues and ends service principals: API keys that are the credential of one connection and shown to nobody.
@@ -22,8 +22,6 @@ export interface ServicePrincipals {
   issue(tx: Tx, caller: Caller, wanted: WantedPrincipal): Promise<IssuedPrincipal>;
   /** Ends the key. No event is due if it was ended before. */
   revoke(tx: Tx, viewer: Viewer, keyId: string): Promise<NewAuditEvent | undefined>;
-  /** The service that may present the key, which the key alone knows: the deployment's may have been renamed. */
-  callerServiceOf(tx: Tx, viewer: Viewer, keyId: string): Promise<string>;
 }
 
 /** What a new key is for. */
@@ -54,7 +52,9 @@ export function createServicePrincipals(parts: {
       // The caller chooses where the secret is sent, which is as good as being given it.
       requireGrantable(caller, scopes);
       const { orgId, environment } = caller;
-      const replaced = replacedKeyId === undefined ? undefined : await getKey(tx, caller, replacedKeyId);
+      // Locked until it is revoked, or a change of its limit in between would be lost.
+      const replaced =
+        replacedKeyId === undefined ? undefined : await getKeyForUpdate(tx, caller, replacedKeyId);
       const { key, secret } = newApiKey(
         {
           orgId,
@@ -80,12 +80,6 @@ export function createServicePrincipals(parts: {
       if (key.revokedAt !== undefined) return undefined;
       await saveKey(tx, revoke(key, now()));
       return { action: "api_key.revoke", target: keyId, details: { name: key.name } };
-    },
-
-    async callerServiceOf(tx, viewer, keyId) {
-      const slug = await getCallerService(tx, viewer, keyId);
-      if (slug === undefined) throw new Error(`the service principal ${keyId} is gone`);
-      return slug;
     },
   };
 }

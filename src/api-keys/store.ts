@@ -71,15 +71,6 @@ export async function getKeyForUpdate(tx: Tx, viewer: Viewer, id: string): Promi
   return (await withSecrets(tx, viewer, rows))[0];
 }
 
-/** The one service that may present the key; undefined for a key that any caller may. */
-export async function getCallerService(tx: Tx, viewer: Viewer, id: string): Promise<string | undefined> {
-  const [row] = await tx
-    .select({ slug: apiKeys.callerServiceSlug })
-    .from(apiKeys)
-    .where(and(inView(viewer), eq(apiKeys.id, id)));
-  return row?.slug ?? undefined;
-}
-
 /** Keys after the one that the page starts behind, oldest first. */
 export async function listKeys(tx: Tx, viewer: Viewer, page: PageRequest): Promise<ApiKey[]> {
   const rows = await tx

@@ -10,11 +10,11 @@ import { createConnectionUse, type ConnectionUse } from "./connection-use.ts";
 import { createCredentials, type OpenCredential } from "./credentials.ts";
 import { ConnectionInactive, ServiceNotConnected } from "./errors.ts";
 import { createConnectionService, type ConnectionParts } from "./service.ts";
-import { findBySlug } from "./store.ts";
+import { findSealed } from "./store.ts";
 
 /** A connection that may be called through, and what its calls carry. */
 export interface OpenConnection {
-  readonly connection: Connection;
+  readonly connection: Pick<Connection, "id" | "baseUrl">;
   readonly credential: OpenCredential;
 }
 
@@ -40,10 +40,10 @@ export function createConnections(
     services: [serve(ConnectionService, createConnectionService({ ...shared, credentials, use }))],
     open: (viewer, slug) =>
       database.read(viewer.orgId, async (tx) => {
-        const connection = await findBySlug(tx, viewer, slug);
+        const connection = await findSealed(tx, viewer, slug);
         if (connection === undefined) throw new ServiceNotConnected();
         if (!connection.active) throw new ConnectionInactive(slug);
-        return { connection, credential: await credentials.open(tx, viewer, connection) };
+        return { connection, credential: await credentials.open(tx, connection) };
       }),
     use,
     close: () => use.close(),

@@ -10,7 +10,7 @@ import { Secret } from "#src/platform/secret.ts";
 import { fingerprintOf, requireSendable, type Connection } from "./connection.ts";
 import { CredentialRequired } from "./errors.ts";
 import { isBuiltIn, type ServiceSlug } from "#src/integrations/slug.ts";
-import { getCredential, putCredential, type StoredCredential } from "./store.ts";
+import { putCredential, type SealedConnection, type StoredCredential } from "./store.ts";
 
 /** What a connection is to hold: a key that was given, or a service principal with these scopes. */
 export type WantedCredential = { readonly apiKey: string } | { readonly principalScopes: readonly string[] };
@@ -58,7 +58,7 @@ export interface Credentials {
   /** Revokes the principal of a connection that is gone. */
   end(tx: Tx, viewer: Viewer, before: StoredCredential): Promise<readonly NewAuditEvent[]>;
   /** The credential in the clear, for the one origin it may go to. */
-  open(tx: Tx, viewer: Viewer, connection: Connection): Promise<OpenCredential>;
+  open(tx: Tx, connection: SealedConnection): Promise<OpenCredential>;
 }
 
 /** What a call carries. */
@@ -121,22 +121,15 @@ export function createCredentials(keyring: Keyring, principals: ServicePrincipal
 
     end,
 
-    async open(tx, viewer, connection) {
-      const { origin, version, sealed, principalKeyId } = await getCredential(
-        tx,
-        connection.orgId,
-        connection.id,
-      );
-      const callerService =
-        principalKeyId === undefined
-          ? undefined
-          : await principals.callerServiceOf(tx, viewer, principalKeyId);
-      return { origin, secret: await keyring.open(tx, ownerOf(connection, version), sealed), callerService };
+    async open(tx, connection) {
+      const { origin, version, sealed } = connection.credential;
+      const secret = await keyring.open(tx, ownerOf(connection, version), sealed);
+      return { origin, secret, callerService: connection.callerService };
     },
   };
 }
 
-function ownerOf({ orgId, id }: Connection, version: number) {
+function ownerOf({ orgId, id }: Pick<Connection, "orgId" | "id">, version: number) {
   return { orgId, kind: "connection", id, version } as const;
 }
 

@@ -1,4 +1,5 @@
 import { and, asc, eq, gt, sql } from "drizzle-orm";
+import { apiKeys } from "#src/api-keys/schema.ts";
 import type { Sealed } from "#src/crypto/keyring.ts";
 import type { Tx } from "#src/db/database.ts";
 import type { Viewer } from "#src/platform/caller.ts";
@@ -44,13 +45,39 @@ export async function getConnectionForUpdate(
   return row && fromRow(row);
 }
 
-/** The connection that has the slug. */
-export async function findBySlug(tx: Tx, viewer: Viewer, slug: string): Promise<Connection | undefined> {
-  const [row] = await selectConnections(tx).where(and(inView(viewer), eq(connections.slug, slug)));
-  return row && fromRow(row);
+/** What a call through a connection takes. */
+export interface SealedConnection extends Pick<Connection, "orgId" | "id" | "baseUrl" | "active"> {
+  readonly credential: StoredCredential;
+  /** Of a service principal: the service that may present it, which the key alone knows. */
+  readonly callerService: string | undefined;
 }
 
-/** The same, with its row locked: whoever changes or deletes the connection meanwhile comes before or after. */
+/**
+ * The connection that has the slug, and its sealed key, in one statement: of two, the second could see the key of an
+ * upsert whose base URL the first did not, and the key would go where it was not stored for.
+ */
+export async function findSealed(
+  tx: Tx,
+  viewer: Viewer,
+  slug: string,
+): Promise<SealedConnection | undefined> {
+  const { orgId, id, baseUrl, active } = connections;
+  const [row] = await tx
+    .select({ orgId, id, baseUrl, active, credential: credentials, callerService: apiKeys.callerServiceSlug })
+    .from(connections)
+    .innerJoin(credentials, and(eq(credentials.orgId, orgId), eq(credentials.connectionId, id)))
+    .leftJoin(apiKeys, and(eq(apiKeys.orgId, credentials.orgId), eq(apiKeys.id, credentials.principalKeyId)))
+    .where(and(inView(viewer), eq(connections.slug, slug)));
+  if (row === undefined) return undefined;
+  const { credential, callerService, ...connection } = row;
+  return {
+    ...connection,
+    credential: credentialFromRow(credential),
+    callerService: callerService ?? undefined,
+  };
+}
+
+/** The connection that has the slug, with its row locked: whoever changes or deletes it comes before or after. */
 export async function findBySlugForUpdate(
   tx: Tx,
   viewer: Viewer,
@@ -105,20 +132,14 @@ export async function deleteConnection(tx: Tx, viewer: Viewer, id: string): Prom
   await tx.delete(connections).where(and(inView(viewer), eq(connections.id, id)));
 }
 
-/** The connection's sealed key. */
+/** The sealed key of a connection whose row is locked, so that it stays what it is. */
 export async function getCredential(tx: Tx, orgId: string, connectionId: string): Promise<StoredCredential> {
   const [row] = await tx
     .select()
     .from(credentials)
     .where(and(eq(credentials.orgId, orgId), eq(credentials.connectionId, connectionId)));
   if (row === undefined) throw new Error(`connection ${connectionId} has no credential`);
-  return {
-    origin: row.origin,
-    version: row.version,
-    sealed: { kekVersion: row.kekVersion, bytes: row.sealed },
-    fingerprint: row.fingerprint,
-    principalKeyId: row.principalKeyId ?? undefined,
-  };
+  return credentialFromRow(row);
 }
 
 /** Stores the key in place of the one before. */
@@ -195,6 +216,16 @@ function selectConnections(tx: Tx) {
       connectionUsage,
       and(eq(connectionUsage.orgId, connections.orgId), eq(connectionUsage.connectionId, connections.id)),
     );
+}
+
+function credentialFromRow(row: typeof credentials.$inferSelect): StoredCredential {
+  return {
+    origin: row.origin,
+    version: row.version,
+    sealed: { kekVersion: row.kekVersion, bytes: row.sealed },
+    fingerprint: row.fingerprint,
+    principalKeyId: row.principalKeyId ?? undefined,
+  };
 }
 
 type Row = Awaited<ReturnType<typeof selectConnections>>[number];
