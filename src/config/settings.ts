@@ -165,6 +165,16 @@ export const settings = {
       "refused, so behind a proxy, whose address all clients share, choose it high or set --trusted-proxy-hops",
     parse: wholeNumber(1, 100_000),
   },
+  memoryBudgetMib: {
+    flag: "memory-budget-mib",
+    env: "PATCHBAY_MEMORY_BUDGET_MIB",
+    value: "number",
+    fallback: "256",
+    about:
+      "how many MiB of requests, answers of other services and answers that callers have not read yet may be held at " +
+      "once; an organisation may hold half of it, and what is beyond is refused",
+    parse: wholeNumber(64, 65_536),
+  },
   trustedProxyHops: {
     flag: "trusted-proxy-hops",
     env: "PATCHBAY_TRUSTED_PROXY_HOPS",
