@@ -1,11 +1,11 @@
 import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
 import { cp, readFile, writeFile } from "node:fs/promises";
-import { createServer } from "node:http";
-import { type AddressInfo, connect } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { paste, patchbay, type Patchbay } from "../cli/patchbay.ts";
 import { installPacked, linkPackage, type Project, repository } from "../support/packed.ts";
+import { freePort, isListening } from "../support/ports.ts";
 import { startService, type TestService } from "../support/service.ts";
 import { startUpstream, type Upstream } from "../support/upstream.ts";
 import { compare, stepsOf, translated } from "./console.ts";
@@ -73,9 +73,10 @@ test("the guarded service of the page about the guard answers what the page says
 
 test("Python calls the service with what protoc generates from the packed contracts", async ({ skip }) => {
   const plugin = "/usr/bin/grpc_python_plugin";
-  const tools = [spawnSync("protoc", ["--version"]), spawnSync("/usr/bin/python3", ["-c", "import grpc"])];
+  const files = ["/usr/bin/protoc", plugin, "/usr/include/google/protobuf/any.proto"];
+  const hasGrpc = spawnSync("/usr/bin/python3", ["-c", "import grpc"]).status === 0;
   skip(
-    tools.some(({ status }) => status !== 0),
+    !hasGrpc || !files.every((file) => existsSync(file)),
     "apt-get install protobuf-compiler protobuf-compiler-grpc libprotobuf-dev python3-grpcio",
   );
   await cp(join(project.package, "proto"), join(project.path, "proto"), { recursive: true });
@@ -135,21 +136,4 @@ function inBackground(command: string): Patchbay {
   const [, variable = "", program = ""] = /^(\S+=\S+) (.*) &$/.exec(command)!;
   const line = inProject(`export ${variable} && exec ${program}`);
   return patchbay(["-c", line], { command: ["/bin/sh"] });
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  const { port } = await new Promise<AddressInfo>((listening) =>
-    server.listen(0, "127.0.0.1", () => listening(server.address() as AddressInfo)),
-  );
-  await new Promise((closed) => server.close(closed));
-  return port;
-}
-
-function isListening(port: number): Promise<boolean> {
-  return new Promise((answer) => {
-    const socket = connect(port, "127.0.0.1");
-    socket.on("connect", () => answer(true)).on("error", () => answer(false));
-    socket.on("connect", () => socket.destroy());
-  });
 }
