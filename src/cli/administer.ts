@@ -2,7 +2,7 @@ import { detailsOf, newApiKey } from "#src/api-keys/new-api-key.ts";
 import { scopesProblem } from "#src/api-keys/scopes.ts";
 import { insertKey } from "#src/api-keys/store.ts";
 import { append } from "#src/audit/append.ts";
-import type { Config } from "#src/config.ts";
+import type { Config } from "#src/config/config.ts";
 import { loadPepper } from "#src/crypto/service-keys.ts";
 import { openConnection } from "#src/db/connection.ts";
 import { foundOrganization } from "./found-organization.ts";
@@ -15,7 +15,7 @@ export async function createOrganization(config: Config, name: string): Promise<
   requireName("<name>", name);
   await using runtime = await openForCommand(config);
   const { admin, secret } = await foundOrganization(runtime, config.environment, name);
-  process.stderr.write(`organisation ${admin.orgId}, admin key ${admin.apiKeyId}; its secret, shown once:\n`);
+  process.stderr.write(`organisation ${admin.orgId}, admin key ${admin.via.id}; its secret, shown once:\n`);
   process.stdout.write(`${secret}\n`);
 }
 

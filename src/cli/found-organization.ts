@@ -8,7 +8,7 @@ import { unchanged, type Tx } from "#src/db/database.ts";
 import { insertOrganization } from "#src/directory/store.ts";
 import type { Caller, Environment } from "#src/platform/caller.ts";
 import { newId } from "#src/platform/ids.ts";
-import { scopeVocabulary } from "#src/rpc/policy.ts";
+import { scopeVocabulary } from "#src/pipeline/policy.ts";
 import type { Runtime } from "./runtime.ts";
 
 /** A new organisation, and its first key, whose secret is shown this once. */
@@ -69,9 +69,10 @@ async function prepare({ database, rootKey }: Parts, environment: Environment, n
     await insertKey(tx, key);
     await append(tx, "service", { action: "organization.create", target: orgId, details: { name } });
     await append(tx, "service", { action: "api_key.create", target: key.id, details: detailsOf(key) });
-    const { id: apiKeyId, scopes } = key;
+    const { id, scopes } = key;
+    const via = { kind: "api_key", id, boundUserId: undefined } as const;
     const unbound = { userId: undefined, expiresAt: undefined, rateLimitPerMinute: undefined };
-    return { admin: { orgId, apiKeyId, name: key.name, environment, scopes, ...unbound }, secret };
+    return { admin: { orgId, via, name: key.name, environment, scopes, ...unbound }, secret };
   }
 
   return { orgId, insert };

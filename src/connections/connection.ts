@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import type { Environment } from "#src/platform/caller.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import { CredentialRequired } from "./errors.ts";
-import type { ServiceSlug } from "./slug.ts";
+import type { ServiceSlug } from "#src/integrations/slug.ts";
 
 /** A service's base URL and what is known of it; its credential is elsewhere, sealed. */
 export interface Connection {

@@ -1,12 +1,13 @@
 import { and, asc, eq, gt, sql } from "drizzle-orm";
+import { apiKeys } from "#src/api-keys/schema.ts";
 import type { Sealed } from "#src/crypto/keyring.ts";
 import type { Tx } from "#src/db/database.ts";
-import type { Scope } from "#src/platform/caller.ts";
+import type { Viewer } from "#src/platform/caller.ts";
 import type { PageRequest } from "#src/platform/paging.ts";
 import type { Use } from "#src/platform/usage-log.ts";
 import type { Connection } from "./connection.ts";
 import { connectionHealth, connections, connectionUsage, credentials } from "./schema.ts";
-import type { ServiceSlug } from "./slug.ts";
+import type { ServiceSlug } from "#src/integrations/slug.ts";
 
 /** A connection's sealed key, and the one origin it may be sent to. */
 export interface StoredCredential {
@@ -21,60 +22,86 @@ export interface StoredCredential {
 }
 
 /** Makes upserts of one slug follow one another: the second sees, and records, what the first stored. */
-export async function lockSlug(tx: Tx, scope: Scope, slug: ServiceSlug): Promise<void> {
-  const name = JSON.stringify(["connection", scope.orgId, scope.environment, slug]);
+export async function lockSlug(tx: Tx, viewer: Viewer, slug: ServiceSlug): Promise<void> {
+  const name = JSON.stringify(["connection", viewer.orgId, viewer.environment, slug]);
   await tx.execute(sql`select pg_advisory_xact_lock(hashtextextended(${name}, 0))`);
 }
 
 /** One connection of the organisation. */
-export async function getConnection(tx: Tx, scope: Scope, id: string): Promise<Connection | undefined> {
-  const [row] = await selectConnections(tx).where(and(inScope(scope), eq(connections.id, id)));
+export async function getConnection(tx: Tx, viewer: Viewer, id: string): Promise<Connection | undefined> {
+  const [row] = await selectConnections(tx).where(and(inView(viewer), eq(connections.id, id)));
   return row && fromRow(row);
 }
 
 /** Locks the row, so that two changes cannot both start from the same state. */
 export async function getConnectionForUpdate(
   tx: Tx,
-  scope: Scope,
+  viewer: Viewer,
   id: string,
 ): Promise<Connection | undefined> {
   const [row] = await selectConnections(tx)
-    .where(and(inScope(scope), eq(connections.id, id)))
+    .where(and(inView(viewer), eq(connections.id, id)))
     .for("update", { of: connections });
   return row && fromRow(row);
 }
 
-/** The connection that has the slug. */
-export async function findBySlug(tx: Tx, scope: Scope, slug: string): Promise<Connection | undefined> {
-  const [row] = await selectConnections(tx).where(and(inScope(scope), eq(connections.slug, slug)));
-  return row && fromRow(row);
+/** What a call through a connection takes. */
+export interface SealedConnection extends Pick<Connection, "orgId" | "id" | "baseUrl" | "active"> {
+  readonly credential: StoredCredential;
+  /** Of a service principal: the service that may present it, which the key alone knows. */
+  readonly callerService: string | undefined;
 }
 
-/** The same, with its row locked: whoever changes or deletes the connection meanwhile comes before or after. */
+/**
+ * The connection that has the slug, and its sealed key, in one statement: of two, the second could see the key of an
+ * upsert whose base URL the first did not, and the key would go where it was not stored for.
+ */
+export async function findSealed(
+  tx: Tx,
+  viewer: Viewer,
+  slug: string,
+): Promise<SealedConnection | undefined> {
+  const { orgId, id, baseUrl, active } = connections;
+  const [row] = await tx
+    .select({ orgId, id, baseUrl, active, credential: credentials, callerService: apiKeys.callerServiceSlug })
+    .from(connections)
+    .innerJoin(credentials, and(eq(credentials.orgId, orgId), eq(credentials.connectionId, id)))
+    .leftJoin(apiKeys, and(eq(apiKeys.orgId, credentials.orgId), eq(apiKeys.id, credentials.principalKeyId)))
+    .where(and(inView(viewer), eq(connections.slug, slug)));
+  if (row === undefined) return undefined;
+  const { credential, callerService, ...connection } = row;
+  return {
+    ...connection,
+    credential: credentialFromRow(credential),
+    callerService: callerService ?? undefined,
+  };
+}
+
+/** The connection that has the slug, with its row locked: whoever changes or deletes it comes before or after. */
 export async function findBySlugForUpdate(
   tx: Tx,
-  scope: Scope,
+  viewer: Viewer,
   slug: string,
 ): Promise<Connection | undefined> {
   const [row] = await selectConnections(tx)
-    .where(and(inScope(scope), eq(connections.slug, slug)))
+    .where(and(inView(viewer), eq(connections.slug, slug)))
     .for("update", { of: connections });
   return row && fromRow(row);
 }
 
 /** Connections after the one that the page starts behind, oldest first. */
-export async function listConnections(tx: Tx, scope: Scope, page: PageRequest): Promise<Connection[]> {
+export async function listConnections(tx: Tx, viewer: Viewer, page: PageRequest): Promise<Connection[]> {
   const rows = await selectConnections(tx)
-    .where(and(inScope(scope), gt(connections.id, page.after)))
+    .where(and(inView(viewer), gt(connections.id, page.after)))
     .orderBy(asc(connections.id))
     .limit(page.limit);
   return rows.map(fromRow);
 }
 
 /** Connections in the order of their slugs. */
-export async function listBySlug(tx: Tx, scope: Scope, page: PageRequest): Promise<Connection[]> {
+export async function listBySlug(tx: Tx, viewer: Viewer, page: PageRequest): Promise<Connection[]> {
   const rows = await selectConnections(tx)
-    .where(and(inScope(scope), gt(connections.slug, page.after)))
+    .where(and(inView(viewer), gt(connections.slug, page.after)))
     .orderBy(asc(connections.slug))
     .limit(page.limit);
   return rows.map(fromRow);
@@ -101,24 +128,18 @@ export async function saveConnection(tx: Tx, connection: Connection, now: Date):
 }
 
 /** Deletes the connection and, with it, its sealed key, health and usage. */
-export async function deleteConnection(tx: Tx, scope: Scope, id: string): Promise<void> {
-  await tx.delete(connections).where(and(inScope(scope), eq(connections.id, id)));
+export async function deleteConnection(tx: Tx, viewer: Viewer, id: string): Promise<void> {
+  await tx.delete(connections).where(and(inView(viewer), eq(connections.id, id)));
 }
 
-/** The connection's sealed key. */
+/** The sealed key of a connection whose row is locked, so that it stays what it is. */
 export async function getCredential(tx: Tx, orgId: string, connectionId: string): Promise<StoredCredential> {
   const [row] = await tx
     .select()
     .from(credentials)
     .where(and(eq(credentials.orgId, orgId), eq(credentials.connectionId, connectionId)));
   if (row === undefined) throw new Error(`connection ${connectionId} has no credential`);
-  return {
-    origin: row.origin,
-    version: row.version,
-    sealed: { kekVersion: row.kekVersion, bytes: row.sealed },
-    fingerprint: row.fingerprint,
-    principalKeyId: row.principalKeyId ?? undefined,
-  };
+  return credentialFromRow(row);
 }
 
 /** Stores the key in place of the one before. */
@@ -175,8 +196,8 @@ export async function recordHealthy(tx: Tx, orgId: string, seen: ReadonlyMap<str
     where known.org_id = ${orgId} and known.connection_id = seen.connection_id`);
 }
 
-function inScope(scope: Scope) {
-  return and(eq(connections.orgId, scope.orgId), eq(connections.environment, scope.environment));
+function inView(viewer: Viewer) {
+  return and(eq(connections.orgId, viewer.orgId), eq(connections.environment, viewer.environment));
 }
 
 function selectConnections(tx: Tx) {
@@ -195,6 +216,16 @@ function selectConnections(tx: Tx) {
       connectionUsage,
       and(eq(connectionUsage.orgId, connections.orgId), eq(connectionUsage.connectionId, connections.id)),
     );
+}
+
+function credentialFromRow(row: typeof credentials.$inferSelect): StoredCredential {
+  return {
+    origin: row.origin,
+    version: row.version,
+    sealed: { kekVersion: row.kekVersion, bytes: row.sealed },
+    fingerprint: row.fingerprint,
+    principalKeyId: row.principalKeyId ?? undefined,
+  };
 }
 
 type Row = Awaited<ReturnType<typeof selectConnections>>[number];

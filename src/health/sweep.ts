@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Probe } from "#src/connections/probe.ts";
+import type { Probe } from "#src/calls/probe.ts";
 import type { Database } from "#src/db/database.ts";
 import type { Environment } from "#src/platform/caller.ts";
 import type { Log } from "#src/platform/log.ts";

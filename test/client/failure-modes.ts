@@ -169,7 +169,7 @@ export const failureModes: readonly FailureMode[] = [
     },
     async prepare({ service, newKey }) {
       const { secret } = await newKey({ rateLimitPerMinute: 1 });
-      expect(await service.org.client.apiKeys.verifyKey({ key: secret })).toMatchObject({ valid: true });
+      expect(await service.org.client.verification.verifyKey({ key: secret })).toMatchObject({ valid: true });
       return { authorization: [`Bearer ${secret}`] };
     },
   },

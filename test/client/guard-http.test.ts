@@ -275,7 +275,7 @@ describe("the budget of a key", () => {
 
     // And all that was let in is on Patchbay's books.
     sibling.service.clock.advance(59_000);
-    const { budget } = await sibling.service.org.client.apiKeys.verifyKey({ key: secret });
+    const { budget } = await sibling.service.org.client.verification.verifyKey({ key: secret });
     expect(budget).toMatchObject({ limit: 25, remaining: 23 });
   });
 });

@@ -2,7 +2,7 @@ import { constants, createServer } from "node:http2";
 import type { Interceptor } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { ApiKeyService } from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
+import { VerificationService } from "#gen/patchbay/verification/v1/verification_service_pb.js";
 import type { Guard, Verdict } from "#src/client/guard/guard.ts";
 import { newUser } from "./failure-modes.ts";
 import { type Sibling, startSibling } from "./sibling.ts";
@@ -145,7 +145,7 @@ describe.concurrent("a guard", () => {
     let turnedAway = 0;
     const answer = connectNodeAdapter({
       routes: (router) =>
-        router.service(ApiKeyService, {
+        router.service(VerificationService, {
           verifyKey: () => ({ valid: true, principal: { apiKeyId: "key_1" } }),
         }),
     });

@@ -11,7 +11,7 @@ import {
   VerifyKeyResponseSchema,
   type WatchRevocationsResponse,
   WatchRevocationsResponseSchema,
-} from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
+} from "#gen/patchbay/verification/v1/verification_service_pb.js";
 import type { Verdict } from "#src/client/guard/verdict.ts";
 import { createVerifier } from "#src/client/guard/verifier.ts";
 

@@ -13,7 +13,7 @@ import {
 } from "@connectrpc/connect";
 import type { ConnectNodeAdapterOptions } from "@connectrpc/connect-node";
 import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
-import type { Principal } from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
+import type { Principal } from "#gen/patchbay/verification/v1/verification_service_pb.js";
 import type { Decide } from "./decide.ts";
 import { guardedRequestOf } from "./http.ts";
 import type { GuardedRequest } from "./request.ts";

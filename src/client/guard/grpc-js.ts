@@ -10,7 +10,7 @@ import {
 } from "@grpc/grpc-js";
 import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { StatusSchema } from "#gen/google/rpc/status_pb.js";
-import type { Principal } from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
+import type { Principal } from "#gen/patchbay/verification/v1/verification_service_pb.js";
 import type { Guard } from "./guard.ts";
 import type { GuardedRequest } from "./request.ts";
 import { type RequirementOf, validateRequirement } from "./requirement.ts";
@@ -23,7 +23,7 @@ import {
 } from "./rpc.ts";
 import { refusalOf, type Refusal, type Verdict } from "./verdict.ts";
 
-export type { Principal } from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
+export type { Principal } from "#gen/patchbay/verification/v1/verification_service_pb.js";
 export type { MethodRequirement, MethodRequirements } from "./rpc.ts";
 
 // Kept by the object itself: an entry of the metadata could as well come from the client.

@@ -1,6 +1,6 @@
 import { ConnectError, createClient } from "@connectrpc/connect";
 import { createGrpcTransport, type GrpcTransportOptions } from "@connectrpc/connect-node";
-import { ApiKeyService } from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
+import { VerificationService } from "#gen/patchbay/verification/v1/verification_service_pb.js";
 import { type ApiKey, authorizationOf } from "#src/client/authorization.ts";
 import { presentKey } from "#src/client/connect.ts";
 import { boundMs } from "./answers.ts";
@@ -12,7 +12,7 @@ import { UnreferencedSessions } from "./unreferenced-sessions.ts";
 import type { Verdict } from "./verdict.ts";
 import { createVerifier, type Question } from "./verifier.ts";
 
-export type { Principal } from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
+export type { Principal } from "#gen/patchbay/verification/v1/verification_service_pb.js";
 export type { ApiKey } from "#src/client/authorization.ts";
 export { principalKey, type ConnectGuard } from "./connect.ts";
 export type { Decide, RequestOptions } from "./decide.ts";
@@ -67,7 +67,7 @@ export function createGuard(options: GuardOptions): Guard {
   const sessionManager = new UnreferencedSessions(options.baseUrl, { idleConnectionTimeoutMs }, nodeOptions);
   const interceptors = [...(options.interceptors ?? []), presentKey(apiKey)];
   const client = createClient(
-    ApiKeyService,
+    VerificationService,
     createGrpcTransport({ ...options, interceptors, sessionManager }),
   );
   const patienceMs = options.defaultTimeoutMs ?? 2_000;

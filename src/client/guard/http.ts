@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
-import type { Principal } from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
+import type { Principal } from "#gen/patchbay/verification/v1/verification_service_pb.js";
 import type { Decide } from "./decide.ts";
 import type { GuardedRequest } from "./request.ts";
 import { type RequirementOf, validateRequirement } from "./requirement.ts";

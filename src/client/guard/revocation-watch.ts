@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import type { WatchRevocationsResponse } from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
+import type { WatchRevocationsResponse } from "#gen/patchbay/verification/v1/verification_service_pb.js";
 
 /** Follows the stream that says which keys changed. */
 export interface RevocationWatch {

@@ -1,4 +1,4 @@
-import type { Principal, VerifyKeyResponse } from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
+import type { Principal, VerifyKeyResponse } from "#gen/patchbay/verification/v1/verification_service_pb.js";
 
 /** The decision about a request: it is admitted or refused. */
 export type Verdict = Admission | Refusal;

@@ -7,7 +7,7 @@ import {
   type VerifyKeyRequestSchema,
   type VerifyKeyResponse,
   type WatchRevocationsResponse,
-} from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
+} from "#gen/patchbay/verification/v1/verification_service_pb.js";
 import { boundMs, type CachedAnswer, createAnswers, type Moment } from "./answers.ts";
 import { type Budget, createBudgets } from "./budgets.ts";
 import { isAboutOwnKey, isRefusal, problemOf, type ReportProblem } from "./problems.ts";

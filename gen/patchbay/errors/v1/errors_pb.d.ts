@@ -334,6 +334,14 @@ export enum Reason {
    * @generated from enum value: REASON_WATCH_ENDED = 44;
    */
   WATCH_ENDED = 44,
+
+  /**
+   * The organisation, or the service, has too many bytes on their way at once
+   * (503, with `Retry-After`).
+   *
+   * @generated from enum value: REASON_OVERLOADED = 45;
+   */
+  OVERLOADED = 45,
 }
 
 /**
