@@ -104,7 +104,7 @@ export async function createApp(config: AppConfig, parts: AppParts): Promise<App
     ...config,
     ...parts,
     pepper,
-    keyring: createKeyring(rootKey, now),
+    keyring: createKeyring(parts),
     change: createChange({ database, pepper, now }),
     callLimiter,
     outbound,

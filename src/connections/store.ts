@@ -1,6 +1,8 @@
 import { and, asc, eq, gt, sql } from "drizzle-orm";
 import { apiKeys } from "#src/api-keys/schema.ts";
 import type { Sealed } from "#src/crypto/keyring.ts";
+import { isKeyOf } from "#src/crypto/org-keys.ts";
+import { orgKeys } from "#src/crypto/schema.ts";
 import type { Tx } from "#src/db/database.ts";
 import type { Viewer } from "#src/platform/caller.ts";
 import type { PageRequest } from "#src/platform/paging.ts";
@@ -48,8 +50,10 @@ export async function getConnectionForUpdate(
 /** What a call through a connection takes. */
 export interface SealedConnection extends Pick<Connection, "orgId" | "id" | "baseUrl" | "active"> {
   readonly credential: StoredCredential;
+  /** The organisation's key that the credential was sealed with, null if it was destroyed. */
+  readonly wrappedKey: Buffer | null;
   /** Of a service principal: the service that may present it, which the key alone knows. */
-  readonly callerService: string | undefined;
+  readonly callerServiceSlug: string | undefined;
 }
 
 /**
@@ -62,18 +66,20 @@ export async function findSealed(
   slug: string,
 ): Promise<SealedConnection | undefined> {
   const { orgId, id, baseUrl, active } = connections;
+  const { wrappedKey } = orgKeys;
+  const { callerServiceSlug } = apiKeys;
   const [row] = await tx
-    .select({ orgId, id, baseUrl, active, credential: credentials, callerService: apiKeys.callerServiceSlug })
+    .select({ orgId, id, baseUrl, active, credential: credentials, wrappedKey, callerServiceSlug })
     .from(connections)
     .innerJoin(credentials, and(eq(credentials.orgId, orgId), eq(credentials.connectionId, id)))
+    .leftJoin(orgKeys, isKeyOf(credentials.orgId, credentials.kekVersion))
     .leftJoin(apiKeys, and(eq(apiKeys.orgId, credentials.orgId), eq(apiKeys.id, credentials.principalKeyId)))
     .where(and(inView(viewer), eq(connections.slug, slug)));
   if (row === undefined) return undefined;
-  const { credential, callerService, ...connection } = row;
   return {
-    ...connection,
-    credential: credentialFromRow(credential),
-    callerService: callerService ?? undefined,
+    ...row,
+    credential: credentialFromRow(row.credential),
+    callerServiceSlug: row.callerServiceSlug ?? undefined,
   };
 }
 
