@@ -584,7 +584,9 @@ export declare const ConnectionService: GenService<{
     output: typeof DeleteConnectionResponseSchema;
   },
   /**
-   * Probes the service now, active or not, and records a success as healthy.
+   * Probes the service now, active or not, and records a success as healthy,
+   * unless the connection has another base URL by then. The audit event says
+   * which base URL was tested.
    *
    * A service that does not answer is a result (`ok: false`), not an error.
    * The probe is a GET of the base URL without the credential: any answer
