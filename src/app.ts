@@ -4,6 +4,7 @@ import { createAudit } from "#src/audit/service.ts";
 import { createCalls } from "#src/calls/calls.ts";
 import { createCatalog } from "#src/catalog/service.ts";
 import { services } from "#src/client/services.ts";
+import type { Config } from "#src/config/config.ts";
 import { createConnections } from "#src/connections/connections.ts";
 import { createKeyring } from "#src/crypto/keyring.ts";
 import type { RootKey } from "#src/crypto/root-key.ts";
@@ -14,50 +15,30 @@ import { createHealthSweep, type HealthSweep } from "#src/health/sweep.ts";
 import { createChange } from "#src/idempotency/change.ts";
 import { createMetrics } from "#src/metrics/metrics.ts";
 import { createMetricsPort } from "#src/metrics/port.ts";
-import { withAccessLog } from "#src/net/access.ts";
+import { withAccessLog } from "#src/net/access-log.ts";
 import { withCors } from "#src/net/cors.ts";
 import { createDispatch } from "#src/net/dispatch.ts";
 import { createPort } from "#src/net/port.ts";
 import type { Tls } from "#src/net/servers.ts";
-import type { OutboundAllow } from "#src/outbound/allow.ts";
+import { parseOutboundAllow } from "#src/outbound/allow.ts";
 import { createOutbound } from "#src/outbound/outbound.ts";
 import { createLeakWatch } from "#src/pipeline/leak-watch.ts";
 import { createPipeline } from "#src/pipeline/pipeline.ts";
-import type { Environment } from "#src/platform/caller.ts";
 import type { Log } from "#src/platform/log.ts";
-import type { Secret } from "#src/platform/secret.ts";
 import { createCallLimiter } from "#src/ratelimit/call-limiter.ts";
 import { createRestHandler } from "#src/rest/handler.ts";
 import { createPages } from "#src/rest/pages.ts";
-import { createReadiness } from "#src/rpc/health.ts";
+import { createReadiness } from "#src/rpc/grpc-health.ts";
 import { createRpc } from "#src/rpc/rpc.ts";
-import type { LimitsPerMinute } from "#src/verification/limits.ts";
 import { createVerification } from "#src/verification/verification.ts";
 
-/** What the service needs to know of where it runs. */
-export interface AppConfig {
-  readonly environment: Environment;
-  /** Deletions that declare it need a key that is bound to a user. */
-  readonly fourEyesDeletion: boolean;
-  /** The service that connected siblings see as their caller. */
-  readonly callerServiceSlug: string;
-  /** What imported keys may begin with beside qe_sk_. */
-  readonly legacyPrefixes: readonly string[];
-  readonly limits: LimitsPerMinute;
-  /** Where replicas count the calls of keys together; undefined if each counts by itself. */
-  readonly rateLimitUrl: Secret | undefined;
-  readonly outboundAllow: OutboundAllow;
-  readonly corsOrigins: readonly string[];
-  /** How many proxies in front append to X-Forwarded-For. */
-  readonly trustedProxyHops: number;
-  readonly tls?: Tls | undefined;
-}
-
-/** What the service is given. */
+/** What the service is given beside its settings. */
 export interface AppParts {
   /** A migrated database. */
   readonly database: Database;
   readonly rootKey: RootKey;
+  /** Undefined for clear text. */
+  readonly tls: Tls | undefined;
   readonly log: Log;
   readonly now: () => Date;
   /** Milliseconds of a clock that is never set: what may be remembered for a time must not live longer by it. */
@@ -66,10 +47,12 @@ export interface AppParts {
 
 /** The running service. */
 export interface App {
-  /** Starts to take calls. */
+  /** Opens the port. Calls are answered from here on. */
   listen(host: string, port: number): Promise<{ host: string; port: number }>;
   /** Serves its metrics, on a port of their own. */
   listenForMetrics(host: string, port: number): Promise<{ host: string; port: number }>;
+  /** Says to load balancers and scripts that calls are welcome: /readyz answers 200. */
+  beReady(): void;
   /** Probes connections once it is started. */
   readonly healthSweep: HealthSweep;
   /** For calls that the service makes to itself. */
@@ -78,14 +61,8 @@ export interface App {
   close(graceMs: number): Promise<boolean>;
 }
 
-const limits = {
-  readMaxBytes: 4 * 1024 * 1024,
-  /** A call through a connection may take 60 s; ours ends a little later, so that the caller learns why. */
-  timeoutMs: 65_000,
-};
-
 /** Builds the service. This is the only place that knows all of its parts, and it knows nothing of their insides. */
-export async function createApp(config: AppConfig, parts: AppParts): Promise<App> {
+export async function createApp(config: Config, parts: AppParts): Promise<App> {
   const { log, database, rootKey, now } = parts;
   const metrics = createMetrics();
   const metricsPort = createMetricsPort(metrics, log);
@@ -99,7 +76,7 @@ export async function createApp(config: AppConfig, parts: AppParts): Promise<App
     now,
     fellBack: () => metrics.rateLimitFellBack(),
   });
-  const outbound = createOutbound({ allow: config.outboundAllow });
+  const outbound = createOutbound({ allow: parseOutboundAllow(config.outboundAllow) });
   const shared = {
     ...config,
     ...parts,
@@ -134,29 +111,27 @@ export async function createApp(config: AppConfig, parts: AppParts): Promise<App
   });
   const leaks = createLeakWatch({ ...shared, ...verification, limits: verification.rateLimits });
   const dispatch = createDispatch({
-    rpc: createRpc(pipeline, { ...limits, readiness, shutdownSignal: shutdown.signal, log }),
+    rpc: createRpc(pipeline, { readiness, shutdownSignal: shutdown.signal, log }),
     pages: createPages(readiness),
-    rest: createRestHandler({ ...pipeline, ...limits }),
+    rest: createRestHandler(pipeline),
   });
   const port = createPort({
     handler: withAccessLog(withCors(leaks.over(dispatch), config.corsOrigins), {
       log,
       monotonicNow: () => performance.now(),
       trustedProxyHops: config.trustedProxyHops,
+      legacyPrefixes: config.legacyPrefixes,
       answered: (request) => metrics.requestAnswered(request),
     }),
-    tls: config.tls,
+    tls: parts.tls,
     log,
   });
 
   return {
     call: pipeline.call,
     healthSweep,
-    async listen(host, number) {
-      const address = await port.listen(host, number);
-      readiness.set(true);
-      return address;
-    },
+    listen: (host, number) => port.listen(host, number),
+    beReady: () => readiness.set(true),
     listenForMetrics: (host, number) => metricsPort.listen(host, number),
     async close(graceMs) {
       readiness.set(false);

@@ -4,11 +4,9 @@ import { ServiceError } from "#src/platform/errors.ts";
 export class MissingScope extends ServiceError {
   readonly kind = "permission_denied";
   readonly reason = "MISSING_SCOPE";
-  override readonly metadata: Readonly<Record<string, string>>;
 
   constructor(scope: string) {
-    super(`missing scope: ${scope}`);
-    this.metadata = { scope };
+    super(`missing scope: ${scope}`, { metadata: { scope } });
   }
 }
 
@@ -16,21 +14,16 @@ export class MissingScope extends ServiceError {
 export class ApiKeyNotFound extends ServiceError {
   readonly kind = "not_found";
   readonly reason = "NOT_FOUND";
-
-  constructor() {
-    super("no such api key; list them with GET /api/api-keys");
-  }
+  override readonly message = "no such api key; list them with GET /api/api-keys";
 }
 
 /** The key exists, and its owner ended it. */
 export class ApiKeyRevoked extends ServiceError {
   readonly kind = "failed_precondition";
   readonly reason = "API_KEY_REVOKED";
-  override readonly metadata: Readonly<Record<string, string>>;
 
   constructor(id: string) {
-    super(`api key ${id} is revoked and can no longer be changed; issue a new one`);
-    this.metadata = { id };
+    super(`api key ${id} is revoked and can no longer be changed; issue a new one`, { metadata: { id } });
   }
 }
 
@@ -38,11 +31,11 @@ export class ApiKeyRevoked extends ServiceError {
 export class ApiKeyExpired extends ServiceError {
   readonly kind = "failed_precondition";
   readonly reason = "API_KEY_EXPIRED";
-  override readonly metadata: Readonly<Record<string, string>>;
 
   constructor(id: string) {
-    super(`api key ${id} is expired; give it a later expiresAt first, or issue a new one`);
-    this.metadata = { id };
+    super(`api key ${id} is expired; give it a later expiresAt first, or issue a new one`, {
+      metadata: { id },
+    });
   }
 }
 
@@ -62,11 +55,11 @@ export class TooManySecrets extends ServiceError {
 export class SecretInUse extends ServiceError {
   readonly kind = "failed_precondition";
   readonly reason = "SECRET_IN_USE";
-  override readonly metadata: Readonly<Record<string, string>>;
 
   constructor(id: string, why: "has been used" | "is the imported one") {
-    super(`the newest secret of api key ${id} ${why}, so it was not lost; rotate without replaceUnused`);
-    this.metadata = { id };
+    super(`the newest secret of api key ${id} ${why}, so it was not lost; rotate without replaceUnused`, {
+      metadata: { id },
+    });
   }
 }
 
@@ -74,24 +67,21 @@ export class SecretInUse extends ServiceError {
 export class KeyAlreadyImported extends ServiceError {
   readonly kind = "already_exists";
   readonly reason = "KEY_ALREADY_IMPORTED";
-
-  constructor() {
-    super("the key is known here already; if your organisation imported it, GET /api/api-keys lists it");
-  }
+  override readonly message =
+    "the key is known here already; if your organisation imported it, GET /api/api-keys lists it";
 }
 
 /** The key is the credential of a connection, and nobody else's to change. */
 export class ServicePrincipalKey extends ServiceError {
   readonly kind = "failed_precondition";
   readonly reason = "SERVICE_PRINCIPAL";
-  override readonly metadata: Readonly<Record<string, string>>;
 
   constructor(id: string) {
     super(
       `api key ${id} belongs to a connection; connect the service again to change it; only its ` +
         "rateLimitPerMinute is changed here",
+      { metadata: { id } },
     );
-    this.metadata = { id };
   }
 }
 
@@ -99,23 +89,17 @@ export class ServicePrincipalKey extends ServiceError {
 export class CallerServiceReserved extends ServiceError {
   readonly kind = "permission_denied";
   readonly reason = "CALLER_SERVICE_RESERVED";
-
-  constructor() {
-    super(
-      "callerServiceSlug: only Patchbay itself issues service principals, when a built-in service is connected " +
-        "without an apiKey; leave it out",
-    );
-  }
+  override readonly message =
+    "callerServiceSlug: only Patchbay itself issues service principals, when a built-in service is connected " +
+    "without an apiKey; leave it out";
 }
 
 /** A key tried to change what it may do or who answers for it. */
 export class SelfModification extends ServiceError {
   readonly kind = "permission_denied";
   readonly reason = "SELF_MODIFICATION";
-
-  constructor() {
-    super("a key can change only its own name; for the rest, use another key with api:manage");
-  }
+  override readonly message =
+    "a key can change only its own name; for the rest, use another key with api:manage";
 }
 
 /** The field is fixed when the key is issued. */
@@ -134,8 +118,6 @@ export class ImmutableField extends ServiceError {
 export class UnknownUser extends ServiceError {
   readonly kind = "invalid_argument";
   readonly reason = "UNKNOWN_USER";
-
-  constructor() {
-    super("actAsUserId names no active user of your organisation; register the person with POST /api/users");
-  }
+  override readonly message =
+    "actAsUserId names no active user of your organisation; register the person with POST /api/users";
 }

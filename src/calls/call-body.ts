@@ -11,6 +11,11 @@ import type {
   CallServiceRequest,
   CallServiceResponseSchema,
 } from "#gen/patchbay/connections/v1/connection_service_pb.js";
+import { parseExactly } from "#src/json/exact.ts";
+import { someText } from "#src/json/texts.ts";
+import type { OutboundReply } from "#src/outbound/outbound.ts";
+import { InvalidRequest } from "#src/platform/errors.ts";
+import { decodeText, readMediaType, xmlEncoding, type MediaType } from "./charset.ts";
 import { InvalidCall } from "./errors.ts";
 
 /** What is sent as a call's body, and the type it is sent as unless the caller names one. */
@@ -45,8 +50,13 @@ export function queryPairs(query: JsonObject | undefined): [string, string][] {
 
 function queryText(name: string, value: JsonValue): string {
   if (typeof value === "string") return value;
+  const field = `query.${name.slice(0, 64)}`;
+  // Whoever made a double of it may have lost digits, and a URL shows 1e21 where an integer is expected.
+  if (Number.isInteger(value) && !Number.isSafeInteger(value)) {
+    throw new InvalidCall(`${field}: an integer beyond 2^53 does not fit a number; give it as a string`);
+  }
   if (typeof value === "number" || typeof value === "boolean") return String(value);
-  throw new InvalidCall(`query.${name.slice(0, 64)}: give a string, a number, a boolean, or a list of them`);
+  throw new InvalidCall(`${field}: give a string, a number, a boolean, or a list of them`);
 }
 
 type ReplyBody = NonNullable<MessageInitShape<typeof CallServiceResponseSchema>["body"]>;
@@ -54,15 +64,29 @@ type ReplyBody = NonNullable<MessageInitShape<typeof CallServiceResponseSchema>[
 /** Beyond this, turning JSON into a message and back would hold up other calls; it is answered as text. */
 const maxInlineJsonBytes = 1024 * 1024;
 
+/** Readers of protobuf stop at 100 messages inside each other, and an object in a `Value` is three of them. */
+const maxInlineJsonDepth = 32;
+
 /** The answer's body in the form that loses nothing and is easiest to read. */
-export function replyBody(bytes: Buffer, contentType: string): ReplyBody {
-  if (bytes.length === 0) return { case: undefined };
-  const kind = contentType.split(";", 1)[0]!.trim().toLowerCase();
-  const text = isTextual(kind) ? utf8(bytes) : undefined;
-  if (text === undefined) return { case: "raw", value: bytes };
-  const json = isJson(kind) && bytes.length <= maxInlineJsonBytes ? exactJson(text) : undefined;
-  if (json === undefined) return { case: "text", value: text };
-  return { case: "json", value: json };
+export async function replyBody({
+  headers,
+  body,
+}: Pick<OutboundReply, "headers" | "body">): Promise<ReplyBody> {
+  if (body.length === 0) return { case: undefined };
+  const type = readMediaType(headers["content-type"] ?? "");
+  // A coding that is still named is one that could not be undone.
+  const isPlain = headers["content-encoding"] === undefined;
+  const text = isPlain && type && isTextual(type.essence) ? await textOf(body, type) : undefined;
+  if (type === undefined || text === undefined) return { case: "raw", value: body };
+  const json = isJson(type.essence) && body.length <= maxInlineJsonBytes ? exactJson(text) : undefined;
+  return json === undefined ? { case: "text", value: text } : { case: "json", value: json };
+}
+
+/** The body's characters. One with NUL, where many programs take text to end, is not answered as text. */
+async function textOf(body: Buffer, { essence, charset }: MediaType): Promise<string | undefined> {
+  const declared = charset ?? (essence.endsWith("xml") ? xmlEncoding(body) : undefined);
+  const text = await decodeText(body, declared ?? "utf-8");
+  return text?.includes("\0") === true ? undefined : text;
 }
 
 function isTextual(kind: string): boolean {
@@ -79,34 +103,15 @@ function isJson(kind: string): boolean {
   return kind === "application/json" || kind.endsWith("+json");
 }
 
-function utf8(bytes: Buffer): string | undefined {
-  try {
-    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
-  } catch {
-    return undefined;
-  }
-}
-
-/** The JSON as a message, unless that would change it: numbers are doubles there, and nesting has an end. */
+/** The JSON as a message, unless that would change it. */
 function exactJson(text: string) {
   try {
-    const value = JSON.parse(text, keepExact) as JsonValue;
-    return create(ValueSchema, fromJson(ValueSchema, value));
-  } catch {
-    return undefined;
+    const json = parseExactly(text.replace(/^\ufeff/, ""), maxInlineJsonDepth);
+    // Only an escape can hide half a surrogate pair.
+    if (/\\ud[89a-f]/i.test(text) && someText(json, (one) => !one.isWellFormed())) return undefined;
+    return create(ValueSchema, fromJson(ValueSchema, json));
+  } catch (error) {
+    if (error instanceof InvalidRequest) return undefined;
+    throw error;
   }
-}
-
-function keepExact(this: unknown, key: string, value: unknown, source?: { source?: string }): unknown {
-  // As a member of a plain object it would set the prototype instead of being kept.
-  if (key === "__proto__" || !key.isWellFormed()) throw new RangeError("not a plain member");
-  if (typeof value === "string" && !value.isWellFormed()) throw new RangeError("not UTF-8");
-  if (typeof value === "number" && !isExact(value, source?.source ?? ""))
-    throw new RangeError("not a double");
-  return value;
-}
-
-function isExact(value: number, source: string): boolean {
-  if (!Number.isFinite(value) || Object.is(value, -0)) return false;
-  return Number.isInteger(value) ? Number.isSafeInteger(value) : source.length <= 17;
 }

@@ -45,7 +45,7 @@ export function createCallService(parts: {
       status: reply.status,
       headers: reply.headers,
       latencyMs: Math.round(reply.latencyMs),
-      body: replyBody(reply.body, reply.headers["content-type"] ?? ""),
+      body: await replyBody(reply),
     };
   };
 }

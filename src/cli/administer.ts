@@ -2,7 +2,7 @@ import { detailsOf, newApiKey } from "#src/api-keys/new-api-key.ts";
 import { scopesProblem } from "#src/api-keys/scopes.ts";
 import { insertKey } from "#src/api-keys/store.ts";
 import { append } from "#src/audit/append.ts";
-import type { Config } from "#src/config.ts";
+import type { Config } from "#src/config/config.ts";
 import { loadPepper } from "#src/crypto/service-keys.ts";
 import { openConnection } from "#src/db/connection.ts";
 import { foundOrganization } from "./found-organization.ts";

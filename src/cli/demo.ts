@@ -7,7 +7,7 @@ import {
   UpsertServiceConnectionResponseSchema,
 } from "#gen/patchbay/connections/v1/connection_service_pb.js";
 import type { App } from "#src/app.ts";
-import type { Config } from "#src/config.ts";
+import type { Config } from "#src/config/config.ts";
 import { newDemo, rememberDemo, reopenDemo, type Demo } from "#src/demo/demo.ts";
 import { callKey, type Call, type Caller } from "#src/platform/caller.ts";
 import type { Log } from "#src/platform/log.ts";

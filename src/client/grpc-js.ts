@@ -36,7 +36,7 @@ export type PatchbayClient = {
   close(): void;
 };
 
-// A connected service's answer may be 10 MiB; @grpc/grpc-js refuses more than 4 unless told otherwise.
+// A connected service's answer may be 10 MiB; @grpc/grpc-js refuses more than 4 by default.
 const receiveLimit = { "grpc.max_receive_message_length": 16 * 1024 * 1024 };
 
 /**

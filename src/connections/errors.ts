@@ -4,20 +4,14 @@ import { ServiceError } from "#src/platform/errors.ts";
 export class ConnectionNotFound extends ServiceError {
   readonly kind = "not_found";
   readonly reason = "NOT_FOUND";
-
-  constructor() {
-    super("no such connection; list them with GET /api/service-connections");
-  }
+  override readonly message = "no such connection; list them with GET /api/service-connections";
 }
 
 /** The caller's organisation has not connected the service. */
 export class ServiceNotConnected extends ServiceError {
   readonly kind = "not_found";
   readonly reason = "NOT_FOUND";
-
-  constructor() {
-    super("service is not connected; register it with POST /api/service-connections");
-  }
+  override readonly message = "service is not connected; register it with POST /api/service-connections";
 }
 
 /** A new connection, or one that moves to another origin, came without its key. */

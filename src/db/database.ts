@@ -1,9 +1,9 @@
-import { createAnnouncements, type Listener } from "./announcements.ts";
 import type { Log } from "#src/platform/log.ts";
 import { openConnection, type Connection } from "./connection.ts";
 import { ConnectionLost, DatabaseError, DatabaseUnavailable, toServiceError } from "./errors.ts";
+import { createNotifications, type Listener } from "./notifications.ts";
+import { createPool } from "./pool.ts";
 import { servingRole } from "./serving-role.ts";
-import { createSlots } from "./slots.ts";
 import { openTransaction, type Tx } from "./transaction.ts";
 
 export type { Tx } from "./transaction.ts";
@@ -30,8 +30,8 @@ export interface Database {
    * count. Like `system`, it is of no organisation.
    */
   single<T>(run: (tx: Tx) => Promise<T>): Promise<T>;
-  /** Tells from now on what changes announce, of this process and of others; waits for the first try to listen. */
-  hear(listener: Listener): Promise<void>;
+  /** Notifies of changes from now on, of this process and of others; waits for the first try to listen. */
+  listen(listener: Listener): Promise<void>;
   /** Waits for what is running, refuses what comes. */
   close(): Promise<void>;
 }
@@ -56,8 +56,8 @@ export interface DatabaseOptions {
   readonly url: string;
   readonly log: Log;
   /** How many operations run at once. */
-  readonly slots?: number;
-  /** For a free slot, the connection and the start of the transaction together. */
+  readonly poolSize?: number;
+  /** For a free connection, its opening and the start of the transaction together. */
   readonly startMs?: number;
   /** For everything after that, commit included. */
   readonly operationMs?: number;
@@ -72,7 +72,7 @@ const serverDeadlines = {
 
 /** Opens nothing yet: the first operation connects. */
 export function createDatabase(options: DatabaseOptions): Database {
-  const { url, log, slots: slotCount = 10, startMs = 5_000, operationMs = 10_000 } = options;
+  const { url, log, poolSize = 10, startMs = 5_000, operationMs = 10_000 } = options;
   const session = {
     application_name: "patchbay",
     DateStyle: "ISO",
@@ -82,17 +82,19 @@ export function createDatabase(options: DatabaseOptions): Database {
     default_transaction_read_only: "on",
     ...serverDeadlines,
   };
-  const slots = createSlots(slotCount, () => openConnection(url, session));
-  const announcements = createAnnouncements({
+  const pool = createPool(poolSize, () => openConnection(url, session));
+  const notifications = createNotifications({
     open: (onNotify) => openConnection(url, { ...session, application_name: "patchbay listener" }, onNotify),
     log,
   });
 
-  /** Runs on a connection of its own; `begun` says that the start is over, and what follows may take longer. */
-  async function onSlot<T>(work: (connection: Connection, begun: () => void) => Promise<T>): Promise<T> {
+  /** Runs on a connection of the pool; `begun` says that the start is over, and what follows may take longer. */
+  async function onConnection<T>(
+    work: (connection: Connection, begun: () => void) => Promise<T>,
+  ): Promise<T> {
     const mustStartBy = performance.now() + startMs;
-    const slot = await slots.take(startMs);
-    const connection = slot.connection();
+    const lease = await pool.lease(startMs);
+    const connection = lease.connection();
     let deadline = loseAfter(connection, mustStartBy - performance.now());
     try {
       return await work(connection, () => {
@@ -104,16 +106,16 @@ export function createDatabase(options: DatabaseOptions): Database {
       throw toServiceError(error);
     } finally {
       clearTimeout(deadline);
-      slots.give(slot);
+      pool.release(lease);
     }
   }
 
   function transact<T>(kind: Kind, orgId: string, run: (tx: Tx) => Promise<T | Unchanged<T>>): Promise<T> {
-    return onSlot(async (connection, begun) => {
+    return onConnection(async (connection, begun) => {
       await begin(connection, kind, orgId);
       begun();
-      const { result, announced } = await finish(connection, kind, run);
-      for (const what of announced) announcements.announce(what);
+      const { result, changed } = await finish(connection, kind, run);
+      for (const what of changed) notifications.notify(what);
       return result;
     });
   }
@@ -132,10 +134,10 @@ export function createDatabase(options: DatabaseOptions): Database {
     change: (orgId, run) => inOrganisation("change", orgId, run),
     record: (orgId, run) => inOrganisation("record", orgId, run),
     system: (run) => transact("system", "", run),
-    single: (run) => onSlot((connection) => runSingle(connection, run)),
-    hear: (listener) => announcements.hear(listener),
+    single: (run) => onConnection((connection) => runSingle(connection, run)),
+    listen: (listener) => notifications.listen(listener),
     async close() {
-      await Promise.all([announcements.close(), slots.close()]);
+      await Promise.all([notifications.close(), pool.close()]);
     },
   };
 }
@@ -178,7 +180,8 @@ async function runSingle<T>(connection: Connection, run: (tx: Tx) => Promise<T>)
 
 interface Finished<T> {
   readonly result: T;
-  readonly announced: readonly string[];
+  /** What listeners are to be notified of. */
+  readonly changed: readonly string[];
 }
 
 async function finish<T>(
@@ -198,9 +201,9 @@ async function finish<T>(
   transaction.close();
   if (result instanceof Unchanged) {
     await rollback(connection);
-    return { result: result.value, announced: [] };
+    return { result: result.value, changed: [] };
   }
-  return { result, announced: await commit(connection, kind) };
+  return { result, changed: await commit(connection, kind) };
 }
 
 async function rollback(connection: Connection): Promise<void> {
@@ -212,11 +215,11 @@ async function rollback(connection: Connection): Promise<void> {
   }
 }
 
-/** Commits, and answers what the change announces. */
+/** Commits, and answers what listeners are to be notified of. */
 async function commit(connection: Connection, kind: Kind): Promise<string[]> {
   // Sent together: COMMIT after a failed statement is a rollback, so an unaudited change cannot slip through.
   const [settled, committed] = await Promise.allSettled([
-    kind === "change" ? connection.run("select settle_change() as announced") : undefined,
+    kind === "change" ? connection.run("select settle_change() as changed") : undefined,
     connection.run("commit"),
   ]);
   if (settled.status === "rejected" && settled.reason instanceof DatabaseError) throw settled.reason;
@@ -231,6 +234,6 @@ async function commit(connection: Connection, kind: Kind): Promise<string[]> {
     );
   }
   const rows = settled.status === "fulfilled" ? settled.value : undefined;
-  const announced = rows?.[0]?.["announced"] as string | null | undefined;
-  return announced?.split(" ") ?? [];
+  const changed = rows?.[0]?.["changed"] as string | null | undefined;
+  return changed?.split(" ") ?? [];
 }

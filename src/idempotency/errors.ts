@@ -4,12 +4,10 @@ import { ServiceError } from "#src/platform/errors.ts";
 export class AlreadyCreated extends ServiceError {
   readonly kind = "already_exists";
   readonly reason = "ALREADY_CREATED";
-  override readonly metadata: Readonly<Record<string, string>>;
 
   /** `repeated` is the method's own sentence, `{id}` standing for what the request was about. */
   constructor(id: string, repeated: string) {
-    super(`already created: ${repeated.replaceAll("{id}", id)}`);
-    this.metadata = { id };
+    super(`already created: ${repeated.replaceAll("{id}", id)}`, { metadata: { id } });
   }
 }
 
@@ -17,11 +15,7 @@ export class AlreadyCreated extends ServiceError {
 export class IdempotencyKeyReused extends ServiceError {
   readonly kind = "already_exists";
   readonly reason = "IDEMPOTENCY_KEY_REUSED";
-
-  constructor() {
-    super(
-      "idempotency-key: was used for another request within 24 hours; give each request one of its own, " +
-        "and repeat it only with the same request",
-    );
-  }
+  override readonly message =
+    "idempotency-key: was used for another request within 24 hours; give each request one of its own, " +
+    "and repeat it only with the same request";
 }

@@ -6,6 +6,7 @@ import { mayBeImported, secretIn } from "#src/api-keys/secret-format.ts";
 import { createBackground } from "#src/platform/background.ts";
 import type { Call } from "#src/platform/caller.ts";
 import type { Handler } from "#src/platform/http.ts";
+import { createKeyShapes } from "#src/platform/key-shapes.ts";
 import type { Log } from "#src/platform/log.ts";
 import { RateLimited } from "#src/ratelimit/errors.ts";
 import { clientNameOf } from "#src/ratelimit/client-address.ts";
@@ -37,6 +38,7 @@ export function createLeakWatch(parts: {
   log: Log;
 }): LeakWatch {
   const { keys, legacyPrefixes, limits, misuse, log } = parts;
+  const shapes = createKeyShapes(legacyPrefixes);
   const background = createBackground({ name: "keys in URLs", log, maxWaiting, closeMs });
 
   async function lookUp(found: readonly UrlCredential[], path: string, call: Call): Promise<void> {
@@ -64,7 +66,7 @@ export function createLeakWatch(parts: {
       const found = keysIn(url, legacyPrefixes);
       if (found.length === 0) return;
       const call = callOfRequest(request);
-      background.run(() => lookUp(found, loggablePath(url), call));
+      background.run(() => lookUp(found, loggablePath(url, shapes), call));
     },
     close: () => background.close(),
   };

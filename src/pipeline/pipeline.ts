@@ -2,14 +2,14 @@ import type { DescService } from "@bufbuild/protobuf";
 import { createContextValues, type ContextValues, type Interceptor } from "@connectrpc/connect";
 import type { Authenticate } from "#src/verification/authenticate.ts";
 import type { Limits } from "#src/verification/limits.ts";
-import { callKey } from "#src/platform/caller.ts";
+import { callKey, type Environment } from "#src/platform/caller.ts";
 import type { HttpFailure } from "#src/platform/http-failure.ts";
 import type { Request } from "#src/platform/http.ts";
 import type { Log } from "#src/platform/log.ts";
 import type { ServedService } from "#src/platform/served-service.ts";
 import { createCallUnary, type CallUnary } from "./call-unary.ts";
 import { toHttpFailure } from "./failures.ts";
-import { createGate, type Gate } from "./gate.ts";
+import { createGate, type FourEyesDeletion, type Gate } from "./gate.ts";
 import { createInterceptors } from "./interceptors.ts";
 import { requirePolicies } from "./policy.ts";
 import { joinServices } from "./join-services.ts";
@@ -29,6 +29,10 @@ export interface Pipeline {
   readonly call: CallUnary;
   /** The values of one request, which hold its call. */
   readonly contextValues: (request: Request) => ContextValues;
+  /** Of one message. */
+  readonly readMaxBytes: number;
+  /** Of a unary call whose caller sets no deadline, or a later one. */
+  readonly timeoutMs: number;
   /** What its caller may see of anything thrown, over HTTP. */
   readonly failureOf: (thrown: unknown, request: Request) => HttpFailure;
 }
@@ -43,10 +47,11 @@ export function createPipeline(parts: {
   served: readonly ServedService[];
   authenticate: Authenticate;
   limits: Limits;
-  fourEyesDeletion: boolean;
+  environment: Environment;
+  fourEyesDeletion: FourEyesDeletion;
   log: Log;
 }): Pipeline {
-  const { contracts, authenticate, limits, fourEyesDeletion, log } = parts;
+  const { contracts, log } = parts;
   requirePolicies(contracts);
   const services = joinServices(contracts, parts.served);
   const report = createReportFailure(log);
@@ -54,8 +59,11 @@ export function createPipeline(parts: {
   return {
     services,
     contracts,
-    gate: createGate({ authenticate, limits, fourEyesDeletion, report }),
+    gate: createGate({ ...parts, report }),
     interceptors,
+    readMaxBytes: 4 * 1024 * 1024,
+    // A call through a connection may take 60 s; ours ends a little later, so that the caller learns why.
+    timeoutMs: 65_000,
     call: createCallUnary(services, interceptors),
     contextValues: (request) => createContextValues().set(callKey, callOfRequest(request)),
     failureOf: (thrown, request) => toHttpFailure(report(thrown, callOfRequest(request))),

@@ -9,7 +9,6 @@ export const scopeVocabulary = [
   "connections:write",
   "connections:use",
   "catalog:view",
-  "catalog:write",
   "api:manage",
   "api:grant",
   "keys:verify",

@@ -25,7 +25,7 @@ export function requireValid(validator: Validator, schema: DescMessage, message:
   const violations = result.violations.slice(0, maxViolations);
   const texts = violations.map((violation) => `${fieldName(violation.field)}: ${violation.message}`);
   const [value, desc] = violationsToProto(violations);
-  throw new InvalidRequest(texts.join("; "), [{ desc, value }]);
+  throw new InvalidRequest(texts.join("; "), { details: [{ desc, value }] });
 }
 
 /**

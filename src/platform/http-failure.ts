@@ -26,7 +26,6 @@ export const statusOfKind: Readonly<Record<ErrorKind, number>> = {
   not_found: 404,
   failed_precondition: 409,
   already_exists: 409,
-  aborted: 409,
   resource_exhausted: 429,
   deadline_exceeded: 504,
   unavailable: 503,

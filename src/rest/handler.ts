@@ -14,7 +14,7 @@ import {
 } from "@connectrpc/connect";
 import type { ServerResponse } from "node:http";
 import type { HttpFailure } from "#src/platform/http-failure.ts";
-import { targetOf, type Handler, type Request, type Response } from "#src/platform/http.ts";
+import { hostOf, targetOf, type Handler, type Request, type Response } from "#src/platform/http.ts";
 import { type Binding, restRoutes } from "./binding.ts";
 import { hasNoBody, jsonOfBody, readBody, refuseEncoding } from "./body.ts";
 import { decodeRequest } from "./decode.ts";
@@ -93,8 +93,6 @@ async function serve(
 function contextOf(options: RestOptions, request: Request, { method }: Binding) {
   const { path, query } = targetOf(request);
   const scheme = "encrypted" in request.socket ? "https" : "http";
-  const authority = ("authority" in request ? request.authority : undefined) ?? request.headers.host;
-  const origin = `${scheme}://${authority}`;
   const headers = Object.entries(request.headers).filter(([name]) => !name.startsWith(":"));
   return createHandlerContext({
     service: method.parent,
@@ -102,7 +100,7 @@ function contextOf(options: RestOptions, request: Request, { method }: Binding) 
     protocolName: "rest",
     requestMethod: request.method ?? "",
     // Always one that can be parsed, whatever the caller says its host is.
-    url: `${URL.canParse(origin) ? origin : `${scheme}://localhost`}${path}${query && `?${query}`}`,
+    url: `${scheme}://${hostOf(request) ?? "localhost"}${path}${query && `?${query}`}`,
     timeoutMs: options.timeoutMs,
     requestHeader: headers.flatMap(([name, value]) =>
       [value ?? []].flat().map((one): [string, string] => [name, one]),

@@ -51,6 +51,24 @@ export function explainFramework(code: Code, message: string): ServiceError {
   }
 }
 
+/** The call is to a host that no name can be. */
+export function unreadableHost(): ServiceError {
+  return new FrameworkFailure(
+    "invalid_argument",
+    "INVALID_REQUEST",
+    "the host is not a host name: send the service's own, as Host or :authority",
+  );
+}
+
+/** No method of that name is served here. */
+export function unknownProcedure(): ServiceError {
+  return new FrameworkFailure(
+    "unimplemented",
+    "UNKNOWN_PATH",
+    "no such method; ask the reflection service for what there is",
+  );
+}
+
 /** What a refusal without a body means. */
 export function explainStatus(status: number, allow: string): ServiceError | undefined {
   switch (status) {

@@ -1,9 +1,11 @@
 import { Code, ConnectError, type ContextValues } from "@connectrpc/connect";
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
 import type { Log } from "#src/platform/log.ts";
-import type { Request, Response } from "#src/platform/http.ts";
-import { tidyReply } from "./reply.ts";
+import { hostOf, type Request, type Response } from "#src/platform/http.ts";
+import type { ServiceError } from "#src/platform/errors.ts";
+import { unknownProcedure, unreadableHost } from "./framework-failure.ts";
 import type { ProcedureHandler } from "./router.ts";
+import { refusal, tidyReply } from "./tidy-reply.ts";
 
 /** Serves one request to one procedure. */
 export type RpcHandler = (procedure: ProcedureHandler, request: Request, response: Response) => Promise<void>;
@@ -20,10 +22,11 @@ export function createRpcHandler(parts: {
 }): RpcHandler {
   const { contextValues, timeoutMs, log } = parts;
   return async (procedure, request, response) => {
-    if (!hasReadableHost(request)) return refuseHost(response);
+    // Connect makes a URL of it, and would fail before the caller is answered.
+    const type = typeOf(request);
+    if (hostOf(request) === undefined) return refuse(request, response, unreadableHost());
     try {
       const asked = universalRequestFromNodeRequest(request, response, undefined, contextValues(request));
-      const type = request.headers["content-type"] ?? "";
       limitDeadline(asked.header, type, procedure.method.methodKind === "unary" ? timeoutMs : undefined);
       const reply = await tidyReply(await procedure(asked), type, procedure.allowedMethods);
       // Refused before its body was read: otherwise the caller would go on sending what nobody reads. A stream of
@@ -38,18 +41,6 @@ export function createRpcHandler(parts: {
       response.destroy();
     }
   };
-}
-
-/** Connect makes a URL of it, and would fail before anybody is answered. */
-function hasReadableHost(request: Request): boolean {
-  const host = "authority" in request ? request.authority : request.headers.host;
-  return host !== undefined && URL.canParse(`http://${host}`);
-}
-
-function refuseHost(response: Response): void {
-  response.statusCode = 400;
-  response.setHeader("content-type", "application/json");
-  response.end('{"code":"invalid_argument","message":"the Host header is not a host name"}');
 }
 
 /** Timers end at once beyond this. */
@@ -84,18 +75,28 @@ function grpcTimeoutMs(text: string | null): number {
 
 /** Whether the caller expects an answer in the terms of gRPC. */
 export function isGrpc(request: Request): boolean {
-  return isGrpcType(request.headers["content-type"] ?? "");
+  return isGrpcType(typeOf(request));
+}
+
+function typeOf(request: Request): string {
+  return request.headers["content-type"] ?? "";
 }
 
 function isGrpcType(type: string): boolean {
   return type.startsWith("application/grpc");
 }
 
+/** Answers a call to a method that is not there, or to a host that is none, in the terms of its protocol. */
+async function refuse(request: Request, response: Response, failure: ServiceError): Promise<void> {
+  try {
+    await universalResponseToNodeResponse(refusal(typeOf(request), failure), response);
+  } catch {
+    // The caller went away: there is nobody to answer.
+    response.destroy();
+  }
+}
+
 /** What gRPC answers for a method that is not there. */
-export function refuseUnknownProcedure(response: Response): void {
-  response.statusCode = 200;
-  response.setHeader("content-type", "application/grpc");
-  response.setHeader("grpc-status", String(Code.Unimplemented));
-  response.setHeader("grpc-message", "no such method; ask the reflection service for what there is");
-  response.end();
+export function refuseUnknownProcedure(request: Request, response: Response): Promise<void> {
+  return refuse(request, response, unknownProcedure());
 }

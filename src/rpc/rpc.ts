@@ -6,7 +6,7 @@ import type { Handler } from "#src/platform/http.ts";
 import type { Log } from "#src/platform/log.ts";
 import { serve } from "#src/platform/served-service.ts";
 import { createRpcHandler, refuseUnknownProcedure } from "./handler.ts";
-import { createHealthService, type Readiness } from "./health.ts";
+import { createHealthService, type Readiness } from "./grpc-health.ts";
 import { createReflection } from "./reflection.ts";
 import { createProcedures } from "./router.ts";
 
@@ -23,14 +23,12 @@ export function createRpc(
   pipeline: Pipeline,
   parts: {
     readiness: Readiness;
-    readMaxBytes: number;
-    timeoutMs: number;
     shutdownSignal: AbortSignal;
     log: Log;
   },
 ): Rpc {
-  const { readiness, readMaxBytes, timeoutMs, shutdownSignal, log } = parts;
-  const { services, contracts, gate, interceptors, contextValues } = pipeline;
+  const { readiness, shutdownSignal, log } = parts;
+  const { services, contracts, gate, interceptors, readMaxBytes } = pipeline;
   const reflection = createReflection([...contracts, Health]);
   const procedures = createProcedures({
     services: [
@@ -44,7 +42,7 @@ export function createRpc(
     readMaxBytes,
     shutdownSignal,
   });
-  const handle = createRpcHandler({ contextValues, timeoutMs, log });
+  const handle = createRpcHandler({ ...pipeline, log });
   return {
     procedures: new Map(
       [...procedures].map(([path, procedure]): [string, Handler] => [
@@ -52,6 +50,6 @@ export function createRpc(
         (request, response) => void handle(procedure, request, response),
       ]),
     ),
-    refuseUnknown: (_request, response) => refuseUnknownProcedure(response),
+    refuseUnknown: (request, response) => void refuseUnknownProcedure(request, response),
   };
 }

@@ -21,10 +21,7 @@ export class InvalidBearer extends ServiceError {
 export class KeyExpired extends ServiceError {
   readonly kind = "unauthenticated";
   readonly reason = "KEY_EXPIRED";
-
-  constructor() {
-    super("key expired");
-  }
+  override readonly message = "key expired";
 }
 
 /** The key belongs to the other environment. */
@@ -41,28 +38,19 @@ export class WrongEnvironment extends ServiceError {
 export class AddressNotAllowed extends ServiceError {
   readonly kind = "permission_denied";
   readonly reason = "ADDRESS_NOT_ALLOWED";
-
-  constructor() {
-    super("key is not allowed from this address");
-  }
+  override readonly message = "key is not allowed from this address";
 }
 
 /** A four-eyes method was called with a key that no user answers for. */
 export class ApiKeyNotBoundToUser extends ServiceError {
   readonly kind = "failed_precondition";
   readonly reason = "API_KEY_NOT_BOUND_TO_USER";
-
-  constructor() {
-    super("api_key_not_bound_to_user");
-  }
+  override readonly message = "api_key_not_bound_to_user";
 }
 
 /** Four eyes need two people. */
 export class FourEyesViolation extends ServiceError {
   readonly kind = "permission_denied";
   readonly reason = "FOUR_EYES_VIOLATION";
-
-  constructor() {
-    super("four-eyes violation");
-  }
+  override readonly message = "four-eyes violation";
 }

@@ -48,7 +48,7 @@ interface Loading {
 
 /**
  * Remembers what the database says of presented secrets, until a change of the key is announced, and never longer
- * than `boundMs`: so a dead announcement channel delays a revocation, and cannot prevent it. Whether a key is good
+ * than `boundMs`: so a dead notification channel delays a revocation, and cannot prevent it. Whether a key is good
  * here and now is not remembered, but decided each time. No secret is kept, only its hash.
  */
 export async function createKeyLookup(parts: {
@@ -82,15 +82,15 @@ export async function createKeyLookup(parts: {
     changes.clear();
   }
 
-  await database.hear({
-    announced(what) {
+  await database.listen({
+    notified(what) {
       if (what === `import/${environment}`) importsExist = true;
       if (changes.size >= maxRemembered) forgetAll();
       epoch += 1;
       changes.set(what, epoch);
     },
-    hearing(hears) {
-      if (!hears) return;
+    listening(isListening) {
+      if (!isListening) return;
       forgetAll();
       // What an import meanwhile would have announced. In doubt, legacy keys are looked up.
       askForImports().catch(() => (importsExist = true));

@@ -33,8 +33,8 @@ export interface Spent {
 
 /** What holds for keys that have no limit of their own, and for each client. */
 export interface LimitsPerMinute {
-  readonly callsPerMinute: number;
-  readonly failuresPerMinute: number;
+  readonly rateLimitPerMinute: number;
+  readonly failedAuthenticationsPerMinute: number;
 }
 
 export function createLimits(parts: {
@@ -45,11 +45,11 @@ export function createLimits(parts: {
   perMinute: LimitsPerMinute;
 }): Limits {
   const { calls, failures, perMinute } = parts;
-  const failureRate = minutely(perMinute.failuresPerMinute);
+  const failureRate = minutely(perMinute.failedAuthenticationsPerMinute);
 
   return {
     async spend({ orgId, id, rateLimitPerMinute }, alreadyMade) {
-      const rate = minutely(rateLimitPerMinute ?? perMinute.callsPerMinute);
+      const rate = minutely(rateLimitPerMinute ?? perMinute.rateLimitPerMinute);
       return { rate, budget: await calls.spend(`${orgId}/${id}`, rate, alreadyMade) };
     },
 

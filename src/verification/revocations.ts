@@ -76,8 +76,8 @@ export function createRevocations(parts: { database: Database; now: () => Date }
     for (const watcher of [...watchers.values()].flatMap((known) => [...known])) end(watcher, why);
   }
 
-  void database.hear({
-    announced(what) {
+  void database.listen({
+    notified(what) {
       const [kind, orgId = "", id] = what.split("/");
       if (kind !== "key" || id === undefined) return;
       for (const watcher of watchers.get(orgId) ?? []) {
@@ -88,7 +88,7 @@ export function createRevocations(parts: { database: Database; now: () => Date }
         watcher.wake();
       }
     },
-    hearing(next) {
+    listening(next) {
       if (closedBecause !== stopped) closedBecause = next ? undefined : deaf;
       if (!next) endAll(deaf);
     },

@@ -24,20 +24,21 @@ export interface Verification extends Feature {
   stopStreams(): void;
 }
 
-export async function createVerification(shared: {
-  database: Database;
-  pepper: Pepper;
-  environment: Environment;
-  legacyPrefixes: readonly string[];
-  limits: LimitsPerMinute;
-  /** Counts the calls of each key. */
-  callLimiter: RateLimiter;
-  /** Uses of secrets, by their hashes. */
-  usage: UsageLog;
-  log: Log;
-  now: () => Date;
-  monotonicNow: () => number;
-}): Promise<Verification> {
+export async function createVerification(
+  shared: LimitsPerMinute & {
+    database: Database;
+    pepper: Pepper;
+    environment: Environment;
+    legacyPrefixes: readonly string[];
+    /** Counts the calls of each key. */
+    callLimiter: RateLimiter;
+    /** Uses of secrets, by their hashes. */
+    usage: UsageLog;
+    log: Log;
+    now: () => Date;
+    monotonicNow: () => number;
+  },
+): Promise<Verification> {
   const { database, environment, callLimiter, usage, log, now } = shared;
   const keys = await createKeyLookup(shared);
   const misuse = createMisuseEvents({ database, log, now });
@@ -46,7 +47,7 @@ export async function createVerification(shared: {
     // Not shared: it is asked before anything is known of the caller, so that a flood of guesses would become one
     // of the shared server. It guards this replica's look-ups, and no number of replicas makes a key guessable.
     failures: createRateLimiter(now),
-    perMinute: shared.limits,
+    perMinute: shared,
   });
   const revocations = createRevocations({ database, now });
   const verify = createVerifyKey({ keys, limits: rateLimits, misuse, usage, now });

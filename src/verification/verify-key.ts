@@ -1,6 +1,6 @@
-import { isIP } from "node:net";
 import type { Environment } from "#src/platform/caller.ts";
 import { ServiceError } from "#src/platform/errors.ts";
+import { canonicalAddress } from "#src/platform/ip.ts";
 import type { UsageLog } from "#src/platform/usage-log.ts";
 import { clientNameOf } from "#src/ratelimit/client-address.ts";
 import { RateLimited } from "#src/ratelimit/errors.ts";
@@ -70,7 +70,7 @@ export function createVerifyKey(parts: {
   return async (question, orgId) => {
     let key: PresentedKey | undefined;
     let spent: Spent | undefined;
-    const address = addressIn(question.sourceIp);
+    const address = canonicalAddress(question.sourceIp);
 
     async function authenticate(beforeGuess?: () => Promise<void>) {
       const found = await find(question, orgId, beforeGuess);
@@ -98,10 +98,6 @@ export function createVerifyKey(parts: {
       return { key, spent, refusal: thrown };
     }
   };
-}
-
-function addressIn(sourceIp: string | undefined): string | undefined {
-  return sourceIp !== undefined && isIP(sourceIp) !== 0 ? sourceIp : undefined;
 }
 
 function requireScopes(key: PresentedKey, scopes: readonly string[]): void {

@@ -16,7 +16,7 @@ afterAll(() => service[Symbol.asyncDispose]());
 test("a key and its secrets are read as of one moment, alone and in the list", async () => {
   const { postgres, org } = service;
   const viewer = { orgId: org.orgId, environment: "sandbox", userId: undefined } as const;
-  const database = createDatabase({ url: postgres.url, log: pino({ level: "silent" }), slots: 1 });
+  const database = createDatabase({ url: postgres.url, log: pino({ level: "silent" }), poolSize: 1 });
   await using holder = openConnection(postgres.url, {});
   const { apiKey } = await org.client.apiKeys.createApiKey({ name: "before", scopes: ["connections:view"] });
   await postgres.asOwner("update api_key_secrets set hint = 'before' where key_id = $1", [apiKey!.id]);

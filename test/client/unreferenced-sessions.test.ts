@@ -5,8 +5,8 @@ import type { AddressInfo, Socket } from "node:net";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { expect, test } from "vitest";
 import { VerificationService } from "#gen/patchbay/verification/v1/verification_service_pb.js";
-import { createGuard } from "#src/client/guard.ts";
-import { UnreferencedSessions } from "#src/client/unreferenced-sessions.ts";
+import { createGuard } from "#src/client/guard/guard.ts";
+import { UnreferencedSessions } from "#src/client/guard/unreferenced-sessions.ts";
 import { testTls } from "../net/support.ts";
 
 test("a connection that does not come about keeps no process alive, and is given up with its socket", async () => {

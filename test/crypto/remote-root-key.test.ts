@@ -109,7 +109,7 @@ test("a root key that fails is no fault of ours, is asked again only after a pau
 test("a start asks the root key to wrap nothing that is there already", async () => {
   const { rootKey, asked } = remoteRootKey();
   await using postgres = await createTestDatabase();
-  const database = createDatabase({ url: postgres.url, log: pino({ level: "silent" }), slots: 2 });
+  const database = createDatabase({ url: postgres.url, log: pino({ level: "silent" }), poolSize: 2 });
   const start = async () => {
     await loadPepper(database, rootKey, () => new Date());
     return foundFirstOrganization({ database, rootKey }, "sandbox", async () => {});

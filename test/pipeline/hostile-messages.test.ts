@@ -71,13 +71,45 @@ describe("a binary message with a value that its type can hold and no calendar o
   });
 });
 
-test("a number in JSON that no double holds is refused", async () => {
-  const response = await fetch(`${service.url}/api/service-calls`, {
-    method: "POST",
-    headers: { authorization: `Bearer ${service.org.secret}`, "content-type": "application/json" },
-    body: '{"service":"aml","method":"POST","path":"/","json":1e400}',
-  });
-  expect(response.status).toBe(400);
+describe.each(["/api/service-calls", "/patchbay.connections.v1.ConnectionService/CallService"])(
+  "JSON to %s is refused by the field's name",
+  (path) => {
+    test.each([
+      ["json", "9007199254740993", 'field "json": a double does not keep this number exactly'],
+      ["json", "[1e400]", 'field "json[0]": a double does not keep this number exactly'],
+      ["query", '{"id":9007199254740993}', 'field "query.id": a double does not keep this number exactly'],
+      ["json", '{"a":{"b":1,"b":2}}', 'field "json.a.b" is given twice'],
+      ["query", String.raw`{"a":1,"\u0061":2}`, 'field "query.a" is given twice'],
+      ["headers", '{"x-a":"1","x-a":"1"}', 'field "headers.x-a" is given twice'],
+      ["path", '"/","path":"/other"', 'field "path" is given twice'],
+    ])("for %s: %s", async (field, value, text) => {
+      const before = upstream.asked.length;
+      const fields = { service: '"aml"', method: '"POST"', path: '"/"', [field]: value };
+      const response = await fetch(service.url + path, {
+        method: "POST",
+        headers: { authorization: `Bearer ${service.org.secret}`, "content-type": "application/json" },
+        body: `{${Object.entries(fields)
+          .map(([name, value]) => `"${name}":${value}`)
+          .join()}}`,
+      });
+      expect(response.status).toBe(400);
+      const { error, message = error } = (await response.json()) as { error?: string; message?: string };
+      expect(message).toContain(text);
+      expect(upstream.asked).toHaveLength(before);
+    });
+  },
+);
+
+test("names with escapes arrive over Connect as they are, whatever names stood in their place before", async () => {
+  const sent = [String.raw`{"h":[],"\\":0}`, String.raw`{"h":1,"\u0061":2}`];
+  for (const json of sent) {
+    await fetch(`${service.url}/patchbay.connections.v1.ConnectionService/CallService`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${service.org.secret}`, "content-type": "application/json" },
+      body: `{"service":"aml","method":"POST","path":"/","json":${json}}`,
+    });
+  }
+  expect(upstream.asked.slice(-2).map(({ body }) => body)).toStrictEqual([sent[0], '{"h":1,"a":2}']);
 });
 
 test.each([

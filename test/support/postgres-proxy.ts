@@ -9,7 +9,7 @@ export interface PostgresProxy extends AsyncDisposable {
   holdAnswers(): void;
   /** Keeps everything, in both directions, as a stopped server or a cable pulled out would. */
   freeze(): void;
-  /** How many statements were sent so far, leaving out the connection that listens for announcements. */
+  /** How many statements were sent so far, leaving out the connection that listens. */
   statements(): number;
   /** Ends all connections. */
   cut(): void;

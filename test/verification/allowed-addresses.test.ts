@@ -36,6 +36,10 @@ describe("a key with a list of addresses, without a proxy", () => {
   test.each([
     ["the address", ["127.0.0.1"], 200],
     ["its network, among others", ["203.0.113.0/24", "127.0.0.0/8"], 200],
+    ["the address as IPv6 shows it", ["::ffff:127.0.0.1"], 200],
+    ["the address as IPv6 shows it, in hex", ["::FFFF:7F00:1"], 200],
+    ["its network as IPv6 shows it", ["::ffff:127.9.9.9/104"], 200],
+    ["its network, by another of its addresses", ["127.9.9.9/8"], 200],
     ["nothing, as all may", [], 200],
     ["another address", ["203.0.113.7"], 403],
     ["another network", ["10.0.0.0/8"], 403],
@@ -46,6 +50,35 @@ describe("a key with a list of addresses, without a proxy", () => {
     const answer = await present(service, secret);
     expect(answer.status).toBe(status);
     if (status === 403) expect(answer).toEqual({ status, reason: "ADDRESS_NOT_ALLOWED", body: refusal });
+  });
+
+  test.each(["::ffff:127.0.0.1/95", "fe80::1%eth0", "127.0.0.0/33"])(
+    "cannot hold %s, which would match no address",
+    async (cidr) => {
+      const { status, body } = await service.org.rest("POST", "/api/api-keys", {
+        name: "batch",
+        scopes: ["api:manage"],
+        allowedCidrs: [cidr],
+      });
+      expect([status, body.error]).toEqual([
+        400,
+        `allowedCidrs: "${cidr}" is neither an address nor a network; write 10.1.2.3, 10.0.0.0/8 or 2001:db8::/32`,
+      ]);
+    },
+  );
+
+  test("is let in where a service that asks about it saw the address, in any spelling", async () => {
+    const { secret } = await issue(service, ["::ffff:10.1.0.0/112", "fe80::/10"]);
+    const verdicts = await Promise.all(
+      ["10.1.2.3", "::ffff:10.1.2.3", "::FFFF:A01:203", "fe80::1%eth0.100", "10.2.0.1", "fe80"].map(
+        async (sourceIp) => {
+          const asked = { key: secret, sourceIp };
+          const { body } = await service.org.rest("POST", "/api/api-keys/verify", asked);
+          return body.data.valid as boolean;
+        },
+      ),
+    );
+    expect(verdicts).toEqual([true, true, true, true, false, false]);
   });
 
   test("is not let in by what the client says of itself", async () => {

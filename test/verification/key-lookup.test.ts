@@ -271,7 +271,11 @@ test("a remembered key outlives the database for five seconds, and then nobody i
 describe("a look-up that is under way when its key changes", () => {
   /** Look-ups whose answers wait until they are let go. */
   async function heldKeys(service: TestService, rootKey: string) {
-    const database = createDatabase({ url: service.postgres.url, log: pino({ level: "silent" }), slots: 4 });
+    const database = createDatabase({
+      url: service.postgres.url,
+      log: pino({ level: "silent" }),
+      poolSize: 4,
+    });
     const held: (() => void)[] = [];
     let holds = false;
     const slow: Database = {

@@ -5,7 +5,7 @@ import { setImmediate as settled } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { boundMs, createKeyLookup } from "#src/verification/key-lookup.ts";
 import { newApiKeySecret } from "#src/api-keys/secret-format.ts";
-import type { Listener } from "#src/db/announcements.ts";
+import type { Listener } from "#src/db/notifications.ts";
 import type { Database, Tx } from "#src/db/database.ts";
 import { DatabaseUnavailable } from "#src/db/errors.ts";
 
@@ -20,9 +20,9 @@ async function createReplica() {
   };
   const database = {
     single: async (run: (tx: Tx) => Promise<unknown>) => run({ execute } as unknown as Tx),
-    hear: async (one: Listener) => {
+    listen: async (one: Listener) => {
       listener = one;
-      one.hearing(true);
+      one.listening(true);
     },
   } as unknown as Database;
   const keys = await createKeyLookup({
@@ -88,7 +88,7 @@ function createWorld(replica: Awaited<ReturnType<typeof createReplica>>) {
 
   function announce(which: Which): void {
     heard[which] = newest(which);
-    listener.announced(`key/org/${secrets[which]}`);
+    listener.notified(`key/org/${secrets[which]}`);
   }
 
   return {
@@ -112,9 +112,9 @@ function createWorld(replica: Awaited<ReturnType<typeof createReplica>>) {
     /** The connection that listens was lost, with what was on its way, and is back. */
     reconnect(): void {
       announcements.length = 0;
-      listener.hearing(false);
+      listener.listening(false);
       for (const which of [0, 1] as const) heard[which] = newest(which);
-      listener.hearing(true);
+      listener.listening(true);
     },
     loseAnnouncements(): void {
       announcements.length = 0;
@@ -206,7 +206,7 @@ test("whatever overtakes what, no answer is older than the last change that was 
 test("fifty thousand changes at once, as of a user's keys, hold up nobody", async () => {
   const { listener } = await createReplica();
   const startedAt = performance.now();
-  for (let i = 0; i < 50_000; i++) listener.announced(`key/org/${i}`);
+  for (let i = 0; i < 50_000; i++) listener.notified(`key/org/${i}`);
   // It takes some 60 ms. It took 25 s when each emptied a cache.
   expect(performance.now() - startedAt).toBeLessThan(1_000);
 });

@@ -3,7 +3,7 @@ import { describe, expect, test, vi } from "vitest";
 import type { WatchRevocationsResponse } from "#gen/patchbay/verification/v1/verification_service_pb.js";
 import { createRevocations, type Revocations } from "#src/verification/revocations.ts";
 import { reasonOf } from "#src/client/node.ts";
-import type { Listener } from "#src/db/announcements.ts";
+import type { Listener } from "#src/db/notifications.ts";
 import type { Database } from "#src/db/database.ts";
 import type { Caller } from "#src/platform/caller.ts";
 import { startProxy } from "../support/postgres-proxy.ts";
@@ -113,7 +113,9 @@ test("streams do not hold up a shutdown", async () => {
 
 describe("a stream is not opened", () => {
   const revocations = () => {
-    const database = { hear: async (listener: Listener) => listener.hearing(true) } as unknown as Database;
+    const database = {
+      listen: async (listener: Listener) => listener.listening(true),
+    } as unknown as Database;
     return createRevocations({ database, now: () => new Date() });
   };
   const open = (by: Revocations, orgId: string) => {

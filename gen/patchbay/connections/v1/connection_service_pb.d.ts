@@ -366,7 +366,7 @@ export declare type CallServiceRequest = Message<"patchbay.connections.v1.CallSe
 
   /**
    * Query parameters: strings, numbers, booleans, or lists of them for a
-   * parameter that occurs several times.
+   * parameter that occurs several times. Integers beyond 2^53 must be strings.
    *
    * @generated from field: google.protobuf.Struct query = 4;
    */
@@ -387,7 +387,8 @@ export declare type CallServiceRequest = Message<"patchbay.connections.v1.CallSe
   body: {
     /**
      * Sent as `application/json` unless `headers` says otherwise. Numbers are
-     * doubles: send `text` or `raw` for integers beyond 2^53.
+     * doubles: in a JSON request, one that a double does not keep exactly is
+     * refused. Send `text` or `raw` for a body that needs it.
      *
      * @generated from field: google.protobuf.Value json = 6;
      */
@@ -454,7 +455,9 @@ export declare type CallServiceResponse = Message<"patchbay.connections.v1.CallS
    */
   body: {
     /**
-     * A JSON body whose every number a double can hold.
+     * A JSON body of up to 1 MiB that loses nothing as a message: a double keeps
+     * each of its numbers exactly, no object has two members of one name, and it
+     * is nested at most 32 levels deep. Any other JSON is `text`.
      *
      * @generated from field: google.protobuf.Value json = 4;
      */
@@ -462,7 +465,9 @@ export declare type CallServiceResponse = Message<"patchbay.connections.v1.CallS
     case: "json";
   } | {
     /**
-     * Any other body that is valid UTF-8 and whose type is text, JSON, XML or a form.
+     * A body whose type is text, JSON, XML or a form, decoded from the charset
+     * that it declares, else from UTF-8. Charsets are what browsers mean by their
+     * names: `iso-8859-1` is windows-1252.
      *
      * @generated from field: string text = 5;
      */
@@ -470,7 +475,9 @@ export declare type CallServiceResponse = Message<"patchbay.connections.v1.CallS
     case: "text";
   } | {
     /**
-     * Anything else. Base64 in JSON.
+     * Any other body, as it is: of another type, in a charset that is not known
+     * or that its bytes do not fit, with NUL characters, or in a content coding
+     * that could not be undone, which `headers` then names. Base64 in JSON.
      *
      * @generated from field: bytes raw = 6;
      */

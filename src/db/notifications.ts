@@ -2,57 +2,57 @@ import type { Log } from "#src/platform/log.ts";
 import type { Connection } from "./connection.ts";
 import { ConnectionLost } from "./errors.ts";
 
-/** Hears what changes announce, such as `key/<org>/<id>`: that what is remembered of something is old. */
+/** Is notified of changes, such as `key/<org>/<id>`: that what is remembered of something is old. */
 export interface Listener {
   /** Of a change of this process, before its caller is answered; of others, as soon as Postgres says so. */
-  announced(what: string): void;
-  /** True: from here on nothing is missed, but what came before may have been. False: nothing is heard. */
-  hearing(hears: boolean): void;
+  notified(what: string): void;
+  /** True: from here on nothing is missed, but what came before may have been. False: nothing arrives. */
+  listening(isListening: boolean): void;
 }
 
 /** The listening connection. */
-export interface Announcements {
-  announce(what: string): void;
+export interface Notifications {
+  notify(what: string): void;
   /** Starts to listen. Settles when the first try has succeeded or failed; it goes on trying by itself. */
-  hear(listener: Listener): Promise<void>;
+  listen(listener: Listener): Promise<void>;
   close(): Promise<void>;
 }
 
 const heartbeatMs = 1_000;
-/** A connection that does not answer a heartbeat for so long is dead. */
+/** A connection that does not answer a heartbeat for this long is dead. */
 const answerMs = 2_000;
 const pauseMs = 250;
 
 /**
  * Keeps one connection of its own on the channel, for Postgres tells each session only once: what was sent while
- * it was away is lost, which is what `hearing` is for.
+ * it was away is lost, which is what `listening` is for.
  */
-export function createAnnouncements(parts: {
+export function createNotifications(parts: {
   open: (onNotify: (channel: string, payload: string) => void) => Connection;
   log: Log;
-}): Announcements {
+}): Notifications {
   const { open, log } = parts;
   const listeners = new Set<Listener>();
   const closing = new AbortController();
   const tried = Promise.withResolvers<void>();
   let running: Promise<void> | undefined;
-  let hears = false;
+  let isListening = false;
 
-  function announce(what: string): void {
-    for (const listener of listeners) listener.announced(what);
+  function notify(what: string): void {
+    for (const listener of listeners) listener.notified(what);
   }
 
-  function setHears(next: boolean): void {
-    if (hears === next) return;
-    hears = next;
-    for (const listener of listeners) listener.hearing(next);
+  function setListening(next: boolean): void {
+    if (isListening === next) return;
+    isListening = next;
+    for (const listener of listeners) listener.listening(next);
   }
 
   async function listenOnce(): Promise<void> {
-    await using connection = open((_channel, payload) => announce(payload));
+    await using connection = open((_channel, payload) => notify(payload));
     const ask = (statement: string) => withDeadline(connection, statement);
     await ask("listen patchbay");
-    setHears(true);
+    setListening(true);
     tried.resolve();
     while (!closing.signal.aborted) {
       await connection.orLost(pause(heartbeatMs, closing.signal));
@@ -60,28 +60,28 @@ export function createAnnouncements(parts: {
     }
   }
 
-  async function listen(): Promise<void> {
+  async function keepListening(): Promise<void> {
     let complained = false;
     while (!closing.signal.aborted) {
       try {
         await listenOnce();
       } catch (error) {
-        if (!complained || hears)
-          log.warn({ err: error }, "changes made elsewhere are not heard; listening again");
+        if (!complained || isListening)
+          log.warn({ err: error }, "notifications of changes made elsewhere do not arrive; listening again");
         complained = true;
       }
-      setHears(false);
+      setListening(false);
       tried.resolve();
       await pause(pauseMs, closing.signal);
     }
   }
 
   return {
-    announce,
-    hear(listener) {
+    notify,
+    listen(listener) {
       listeners.add(listener);
-      running ??= listen();
-      if (hears) listener.hearing(true);
+      running ??= keepListening();
+      if (isListening) listener.listening(true);
       return tried.promise;
     },
     async close() {

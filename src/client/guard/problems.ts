@@ -1,25 +1,28 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 
-/** Tells the operator of a service why its guard refuses everybody. */
-export type TellProblem = (problem: string, cause: unknown) => void;
+/** Reports to the operator of a service why its guard refuses requests that Patchbay did not refuse. */
+export type ReportProblem = (problem: string, cause: unknown) => void;
 
-/** The same is not told again so soon: there may be thousands of requests a second. */
+/** The same problem is not reported again within this time: there may be thousands of requests a second. */
 const quietMs = 10_000;
 
-export function createTellProblem(onError: (error: Error) => void, monotonicNow: () => number): TellProblem {
-  const toldAt = new Map<string, number>();
+export function createProblemReport(
+  onError: (error: Error) => void,
+  monotonicNow: () => number,
+): ReportProblem {
+  const reportedAt = new Map<string, number>();
   return (problem, cause) => {
     const now = monotonicNow();
-    if (now - (toldAt.get(problem) ?? -Infinity) < quietMs) return;
-    toldAt.set(problem, now);
+    if (now - (reportedAt.get(problem) ?? -Infinity) < quietMs) return;
+    reportedAt.set(problem, now);
     const reason = cause instanceof Error ? `: ${cause.message}` : "";
     const error = new Error(`patchbay guard: ${problem}${reason}`, { cause });
-    // Not right here: what a hook throws must not decide about a request.
+    // Not right here: an exception of the hook must not decide about a request.
     queueMicrotask(() => onError(error));
   };
 }
 
-/** What is wrong, in words for the operator, when a call of the guard's to Patchbay fails. */
+/** Says for the operator what is wrong when a call of the guard to Patchbay fails. */
 export function problemOf(error: unknown): string {
   if (isAboutOwnKey(error)) return "Patchbay refuses the guard's own key; give it one that holds keys:verify";
   return codeOf(error) === Code.InvalidArgument
@@ -32,7 +35,7 @@ export function isAboutOwnKey(error: unknown): boolean {
   return code === Code.Unauthenticated || code === Code.PermissionDenied;
 }
 
-const answers = new Set([
+const refusals = new Set([
   Code.Unauthenticated,
   Code.PermissionDenied,
   Code.InvalidArgument,
@@ -41,10 +44,10 @@ const answers = new Set([
   Code.FailedPrecondition,
 ]);
 
-/** Whether Patchbay was there and said no, which nothing that is remembered can make good. */
-export function isAnswer(error: unknown): boolean {
+/** Whether Patchbay was reached and refused to answer: no cached answer may be used in its place. */
+export function isRefusal(error: unknown): boolean {
   const code = codeOf(error);
-  return code !== undefined && answers.has(code);
+  return code !== undefined && refusals.has(code);
 }
 
 function codeOf(error: unknown): Code | undefined {

@@ -1,6 +1,6 @@
 import type { Principal, VerifyKeyResponse } from "#gen/patchbay/verification/v1/verification_service_pb.js";
 
-/** What becomes of a request: it is let in, or refused. */
+/** The decision about a request: it is admitted or refused. */
 export type Verdict = Admission | Refusal;
 
 /** The request may go on. */
@@ -19,7 +19,7 @@ export interface Refusal {
   readonly body: string;
 }
 
-/** The answer while nobody can say whether a key is good: not to be let in on a guess. */
+/** The answer while Patchbay cannot say whether a key is valid: no request is admitted on a guess. */
 export const unavailable: Refusal = refusalOf(503, "keys cannot be verified right now; try again", {
   "retry-after": "1",
 });
@@ -33,8 +33,8 @@ export function refusalOf(status: number, error: string, headers: Record<string,
   };
 }
 
-/** What Patchbay decided; undefined if its answer makes no sense, and lets nobody in. */
-export function verdictIn({ valid, principal, answer }: VerifyKeyResponse): Verdict | undefined {
+/** What Patchbay decided; undefined if its answer contradicts itself, and the request must be refused. */
+export function verdictOf({ valid, principal, answer }: VerifyKeyResponse): Verdict | undefined {
   const { status = 0, headers = {}, body = "" } = answer ?? {};
   if (!canBeSent(headers)) return undefined;
   if (valid) return principal?.apiKeyId ? { principal: frozen(principal), headers } : undefined;
@@ -42,14 +42,14 @@ export function verdictIn({ valid, principal, answer }: VerifyKeyResponse): Verd
   return { status, headers: { "content-type": "application/json", ...headers }, body };
 }
 
-/** Whether all servers take them: what they refuse, they throw, where nobody catches it. */
+/** Whether every server can send them: one that cannot throws, where no handler would catch it. */
 function canBeSent(headers: Readonly<Record<string, string>>): boolean {
   return Object.entries(headers).every(
     ([name, value]) => /^(?!.*-bin$)[\w.-]+$/.test(name) && /^[ -~]*$/.test(value),
   );
 }
 
-/** Several requests are handed the same principal; what one of them did to it would count for the others. */
+/** Several requests get the same principal; a change by one of them would count for the others. */
 function frozen(principal: Principal): Principal {
   Object.freeze(principal.scopes);
   Object.freeze(principal.metadata);
@@ -57,13 +57,13 @@ function frozen(principal: Principal): Principal {
   return Object.freeze(principal);
 }
 
-/** The words of a refusal, for protocols that have no body of JSON. */
+/** The text of a refusal, for protocols that have no JSON body. */
 export function messageOf({ body }: Refusal): string {
   try {
     const { error } = JSON.parse(body) as { error: unknown };
     if (typeof error === "string") return error;
   } catch {
-    // Then its text is all there is to say.
+    // Then the body itself is the message.
   }
   return body;
 }

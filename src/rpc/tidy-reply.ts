@@ -41,6 +41,16 @@ function bareRefusal(reply: Reply, failure: ServiceError, allow: string): Reply 
   return { ...reply, header, body: chunks(connectErrorBytes(failure)) };
 }
 
+/** The whole reply to a request that no procedure gets to see. */
+export function refusal(requestType: string, failure: ServiceError): Reply {
+  if (requestType.startsWith("application/grpc")) {
+    const type = /^application\/grpc(?:-web)?(?:-text)?/.exec(requestType)?.[0] ?? "application/grpc";
+    return { status: 200, header: failureTrailer(new Headers({ "content-type": type }), failure) };
+  }
+  const header = new Headers({ "content-type": "application/json" });
+  return { status: statusOfKind[failure.kind], header, body: chunks(connectErrorBytes(failure)) };
+}
+
 async function tidyConnectError(reply: Reply): Promise<Reply> {
   const bytes = await Array.fromAsync(reply.body ?? []);
   const error = JSON.parse(Buffer.concat(bytes).toString()) as {
@@ -93,7 +103,10 @@ function tidyTrailer(trailer: Headers): Headers {
     trailer.set("grpc-message", percentEncode(decodeURIComponent(message)));
     return trailer;
   }
-  const failure = explainFramework(code, decodeURIComponent(message));
+  return failureTrailer(trailer, explainFramework(code, decodeURIComponent(message)));
+}
+
+function failureTrailer(trailer: Headers, failure: ServiceError): Headers {
   const details = [anyPack(ErrorInfoSchema, errorInfoOf(failure))];
   const status = create(StatusSchema, { code: codes[failure.kind], message: failure.message, details });
   trailer.set("grpc-status", String(codes[failure.kind]));

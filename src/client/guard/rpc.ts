@@ -1,18 +1,18 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
-import type { RequirementOf } from "./guarded-request.ts";
-import { patchbay } from "./reason.ts";
+import { patchbay } from "#src/client/reason.ts";
+import type { RequirementOf } from "./requirement.ts";
 import { messageOf, type Refusal } from "./verdict.ts";
 
 /**
- * What a method asks of its callers, or that it is open to everybody. `distinctFromUserIds` is given the request
+ * What a method asks of its callers, or that it is open to every caller. `distinctFromUserIds` is given the request
  * message, so it is for methods that have exactly one, and there the message is read before the key is looked at.
  */
 export type MethodRequirement = RequirementOf<never> | "public";
 
 /**
  * The requirement of every method, by names such as `acme.v1.RuleService/CreateRule`, or as a function of whatever
- * describes a method. A method without one is refused to everybody.
+ * describes a method. A method without one is refused to every caller.
  */
 export type MethodRequirements<Method> =
   Readonly<Record<string, MethodRequirement>> | ((method: Method) => MethodRequirement | undefined);
@@ -38,7 +38,7 @@ export interface RpcFailure<Code> {
   readonly info: MessageInitShape<typeof ErrorInfoSchema> | undefined;
 }
 
-/** The failure that a refusal is; one with a status that is not known here is a refusal all the same. */
+/** The refusal as a failure; one with a status that is not known here is a refusal all the same. */
 export function failureOf<Code>(refusal: Refusal, codes: CodesByStatus<Code>): RpcFailure<Code> {
   const { "content-type": _, ...metadata } = refusal.headers;
   const known: Readonly<Record<number, Code>> = codes;

@@ -1,12 +1,12 @@
+import { LRUCache } from "lru-cache";
 import { type Budget, takeOne } from "./budgets.ts";
-import { createLru } from "./lru.ts";
 import type { Verdict } from "./verdict.ts";
 
-/** No answer is used for longer, whatever else holds; Patchbay itself promises no more of its own. */
+/** No answer is used for longer, whatever else holds; Patchbay itself promises no more for its own. */
 export const boundMs = 5_000;
 
 /** An answer of Patchbay, for requests that ask the same. */
-export interface Kept {
+export interface CachedAnswer {
   readonly verdict: Verdict;
   readonly apiKeyId: string;
   /** By the monotonic clock. */
@@ -21,15 +21,15 @@ export interface Moment {
   readonly changes: number;
 }
 
-/** Answers, until they are too old or the key that they are about changes. */
+/** A cache of answers, each until it is too old or its key changes. */
 export interface Answers {
   /** Takes an answer out for one request. */
   use(question: string): Verdict | undefined;
-  keep(question: string, kept: Kept, asked: Moment): void;
+  keep(question: string, answer: CachedAnswer, asked: Moment): void;
   moment(): Moment;
   /** Whether the key may have changed since. */
   changedSince(apiKeyId: string, asked: Moment): boolean;
-  /** Whether some replica of Patchbay may still remember the key as it was: unless told otherwise, for `boundMs`. */
+  /** Whether a replica of Patchbay may still remember the key as it was: for `boundMs` after the change. */
   changedLately(apiKeyId: string): boolean;
   forget(apiKeyIds: readonly string[]): void;
   forgetAll(): void;
@@ -38,12 +38,12 @@ export interface Answers {
 const maxAnswers = 10_000;
 
 export function createAnswers(monotonicNow: () => number): Answers {
-  const answers = createLru<Kept>(maxAnswers);
+  const answers = new LRUCache<string, CachedAnswer>({ max: maxAnswers });
   const changed = new Map<string, Moment>();
   let changes = 0;
   let forgotten = 0;
 
-  /** Of no use to anybody any more: who asked before that has no answer, or one that is not kept. */
+  /** A question from before them has no answer any more, or one that is not kept. */
   function forgetOldChanges(now: number): void {
     for (const [apiKeyId, { at }] of changed) if (now - at > 2 * boundMs) changed.delete(apiKeyId);
   }
@@ -55,17 +55,17 @@ export function createAnswers(monotonicNow: () => number): Answers {
 
   return {
     use(question) {
-      const kept = answers.get(question);
-      if (kept === undefined || monotonicNow() >= kept.until) return undefined;
-      const { budget, verdict } = kept;
+      const answer = answers.get(question);
+      if (answer === undefined || monotonicNow() >= answer.until) return undefined;
+      const { budget, verdict } = answer;
       if (budget === undefined) return verdict;
       return takeOne(budget)
         ? { ...verdict, headers: withRemaining(verdict.headers, budget.left) }
         : undefined;
     },
-    keep(question, kept, asked) {
-      if (forgotten > asked.changes || changedSince(kept.apiKeyId, asked)) return;
-      answers.set(question, kept);
+    keep(question, answer, asked) {
+      if (forgotten > asked.changes || changedSince(answer.apiKeyId, asked)) return;
+      answers.set(question, answer);
     },
     moment: () => ({ at: monotonicNow(), changes }),
     changedSince,
@@ -79,7 +79,8 @@ export function createAnswers(monotonicNow: () => number): Answers {
       changes += 1;
       for (const apiKeyId of apiKeyIds) changed.set(apiKeyId, { at: now, changes });
       const named = new Set(apiKeyIds);
-      answers.deleteWhere((kept) => named.has(kept.apiKeyId));
+      const outdated = [...answers.entries()].filter(([, { apiKeyId }]) => named.has(apiKeyId));
+      for (const [question] of outdated) answers.delete(question);
     },
     forgetAll() {
       changes += 1;
@@ -89,7 +90,7 @@ export function createAnswers(monotonicNow: () => number): Answers {
   };
 }
 
-/** What Patchbay said was left counts from when it said so. */
+/** The rate limit headers with what is left by now; Patchbay said what was left when it answered. */
 function withRemaining(headers: Readonly<Record<string, string>>, left: number): Record<string, string> {
   const { ratelimit, ...others } = headers;
   if (ratelimit === undefined) return others;

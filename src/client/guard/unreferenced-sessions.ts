@@ -3,7 +3,7 @@ import { connect, isIP, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { Http2SessionManager } from "@connectrpc/connect-node";
 
-/** Connections that do not keep the process alive, whatever is open on them: a guard listens for as long as it runs. */
+/** Connections that do not keep the process alive, whatever is open on them: the stream of a guard is always open. */
 export class UnreferencedSessions extends Http2SessionManager {
   #socket: Socket | undefined;
 
@@ -22,7 +22,7 @@ export class UnreferencedSessions extends Http2SessionManager {
 
   override abort(reason?: Error): void {
     super.abort(reason);
-    // A session that is given up while it connects leaves its socket behind, which goes on trying for minutes.
+    // A session that is given up while it connects leaves its socket behind, which would go on connecting for minutes.
     this.#socket?.destroy();
   }
 }

@@ -12,26 +12,27 @@ import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { StatusSchema } from "#gen/google/rpc/status_pb.js";
 import type { Principal } from "#gen/patchbay/verification/v1/verification_service_pb.js";
 import type { Guard } from "./guard.ts";
+import type { GuardedRequest } from "./request.ts";
+import { type RequirementOf, validateRequirement } from "./requirement.ts";
 import {
   type CodesByStatus,
   failureOf,
   type MethodRequirement,
   type MethodRequirements,
   requirementOf,
-} from "./guard-rpc.ts";
-import { type GuardedRequest, requireSense, type RequirementOf } from "./guarded-request.ts";
+} from "./rpc.ts";
 import { refusalOf, type Refusal, type Verdict } from "./verdict.ts";
 
 export type { Principal } from "#gen/patchbay/verification/v1/verification_service_pb.js";
-export type { MethodRequirement, MethodRequirements } from "./guard-rpc.ts";
+export type { MethodRequirement, MethodRequirements } from "./rpc.ts";
 
-// By the object itself: what stands in metadata could as well come from the client.
+// Kept by the object itself: an entry of the metadata could as well come from the client.
 const principals = new WeakMap<Metadata, Principal>();
 
-/** Who makes a call, for its handler. Throws if no guard let it in: there is nobody to act for. */
+/** The principal that makes a call, for its handler. Throws if no guard admitted it: there is no one to act for. */
 export function principalOf({ metadata }: { readonly metadata: Metadata }): Principal {
   const principal = principals.get(metadata);
-  if (principal === undefined) throw new Error("no guard let this call in, so it has no principal");
+  if (principal === undefined) throw new Error("no guard admitted this call, so it has no principal");
   return principal;
 }
 
@@ -45,8 +46,11 @@ const codes: CodesByStatus<status> = {
   503: status.UNAVAILABLE,
 };
 
-const undeclared = refusalOf(403, "this method has no requirement, so nobody is let in");
-const noOneMessage = refusalOf(403, "distinctFromUserIds has no message to look at, so nobody is let in");
+const undeclared = refusalOf(403, "this method has no requirement, so every call is refused");
+const noSingleMessage = refusalOf(
+  403,
+  "distinctFromUserIds has no message to look at, so every call is refused",
+);
 
 /**
  * Puts a guard before all methods of a @grpc/grpc-js server. It should be the first of the server's interceptors: it
@@ -55,7 +59,7 @@ const noOneMessage = refusalOf(403, "distinctFromUserIds has no message to look 
 export function guardInterceptor(guard: Guard, requirements: MethodRequirements<Method>): ServerInterceptor {
   if (typeof requirements !== "function") {
     for (const [name, requirement] of Object.entries(requirements)) {
-      if (requirement !== "public") requireSense(requirement, name);
+      if (requirement !== "public") validateRequirement(requirement, name);
     }
   }
   return (method: Method, call) => {
@@ -66,7 +70,7 @@ export function guardInterceptor(guard: Guard, requirements: MethodRequirements<
   };
 }
 
-/** The requirement; where the function fails that should know it, none: the server would not catch it. */
+/** The requirement; none if the function for it throws, which the server would not catch. */
 function requirementOrNone(
   requirements: MethodRequirements<Method>,
   method: Method,
@@ -88,14 +92,14 @@ function guarded(
   let answerHeaders: Readonly<Record<string, string>> = {};
   let metadata = new Metadata();
 
-  async function decide(message: unknown): Promise<Verdict> {
+  async function verdictOn(message: unknown): Promise<Verdict> {
     if (requirement === undefined) return undeclared;
-    if (method.requestStream && requirement.distinctFromUserIds !== undefined) return noOneMessage;
-    return guard.admit(seenOf(call, metadata), requirement, message as never);
+    if (method.requestStream && requirement.distinctFromUserIds !== undefined) return noSingleMessage;
+    return guard.decide(requestOf(call, metadata), requirement, message as never);
   }
 
-  async function letIn(message: unknown, goOn: () => void): Promise<void> {
-    const verdict = await decide(message);
+  async function authorize(message: unknown, goOn: () => void): Promise<void> {
+    const verdict = await verdictOn(message);
     if (verdict.principal === undefined) return refuse(call, verdict);
     answerHeaders = verdict.headers;
     principals.set(metadata, verdict.principal);
@@ -108,10 +112,10 @@ function guarded(
         onReceiveMetadata(received, next) {
           metadata = received;
           if (looksAtMessage) next(received);
-          else void letIn(undefined, () => next(received));
+          else void authorize(undefined, () => next(received));
         },
         onReceiveMessage(message: unknown, next) {
-          if (looksAtMessage) void letIn(message, () => next(message));
+          if (looksAtMessage) void authorize(message, () => next(message));
           else next(message);
         },
       });
@@ -135,7 +139,7 @@ function refuse(call: ServerInterceptingCallInterface, refusal: Refusal): void {
   call.sendStatus({ code, details: message, metadata: trailer });
 }
 
-function seenOf(call: ServerInterceptingCallInterface, metadata: Metadata): GuardedRequest {
+function requestOf(call: ServerInterceptingCallInterface, metadata: Metadata): GuardedRequest {
   const valuesOf = (name: string) => metadata.get(name).filter((value) => typeof value === "string");
   return {
     authorization: valuesOf("authorization"),

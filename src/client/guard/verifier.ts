@@ -1,4 +1,4 @@
-import { hash } from "node:crypto";
+import { createHash } from "node:crypto";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import {
@@ -8,11 +8,11 @@ import {
   type VerifyKeyResponse,
   type WatchRevocationsResponse,
 } from "#gen/patchbay/verification/v1/verification_service_pb.js";
-import { boundMs, createAnswers, type Kept, type Moment } from "./answers.ts";
+import { boundMs, type CachedAnswer, createAnswers, type Moment } from "./answers.ts";
 import { type Budget, createBudgets } from "./budgets.ts";
-import { isAboutOwnKey, isAnswer, problemOf, type TellProblem } from "./problems.ts";
+import { isAboutOwnKey, isRefusal, problemOf, type ReportProblem } from "./problems.ts";
 import { createRevocationWatch, silenceMs } from "./revocation-watch.ts";
-import { type Verdict, unavailable, verdictIn } from "./verdict.ts";
+import { unavailable, type Verdict, verdictOf } from "./verdict.ts";
 
 /** What is asked of Patchbay about one request. */
 export type Question = Omit<
@@ -20,14 +20,14 @@ export type Question = Omit<
   "$typeName" | "$unknown" | "consistency" | "alreadyMade"
 > & { readonly key: string };
 
-/** Says what becomes of requests, and remembers for a few seconds what Patchbay said. */
+/** Answers questions about keys: from the cache, or by asking Patchbay. */
 export interface Verifier {
-  /** Never throws, and never lets anybody in on whose key there is no answer. */
+  /** Never throws, and refuses where Patchbay has not answered. */
   verify(question: Question): Promise<Verdict>;
   close(): void;
 }
 
-/** An answer, and what to know about it to keep it. */
+/** An answer, and what decides whether it may be cached. */
 interface Answer {
   readonly response: VerifyKeyResponse;
   readonly asked: Moment;
@@ -35,21 +35,21 @@ interface Answer {
 }
 
 /**
- * A request waits for so many answers to others, then it asks by itself. One answer may be too little for all who
- * wait, and the next one a refusal for the rest; but beyond the limit of a key they would wait one for another, each
- * time for as long as it takes until one more may come, and nobody would be told to slow down.
+ * A request waits for at most this many answers to other requests, then it asks by itself. One answer may leave too
+ * little budget for all that wait, and the next one may refuse the rest; but beyond the limit of a key they would wait
+ * in a row, each until its turn has a free place, and no caller would get the 429 that slows it down.
  */
-const mostShared = 2;
+const maxShared = 2;
 
 export function createVerifier(parts: {
   ask: (request: MessageInitShape<typeof VerifyKeyRequestSchema>) => Promise<VerifyKeyResponse>;
-  listen: (signal: AbortSignal) => AsyncIterable<WatchRevocationsResponse>;
-  /** Gives up the connection, on which nothing comes any more. */
-  hangUp: () => void;
-  tell: TellProblem;
+  watchRevocations: (signal: AbortSignal) => AsyncIterable<WatchRevocationsResponse>;
+  /** Gives up the connection, on which nothing arrives any more. */
+  disconnect: () => void;
+  report: ReportProblem;
   monotonicNow: () => number;
 }): Verifier {
-  const { ask, listen, hangUp, tell, monotonicNow } = parts;
+  const { ask, watchRevocations, disconnect, report, monotonicNow } = parts;
   const answers = createAnswers(monotonicNow);
   const budgets = createBudgets();
   /** Questions on their way, by their hashes. */
@@ -57,18 +57,18 @@ export function createVerifier(parts: {
   let answeredAt = -Infinity;
 
   const watch = createRevocationWatch({
-    listen,
-    heard({ forgetAll, apiKeyIds }) {
+    watchRevocations,
+    onMessage({ forgetAll, apiKeyIds }) {
       if (forgetAll) answers.forgetAll();
       if (apiKeyIds.length > 0) answers.forget(apiKeyIds);
     },
-    fellSilent() {
+    onSilence() {
       // A proxy may hold back streams while it passes on answers; those must not suffer.
-      if (monotonicNow() - answeredAt > silenceMs) hangUp();
+      if (monotonicNow() - answeredAt > silenceMs) disconnect();
     },
-    broke(error, isNews) {
-      if (isAboutOwnKey(error)) tell(problemOf(error), error);
-      else if (isNews) tell("changes of keys cannot be heard of, so every request asks Patchbay", error);
+    onFailure(error, isLasting) {
+      if (isAboutOwnKey(error)) report(problemOf(error), error);
+      else if (isLasting) report("revocations cannot be watched, so every request asks Patchbay", error);
     },
     monotonicNow,
   });
@@ -92,10 +92,10 @@ export function createVerifier(parts: {
   }
 
   /**
-   * The answer about the key as it is after all that was heard of it. Without asking for a strong one, a replica that
-   * heard less than we did could answer, and would be believed for seconds.
+   * The answer about the key as it is after all changes that this guard heard of. Without strong consistency, a replica
+   * that has not heard of them could answer, and its answer would be used for seconds.
    */
-  async function sendUntilSettled(question: Question, secret: string): Promise<Answer> {
+  async function askAsOfNow(question: Question, secret: string): Promise<Answer> {
     const owner = budgets.of(secret)?.apiKeyId;
     const strong = owner !== undefined && answers.changedLately(owner);
     const first = await send(question, secret, strong);
@@ -108,18 +108,18 @@ export function createVerifier(parts: {
   /** Undefined if Patchbay cannot be reached. */
   async function askPatchbay(id: string, question: Question, secret: string): Promise<Verdict | undefined> {
     try {
-      const answer = await sendUntilSettled(question, secret);
-      const verdict = verdictIn(answer.response);
+      const answer = await askAsOfNow(question, secret);
+      const verdict = verdictOf(answer.response);
       if (verdict === undefined) {
-        tell("Patchbay's answer makes no sense", undefined);
+        report("Patchbay's answer contradicts itself", undefined);
         return unavailable;
       }
-      const kept = keepable(answer, verdict, question);
-      if (kept !== undefined) answers.keep(id, kept, answer.asked);
+      const cached = cacheable(answer, verdict, question);
+      if (cached !== undefined) answers.keep(id, cached, answer.asked);
       return verdict;
     } catch (error) {
-      tell(problemOf(error), error);
-      return isAnswer(error) ? unavailable : undefined;
+      report(problemOf(error), error);
+      return isRefusal(error) ? unavailable : undefined;
     }
   }
 
@@ -139,16 +139,16 @@ export function createVerifier(parts: {
     async verify(question) {
       watch.open();
       const id = idOf(question);
-      const secret = hash("sha256", question.key);
-      for (let shared = 0; watch.isHearing(); shared++) {
+      const secret = sha256(question.key);
+      for (let shared = 0; watch.isCurrent(); shared++) {
         const known = answers.use(id);
         if (known !== undefined) return known;
         const running = asking.get(id);
-        if (running === undefined || shared === mostShared) break;
+        if (running === undefined || shared === maxShared) break;
         const verdict = await running;
         if (verdict === undefined) return whileUnreachable(id);
         if (verdict.principal === undefined) return verdict;
-        // It is for whoever asked first. The others take it out of what was kept, where each is counted.
+        // It is for the request that asked. The others take it out of the cache, where each is counted.
       }
       return (await askOnce(id, question, secret)) ?? whileUnreachable(id);
     },
@@ -156,29 +156,33 @@ export function createVerifier(parts: {
   };
 }
 
-/** A name for the question that holds no key. */
+/** A name for the question that does not contain the key. */
 function idOf(question: Question): string {
   const { key, scopes, endpoint, environment, callerServiceSlug, sourceIp, fourEyes, distinctFromUserIds } =
     question;
   const { serviceSlug, method, path } = endpoint ?? {};
   const asked = [key, scopes, serviceSlug, method, path, environment, callerServiceSlug, sourceIp];
-  return hash("sha256", JSON.stringify([...asked, fourEyes, distinctFromUserIds]));
+  return sha256(JSON.stringify([...asked, fourEyes, distinctFromUserIds]));
 }
 
-/** What to keep of an answer; undefined if it is for this one request only. */
-function keepable(answer: Answer, verdict: Verdict, question: Question): Kept | undefined {
+function sha256(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
+}
+
+/** What to cache of an answer; undefined if it is for this one request only. */
+function cacheable(answer: Answer, verdict: Verdict, question: Question): CachedAnswer | undefined {
   const { response, asked, budget } = answer;
   const { apiKeyId } = response;
-  const kept = { verdict, apiKeyId, until: asked.at + boundMs };
+  const cached = { verdict, apiKeyId, until: asked.at + boundMs };
   if (verdict.principal !== undefined) {
     const { expiresAt } = verdict.principal;
     const leftMs = expiresAt === undefined ? boundMs : timestampMs(expiresAt) - Date.now();
-    return { ...kept, until: asked.at + Math.min(boundMs, leftMs), budget };
+    return { ...cached, until: asked.at + Math.min(boundMs, leftMs), budget };
   }
   if (response.code === VerifyKeyCode.RATE_LIMITED) {
     const retryAfterMs = Number(verdict.headers["retry-after"]) * 1_000;
-    return retryAfterMs > 0 ? { ...kept, until: asked.at + Math.min(boundMs, retryAfterMs) } : undefined;
+    return retryAfterMs > 0 ? { ...cached, until: asked.at + Math.min(boundMs, retryAfterMs) } : undefined;
   }
-  // Other keys that cannot be one are as many as there are texts, and would push out the good.
-  return response.code === VerifyKeyCode.MALFORMED && question.key === "" ? kept : undefined;
+  // Only "no key": there are as many malformed keys as texts, and they would push the valid ones out of the cache.
+  return response.code === VerifyKeyCode.MALFORMED && question.key === "" ? cached : undefined;
 }

@@ -12,8 +12,9 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { Health } from "#gen/grpc/health/v1/health_pb.js";
 import { ApiKeyService } from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
-import { withAccessLog } from "#src/net/access.ts";
+import { withAccessLog } from "#src/net/access-log.ts";
 import { callOfRequest } from "#src/pipeline/request-call.ts";
+import { createKeyShapes } from "#src/platform/key-shapes.ts";
 import { loggablePath } from "#src/platform/loggable-path.ts";
 import type { Handler } from "#src/platform/http.ts";
 import {
@@ -28,13 +29,21 @@ import {
 } from "./support.ts";
 
 const key = "qe_sk_live_ABCDEFGHJKMNPQRSTVWXYZ0123456789";
+const legacyPrefixes = ["qedi_", "bs_", "acme-internal_"];
+/** The shortest that can be imported, and a long one. */
+const legacy = ["qedi_a8f3c91e6d2", `bs_${"4b0c91e6d2aa57f3".repeat(3)}`] as const;
 
 /** A port with an access log. Its clock advances 1.5 ms whenever it is read. */
 async function startLogged(handler: Handler, trustedProxyHops = 0) {
   const { log, lines } = recordingLog();
   let time = 0;
   const port = await startPort({
-    handler: withAccessLog(handler, { log, monotonicNow: () => (time += 1.5), trustedProxyHops }),
+    handler: withAccessLog(handler, {
+      log,
+      monotonicNow: () => (time += 1.5),
+      trustedProxyHops,
+      legacyPrefixes,
+    }),
   });
   return {
     ...port,
@@ -238,14 +247,33 @@ describe("the request id", () => {
     expect(await port.lines()).toMatchObject([{ requestId: "mine" }]);
   });
 
-  test.each(["", "two words", "a".repeat(65), 'quo"te', "comma,ted", key, `x.${key}`])(
-    "is a new one instead of %j",
+  test.each([
+    "",
+    "two words",
+    "a".repeat(65),
+    'quo"te',
+    "comma,ted",
+    key,
+    `x.${key}`,
+    key.toUpperCase(),
+    ...legacy,
+    `job-${legacy[0]}`,
+    `job_${legacy[0].toUpperCase()}`,
+    "acme-internal_12",
+  ])("is a new one instead of %j", async (given) => {
+    await using port = await startLogged(sayHello);
+    const response = await fetch(port.origin, { headers: { "x-request-id": given } });
+    const echoed = response.headers.get("x-request-id");
+    expect(echoed).toMatch(/^[0-9a-f]{8}-[0-9a-f-]{27}$/);
+    expect(await port.lines()).toMatchObject([{ requestId: echoed }]);
+  });
+
+  test.each(["jobs_0123456789abcdef", "bs_short", "qedi", "acme-internal"])(
+    "may be %s, which only begins or ends like a key",
     async (given) => {
       await using port = await startLogged(sayHello);
       const response = await fetch(port.origin, { headers: { "x-request-id": given } });
-      const echoed = response.headers.get("x-request-id");
-      expect(echoed).toMatch(/^[0-9a-f]{8}-[0-9a-f-]{27}$/);
-      expect(await port.lines()).toMatchObject([{ requestId: echoed }]);
+      expect(response.headers.get("x-request-id")).toBe(given);
     },
   );
 
@@ -287,6 +315,8 @@ test("a request that did not come in through the access log has no call", async 
 });
 
 describe("a path in the log", () => {
+  const keys = createKeyShapes(legacyPrefixes);
+
   test.each([
     ["the query", "/api/x?token=secret", "/api/x"],
     ["what follows a #", "/api/x#secret", "/api/x"],
@@ -296,19 +326,26 @@ describe("a path in the log", () => {
     ["a key with escapes", `/${key.replaceAll("_", "%5F")}`, "/[redacted]"],
     ["a key whose letters are escaped", "/%71e_sk_live_ABC", "/[redacted]"],
     ["a key beside broken escapes", `/%zz%${key.replaceAll("_", "%5f")}%`, "/[redacted]"],
+    ["a key of an earlier system", `/api/x/${legacy[0]}/test`, "/api/x/[redacted]/test"],
+    ["a key of an earlier system in capitals", `/api/x/${legacy[1].toUpperCase()}`, "/api/x/[redacted]"],
+    [
+      "a key of an earlier system with escapes",
+      `/api/x/a-${legacy[1].replace("_", "%255F")}`,
+      "/api/x/[redacted]",
+    ],
     ["the user of a whole URL", "http://user:password@host/api/x?y", "/api/x"],
     ["what is no path at all", "secret", "[not-a-path]"],
   ])("is without %s", (_, url, expected) => {
-    expect(loggablePath(url)).toBe(expected);
+    expect(loggablePath(url, keys)).toBe(expected);
   });
 
   test("is otherwise as it was asked for", () => {
-    expect(loggablePath("/api/connections/a%2Fb/x:y")).toBe("/api/connections/a%2Fb/x:y");
-    expect(loggablePath("*")).toBe("*");
+    expect(loggablePath("/api/connections/a%2Fb/x:y", keys)).toBe("/api/connections/a%2Fb/x:y");
+    expect(loggablePath("*", keys)).toBe("*");
   });
 
   test("is cut where it is longer than anyone reads", () => {
-    expect(loggablePath(`/${"a".repeat(10_000)}`)).toHaveLength(512);
+    expect(loggablePath(`/${"a".repeat(10_000)}`, keys)).toHaveLength(512);
   });
 
   test("is short and on one line, and shows no key, whatever the caller sends", () => {
@@ -322,7 +359,7 @@ describe("a path in the log", () => {
           ),
         ),
         (parts) => {
-          const shown = loggablePath(`/${parts.join("")}`);
+          const shown = loggablePath(`/${parts.join("")}`, keys);
           expect(shown).toMatch(/^[\x21-\x7e]{1,1000}$/);
           expect(shown).not.toMatch(/qe_sk_|%71e%5fsk%5F/i);
         },

@@ -14,24 +14,25 @@ import {
 import type { ConnectNodeAdapterOptions } from "@connectrpc/connect-node";
 import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import type { Principal } from "#gen/patchbay/verification/v1/verification_service_pb.js";
-import type { Admit } from "./admit.ts";
-import { type GuardedRequest, requireSense, type RequirementOf } from "./guarded-request.ts";
-import { seenOf } from "./guard-http.ts";
+import type { Decide } from "./decide.ts";
+import { guardedRequestOf } from "./http.ts";
+import type { GuardedRequest } from "./request.ts";
+import { type RequirementOf, validateRequirement } from "./requirement.ts";
 import {
   type CodesByStatus,
   failureOf,
   type MethodRequirement,
   type MethodRequirements,
   requirementOf,
-} from "./guard-rpc.ts";
+} from "./rpc.ts";
 
-/** Who makes a call, in the context values of its handler: `context.values.get(principalKey)`. */
+/** The principal that makes a call, in the context values of its handler: `context.values.get(principalKey)`. */
 export const principalKey: ContextKey<Principal | undefined> = createContextKey<Principal | undefined>(
   undefined,
-  { description: "who makes the call, as a guard of Patchbay found out" },
+  { description: "the principal that makes the call, as a guard of Patchbay verified it" },
 );
 
-const seenKey = createContextKey<GuardedRequest | undefined>(undefined);
+const requestKey = createContextKey<GuardedRequest | undefined>(undefined);
 
 /** Puts a guard before all methods of a Connect server. */
 export interface ConnectGuard {
@@ -45,10 +46,10 @@ export interface ConnectGuard {
   ): ConnectNodeAdapterOptions;
 }
 
-export function createConnectGuard(admit: Admit): ConnectGuard {
+export function createConnectGuard(decide: Decide): ConnectGuard {
   return {
     connect(requirements, options) {
-      const guard = guardOf(admit, requirements);
+      const guard = guardOf(decide, requirements);
       return {
         ...options,
         ...guard.around(options),
@@ -56,10 +57,10 @@ export function createConnectGuard(admit: Admit): ConnectGuard {
         contextValues(request) {
           const values = options.contextValues?.(request) ?? createContextValues();
           // Shared by requests, they would give one the key and the principal of another.
-          if (values.get(seenKey) !== undefined) {
+          if (values.get(requestKey) !== undefined) {
             throw new Error("contextValues must return new ones for each request");
           }
-          return values.set(seenKey, seenOf(request));
+          return values.set(requestKey, guardedRequestOf(request));
         },
       };
     },
@@ -76,7 +77,7 @@ const codes: CodesByStatus<Code> = {
 
 type Layers = Pick<ConnectRouterOptions, "interceptors" | "requestGate">;
 
-/** The router, for services that must all have requirements, and that cannot replace the guard by options of theirs. */
+/** The router, for services that must all have requirements, and whose own options cannot replace the guard. */
 function guarded(router: ConnectRouter, guard: MethodsGuard, common: Layers): ConnectRouter {
   const around = (own: Layers | undefined) => own && { ...own, ...guard.around({ ...common, ...own }) };
   const wrapped: ConnectRouter = {
@@ -101,16 +102,16 @@ interface MethodsGuard {
   around(layers: Layers): Required<Layers>;
 }
 
-function guardOf(admit: Admit, requirements: MethodRequirements<DescMethod>): MethodsGuard {
+function guardOf(decide: Decide, requirements: MethodRequirements<DescMethod>): MethodsGuard {
   const requirementFor = (method: DescMethod) => requirementOf(requirements, method, nameOf(method));
 
-  /** Lets the call in, or throws what its caller is answered. */
-  async function letIn<Request>(
+  /** Admits the call, or throws what its caller is answered. */
+  async function authorize<Input>(
     call: { readonly values: ContextValues; readonly header: Headers },
-    requirement: RequirementOf<Request>,
-    request: Request,
+    requirement: RequirementOf<Input>,
+    input: Input,
   ): Promise<Readonly<Record<string, string>>> {
-    const verdict = await admit(seenIn(call), requirement, request);
+    const verdict = await decide(requestIn(call), requirement, input);
     if (verdict.principal === undefined) {
       const { code, message, metadata, info } = failureOf(verdict, codes);
       throw new ConnectError(message, code, metadata, info && [{ desc: ErrorInfoSchema, value: info }]);
@@ -119,13 +120,13 @@ function guardOf(admit: Admit, requirements: MethodRequirements<DescMethod>): Me
     return verdict.headers;
   }
 
-  // Before the message is read, so that strangers cannot make the server read any.
+  // Before the message is read: a caller without a key must not make the server read any.
   async function gate(context: HandlerContext): Promise<void> {
     const requirement = requirementFor(context.method);
     if (requirement === undefined) throw new Error(`${nameOf(context.method)} has no requirement`);
     if (requirement === "public" || requirement.distinctFromUserIds !== undefined) return;
     const call = { values: context.values, header: context.requestHeader };
-    setAll(context.responseHeader, await letIn(call, requirement, undefined as never));
+    setAll(context.responseHeader, await authorize(call, requirement, undefined as never));
   }
 
   const interceptor: Interceptor = (next) => async (request) => {
@@ -133,7 +134,7 @@ function guardOf(admit: Admit, requirements: MethodRequirements<DescMethod>): Me
     if (requirement === undefined) throw new Error(`${nameOf(request.method)} has no requirement`);
     const { contextValues: values, header } = request;
     if (requirement === "public" || values.get(principalKey) !== undefined) return next(request);
-    const headers = await letIn({ values, header }, requirement, request.message as never);
+    const headers = await authorize({ values, header }, requirement, request.message as never);
     const response = await next(request);
     setAll(response.header, headers);
     return response;
@@ -156,24 +157,24 @@ function guardOf(admit: Admit, requirements: MethodRequirements<DescMethod>): Me
 
 function faultOf(method: DescMethod, requirement: MethodRequirement | undefined): string | undefined {
   if (requirement === undefined) {
-    return `${nameOf(method)} has no requirement; "public" lets everybody in, {} every good key`;
+    return `${nameOf(method)} has no requirement; give it {} to admit every valid key, or "public" to admit every caller`;
   }
   if (requirement === "public") return undefined;
-  requireSense(requirement, nameOf(method));
+  validateRequirement(requirement, nameOf(method));
   if (requirement.distinctFromUserIds === undefined) return undefined;
   if (method.methodKind === "unary") return undefined;
-  return `${nameOf(method)} is no unary method, so distinctFromUserIds has no message to look at`;
+  return `${nameOf(method)} is not unary, so distinctFromUserIds has no message to look at`;
 }
 
 function nameOf({ parent, name }: DescMethod): string {
   return `${parent.typeName}/${name}`;
 }
 
-/** What the adapter saw of the request; of a call that did not come through it, what its headers say. */
-function seenIn({ values, header }: { values: ContextValues; header: Headers }): GuardedRequest {
+/** The request as the adapter saw it; for a call that did not come through it, what its headers say. */
+function requestIn({ values, header }: { values: ContextValues; header: Headers }): GuardedRequest {
   const authorization = header.get("authorization");
   return (
-    values.get(seenKey) ?? {
+    values.get(requestKey) ?? {
       authorization: authorization === null ? [] : [authorization],
       header: (name) => header.get(name) ?? undefined,
       remoteAddress: undefined,

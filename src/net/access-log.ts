@@ -3,6 +3,8 @@ import type { OutgoingHttpHeader, OutgoingHttpHeaders } from "node:http";
 import { constants } from "node:http2";
 import type { Call } from "#src/platform/caller.ts";
 import type { Handler, Request, Response } from "#src/platform/http.ts";
+import { canonicalAddress } from "#src/platform/ip.ts";
+import { createKeyShapes, type KeyShapes } from "#src/platform/key-shapes.ts";
 import type { Log } from "#src/platform/log.ts";
 import { beginCall } from "#src/pipeline/request-call.ts";
 import { clientAddressOf } from "./forwarded-for.ts";
@@ -15,6 +17,8 @@ interface AccessLogOptions {
   readonly monotonicNow: () => number;
   /** How many proxies in front say in `X-Forwarded-For` whom they speak for. */
   readonly trustedProxyHops: number;
+  /** What keys of earlier systems begin with: neither an id nor a path that holds one is written down. */
+  readonly legacyPrefixes: readonly string[];
   /** Told of each request as well. */
   readonly answered?: (request: AnsweredRequest) => void;
 }
@@ -22,21 +26,22 @@ interface AccessLogOptions {
 /** Gives every request its call and its `x-request-id`, and writes one line when it was answered or cut. */
 export function withAccessLog(handler: Handler, options: AccessLogOptions): Handler {
   const { monotonicNow, trustedProxyHops, answered } = options;
+  const keys = createKeyShapes(options.legacyPrefixes);
   // Its members are known, and none of them is secret: to look for those that are would cost ten times the line.
   const log = options.log.child({}, { redact: [] });
   return (request, response) => {
     const startedAt = monotonicNow();
     const call: Call = {
-      requestId: requestIdOf(request),
+      requestId: requestIdOf(request, keys),
       authorizationLines: authorizationLinesOf(request),
-      peerAddress: request.socket.remoteAddress,
+      peerAddress: canonicalAddress(request.socket.remoteAddress),
       remoteAddress: clientAddressOf(request, trustedProxyHops),
     };
     beginCall(request, call);
     response.setHeader("x-request-id", call.requestId);
     onceClosed(response, () => {
       const latencyMs = Math.round((monotonicNow() - startedAt) * 1000) / 1000;
-      const line = lineOf(request, response, call, latencyMs);
+      const line = lineOf(request, response, call, keys, latencyMs);
       writeLine(log, line);
       answered?.(line);
     });
@@ -45,11 +50,10 @@ export function withAccessLog(handler: Handler, options: AccessLogOptions): Hand
 }
 
 /** The caller's own id, if it cannot break a log or a header and is not a key sent by mistake; else a new one. */
-function requestIdOf({ headers }: Request): string {
+function requestIdOf({ headers }: Request, keys: KeyShapes): string {
   const given = headers["x-request-id"];
-  if (typeof given === "string" && /^[A-Za-z0-9._-]{1,64}$/.test(given) && !/qe_sk_/i.test(given))
-    return given;
-  return randomUUID();
+  const isUsable = typeof given === "string" && /^[A-Za-z0-9._-]{1,64}$/.test(given);
+  return isUsable && !keys.foundIn(given) ? given : randomUUID();
 }
 
 function authorizationLinesOf({ rawHeaders }: Request): number {
@@ -67,8 +71,8 @@ export interface AnsweredRequest extends Outcome {
   readonly latencyMs: number;
 }
 
-function lineOf(request: Request, response: Response, call: Call, latencyMs: number) {
-  const path = loggablePath(request.url ?? "");
+function lineOf(request: Request, response: Response, call: Call, keys: KeyShapes, latencyMs: number) {
+  const path = loggablePath(request.url ?? "", keys);
   return {
     requestId: call.requestId,
     method: request.method?.slice(0, 32),
