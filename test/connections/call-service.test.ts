@@ -64,6 +64,35 @@ test("the call arrives with the stored key, and the caller never sees it", async
   expect(JSON.stringify(reply.body) + service.logged()).not.toContain(apiKey);
 });
 
+describe("a call without a path", () => {
+  test.each([
+    ["the base URL itself", undefined, undefined, "/base"],
+    ["the base URL itself, by an empty path", "", undefined, "/base"],
+    ["the base URL with a query", "", { q: "1" }, "/base?q=1"],
+  ])("asks for %s", async (_, path, query, url) => {
+    const reply = await service.org.rest("POST", "/api/service-calls", {
+      service: "custom:core-banking",
+      method: "POST",
+      ...(path !== undefined && { path }),
+      ...(query && { query }),
+      json: {},
+    });
+    expect(reply.body.data).toMatchObject({ status: 200 });
+    expect(upstream.asked.at(-1)).toMatchObject({ method: "POST", url });
+  });
+
+  test("asks for / where the base URL has none either", async () => {
+    const baseUrl = upstream.url;
+    await service.org.client.connections.upsertServiceConnection({
+      serviceSlug: "custom:root",
+      baseUrl,
+      apiKey,
+    });
+    await service.org.client.connections.callService({ service: "custom:root", method: "GET" });
+    expect(upstream.asked.at(-1)).toMatchObject({ url: "/" });
+  });
+});
+
 test("the caller's own credentials and hop-by-hop headers do not go along", async () => {
   await call({
     headers: {
@@ -156,6 +185,7 @@ describe("bodies", () => {
 describe("a call is refused", () => {
   test.each([
     ["a service that is not connected", { service: "custom:nobody" }, 404, "NOT_FOUND"],
+    ["a path without a slash", { path: "x" }, 400, "INVALID_PATH"],
     ["a path that climbs", { path: "/../admin" }, 400, "INVALID_PATH"],
     ["a path that climbs when decoded twice", { path: "/%252e%252e/admin" }, 400, "INVALID_PATH"],
     ["a path that names another host", { path: "//evil.example/" }, 400, "INVALID_PATH"],

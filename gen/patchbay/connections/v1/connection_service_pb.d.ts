@@ -356,9 +356,9 @@ export declare type CallServiceRequest = Message<"patchbay.connections.v1.CallSe
   method: string;
 
   /**
-   * Starts with `/` and is joined to the base URL. Segments are sent as they
-   * are given; dot segments, encoded ones too, `?`, `#` and backslashes are
-   * refused.
+   * Starts with `/` and is joined to the base URL; empty for the base URL
+   * itself. Segments are sent as they are given; dot segments, encoded ones too,
+   * `?`, `#` and backslashes are refused.
    *
    * @generated from field: string path = 3;
    */
