@@ -1,7 +1,8 @@
-import { Code } from "@connectrpc/connect";
+import { Code, ConnectError } from "@connectrpc/connect";
 import { createServer, type AddressInfo, type Socket } from "node:net";
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { startService, type TestService } from "../support/service.ts";
 import { startUpstream, type Upstream } from "../support/upstream.ts";
 
@@ -236,6 +237,31 @@ describe("a call is refused", () => {
       { timeoutMs: 300 },
     );
     await expect(asking).rejects.toMatchObject({ code: Code.DeadlineExceeded });
+  });
+});
+
+describe("the caller learns the service's status", () => {
+  test.each([
+    ["of a body in a coding that is not known", { "content-encoding": "zstd" }, { raw: "e30=" }],
+    ["of a body in no coding", { "content-encoding": "none" }, { json: {} }],
+    ["of a body in no coding, said twice", { "content-encoding": ["identity", ""] }, { json: {} }],
+    ["of gzip that is none", { "content-encoding": "gzip" }, { raw: "e30=" }],
+  ])("%s", async (_, headers, expected) => {
+    upstream.answer({ status: 409, headers: { "content-type": "application/json", ...headers } });
+    expect((await call({})).body.data).toMatchObject({ status: 409, ...expected });
+  });
+
+  test("also when the answer itself is withheld, in the metadata and in the text", async () => {
+    upstream.answer({ status: 201, headers: { "content-type": "text/plain" }, body: `you sent ${apiKey}` });
+    const calling = service.org.client.connections.callService({
+      service: "custom:core-banking",
+      method: "POST",
+    });
+    const error = ConnectError.from(await calling.catch((thrown: unknown) => thrown));
+    expect(error.rawMessage).toContain("it answered with status 201, so the call was made");
+    expect(error.findDetails(ErrorInfoSchema)).toMatchObject([
+      { reason: "CREDENTIAL_REFLECTED", metadata: { upstream_status: "201" } },
+    ]);
   });
 });
 

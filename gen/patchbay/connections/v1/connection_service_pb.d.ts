@@ -620,8 +620,10 @@ export declare const ConnectionService: GenService<{
    *
    * Errors: NOT_FOUND for a slug that is not connected; INVALID_ARGUMENT
    * (INVALID_PATH, INVALID_OUTBOUND_REQUEST); FAILED_PRECONDITION
-   * (CONNECTION_INACTIVE); PERMISSION_DENIED (ADDRESS_DENIED); UNAVAILABLE
-   * (UPSTREAM_UNREACHABLE); DEADLINE_EXCEEDED (UPSTREAM_TIMEOUT).
+   * (CONNECTION_INACTIVE, CREDENTIAL_REFLECTED); PERMISSION_DENIED
+   * (ADDRESS_DENIED); RESOURCE_EXHAUSTED (UPSTREAM_TOO_LARGE); UNAVAILABLE
+   * (UPSTREAM_UNREACHABLE); DEADLINE_EXCEEDED (UPSTREAM_TIMEOUT). If the service
+   * had begun to answer, its status is `upstream_status` in the metadata.
    *
    * @generated from rpc patchbay.connections.v1.ConnectionService.CallService
    */
