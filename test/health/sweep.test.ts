@@ -26,7 +26,7 @@ describe("a sweep", () => {
     await service.org.client.connections.updateConnection({ id: off, active: false });
 
     await service.app.healthSweep.runOnce();
-    expect(upstream.asked.map(({ url }) => url)).toStrictEqual(["/health/"]);
+    expect(upstream.asked.map(({ url }) => url)).toStrictEqual(["/health"]);
     expect(upstream.asked[0]!.headers.authorization).toBeUndefined();
     expect(await healthOf(service, probed)).toStrictEqual({ healthy: true, unhealthy: false });
 
