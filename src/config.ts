@@ -45,6 +45,14 @@ export const settingSpecs = {
     about: "an external Postgres, 15 or later, instead of the embedded one",
     secret: true,
   },
+  databasePoolSize: {
+    flag: "database-pool-size",
+    env: "PATCHBAY_DATABASE_POOL_SIZE",
+    value: "number",
+    fallback: "10",
+    about:
+      "how many connections to the database serve requests, from 2 to 50; one organisation uses at most half of them",
+  },
   environment: {
     flag: "environment",
     env: "PATCHBAY_ENVIRONMENT",
@@ -197,6 +205,7 @@ export interface Config {
   readonly dataDir: string;
   /** Undefined means the embedded database. It may hold a password. */
   readonly databaseUrl: Secret | undefined;
+  readonly databasePoolSize: number;
   readonly environment: Environment;
   /** Deletions need a key that is bound to a user. */
   readonly fourEyesDeletion: boolean;
@@ -257,6 +266,8 @@ export function readConfig(
     port: portNumber("port", text("port")),
     dataDir: resolve(text("dataDir")),
     databaseUrl: postgresUrl(given("databaseUrl")),
+    // With a single connection, one organisation could keep all others waiting.
+    databasePoolSize: wholeNumber("databasePoolSize", text("databasePoolSize"), 2, 50),
     environment,
     fourEyesDeletion: fourEyes === "always" || (fourEyes === "live" && environment === "live"),
     callerServiceSlug: slug("callerServiceSlug", text("callerServiceSlug")),
