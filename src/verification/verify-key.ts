@@ -62,7 +62,7 @@ export function createVerifyKey(parts: {
   async function find(question: Question, orgId: string, beforeGuess?: () => Promise<void>) {
     const secret = secretIn(question.presented);
     if (secret === undefined) throw new InvalidBearer("malformed");
-    const key = await keys.find(secret, { strong: question.strong, beforeGuess });
+    const key = await keys.find(secret, { strong: question.strong, beforeGuess, askedBy: orgId });
     if (key === undefined || key.orgId !== orgId) throw unknownKey(secret, question.environment);
     return key;
   }

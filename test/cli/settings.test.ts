@@ -52,6 +52,10 @@ describe("a setting that cannot be used is named both ways, with what would do",
     ],
     [{ PATCHBAY_TRUSTED_PROXY_HOPS: "-1" }, /not "-1"$/],
     [{ PATCHBAY_FAILED_AUTHENTICATIONS_PER_MINUTE: "100001" }, /from 1 to 100000, not "100001"$/],
+    [
+      { PATCHBAY_DATABASE_POOL_SIZE: "1" },
+      /^--database-pool-size \(PATCHBAY_DATABASE_POOL_SIZE\): give a whole number from 2 to 50, not "1"$/,
+    ],
     [{ PATCHBAY_DRAIN_SECONDS: "10s" }, /^--drain-seconds \(PATCHBAY_DRAIN_SECONDS\): give a whole number/],
     [
       { PATCHBAY_ENVIRONMENT: "prod" },
