@@ -457,9 +457,8 @@ export declare type RotateApiKeyRequest = Message<"patchbay.apikeys.v1.RotateApi
   /**
    * The newest secret never arrived: end it at once, in place of keeping it for
    * the grace; so leave out `grace_seconds`. Refused (SECRET_IN_USE) if it is the
-   * one that the key was imported with, or was ever presented. Another replica
-   * notes that within 10 seconds, so a secret that was first used in the last
-   * moments may pass for one that never was.
+   * one that the key was imported with, or was ever presented and let in, at
+   * whichever replica: the first use of a secret is stored before its call goes on.
    *
    * @generated from field: bool replace_unused = 3;
    */
