@@ -1,14 +1,18 @@
-import { create, type DescMessage, type DescService, type Message } from "@bufbuild/protobuf";
+import { create, createRegistry, type DescMessage, type DescService, type Message } from "@bufbuild/protobuf";
 import type { Path } from "@bufbuild/protobuf/reflect";
 import { createValidator, violationsToProto, type Validator, type Violation } from "@bufbuild/protovalidate";
+import { file_patchbay_options_v1_rules } from "#gen/patchbay/options/v1/rules_pb.js";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import { makeStorable } from "./storable.ts";
 
 /** A validator that has already read the rules of these services' requests: the first look takes milliseconds. */
 export function createRequestValidator(services: readonly DescService[]): Validator {
-  // The engine of those who read the OpenAPI document. The RE2 engine that would be taken otherwise needs a tenth of
-  // a microsecond for each character, and a message may have four million.
-  const validator = createValidator({ regexMatch: (pattern, text) => new RegExp(pattern, "u").test(text) });
+  const validator = createValidator({
+    registry: createRegistry(file_patchbay_options_v1_rules),
+    // The engine of those who read the OpenAPI document. The RE2 engine that would be taken otherwise needs a tenth of
+    // a microsecond for each character, and a message may have four million.
+    regexMatch: (pattern, text) => new RegExp(pattern, "u").test(text),
+  });
   for (const { methods } of services) {
     for (const { input } of methods) validator.validate(input, create(input));
   }
