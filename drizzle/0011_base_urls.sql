@@ -1,3 +1,11 @@
+-- A credential is for the base URL that it was stored with, and not for all of its origin.
+-- No release has this column.
+-- squawk-ignore renaming-column
+ALTER TABLE credentials RENAME COLUMN origin TO bound_to;
+--> statement-breakpoint
+UPDATE credentials SET bound_to = c.base_url
+FROM connections c WHERE c.org_id = credentials.org_id AND c.id = connection_id;
+--> statement-breakpoint
 -- Records what probes found, of all organisations, and answers the connections whose last probe ended
 -- otherwise than the one before. An older result never overwrites a newer one, and the result of a base URL that was
 -- replaced meanwhile says nothing of the connection.

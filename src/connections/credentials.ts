@@ -62,13 +62,13 @@ export interface Credentials {
   ): Promise<T>;
   /** Revokes the principal of a connection that is gone. */
   end(tx: Tx, viewer: Viewer, before: StoredCredential): Promise<readonly NewAuditEvent[]>;
-  /** The credential in the clear, for the one origin it may go to. */
+  /** The credential in the clear, for the one place it may go to. */
   open(connection: SealedConnection): Promise<OpenCredential>;
 }
 
 /** What a call carries. */
 export interface OpenCredential {
-  readonly origin: string;
+  readonly boundTo: string;
   readonly secret: Secret;
   /** Of a service principal: who presents it. */
   readonly callerService: string | undefined;
@@ -113,7 +113,7 @@ export function createCredentials(keyring: Keyring, principals: ServicePrincipal
       using secret = obtained.secret;
       const version = (before?.version ?? 0) + 1;
       const stored = {
-        origin: new URL(connection.baseUrl).origin,
+        boundTo: connection.baseUrl,
         version,
         sealed: await sealer.seal(tx, ownerOf(connection, version), secret),
         fingerprint: fingerprintOf(secret.reveal()),
@@ -133,10 +133,10 @@ export function createCredentials(keyring: Keyring, principals: ServicePrincipal
 
     async open(connection) {
       const { credential, wrappedKey } = connection;
-      const { origin, version, sealed } = credential;
+      const { boundTo, version, sealed } = credential;
       if (wrappedKey === null) throw new Error(`the key that opens connection ${connection.id} is gone`);
       const secret = await keyring.open(ownerOf(connection, version), sealed, wrappedKey);
-      return { origin, secret, callerService: connection.callerServiceSlug };
+      return { boundTo, secret, callerService: connection.callerServiceSlug };
     },
   };
 }

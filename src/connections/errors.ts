@@ -14,7 +14,7 @@ export class ServiceNotConnected extends ServiceError {
   override readonly message = "service is not connected; register it with POST /api/service-connections";
 }
 
-/** A new connection, or one that moves to another origin, came without its key. */
+/** A new connection, or one that moves to another origin or path, came without its key. */
 export class CredentialRequired extends ServiceError {
   readonly kind = "invalid_argument";
   readonly reason = "CREDENTIAL_REQUIRED";

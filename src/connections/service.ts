@@ -16,7 +16,7 @@ import { InvalidRequest } from "#src/platform/errors.ts";
 import { changedFields, jsonName } from "#src/platform/field-mask.ts";
 import { newId } from "#src/platform/ids.ts";
 import { nextPage, readPage } from "#src/platform/paging.ts";
-import { isUnhealthy, requireSameOrigin, requireSendable, type Connection } from "./connection.ts";
+import { isUnhealthy, requireWithin, requireSendable, type Connection } from "./connection.ts";
 import type { ConnectionUse } from "./connection-use.ts";
 import {
   credentialDetails,
@@ -139,7 +139,7 @@ export function createConnectionService(parts: ConnectionParts): KeptConnections
         if (known === undefined) throw new ConnectionNotFound();
         const before = await getCredential(tx, caller.orgId, known.id);
         const next = { ...known, baseUrl: baseUrl ?? known.baseUrl, active: changes.active ?? known.active };
-        if (store === undefined) requireSameOrigin(before, next.baseUrl);
+        if (store === undefined) requireWithin(known, next.baseUrl, before.principalKeyId);
         await saveConnection(tx, next, now());
         const replaced = await store?.(tx, next, before);
         await appendAll(tx, call, replaced?.events ?? [], {

@@ -11,9 +11,9 @@ import type { Connection } from "./connection.ts";
 import { connectionHealth, connections, connectionUsage, credentials } from "./schema.ts";
 import type { ServiceSlug } from "#src/integrations/slug.ts";
 
-/** A connection's sealed key, and the one origin it may be sent to. */
+/** A connection's sealed key, and the base URL that it was stored for. */
 export interface StoredCredential {
-  readonly origin: string;
+  readonly boundTo: string;
   /** Counts up with each key that is stored. */
   readonly version: number;
   readonly sealed: Sealed;
@@ -156,7 +156,7 @@ export async function putCredential(
   credential: StoredCredential,
 ): Promise<void> {
   const values = {
-    origin: credential.origin,
+    boundTo: credential.boundTo,
     version: credential.version,
     kekVersion: credential.sealed.kekVersion,
     sealed: credential.sealed.bytes,
@@ -236,7 +236,7 @@ function selectConnections(tx: Tx) {
 
 function credentialFromRow(row: typeof credentials.$inferSelect): StoredCredential {
   return {
-    origin: row.origin,
+    boundTo: row.boundTo,
     version: row.version,
     sealed: { kekVersion: row.kekVersion, bytes: row.sealed },
     fingerprint: row.fingerprint,

@@ -5,7 +5,7 @@ import { ServiceError } from "#src/platform/errors.ts";
 import type { Secret } from "#src/platform/secret.ts";
 import { permitsHost, type OutboundAllow } from "./allow.ts";
 import { readAnswer } from "./answer.ts";
-import { readBaseUrl, type BaseUrl } from "./base-url.ts";
+import { baseUrlText, isWithin, readBaseUrl, type BaseUrl } from "./base-url.ts";
 import { acceptedCodings } from "./body.ts";
 import { createConnector, type Connect } from "./connector.ts";
 import { AddressDenied, InvalidOutboundRequest, UpstreamTimeout } from "./errors.ts";
@@ -37,7 +37,7 @@ export interface OutboundRequest {
   readonly query?: readonly [string, string][];
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Buffer;
-  /** Sent as a Bearer token, and only if the base URL is of the origin that it was stored for. */
+  /** Sent as a Bearer token, and only to the base URL that it was stored for, or below that. */
   readonly credential?: OutboundCredential;
   readonly timeoutMs?: number;
   /** Its reason is what `send` throws when it aborts. */
@@ -46,7 +46,8 @@ export interface OutboundRequest {
 
 /** What the call is made with. */
 export interface OutboundCredential {
-  readonly origin: string;
+  /** The base URL that it was stored for. */
+  readonly boundTo: string;
   readonly secret: Secret;
   /** Named beside it, for a key that only one service may present. */
   readonly callerService?: string | undefined;
@@ -170,8 +171,7 @@ export function createOutbound(options: {
     },
 
     checkBaseUrl(raw) {
-      const { origin, path } = targetOf(raw, "invalid_argument");
-      return origin + path;
+      return baseUrlText(targetOf(raw, "invalid_argument"));
     },
 
     async close() {
@@ -187,9 +187,9 @@ export function createOutbound(options: {
  * last moment, and never leaves the call.
  */
 function tokenFor(target: BaseUrl, given: OutboundCredential): string {
-  if (given.origin !== target.origin) {
+  if (!isWithin(baseUrlText(target), given.boundTo)) {
     throw new InvalidOutboundRequest(
-      "the credential was stored for another origin; give it again for this one",
+      "the credential was stored for another base URL; give it again for this one",
     );
   }
   const token = given.secret.reveal().toString("latin1");

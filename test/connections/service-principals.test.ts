@@ -375,7 +375,7 @@ describe("a principal ends", () => {
     expect(events).toHaveLength(1);
   });
 
-  test("not by a change that leaves the credential: switching off, or another path of the same origin", async () => {
+  test("not by a change that leaves the credential: switching off, or a path below the old one", async () => {
     const { id } = await connected();
     const { secret } = await seenByService();
     for (const change of [{ active: false }, { active: true }, { baseUrl: `${upstream.url}/v2` }]) {
@@ -398,12 +398,14 @@ describe("a principal ends", () => {
   });
 });
 
-test("a principal does not follow its connection to another origin", async () => {
-  const { id } = await connected();
+test("a principal does not follow its connection to another origin, or to a path beside its own", async () => {
+  const { id } = await connected({ baseUrl: `${upstream.url}/aml` });
   const { secret } = await seenByService();
-  const moved = await org.rest("PATCH", `${path}/${id}`, { baseUrl: "https://evil.example" });
-  expect([moved.status, moved.headers.get("x-error-reason")]).toStrictEqual([400, "CREDENTIAL_REQUIRED"]);
-  expect(moved.body.error).toMatch(/service principal .* connect the service again with POST/);
+  for (const baseUrl of ["https://evil.example/aml", `${upstream.url}/identity`, upstream.url]) {
+    const moved = await org.rest("PATCH", `${path}/${id}`, { baseUrl });
+    expect([moved.status, moved.headers.get("x-error-reason")]).toStrictEqual([400, "CREDENTIAL_REQUIRED"]);
+    expect(moved.body.error).toMatch(/service principal .* connect the service again with POST/);
+  }
   expect((await seenByService()).secret).toBe(secret);
 
   await using elsewhere = await startUpstream();

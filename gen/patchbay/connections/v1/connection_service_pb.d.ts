@@ -556,8 +556,9 @@ export declare const ConnectionService: GenService<{
   /**
    * Changes the fields that the request names and leaves the others.
    *
-   * A base URL with another origin (scheme, host or port) needs `api_key` in the
-   * same request: a credential goes only where it was stored for. A service
+   * A base URL whose path goes on below the old one is free. Any other needs
+   * `api_key` in the same request: a credential goes only where it was stored
+   * for, and on a shared host another path may be another service. A service
    * principal does not move at all: connect the service again. An `api_key`
    * takes its place and revokes it.
    *

@@ -145,8 +145,9 @@ export enum Reason {
   ADDRESS_DENIED = 17,
 
   /**
-   * The connection needs a credential, or its base URL's origin changes, so that
-   * the credential must be given again (400).
+   * The connection needs a credential, or its base URL changes to another origin,
+   * or to a path that is not below the old one, so that the credential must be
+   * given again (400).
    *
    * @generated from enum value: REASON_CREDENTIAL_REQUIRED = 18;
    */
