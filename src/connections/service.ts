@@ -8,6 +8,7 @@ import type {
 } from "#gen/patchbay/connections/v1/connection_service_pb.js";
 import { append, type NewAuditEvent } from "#src/audit/append.ts";
 import type { Database, Tx } from "#src/db/database.ts";
+import { TooManyCalls } from "#src/outbound/errors.ts";
 import type { Outbound } from "#src/outbound/outbound.ts";
 import { callerOf, callOf, scopeOf, type Call, type Scope } from "#src/platform/caller.ts";
 import { InvalidRequest, ServiceError } from "#src/platform/errors.ts";
@@ -188,7 +189,7 @@ export function createConnectionService(parts: {
       const scope = scopeOf(context);
       const connection = await database.read(scope.orgId, (tx) => getConnection(tx, scope, id));
       if (connection === undefined) throw new ConnectionNotFound();
-      const result = await probe(connection.baseUrl);
+      const result = await probe(connection);
       await database.change(scope.orgId, async (tx) => {
         if (result.ok) await recordHealthy(tx, scope.orgId, new Map([[id, { count: 1, lastAt: now() }]]));
         await append(tx, call, {
@@ -208,6 +209,7 @@ export function createConnectionService(parts: {
       using _wiped = credential.secret;
       const timeoutMs = context.timeoutMs();
       const sent = outbound.send({
+        share: scope.orgId,
         baseUrl: connection.baseUrl,
         method: request.method,
         path: request.path,
@@ -242,7 +244,9 @@ async function appendAll(tx: Tx, call: Call, events: readonly NewAuditEvent[], l
 /** Nothing left for the service: such a call does not count as one. */
 function wasRefusedHere(error: unknown): boolean {
   return (
-    error instanceof ServiceError && (error.kind === "invalid_argument" || error.kind === "permission_denied")
+    error instanceof TooManyCalls ||
+    (error instanceof ServiceError &&
+      (error.kind === "invalid_argument" || error.kind === "permission_denied"))
   );
 }
 

@@ -334,6 +334,14 @@ export enum Reason {
    * @generated from enum value: REASON_WATCH_ENDED = 44;
    */
   WATCH_ENDED = 44,
+
+  /**
+   * As many calls of the organisation wait for earlier ones to end as may (429,
+   * with `Retry-After`).
+   *
+   * @generated from enum value: REASON_TOO_MANY_CALLS = 50;
+   */
+  TOO_MANY_CALLS = 50,
 }
 
 /**
