@@ -1,7 +1,7 @@
 import { ServiceError } from "#src/platform/errors.ts";
 
-/** How far a call got before it failed. */
-export type Stage = "DNS" | "TCP" | "TLS" | "HTTP";
+/** How far a call got before it failed. In the queue it waits here for others to end. */
+export type Stage = "QUEUE" | "DNS" | "TCP" | "TLS" | "HTTP";
 
 /** The base URL cannot be used for calls, now or later. */
 export class InvalidBaseUrl extends ServiceError {
@@ -106,6 +106,20 @@ export class CredentialReflected extends ServiceError {
         `call an endpoint that does not echo request headers${answeredWith(status)}`,
     );
     this.metadata = { ...statusOf(status) };
+  }
+}
+
+/** As many calls of one share wait already as may. This one was not sent. */
+export class TooManyCalls extends ServiceError {
+  readonly kind = "resource_exhausted";
+  readonly reason = "TOO_MANY_CALLS";
+  override readonly headers = { "retry-after": "1" };
+
+  constructor(host: string) {
+    super(
+      `${host} is not called: too many calls of your organisation wait for earlier ones to end; ` +
+        "make fewer at a time",
+    );
   }
 }
 

@@ -1,17 +1,19 @@
 import { lookup as systemLookup } from "node:dns";
 import { connect as connectTcp, type LookupFunction } from "node:net";
-import { Agent } from "undici";
+import { Overloaded } from "#src/platform/byte-budget.ts";
 import { ServiceError } from "#src/platform/errors.ts";
 import type { Secret } from "#src/platform/secret.ts";
 import { permitsHost, type OutboundAllow } from "./allow.ts";
 import { readAnswer } from "./answer.ts";
 import { baseUrlText, isWithin, readBaseUrl, type BaseUrl } from "./base-url.ts";
-import { acceptedCodings } from "./body.ts";
-import { createConnector, type Connect } from "./connector.ts";
-import { AddressDenied, InvalidOutboundRequest, UpstreamTimeout } from "./errors.ts";
+import { acceptedCodings, type Hold } from "./body.ts";
+import type { Connect } from "./connector.ts";
+import { AddressDenied, InvalidOutboundRequest, UpstreamTimeout, type Stage } from "./errors.ts";
 import { upstreamFailure } from "./failures.ts";
 import { callerServiceHeader, requestHeaders } from "./headers.ts";
 import { requestTarget } from "./path.ts";
+import { createPools } from "./pools.ts";
+import { createTurns, type TurnLimits } from "./turns.ts";
 
 /** The one way out: every HTTP call that this service makes goes through here. */
 export interface Outbound {
@@ -28,6 +30,8 @@ export interface Outbound {
 
 /** A call, as its caller describes it. */
 export interface OutboundRequest {
+  /** Whose share of the calls and sockets it takes; what others do with theirs does not delay it. */
+  readonly share: string;
   readonly baseUrl: string;
   /** In capitals. */
   readonly method: string;
@@ -40,6 +44,8 @@ export interface OutboundRequest {
   /** Sent as a Bearer token, and only to the base URL that it was stored for, or below that. */
   readonly credential?: OutboundCredential;
   readonly timeoutMs?: number;
+  /** Takes what is received and inflated from a budget; of none if absent. */
+  readonly hold?: Hold;
   /** Its reason is what `send` throws when it aborts. */
   readonly signal?: AbortSignal;
 }
@@ -64,8 +70,8 @@ export interface OutboundReply {
   readonly latencyMs: number;
 }
 
-/** How long and how much a call may take. */
-export interface OutboundLimits {
+/** How long and how much a call may take, and how many there may be. */
+export interface OutboundLimits extends TurnLimits {
   /** Until a connection stands, TLS included. */
   readonly connectMs: number;
   /** From the request to the answer's headers. */
@@ -78,7 +84,8 @@ export interface OutboundLimits {
   readonly bodyBytes: number;
   /** Of the answer's headers. */
   readonly headerBytes: number;
-  readonly socketsPerOrigin: number;
+  /** Beyond this many, idle sockets are closed. */
+  readonly sockets: number;
 }
 
 const defaultLimits: OutboundLimits = {
@@ -88,12 +95,17 @@ const defaultLimits: OutboundLimits = {
   totalMs: 60_000,
   bodyBytes: 10 * 1024 * 1024,
   headerBytes: 16 * 1024,
-  socketsPerOrigin: 64,
+  callsPerOrigin: 64,
+  callsPerShare: 256,
+  waitingCalls: 1_000,
+  waitingBytes: 64 * 1024 * 1024,
+  sockets: 1_024,
 };
 
 /** A call on its way, and how far it has come. */
 interface CallUnderWay {
   readonly signal: AbortSignal;
+  stage: () => Stage;
   /** Once the answer has begun. */
   status: number | undefined;
 }
@@ -110,16 +122,19 @@ export function createOutbound(options: {
 }): Outbound {
   const { allow, lookup = systemLookup, connect = connectTcp } = options;
   const limits = { ...defaultLimits, ...options.limits };
-  const connector = createConnector({ allow, timeoutMs: limits.connectMs, lookup, connect });
-  const agent = new Agent({
-    connect: connector.connect,
-    connections: limits.socketsPerOrigin,
-    allowH2: false,
-    // More than is passed on, so that the status of an answer with more is known.
-    maxHeaderSize: 4 * limits.headerBytes,
-    headersTimeout: limits.headersMs,
-    bodyTimeout: limits.idleMs,
-    keepAliveMaxTimeout: maxIdleSocketMs,
+  const turns = createTurns(limits);
+  const pools = createPools({
+    connector: { allow, timeoutMs: limits.connectMs, lookup, connect },
+    pool: {
+      connections: limits.callsPerOrigin,
+      allowH2: false,
+      // More than is passed on, so that the status of an answer with more is known.
+      maxHeaderSize: 4 * limits.headerBytes,
+      headersTimeout: limits.headersMs,
+      bodyTimeout: limits.idleMs,
+      keepAliveMaxTimeout: maxIdleSocketMs,
+    },
+    maxSockets: limits.sockets,
   });
 
   function targetOf(raw: string, kind: AddressDenied["kind"]): BaseUrl {
@@ -129,40 +144,53 @@ export function createOutbound(options: {
   }
 
   async function exchange(target: BaseUrl, request: OutboundRequest, call: CallUnderWay) {
+    const { origin, host } = target;
+    const { signal } = call;
+    const method = methodOf(request.method);
+    const path = requestTarget(target.path, request.path, request.query ?? []);
+    const body = bodyOf(request.body, limits.bodyBytes);
+    using _turn = await turns.take({ share: request.share, origin, host, bytes: body?.length ?? 0, signal });
+    using pool = pools.open(request.share, origin);
+    call.stage = pool.stage;
+    const startedAt = performance.now();
     const token = request.credential && tokenFor(target, request.credential);
-    const answer = await agent.request({
-      origin: target.origin,
-      method: methodOf(request.method),
-      path: requestTarget(target.path, request.path, request.query ?? []),
-      headers: headersOf(request.headers ?? {}, token, request.credential?.callerService),
-      body: bodyOf(request.body, limits.bodyBytes),
-      signal: call.signal,
-      responseHeaders: "raw",
-    });
+    const headers = headersOf(request.headers ?? {}, token, request.credential?.callerService);
+    const sent = { origin, method, path, headers, body, signal, responseHeaders: "raw" } as const;
+    const answer = await pool.dispatcher.request(sent);
     call.status = answer.statusCode;
-    return await readAnswer(answer, { ...limits, host: target.host, token });
+    const reply = await readAnswer(answer, {
+      ...limits,
+      host,
+      token,
+      hold: request.hold ?? (() => undefined),
+    });
+    return { ...reply, latencyMs: performance.now() - startedAt };
   }
 
   /** What a call is given up with when its time is up. */
-  function outOfTime(host: string, totalMs: number, { status }: CallUnderWay): UpstreamTimeout {
-    const problem = `did not answer completely in ${totalMs / 1000} s`;
-    return new UpstreamTimeout(host, problem, { stage: connector.stageOf(host), status });
+  function outOfTime(host: string, totalMs: number, { stage, status }: CallUnderWay): UpstreamTimeout {
+    const seconds = totalMs / 1000;
+    const problem =
+      stage() === "QUEUE"
+        ? `was not called in ${seconds} s, because earlier calls of your organisation were still under way ` +
+          `(at most ${limits.callsPerOrigin} to one origin and ${limits.callsPerShare} in all); make fewer at a time`
+        : `did not answer completely in ${seconds} s`;
+    return new UpstreamTimeout(host, problem, { stage: stage(), status });
   }
 
   return {
     async send(request) {
-      const startedAt = performance.now();
       const target = targetOf(request.baseUrl, "permission_denied");
       const totalMs = Math.min(request.timeoutMs ?? limits.totalMs, limits.totalMs);
       const deadline = new AbortController();
       const signal = AbortSignal.any([deadline.signal, ...(request.signal ? [request.signal] : [])]);
-      const call: CallUnderWay = { signal, status: undefined };
+      const call: CallUnderWay = { signal, stage: () => "QUEUE", status: undefined };
       const timer = setTimeout(() => deadline.abort(outOfTime(target.host, totalMs, call)), totalMs);
       try {
-        // undici looks at the signal only once the request has a socket; waiting for one counts as well.
-        const reply = await Promise.race([exchange(target, request, call), whenAborted(signal)]);
-        return { ...reply, latencyMs: performance.now() - startedAt };
+        // undici looks at the signal only once the request has a socket; being connected counts as well.
+        return await Promise.race([exchange(target, request, call), whenAborted(signal)]);
       } catch (error) {
+        if (error instanceof Overloaded) throw error.afterAnswer(call.status);
         if (error instanceof ServiceError || error === request.signal?.reason) throw error;
         throw upstreamFailure(error, target.host, call.status);
       } finally {
@@ -175,8 +203,7 @@ export function createOutbound(options: {
     },
 
     async close() {
-      connector.close();
-      await agent.destroy();
+      await pools.close();
     },
   };
 }

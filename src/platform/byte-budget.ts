@@ -26,14 +26,22 @@ export class Overloaded extends ServiceError {
   readonly kind = "resource_exhausted";
   readonly reason = "OVERLOADED";
 
-  constructor(cause: "organisation" | "service") {
+  readonly whose: "organisation" | "service";
+
+  constructor(whose: Overloaded["whose"], facts: Readonly<Record<string, string>> = {}) {
     super(
-      cause === "organisation"
+      whose === "organisation"
         ? "your organisation has too many bytes on their way at once; read the answers of other calls, or make " +
             "fewer at once, and try again"
         : "the service has too many bytes on their way at once; try again in a moment",
-      { headers: { "retry-after": "1" }, metadata: { cause } },
+      { headers: { "retry-after": "1" }, metadata: { budget: whose, ...facts } },
     );
+    this.whose = whose;
+  }
+
+  /** The same of a call that the other service had answered already, so that it took effect there. */
+  afterAnswer(status: number | undefined): Overloaded {
+    return status === undefined ? this : new Overloaded(this.whose, { upstream_status: String(status) });
   }
 }
 

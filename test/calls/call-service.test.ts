@@ -1,5 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { createServer, type AddressInfo, type Socket } from "node:net";
+import { createServer, type ServerResponse } from "node:http";
+import { createServer as createTcpServer, type AddressInfo, type Socket } from "node:net";
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
@@ -240,6 +241,38 @@ describe("a call is refused", () => {
   });
 });
 
+test("calls of one organisation that hang delay no other's calls to the host, and no test of a connection", async () => {
+  const hanging: ServerResponse[] = [];
+  const server = createServer((request, response) => {
+    if (request.url === "/hang") hanging.push(response);
+    else response.end();
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const baseUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const globex = await service.newOrganization("globex");
+  const shared = { serviceSlug: "custom:shared", baseUrl, apiKey };
+  const { connection } = await service.org.client.connections.upsertServiceConnection(shared);
+  await globex.client.connections.upsertServiceConnection(shared);
+
+  let ended = 0;
+  const calls = Array.from({ length: 100 }, () =>
+    call({ service: "custom:shared", path: "/hang" }).finally(() => ended++),
+  );
+  await expect.poll(() => hanging.length, { timeout: 60_000 }).toBe(64);
+  const request = { service: "custom:shared", method: "GET", path: "/quick" };
+  expect(await globex.client.connections.callService(request)).toMatchObject({ status: 200 });
+  const tested = await service.org.client.connections.testConnection({ id: connection!.id });
+  expect([tested.ok, ended]).toStrictEqual([true, 0]);
+
+  while (ended < calls.length) {
+    for (const response of hanging.splice(0)) response.end();
+    await new Promise(setImmediate);
+  }
+  for (const { status } of await Promise.all(calls)) expect(status).toBe(200);
+  server.closeAllConnections();
+  server.close();
+});
+
 describe("the caller learns the service's status", () => {
   test.each([
     ["of a body in a coding that is not known", { "content-encoding": "zstd" }, { raw: "e30=" }],
@@ -275,7 +308,7 @@ test("a redirect is answered, not followed", async () => {
 /** A server that takes connections and never says anything. */
 async function startSilent() {
   const sockets = new Set<Socket>();
-  const server = createServer((socket) => void sockets.add(socket));
+  const server = createTcpServer((socket) => void sockets.add(socket));
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;
   return {

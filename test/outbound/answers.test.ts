@@ -8,7 +8,8 @@ import { response, startUpstream, type Answer } from "./network.ts";
 async function clientOf(answer: Answer, limits: Partial<OutboundLimits> = {}) {
   const upstream = await startUpstream(answer);
   const outbound = createOutbound({ allow: parseOutboundAllow("127.0.0.1"), limits });
-  const get = (method = "GET") => outbound.send({ baseUrl: upstream.origin, method, path: "/" });
+  const get = (method = "GET") =>
+    outbound.send({ share: "acme", baseUrl: upstream.origin, method, path: "/" });
   return {
     upstream,
     get,

@@ -15,6 +15,7 @@ async function call(answer: Answer, secret = token) {
   const outbound = createOutbound({ allow: parseOutboundAllow("127.0.0.1") });
   try {
     return await outbound.send({
+      share: "acme",
       baseUrl: upstream.origin,
       method: "GET",
       path: "/",

@@ -351,6 +351,14 @@ export enum Reason {
    * @generated from enum value: REASON_ROOT_KEY_UNAVAILABLE = 46;
    */
   ROOT_KEY_UNAVAILABLE = 46,
+
+  /**
+   * As many calls of the organisation wait for earlier ones to end as may (429,
+   * with `Retry-After`).
+   *
+   * @generated from enum value: REASON_TOO_MANY_CALLS = 50;
+   */
+  TOO_MANY_CALLS = 50,
 }
 
 /**
