@@ -1,5 +1,6 @@
 import { isIP } from "node:net";
 import { resolve } from "node:path";
+import { parseAddress } from "#src/db/address.ts";
 import { parseOutboundAllow } from "#src/outbound/allow.ts";
 import type { Environment } from "#src/platform/caller.ts";
 import { Secret } from "#src/platform/secret.ts";
@@ -341,12 +342,10 @@ function slug(setting: SettingName, text: string): string {
 
 function postgresUrl(text: string | undefined): Secret | undefined {
   if (text === undefined) return undefined;
-  if (!/^postgres(ql)?:\/\//.test(text) || !URL.canParse(text)) {
-    // It may hold a password, so the message does not repeat it.
-    throw new InvalidSetting(
-      "databaseUrl",
-      "give a URL such as postgres://user:password@host:5432/patchbay, with special characters percent-encoded",
-    );
+  try {
+    parseAddress(text);
+  } catch (error) {
+    throw new InvalidSetting("databaseUrl", (error as Error).message);
   }
   return Secret.fromText(text);
 }
