@@ -1,4 +1,5 @@
 import { resolve } from "node:path";
+import { parseAddress } from "#src/db/address.ts";
 import { parseOutboundAllow } from "#src/outbound/allow.ts";
 import { Secret } from "#src/platform/secret.ts";
 import { Problem } from "./setting.ts";
@@ -36,11 +37,13 @@ export function slug(given: string): string {
 }
 
 export function postgresUrl(given: string): Secret {
-  if (/^postgres(ql)?:\/\//.test(given) && URL.canParse(given)) return Secret.fromText(given);
-  // It may hold a password, so the message does not repeat it.
-  throw new Problem(
-    "give a URL such as postgres://user:password@host:5432/patchbay, with special characters percent-encoded",
-  );
+  try {
+    parseAddress(given);
+  } catch (error) {
+    // It may hold a password, so the message does not repeat it.
+    throw new Problem((error as Error).message);
+  }
+  return Secret.fromText(given);
 }
 
 export function keyPrefixes(given: string): string[] {

@@ -102,6 +102,7 @@ export function toServiceError(error: unknown): unknown {
 
 /** The driver's error without values, and told apart: a refused statement, a lost connection, or our own mistake. */
 export function fromDriver(error: unknown): Error {
+  if (error instanceof ConnectionLost) return error;
   const { code, severity, message, constraint_name, table_name } = error as Record<
     string,
     string | undefined

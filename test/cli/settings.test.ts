@@ -330,7 +330,7 @@ describe("an external database", () => {
 
   test("that refuses us stops the start, with what to look at and without the password", async () => {
     await expect(open(database)).rejects.toThrow(
-      /^DATABASE_URL: cannot connect \(.*ECONNREFUSED\): check host, port, user, password and database name/,
+      /^DATABASE_URL: cannot connect: nothing listens at 127\.0\.0\.1:1 \(ECONNREFUSED\): (?!.*pw).*$/,
     );
   });
 
@@ -338,7 +338,9 @@ describe("an external database", () => {
     const silent = createServer();
     await new Promise<void>((done) => silent.listen(0, "127.0.0.1", done));
     const { port } = silent.address() as AddressInfo;
-    await expect(open(`postgres://127.0.0.1:${port}/x`)).rejects.toThrow(/\(no answer in 5 seconds\)/);
+    await expect(open(`postgres://127.0.0.1:${port}/x`)).rejects.toThrow(
+      /cannot connect: no answer from 127.* within 5 seconds/,
+    );
     silent.close();
   });
 });

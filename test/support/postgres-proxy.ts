@@ -1,6 +1,7 @@
 import { once } from "node:events";
-import { connect, createServer, type AddressInfo, type Socket } from "node:net";
+import { createServer, type AddressInfo, type Socket } from "node:net";
 import { parseAddress } from "#src/db/address.ts";
+import { openSocket } from "#src/db/socket.ts";
 
 /** A wire to Postgres that can be cut and held. */
 export interface PostgresProxy extends AsyncDisposable {
@@ -112,15 +113,12 @@ function countStatements(client: Socket, count: () => void): void {
 }
 
 function connectTo(text: string): Socket {
-  const { url, options } = parseAddress(text);
-  if (options.path !== undefined) return connect(options.path);
-  const { hostname, port } = new URL(url);
-  return connect(port === "" ? 5432 : Number(port), hostname);
+  return openSocket(parseAddress(text));
 }
 
 function behind(text: string, port: number): string {
-  const { url, options } = parseAddress(text);
-  const { pathname, username, password } = new URL(url);
-  const user = options.user ?? username;
-  return `postgres://${user}${password && `:${password}`}@127.0.0.1:${port}${pathname}`;
+  const { user = "", password, database = "" } = parseAddress(text);
+  const login = [user, password].filter((part) => part !== undefined).map(encodeURIComponent);
+  // The statements could not be counted inside TLS.
+  return `postgres://${login.join(":")}@127.0.0.1:${port}/${encodeURIComponent(database)}?sslmode=disable`;
 }
