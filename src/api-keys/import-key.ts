@@ -7,7 +7,8 @@ import type { Environment } from "#src/platform/caller.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import type { ApiKey, KeySecret } from "./api-key.ts";
 import { KeyAlreadyImported } from "./errors.ts";
-import { findPresented, insertKey } from "./store.ts";
+import { findPresented } from "./presented-key.ts";
+import { insertKey } from "./store.ts";
 
 /** What keys a deployment takes over. */
 export interface Importable {

@@ -1,5 +1,5 @@
 import { access, constants, mkdir } from "node:fs/promises";
-import { InvalidSetting, type Config } from "#src/config.ts";
+import { invalidSetting, type Config } from "#src/config/config.ts";
 import { openConnection } from "#src/db/connection.ts";
 import { ConnectionLost } from "#src/db/errors.ts";
 import { findRunningPostgres, startEmbeddedPostgres } from "#src/db/embedded/supervisor.ts";
@@ -31,14 +31,14 @@ const oldestPostgres = 15;
 /** Asked first, because later failures could not say which setting is to blame. */
 async function openExternal(url: string): Promise<Postgres> {
   const version = await askVersion(url).catch((error: unknown) => {
-    throw new InvalidSetting(
+    throw invalidSetting(
       "databaseUrl",
       `cannot connect (${(error as Error).message}): check host, port, user, password and ` +
         "database name, and that it runs",
     );
   });
   if (version < oldestPostgres) {
-    throw new InvalidSetting(
+    throw invalidSetting(
       "databaseUrl",
       `this is Postgres ${version}; give one of version ${oldestPostgres} or newer`,
     );
@@ -63,7 +63,7 @@ async function requireWritable(dataDir: string): Promise<void> {
     await access(dataDir, constants.W_OK);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    throw new InvalidSetting(
+    throw invalidSetting(
       "dataDir",
       `${dataDir} cannot be used (${code}): choose a folder that this user may write`,
     );

@@ -1,5 +1,5 @@
 import type { Dispatcher } from "undici";
-import { codingsOf, inflated, inflatedInPart, isReadable, readAll } from "./body.ts";
+import { codingsOf, inflated, inflatedInPart, isReadable, readAll, type Hold } from "./body.ts";
 import { CredentialReflected, UpstreamTooLarge } from "./errors.ts";
 import { tooManyHeaders } from "./failures.ts";
 import { replyHeaders, type Fields } from "./headers.ts";
@@ -13,6 +13,7 @@ export interface AnswerRules {
   /** Of the body, both before and after it is inflated. */
   readonly bodyBytes: number;
   readonly headerBytes: number;
+  readonly hold: Hold;
 }
 
 /** Reads the answer to its end: not compressed, if it can be inflated, and without headers that concern only us. */
@@ -20,13 +21,13 @@ export async function readAnswer(
   { statusCode: status, headers, body: stream }: Dispatcher.ResponseData,
   rules: AnswerRules,
 ) {
-  const { host, token, bodyBytes, headerBytes } = rules;
+  const { host, token, bodyBytes, headerBytes, hold } = rules;
   // With `responseHeaders: "raw"` it is a list of names and values, which undici's types do not say.
   const raw = headers as unknown as string[];
   if (raw.join("").length > headerBytes) throw new UpstreamTooLarge(host, tooManyHeaders, status);
   const fields = replyHeaders(raw);
-  const received = await readAll(stream, bodyBytes);
-  const decoded = received && (await withoutCoding(fields, received, bodyBytes));
+  const received = await readAll(stream, bodyBytes, hold);
+  const decoded = received && (await withoutCoding(fields, received, bodyBytes, hold));
   if (decoded === undefined) throw new UpstreamTooLarge(host, moreThan(bodyBytes), status);
   if (token !== undefined && reflects([headerText(fields), ...decoded.seen], token)) {
     throw new CredentialReflected(host, status);
@@ -45,7 +46,12 @@ interface Decoded {
  * and so does the header that says its coding: what the service answered is not thrown away. So does one with two
  * codings on top of each other, since each multiplies what the other one hides.
  */
-async function withoutCoding(fields: Fields, body: Buffer, limitBytes: number): Promise<Decoded | undefined> {
+async function withoutCoding(
+  fields: Fields,
+  body: Buffer,
+  limitBytes: number,
+  hold: Hold,
+): Promise<Decoded | undefined> {
   // An answer to HEAD has the headers of a body that does not come.
   if (body.length === 0) return { body, seen: [] };
   const codings = codingsOf(fields.get("content-encoding") ?? "");
@@ -55,9 +61,9 @@ async function withoutCoding(fields: Fields, body: Buffer, limitBytes: number): 
     return { body, seen: [body] };
   }
   const plain =
-    more.length === 0 && isReadable(coding) ? await inflated(body, coding, limitBytes) : "damaged";
+    more.length === 0 && isReadable(coding) ? await inflated(body, coding, limitBytes, hold) : "damaged";
   if (plain === "too large") return undefined;
-  if (plain === "damaged") return { body, seen: await layersOf(body, codings, limitBytes) };
+  if (plain === "damaged") return { body, seen: await layersOf(body, codings, limitBytes, hold) };
   fields.delete("content-encoding");
   fields.delete("content-length");
   return { body: plain, seen: [plain] };
@@ -67,12 +73,17 @@ async function withoutCoding(fields: Fields, body: Buffer, limitBytes: number): 
 const maxLayers = 4;
 
 /** The body, and what can be read under its codings. */
-async function layersOf(body: Buffer, codings: readonly string[], limitBytes: number): Promise<Buffer[]> {
+async function layersOf(
+  body: Buffer,
+  codings: readonly string[],
+  limitBytes: number,
+  hold: Hold,
+): Promise<Buffer[]> {
   const layers = [body];
   let layer = body;
   for (const coding of codings.toReversed().slice(0, maxLayers)) {
     if (!isReadable(coding)) break;
-    layer = await inflatedInPart(layer, coding, limitBytes);
+    layer = await inflatedInPart(layer, coding, limitBytes, hold);
     layers.push(layer);
   }
   return layers;

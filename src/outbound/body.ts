@@ -1,19 +1,25 @@
+import { Overloaded } from "#src/platform/byte-budget.ts";
 import type { Transform } from "node:stream";
 import { constants, createBrotliDecompress, createGunzip, createInflate, createInflateRaw } from "node:zlib";
 
 /** The codings that `inflated` reads, as we ask for them. */
 export const acceptedCodings = "gzip, deflate, br";
 
+/** Takes bytes from the caller's budget, before they are held. Throws if there is no room. */
+export type Hold = (bytes: number) => void;
+
 /** Everything the stream has to give; undefined if that is more than the limit. */
 export async function readAll(
   stream: AsyncIterable<Buffer>,
   limitBytes: number,
+  hold: Hold,
 ): Promise<Buffer | undefined> {
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of stream) {
     size += chunk.length;
     if (size > limitBytes) return undefined;
+    hold(chunk.length);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks, size);
@@ -36,18 +42,25 @@ export async function inflated(
   body: Buffer,
   coding: string,
   limitBytes: number,
+  hold: Hold,
 ): Promise<Buffer | "damaged" | "too large"> {
   const inflater = inflaterOf(body, coding, "strict");
   inflater.end(body);
   try {
-    return (await readAll(inflater, limitBytes)) ?? "too large";
-  } catch {
+    return (await readAll(inflater, limitBytes, hold)) ?? "too large";
+  } catch (error) {
+    if (error instanceof Overloaded) throw error;
     return "damaged";
   }
 }
 
 /** What comes out of a body that is damaged or cut off, up to there. */
-export async function inflatedInPart(body: Buffer, coding: string, limitBytes: number): Promise<Buffer> {
+export async function inflatedInPart(
+  body: Buffer,
+  coding: string,
+  limitBytes: number,
+  hold: Hold,
+): Promise<Buffer> {
   const inflater = inflaterOf(body, coding, "lenient");
   // A step that fails gives nothing, so the checksum at the end, of 4 or 8 bytes, is one of its own.
   inflater.write(body.subarray(0, -8));
@@ -56,11 +69,13 @@ export async function inflatedInPart(body: Buffer, coding: string, limitBytes: n
   let size = 0;
   try {
     for await (const chunk of inflater as AsyncIterable<Buffer>) {
+      hold(chunk.length);
       chunks.push(chunk);
       size += chunk.length;
       if (size > limitBytes) break;
     }
-  } catch {
+  } catch (error) {
+    if (error instanceof Overloaded) throw error;
     // Here it is damaged.
   }
   return Buffer.concat(chunks);

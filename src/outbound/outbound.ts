@@ -1,11 +1,12 @@
 import { lookup as systemLookup } from "node:dns";
 import { connect as connectTcp, type LookupFunction } from "node:net";
+import { Overloaded } from "#src/platform/byte-budget.ts";
 import { ServiceError } from "#src/platform/errors.ts";
 import type { Secret } from "#src/platform/secret.ts";
 import { permitsHost, type OutboundAllow } from "./allow.ts";
 import { readAnswer } from "./answer.ts";
-import { readBaseUrl, type BaseUrl } from "./base-url.ts";
-import { acceptedCodings } from "./body.ts";
+import { baseUrlText, isWithin, readBaseUrl, type BaseUrl } from "./base-url.ts";
+import { acceptedCodings, type Hold } from "./body.ts";
 import { createConnector, type Connect, type Connector } from "./connector.ts";
 import { AddressDenied, InvalidOutboundRequest, UpstreamTimeout, type Stage } from "./errors.ts";
 import { upstreamFailure } from "./failures.ts";
@@ -43,16 +44,19 @@ export interface OutboundRequest {
   readonly query?: readonly [string, string][];
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Buffer;
-  /** Sent as a Bearer token, and only if the base URL is of the origin that it was stored for. */
+  /** Sent as a Bearer token, and only to the base URL that it was stored for, or below that. */
   readonly credential?: OutboundCredential;
   readonly timeoutMs?: number;
+  /** Takes what is received and inflated from a budget; of none if absent. */
+  readonly hold?: Hold;
   /** Its reason is what `send` throws when it aborts. */
   readonly signal?: AbortSignal;
 }
 
 /** What the call is made with. */
 export interface OutboundCredential {
-  readonly origin: string;
+  /** The base URL that it was stored for. */
+  readonly boundTo: string;
   readonly secret: Secret;
   /** Named beside it, for a key that only one service may present. */
   readonly callerService?: string | undefined;
@@ -162,7 +166,12 @@ export function createOutbound(options: {
     const sent = { origin, method, path, headers, body, signal, responseHeaders: "raw" } as const;
     const answer = await pool.dispatcher.request(sent);
     call.status = answer.statusCode;
-    const reply = await readAnswer(answer, { ...limits, host, token });
+    const reply = await readAnswer(answer, {
+      ...limits,
+      host,
+      token,
+      hold: request.hold ?? (() => undefined),
+    });
     return { ...reply, latencyMs: performance.now() - startedAt };
   }
 
@@ -189,6 +198,7 @@ export function createOutbound(options: {
         // undici looks at the signal only once the request has a socket; being connected counts as well.
         return await Promise.race([exchange(target, request, call), whenAborted(signal)]);
       } catch (error) {
+        if (error instanceof Overloaded) throw error.afterAnswer(call.status);
         if (error instanceof ServiceError || error === request.signal?.reason) throw error;
         throw upstreamFailure(error, target.host, call.status);
       } finally {
@@ -197,8 +207,7 @@ export function createOutbound(options: {
     },
 
     checkBaseUrl(raw) {
-      const { origin, path } = targetOf(raw, "invalid_argument");
-      return origin + path;
+      return baseUrlText(targetOf(raw, "invalid_argument"));
     },
 
     async close() {
@@ -213,9 +222,9 @@ export function createOutbound(options: {
  * last moment, and never leaves the call.
  */
 function tokenFor(target: BaseUrl, given: OutboundCredential): string {
-  if (given.origin !== target.origin) {
+  if (!isWithin(baseUrlText(target), given.boundTo)) {
     throw new InvalidOutboundRequest(
-      "the credential was stored for another origin; give it again for this one",
+      "the credential was stored for another base URL; give it again for this one",
     );
   }
   const token = given.secret.reveal().toString("latin1");

@@ -1,6 +1,6 @@
 import type { DescMessage, JsonReadOptions, JsonWriteOptions } from "@bufbuild/protobuf";
 import { messageFromJson, parseJson } from "#src/json/read.ts";
-import { toConnectError } from "./errors.ts";
+import { toConnectError } from "#src/pipeline/failures.ts";
 
 const backslash = 0x5c;
 

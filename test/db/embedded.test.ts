@@ -222,7 +222,7 @@ test("operations survive three crashes of the server: they fail or succeed, and 
   const dataDir = copyOfMade("crashing");
   const postgres = await startEmbeddedPostgres({ dataDir, log });
   await migrate({ url: postgres.url, log });
-  const database = createDatabase({ url: postgres.url, log, slots: 4 });
+  const database = createDatabase({ url: postgres.url, log, poolSize: 4 });
   const read = () => database.read("org_a", (tx) => tx.select().from(orgs));
   const outcomes = { answered: 0, refused: 0 };
   let over = false;

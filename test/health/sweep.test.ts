@@ -70,6 +70,26 @@ describe("a sweep", () => {
     expect(new Set(paths).size).toBe(30);
   });
 
+  test("probes a new base URL at once, although the old one has not answered yet", async () => {
+    await using service = await startService();
+    await using old = await startUpstream();
+    await using upstream = await startUpstream();
+    const { promise: released, resolve: release } = Promise.withResolvers<void>();
+    old.answer(async () => {
+      await released;
+      return {};
+    });
+    const id = await register(service, "aml", old.url);
+    const sweep = service.app.healthSweep.runOnce();
+    await expect.poll(() => old.asked, { timeout: 20_000 }).toHaveLength(1);
+    await register(service, "aml", upstream.url);
+    const next = service.app.healthSweep.runOnce();
+    await expect.poll(() => upstream.asked, { timeout: 20_000 }).toHaveLength(1);
+    release();
+    await Promise.all([sweep, next]);
+    expect(await healthOf(service, id)).toStrictEqual({ healthy: true, unhealthy: false });
+  });
+
   test("of one organisation's connections to a host does not wait for another's that hang there", async () => {
     await using service = await startService();
     const globex = await service.newOrganization("globex");

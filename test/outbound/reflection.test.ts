@@ -19,7 +19,7 @@ async function call(answer: Answer, secret = token) {
       baseUrl: upstream.origin,
       method: "GET",
       path: "/",
-      credential: { origin: upstream.origin, secret: Secret.fromText(secret) },
+      credential: { boundTo: upstream.origin, secret: Secret.fromText(secret) },
     });
   } catch (error) {
     return error;

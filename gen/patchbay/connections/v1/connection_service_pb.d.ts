@@ -532,7 +532,8 @@ export declare const ConnectionService: GenService<{
    * Errors: INVALID_ARGUMENT (INVALID_SLUG, INVALID_BASE_URL, ADDRESS_DENIED;
    * CREDENTIAL_REQUIRED for a custom service without a key, and for a built-in
    * one for which neither request nor catalog names scopes); PERMISSION_DENIED
-   * (MISSING_SCOPE) naming the first scope that the caller cannot give.
+   * (MISSING_SCOPE) naming the first scope that the caller cannot give;
+   * UNAVAILABLE (ROOT_KEY_UNAVAILABLE).
    *
    * @generated from rpc patchbay.connections.v1.ConnectionService.UpsertServiceConnection
    */
@@ -556,13 +557,14 @@ export declare const ConnectionService: GenService<{
   /**
    * Changes the fields that the request names and leaves the others.
    *
-   * A base URL with another origin (scheme, host or port) needs `api_key` in the
-   * same request: a credential goes only where it was stored for. A service
+   * A base URL whose path goes on below the old one is free. Any other needs
+   * `api_key` in the same request: a credential goes only where it was stored
+   * for, and on a shared host another path may be another service. A service
    * principal does not move at all: connect the service again. An `api_key`
    * takes its place and revokes it.
    *
    * Errors: NOT_FOUND; INVALID_ARGUMENT (INVALID_BASE_URL, ADDRESS_DENIED,
-   * CREDENTIAL_REQUIRED).
+   * CREDENTIAL_REQUIRED); with an `api_key`, UNAVAILABLE (ROOT_KEY_UNAVAILABLE).
    *
    * @generated from rpc patchbay.connections.v1.ConnectionService.UpdateConnection
    */
@@ -591,7 +593,9 @@ export declare const ConnectionService: GenService<{
     output: typeof DeleteConnectionResponseSchema;
   },
   /**
-   * Probes the service now, active or not, and records a success as healthy.
+   * Probes the service now, active or not, and records a success as healthy,
+   * unless the connection has another base URL by then. The audit event says
+   * which base URL was tested.
    *
    * A service that does not answer is a result (`ok: false`), not an error.
    * The probe is a GET of the base URL without the credential: any answer
@@ -625,10 +629,10 @@ export declare const ConnectionService: GenService<{
    * Errors: NOT_FOUND for a slug that is not connected; INVALID_ARGUMENT
    * (INVALID_PATH, INVALID_OUTBOUND_REQUEST); FAILED_PRECONDITION
    * (CONNECTION_INACTIVE, CREDENTIAL_REFLECTED); PERMISSION_DENIED
-   * (ADDRESS_DENIED); RESOURCE_EXHAUSTED (TOO_MANY_CALLS, UPSTREAM_TOO_LARGE);
-   * UNAVAILABLE (UPSTREAM_UNREACHABLE); DEADLINE_EXCEEDED (UPSTREAM_TIMEOUT). If
-   * the service had begun to answer, its status is `upstream_status` in the
-   * metadata.
+   * (ADDRESS_DENIED); RESOURCE_EXHAUSTED (TOO_MANY_CALLS, UPSTREAM_TOO_LARGE,
+   * OVERLOADED); UNAVAILABLE (UPSTREAM_UNREACHABLE; ROOT_KEY_UNAVAILABLE, and then
+   * nothing was sent); DEADLINE_EXCEEDED (UPSTREAM_TIMEOUT). If the service had
+   * begun to answer, its status is `upstream_status` in the metadata.
    *
    * @generated from rpc patchbay.connections.v1.ConnectionService.CallService
    */
