@@ -16,11 +16,11 @@ const probeTimeoutMs = 5_000;
  */
 export function createProbe(outbound: Outbound): Probe {
   return async ({ orgId, baseUrl }) => {
-    // Not the organisation's calls' share: if these hang, that is not what a probe is to wait for.
-    const share = `probes of ${orgId}`;
     try {
       const reply = await outbound.send({
-        share,
+        share: orgId,
+        // Calls that hang are nothing for a probe to wait for.
+        lane: "probes",
         baseUrl,
         method: "GET",
         path: "",

@@ -1,3 +1,4 @@
+import type { LookupAddress, LookupOptions } from "node:dns";
 import { once } from "node:events";
 import { isIP, type LookupFunction, type Socket, type TcpNetConnectOpts } from "node:net";
 import { connect as connectTls } from "node:tls";
@@ -5,6 +6,7 @@ import type { buildConnector } from "undici";
 import { permitsAddress, type OutboundAllow } from "./allow.ts";
 import { AddressDenied, type Stage } from "./errors.ts";
 import { withoutDot } from "./hosts.ts";
+import type { Lookup } from "./lookups.ts";
 
 /** Opens a TCP connection, as `net.connect` does. */
 export type Connect = (options: TcpNetConnectOpts) => Socket;
@@ -48,11 +50,19 @@ export interface Connector {
 export function createConnector(options: {
   readonly allow: OutboundAllow;
   readonly timeoutMs: number;
-  readonly lookup: LookupFunction;
+  readonly lookup: Lookup;
   readonly connect: Connect;
 }): Connector {
   const { allow, timeoutMs, lookup, connect } = options;
   const attempts = new Set<Attempt>();
+  const closing = new AbortController();
+  let lookingUp: Promise<LookupAddress[]> | undefined;
+
+  /** Of attempts at one time, the pool's only host is looked up once. */
+  function lookUp(host: string, how: LookupOptions): Promise<LookupAddress[]> {
+    lookingUp ??= lookup(host, how, closing.signal).finally(() => (lookingUp = undefined));
+    return lookingUp;
+  }
 
   async function open(target: buildConnector.Options, attempt: Attempt): Promise<Socket> {
     const { hostname: host, protocol } = target;
@@ -60,7 +70,7 @@ export function createConnector(options: {
     const socket = connect({
       host,
       port,
-      lookup: checkedLookup(lookup, attempt, (address) => permitsAddress(allow, host, port, address)),
+      lookup: checkedLookup(lookUp, attempt, (address) => permitsAddress(allow, host, port, address)),
       autoSelectFamily: true,
       noDelay: true,
       keepAlive: true,
@@ -108,6 +118,7 @@ export function createConnector(options: {
     },
     stage: () => attempts.values().next().value?.stage ?? "HTTP",
     close: () => {
+      closing.abort(new ConnectFailed("DNS", "ECANCELED"));
       for (const attempt of attempts) end(attempt, "ECANCELED");
     },
   };
@@ -130,19 +141,21 @@ function end(attempt: Attempt, code: string): void {
 
 /** A lookup that refuses the whole name if one of its addresses may not be called. */
 function checkedLookup(
-  lookup: LookupFunction,
+  lookUp: (host: string, how: LookupOptions) => Promise<LookupAddress[]>,
   attempt: Attempt,
   permitted: (address: string) => boolean,
 ): LookupFunction {
-  return (host, options, callback) => {
-    lookup(host, { ...options, all: true }, (error, answer) => {
-      if (error !== null) return callback(error, []);
-      const addresses = Array.isArray(answer) ? answer : [];
-      if (addresses.length === 0) return callback(new ConnectFailed("DNS", "ENOTFOUND"), []);
-      if (!addresses.every(({ address }) => permitted(address))) return callback(new AddressDenied(host), []);
-      attempt.stage = "TCP";
-      callback(null, addresses);
-    });
+  return (host, how, callback) => {
+    lookUp(host, how).then(
+      (addresses) => {
+        if (addresses.length === 0) return callback(new ConnectFailed("DNS", "ENOTFOUND"), []);
+        if (!addresses.every(({ address }) => permitted(address)))
+          return callback(new AddressDenied(host), []);
+        attempt.stage = "TCP";
+        callback(null, addresses);
+      },
+      (error: Error) => callback(error, []),
+    );
   };
 }
 

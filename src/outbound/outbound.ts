@@ -7,10 +7,11 @@ import { permitsHost, type OutboundAllow } from "./allow.ts";
 import { readAnswer } from "./answer.ts";
 import { baseUrlText, isWithin, readBaseUrl, type BaseUrl } from "./base-url.ts";
 import { acceptedCodings, type Hold } from "./body.ts";
-import type { Connect } from "./connector.ts";
+import { createConnector, type Connect, type Connector } from "./connector.ts";
 import { AddressDenied, InvalidOutboundRequest, UpstreamTimeout, type Stage } from "./errors.ts";
 import { upstreamFailure } from "./failures.ts";
 import { callerServiceHeader, requestHeaders } from "./headers.ts";
+import { createLookups } from "./lookups.ts";
 import { requestTarget } from "./path.ts";
 import { createPools } from "./pools.ts";
 import { createTurns, type TurnLimits } from "./turns.ts";
@@ -30,8 +31,10 @@ export interface Outbound {
 
 /** A call, as its caller describes it. */
 export interface OutboundRequest {
-  /** Whose share of the calls and sockets it takes; what others do with theirs does not delay it. */
+  /** Whose share of the calls, sockets and look-ups it takes; what others do with theirs does not delay it. */
   readonly share: string;
+  /** Within the share, calls and sockets of one lane do not delay those of another. */
+  readonly lane?: string;
   readonly baseUrl: string;
   /** In capitals. */
   readonly method: string;
@@ -123,8 +126,8 @@ export function createOutbound(options: {
   const { allow, lookup = systemLookup, connect = connectTcp } = options;
   const limits = { ...defaultLimits, ...options.limits };
   const turns = createTurns(limits);
+  const lookupOf = createLookups(lookup);
   const pools = createPools({
-    connector: { allow, timeoutMs: limits.connectMs, lookup, connect },
     pool: {
       connections: limits.callsPerOrigin,
       allowH2: false,
@@ -136,6 +139,10 @@ export function createOutbound(options: {
     },
     maxSockets: limits.sockets,
   });
+
+  function connectorOf(share: string): Connector {
+    return createConnector({ allow, timeoutMs: limits.connectMs, lookup: lookupOf(share), connect });
+  }
 
   function targetOf(raw: string, kind: AddressDenied["kind"]): BaseUrl {
     const target = readBaseUrl(raw);
@@ -149,8 +156,9 @@ export function createOutbound(options: {
     const method = methodOf(request.method);
     const path = requestTarget(target.path, request.path, request.query ?? []);
     const body = bodyOf(request.body, limits.bodyBytes);
-    using _turn = await turns.take({ share: request.share, origin, host, bytes: body?.length ?? 0, signal });
-    using pool = pools.open(request.share, origin);
+    const share = JSON.stringify([request.share, request.lane]);
+    using _turn = await turns.take({ share, origin, host, bytes: body?.length ?? 0, signal });
+    using pool = pools.open(share, origin, () => connectorOf(request.share));
     call.stage = pool.stage;
     const startedAt = performance.now();
     const token = request.credential && tokenFor(target, request.credential);

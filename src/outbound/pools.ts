@@ -1,11 +1,11 @@
 import { errors, Pool, type Dispatcher } from "undici";
-import { createConnector, type Connector } from "./connector.ts";
+import type { Connector } from "./connector.ts";
 import type { Stage } from "./errors.ts";
 
 /** Keeps the sockets of each share to each origin apart from all others. */
 export interface Pools {
-  /** The sockets for one call, which has ended when they are disposed of. */
-  open(share: string, origin: string): PoolInUse;
+  /** The sockets for one call, which has ended when they are disposed of. New ones are opened by the connector. */
+  open(share: string, origin: string, createConnector: () => Connector): PoolInUse;
   /** Cuts what is under way and closes every socket. */
   close(): Promise<void>;
 }
@@ -30,7 +30,6 @@ interface OpenPool {
  * sends at the wrong moment stays within the share, and so does the wait for a free one.
  */
 export function createPools(options: {
-  readonly connector: Parameters<typeof createConnector>[0];
   readonly pool: Omit<Pool.Options, "connect">;
   /** Beyond this many in all, idle sockets are closed. */
   readonly maxSockets: number;
@@ -42,8 +41,7 @@ export function createPools(options: {
   let sockets = 0;
   let isClosed = false;
 
-  function create(key: string, origin: string): OpenPool {
-    const connector = createConnector(options.connector);
+  function create(key: string, origin: string, connector: Connector): OpenPool {
     const pool = new Pool(origin, {
       ...options.pool,
       connect: (target, callback) =>
@@ -81,10 +79,10 @@ export function createPools(options: {
   }
 
   return {
-    open(share, origin) {
+    open(share, origin, createConnector) {
       if (isClosed) throw new errors.ClientClosedError();
       const key = JSON.stringify([share, origin]);
-      const open = pools.get(key) ?? create(key, origin);
+      const open = pools.get(key) ?? create(key, origin, createConnector());
       pools.delete(key);
       pools.set(key, open);
       open.calls++;
