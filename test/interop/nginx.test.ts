@@ -61,7 +61,10 @@ describe.each(protocols)("through nginx, %s", (_, transport) => {
     const { apiKeys } = service.org.client;
     const { apiKey } = await apiKeys.createApiKey({ name: "short-lived", scopes: ["rules:view"] });
     const leaving = new AbortController();
-    const changes = clientOf(service.org.secret).verification.watchRevocations({}, { signal: leaving.signal });
+    const changes = clientOf(service.org.secret).verification.watchRevocations(
+      {},
+      { signal: leaving.signal },
+    );
     const heard: string[] = [];
     const listening = (async () => {
       for await (const { forgetAll, apiKeyIds } of changes) {
