@@ -82,7 +82,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     ...config,
     ...parts,
     pepper,
-    keyring: createKeyring(rootKey, now),
+    keyring: createKeyring(parts),
     change: createChange({ database, pepper, now }),
     callLimiter,
     outbound,

@@ -37,7 +37,10 @@ export function createCallService(parts: {
       throw error;
     });
     use.noteCall(viewer.orgId, connection.id, now());
-    if (reply.status >= 200 && reply.status < 300) use.noteHealthy(viewer.orgId, connection.id, now());
+    if (reply.status >= 200 && reply.status < 300) {
+      const { id: connectionId, baseUrl } = connection;
+      use.noteHealthy(viewer.orgId, { connectionId, baseUrl, at: now() });
+    }
     return {
       status: reply.status,
       headers: reply.headers,

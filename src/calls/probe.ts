@@ -17,7 +17,7 @@ const probeTimeoutMs = 5_000;
 export function createProbe(outbound: Outbound): Probe {
   return async (baseUrl) => {
     try {
-      const reply = await outbound.send({ baseUrl, method: "GET", path: "/", timeoutMs: probeTimeoutMs });
+      const reply = await outbound.send({ baseUrl, method: "GET", path: "", timeoutMs: probeTimeoutMs });
       if (reply.status >= 500) return { ok: false, error: `status: the service answered ${reply.status}` };
       return { ok: true, latencyMs: Math.round(reply.latencyMs) };
     } catch (error) {

@@ -21,10 +21,12 @@ export function createTestConnection(parts: {
     const viewer = viewerOf(context);
     const connection = await database.read(viewer.orgId, (tx) => getConnection(tx, viewer, id));
     if (connection === undefined) throw new ConnectionNotFound();
-    const result = await probe(connection.baseUrl);
+    const { slug: serviceSlug, baseUrl } = connection;
+    const result = await probe(baseUrl);
+    const at = now();
     await change(call, async (tx) => {
-      if (result.ok) await recordHealthy(tx, viewer.orgId, new Map([[id, { count: 1, lastAt: now() }]]));
-      const details = { serviceSlug: connection.slug, ...result };
+      if (result.ok) await recordHealthy(tx, viewer.orgId, [{ connectionId: id, baseUrl, at }]);
+      const details = { serviceSlug, baseUrl, ...result };
       await append(tx, call, { action: "connection.test", target: id, details });
     });
     return result;

@@ -50,6 +50,16 @@ export const settings = {
     secret: true,
     parse: postgresUrl,
   },
+  databasePoolSize: {
+    flag: "database-pool-size",
+    env: "PATCHBAY_DATABASE_POOL_SIZE",
+    value: "number",
+    fallback: "10",
+    about:
+      "how many connections to the database serve requests, from 2 to 50; one organisation uses at most half of them",
+    // With a single connection, one organisation could keep all others waiting.
+    parse: wholeNumber(2, 50),
+  },
   environment: {
     flag: "environment",
     env: "PATCHBAY_ENVIRONMENT",

@@ -38,13 +38,12 @@ export function createConnections(
   const use = createConnectionUse(database, log);
   return {
     services: [serve(ConnectionService, createConnectionService({ ...shared, credentials, use }))],
-    open: (viewer, slug) =>
-      database.read(viewer.orgId, async (tx) => {
-        const connection = await findSealed(tx, viewer, slug);
-        if (connection === undefined) throw new ServiceNotConnected();
-        if (!connection.active) throw new ConnectionInactive(slug);
-        return { connection, credential: await credentials.open(tx, connection) };
-      }),
+    async open(viewer, slug) {
+      const connection = await database.read(viewer.orgId, (tx) => findSealed(tx, viewer, slug));
+      if (connection === undefined) throw new ServiceNotConnected();
+      if (!connection.active) throw new ConnectionInactive(slug);
+      return { connection, credential: await credentials.open(connection) };
+    },
     use,
     close: () => use.close(),
   };

@@ -1,6 +1,6 @@
 import type { ServicePrincipals } from "#src/api-keys/service-principal.ts";
 import type { NewAuditEvent } from "#src/audit/append.ts";
-import type { Keyring } from "#src/crypto/keyring.ts";
+import type { Keyring, Sealer } from "#src/crypto/keyring.ts";
 import type { Tx } from "#src/db/database.ts";
 import { scopesOf } from "#src/integrations/endpoints.ts";
 import { describeService } from "#src/integrations/siblings.ts";
@@ -45,20 +45,25 @@ export interface Replaced {
   readonly events: readonly NewAuditEvent[];
 }
 
+/** Seals a credential in place of the one before. A principal that was there is revoked. */
+export type StoreCredential = (
+  tx: Tx,
+  connection: Connection,
+  before: StoredCredential | undefined,
+) => Promise<Replaced>;
+
 /** The credentials of connections, sealed, and the service principals among them. */
 export interface Credentials {
-  /** Seals what is wanted in place of the one before. A principal that was there is revoked. */
-  replace(
-    tx: Tx,
+  /** Makes the change with what stores the wanted credential: the root key is asked before it, not inside. */
+  storing<T>(
     caller: Caller,
-    connection: Connection,
     wanted: WantedCredential,
-    before: StoredCredential | undefined,
-  ): Promise<Replaced>;
+    change: (store: StoreCredential) => Promise<T>,
+  ): Promise<T>;
   /** Revokes the principal of a connection that is gone. */
   end(tx: Tx, viewer: Viewer, before: StoredCredential): Promise<readonly NewAuditEvent[]>;
   /** The credential in the clear, for the one origin it may go to. */
-  open(tx: Tx, connection: SealedConnection): Promise<OpenCredential>;
+  open(connection: SealedConnection): Promise<OpenCredential>;
 }
 
 /** What a call carries. */
@@ -96,8 +101,8 @@ export function createCredentials(keyring: Keyring, principals: ServicePrincipal
     return event === undefined ? [] : [event];
   }
 
-  return {
-    async replace(tx, caller, connection, wanted, before) {
+  function storeWith(sealer: Sealer, caller: Caller, wanted: WantedCredential): StoreCredential {
+    return async (tx, connection, before) => {
       const { events, principalKeyId, ...obtained } = await obtain(
         tx,
         caller,
@@ -110,21 +115,28 @@ export function createCredentials(keyring: Keyring, principals: ServicePrincipal
       const stored = {
         origin: new URL(connection.baseUrl).origin,
         version,
-        sealed: await keyring.seal(tx, ownerOf(connection, version), secret),
+        sealed: await sealer.seal(tx, ownerOf(connection, version), secret),
         fingerprint: fingerprintOf(secret.reveal()),
         principalKeyId,
       };
       await putCredential(tx, connection.orgId, connection.id, stored);
       const ended = before === undefined ? [] : await end(tx, caller, before);
       return { stored, events: [...events, ...ended] };
-    },
+    };
+  }
+
+  return {
+    storing: (caller, wanted, change) =>
+      keyring.sealing(caller.orgId, (sealer) => change(storeWith(sealer, caller, wanted))),
 
     end,
 
-    async open(tx, connection) {
-      const { origin, version, sealed } = connection.credential;
-      const secret = await keyring.open(tx, ownerOf(connection, version), sealed);
-      return { origin, secret, callerService: connection.callerService };
+    async open(connection) {
+      const { credential, wrappedKey } = connection;
+      const { origin, version, sealed } = credential;
+      if (wrappedKey === null) throw new Error(`the key that opens connection ${connection.id} is gone`);
+      const secret = await keyring.open(ownerOf(connection, version), sealed, wrappedKey);
+      return { origin, secret, callerService: connection.callerServiceSlug };
     },
   };
 }

@@ -18,7 +18,12 @@ import { newId } from "#src/platform/ids.ts";
 import { nextPage, readPage } from "#src/platform/paging.ts";
 import { isUnhealthy, requireSameOrigin, requireSendable, type Connection } from "./connection.ts";
 import type { ConnectionUse } from "./connection-use.ts";
-import { credentialDetails, wantedCredential, type Credentials } from "./credentials.ts";
+import {
+  credentialDetails,
+  wantedCredential,
+  type Credentials,
+  type StoreCredential,
+} from "./credentials.ts";
 import { ConnectionNotFound } from "./errors.ts";
 import {
   deleteConnection,
@@ -77,7 +82,7 @@ export function createConnectionService(parts: ConnectionParts): KeptConnections
       const baseUrl = outbound.checkBaseUrl(request.baseUrl);
       const wanted = wantedCredential(slug, request);
 
-      const { created, connection, apiKeyHash } = await change(call, async (tx) => {
+      const upsert = async (tx: Tx, store: StoreCredential) => {
         await lockSlug(tx, caller, slug);
         const known = await findBySlugForUpdate(tx, caller, slug);
         const before = known && (await getCredential(tx, orgId, known.id));
@@ -95,7 +100,7 @@ export function createConnectionService(parts: ConnectionParts): KeptConnections
               ...neverUsed,
             };
         await (known ? saveConnection(tx, connection, at) : insertConnection(tx, connection));
-        const { stored, events } = await credentials.replace(tx, caller, connection, wanted, before);
+        const { stored, events } = await store(tx, connection, before);
         await appendAll(tx, call, events, {
           action: known ? "connection.upsert" : "connection.create",
           target: connection.id,
@@ -106,7 +111,10 @@ export function createConnectionService(parts: ConnectionParts): KeptConnections
           },
         });
         return { created: known === undefined, connection, apiKeyHash: stored.fingerprint };
-      });
+      };
+      const { created, connection, apiKeyHash } = await credentials.storing(caller, wanted, (store) =>
+        change(call, (tx) => upsert(tx, store)),
+      );
       return { created, connection: { ...toMessage(connection, now()), apiKeyHash } };
     },
 
@@ -126,15 +134,14 @@ export function createConnectionService(parts: ConnectionParts): KeptConnections
       const { apiKey } = changes;
       if (apiKey !== undefined) requireSendable(apiKey);
 
-      const { updated, replaced } = await change(call, async (tx) => {
+      const update = async (tx: Tx, store?: StoreCredential) => {
         const known = await getConnectionForUpdate(tx, caller, request.id);
         if (known === undefined) throw new ConnectionNotFound();
         const before = await getCredential(tx, caller.orgId, known.id);
         const next = { ...known, baseUrl: baseUrl ?? known.baseUrl, active: changes.active ?? known.active };
-        if (apiKey === undefined) requireSameOrigin(before, next.baseUrl);
+        if (store === undefined) requireSameOrigin(before, next.baseUrl);
         await saveConnection(tx, next, now());
-        const replaced =
-          apiKey === undefined ? undefined : await credentials.replace(tx, caller, next, { apiKey }, before);
+        const replaced = await store?.(tx, next, before);
         await appendAll(tx, call, replaced?.events ?? [], {
           action: "connection.update",
           target: known.id,
@@ -146,7 +153,10 @@ export function createConnectionService(parts: ConnectionParts): KeptConnections
           },
         });
         return { updated: next, replaced };
-      });
+      };
+      const { updated, replaced } = await (apiKey === undefined
+        ? change(call, update)
+        : credentials.storing(caller, { apiKey }, (store) => change(call, (tx) => update(tx, store))));
       const apiKeyHash = replaced?.stored.fingerprint;
       return {
         connection: { ...toMessage(updated, now()), ...(apiKeyHash !== undefined && { apiKeyHash }) },

@@ -1,6 +1,8 @@
 import { and, asc, eq, gt, sql } from "drizzle-orm";
 import { apiKeys } from "#src/api-keys/schema.ts";
 import type { Sealed } from "#src/crypto/keyring.ts";
+import { isKeyOf } from "#src/crypto/org-keys.ts";
+import { orgKeys } from "#src/crypto/schema.ts";
 import type { Tx } from "#src/db/database.ts";
 import type { Viewer } from "#src/platform/caller.ts";
 import type { PageRequest } from "#src/platform/paging.ts";
@@ -48,8 +50,10 @@ export async function getConnectionForUpdate(
 /** What a call through a connection takes. */
 export interface SealedConnection extends Pick<Connection, "orgId" | "id" | "baseUrl" | "active"> {
   readonly credential: StoredCredential;
+  /** The organisation's key that the credential was sealed with, null if it was destroyed. */
+  readonly wrappedKey: Buffer | null;
   /** Of a service principal: the service that may present it, which the key alone knows. */
-  readonly callerService: string | undefined;
+  readonly callerServiceSlug: string | undefined;
 }
 
 /**
@@ -62,18 +66,20 @@ export async function findSealed(
   slug: string,
 ): Promise<SealedConnection | undefined> {
   const { orgId, id, baseUrl, active } = connections;
+  const { wrappedKey } = orgKeys;
+  const { callerServiceSlug } = apiKeys;
   const [row] = await tx
-    .select({ orgId, id, baseUrl, active, credential: credentials, callerService: apiKeys.callerServiceSlug })
+    .select({ orgId, id, baseUrl, active, credential: credentials, wrappedKey, callerServiceSlug })
     .from(connections)
     .innerJoin(credentials, and(eq(credentials.orgId, orgId), eq(credentials.connectionId, id)))
+    .leftJoin(orgKeys, isKeyOf(credentials.orgId, credentials.kekVersion))
     .leftJoin(apiKeys, and(eq(apiKeys.orgId, credentials.orgId), eq(apiKeys.id, credentials.principalKeyId)))
     .where(and(inView(viewer), eq(connections.slug, slug)));
   if (row === undefined) return undefined;
-  const { credential, callerService, ...connection } = row;
   return {
-    ...connection,
-    credential: credentialFromRow(credential),
-    callerService: callerService ?? undefined,
+    ...row,
+    credential: credentialFromRow(row.credential),
+    callerServiceSlug: row.callerServiceSlug ?? undefined,
   };
 }
 
@@ -178,22 +184,32 @@ export async function recordUse(tx: Tx, orgId: string, uses: ReadonlyMap<string,
         last_used_at = greatest(known.last_used_at, excluded.last_used_at)`);
 }
 
-/** Notes when services answered well; an older time never overwrites a newer one. */
-export async function recordHealthy(tx: Tx, orgId: string, seen: ReadonlyMap<string, Use>): Promise<void> {
-  const rows = JSON.stringify([...seen].map(([id, use]) => ({ id, at: use.lastAt })));
-  // Locked in one order first, which is that of `record_probes`: an UPDATE has that of its plan.
+/** That a connection's service answered well, and where it was asked. */
+export interface HealthyAnswer {
+  readonly connectionId: string;
+  readonly baseUrl: string;
+  readonly at: Date;
+}
+
+/**
+ * Notes when services answered well; an older time never overwrites a newer one. If the connection has another base
+ * URL by now, the answer says nothing of it.
+ */
+export async function recordHealthy(tx: Tx, orgId: string, answers: readonly HealthyAnswer[]): Promise<void> {
+  const rows = JSON.stringify(answers);
+  const noted = sql`json_to_recordset(${rows}::json) as noted ("connectionId" text, "baseUrl" text, at timestamptz)`;
+  // In a statement of its own: whoever replaces a base URL writes this row too, so the next statement sees the base
+  // URL of the one that this waited for. In the order of `record_probes`: an UPDATE has that of its plan.
+  await tx.execute(sql`
+    select from ${connectionHealth} join ${noted} on connection_id = "connectionId"
+    where org_id = ${orgId}
+    order by connection_id
+    for no key update of ${connectionHealth}`);
   await tx.execute(sql`
     update ${connectionHealth} as known
-    set last_healthy_at = greatest(known.last_healthy_at, seen.at)
-    from (
-      select connection_id, at
-      from json_to_recordset(${rows}::json) as noted (id text, at timestamptz)
-      join ${connectionHealth} on connection_id = id
-      where org_id = ${orgId}
-      order by connection_id
-      for no key update of ${connectionHealth}
-    ) as seen
-    where known.org_id = ${orgId} and known.connection_id = seen.connection_id`);
+    set last_healthy_at = greatest(known.last_healthy_at, noted.at)
+    from ${noted} join ${connections} as asked on asked.id = "connectionId" and asked.base_url = "baseUrl"
+    where known.org_id = ${orgId} and asked.org_id = ${orgId} and known.connection_id = asked.id`);
 }
 
 function inView(viewer: Viewer) {

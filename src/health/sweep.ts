@@ -61,19 +61,20 @@ export function createHealthSweep(parts: {
   async function claim(): Promise<number> {
     const due = await database.system((tx) => claimDue(tx, environment, now(), batchSize));
     for (const one of due) {
-      // Still waiting for its slow host since the period before.
-      if (claimed.has(one.connectionId)) continue;
+      // Still waiting for its slow host since the period before; another base URL need not wait for that.
+      const asked = `${one.connectionId} ${one.baseUrl}`;
+      if (claimed.has(asked)) continue;
       const ofOne = claimedOf.get(one.orgId) ?? 0;
       if (ofOne >= maxClaimedOfOne) continue;
       claimedOf.set(one.orgId, ofOne + 1);
       claimed.set(
-        one.connectionId,
+        asked,
         probeDue(one)
           .catch((error: unknown) =>
             log.error({ err: error, connectionId: one.connectionId }, "probe failed"),
           )
           .finally(() => {
-            claimed.delete(one.connectionId);
+            claimed.delete(asked);
             claimedOf.set(one.orgId, claimedOf.get(one.orgId)! - 1);
           }),
       );

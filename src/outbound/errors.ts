@@ -47,6 +47,13 @@ export class AddressDenied extends ServiceError {
   }
 }
 
+/** Where a call stood when it failed. */
+export interface Progress {
+  readonly stage: Stage;
+  /** The service's status, once its answer has begun. */
+  readonly status?: number | undefined;
+}
+
 /** The service could not be reached, broke off, or answered with something that is not HTTP. */
 export class UpstreamUnreachable extends ServiceError {
   readonly kind = "unavailable";
@@ -54,10 +61,10 @@ export class UpstreamUnreachable extends ServiceError {
   override readonly metadata;
   readonly stage: Stage;
 
-  constructor(stage: Stage, host: string, problem: string) {
-    super(`${stage}: ${host} ${problem}`);
+  constructor(host: string, problem: string, { stage, status }: Progress) {
+    super(`${stage}: ${host} ${problem}${answeredWith(status)}`);
     this.stage = stage;
-    this.metadata = { stage };
+    this.metadata = { stage, ...statusOf(status) };
   }
 }
 
@@ -68,10 +75,10 @@ export class UpstreamTimeout extends ServiceError {
   override readonly metadata;
   readonly stage: Stage;
 
-  constructor(stage: Stage, host: string, problem: string) {
-    super(`${stage}: ${host} ${problem}`);
+  constructor(host: string, problem: string, { stage, status }: Progress) {
+    super(`${stage}: ${host} ${problem}${answeredWith(status)}`);
     this.stage = stage;
-    this.metadata = { stage };
+    this.metadata = { stage, ...statusOf(status) };
   }
 }
 
@@ -79,9 +86,11 @@ export class UpstreamTimeout extends ServiceError {
 export class UpstreamTooLarge extends ServiceError {
   readonly kind = "resource_exhausted";
   readonly reason = "UPSTREAM_TOO_LARGE";
+  override readonly metadata;
 
-  constructor(host: string, problem: string) {
-    super(`${host} ${problem}`);
+  constructor(host: string, problem: string, status: number | undefined) {
+    super(`${host} ${problem}${answeredWith(status)}`);
+    this.metadata = { ...statusOf(status) };
   }
 }
 
@@ -89,11 +98,22 @@ export class UpstreamTooLarge extends ServiceError {
 export class CredentialReflected extends ServiceError {
   readonly kind = "failed_precondition";
   readonly reason = "CREDENTIAL_REFLECTED";
+  override readonly metadata;
 
-  constructor(host: string) {
+  constructor(host: string, status: number) {
     super(
       `${host} repeated the stored credential in its answer, which is withheld; ` +
-        "call an endpoint that does not echo request headers",
+        `call an endpoint that does not echo request headers${answeredWith(status)}`,
     );
+    this.metadata = { ...statusOf(status) };
   }
+}
+
+/** Once a service has answered, its caller must learn it: what was called for may have happened. */
+function answeredWith(status: number | undefined): string {
+  return status === undefined ? "" : `; it answered with status ${status}, so the call was made`;
+}
+
+function statusOf(status: number | undefined): Record<string, string> {
+  return status === undefined ? {} : { upstream_status: String(status) };
 }

@@ -4,14 +4,14 @@ import { Agent } from "undici";
 import { ServiceError } from "#src/platform/errors.ts";
 import type { Secret } from "#src/platform/secret.ts";
 import { permitsHost, type OutboundAllow } from "./allow.ts";
+import { readAnswer } from "./answer.ts";
 import { readBaseUrl, type BaseUrl } from "./base-url.ts";
-import { acceptedCodings, inflated, readAll } from "./body.ts";
+import { acceptedCodings } from "./body.ts";
 import { createConnector, type Connect } from "./connector.ts";
-import { AddressDenied, CredentialReflected, InvalidOutboundRequest, UpstreamTimeout } from "./errors.ts";
+import { AddressDenied, InvalidOutboundRequest, UpstreamTimeout } from "./errors.ts";
 import { upstreamFailure } from "./failures.ts";
-import { callerServiceHeader, replyHeaders, requestHeaders, type Fields } from "./headers.ts";
+import { callerServiceHeader, requestHeaders } from "./headers.ts";
 import { requestTarget } from "./path.ts";
-import { reflects } from "./reflection.ts";
 
 /** The one way out: every HTTP call that this service makes goes through here. */
 export interface Outbound {
@@ -31,7 +31,7 @@ export interface OutboundRequest {
   readonly baseUrl: string;
   /** In capitals. */
   readonly method: string;
-  /** Put behind the base URL's path; percent-encoded, begins with a slash. */
+  /** Put behind the base URL's path; percent-encoded, begins with a slash. Empty for the base URL itself. */
   readonly path: string;
   /** Not encoded yet. */
   readonly query?: readonly [string, string][];
@@ -52,7 +52,10 @@ export interface OutboundCredential {
   readonly callerService?: string | undefined;
 }
 
-/** The service's answer, whatever its status: not compressed, and without headers that concern only us. */
+/**
+ * The service's answer, whatever its status, without headers that concern only us. If it has a content-encoding, the
+ * body could not be inflated and is still in it.
+ */
 export interface OutboundReply {
   readonly status: number;
   readonly headers: Record<string, string>;
@@ -87,6 +90,13 @@ const defaultLimits: OutboundLimits = {
   socketsPerOrigin: 64,
 };
 
+/** A call on its way, and how far it has come. */
+interface CallUnderWay {
+  readonly signal: AbortSignal;
+  /** Once the answer has begun. */
+  status: number | undefined;
+}
+
 /** An idle socket is not kept longer than this, whatever the service offers, so that DNS changes are seen. */
 const maxIdleSocketMs = 30_000;
 
@@ -104,7 +114,8 @@ export function createOutbound(options: {
     connect: connector.connect,
     connections: limits.socketsPerOrigin,
     allowH2: false,
-    maxHeaderSize: limits.headerBytes,
+    // More than is passed on, so that the status of an answer with more is known.
+    maxHeaderSize: 4 * limits.headerBytes,
     headersTimeout: limits.headersMs,
     bodyTimeout: limits.idleMs,
     keepAliveMaxTimeout: maxIdleSocketMs,
@@ -116,7 +127,7 @@ export function createOutbound(options: {
     return target;
   }
 
-  async function exchange(target: BaseUrl, request: OutboundRequest, signal: AbortSignal) {
+  async function exchange(target: BaseUrl, request: OutboundRequest, call: CallUnderWay) {
     const token = request.credential && tokenFor(target, request.credential);
     const answer = await agent.request({
       origin: target.origin,
@@ -124,17 +135,17 @@ export function createOutbound(options: {
       path: requestTarget(target.path, request.path, request.query ?? []),
       headers: headersOf(request.headers ?? {}, token, request.credential?.callerService),
       body: bodyOf(request.body, limits.bodyBytes),
-      signal,
+      signal: call.signal,
       responseHeaders: "raw",
     });
-    // With `responseHeaders: "raw"` it is a list of names and values, which undici's types do not say.
-    const fields = replyHeaders(answer.headers as unknown as string[]);
-    const received = await readAll(answer.body, limits.bodyBytes, target.host);
-    const body = await withoutCoding(fields, received, limits.bodyBytes, target.host);
-    if (token !== undefined && reflects([headerText(fields), body], token)) {
-      throw new CredentialReflected(target.host);
-    }
-    return { status: answer.statusCode, headers: recordOf(fields), body };
+    call.status = answer.statusCode;
+    return await readAnswer(answer, { ...limits, host: target.host, token });
+  }
+
+  /** What a call is given up with when its time is up. */
+  function outOfTime(host: string, totalMs: number, { status }: CallUnderWay): UpstreamTimeout {
+    const problem = `did not answer completely in ${totalMs / 1000} s`;
+    return new UpstreamTimeout(host, problem, { stage: connector.stageOf(host), status });
   }
 
   return {
@@ -143,20 +154,16 @@ export function createOutbound(options: {
       const target = targetOf(request.baseUrl, "permission_denied");
       const totalMs = Math.min(request.timeoutMs ?? limits.totalMs, limits.totalMs);
       const deadline = new AbortController();
-      const timer = setTimeout(() => {
-        const stage = connector.stageOf(target.host);
-        deadline.abort(
-          new UpstreamTimeout(stage, target.host, `did not answer completely in ${totalMs / 1000} s`),
-        );
-      }, totalMs);
+      const signal = AbortSignal.any([deadline.signal, ...(request.signal ? [request.signal] : [])]);
+      const call: CallUnderWay = { signal, status: undefined };
+      const timer = setTimeout(() => deadline.abort(outOfTime(target.host, totalMs, call)), totalMs);
       try {
-        const signal = AbortSignal.any([deadline.signal, ...(request.signal ? [request.signal] : [])]);
         // undici looks at the signal only once the request has a socket; waiting for one counts as well.
-        const reply = await Promise.race([exchange(target, request, signal), whenAborted(signal)]);
+        const reply = await Promise.race([exchange(target, request, call), whenAborted(signal)]);
         return { ...reply, latencyMs: performance.now() - startedAt };
       } catch (error) {
         if (error instanceof ServiceError || error === request.signal?.reason) throw error;
-        throw upstreamFailure(error, target.host);
+        throw upstreamFailure(error, target.host, call.status);
       } finally {
         clearTimeout(timer);
       }
@@ -221,31 +228,6 @@ function bodyOf(body: Buffer | undefined, limitBytes: number): Buffer | null {
     throw new InvalidOutboundRequest(`body: at most ${limitBytes} bytes are sent`);
   }
   return body ?? null;
-}
-
-/** The body inflated, and the headers without what no longer fits it. */
-async function withoutCoding(
-  fields: Fields,
-  body: Buffer,
-  limitBytes: number,
-  host: string,
-): Promise<Buffer> {
-  const coding = fields.get("content-encoding") ?? "identity";
-  // An answer to HEAD has the headers of a body that does not come.
-  if (coding.toLowerCase() === "identity" || body.length === 0) return body;
-  const plain = await inflated(body, coding, limitBytes, host);
-  fields.delete("content-encoding");
-  fields.delete("content-length");
-  return plain;
-}
-
-function headerText(fields: Fields): Buffer {
-  return Buffer.from([...fields].map(([name, value]) => `${name}: ${value}\n`).join(""), "latin1");
-}
-
-/** Without a prototype, since the service chooses the names. */
-function recordOf(fields: Fields): Record<string, string> {
-  return Object.assign(Object.create(null) as Record<string, string>, Object.fromEntries(fields));
 }
 
 function whenAborted(signal: AbortSignal): Promise<never> {

@@ -1,7 +1,8 @@
-import { Code } from "@connectrpc/connect";
+import { Code, ConnectError } from "@connectrpc/connect";
 import { createServer, type AddressInfo, type Socket } from "node:net";
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { startService, type TestService } from "../support/service.ts";
 import { startUpstream, type Upstream } from "../support/upstream.ts";
 
@@ -62,6 +63,35 @@ test("the call arrives with the stored key, and the caller never sees it", async
     "content-type": "application/json",
   });
   expect(JSON.stringify(reply.body) + service.logged()).not.toContain(apiKey);
+});
+
+describe("a call without a path", () => {
+  test.each([
+    ["the base URL itself", undefined, undefined, "/base"],
+    ["the base URL itself, by an empty path", "", undefined, "/base"],
+    ["the base URL with a query", "", { q: "1" }, "/base?q=1"],
+  ])("asks for %s", async (_, path, query, url) => {
+    const reply = await service.org.rest("POST", "/api/service-calls", {
+      service: "custom:core-banking",
+      method: "POST",
+      ...(path !== undefined && { path }),
+      ...(query && { query }),
+      json: {},
+    });
+    expect(reply.body.data).toMatchObject({ status: 200 });
+    expect(upstream.asked.at(-1)).toMatchObject({ method: "POST", url });
+  });
+
+  test("asks for / where the base URL has none either", async () => {
+    const baseUrl = upstream.url;
+    await service.org.client.connections.upsertServiceConnection({
+      serviceSlug: "custom:root",
+      baseUrl,
+      apiKey,
+    });
+    await service.org.client.connections.callService({ service: "custom:root", method: "GET" });
+    expect(upstream.asked.at(-1)).toMatchObject({ url: "/" });
+  });
 });
 
 test("the caller's own credentials and hop-by-hop headers do not go along", async () => {
@@ -156,6 +186,7 @@ describe("bodies", () => {
 describe("a call is refused", () => {
   test.each([
     ["a service that is not connected", { service: "custom:nobody" }, 404, "NOT_FOUND"],
+    ["a path without a slash", { path: "x" }, 400, "INVALID_PATH"],
     ["a path that climbs", { path: "/../admin" }, 400, "INVALID_PATH"],
     ["a path that climbs when decoded twice", { path: "/%252e%252e/admin" }, 400, "INVALID_PATH"],
     ["a path that names another host", { path: "//evil.example/" }, 400, "INVALID_PATH"],
@@ -206,6 +237,31 @@ describe("a call is refused", () => {
       { timeoutMs: 300 },
     );
     await expect(asking).rejects.toMatchObject({ code: Code.DeadlineExceeded });
+  });
+});
+
+describe("the caller learns the service's status", () => {
+  test.each([
+    ["of a body in a coding that is not known", { "content-encoding": "zstd" }, { raw: "e30=" }],
+    ["of a body in no coding", { "content-encoding": "none" }, { json: {} }],
+    ["of a body in no coding, said twice", { "content-encoding": ["identity", ""] }, { json: {} }],
+    ["of gzip that is none", { "content-encoding": "gzip" }, { raw: "e30=" }],
+  ])("%s", async (_, headers, expected) => {
+    upstream.answer({ status: 409, headers: { "content-type": "application/json", ...headers } });
+    expect((await call({})).body.data).toMatchObject({ status: 409, ...expected });
+  });
+
+  test("also when the answer itself is withheld, in the metadata and in the text", async () => {
+    upstream.answer({ status: 201, headers: { "content-type": "text/plain" }, body: `you sent ${apiKey}` });
+    const calling = service.org.client.connections.callService({
+      service: "custom:core-banking",
+      method: "POST",
+    });
+    const error = ConnectError.from(await calling.catch((thrown: unknown) => thrown));
+    expect(error.rawMessage).toContain("it answered with status 201, so the call was made");
+    expect(error.findDetails(ErrorInfoSchema)).toMatchObject([
+      { reason: "CREDENTIAL_REFLECTED", metadata: { upstream_status: "201" } },
+    ]);
   });
 });
 

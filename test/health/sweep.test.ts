@@ -26,7 +26,7 @@ describe("a sweep", () => {
     await service.org.client.connections.updateConnection({ id: off, active: false });
 
     await service.app.healthSweep.runOnce();
-    expect(upstream.asked.map(({ url }) => url)).toStrictEqual(["/health/"]);
+    expect(upstream.asked.map(({ url }) => url)).toStrictEqual(["/health"]);
     expect(upstream.asked[0]!.headers.authorization).toBeUndefined();
     expect(await healthOf(service, probed)).toStrictEqual({ healthy: true, unhealthy: false });
 
@@ -68,6 +68,26 @@ describe("a sweep", () => {
     const paths = upstream.asked.map(({ url }) => url);
     expect(paths).toHaveLength(30);
     expect(new Set(paths).size).toBe(30);
+  });
+
+  test("probes a new base URL at once, although the old one has not answered yet", async () => {
+    await using service = await startService();
+    await using old = await startUpstream();
+    await using upstream = await startUpstream();
+    const { promise: released, resolve: release } = Promise.withResolvers<void>();
+    old.answer(async () => {
+      await released;
+      return {};
+    });
+    const id = await register(service, "aml", old.url);
+    const sweep = service.app.healthSweep.runOnce();
+    await expect.poll(() => old.asked, { timeout: 20_000 }).toHaveLength(1);
+    await register(service, "aml", upstream.url);
+    const next = service.app.healthSweep.runOnce();
+    await expect.poll(() => upstream.asked, { timeout: 20_000 }).toHaveLength(1);
+    release();
+    await Promise.all([sweep, next]);
+    expect(await healthOf(service, id)).toStrictEqual({ healthy: true, unhealthy: false });
   });
 
   test("asks a host for at most four connections at a time", async () => {

@@ -369,7 +369,6 @@ describe("a path that would mean another one", () => {
     [25, "http:evil.example"],
     [25, " /x"],
     [25, "\t/x"],
-    [25, ""],
     [26, "@evil.example/"],
     [26, ".evil.example/"],
     [26, ":8080/"],

@@ -1,11 +1,10 @@
-import { randomBytes } from "node:crypto";
 import { Writable } from "node:stream";
 import { createApp, type App } from "#src/app.ts";
 import { foundOrganization } from "#src/cli/found-organization.ts";
 import { createLog } from "#src/cli/log.ts";
 import { readConfig, type Config, type Flags } from "#src/config/config.ts";
 import { createPatchbayClient, type PatchbayClient } from "#src/client/node.ts";
-import { localRootKey } from "#src/crypto/root-key.ts";
+import { localRootKey, newRootKeyText, type RootKey } from "#src/crypto/root-key.ts";
 import { createDatabase } from "#src/db/database.ts";
 import type { Environment } from "#src/platform/caller.ts";
 import { createTestDatabase, type TestDatabase } from "./postgres.ts";
@@ -65,7 +64,7 @@ export interface TestServiceOptions {
   readonly limits?: { readonly callsPerMinute?: number; readonly failuresPerMinute?: number };
   readonly rateLimitUrl?: string;
   readonly postgres?: TestDatabase;
-  readonly rootKey?: string;
+  readonly rootKey?: string | RootKey;
 }
 
 /** Starts the service on a port of its own. Loopback may be called, since the outside world is played there. */
@@ -74,7 +73,8 @@ export async function startService(options: TestServiceOptions = {}): Promise<Te
   const postgres = options.postgres ?? (await createTestDatabase());
   const lines: string[] = [];
   const log = createLog("debug", linesTo(lines));
-  const rootKey = localRootKey(options.rootKey ?? randomBytes(32).toString("base64"));
+  const { rootKey: given = newRootKeyText() } = options;
+  const rootKey = typeof given === "string" ? localRootKey(given) : given;
   const database = createDatabase({ url: postgres.url, log, poolSize: 6 });
   const clock = createClock();
   const flags: Flags = {

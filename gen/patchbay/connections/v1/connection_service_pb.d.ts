@@ -356,9 +356,9 @@ export declare type CallServiceRequest = Message<"patchbay.connections.v1.CallSe
   method: string;
 
   /**
-   * Starts with `/` and is joined to the base URL. Segments are sent as they
-   * are given; dot segments, encoded ones too, `?`, `#` and backslashes are
-   * refused.
+   * Starts with `/` and is joined to the base URL; empty for the base URL
+   * itself. Segments are sent as they are given; dot segments, encoded ones too,
+   * `?`, `#` and backslashes are refused.
    *
    * @generated from field: string path = 3;
    */
@@ -531,7 +531,8 @@ export declare const ConnectionService: GenService<{
    * Errors: INVALID_ARGUMENT (INVALID_SLUG, INVALID_BASE_URL, ADDRESS_DENIED;
    * CREDENTIAL_REQUIRED for a custom service without a key, and for a built-in
    * one for which neither request nor catalog names scopes); PERMISSION_DENIED
-   * (MISSING_SCOPE) naming the first scope that the caller cannot give.
+   * (MISSING_SCOPE) naming the first scope that the caller cannot give;
+   * UNAVAILABLE (ROOT_KEY_UNAVAILABLE).
    *
    * @generated from rpc patchbay.connections.v1.ConnectionService.UpsertServiceConnection
    */
@@ -561,7 +562,7 @@ export declare const ConnectionService: GenService<{
    * takes its place and revokes it.
    *
    * Errors: NOT_FOUND; INVALID_ARGUMENT (INVALID_BASE_URL, ADDRESS_DENIED,
-   * CREDENTIAL_REQUIRED).
+   * CREDENTIAL_REQUIRED); with an `api_key`, UNAVAILABLE (ROOT_KEY_UNAVAILABLE).
    *
    * @generated from rpc patchbay.connections.v1.ConnectionService.UpdateConnection
    */
@@ -590,7 +591,9 @@ export declare const ConnectionService: GenService<{
     output: typeof DeleteConnectionResponseSchema;
   },
   /**
-   * Probes the service now, active or not, and records a success as healthy.
+   * Probes the service now, active or not, and records a success as healthy,
+   * unless the connection has another base URL by then. The audit event says
+   * which base URL was tested.
    *
    * A service that does not answer is a result (`ok: false`), not an error.
    * The probe is a GET of the base URL without the credential: any answer
@@ -620,8 +623,11 @@ export declare const ConnectionService: GenService<{
    *
    * Errors: NOT_FOUND for a slug that is not connected; INVALID_ARGUMENT
    * (INVALID_PATH, INVALID_OUTBOUND_REQUEST); FAILED_PRECONDITION
-   * (CONNECTION_INACTIVE); PERMISSION_DENIED (ADDRESS_DENIED); UNAVAILABLE
-   * (UPSTREAM_UNREACHABLE); DEADLINE_EXCEEDED (UPSTREAM_TIMEOUT).
+   * (CONNECTION_INACTIVE, CREDENTIAL_REFLECTED); PERMISSION_DENIED
+   * (ADDRESS_DENIED); RESOURCE_EXHAUSTED (UPSTREAM_TOO_LARGE, OVERLOADED);
+   * UNAVAILABLE (UPSTREAM_UNREACHABLE; ROOT_KEY_UNAVAILABLE, and then nothing was
+   * sent); DEADLINE_EXCEEDED (UPSTREAM_TIMEOUT). If the service had begun to
+   * answer, its status is `upstream_status` in the metadata.
    *
    * @generated from rpc patchbay.connections.v1.ConnectionService.CallService
    */

@@ -342,6 +342,14 @@ export enum Reason {
    * @generated from enum value: REASON_OVERLOADED = 45;
    */
   OVERLOADED = 45,
+
+  /**
+   * Whatever keeps the root key failed or did not answer in time, so that no
+   * credential could be sealed or opened; nothing was done (503).
+   *
+   * @generated from enum value: REASON_ROOT_KEY_UNAVAILABLE = 46;
+   */
+  ROOT_KEY_UNAVAILABLE = 46,
 }
 
 /**
