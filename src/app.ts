@@ -24,6 +24,7 @@ import { parseOutboundAllow } from "#src/outbound/allow.ts";
 import { createOutbound } from "#src/outbound/outbound.ts";
 import { createLeakWatch } from "#src/pipeline/leak-watch.ts";
 import { createPipeline } from "#src/pipeline/pipeline.ts";
+import { createByteBudget } from "#src/platform/byte-budget.ts";
 import type { Log } from "#src/platform/log.ts";
 import { createCallLimiter } from "#src/ratelimit/call-limiter.ts";
 import { createRestHandler } from "#src/rest/handler.ts";
@@ -85,6 +86,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     change: createChange({ database, pepper, now }),
     callLimiter,
     outbound,
+    budget: createByteBudget(config.memoryBudgetMib * 1024 * 1024, () => performance.now()),
   };
 
   const apiKeys = createApiKeys(shared);

@@ -20,6 +20,8 @@ export interface PresentedKey {
   readonly secretHash: string;
   /** Until when the secret is good that was presented; undefined for the newest. */
   readonly validUntil: Date | undefined;
+  /** Whether a call with the secret was ever let in, on whichever replica. */
+  readonly wasUsed: boolean;
   readonly rateLimitPerMinute: number | undefined;
   /** Of a service principal: the one service that may present it. */
   readonly callerServiceSlug: string | undefined;
@@ -39,7 +41,7 @@ export async function findPresented(
       array_to_json(scopes)::text as scopes, active_user_id, bound_user_id,
       extract(epoch from expires_at)::float8 * 1000 as expires_ms,
       extract(epoch from revoked_at)::float8 * 1000 as revoked_ms,
-      extract(epoch from valid_until)::float8 * 1000 as valid_until_ms, rate_limit_per_minute,
+      extract(epoch from valid_until)::float8 * 1000 as valid_until_ms, was_used, rate_limit_per_minute,
       caller_service_slug, array_to_json(allowed_cidrs)::text as allowed_cidrs, metadata::text as metadata
     from find_api_key(${hashes.peppered}, ${hashes.plain})`);
   const row = rows[0];
@@ -58,6 +60,7 @@ interface PresentedRow extends Record<string, unknown> {
   expires_ms: number | null;
   revoked_ms: number | null;
   valid_until_ms: number | null;
+  was_used: boolean;
   rate_limit_per_minute: number | null;
   caller_service_slug: string | null;
   allowed_cidrs: string;
@@ -77,6 +80,7 @@ function fromPresentedRow(row: PresentedRow): PresentedKey {
     expiresAt: dateFrom(row.expires_ms),
     revokedAt: dateFrom(row.revoked_ms),
     validUntil: dateFrom(row.valid_until_ms),
+    wasUsed: row.was_used,
     rateLimitPerMinute: row.rate_limit_per_minute ?? undefined,
     callerServiceSlug: row.caller_service_slug ?? undefined,
     allows: addressCheck(JSON.parse(row.allowed_cidrs) as string[]),

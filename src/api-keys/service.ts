@@ -31,7 +31,15 @@ import { importedSecret, insertImported } from "./import-key.ts";
 import { toMessage } from "./messages.ts";
 import { detailsOf, keyWith, newApiKey, newSecret } from "./new-api-key.ts";
 import { endGrace, replaceUnused, rotate } from "./rotation.ts";
-import { getKey, getKeyForUpdate, insertKey, listKeys, saveKey, saveSecrets } from "./store.ts";
+import {
+  getKey,
+  getKeyAndSecretsForUpdate,
+  getKeyForUpdate,
+  insertKey,
+  listKeys,
+  saveKey,
+  saveSecrets,
+} from "./store.ts";
 
 const defaultPageSize = 1000;
 /** The requirement's grace: a day in which callers are redeployed. */
@@ -173,9 +181,9 @@ export function createApiKeyService(parts: ApiKeyParts): ServiceImpl<typeof ApiK
         );
       }
       const fresh = newSecret(environment, pepper, at);
-      if (request.replaceUnused) await usage.flush(caller.orgId);
+      const find = request.replaceUnused ? getKeyAndSecretsForUpdate : getKeyForUpdate;
       const { key, previousValidUntil } = await change(call, async (tx) => {
-        const known = await getKeyForUpdate(tx, caller, id);
+        const known = await find(tx, caller, id);
         if (known === undefined) throw new ApiKeyNotFound();
         requireGrantable(caller, known.scopes);
         const rotation = request.replaceUnused

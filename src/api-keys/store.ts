@@ -63,12 +63,33 @@ export async function getKey(tx: Tx, viewer: Viewer, id: string): Promise<ApiKey
  * that its caller named refers to the caller's own key, and two that rotate their own would wait for each other.
  */
 export async function getKeyForUpdate(tx: Tx, viewer: Viewer, id: string): Promise<ApiKey | undefined> {
-  const rows = await tx
+  return (await withSecrets(tx, viewer, await lockKey(tx, viewer, id)))[0];
+}
+
+/** The same, and locks the secrets: none of them is noted as used until the transaction ends. */
+export async function getKeyAndSecretsForUpdate(
+  tx: Tx,
+  viewer: Viewer,
+  id: string,
+): Promise<ApiKey | undefined> {
+  const rows = await lockKey(tx, viewer, id);
+  const { orgId, keyId, secretHash } = apiKeySecrets;
+  // In the order in which `recordUse` locks them.
+  await tx
+    .select({ secretHash })
+    .from(apiKeySecrets)
+    .where(and(eq(orgId, viewer.orgId), eq(keyId, id)))
+    .orderBy(asc(secretHash))
+    .for("no key update");
+  return (await withSecrets(tx, viewer, rows))[0];
+}
+
+function lockKey(tx: Tx, viewer: Viewer, id: string): Promise<KeyRow[]> {
+  return tx
     .select()
     .from(apiKeys)
     .where(and(inView(viewer), eq(apiKeys.id, id)))
     .for("no key update");
-  return (await withSecrets(tx, viewer, rows))[0];
 }
 
 /** Keys after the one that the page starts behind, oldest first. */
@@ -115,6 +136,22 @@ export async function recordUse(tx: Tx, orgId: string, uses: ReadonlyMap<string,
       for no key update of ${apiKeySecrets}
     ) as used
     where known.secret_hash = used.secret_hash`);
+}
+
+/** Notes that a secret is used, and answers until when it is good, which may have changed a moment ago. */
+export async function recordFirstUse(
+  tx: Tx,
+  { orgId, secretHash }: { orgId: string; secretHash: string },
+  at: Date,
+): Promise<Pick<KeySecret, "validUntil">> {
+  const { lastUsedAt, validUntil } = apiKeySecrets;
+  const [row] = await tx
+    .update(apiKeySecrets)
+    .set({ lastUsedAt: sql`greatest(${lastUsedAt}, ${at.toISOString()}::timestamptz)` })
+    .where(and(eq(apiKeySecrets.orgId, orgId), eq(apiKeySecrets.secretHash, Buffer.from(secretHash, "hex"))))
+    .returning({ validUntil });
+  if (row === undefined) throw new Error("a secret that was just presented is gone");
+  return { validUntil: row.validUntil ?? undefined };
 }
 
 // A deployment manages the keys of its own environment only, also where two share a database.

@@ -1,8 +1,9 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { ConnectionService } from "#gen/patchbay/connections/v1/connection_service_pb.js";
 import type { Connections } from "#src/connections/connections.ts";
+import { TooManyCalls } from "#src/outbound/errors.ts";
 import type { Outbound } from "#src/outbound/outbound.ts";
-import { viewerOf } from "#src/platform/caller.ts";
+import { callOf, viewerOf } from "#src/platform/caller.ts";
 import { ServiceError } from "#src/platform/errors.ts";
 import { queryPairs, replyBody, requestBody } from "./call-body.ts";
 
@@ -16,12 +17,14 @@ export function createCallService(parts: {
   const { use } = connections;
   return async (request, context) => {
     const viewer = viewerOf(context);
+    const { holding } = callOf(context);
     const body = requestBody(request.body);
     const query = queryPairs(request.query);
     const { connection, credential } = await connections.open(viewer, request.service);
     using _wiped = credential.secret;
     const timeoutMs = context.timeoutMs();
     const sent = outbound.send({
+      share: viewer.orgId,
       baseUrl: connection.baseUrl,
       method: request.method,
       path: request.path,
@@ -30,6 +33,7 @@ export function createCallService(parts: {
       ...(body && { body: body.bytes }),
       credential,
       signal: context.signal,
+      hold: (bytes) => holding?.grow(bytes),
       ...(timeoutMs !== undefined && { timeoutMs }),
     });
     const reply = await sent.catch((error: unknown) => {
@@ -41,6 +45,8 @@ export function createCallService(parts: {
       const { id: connectionId, baseUrl } = connection;
       use.noteHealthy(viewer.orgId, { connectionId, baseUrl, at: now() });
     }
+    // As text or JSON it is there a second time.
+    holding?.grow(reply.body.length);
     return {
       status: reply.status,
       headers: reply.headers,
@@ -53,7 +59,9 @@ export function createCallService(parts: {
 /** Nothing left for the service: such a call does not count as one. */
 function wasRefusedHere(error: unknown): boolean {
   return (
-    error instanceof ServiceError && (error.kind === "invalid_argument" || error.kind === "permission_denied")
+    error instanceof TooManyCalls ||
+    (error instanceof ServiceError &&
+      (error.kind === "invalid_argument" || error.kind === "permission_denied"))
   );
 }
 

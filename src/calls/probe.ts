@@ -5,8 +5,8 @@ import { ServiceError } from "#src/platform/errors.ts";
 export type ProbeResult =
   { readonly ok: true; readonly latencyMs: number } | { readonly ok: false; readonly error: string };
 
-/** Asks a service for a sign of life. Resolves also when there is none. */
-export type Probe = (baseUrl: string) => Promise<ProbeResult>;
+/** Asks a connected service for a sign of life. Resolves also when there is none. */
+export type Probe = (connection: { orgId: string; baseUrl: string }) => Promise<ProbeResult>;
 
 const probeTimeoutMs = 5_000;
 
@@ -15,9 +15,17 @@ const probeTimeoutMs = 5_000;
  * a service that may have changed hands. Any answer but 5xx says that something is there and works.
  */
 export function createProbe(outbound: Outbound): Probe {
-  return async (baseUrl) => {
+  return async ({ orgId, baseUrl }) => {
+    // Not the organisation's calls' share: if these hang, that is not what a probe is to wait for.
+    const share = `probes of ${orgId}`;
     try {
-      const reply = await outbound.send({ baseUrl, method: "GET", path: "/", timeoutMs: probeTimeoutMs });
+      const reply = await outbound.send({
+        share,
+        baseUrl,
+        method: "GET",
+        path: "",
+        timeoutMs: probeTimeoutMs,
+      });
       if (reply.status >= 500) return { ok: false, error: `status: the service answered ${reply.status}` };
       return { ok: true, latencyMs: Math.round(reply.latencyMs) };
     } catch (error) {

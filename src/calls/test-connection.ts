@@ -22,7 +22,7 @@ export function createTestConnection(parts: {
     const connection = await database.read(viewer.orgId, (tx) => getConnection(tx, viewer, id));
     if (connection === undefined) throw new ConnectionNotFound();
     const { slug: serviceSlug, baseUrl } = connection;
-    const result = await probe(baseUrl);
+    const result = await probe(connection);
     const at = now();
     await change(call, async (tx) => {
       if (result.ok) await recordHealthy(tx, viewer.orgId, [{ connectionId: id, baseUrl, at }]);

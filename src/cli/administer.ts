@@ -5,6 +5,7 @@ import { append } from "#src/audit/append.ts";
 import type { Config } from "#src/config/config.ts";
 import { loadPepper } from "#src/crypto/service-keys.ts";
 import { openConnection } from "#src/db/connection.ts";
+import { displayNameRule, isDisplayName } from "#src/platform/display-name.ts";
 import { foundOrganization } from "./found-organization.ts";
 import { createLog, fileDescriptor } from "./log.ts";
 import { joinPostgres } from "./postgres.ts";
@@ -62,7 +63,10 @@ async function findOrganizationId({ ownerUrl }: Runtime, wanted: string | undefi
 }
 
 function requireName(parameter: string, name: string): void {
-  if (name.trim() === "" || name.length > 200) throw new Error(`${parameter}: give 1 to 200 characters`);
+  if (name.trim() === "" || Array.from(name).length > 200) {
+    throw new Error(`${parameter}: give 1 to 200 characters`);
+  }
+  if (!isDisplayName(name)) throw new Error(`${parameter}: ${displayNameRule}`);
 }
 
 function requireScopes(scopes: readonly string[]): void {

@@ -24,7 +24,7 @@ export async function openRuntime(config: Config, log: Log, obtain = openPostgre
   const { rootKey, created } = await openRootKey(config);
   const { url } = opened.use(await obtain(config, log));
   await migrate({ url, log });
-  const database = createDatabase({ url, log });
+  const database = createDatabase({ url, log, poolSize: config.databasePoolSize });
   opened.defer(() => database.close());
   await assertServingRole(database);
   const kept = opened.move();

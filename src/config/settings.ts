@@ -50,6 +50,16 @@ export const settings = {
     secret: true,
     parse: postgresUrl,
   },
+  databasePoolSize: {
+    flag: "database-pool-size",
+    env: "PATCHBAY_DATABASE_POOL_SIZE",
+    value: "number",
+    fallback: "10",
+    about:
+      "how many connections to the database serve requests, from 2 to 50; one organisation uses at most half of them",
+    // With a single connection, one organisation could keep all others waiting.
+    parse: wholeNumber(2, 50),
+  },
   environment: {
     flag: "environment",
     env: "PATCHBAY_ENVIRONMENT",
@@ -164,6 +174,16 @@ export const settings = {
       "how many calls a minute from one client address may fail to authenticate; all that follow from there are " +
       "refused, so behind a proxy, whose address all clients share, choose it high or set --trusted-proxy-hops",
     parse: wholeNumber(1, 100_000),
+  },
+  memoryBudgetMib: {
+    flag: "memory-budget-mib",
+    env: "PATCHBAY_MEMORY_BUDGET_MIB",
+    value: "number",
+    fallback: "256",
+    about:
+      "how many MiB of requests, answers of other services and answers that callers have not read yet may be held at " +
+      "once; an organisation may hold half of it, and what is beyond is refused",
+    parse: wholeNumber(64, 65_536),
   },
   trustedProxyHops: {
     flag: "trusted-proxy-hops",

@@ -2,7 +2,7 @@ import type { Log } from "#src/platform/log.ts";
 import { openConnection, type Connection } from "./connection.ts";
 import { ConnectionLost, DatabaseError, DatabaseUnavailable, toServiceError } from "./errors.ts";
 import { createNotifications, type Listener } from "./notifications.ts";
-import { createPool } from "./pool.ts";
+import { createPool, ownUse } from "./pool.ts";
 import { servingRole } from "./serving-role.ts";
 import { openTransaction, type Tx } from "./transaction.ts";
 
@@ -27,9 +27,10 @@ export interface Database {
   system<T>(run: (tx: Tx) => Promise<T>): Promise<T>;
   /**
    * One statement that is a READ ONLY transaction by itself, for what is asked so often that BEGIN and COMMIT would
-   * count. Like `system`, it is of no organisation.
+   * count. Like `system`, it is of no organisation; but if one organisation is known to ask, it waits among the
+   * operations of that one.
    */
-  single<T>(run: (tx: Tx) => Promise<T>): Promise<T>;
+  single<T>(run: (tx: Tx) => Promise<T>, askedBy?: string): Promise<T>;
   /** Notifies of changes from now on, of this process and of others; waits for the first try to listen. */
   listen(listener: Listener): Promise<void>;
   /** Waits for what is running, refuses what comes. */
@@ -57,22 +58,30 @@ export interface DatabaseOptions {
   readonly log: Log;
   /** How many operations run at once. */
   readonly poolSize?: number;
-  /** For a free connection, its opening and the start of the transaction together. */
-  readonly startMs?: number;
-  /** For everything after that, commit included. */
-  readonly operationMs?: number;
+  /** For all of an operation: a free connection, its opening, the transaction and its end. */
+  readonly deadlineMs?: number;
 }
+
+/** What part of the deadline may pass in the queue: whoever begins with less left would only fail later. */
+const waitingPart = 0.75;
+/**
+ * For the first answer, while the database is silent: it has left a question unanswered for the whole deadline, and
+ * nothing has answered since. A call that does several operations must not wait for the deadline with each of them.
+ */
+const silentMs = 500;
+/** Statements end this long before the deadline, so that it is the server that ends them, and not their connection. */
+const marginMs = 250;
 
 // The server's own deadlines are for what our side cannot see: a connection that died without a word.
 const serverDeadlines = {
-  statement_timeout: 10_000,
+  statement_timeout: 4_000,
   lock_timeout: 3_000,
-  idle_in_transaction_session_timeout: 15_000,
+  idle_in_transaction_session_timeout: 5_000,
 };
 
 /** Opens nothing yet: the first operation connects. */
 export function createDatabase(options: DatabaseOptions): Database {
-  const { url, log, poolSize = 10, startMs = 5_000, operationMs = 10_000 } = options;
+  const { url, log, poolSize = 10, deadlineMs = 4_500 } = options;
   const session = {
     application_name: "patchbay",
     DateStyle: "ISO",
@@ -82,38 +91,49 @@ export function createDatabase(options: DatabaseOptions): Database {
     default_transaction_read_only: "on",
     ...serverDeadlines,
   };
+  let silent = false;
   const pool = createPool(poolSize, () => openConnection(url, session));
   const notifications = createNotifications({
+    answered: () => (silent = false),
     open: (onNotify) => openConnection(url, { ...session, application_name: "patchbay listener" }, onNotify),
     log,
   });
 
-  /** Runs on a connection of the pool; `begun` says that the start is over, and what follows may take longer. */
-  async function onConnection<T>(
-    work: (connection: Connection, begun: () => void) => Promise<T>,
-  ): Promise<T> {
-    const mustStartBy = performance.now() + startMs;
-    const lease = await pool.lease(startMs);
-    const connection = lease.connection();
-    let deadline = loseAfter(connection, mustStartBy - performance.now());
+  /** Runs on a connection of the pool, all within one deadline. */
+  async function onConnection<T>(orgId: string, work: (operation: Operation) => Promise<T>): Promise<T> {
+    const endsAt = performance.now() + deadlineMs;
+    const msLeft = () => Math.max(0, endsAt - performance.now());
+    using lease = await pool.lease(orgId, silent ? silentMs : deadlineMs * waitingPart);
+    const { connection } = lease;
+    let deadline = loseAfter(connection, silent ? Math.min(silentMs, msLeft()) : msLeft());
+    const answered = () => {
+      silent = false;
+      clearTimeout(deadline);
+      deadline = loseAfter(connection, msLeft());
+    };
     try {
-      return await work(connection, () => {
-        clearTimeout(deadline);
-        deadline = loseAfter(connection, operationMs);
-      });
+      return await work({ connection, answered, msLeft });
     } catch (error) {
       if (connection.lost !== undefined) log.warn({ err: connection.lost }, "a database connection was lost");
       throw toServiceError(error);
     } finally {
       clearTimeout(deadline);
-      pool.release(lease);
     }
   }
 
+  /** Nothing but this frees a statement whose server is stopped or unreachable. */
+  function loseAfter(connection: Connection, milliseconds: number): NodeJS.Timeout {
+    return setTimeout(() => {
+      silent = true;
+      connection.lose(new ConnectionLost("no answer before the deadline"));
+      pool.endIdle();
+    }, milliseconds);
+  }
+
   function transact<T>(kind: Kind, orgId: string, run: (tx: Tx) => Promise<T | Unchanged<T>>): Promise<T> {
-    return onConnection(async (connection, begun) => {
-      await begin(connection, kind, orgId);
-      begun();
+    return onConnection(orgId, async ({ connection, answered, msLeft }) => {
+      await begin(connection, kind, orgId, msLeft() - marginMs);
+      answered();
       const { result, changed } = await finish(connection, kind, run);
       for (const what of changed) notifications.notify(what);
       return result;
@@ -125,7 +145,7 @@ export function createDatabase(options: DatabaseOptions): Database {
     orgId: string,
     run: (tx: Tx) => Promise<T | Unchanged<T>>,
   ): Promise<T> {
-    if (orgId === "") throw new Error("the transaction needs an organisation");
+    if (orgId === ownUse) throw new Error("the transaction needs an organisation");
     return transact(kind, orgId, run);
   }
 
@@ -133,8 +153,13 @@ export function createDatabase(options: DatabaseOptions): Database {
     read: (orgId, run) => inOrganisation("read", orgId, run),
     change: (orgId, run) => inOrganisation("change", orgId, run),
     record: (orgId, run) => inOrganisation("record", orgId, run),
-    system: (run) => transact("system", "", run),
-    single: (run) => onConnection((connection) => runSingle(connection, run)),
+    system: (run) => transact("system", ownUse, run),
+    single: (run, askedBy = ownUse) =>
+      onConnection(askedBy, async ({ connection, answered }) => {
+        const result = await runSingle(connection, run);
+        answered();
+        return result;
+      }),
     listen: (listener) => notifications.listen(listener),
     async close() {
       await Promise.all([notifications.close(), pool.close()]);
@@ -144,10 +169,13 @@ export function createDatabase(options: DatabaseOptions): Database {
 
 type Kind = "read" | "change" | "record" | "system";
 
-/** Nothing but this frees a statement whose server is stopped or unreachable. */
-function loseAfter(connection: Connection, milliseconds: number): NodeJS.Timeout {
-  const why = new ConnectionLost("no answer before the deadline");
-  return setTimeout(() => connection.lose(why), Math.max(0, milliseconds));
+/** A turn on a connection. */
+interface Operation {
+  readonly connection: Connection;
+  /** To be called at the first answer: the database is there. */
+  readonly answered: () => void;
+  /** Until the deadline. */
+  readonly msLeft: () => number;
 }
 
 // Said each time: the server may have another default, on which either would go wrong.
@@ -155,12 +183,17 @@ const oneMoment = "isolation level repeatable read read only";
 /** With one moment, what is read after waiting for a lock would be what was there before the wait. */
 const lockThenRead = "isolation level read committed read write";
 
-async function begin(connection: Connection, kind: Kind, orgId: string): Promise<void> {
+async function begin(connection: Connection, kind: Kind, orgId: string, statementMs: number): Promise<void> {
+  // 0 would mean without end.
+  const timeout = Math.max(1, Math.round(statementMs));
   try {
     // Both leave in one packet. If the first fails, the second has no effect beyond itself.
     await Promise.all([
       connection.run(`begin ${kind === "read" ? oneMoment : lockThenRead}; set local role ${servingRole}`),
-      connection.run("select set_config('app.org_id', $1, true)", [orgId]),
+      connection.run("select set_config('app.org_id', $1, true), set_config('statement_timeout', $2, true)", [
+        orgId,
+        String(timeout),
+      ]),
     ]);
   } catch (error) {
     // Nobody knows in what state the session is.

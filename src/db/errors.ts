@@ -46,10 +46,13 @@ export class DatabaseUnavailable extends ServiceError {
   readonly kind = "unavailable";
   readonly reason = "DATABASE_UNAVAILABLE";
   override readonly metadata: Readonly<Record<string, string>>;
+  override readonly headers: Readonly<Record<string, string>>;
 
   private constructor(message: string, outcome: Outcome, cause: unknown) {
     super(message);
     this.metadata = { outcome };
+    // Nobody should repeat by rote what may have been done.
+    this.headers = outcome === "unknown" ? {} : { "retry-after": "1" };
     this.cause = cause;
   }
 
@@ -60,6 +63,13 @@ export class DatabaseUnavailable extends ServiceError {
 
   static busy(cause: unknown): DatabaseUnavailable {
     const message = "the database is too busy and nothing was changed: try again in a moment";
+    return new DatabaseUnavailable(message, "nothing was changed", cause);
+  }
+
+  /** The organisation's share of the pool is at work for calls that came before. */
+  static behindOwnCalls(cause: unknown): DatabaseUnavailable {
+    const message =
+      "too many calls of your organisation wait for the database, and nothing was changed: try again in a moment";
     return new DatabaseUnavailable(message, "nothing was changed", cause);
   }
 

@@ -29,9 +29,11 @@ const pauseMs = 250;
  */
 export function createNotifications(parts: {
   open: (onNotify: (channel: string, payload: string) => void) => Connection;
+  /** Called whenever the server has answered on this connection. */
+  answered: () => void;
   log: Log;
 }): Notifications {
-  const { open, log } = parts;
+  const { open, answered, log } = parts;
   const listeners = new Set<Listener>();
   const closing = new AbortController();
   const tried = Promise.withResolvers<void>();
@@ -50,7 +52,10 @@ export function createNotifications(parts: {
 
   async function listenOnce(): Promise<void> {
     await using connection = open((_channel, payload) => notify(payload));
-    const ask = (statement: string) => withDeadline(connection, statement);
+    const ask = async (statement: string) => {
+      await withDeadline(connection, statement);
+      answered();
+    };
     await ask("listen patchbay");
     setListening(true);
     tried.resolve();

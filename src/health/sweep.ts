@@ -45,14 +45,16 @@ export function createHealthSweep(parts: {
   const found: ProbeOutcome[] = [];
   let loop: Promise<void> = Promise.resolve();
 
-  async function probeDue({ orgId, connectionId, baseUrl }: DueProbe) {
+  async function probeDue(due: DueProbe) {
+    const { orgId, connectionId, baseUrl } = due;
     const places = [
       { key: orgId, most: maxProbesPerOrganisation },
-      { key: new URL(baseUrl).hostname, most: maxProbesPerHost },
+      // A host is the same for many organisations, and may be slow for one of them only.
+      { key: `${orgId} ${new URL(baseUrl).hostname}`, most: maxProbesPerHost },
     ];
     await limit(places, async () => {
       if (stopping.signal.aborted) return;
-      const result = await probe(baseUrl);
+      const result = await probe(due);
       found.push({ orgId, connectionId, baseUrl, at: now(), error: result.ok ? undefined : result.error });
     });
   }

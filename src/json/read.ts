@@ -1,5 +1,6 @@
 import { type DescMessage, fromJson, type JsonValue, type Message } from "@bufbuild/protobuf";
 import { InvalidRequest } from "#src/platform/errors.ts";
+import { refuseImpossibleTimes } from "./calendar.ts";
 import { parseExactly } from "./exact.ts";
 import { explain } from "./explain.ts";
 import { someText } from "./texts.ts";
@@ -10,6 +11,12 @@ const utf8 = new TextDecoder("utf-8", { fatal: true });
 
 /** The message that this JSON is. Unknown fields are faults: a misspelt one would be lost unseen. */
 export function messageFromJson(message: DescMessage, json: JsonValue): Message {
+  const read = messageIn(message, json);
+  refuseImpossibleTimes(message, json);
+  return read;
+}
+
+function messageIn(message: DescMessage, json: JsonValue): Message {
   try {
     return fromJson(message, json, { ignoreUnknownFields: false, recursionLimit: 2 * maxDepth });
   } catch {

@@ -9,7 +9,7 @@ import type { Log } from "#src/platform/log.ts";
 import { beginCall } from "#src/pipeline/request-call.ts";
 import { clientAddressOf } from "./forwarded-for.ts";
 import { loggablePath } from "#src/platform/loggable-path.ts";
-import { onceClosed } from "./response.ts";
+import { onceClosed } from "#src/platform/http.ts";
 
 interface AccessLogOptions {
   readonly log: Log;

@@ -26,15 +26,15 @@ export const connectTimeout = "CONNECT_TIMEOUT";
 
 /** One attempt to connect: where to, how far it got, and what to destroy when it must end. */
 interface Attempt {
-  readonly host: string;
   stage: Stage;
   socket?: Socket;
 }
 
-interface Connector {
+/** Opens the sockets of one pool. */
+export interface Connector {
   readonly connect: buildConnector.connector;
-  /** How far a call to this host got: the stage of its connection, or HTTP once none is being made. */
-  stageOf(host: string): Stage;
+  /** How far its calls got: the stage of a connection that is being made, else HTTP. */
+  stage(): Stage;
   /** Ends the attempts that are under way. */
   close(): void;
 }
@@ -84,7 +84,7 @@ export function createConnector(options: {
 
   async function openInTime(target: buildConnector.Options): Promise<Socket> {
     const host = target.hostname;
-    const attempt: Attempt = { host, stage: isIP(host) === 0 ? "DNS" : "TCP" };
+    const attempt: Attempt = { stage: isIP(host) === 0 ? "DNS" : "TCP" };
     const timer = setTimeout(() => end(attempt, connectTimeout), timeoutMs);
     attempts.add(attempt);
     try {
@@ -106,7 +106,7 @@ export function createConnector(options: {
         (error: Error) => callback(error, null),
       );
     },
-    stageOf: (host) => [...attempts].find((attempt) => attempt.host === host)?.stage ?? "HTTP",
+    stage: () => attempts.values().next().value?.stage ?? "HTTP",
     close: () => {
       for (const attempt of attempts) end(attempt, "ECANCELED");
     },

@@ -2,9 +2,10 @@ import type { DescService } from "@bufbuild/protobuf";
 import { createContextValues, type ContextValues, type Interceptor } from "@connectrpc/connect";
 import type { Authenticate } from "#src/verification/authenticate.ts";
 import type { Limits } from "#src/verification/limits.ts";
+import type { ByteBudget } from "#src/platform/byte-budget.ts";
 import { callKey, type Environment } from "#src/platform/caller.ts";
 import type { HttpFailure } from "#src/platform/http-failure.ts";
-import type { Request } from "#src/platform/http.ts";
+import { onceClosed, type Request, type Response } from "#src/platform/http.ts";
 import type { Log } from "#src/platform/log.ts";
 import type { ServedService } from "#src/platform/served-service.ts";
 import { createCallUnary, type CallUnary } from "./call-unary.ts";
@@ -27,8 +28,8 @@ export interface Pipeline {
   readonly interceptors: Interceptor[];
   /** Interceptors and handler of one unary call, for protocols other than Connect's. */
   readonly call: CallUnary;
-  /** The values of one request, which hold its call. */
-  readonly contextValues: (request: Request) => ContextValues;
+  /** The values of one request, which hold its call. What the call holds in memory is given back with the response. */
+  readonly contextValues: (request: Request, response: Response) => ContextValues;
   /** Of one message. */
   readonly readMaxBytes: number;
   /** Of a unary call whose caller sets no deadline, or a later one. */
@@ -49,9 +50,11 @@ export function createPipeline(parts: {
   limits: Limits;
   environment: Environment;
   fourEyesDeletion: FourEyesDeletion;
+  /** Of the bytes that calls may hold. */
+  budget: ByteBudget;
   log: Log;
 }): Pipeline {
-  const { contracts, log } = parts;
+  const { contracts, budget, log } = parts;
   requirePolicies(contracts);
   const services = joinServices(contracts, parts.served);
   const report = createReportFailure(log);
@@ -65,7 +68,13 @@ export function createPipeline(parts: {
     // A call through a connection may take 60 s; ours ends a little later, so that the caller learns why.
     timeoutMs: 65_000,
     call: createCallUnary(services, interceptors),
-    contextValues: (request) => createContextValues().set(callKey, callOfRequest(request)),
+    contextValues(request, response) {
+      const call = callOfRequest(request);
+      const holding = budget.open(() => call.caller?.orgId ?? "");
+      call.holding = holding;
+      onceClosed(response, () => holding.release());
+      return createContextValues().set(callKey, call);
+    },
     failureOf: (thrown, request) => toHttpFailure(report(thrown, callOfRequest(request))),
   };
 }

@@ -1,4 +1,5 @@
 import { createContextKey, type HandlerContext } from "@connectrpc/connect";
+import type { Holding } from "./byte-budget.ts";
 
 /** Whose records a call may see: its organisation's, in the environment of this deployment. */
 export interface Viewer {
@@ -56,6 +57,8 @@ export interface Call {
   settled?: boolean;
   /** What its last audit event is about. */
   target?: string;
+  /** What it holds in memory, of the budget of its organisation. */
+  holding?: Holding;
   /** Set for an audited call that came with an `Idempotency-Key`. */
   named?: NamedRequest;
 }

@@ -48,3 +48,9 @@ function isSpace(text: string, index: number): boolean {
   const character = text[index];
   return character === " " || character === "\t";
 }
+
+/** Calls back once, when the response was sent or its connection was cut. */
+export function onceClosed(response: Response, closed: () => void): void {
+  // Not the HTTP/2 response itself: it stays silent when a HEAD request is cut before its answer.
+  ("stream" in response ? response.stream : response).once("close", closed);
+}

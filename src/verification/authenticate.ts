@@ -1,9 +1,9 @@
 import type { Caller, Environment } from "#src/platform/caller.ts";
-import type { UsageLog } from "#src/platform/usage-log.ts";
 import { judge } from "./judge.ts";
 import { InvalidBearer, WrongEnvironment } from "./errors.ts";
 import { recordingMisuse, type MisuseEvents } from "./misuse-events.ts";
 import type { KeyLookup } from "./key-lookup.ts";
+import type { KeyUse } from "./key-use.ts";
 import { environmentOf } from "#src/api-keys/secret-format.ts";
 
 /** Says who presents a secret to this service itself, or why nobody is let in. */
@@ -22,11 +22,10 @@ export function createAuthenticate(parts: {
   keys: KeyLookup;
   misuse: MisuseEvents;
   environment: Environment;
-  /** Uses of secrets, by their hashes: that shows who still presents an old one. */
-  usage: UsageLog;
+  use: KeyUse;
   now: () => Date;
 }): Authenticate {
-  const { keys, misuse, environment, usage, now } = parts;
+  const { keys, misuse, environment, use, now } = parts;
   return async ({ secret, address, requestId, beforeGuess }) => {
     const key = await keys.find(secret, { beforeGuess });
     if (key === undefined) throw unknownKey(secret, environment);
@@ -35,7 +34,7 @@ export function createAuthenticate(parts: {
     const caller = recordingMisuse(misuse, key, { requestId, address }, () =>
       judge(key, { environment, callerServiceSlug: undefined, address }, at),
     );
-    usage.note(key.orgId, key.secretHash, at);
+    await use.note(key, at);
     return caller;
   };
 }

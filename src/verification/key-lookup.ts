@@ -19,6 +19,8 @@ export interface FindOptions {
   readonly strong?: boolean;
   /** Runs first, and may throw, unless the secret is known: whoever presents it may be guessing. */
   readonly beforeGuess?: (() => Promise<void>) | undefined;
+  /** The organisation that asks, where that is known: its flood of questions waits in its own queue. */
+  readonly askedBy?: string;
 }
 
 /** How long an answer of the database is good, however it is told that nothing changed: no revocation takes longer. */
@@ -111,10 +113,10 @@ export async function createKeyLookup(parts: {
     return undefined;
   }
 
-  async function ask(secret: string, id: string): Promise<PresentedKey | undefined> {
+  async function ask(secret: string, id: string, askedBy?: string): Promise<PresentedKey | undefined> {
     const asked = { askedAt: monotonicNow(), epoch };
     const hashes = { peppered: pepper(secret), plain: Buffer.from(id, "hex") };
-    const key = await database.single((tx) => findPresented(tx, hashes));
+    const key = await database.single((tx) => findPresented(tx, hashes), askedBy);
     if (key === undefined || key.revokedAt !== undefined) {
       known.delete(id);
       refused.set(id, { key, ...asked });
@@ -123,12 +125,12 @@ export async function createKeyLookup(parts: {
   }
 
   /** One question at a time for each secret; but none that began before a change answers one that came after. */
-  function askOnce(secret: string, id: string): Promise<PresentedKey | undefined> {
+  function askOnce(secret: string, id: string, askedBy?: string): Promise<PresentedKey | undefined> {
     const running = loading.get(id);
     if (running?.epoch === epoch) return running.key;
     const started: Loading = {
       epoch,
-      key: ask(secret, id).finally(() => {
+      key: ask(secret, id, askedBy).finally(() => {
         if (loading.get(id) === started) loading.delete(id);
       }),
     };
@@ -137,7 +139,7 @@ export async function createKeyLookup(parts: {
   }
 
   return {
-    async find(presented, { strong = false, beforeGuess } = {}) {
+    async find(presented, { strong = false, beforeGuess, askedBy } = {}) {
       const secret = secretText(presented);
       if (environmentOf(secret) === undefined && !(importsExist && mayBeImported(secret, legacyPrefixes))) {
         await beforeGuess?.();
@@ -148,11 +150,11 @@ export async function createKeyLookup(parts: {
       const found = remembered(id, now);
       if (found !== undefined && !strong) return found.key;
       if (found === undefined) await beforeGuess?.();
-      if (strong) return ask(secret, id);
+      if (strong) return ask(secret, id, askedBy);
       const lately = refused.get(id);
       // Any change may have made it good.
       if (lately?.epoch === epoch && now - lately.askedAt < unknownMs) return lately.key;
-      return askOnce(secret, id);
+      return askOnce(secret, id, askedBy);
     },
   };
 }

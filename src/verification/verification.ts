@@ -8,6 +8,7 @@ import type { UsageLog } from "#src/platform/usage-log.ts";
 import { createRateLimiter, type RateLimiter } from "#src/ratelimit/limiter.ts";
 import { createAuthenticate, type Authenticate } from "./authenticate.ts";
 import { createKeyLookup, type KeyLookup } from "./key-lookup.ts";
+import { createKeyUse } from "./key-use.ts";
 import { createLimits, type Limits, type LimitsPerMinute } from "./limits.ts";
 import { createMisuseEvents, type MisuseEvents } from "./misuse-events.ts";
 import { createRevocations } from "./revocations.ts";
@@ -32,14 +33,14 @@ export async function createVerification(
     legacyPrefixes: readonly string[];
     /** Counts the calls of each key. */
     callLimiter: RateLimiter;
-    /** Uses of secrets, by their hashes. */
+    /** Uses of secrets, by their hashes: that shows which callers still present an old one. */
     usage: UsageLog;
     log: Log;
     now: () => Date;
     monotonicNow: () => number;
   },
 ): Promise<Verification> {
-  const { database, environment, callLimiter, usage, log, now } = shared;
+  const { database, environment, callLimiter, log, now } = shared;
   const keys = await createKeyLookup(shared);
   const misuse = createMisuseEvents({ database, log, now });
   const rateLimits = createLimits({
@@ -49,11 +50,12 @@ export async function createVerification(
     failures: createRateLimiter(now),
     perMinute: shared,
   });
+  const use = createKeyUse(shared);
   const revocations = createRevocations({ database, now });
-  const verify = createVerifyKey({ keys, limits: rateLimits, misuse, usage, now });
+  const verify = createVerifyKey({ keys, limits: rateLimits, misuse, use, now });
   return {
     services: [serve(VerificationService, createVerificationService({ verify, revocations, environment }))],
-    authenticate: createAuthenticate({ keys, misuse, environment, usage, now }),
+    authenticate: createAuthenticate({ keys, misuse, environment, use, now }),
     keys,
     rateLimits,
     misuse,

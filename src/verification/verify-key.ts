@@ -1,7 +1,6 @@
 import type { Environment } from "#src/platform/caller.ts";
 import { ServiceError } from "#src/platform/errors.ts";
 import { canonicalAddress } from "#src/platform/ip.ts";
-import type { UsageLog } from "#src/platform/usage-log.ts";
 import { clientNameOf } from "#src/ratelimit/client-address.ts";
 import { RateLimited } from "#src/ratelimit/errors.ts";
 import { judge } from "./judge.ts";
@@ -12,6 +11,7 @@ import { MissingScope } from "#src/api-keys/errors.ts";
 import type { Limits, Spent } from "./limits.ts";
 import { recordingMisuse, type MisuseEvents } from "./misuse-events.ts";
 import type { KeyLookup } from "./key-lookup.ts";
+import type { KeyUse } from "./key-use.ts";
 import { grants } from "#src/api-keys/scopes.ts";
 import { secretIn } from "#src/api-keys/secret-format.ts";
 
@@ -53,16 +53,16 @@ export function createVerifyKey(parts: {
   keys: KeyLookup;
   limits: Limits;
   misuse: MisuseEvents;
-  usage: UsageLog;
+  use: KeyUse;
   now: () => Date;
 }): VerifyKey {
-  const { keys, limits, misuse, usage, now } = parts;
+  const { keys, limits, misuse, use, now } = parts;
 
   /** Finds the key among the organisation's own; another one's looks like none. */
   async function find(question: Question, orgId: string, beforeGuess?: () => Promise<void>) {
     const secret = secretIn(question.presented);
     if (secret === undefined) throw new InvalidBearer("malformed");
-    const key = await keys.find(secret, { strong: question.strong, beforeGuess });
+    const key = await keys.find(secret, { strong: question.strong, beforeGuess, askedBy: orgId });
     if (key === undefined || key.orgId !== orgId) throw unknownKey(secret, question.environment);
     return key;
   }
@@ -78,7 +78,7 @@ export function createVerifyKey(parts: {
       const at = now();
       const presented = { ...question, address };
       recordingMisuse(misuse, found, presented, () => judge(found, presented, at));
-      usage.note(orgId, found.secretHash, at);
+      await use.note(found, at);
       return found;
     }
 

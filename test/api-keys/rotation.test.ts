@@ -47,6 +47,7 @@ function accepts(of: ApiKey, hint: string, at: Date): boolean {
         boundUserId: undefined,
         secretHash: hint,
         validUntil: found.validUntil,
+        wasUsed: true,
         allows: () => true,
       },
       { environment: "sandbox", callerServiceSlug: undefined, address: undefined },

@@ -17,6 +17,7 @@ import { createLimits } from "#src/verification/limits.ts";
 import { detailsOf, newApiKey } from "#src/api-keys/new-api-key.ts";
 import { createMisuseEvents } from "#src/verification/misuse-events.ts";
 import { createKeyLookup } from "#src/verification/key-lookup.ts";
+import { createKeyUse } from "#src/verification/key-use.ts";
 import { createRevocations } from "#src/verification/revocations.ts";
 import { insertKey, recordUse } from "#src/api-keys/store.ts";
 import { createVerificationService } from "#src/verification/service.ts";
@@ -98,6 +99,7 @@ async function openPatchbay(url: string): Promise<Side> {
     (orgId, uses) => database.record(orgId, (tx) => recordUse(tx, orgId, uses)),
     log,
   );
+  const use = createKeyUse({ database, usage, now });
   const limits = createLimits({
     calls: createRateLimiter(now),
     failures: createRateLimiter(now),
@@ -106,7 +108,7 @@ async function openPatchbay(url: string): Promise<Side> {
   });
   const keys = await createKeyLookup({ database, pepper, environment, legacyPrefixes: [], monotonicNow });
   const { verifyKey } = createVerificationService({
-    verify: createVerifyKey({ keys, limits, misuse: createMisuseEvents({ database, log, now }), usage, now }),
+    verify: createVerifyKey({ keys, limits, misuse: createMisuseEvents({ database, log, now }), use, now }),
     revocations: createRevocations({ database, now }),
     environment,
   });

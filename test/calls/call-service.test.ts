@@ -1,7 +1,9 @@
-import { Code } from "@connectrpc/connect";
-import { createServer, type AddressInfo, type Socket } from "node:net";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { createServer, type ServerResponse } from "node:http";
+import { createServer as createTcpServer, type AddressInfo, type Socket } from "node:net";
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { startService, type TestService } from "../support/service.ts";
 import { startUpstream, type Upstream } from "../support/upstream.ts";
 
@@ -62,6 +64,35 @@ test("the call arrives with the stored key, and the caller never sees it", async
     "content-type": "application/json",
   });
   expect(JSON.stringify(reply.body) + service.logged()).not.toContain(apiKey);
+});
+
+describe("a call without a path", () => {
+  test.each([
+    ["the base URL itself", undefined, undefined, "/base"],
+    ["the base URL itself, by an empty path", "", undefined, "/base"],
+    ["the base URL with a query", "", { q: "1" }, "/base?q=1"],
+  ])("asks for %s", async (_, path, query, url) => {
+    const reply = await service.org.rest("POST", "/api/service-calls", {
+      service: "custom:core-banking",
+      method: "POST",
+      ...(path !== undefined && { path }),
+      ...(query && { query }),
+      json: {},
+    });
+    expect(reply.body.data).toMatchObject({ status: 200 });
+    expect(upstream.asked.at(-1)).toMatchObject({ method: "POST", url });
+  });
+
+  test("asks for / where the base URL has none either", async () => {
+    const baseUrl = upstream.url;
+    await service.org.client.connections.upsertServiceConnection({
+      serviceSlug: "custom:root",
+      baseUrl,
+      apiKey,
+    });
+    await service.org.client.connections.callService({ service: "custom:root", method: "GET" });
+    expect(upstream.asked.at(-1)).toMatchObject({ url: "/" });
+  });
 });
 
 test("the caller's own credentials and hop-by-hop headers do not go along", async () => {
@@ -156,6 +187,7 @@ describe("bodies", () => {
 describe("a call is refused", () => {
   test.each([
     ["a service that is not connected", { service: "custom:nobody" }, 404, "NOT_FOUND"],
+    ["a path without a slash", { path: "x" }, 400, "INVALID_PATH"],
     ["a path that climbs", { path: "/../admin" }, 400, "INVALID_PATH"],
     ["a path that climbs when decoded twice", { path: "/%252e%252e/admin" }, 400, "INVALID_PATH"],
     ["a path that names another host", { path: "//evil.example/" }, 400, "INVALID_PATH"],
@@ -209,6 +241,63 @@ describe("a call is refused", () => {
   });
 });
 
+test("calls of one organisation that hang delay no other's calls to the host, and no test of a connection", async () => {
+  const hanging: ServerResponse[] = [];
+  const server = createServer((request, response) => {
+    if (request.url === "/hang") hanging.push(response);
+    else response.end();
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const baseUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const globex = await service.newOrganization("globex");
+  const shared = { serviceSlug: "custom:shared", baseUrl, apiKey };
+  const { connection } = await service.org.client.connections.upsertServiceConnection(shared);
+  await globex.client.connections.upsertServiceConnection(shared);
+
+  let ended = 0;
+  const calls = Array.from({ length: 100 }, () =>
+    call({ service: "custom:shared", path: "/hang" }).finally(() => ended++),
+  );
+  await expect.poll(() => hanging.length, { timeout: 60_000 }).toBe(64);
+  const request = { service: "custom:shared", method: "GET", path: "/quick" };
+  expect(await globex.client.connections.callService(request)).toMatchObject({ status: 200 });
+  const tested = await service.org.client.connections.testConnection({ id: connection!.id });
+  expect([tested.ok, ended]).toStrictEqual([true, 0]);
+
+  while (ended < calls.length) {
+    for (const response of hanging.splice(0)) response.end();
+    await new Promise(setImmediate);
+  }
+  for (const { status } of await Promise.all(calls)) expect(status).toBe(200);
+  server.closeAllConnections();
+  server.close();
+});
+
+describe("the caller learns the service's status", () => {
+  test.each([
+    ["of a body in a coding that is not known", { "content-encoding": "zstd" }, { raw: "e30=" }],
+    ["of a body in no coding", { "content-encoding": "none" }, { json: {} }],
+    ["of a body in no coding, said twice", { "content-encoding": ["identity", ""] }, { json: {} }],
+    ["of gzip that is none", { "content-encoding": "gzip" }, { raw: "e30=" }],
+  ])("%s", async (_, headers, expected) => {
+    upstream.answer({ status: 409, headers: { "content-type": "application/json", ...headers } });
+    expect((await call({})).body.data).toMatchObject({ status: 409, ...expected });
+  });
+
+  test("also when the answer itself is withheld, in the metadata and in the text", async () => {
+    upstream.answer({ status: 201, headers: { "content-type": "text/plain" }, body: `you sent ${apiKey}` });
+    const calling = service.org.client.connections.callService({
+      service: "custom:core-banking",
+      method: "POST",
+    });
+    const error = ConnectError.from(await calling.catch((thrown: unknown) => thrown));
+    expect(error.rawMessage).toContain("it answered with status 201, so the call was made");
+    expect(error.findDetails(ErrorInfoSchema)).toMatchObject([
+      { reason: "CREDENTIAL_REFLECTED", metadata: { upstream_status: "201" } },
+    ]);
+  });
+});
+
 test("a redirect is answered, not followed", async () => {
   await using elsewhere = await startUpstream();
   upstream.answer({ status: 302, headers: { location: `${elsewhere.url}/steal` }, body: "" });
@@ -219,7 +308,7 @@ test("a redirect is answered, not followed", async () => {
 /** A server that takes connections and never says anything. */
 async function startSilent() {
   const sockets = new Set<Socket>();
-  const server = createServer((socket) => void sockets.add(socket));
+  const server = createTcpServer((socket) => void sockets.add(socket));
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;
   return {

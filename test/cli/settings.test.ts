@@ -5,7 +5,7 @@ import { dirname, join } from "node:path";
 import { inspect } from "node:util";
 import { pino } from "pino";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { createKey } from "#src/cli/administer.ts";
+import { createKey, createOrganization } from "#src/cli/administer.ts";
 import { writeAdminKey } from "#src/cli/admin-key.ts";
 import { openPostgres } from "#src/cli/postgres.ts";
 import { openRootKey } from "#src/cli/root-key.ts";
@@ -52,6 +52,10 @@ describe("a setting that cannot be used is named both ways, with what would do",
     ],
     [{ PATCHBAY_TRUSTED_PROXY_HOPS: "-1" }, /not "-1"$/],
     [{ PATCHBAY_FAILED_AUTHENTICATIONS_PER_MINUTE: "100001" }, /from 1 to 100000, not "100001"$/],
+    [
+      { PATCHBAY_DATABASE_POOL_SIZE: "1" },
+      /^--database-pool-size \(PATCHBAY_DATABASE_POOL_SIZE\): give a whole number from 2 to 50, not "1"$/,
+    ],
     [{ PATCHBAY_DRAIN_SECONDS: "10s" }, /^--drain-seconds \(PATCHBAY_DRAIN_SECONDS\): give a whole number/],
     [
       { PATCHBAY_ENVIRONMENT: "prod" },
@@ -354,9 +358,21 @@ describe("keys create", () => {
     [[], { orgId: "org_x" }, /^--org: there is no org_x; give one of\n {2}org_\S+ {2}acme$/],
     [[], { scopes: ["read", "b b"] }, /^--scopes: "b b" is not a scope; write resource:verb/],
     [[], { name: " " }, /^--name: give 1 to 200 characters$/],
+    [
+      [],
+      { name: "ops\u202e" },
+      /^--name: must be one line .* without control characters and marks of direction$/,
+    ],
   ])("with organisations acme and %j and %j says what it needs", async (names, wanted, message) => {
     await expect(create(names, wanted)).rejects.toThrow(message);
   });
+});
+
+test("org create makes no organisation with a name that shows something else than it is", async () => {
+  const config = readConfig({}, { DATABASE_URL: database, PATCHBAY_ROOT_KEY: rootKey });
+  for (const name of ["", "globex\nacme", "\u200b", "\u202eglobex"]) {
+    await expect(createOrganization(config, name)).rejects.toThrow(/^<name>: /);
+  }
 });
 
 test("docs/operating.md has each setting as it is", async () => {

@@ -98,9 +98,17 @@ test("a second signal ends the process at once", async () => {
 
 describe("before it is ready", () => {
   /** The service on an empty database, while the test holds a lock that its start must wait for. */
-  async function startBehind(lock: string, port = 0, command?: readonly string[]) {
-    const empty = await createTestDatabase("empty");
+  async function startBehind(
+    lock: string,
+    {
+      kind = "empty",
+      port = 0,
+      command,
+    }: { kind?: "empty" | "migrated"; port?: number; command?: string[] } = {},
+  ) {
+    const empty = await createTestDatabase(kind);
     await empty.asOwner(`select pg_advisory_lock(${lock})`);
+    if (kind === "migrated") for (const statement of founding) await empty.asOwner(statement);
     const dataDir = join(folder.path, randomUUID());
     const env = { DATABASE_URL: empty.url, PATCHBAY_ROOT_KEY: Buffer.alloc(32, 1).toString("base64") };
     const args = ["start", "--port", String(port), "--data-dir", dataDir];
@@ -123,7 +131,12 @@ describe("before it is ready", () => {
   }
 
   const migration = "7420001";
-  const firstStart = "hashtextextended('patchbay first start', 0)";
+  /** Lets whatever founds an organisation wait for the test, longer than it would wait for another replica. */
+  const founding = [
+    `create function wait_for_test() returns trigger language plpgsql set lock_timeout = 0
+     as $$ begin perform pg_advisory_xact_lock(1); return new; end $$`,
+    "create trigger wait_for_test before insert on orgs for each row execute function wait_for_test()",
+  ];
 
   test("a stop while another process migrates ends it at once, and nothing is founded", async () => {
     await using start = await startBehind(migration);
@@ -140,7 +153,7 @@ describe("before it is ready", () => {
 
   test.skipIf(!canIsolate)("the same holds for a process with id 1, as in a container", async () => {
     const program = ["node_modules/.bin/node", "src/main.ts"];
-    await using start = await startBehind(migration, 0, [...isolate, ...program]);
+    await using start = await startBehind(migration, { command: [...isolate, ...program] });
     await start.waits("pg_try_advisory_lock");
     const [child] = (
       await readFile(`/proc/${start.service.pid}/task/${start.service.pid}/children`, "utf8")
@@ -151,8 +164,8 @@ describe("before it is ready", () => {
 
   test("/readyz says so until the admin key is there, and a stop meanwhile leaves nothing half", async () => {
     const port = await freePort();
-    await using start = await startBehind(firstStart, port);
-    await start.waits("begin_first_start");
+    await using start = await startBehind("1", { kind: "migrated", port });
+    await start.waits('insert into "orgs"');
     expect((await fetch(`http://127.0.0.1:${port}/readyz`)).status).toBe(503);
     expect((await fetch(`http://127.0.0.1:${port}/healthz`)).status).toBe(200);
     const ended = start.service.kill("SIGTERM");

@@ -25,7 +25,7 @@ afterAll(async () => {
 });
 
 function open(poolSize = 4): Database {
-  return createDatabase({ url: postgres.url, log: pino({ level: "silent" }), poolSize, startMs: 500 });
+  return createDatabase({ url: postgres.url, log: pino({ level: "silent" }), poolSize });
 }
 
 async function insertUser(tx: Tx, orgId: string, id: string): Promise<void> {
@@ -239,11 +239,10 @@ describe("a transaction", () => {
     expect(await countUsers()).toBe(0);
   });
 
-  test("waits for a free connection, but not for ever", async () => {
+  test("waits for a free connection", async () => {
     await using single = Object.assign(open(1), { [Symbol.asyncDispose]: () => single.close() });
     const release = Promise.withResolvers<void>();
     const holding = single.read("org_a", () => release.promise);
-    await expect(single.read("org_a", async () => 1)).rejects.toThrow("too busy");
     const waiting = single.read("org_a", async () => 2);
     release.resolve();
     await holding;

@@ -18,7 +18,7 @@ afterAll(async () => {
 /** Sends, and gives back the head of the request as the service saw it. */
 async function headSent(request: Partial<OutboundRequest>): Promise<string[]> {
   const before = upstream.received.length;
-  await outbound.send({ baseUrl: upstream.origin, method: "GET", path: "/", ...request });
+  await outbound.send({ share: "acme", baseUrl: upstream.origin, method: "GET", path: "/", ...request });
   return upstream.received.slice(before).split("\r\n\r\n")[0]!.toLowerCase().split("\r\n");
 }
 
@@ -96,7 +96,13 @@ describe("what cannot be said at all", () => {
     const filled = request.credential
       ? { ...request, credential: { ...request.credential, boundTo: upstream.origin } }
       : request;
-    const sent = outbound.send({ baseUrl: upstream.origin, method: "GET", path: "/", ...filled });
+    const sent = outbound.send({
+      share: "acme",
+      baseUrl: upstream.origin,
+      method: "GET",
+      path: "/",
+      ...filled,
+    });
     await expect(sent).rejects.toMatchObject({
       reason: "INVALID_OUTBOUND_REQUEST",
       kind: "invalid_argument",
@@ -148,6 +154,7 @@ describe("the credential", () => {
     const connections = upstream.connections;
     const before = upstream.received.length;
     const sent = outbound.send({
+      share: "acme",
       baseUrl: `${upstream.origin}/api`,
       method: "GET",
       path: "/",
@@ -163,6 +170,7 @@ describe("an ordinary request", () => {
   test("arrives with its method, path, query, headers and body", async () => {
     const before = upstream.received.length;
     const reply = await outbound.send({
+      share: "acme",
       baseUrl: `${upstream.origin}/api`,
       method: "POST",
       path: "/users",

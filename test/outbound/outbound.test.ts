@@ -6,7 +6,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { parseOutboundAllow } from "#src/outbound/allow.ts";
 import { ConnectFailed } from "#src/outbound/connector.ts";
 import { upstreamFailure } from "#src/outbound/failures.ts";
-import { createOutbound } from "#src/outbound/outbound.ts";
+import { createOutbound, type OutboundRequest } from "#src/outbound/outbound.ts";
 import { fakeLookup, response, startUpstream, type Answer } from "./network.ts";
 
 type Options = Partial<Parameters<typeof createOutbound>[0]>;
@@ -15,8 +15,8 @@ type Options = Partial<Parameters<typeof createOutbound>[0]>;
 function localClient(options: Options = {}) {
   const outbound = createOutbound({ allow: parseOutboundAllow("127.0.0.0/8,::1"), ...options });
   return {
-    get: (baseUrl: string, more: { timeoutMs?: number; signal?: AbortSignal } = {}) =>
-      outbound.send({ baseUrl, method: "GET", path: "/", ...more }),
+    get: (baseUrl: string, more: Partial<OutboundRequest> = {}) =>
+      outbound.send({ share: "acme", baseUrl, method: "GET", path: "/", ...more }),
     close: () => outbound.close(),
     [Symbol.asyncDispose]: () => outbound.close(),
   };
@@ -238,15 +238,19 @@ describe("a call", () => {
     expect(upstream.connections).toBeLessThanOrEqual(2);
   });
 
-  test("waits for a socket when all of its origin are taken, and is given up in time", async () => {
+  test("waits for a place when all to its origin are taken, and is given up in time", async () => {
     const taken = Promise.withResolvers<void>();
     await using upstream = await startUpstream(() => taken.resolve());
-    await using client = localClient({ limits: { socketsPerOrigin: 1 } });
+    await using client = localClient({ limits: { callsPerOrigin: 1 } });
     const first = client.get(upstream.origin).catch(() => {});
     await taken.promise;
     await expect(client.get(upstream.origin, { timeoutMs: 30 })).rejects.toMatchObject({
       reason: "UPSTREAM_TIMEOUT",
-      stage: "HTTP",
+      stage: "QUEUE",
+      metadata: { stage: "QUEUE" },
+      message: expect.stringMatching(
+        /^QUEUE: 127\.0\.0\.1 was not called in 0\.03 s, because earlier calls /,
+      ),
     });
     expect(upstream.received.match(/GET/g)).toHaveLength(1);
     await client.close();
@@ -256,7 +260,7 @@ describe("a call", () => {
   test("of one origin does not wait for another that is stuck", async () => {
     await using stuck = await startUpstream(silent);
     await using quick = await startUpstream(response("ok"));
-    await using client = localClient({ limits: { socketsPerOrigin: 1 } });
+    await using client = localClient({ limits: { callsPerOrigin: 1 } });
     const waiting = client.get(stuck.origin, { timeoutMs: 200 }).catch(() => {});
     expect(await client.get(quick.origin)).toMatchObject({ status: 200 });
     await waiting;
@@ -304,7 +308,139 @@ describe("a call", () => {
   });
 });
 
+/** Answers calls to every path but /hang, which wait until they are let go. */
+async function startHanging() {
+  const hanging: Socket[] = [];
+  let arrived = (): void => {};
+  const upstream = await startUpstream((socket, request) => {
+    if (!request.startsWith("GET /hang")) return void socket.write(response("ok"));
+    hanging.push(socket);
+    arrived();
+  });
+  return {
+    origin: upstream.origin,
+    upstream,
+    /** Resolves when this many hang. */
+    async hold(count: number) {
+      while (hanging.length < count) await new Promise<void>((resolve) => (arrived = resolve));
+    },
+    letGo: () => {
+      for (const socket of hanging.splice(0)) socket.write(response("late"));
+    },
+    [Symbol.asyncDispose]: () => upstream[Symbol.asyncDispose](),
+  };
+}
+
+describe("what one share does", () => {
+  test("does not delay another's calls to the same origin, however many hang", async () => {
+    await using service = await startHanging();
+    await using client = localClient();
+    let ended = 0;
+    const hanging = Array.from({ length: 100 }, () =>
+      client.get(service.origin, { path: "/hang" }).finally(() => ended++),
+    );
+    await service.hold(64);
+    expect(await client.get(service.origin, { share: "globex" })).toMatchObject({ status: 200 });
+    expect(ended).toBe(0);
+    expect(service.upstream.connections).toBe(65);
+    service.letGo();
+    // The 36 that waited come when the first are answered.
+    await service.hold(36);
+    service.letGo();
+    await Promise.all(hanging);
+  });
+
+  test("stays on sockets of its own", async () => {
+    const users = new Map<Socket, Set<string | undefined>>();
+    await using upstream = await startUpstream((socket, request) => {
+      users.set(socket, (users.get(socket) ?? new Set()).add(request.split(" ")[1]));
+      socket.write(response("ok"));
+    });
+    await using client = localClient();
+    for (let i = 0; i < 30; i++) {
+      const share = i % 3 === 0 ? "acme" : "globex";
+      await client.get(upstream.origin, { share, path: `/${share}` });
+    }
+    expect(users.size).toBeLessThan(10);
+    for (const one of users.values()) expect(one.size).toBe(1);
+  });
+
+  test("is limited over all origins together", async () => {
+    await using one = await startHanging();
+    await using other = await startHanging();
+    await using client = localClient({ limits: { callsPerShare: 2 } });
+    const hanging = [one, other].map(({ origin }) => client.get(origin, { path: "/hang" }));
+    await Promise.all([one.hold(1), other.hold(1)]);
+    await expect(client.get(one.origin, { timeoutMs: 30 })).rejects.toMatchObject({ stage: "QUEUE" });
+    expect(await client.get(one.origin, { share: "globex" })).toMatchObject({ status: 200 });
+    for (const service of [one, other]) service.letGo();
+    await Promise.all(hanging);
+    expect(await client.get(one.origin)).toMatchObject({ status: 200 });
+  });
+
+  test.each([
+    ["calls", { waitingCalls: 1 }],
+    ["bytes", { waitingBytes: 10 }],
+  ])("waits up to a number of %s, and is refused beyond it", async (_, limits) => {
+    await using service = await startHanging();
+    await using client = localClient({ limits: { callsPerOrigin: 1, ...limits } });
+    const body = Buffer.from("8 bytes.");
+    const hanging = client.get(service.origin, { path: "/hang", body });
+    await service.hold(1);
+    const waiting = client.get(service.origin, { body });
+    await expect(client.get(service.origin, { body })).rejects.toMatchObject({
+      reason: "TOO_MANY_CALLS",
+      kind: "resource_exhausted",
+      headers: { "retry-after": "1" },
+    });
+    expect(await client.get(service.origin, { share: "globex", body })).toMatchObject({ status: 200 });
+    service.letGo();
+    await Promise.all([hanging, waiting]);
+    expect(await client.get(service.origin, { body })).toMatchObject({ status: 200 });
+  });
+
+  test("gives its place in the queue back when its caller goes away", async () => {
+    await using service = await startHanging();
+    await using client = localClient({ limits: { callsPerOrigin: 1, waitingCalls: 1 } });
+    const hanging = client.get(service.origin, { path: "/hang" });
+    await service.hold(1);
+    for (let i = 0; i < 3; i++) {
+      const caller = new AbortController();
+      const waiting = client.get(service.origin, { signal: caller.signal });
+      caller.abort(new Error("gone"));
+      await expect(waiting).rejects.toThrow("gone");
+    }
+    service.letGo();
+    await hanging;
+    expect(service.upstream.received.match(/GET/g)).toHaveLength(1);
+  });
+});
+
+test("idle sockets are closed when there are too many in all, those of the longest unused origin first", async () => {
+  const upstreams = await Promise.all(["one", "two", "three"].map((text) => startUpstream(response(text))));
+  await using client = localClient({ limits: { sockets: 2 } });
+  for (const { origin } of upstreams) await client.get(origin);
+  await upstreams[0]!.abandoned();
+  for (const { origin } of upstreams.slice(1)) await client.get(origin);
+  expect(upstreams.map(({ connections }) => connections)).toEqual([1, 1, 1]);
+  expect(await client.get(upstreams[0]!.origin)).toMatchObject({ body: Buffer.from("one") });
+  for (const upstream of upstreams) await upstream[Symbol.asyncDispose]();
+});
+
 describe("closing", () => {
+  test("cuts calls that wait for others", async () => {
+    await using service = await startHanging();
+    await using client = localClient({ limits: { callsPerOrigin: 1 } });
+    const calls = [1, 2, 3].map(() => client.get(service.origin, { path: "/hang" }));
+    const outcomes = Promise.allSettled(calls);
+    await service.hold(1);
+    await client.close();
+    for (const outcome of await outcomes) {
+      expect(outcome).toMatchObject({ status: "rejected", reason: { reason: "UPSTREAM_UNREACHABLE" } });
+    }
+    expect(service.upstream.received.match(/GET/g)).toHaveLength(1);
+  });
+
   test("cuts calls that wait for an answer", async () => {
     const arrived = Promise.withResolvers<void>();
     await using upstream = await startUpstream(() => arrived.resolve());

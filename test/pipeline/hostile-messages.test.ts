@@ -182,3 +182,43 @@ test("an update that names nothing to change is refused", async () => {
     ]);
   }
 });
+
+describe("what is far too large is refused by its size alone, whatever else is wrong with it", () => {
+  const wanted = { name: "k", scopes: ["a:view"] };
+  const many = <T>(count: number, item: T) => Array.from({ length: count }, () => item);
+  const notes = (count: number) => Object.fromEntries(many(count, 0).map((_, index) => [`n${index}\n`, "v"]));
+  test.each([
+    ["a text", { name: "\n".repeat(1 << 20) }, "name: must be at most 200 characters"],
+    ["a list", { scopes: many(300_000, "\n") }, "scopes: must contain no more than 200 item(s)"],
+    ["an item", { scopes: ["\n".repeat(1 << 20)] }, "scopes[0]: must be at most 64 characters"],
+    ["a map", { metadata: notes(51) }, "metadata: map must be at most 50 entries"],
+    [
+      "a name",
+      { metadata: { ["\n".repeat(1 << 20)]: "v" } },
+      "metadata: each name must be at most 64 characters",
+    ],
+    ["a value", { metadata: { note: "\n".repeat(1 << 20) } }, "metadata[…]: must be at most 512 characters"],
+  ])("%s", async (_, fields, message) => {
+    const refusal = { code: Code.InvalidArgument, rawMessage: message };
+    const asking = service.org.client.apiKeys.createApiKey({ ...wanted, ...fields });
+    await expect(asking).rejects.toMatchObject(refusal);
+  });
+
+  test("and what is just too large, by its rule", async () => {
+    const asking = service.org.client.apiKeys.createApiKey({ ...wanted, name: "🙂".repeat(201) });
+    await expect(asking).rejects.toMatchObject({ rawMessage: "name: must be at most 200 characters" });
+    const { apiKey } = await service.org.client.apiKeys.createApiKey({ ...wanted, name: "🙂".repeat(200) });
+    expect(apiKey!.name).toHaveLength(400);
+  });
+});
+
+test("a value that cannot be stored is named as it stands in the request, also as one of several", async () => {
+  const { apiKeys, verification } = service.org.client;
+  const presented = { case: "key", value: `aml_${"\0".repeat(20)}` } as const;
+  await expect(
+    apiKeys.importKey({ name: "k", scopes: ["a:view"], environment: "sandbox", presented }),
+  ).rejects.toMatchObject({ rawMessage: "key: must not contain NUL characters" });
+  await expect(
+    verification.verifyKeys({ requests: [{ key: "k" }, { key: "k", scopes: ["a:view", "\0"] }] }),
+  ).rejects.toMatchObject({ rawMessage: "requests[1].scopes[1]: must not contain NUL characters" });
+});

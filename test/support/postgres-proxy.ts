@@ -7,15 +7,17 @@ export interface PostgresProxy extends AsyncDisposable {
   readonly url: string;
   /** Keeps what the server answers from now on, on all connections, until they are cut. */
   holdAnswers(): void;
-  /** Keeps everything, in both directions, as a stopped server or a cable pulled out would. */
+  /** Keeps everything on the connections that there are, in both directions, as a forgetful firewall would. */
   freeze(): void;
+  /** Keeps everything, on new connections too, as a stopped server or a cable pulled out would. */
+  blackHole(): void;
   /** How many statements were sent so far, leaving out the connection that listens. */
   statements(): number;
   /** Ends all connections. */
   cut(): void;
   /** Refuses new connections from now on, and ends the old. */
   close(): Promise<void>;
-  /** Takes connections again, at the same port. */
+  /** Takes connections again, at the same port, and passes everything on. */
   reopen(): Promise<void>;
 }
 
@@ -23,12 +25,13 @@ export interface PostgresProxy extends AsyncDisposable {
 export async function startProxy(url: string): Promise<PostgresProxy> {
   const pairs = new Set<{ readonly client: Socket; readonly server: Socket }>();
   let statements = 0;
+  let isBlackHole = false;
   const listener = createServer((client) => {
     countStatements(client, () => (statements += 1));
     const pair = { client, server: connectTo(url) };
     pairs.add(pair);
-    client.pipe(pair.server);
-    pair.server.pipe(client);
+    if (!isBlackHole) client.pipe(pair.server);
+    if (!isBlackHole) pair.server.pipe(client);
     for (const socket of [client, pair.server]) {
       socket.on("error", () => undefined);
       socket.on("close", () => {
@@ -49,6 +52,13 @@ export async function startProxy(url: string): Promise<PostgresProxy> {
     }
   }
 
+  function freeze(): void {
+    for (const { client, server } of pairs) {
+      client.unpipe(server).pause();
+      server.unpipe(client).pause();
+    }
+  }
+
   async function close(): Promise<void> {
     cut();
     if (!listener.listening) return;
@@ -61,16 +71,16 @@ export async function startProxy(url: string): Promise<PostgresProxy> {
     holdAnswers() {
       for (const { client, server } of pairs) server.unpipe(client).pause();
     },
-    freeze() {
-      for (const { client, server } of pairs) {
-        client.unpipe(server).pause();
-        server.unpipe(client).pause();
-      }
+    freeze,
+    blackHole() {
+      isBlackHole = true;
+      freeze();
     },
     statements: () => statements,
     cut,
     close,
     async reopen() {
+      isBlackHole = false;
       listener.listen(port, "127.0.0.1");
       await once(listener, "listening");
     },

@@ -43,6 +43,7 @@ function newKey(fields: Partial<PresentedKey> = {}): PresentedKey {
     revokedAt: undefined,
     secretHash: "00",
     validUntil: undefined,
+    wasUsed: true,
     rateLimitPerMinute: undefined,
     callerServiceSlug: undefined,
     allows: () => true,

@@ -19,7 +19,7 @@ export declare const file_patchbay_apikeys_v1_api_key_service: GenFile;
  */
 export declare type CreateApiKeyRequest = Message<"patchbay.apikeys.v1.CreateApiKeyRequest"> & {
   /**
-   * What people call it.
+   * What people call it: one line with something to see in it.
    *
    * @generated from field: string name = 1;
    */
@@ -63,7 +63,8 @@ export declare type CreateApiKeyRequest = Message<"patchbay.apikeys.v1.CreateApi
 
   /**
    * What the key's owners note about it, for themselves and for the services
-   * that verify it. Not for secrets.
+   * that verify it: texts of any form, each under a name of one line. Not for
+   * secrets.
    *
    * @generated from field: map<string, string> metadata = 7;
    */
@@ -125,7 +126,7 @@ export declare const CreateApiKeyResponseSchema: GenMessage<CreateApiKeyResponse
  */
 export declare type ImportKeyRequest = Message<"patchbay.apikeys.v1.ImportKeyRequest"> & {
   /**
-   * What people call it.
+   * What people call it: one line with something to see in it.
    *
    * @generated from field: string name = 1;
    */
@@ -201,7 +202,8 @@ export declare type ImportKeyRequest = Message<"patchbay.apikeys.v1.ImportKeyReq
 
   /**
    * What the key's owners note about it, for themselves and for the services
-   * that verify it. Not for secrets.
+   * that verify it: texts of any form, each under a name of one line. Not for
+   * secrets.
    *
    * @generated from field: map<string, string> metadata = 10;
    */
@@ -349,7 +351,7 @@ export declare type UpdateApiKeyRequest = Message<"patchbay.apikeys.v1.UpdateApi
   id: string;
 
   /**
-   * What people call it.
+   * What people call it: one line with something to see in it.
    *
    * @generated from field: optional string name = 2;
    */
@@ -457,9 +459,8 @@ export declare type RotateApiKeyRequest = Message<"patchbay.apikeys.v1.RotateApi
   /**
    * The newest secret never arrived: end it at once, in place of keeping it for
    * the grace; so leave out `grace_seconds`. Refused (SECRET_IN_USE) if it is the
-   * one that the key was imported with, or was ever presented. Another replica
-   * notes that within 10 seconds, so a secret that was first used in the last
-   * moments may pass for one that never was.
+   * one that the key was imported with, or was ever presented and let in, at
+   * whichever replica: the first use of a secret is stored before its call goes on.
    *
    * @generated from field: bool replace_unused = 3;
    */

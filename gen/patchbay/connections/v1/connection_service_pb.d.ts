@@ -322,7 +322,8 @@ export declare type TestConnectionResponse = Message<"patchbay.connections.v1.Te
   latencyMs?: number | undefined;
 
   /**
-   * The stage that failed (DNS, TCP, TLS, status) and why. Present when not `ok`.
+   * The stage that failed (QUEUE, DNS, TCP, TLS, HTTP, status) and why. Present
+   * when not `ok`.
    *
    * @generated from field: optional string error = 3;
    */
@@ -356,9 +357,9 @@ export declare type CallServiceRequest = Message<"patchbay.connections.v1.CallSe
   method: string;
 
   /**
-   * Starts with `/` and is joined to the base URL. Segments are sent as they
-   * are given; dot segments, encoded ones too, `?`, `#` and backslashes are
-   * refused.
+   * Starts with `/` and is joined to the base URL; empty for the base URL
+   * itself. Segments are sent as they are given; dot segments, encoded ones too,
+   * `?`, `#` and backslashes are refused.
    *
    * @generated from field: string path = 3;
    */
@@ -622,11 +623,16 @@ export declare const ConnectionService: GenService<{
    * your own, which take 4 MiB unless told otherwise, need a higher limit for
    * those.
    *
+   * An organisation has up to 64 calls under way to one origin, and 256 in all.
+   * Further ones wait, which counts towards their deadline.
+   *
    * Errors: NOT_FOUND for a slug that is not connected; INVALID_ARGUMENT
    * (INVALID_PATH, INVALID_OUTBOUND_REQUEST); FAILED_PRECONDITION
-   * (CONNECTION_INACTIVE); PERMISSION_DENIED (ADDRESS_DENIED); UNAVAILABLE
-   * (UPSTREAM_UNREACHABLE; ROOT_KEY_UNAVAILABLE, and then nothing was sent);
-   * DEADLINE_EXCEEDED (UPSTREAM_TIMEOUT).
+   * (CONNECTION_INACTIVE, CREDENTIAL_REFLECTED); PERMISSION_DENIED
+   * (ADDRESS_DENIED); RESOURCE_EXHAUSTED (TOO_MANY_CALLS, UPSTREAM_TOO_LARGE,
+   * OVERLOADED); UNAVAILABLE (UPSTREAM_UNREACHABLE; ROOT_KEY_UNAVAILABLE, and then
+   * nothing was sent); DEADLINE_EXCEEDED (UPSTREAM_TIMEOUT). If the service had
+   * begun to answer, its status is `upstream_status` in the metadata.
    *
    * @generated from rpc patchbay.connections.v1.ConnectionService.CallService
    */
