@@ -62,7 +62,7 @@ describe.each(askings)("%s", (_, ask) => {
   test("says nothing of a base URL that replaced it before it answered", async () => {
     const connection = await connect();
     upstream.answer(async ({ url }) => {
-      if (url === "/old/") await connection.replace();
+      if (url.startsWith("/old")) await connection.replace();
       return {};
     });
     await ask(connection);
@@ -74,7 +74,7 @@ describe.each(askings)("%s", (_, ask) => {
     const { id } = connection;
     await using holder = openConnection(service.postgres.url, {});
     upstream.answer(async ({ url }) => {
-      if (url === "/old/") {
+      if (url.startsWith("/old")) {
         // As an upsert does, which is not committed yet.
         await holder.run("begin");
         await holder.run("update connections set base_url = base_url || '/new' where id = $1", [id]);
