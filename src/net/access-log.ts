@@ -92,8 +92,7 @@ function lineOf(request: Request, response: Response, call: Call, keys: KeyShape
 
 function writeLine(log: Log, line: ReturnType<typeof lineOf>): void {
   if (isHealthCheck(line.path)) log.debug(line, "request");
-  else if (isOurFault(line.status, line.grpcStatus)) log.error(line, "request");
-  else log.info(line, "request");
+  else log[levelOf(line)](line, "request");
 }
 
 interface Outcome {
@@ -140,14 +139,21 @@ function isHealthCheck(path: string): boolean {
   return path === "/healthz" || path === "/readyz" || path.startsWith("/grpc.health.v1.Health/");
 }
 
-// Not 501, 502 and 504, and what gRPC says for them: the caller asked for what is not there, or the service that
-// was called through us failed. Unknown, internal, unavailable and data loss may be ours.
-const httpFaults = new Set([500, 503]);
-const grpcFaults = new Set([2, 13, 14, 15]);
+// A service that is overloaded, or whose database is away, has said why in a line of its own; and a flood of one
+// client's must not fill the log with errors. Not 501, 502 and 504, and what gRPC says for them: the caller asked for
+// what is not there, or the service that was called through us failed.
+const levels = new Map<number, "error" | "warn">([
+  [500, "error"],
+  [503, "warn"],
+]);
+/** Unknown, internal and data loss; unavailable. */
+const grpcLevels = new Map<number, "error" | "warn">([
+  [2, "error"],
+  [13, "error"],
+  [15, "error"],
+  [14, "warn"],
+]);
 
-function isOurFault(status: number | undefined, grpcStatus: number | undefined): boolean {
-  return (
-    (status !== undefined && httpFaults.has(status)) ||
-    (grpcStatus !== undefined && grpcFaults.has(grpcStatus))
-  );
+function levelOf({ status, grpcStatus }: Outcome): "error" | "warn" | "info" {
+  return levels.get(status ?? 0) ?? grpcLevels.get(grpcStatus ?? 0) ?? "info";
 }

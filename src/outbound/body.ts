@@ -19,7 +19,8 @@ export async function readAll(
   for await (const chunk of stream) {
     size += chunk.length;
     if (size > limitBytes) return undefined;
-    hold(chunk.length);
+    // Twice: in the end, the pieces lie beside the whole.
+    hold(2 * chunk.length);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks, size);

@@ -191,7 +191,7 @@ describe("the line of an RPC", () => {
     ["a refusal", Code.PermissionDenied, { grpcStatus: 7, level: 30 }],
     ["an unknown method", Code.Unimplemented, { grpcStatus: 12, level: 30 }],
     ["a fault of ours", Code.Internal, { grpcStatus: 13, level: 50 }],
-    ["a lost database", Code.Unavailable, { grpcStatus: 14, level: 50 }],
+    ["a lost database", Code.Unavailable, { grpcStatus: 14, level: 40 }],
   ])("has the gRPC status of %s, which HTTP calls 200", async (_, outcome, expected) => {
     await using port = await startRpc(outcome);
     const calling = createClient(ApiKeyService, createGrpcTransport({ baseUrl: port.origin })).whoAmI({});
@@ -226,7 +226,7 @@ test.each([
   ["/api/auth/me", 200, 30],
   ["/api/auth/me", 404, 30],
   ["/api/auth/me", 500, 50],
-  ["/api/auth/me", 503, 50],
+  ["/api/auth/me", 503, 40],
 ])("the line of %s with status %i has level %i", async (path, status, level) => {
   await using port = await startLogged((_request, response) => {
     response.statusCode = status;
