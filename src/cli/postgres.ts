@@ -1,5 +1,5 @@
 import { access, constants, mkdir } from "node:fs/promises";
-import { InvalidSetting, type Config } from "#src/config.ts";
+import { invalidSetting, type Config } from "#src/config/config.ts";
 import { parseAddress } from "#src/db/address.ts";
 import { openConnection } from "#src/db/connection.ts";
 import { ConnectionLost } from "#src/db/errors.ts";
@@ -34,16 +34,16 @@ const oldestPostgres = 15;
 async function openExternal(url: string): Promise<Postgres> {
   const { version, isStandby } = await askServer(url).catch((error: unknown) => {
     const why = explainConnectFailure(error, parseAddress(url));
-    throw new InvalidSetting("databaseUrl", `cannot connect: ${why}`);
+    throw invalidSetting("databaseUrl", `cannot connect: ${why}`);
   });
   if (version < oldestPostgres) {
-    throw new InvalidSetting(
+    throw invalidSetting(
       "databaseUrl",
       `this is Postgres ${version}; give one of version ${oldestPostgres} or newer`,
     );
   }
   if (isStandby) {
-    throw new InvalidSetting(
+    throw invalidSetting(
       "databaseUrl",
       "this Postgres is a standby, which takes no changes; give the primary",
     );
@@ -70,7 +70,7 @@ async function requireWritable(dataDir: string): Promise<void> {
     await access(dataDir, constants.W_OK);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    throw new InvalidSetting(
+    throw invalidSetting(
       "dataDir",
       `${dataDir} cannot be used (${code}): choose a folder that this user may write`,
     );

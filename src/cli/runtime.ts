@@ -1,4 +1,4 @@
-import type { Config } from "#src/config.ts";
+import type { Config } from "#src/config/config.ts";
 import type { RootKey } from "#src/crypto/root-key.ts";
 import { createDatabase, type Database } from "#src/db/database.ts";
 import { migrate } from "#src/db/migrate.ts";

@@ -10,11 +10,15 @@ export type { Tx } from "./transaction.ts";
 
 /** The only way to Postgres: each call is one transaction, as the role that owns nothing. */
 export interface Database {
-  /** One organisation's rows, in a READ ONLY transaction: what reads cannot change anything unaudited. */
+  /**
+   * One organisation's rows, in a READ ONLY transaction: what reads cannot change anything unaudited. All its
+   * statements see the same moment, so what they read fits together.
+   */
   read<T>(orgId: string, run: (tx: Tx) => Promise<T>): Promise<T>;
   /**
    * A change. It commits only if it appended at least one audit event; `return unchanged(value)` instead
-   * rolls back and answers the value, for what turns out to be the case already.
+   * rolls back and answers the value, for what turns out to be the case already. Each of its statements sees what is
+   * committed by then: lock first, and what is read after that stays so to the end.
    */
   change<T>(orgId: string, run: (tx: Tx) => Promise<T | Unchanged<T>>): Promise<T>;
   /** Bookkeeping that is no change of state by anybody: last use, health results. Not audited. */
@@ -174,13 +178,18 @@ interface Operation {
   readonly msLeft: () => number;
 }
 
+// Said each time: the server may have another default, on which either would go wrong.
+const oneMoment = "isolation level repeatable read read only";
+/** With one moment, what is read after waiting for a lock would be what was there before the wait. */
+const lockThenRead = "isolation level read committed read write";
+
 async function begin(connection: Connection, kind: Kind, orgId: string, statementMs: number): Promise<void> {
   // 0 would mean without end.
   const timeout = Math.max(1, Math.round(statementMs));
   try {
     // Both leave in one packet. If the first fails, the second has no effect beyond itself.
     await Promise.all([
-      connection.run(`begin read ${kind === "read" ? "only" : "write"}; set local role ${servingRole}`),
+      connection.run(`begin ${kind === "read" ? oneMoment : lockThenRead}; set local role ${servingRole}`),
       connection.run("select set_config('app.org_id', $1, true), set_config('statement_timeout', $2, true)", [
         orgId,
         String(timeout),

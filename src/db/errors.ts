@@ -87,11 +87,6 @@ export function isUniqueViolation(error: unknown, constraint: string): boolean {
   return error instanceof DatabaseError && error.code === "23505" && error.constraint === constraint;
 }
 
-/** Whether the statement broke this foreign key. */
-export function isForeignKeyViolation(error: unknown, constraint: string): boolean {
-  return error instanceof DatabaseError && error.code === "23503" && error.constraint === constraint;
-}
-
 // Cancelled by a timeout, lost a race for locks, or out of room: the transaction is rolled back, and the same
 // one may well succeed later.
 const passing = new Set(["57014", "55P03", "40001", "40P01"]);

@@ -1,5 +1,5 @@
 import { collectDefaultMetrics, Counter, Histogram, Registry } from "prom-client";
-import type { AnsweredRequest } from "#src/net/access.ts";
+import type { AnsweredRequest } from "#src/net/access-log.ts";
 
 /** What the service counts for its operators. Nothing in it tells of an organisation, a key or a path. */
 export interface Metrics {

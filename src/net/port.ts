@@ -5,7 +5,8 @@ import type { Log } from "#src/platform/log.ts";
 import { createHttp1Guard } from "./http1.ts";
 import { defaultLimits, type PortLimits } from "./limits.ts";
 import { listenError } from "./listen-error.ts";
-import { answerError, onceClosed } from "./response.ts";
+import { answerError } from "./response.ts";
+import { onceClosed } from "#src/platform/http.ts";
 import { cleartextServers, secureServers, type Tls } from "./servers.ts";
 import { guardSessions } from "./sessions.ts";
 

@@ -13,7 +13,10 @@ import {
   type HandlerContext,
 } from "@connectrpc/connect";
 import type { ServerResponse } from "node:http";
-import { targetOf, type Request, type Response } from "#src/platform/http.ts";
+import type { Holding } from "#src/platform/byte-budget.ts";
+import { callKey } from "#src/platform/caller.ts";
+import type { HttpFailure } from "#src/platform/http-failure.ts";
+import { hostOf, targetOf, type Handler, type Request, type Response } from "#src/platform/http.ts";
 import { type Binding, restRoutes } from "./binding.ts";
 import { hasNoBody, jsonOfBody, readBody, refuseEncoding } from "./body.ts";
 import { decodeRequest } from "./decode.ts";
@@ -25,40 +28,30 @@ import { createRouter, type Route } from "./router.ts";
 
 /** What the REST side needs of the service around it. */
 export interface RestOptions {
-  readonly services: readonly DescService[];
+  readonly contracts: readonly DescService[];
   /** Decides from the headers whether the call may go on, or throws. Runs before the body is read. */
   gate(context: HandlerContext): Promise<void>;
   /** Runs interceptors and handler. */
   call(method: DescMethodUnary, request: Message, context: HandlerContext): Promise<Message>;
   /** The values of one request, which hold its call (`src/platform/caller.ts`). */
-  contextValues(request: Request): ContextValues;
+  contextValues(request: Request, response: Response): ContextValues;
   /** What a caller may see of anything thrown. */
-  errorFrom(error: unknown, request: Request): RestError;
+  failureOf(thrown: unknown, request: Request): HttpFailure;
   readonly readMaxBytes: number;
   /** How long a call may take, reading its body included. */
   readonly timeoutMs: number;
 }
 
-/** A failure as REST shows it. */
-export interface RestError {
-  readonly status: number;
-  readonly message: string;
-  readonly reason: string;
-  readonly headers: Readonly<Record<string, string>>;
-}
-
 /** Makes the handler that answers REST requests. Throws if the services' routes have faults. */
-export function createRestHandler(
-  options: RestOptions,
-): (request: Request, response: Response) => Promise<void> {
-  const findRoute = createRouter(restRoutes(options.services));
+export function createRestHandler(options: RestOptions): Handler {
+  const findRoute = createRouter(restRoutes(options.contracts));
 
-  return async (request, response) => {
+  async function handle(request: Request, response: Response): Promise<void> {
     let headers: Headers | undefined;
     try {
       const { path, query } = targetOf(request);
       const route = findRoute(request.method ?? "", path);
-      const context = contextOf(options, request, route.binding);
+      const context = contextOf(options, request, response, route.binding);
       headers = context.responseHeader;
       // Not the HTTP/2 response itself, which stays silent when HEAD is cut off before its answer.
       ("stream" in response ? response.stream : response).once("close", () => {
@@ -66,14 +59,16 @@ export function createRestHandler(
       });
       try {
         const message = await untilAborted(context.signal, serve(options, request, route, query, context));
-        answer(response, route.binding, message, headers);
+        answer(response, route.binding, message, context);
       } finally {
         context.abort("the call has ended");
       }
     } catch (error) {
-      refuse(request, response, options.errorFrom(error, request), headers);
+      refuse(request, response, options.failureOf(error, request), headers);
     }
-  };
+  }
+
+  return (request, response) => void handle(request, response);
 }
 
 /** The story of one call. */
@@ -88,7 +83,7 @@ async function serve(
   await options.gate(context);
   refuseEncoding(request);
   const maxBytes = body === undefined ? 0 : options.readMaxBytes;
-  const bytes = await readBody(request, maxBytes);
+  const bytes = await readBody(request, maxBytes, holdingOf(context.values));
   if (bytes === undefined) {
     throw body === undefined
       ? new InvalidRequest(`this ${httpMethod} takes no body: send fields in path and query`)
@@ -97,11 +92,9 @@ async function serve(
   return options.call(method, decodeRequest(route, query, jsonOfBody(request, bytes)), context);
 }
 
-function contextOf(options: RestOptions, request: Request, { method }: Binding) {
+function contextOf(options: RestOptions, request: Request, response: Response, { method }: Binding) {
   const { path, query } = targetOf(request);
   const scheme = "encrypted" in request.socket ? "https" : "http";
-  const authority = ("authority" in request ? request.authority : undefined) ?? request.headers.host;
-  const origin = `${scheme}://${authority}`;
   const headers = Object.entries(request.headers).filter(([name]) => !name.startsWith(":"));
   return createHandlerContext({
     service: method.parent,
@@ -109,12 +102,12 @@ function contextOf(options: RestOptions, request: Request, { method }: Binding) 
     protocolName: "rest",
     requestMethod: request.method ?? "",
     // Always one that can be parsed, whatever the caller says its host is.
-    url: `${URL.canParse(origin) ? origin : `${scheme}://localhost`}${path}${query && `?${query}`}`,
+    url: `${scheme}://${hostOf(request) ?? "localhost"}${path}${query && `?${query}`}`,
     timeoutMs: options.timeoutMs,
     requestHeader: headers.flatMap(([name, value]) =>
       [value ?? []].flat().map((one): [string, string] => [name, one]),
     ),
-    contextValues: options.contextValues(request),
+    contextValues: options.contextValues(request, response),
   });
 }
 
@@ -129,17 +122,21 @@ function answer(
   response: Response,
   { method, responseBody, bare, status }: Binding,
   message: Message,
-  headers: Headers,
+  { responseHeader, values }: HandlerContext,
 ): void {
   const json = toJson(method.output, message, { alwaysEmitImplicit: true });
   const shown = responseBody && isObject(json) ? (get(json, responseBody) ?? null) : json;
-  send(response, status, bare ? shown : { data: shown }, Object.fromEntries(headers));
+  const bytes = send(response, status, bare ? shown : { data: shown }, Object.fromEntries(responseHeader));
+  // All that led to it is gone, and the answer lies here until the caller has read it.
+  const holding = holdingOf(values);
+  holding?.become(bytes);
+  holding?.waitForReader(() => response.destroy());
 }
 
 function refuse(
   request: Request,
   response: Response,
-  shown: RestError,
+  shown: HttpFailure,
   headersSoFar: Headers | undefined,
 ): void {
   const isUnread = !hasNoBody(request) && !request.complete;
@@ -159,7 +156,7 @@ function send(
   status: number,
   json: JsonValue,
   headers: Readonly<Record<string, string>>,
-): void {
+): number {
   const body = Buffer.from(JSON.stringify(json));
   // Both modules' responses take these calls, and neither sends a body to HEAD; only their types cannot be called as one.
   (response as ServerResponse).writeHead(status, {
@@ -168,4 +165,9 @@ function send(
     "content-length": body.length,
   });
   (response as ServerResponse).end(body);
+  return body.length;
+}
+
+function holdingOf(values: ContextValues): Holding | undefined {
+  return values.get(callKey)?.holding;
 }

@@ -1,6 +1,6 @@
 import { Code } from "@connectrpc/connect";
 import { ServiceError, type ErrorKind, type ReasonName } from "#src/platform/errors.ts";
-import { DeadlineExceeded, InternalError } from "./errors.ts";
+import { DeadlineExceeded, InternalError } from "#src/pipeline/failures.ts";
 
 /** A failure that Connect found by itself, before or after any code of ours ran, in our own words. */
 class FrameworkFailure extends ServiceError {
@@ -49,6 +49,24 @@ export function explainFramework(code: Code, message: string): ServiceError {
             "the request cannot be decoded as its type",
           );
   }
+}
+
+/** The call is to a host that no name can be. */
+export function unreadableHost(): ServiceError {
+  return new FrameworkFailure(
+    "invalid_argument",
+    "INVALID_REQUEST",
+    "the host is not a host name: send the service's own, as Host or :authority",
+  );
+}
+
+/** No method of that name is served here. */
+export function unknownProcedure(): ServiceError {
+  return new FrameworkFailure(
+    "unimplemented",
+    "UNKNOWN_PATH",
+    "no such method; ask the reflection service for what there is",
+  );
 }
 
 /** What a refusal without a body means. */

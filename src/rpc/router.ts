@@ -1,24 +1,8 @@
-import type { DescService } from "@bufbuild/protobuf";
-import {
-  createConnectRouter,
-  type ConnectRouter,
-  type Interceptor,
-  type ServiceImpl,
-} from "@connectrpc/connect";
+import { createConnectRouter, type ConnectRouter, type Interceptor } from "@connectrpc/connect";
 import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
-import type { Gate } from "./gate.ts";
+import type { Gate } from "#src/pipeline/gate.ts";
+import type { ServedService } from "#src/platform/served-service.ts";
 import { strictJson } from "./strict-json.ts";
-
-/** A contract and the code that serves it. */
-export interface ServedService {
-  readonly desc: DescService;
-  readonly impl: Readonly<Record<string, unknown>>;
-}
-
-/** Pairs a contract with code of exactly its shape. */
-export function serve<Desc extends DescService>(desc: Desc, impl: ServiceImpl<Desc>): ServedService {
-  return { desc, impl };
-}
 
 /** One procedure, over gRPC, gRPC-Web and Connect. */
 export type ProcedureHandler = ConnectRouter["handlers"][number];

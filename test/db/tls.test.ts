@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { pino } from "pino";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openPostgres } from "#src/cli/postgres.ts";
-import { readConfig } from "#src/config.ts";
+import { readConfig } from "#src/config/config.ts";
 import { assertServingRole } from "#src/db/assert-serving-role.ts";
 import { openConnection } from "#src/db/connection.ts";
 import { createDatabase } from "#src/db/database.ts";

@@ -3,7 +3,7 @@ import { globSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { Reason } from "#gen/patchbay/errors/v1/errors_pb.js";
 import { ServiceError, type ErrorKind, type ReasonName } from "#src/platform/errors.ts";
-import { codes, toRestFailure } from "#src/rpc/errors.ts";
+import { codes, toHttpFailure } from "#src/pipeline/failures.ts";
 
 /** Of each reason, `401 UNAUTHENTICATED` and the like. */
 type Outcomes = Map<string, Set<string>>;
@@ -61,7 +61,7 @@ function readDocument(): Outcomes {
 function readCode(): Outcomes {
   const outcomes: Outcomes = new Map();
   const add = (kind: string, reason: string) => {
-    const { status } = toRestFailure(new Failure(kind as ErrorKind, reason as ReasonName));
+    const { status } = toHttpFailure(new Failure(kind as ErrorKind, reason as ReasonName));
     const code = Code[codes[kind as ErrorKind]].replace(/(?<=.)[A-Z]/g, "_$&").toUpperCase();
     outcomes.set(reason, (outcomes.get(reason) ?? new Set()).add(`${status} ${code}`));
   };

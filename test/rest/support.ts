@@ -20,7 +20,8 @@ import { http } from "#gen/google/api/annotations_pb.js";
 import { HttpRuleSchema } from "#gen/google/api/http_pb.js";
 import { rest, RestShapeSchema } from "#gen/patchbay/options/v1/options_pb.js";
 import { ServiceError } from "#src/platform/errors.ts";
-import { createRestHandler, type RestError, type RestOptions } from "#src/rest/handler.ts";
+import { createRestHandler, type RestOptions } from "#src/rest/handler.ts";
+import type { HttpFailure } from "#src/platform/http-failure.ts";
 
 // The test's protos stand beside the real modules only here, so that no other build sees them.
 const modules = [
@@ -73,7 +74,7 @@ const statuses: Readonly<Record<string, number>> = {
   UNSUPPORTED_CONTENT_TYPE: 415,
 };
 
-function errorFrom(error: unknown): RestError {
+function errorFrom(error: unknown): HttpFailure {
   if (error instanceof ServiceError) {
     const { message, reason, headers } = error;
     return { status: statuses[reason]!, message, reason, headers };
@@ -92,14 +93,14 @@ export async function startRest(overrides: Partial<RestOptions> = {}) {
   const called: { method: string; request: JsonValue; signal: AbortSignal; url: string }[] = [];
   const thrown: unknown[] = [];
   const handler = createRestHandler({
-    services: [library],
+    contracts: [library],
     gate: () => Promise.resolve(),
     call: (method, request, { signal, url }) => {
       called.push({ method: method.name, request: toJson(method.input, request), signal, url });
       return Promise.resolve(request);
     },
     contextValues: createContextValues,
-    errorFrom: (error) => {
+    failureOf: (error) => {
       thrown.push(error);
       return errorFrom(error);
     },
@@ -107,10 +108,8 @@ export async function startRest(overrides: Partial<RestOptions> = {}) {
     timeoutMs: 10_000,
     ...overrides,
   });
-  const listener = (request: Parameters<typeof handler>[0], response: Parameters<typeof handler>[1]) =>
-    void handler(request, response);
-  const http1 = createHttp1(listener).listen(0, "127.0.0.1");
-  const http2 = createHttp2(listener).listen(0, "127.0.0.1");
+  const http1 = createHttp1(handler).listen(0, "127.0.0.1");
+  const http2 = createHttp2(handler).listen(0, "127.0.0.1");
   await Promise.all([once(http1, "listening"), once(http2, "listening")]);
   const sessions = new Set<{ destroy(): void }>();
   http2.on("session", (session) => sessions.add(session));

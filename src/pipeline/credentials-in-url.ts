@@ -1,0 +1,90 @@
+import { decodedThrough } from "#src/platform/percent-encoding.ts";
+import { ServiceError } from "#src/platform/errors.ts";
+
+/** The URL carries what looks like a credential: URLs are logged by everything on their way. */
+class CredentialsInUrl extends ServiceError {
+  readonly kind = "invalid_argument";
+  readonly reason = "CREDENTIALS_IN_URL";
+  override readonly message = "credentials must not be sent in the URL";
+}
+
+/** Something in a URL that is a credential, by its looks or by the name of its parameter. */
+export interface UrlCredential {
+  readonly place: "path" | "query";
+  readonly text: string;
+}
+
+/** Refuses a URL that names or holds a credential, also inside the message of a Connect GET. */
+export function refuseCredentialsInUrl(url: string): void {
+  const { done } = credentialsIn(url).next();
+  if (done !== true) throw new CredentialsInUrl();
+}
+
+const names = new Set([
+  "accesstoken",
+  "token",
+  "bearer",
+  "bearertoken",
+  "auth",
+  "authtoken",
+  "authorization",
+  "apikey",
+  "xapikey",
+  "key",
+]);
+
+/** Finds the credentials one by one, some of them twice: most callers want to know of the first ones only. */
+export function* credentialsIn(url: string): Generator<UrlCredential, void> {
+  const start = url.indexOf("?");
+  // A path names things by their ids. Whoever puts a key there has mistaken one for the other, and would look for
+  // the mistake elsewhere if the answer were that nothing has this id.
+  yield* keysIn(decodedThrough(start === -1 ? url : url.slice(0, start)), "path");
+  if (start === -1) return;
+  const query = new URLSearchParams(url.slice(start + 1));
+  // In one go: a URL has room for thousands of parameters, and one by one they would take ten times as long.
+  const texts = decodedThrough([...query].flat().join(separator));
+  const messages = query.getAll("message").map(fromBase64).join(separator);
+  yield* keysIn(texts, "query");
+  yield* keysIn(messages, "query");
+  yield* bearersIn(texts, bearerValue);
+  yield* bearersIn(messages, bearerAnywhere);
+  for (const [name, value] of query) if (names.has(simplified(name))) yield { place: "query", text: value };
+  // Nobody could look into it.
+  if (query.has("compression")) yield { place: "query", text: "" };
+}
+
+const keyShape = /qe_sk_(sandbox|live)_([a-z2-7]{32})/gi;
+
+/** No key holds it, nor does it count as white space. */
+const separator = "\0";
+/** Where a value begins, also one of JSON or behind `Authorization:`; a sentence may speak of a bearer of news. */
+const bearerValue = /(?:^|[^\w\s])\s*bearer\s+([^\s\0]+)/gi;
+/** In binary, anything may stand before it. */
+const bearerAnywhere = /bearer\s+([^\s\0]+)/gi;
+
+function* keysIn(text: string, place: UrlCredential["place"]): Generator<UrlCredential, void> {
+  for (const [, environment = "", random = ""] of text.matchAll(keyShape)) {
+    // A key whose case was changed on the way is no good, but everybody can change it back.
+    yield { place, text: `qe_sk_${environment.toLowerCase()}_${random.toUpperCase()}` };
+  }
+}
+
+function* bearersIn(text: string, shape: RegExp): Generator<UrlCredential, void> {
+  for (const [, credential = ""] of text.matchAll(shape)) {
+    yield { place: "query", text: credential };
+  }
+}
+
+/** `access_token`, `Access-Token`, `access_token[]`: whatever reads it, it is the same name. */
+function simplified(name: string): string {
+  return decodedThrough(name)
+    .toLowerCase()
+    .replace(/\[\d*\]$/, "")
+    .replace(/[^a-z0-9]/g, "");
+}
+
+// Both alphabets of base64; latin1 keeps every byte, so a key inside a binary message is found as well. A plus sign
+// that was not escaped has become a space, which the decoder would skip.
+function fromBase64(text: string): string {
+  return Buffer.from(text.replaceAll(" ", "+"), "base64").toString("latin1");
+}

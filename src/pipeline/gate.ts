@@ -1,0 +1,98 @@
+import type { HandlerContext } from "@connectrpc/connect";
+import type { Authenticate } from "#src/verification/authenticate.ts";
+import { ApiKeyNotBoundToUser, InvalidBearer } from "#src/verification/errors.ts";
+import { MissingScope } from "#src/api-keys/errors.ts";
+import type { BeforeGuess, Limits } from "#src/verification/limits.ts";
+import { grants } from "#src/api-keys/scopes.ts";
+import { secretOfBearer } from "#src/api-keys/secret-format.ts";
+import { clientNameOf } from "#src/ratelimit/client-address.ts";
+import { RateLimited } from "#src/ratelimit/errors.ts";
+import { rateLimitHeaders } from "#src/ratelimit/headers.ts";
+import { callOf, type Call, type Caller, type Environment } from "#src/platform/caller.ts";
+import { refuseCredentialsInUrl } from "./credentials-in-url.ts";
+import type { ReportFailure } from "./report-failure.ts";
+import { policyOf, type MethodPolicy } from "./policy.ts";
+
+/**
+ * Decides from the headers whether a call may go on, before its body is read. Throws what the caller is
+ * answered; whatever it does not know, it refuses.
+ */
+export type Gate = (context: HandlerContext) => Promise<void>;
+
+/** Where a deletion that declares `four_eyes_deletion` needs a key that is bound to a user. */
+export type FourEyesDeletion = "live" | "always" | "never";
+
+export function asksForUser(setting: FourEyesDeletion, environment: Environment): boolean {
+  return setting === "always" || (setting === "live" && environment === "live");
+}
+
+/** The order is the requirement's: URL, key with its environment, rate limit, scope, user. */
+export function createGate(parts: {
+  authenticate: Authenticate;
+  limits: Limits;
+  environment: Environment;
+  fourEyesDeletion: FourEyesDeletion;
+  report: ReportFailure;
+}): Gate {
+  const { authenticate, limits, report } = parts;
+  const deletionNeedsUser = asksForUser(parts.fourEyesDeletion, parts.environment);
+
+  async function decide(context: HandlerContext, call: Call) {
+    refuseCredentialsInUrl(context.url);
+    const policy = policyOf(context.method);
+    call.auditActions = policy.auditAction;
+    if (policy.access.case === "public") return;
+    const { remoteAddress: address, requestId } = call;
+    const identify = async (beforeGuess?: BeforeGuess) =>
+      authenticate({ secret: bearerOf(context.requestHeader, call), address, requestId, beforeGuess });
+    call.caller = await limits.limitFailures(clientNameOf(address), identify);
+    if (policy.unmeteredBecause === "") await spendCall(call.caller, context.responseHeader);
+    requirePermission(call.caller, policy);
+    call.recheck = async () => {
+      call.caller = await identify();
+      requirePermission(call.caller, policy);
+    };
+  }
+
+  function requirePermission(caller: Caller, policy: MethodPolicy): void {
+    requireScope(caller, policy);
+    if (policy.fourEyes || (policy.fourEyesDeletion && deletionNeedsUser)) requireUser(caller);
+  }
+
+  /** Takes one call from the budget of the caller's key, and says in the answer's headers what is left. */
+  async function spendCall(caller: Caller, answer: Headers) {
+    const { rate, budget } = await limits.spend({ ...caller, id: caller.via.id });
+    for (const [name, value] of Object.entries(rateLimitHeaders(rate, budget))) answer.set(name, value);
+    if (!budget.allowed) throw new RateLimited(budget);
+  }
+
+  return async (context) => {
+    const call = callOf(context);
+    call.rpc = `${context.service.typeName}/${context.method.name}`;
+    try {
+      await decide(context, call);
+    } catch (thrown) {
+      throw report(thrown, call);
+    }
+    call.passedGate = true;
+  };
+}
+
+/** The secret that the one Authorization header carries. */
+function bearerOf(header: Headers, call: Call): string {
+  const value = header.get("authorization");
+  // With two headers, which one counts would depend on who reads them: a proxy, Node or us.
+  const secret = value === null || call.authorizationLines > 1 ? undefined : secretOfBearer(value);
+  if (secret === undefined) throw new InvalidBearer("malformed");
+  return secret;
+}
+
+function requireScope(caller: Caller, { access }: Pick<MethodPolicy, "access">): void {
+  if (access.case === "authenticated") return;
+  if (access.case !== "scope") throw new InvalidBearer("malformed");
+  if (!grants(caller.scopes, access.value)) throw new MissingScope(access.value);
+}
+
+function requireUser(caller: Caller): void {
+  if (caller.userId === undefined) throw new ApiKeyNotBoundToUser();
+}

@@ -1,0 +1,85 @@
+import { InvalidBearer } from "#src/verification/errors.ts";
+import type { Limits } from "#src/verification/limits.ts";
+import type { MisuseEvents } from "#src/verification/misuse-events.ts";
+import type { KeyLookup } from "#src/verification/key-lookup.ts";
+import { mayBeImported, secretIn } from "#src/api-keys/secret-format.ts";
+import { createBackground } from "#src/platform/background.ts";
+import type { Call } from "#src/platform/caller.ts";
+import type { Handler } from "#src/platform/http.ts";
+import { createKeyShapes } from "#src/platform/key-shapes.ts";
+import type { Log } from "#src/platform/log.ts";
+import { RateLimited } from "#src/ratelimit/errors.ts";
+import { clientNameOf } from "#src/ratelimit/client-address.ts";
+import { credentialsIn, type UrlCredential } from "./credentials-in-url.ts";
+import { callOfRequest } from "./request-call.ts";
+import { loggablePath } from "#src/platform/loggable-path.ts";
+
+/**
+ * Has the owners of keys told that came in a URL, of whatever path. What the caller is answered is decided elsewhere
+ * and earlier: the keys are looked up in the background, so that it takes as long for known ones as for others.
+ */
+export interface LeakWatch {
+  over(handler: Handler): Handler;
+  /** Looks up what is left. */
+  close(): Promise<void>;
+}
+
+/** So many keys of one URL are looked up. */
+const maxKeys = 3;
+/** So many URLs may wait. One after another, they take a fraction of what the other requests have of the database. */
+const maxWaiting = 100;
+const closeMs = 2_000;
+
+export function createLeakWatch(parts: {
+  keys: KeyLookup;
+  legacyPrefixes: readonly string[];
+  limits: Limits;
+  misuse: MisuseEvents;
+  log: Log;
+}): LeakWatch {
+  const { keys, legacyPrefixes, limits, misuse, log } = parts;
+  const shapes = createKeyShapes(legacyPrefixes);
+  const background = createBackground({ name: "keys in URLs", log, maxWaiting, closeMs });
+
+  async function lookUp(found: readonly UrlCredential[], path: string, call: Call): Promise<void> {
+    const { requestId, remoteAddress: address } = call;
+    const looking = limits.limitFailures(clientNameOf(address), async (beforeGuess) => {
+      for (const { place, text } of found) {
+        const key = await keys.find(text, { beforeGuess });
+        if (key !== undefined) misuse.noteLeak(key, { place, path }, { requestId, address });
+      }
+      // The client has failed to authenticate, also with a known key: if only unknown ones counted, the budget would
+      // tell whoever found a refused key that it was a real one.
+      throw new InvalidBearer("unknown");
+    });
+    try {
+      await looking;
+    } catch (thrown) {
+      if (!(thrown instanceof InvalidBearer || thrown instanceof RateLimited)) throw thrown;
+    }
+  }
+
+  return {
+    over: (handler) => (request, response) => {
+      handler(request, response);
+      const { url = "" } = request;
+      const found = keysIn(url, legacyPrefixes);
+      if (found.length === 0) return;
+      const call = callOfRequest(request);
+      background.run(() => lookUp(found, loggablePath(url, shapes), call));
+    },
+    close: () => background.close(),
+  };
+}
+
+/** The first of what may be keys; each once, though most are found by their looks and by their parameter's name. */
+function keysIn(url: string, legacyPrefixes: readonly string[]): UrlCredential[] {
+  const found = new Map<string, UrlCredential>();
+  for (const { place, text } of credentialsIn(url)) {
+    const secret = secretIn(text);
+    if (secret === undefined || found.has(secret) || !mayBeImported(secret, legacyPrefixes)) continue;
+    found.set(secret, { place, text: secret });
+    if (found.size === maxKeys) break;
+  }
+  return [...found.values()];
+}

@@ -1,0 +1,101 @@
+import { getOption, hasOption, type DescMethod, type DescService } from "@bufbuild/protobuf";
+import { MethodOptions_IdempotencyLevel as IdempotencyLevel } from "@bufbuild/protobuf/wkt";
+import { http } from "#gen/google/api/annotations_pb.js";
+import { policy as policyOption, type Policy } from "#gen/patchbay/options/v1/options_pb.js";
+
+/** The scopes of this service's own methods. Keys may hold others, which other services check. */
+export const scopeVocabulary = [
+  "connections:view",
+  "connections:write",
+  "connections:use",
+  "catalog:view",
+  "api:manage",
+  "api:grant",
+  "keys:verify",
+  "audit:view",
+  "directory:view",
+  "directory:write",
+] as const;
+
+/** Standard services, whose contracts cannot carry our options. They tell nothing of any organisation. */
+const openPackages = /^grpc\.(health|reflection)\./;
+
+/** What a method declares that the gate acts on. */
+export type MethodPolicy = Pick<
+  Policy,
+  "access" | "auditAction" | "fourEyes" | "fourEyesDeletion" | "unmeteredBecause" | "repeated"
+>;
+
+const open: MethodPolicy = {
+  access: { case: "public", value: true },
+  auditAction: [],
+  fourEyes: false,
+  fourEyesDeletion: false,
+  unmeteredBecause: "",
+  repeated: "",
+};
+
+/** Who may call the method and what it leaves behind. Throws for a method that does not say. */
+export function policyOf(method: DescMethod): MethodPolicy {
+  if (openPackages.test(method.parent.typeName)) return open;
+  if (!hasOption(method, policyOption)) throw new PolicyFaults([`${nameOf(method)} has no policy`]);
+  return getOption(method, policyOption);
+}
+
+/** Whether a call can be named by an `Idempotency-Key`: each audited method that is a POST over REST. */
+export function takesIdempotencyKey(method: DescMethod): boolean {
+  return policyOf(method).auditAction.length > 0 && getOption(method, http).pattern.case === "post";
+}
+
+/** Contracts that the service will not serve. */
+export class PolicyFaults extends Error {
+  override readonly name = "PolicyFaults";
+
+  constructor(faults: readonly string[]) {
+    super(
+      `the service's contracts are not safe to serve:\n${faults.map((fault) => `  - ${fault}`).join("\n")}`,
+    );
+  }
+}
+
+/** Stops the start when a method leaves open who may call it or what it records. All faults are told at once. */
+export function requirePolicies(services: readonly DescService[]): void {
+  const faults = services
+    .filter((service) => !openPackages.test(service.typeName))
+    .flatMap((service) => service.methods.flatMap(faultsOf));
+  if (faults.length > 0) throw new PolicyFaults(faults);
+}
+
+/** What is wrong with a method's declarations. */
+export function faultsOf(method: DescMethod): string[] {
+  const name = nameOf(method);
+  if (!hasOption(method, policyOption)) return [`${name} has no policy`];
+  const policy = getOption(method, policyOption);
+  const reads = method.idempotency === IdempotencyLevel.NO_SIDE_EFFECTS;
+  const faults: string[] = [];
+  if (policy.access.case === undefined) faults.push(`${name} does not say who may call it`);
+  if (policy.access.case === "scope" && !isKnownScope(policy.access.value)) {
+    faults.push(`${name} asks for the unknown scope ${policy.access.value}`);
+  }
+  if (policy.access.case !== "scope" && policy.access.value === false) {
+    faults.push(`${name} sets ${policy.access.case} to false`);
+  }
+  if (reads && policy.auditAction.length > 0) faults.push(`${name} has no side effects but an audit action`);
+  if (!reads && policy.auditAction.length === 0 && policy.unauditedBecause === "") {
+    faults.push(`${name} has side effects, no audit action and no reason for that`);
+  }
+  const { fourEyes, fourEyesDeletion } = policy;
+  if ((fourEyes || fourEyesDeletion) && policy.access.case !== "scope") {
+    faults.push(`${name} is four-eyes without a scope`);
+  }
+  if (fourEyes && fourEyesDeletion) faults.push(`${name} is four-eyes always and by a setting`);
+  return faults;
+}
+
+function isKnownScope(scope: string): boolean {
+  return (scopeVocabulary as readonly string[]).includes(scope);
+}
+
+function nameOf(method: DescMethod): string {
+  return `${method.parent.typeName}/${method.name}`;
+}

@@ -1,0 +1,24 @@
+import { targetOf } from "./http.ts";
+import type { KeyShapes } from "./key-shapes.ts";
+import { decodedThrough } from "./percent-encoding.ts";
+
+const longest = 512;
+
+/** The path of a request's URL, fit for a log: no query, no API key, no character that could start a line. */
+export function loggablePath(url: string, keys: KeyShapes): string {
+  const path = pathOf(url)
+    .slice(0, longest)
+    .replace(/[^\x21-\x7e]/g, (char) => `%${char.charCodeAt(0).toString(16).padStart(2, "0")}`)
+    .slice(0, longest);
+  if (!keys.foundIn(decodedThrough(path))) return path;
+  return path
+    .split("/")
+    .map((segment) => (keys.foundIn(decodedThrough(segment)) ? "[redacted]" : segment))
+    .join("/");
+}
+
+/** Of a whole URL, in which a user may have put a password, the path alone. */
+function pathOf(url: string): string {
+  const path = targetOf({ url }).path.replace(/#.*$/s, "");
+  return path.startsWith("/") || path === "*" ? path : "[not-a-path]";
+}
