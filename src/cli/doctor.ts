@@ -7,6 +7,7 @@ import type { RootKey } from "#src/crypto/root-key.ts";
 import { loadPepper } from "#src/crypto/service-keys.ts";
 import { openConnection, type Connection } from "#src/db/connection.ts";
 import { createDatabase, type Database } from "#src/db/database.ts";
+import { assertCanBeMade } from "#src/db/embedded/supervisor.ts";
 import { dueMigrations } from "#src/db/migrate.ts";
 import { assertServingRole } from "#src/db/assert-serving-role.ts";
 import type { Log } from "#src/platform/log.ts";
@@ -115,6 +116,7 @@ async function checkRootKey(config: Config): Promise<Finding<RootKey>> {
 
 async function checkPostgres(config: Config, log: Log): Promise<Finding<Postgres>> {
   if (config.databaseUrl === undefined && !(await hasData(config))) {
+    await assertCanBeMade(config.dataDir);
     return ok(`none yet; the first start makes it in ${config.dataDir}`);
   }
   const postgres = await joinPostgres(config, log);

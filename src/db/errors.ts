@@ -45,15 +45,11 @@ type Outcome = "nothing was changed" | "unknown";
 export class DatabaseUnavailable extends ServiceError {
   readonly kind = "unavailable";
   readonly reason = "DATABASE_UNAVAILABLE";
-  override readonly metadata: Readonly<Record<string, string>>;
-  override readonly headers: Readonly<Record<string, string>>;
 
   private constructor(message: string, outcome: Outcome, cause: unknown) {
-    super(message);
-    this.metadata = { outcome };
     // Nobody should repeat by rote what may have been done.
-    this.headers = outcome === "unknown" ? {} : { "retry-after": "1" };
-    this.cause = cause;
+    const headers = outcome === "unknown" ? {} : { "retry-after": "1" };
+    super(message, { metadata: { outcome }, headers, cause });
   }
 
   static unreachable(cause: unknown): DatabaseUnavailable {
@@ -66,19 +62,26 @@ export class DatabaseUnavailable extends ServiceError {
     return new DatabaseUnavailable(message, "nothing was changed", cause);
   }
 
-  /** The organisation's share of the pool is at work for calls that came before. */
-  static behindOwnCalls(cause: unknown): DatabaseUnavailable {
-    const message =
-      "too many calls of your organisation wait for the database, and nothing was changed: try again in a moment";
-    return new DatabaseUnavailable(message, "nothing was changed", cause);
-  }
-
   /** The connection was lost in COMMIT, so nobody knows whether the change was made. */
   static inDoubt(cause: unknown): DatabaseUnavailable {
     const message =
       "the database was lost while it stored the change, so it is not known whether the change was made: " +
       "look before you repeat it";
     return new DatabaseUnavailable(message, "unknown", cause);
+  }
+}
+
+/** The organisation's share of the pool is at work for calls of its own that came before. */
+export class TooManyCallsWait extends ServiceError {
+  readonly kind = "resource_exhausted";
+  readonly reason = "TOO_MANY_CALLS";
+
+  constructor() {
+    super(
+      "too many calls of your organisation wait for the database, and nothing was changed: try again in a moment, " +
+        "and make fewer at a time",
+      { headers: { "retry-after": "1" } },
+    );
   }
 }
 

@@ -1,5 +1,5 @@
 import type { Connection } from "./connection.ts";
-import { ConnectionLost, DatabaseUnavailable } from "./errors.ts";
+import { ConnectionLost, DatabaseUnavailable, TooManyCallsWait } from "./errors.ts";
 
 /** A connection that is lent to one operation, until it is disposed of. */
 export interface Lease extends Disposable {
@@ -22,6 +22,8 @@ export interface Pool {
 /** What one organisation has of the pool. */
 interface Share {
   leased: number;
+  /** How many operations have come to an end, other than by the loss of their connection. */
+  ended: number;
   /** In the order in which they came. */
   readonly waiting: Set<PromiseWithResolvers<Lease>>;
 }
@@ -47,7 +49,7 @@ export function createPool(size: number, open: () => Connection): Pool {
   let closing: PromiseWithResolvers<void> | undefined;
 
   function shareOf(orgId: string): Share {
-    const share = shares.get(orgId) ?? { leased: 0, waiting: new Set() };
+    const share = shares.get(orgId) ?? { leased: 0, ended: 0, waiting: new Set() };
     shares.set(orgId, share);
     return share;
   }
@@ -91,7 +93,10 @@ export function createPool(size: number, open: () => Connection): Pool {
       [Symbol.dispose]() {
         share.leased -= 1;
         free += 1;
-        if (connection.lost === undefined) idle.push(connection);
+        if (connection.lost === undefined) {
+          share.ended += 1;
+          idle.push(connection);
+        }
         tidy(orgId, share);
         lendWhatIsFree();
         if (free === size) closing?.resolve();
@@ -113,11 +118,14 @@ export function createPool(size: number, open: () => Connection): Pool {
       const share = shareOf(orgId);
       const turn = Promise.withResolvers<Lease>();
       share.waiting.add(turn);
+      const endedBefore = share.ended;
       lendWhatIsFree();
       const timer = setTimeout(() => {
         share.waiting.delete(turn);
         tidy(orgId, share);
-        turn.reject(waitedInVain(orgId, share, waitMs));
+        // With nothing ended meanwhile, it is the database that does not get on, and not the caller who asks for much.
+        const isOwnLine = orgId !== ownUse && share.ended > endedBefore;
+        turn.reject(isOwnLine ? new TooManyCallsWait() : DatabaseUnavailable.busy(notFree(waitMs)));
       }, waitMs);
       return await turn.promise.finally(() => clearTimeout(timer));
     },
@@ -144,9 +152,6 @@ function closed(): Error {
   return DatabaseUnavailable.unreachable(new ConnectionLost("the database was closed by this service"));
 }
 
-function waitedInVain(orgId: string, { leased }: Share, waitMs: number): Error {
-  const cause = new Error(`no connection became free in ${waitMs} ms`);
-  return orgId !== ownUse && leased > 0
-    ? DatabaseUnavailable.behindOwnCalls(cause)
-    : DatabaseUnavailable.busy(cause);
+function notFree(waitMs: number): Error {
+  return new Error(`no connection became free in ${waitMs} ms`);
 }

@@ -1,3 +1,4 @@
+import { TooManyCallsWait } from "#src/db/errors.ts";
 import type { Environment } from "#src/platform/caller.ts";
 import { ServiceError } from "#src/platform/errors.ts";
 import { canonicalAddress } from "#src/platform/ip.ts";
@@ -95,6 +96,8 @@ export function createVerifyKey(parts: {
       return { key, spent, refusal: undefined };
     } catch (thrown) {
       if (!(thrown instanceof ServiceError) || thrown.kind === "unavailable") throw thrown;
+      // It is the question that was too much, and not a use of the key.
+      if (thrown instanceof TooManyCallsWait) throw thrown;
       return { key, spent, refusal: thrown };
     }
   };

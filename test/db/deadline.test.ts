@@ -159,8 +159,9 @@ describe("while one organisation has more waiting than can be served", () => {
     for (const { reason } of refused) {
       expect(reason).toMatchObject({
         message:
-          "too many calls of your organisation wait for the database, and nothing was changed: try again in a moment",
-        reason: "DATABASE_UNAVAILABLE",
+          "too many calls of your organisation wait for the database, and nothing was changed: try again in a moment, " +
+          "and make fewer at a time",
+        reason: "TOO_MANY_CALLS",
         headers: { "retry-after": "1" },
       });
     }

@@ -1,6 +1,18 @@
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { chown, cp, lstat, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import {
+  chmod,
+  chown,
+  cp,
+  lstat,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  writeFile,
+} from "node:fs/promises";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
@@ -357,6 +369,18 @@ test.runIf(asRoot)("a normal user can serve a folder, and root then serves it as
   expect(rows.length).toBeGreaterThanOrEqual(5);
   const { uid } = await stat(`/proc/${await postmasterOf(dataDir)}`);
   expect(uid).toBe(nobody);
+});
+
+test("a user without a name can serve a folder that was made before", async ({ skip }) => {
+  skip(!asRoot, "only root can start a program as another user");
+  const nameless = 12_345;
+  const dataDir = copyOfMade("of-nameless");
+  execFileSync("chown", ["-R", `${nameless}:${nameless}`, dataDir]);
+  // mkdtemp closed the folder above to everybody else.
+  await chmod(parent, 0o755);
+  const service = startService(dataDir, 0, nameless);
+  await ready(service);
+  await service.acknowledges(5);
 });
 
 describe("the programs", () => {

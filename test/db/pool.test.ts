@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Connection } from "#src/db/connection.ts";
+import { DatabaseUnavailable, TooManyCallsWait } from "#src/db/errors.ts";
 import { createPool, ownUse, type Lease } from "#src/db/pool.ts";
 
 /** A pool whose connections do nothing: what counts here is who gets them, and when. */
@@ -147,4 +148,25 @@ test("the look-up of keys goes before all that organisations have waiting", asyn
   finish(0);
   await settle();
   expect(leasedBy(ownUse)).toBe(1);
+});
+
+describe("whoever waits in vain learns", () => {
+  /** Two of one organisation, where it may have one connection; what the second is told. */
+  async function waitInVain(lost: Error | undefined): Promise<unknown> {
+    const open = () => ({ lost, end: async () => undefined }) as unknown as Connection;
+    const pool = createPool(2, open);
+    const first = await pool.lease("a", 600_000);
+    const [next, last] = [pool.lease("a", 600_000), pool.lease("a", 50).catch((error: unknown) => error)];
+    first[Symbol.dispose]();
+    await next;
+    return await last;
+  }
+
+  test("that its own organisation asks for too much, while its operations get on", async () => {
+    expect(await waitInVain(undefined)).toBeInstanceOf(TooManyCallsWait);
+  });
+
+  test("that it is the database, while they end with their connections", async () => {
+    expect(await waitInVain(new Error("no answer"))).toBeInstanceOf(DatabaseUnavailable);
+  });
 });
