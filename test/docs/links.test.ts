@@ -1,4 +1,4 @@
-import { globSync } from "node:fs";
+import { existsSync, globSync, readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { brokenLinks } from "./links.ts";
 
@@ -6,4 +6,10 @@ const pages = [...globSync("*.md"), ...globSync("docs/**/*.md")];
 
 test.each(pages)("every link of %s leads to a file, and to a heading in it", (page) => {
   expect(brokenLinks(page)).toStrictEqual([]);
+});
+
+test("every test that a page names is there", () => {
+  const named = pages.flatMap((page) => readFileSync(page, "utf8").match(/(?<=`)test\/[\w./-]+(?=`)/g) ?? []);
+  expect(named.length).toBeGreaterThan(20);
+  expect(named.filter((path) => !existsSync(path))).toStrictEqual([]);
 });
