@@ -18,7 +18,6 @@ import type { UsageLog } from "#src/platform/usage-log.ts";
 import { revoke, update, type ApiKey, type ApiKeyChanges } from "./api-key.ts";
 import { ApiKeyNotFound, CallerServiceReserved, ImmutableField } from "./errors.ts";
 import {
-  handsOut,
   requireActiveUser,
   requireAddresses,
   requireFuture,
@@ -151,8 +150,8 @@ export function createApiKeyService(parts: ApiKeyParts): ServiceImpl<typeof ApiK
         const key = await getKeyForUpdate(tx, caller, request.id);
         if (key === undefined) throw new ApiKeyNotFound();
         const next = update(key, changes, caller.via);
-        // Whoever gives a key scopes, life or a user hands out all that it can do.
-        if (handsOut(changes)) requireGrantable(caller, next.scopes);
+        // All that can change is what verifiers act on or are told, its name too, so it takes what issuing it would.
+        requireGrantable(caller, next.scopes);
         if ("actAsUserId" in changes) await requireActiveUser(tx, caller.orgId, next.actAsUserId);
         await saveKey(tx, next);
         const details = { before: detailsOf(key), after: detailsOf(next) };

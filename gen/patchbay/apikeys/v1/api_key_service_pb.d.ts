@@ -775,6 +775,10 @@ export declare const ApiKeyService: GenService<{
    * Changes the fields that the request names and leaves the others. A field
    * that is named but not set is cleared: `{"actAsUserId": null}` unbinds.
    *
+   * Without `api:grant`, a caller can change only keys whose scopes, as they are
+   * afterwards, its own key grants: services that verify the key act on each of
+   * its fields. To revoke, `api:manage` is enough.
+   *
    * Errors: NOT_FOUND; INVALID_ARGUMENT for a field that cannot be changed or
    * an unknown user (UNKNOWN_USER); PERMISSION_DENIED (MISSING_SCOPE,
    * SELF_MODIFICATION); FAILED_PRECONDITION (API_KEY_REVOKED).
