@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import type { Environment } from "#src/platform/caller.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
+import { pastedProblem } from "#src/platform/pasted-secret.ts";
 import { CredentialRequired } from "./errors.ts";
 import type { ServiceSlug } from "#src/integrations/slug.ts";
 
@@ -35,8 +36,12 @@ export function fingerprintOf(apiKey: Buffer): string {
 
 /** The key can be sent as `Authorization: Bearer <key>` as it stands. */
 export function requireSendable(apiKey: string): void {
+  const problem = pastedProblem(apiKey);
+  if (problem !== undefined) throw new InvalidRequest(`apiKey: ${problem}`);
   if (!/^[\x21-\x7e]+$/.test(apiKey)) {
-    throw new InvalidRequest("apiKey: only visible ASCII characters can be sent in an Authorization header");
+    throw new InvalidRequest(
+      "apiKey: only visible ASCII characters, and no spaces, can be sent in an Authorization header",
+    );
   }
 }
 

@@ -43,7 +43,11 @@ export function readBody(request: Request, maxBytes: number): Promise<Buffer | u
 export function jsonOfBody({ headers }: Request, bytes: Buffer): JsonValue | undefined {
   // Without a body there is nothing to mistake, so that `curl -X POST` needs no header.
   if (bytes.length === 0) return undefined;
-  if (/^application\/json\s*(;\s*charset="?utf-8"?\s*)?$/i.test(headers["content-type"] ?? ""))
-    return parseJson(bytes);
-  throw new UnsupportedContentType("the body must be JSON: send Content-Type: application/json");
+  const type = headers["content-type"] ?? "";
+  // Without the hyphen it is no charset's name, and everybody knows what is meant.
+  if (/^application\/json\s*(;\s*(charset="?utf-?8"?\s*)?)?$/i.test(type)) return parseJson(bytes);
+  const isInOtherCharset = /^application\/json\s*;.*charset=/i.test(type);
+  throw new UnsupportedContentType(
+    `the body must be ${isInOtherCharset ? "in UTF-8" : "JSON"}: send Content-Type: application/json`,
+  );
 }

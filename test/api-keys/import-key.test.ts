@@ -170,7 +170,14 @@ describe("what cannot be imported is refused with 400, without being repeated", 
   test.each<[string, Record<string, unknown>, RegExp]>([
     ["a prefix that is none of the deployment's", { key: `other_${secret}` }, /aml_ or qe_sk_sandbox_ are looked up; .*--legacy-prefixes \(PATCHBAY_LEGACY_PREFIXES\)/], // prettier-ignore
     ["a prefix in another case", { key: `AML_${secret}` }, /qedi_ or bs_ or aml_/],
-    ["a space before the prefix", { key: ` aml_${secret}` }, /are looked up/],
+    ["a space before the prefix", { key: ` aml_${secret}` }, /key: has white space at its start/],
+    [
+      "a scheme before the prefix",
+      { key: `Bearer aml_${secret}` },
+      /key: leave out "Bearer ", .* give the key alone/,
+    ],
+    ["a whole header", { key: `\nauthorization:bearer  aml_${secret}` }, /key: leave out "Bearer "/],
+    ["a line feed at the end", { key: `aml_${secret}\n` }, /white space at its end, such as a line break/],
     ["a form of ours without environment", { key: `qe_sk_${secret}` }, /are looked up/],
     ["a form of ours of an unknown environment", { key: `qe_sk_prod_${secret}` }, /are looked up/],
     ["a form of ours of the other environment", { key: `qe_sk_live_${secret}` }, /key: is live, and this deployment is sandbox; import it at the live one/], // prettier-ignore

@@ -73,7 +73,20 @@ describe("registering a connection", () => {
     ["a base URL with credentials", { baseUrl: "https://me:pw@bank.example" }, /base ?url/i],
     ["a base URL with a query", { baseUrl: "https://bank.example/?a=1" }, /query/],
     ["a private address", { baseUrl: "http://10.0.0.1" }, /PATCHBAY_OUTBOUND_ALLOW/],
-    ["a key that cannot stand in a header", { apiKey: "two words" }, /apiKey/],
+    [
+      "a key that cannot stand in a header",
+      { apiKey: "two words" },
+      /apiKey: only visible ASCII .* no spaces/,
+    ],
+    ["a key with its scheme", { apiKey: "Bearer abc" }, /apiKey: leave out "Bearer ", .* give the key alone/],
+    ["a key with its scheme in lower case", { apiKey: " bearer abc\n" }, /apiKey: leave out "Bearer "/],
+    ["a whole header", { apiKey: "Authorization: Bearer abc" }, /apiKey: leave out "Bearer "/],
+    [
+      "a key with a line break",
+      { apiKey: "abc\r\n" },
+      /apiKey: has white space at its end, such as a line break/,
+    ],
+    ["a key with a space before it", { apiKey: " abc" }, /apiKey: has white space at its start/],
     ["no key for a custom service", { apiKey: undefined }, /apiKey/],
   ])("refuses %s with 400 and says why", async (_, change, message) => {
     const reply = await service.org.rest("POST", "/api/service-connections", {
@@ -182,6 +195,7 @@ describe("reading and changing connections", () => {
     ["an unknown field", { serviceSlug: "aml" }, /serviceSlug/],
     ["clearing the base URL", { baseUrl: null }, /base_?url/i],
     ["a wrong type", { active: "yes" }, /active/],
+    ["a key with its scheme", { apiKey: "Bearer abc" }, /apiKey: leave out "Bearer "/],
   ])("an update refuses %s by its name", async (_, body, message) => {
     const { id } = await register("custom:strict");
     const reply = await service.org.rest("PATCH", `/api/service-connections/${id}`, body);
