@@ -133,6 +133,15 @@ export const settingSpecs = {
       "how many calls a minute a key may make that has no limit of its own; not given, it is 600 in live and 120 in " +
       "sandbox deployments",
   },
+  maxRateLimitPerMinute: {
+    flag: "max-rate-limit-per-minute",
+    env: "PATCHBAY_MAX_RATE_LIMIT_PER_MINUTE",
+    value: "number",
+    fallback: "",
+    about:
+      "the most calls a minute that a key may be given; one that was given more before is held to it; not given, it is " +
+      "6000, or --rate-limit-per-minute if that is more",
+  },
   rateLimitUrl: {
     env: "PATCHBAY_RATE_LIMIT_URL",
     value: "url",
@@ -202,7 +211,11 @@ export interface Config {
   readonly fourEyesDeletion: boolean;
   readonly callerServiceSlug: string;
   readonly legacyPrefixes: readonly string[];
-  readonly limits: { readonly callsPerMinute: number; readonly failuresPerMinute: number };
+  readonly limits: {
+    readonly callsPerMinute: number;
+    readonly maxCallsPerMinute: number;
+    readonly failuresPerMinute: number;
+  };
   /** Undefined means that each replica counts by itself. It may hold a password. */
   readonly rateLimitUrl: Secret | undefined;
   /** A list that `parseOutboundAllow` reads; empty for public addresses only. */
@@ -267,10 +280,7 @@ export function readConfig(
     tls: tlsFiles(given("tlsCert"), given("tlsKey")),
     corsOrigins: origins(text("corsOrigins")),
     limits: {
-      callsPerMinute: perMinute(
-        "rateLimitPerMinute",
-        given("rateLimitPerMinute") ?? defaultLimits[environment],
-      ),
+      ...callLimits(defaultLimits[environment], given("rateLimitPerMinute"), given("maxRateLimitPerMinute")),
       failuresPerMinute: perMinute("failedAuthenticationsPerMinute", text("failedAuthenticationsPerMinute")),
     },
     rateLimitUrl: redisUrl(given("rateLimitUrl")),
@@ -290,7 +300,22 @@ function filled(text: string | undefined): string | undefined {
   return text === undefined || text.trim() === "" ? undefined : text.trim();
 }
 
-const defaultLimits: Readonly<Record<Environment, string>> = { live: "600", sandbox: "120" };
+const defaultLimits: Readonly<Record<Environment, number>> = { live: 600, sandbox: 120 };
+const usualCeiling = 6_000;
+
+/** What keys may do that have no limit of their own, and at most those that have one. */
+function callLimits(usual: number, limit: string | undefined, most: string | undefined) {
+  const wanted = limit === undefined ? undefined : perMinute("rateLimitPerMinute", limit);
+  const ceiling = most === undefined ? undefined : perMinute("maxRateLimitPerMinute", most);
+  if (wanted !== undefined && ceiling !== undefined && wanted > ceiling) {
+    throw new InvalidSetting(
+      "maxRateLimitPerMinute",
+      `give at least ${wanted}, which is ${nameOf("rateLimitPerMinute")}, not ${ceiling}`,
+    );
+  }
+  const callsPerMinute = wanted ?? Math.min(usual, ceiling ?? usual);
+  return { callsPerMinute, maxCallsPerMinute: ceiling ?? Math.max(usualCeiling, callsPerMinute) };
+}
 
 function perMinute(setting: SettingName, text: string): number {
   return wholeNumber(setting, text, 1, 100_000);

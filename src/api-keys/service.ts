@@ -23,6 +23,7 @@ import {
   requireFuture,
   requireGivable,
   requireGrantable,
+  requireRateLimit,
   requireScopes,
   warningsFor,
 } from "./granting.ts";
@@ -52,6 +53,8 @@ export interface ApiKeyParts {
   readonly environment: Environment;
   /** What imported keys may begin with. */
   readonly legacyPrefixes: readonly string[];
+  /** How much a key may be given. */
+  readonly limits: { readonly maxCallsPerMinute: number };
   /** Uses of secrets, by their hashes. */
   readonly usage: UsageLog;
   readonly now: () => Date;
@@ -60,11 +63,13 @@ export interface ApiKeyParts {
 /** Issues and revokes keys. See the contract, `api_key_service.proto`. */
 export function createApiKeyService(parts: ApiKeyParts): ServiceImpl<typeof ApiKeyService> {
   const { database, change, pepper, environment, legacyPrefixes, usage, now } = parts;
+  const { maxCallsPerMinute } = parts.limits;
 
   /** What the caller decides about a new key of its organisation. */
   function fieldsOf(request: CreateApiKeyRequest | ImportKeyRequest, { orgId }: Caller) {
     const { name, scopes, actAsUserId, rateLimitPerMinute, allowedCidrs, metadata } = request;
     const expiresAt = request.expiresAt && timestampDate(request.expiresAt);
+    requireRateLimit(rateLimitPerMinute, maxCallsPerMinute);
     const limits = { expiresAt, rateLimitPerMinute, allowedCidrs };
     return { orgId, name, environment, scopes, actAsUserId, metadata, ...limits };
   }
@@ -146,6 +151,7 @@ export function createApiKeyService(parts: ApiKeyParts): ServiceImpl<typeof ApiK
       if (changes.scopes !== undefined) requireScopes(changes.scopes);
       if (changes.allowedCidrs !== undefined) requireAddresses(changes.allowedCidrs);
       requireFuture(changes.expiresAt, now());
+      requireRateLimit(changes.rateLimitPerMinute, maxCallsPerMinute);
       const updated = await change(call, async (tx) => {
         const key = await getKeyForUpdate(tx, caller, request.id);
         if (key === undefined) throw new ApiKeyNotFound();

@@ -104,7 +104,7 @@ async function openPatchbay(url: string): Promise<Side> {
     calls: createRateLimiter(now),
     failures: createRateLimiter(now),
     // Counted, as better-auth counts, and never reached.
-    perMinute: { callsPerMinute: 1e9, failuresPerMinute: 1e9 },
+    perMinute: { callsPerMinute: 1e9, maxCallsPerMinute: 1e9, failuresPerMinute: 1e9 },
   });
   const keys = await createKeyLookup({ database, pepper, environment, legacyPrefixes: [], monotonicNow });
   const { verifyKey } = createVerificationService({

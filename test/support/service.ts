@@ -82,7 +82,8 @@ export async function startService(options: TestServiceOptions = {}): Promise<Te
   const clock = createClock();
   const asked = options.fourEyesDeletion && { fourEyesDeletion: options.fourEyesDeletion };
   const { fourEyesDeletion, callerServiceSlug, legacyPrefixes } = readConfig({ environment, ...asked }, {});
-  const limits = { callsPerMinute: 1_000_000, failuresPerMinute: 1_000_000, ...options.limits };
+  const unlimited = { callsPerMinute: 1_000_000, maxCallsPerMinute: 1_000_000, failuresPerMinute: 1_000_000 };
+  const limits = { ...unlimited, ...options.limits };
   const config = {
     environment,
     fourEyesDeletion,

@@ -10,7 +10,7 @@ const key = { orgId: "org_1", id: "key_1", rateLimitPerMinute: undefined };
 function limitsOf(failuresPerMinute: number) {
   const clock = { now: new Date(0) };
   const limiter = () => createRateLimiter(() => clock.now);
-  const perMinute = { callsPerMinute: 3, failuresPerMinute };
+  const perMinute = { callsPerMinute: 3, maxCallsPerMinute: 3, failuresPerMinute };
   const limits = createLimits({ calls: limiter(), failures: limiter(), perMinute });
   /** Presents what is not remembered, and so has to be looked up. */
   const attempt = (address: string, outcome: typeof key | Error) =>
