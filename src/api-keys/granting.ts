@@ -32,6 +32,15 @@ export function requireGrantable(caller: Caller, scopes: readonly string[]): voi
   if (missing !== undefined) throw new MissingScope(missing);
 }
 
+/** Whoever may issue keys decides how much each may do; how much that is at most is for the operator to say. */
+export function requireRateLimit(rateLimitPerMinute: number | undefined, most: number): void {
+  if (rateLimitPerMinute === undefined || rateLimitPerMinute <= most) return;
+  throw new InvalidRequest(
+    `rateLimitPerMinute: at most ${most} in this deployment; the operator sets that by ` +
+      "--max-rate-limit-per-minute (PATCHBAY_MAX_RATE_LIMIT_PER_MINUTE)",
+  );
+}
+
 export function requireFuture(expiresAt: Date | undefined, now: Date): void {
   if (expiresAt !== undefined && expiresAt <= now) {
     throw new InvalidRequest("expiresAt: lies in the past; give a later time, or revoke the key to end it");

@@ -23,6 +23,7 @@ import {
   requireFuture,
   requireGivable,
   requireGrantable,
+  requireRateLimit,
   requireScopes,
   warningsFor,
 } from "./granting.ts";
@@ -52,6 +53,8 @@ export interface ApiKeyParts {
   readonly environment: Environment;
   /** What imported keys may begin with. */
   readonly legacyPrefixes: readonly string[];
+  /** How much a key may be given. */
+  readonly maxRateLimitPerMinute: number;
   /** Uses of secrets, by their hashes. */
   readonly usage: UsageLog;
   readonly now: () => Date;
@@ -59,12 +62,13 @@ export interface ApiKeyParts {
 
 /** Issues and revokes keys. See the contract, `api_key_service.proto`. */
 export function createApiKeyService(parts: ApiKeyParts): ServiceImpl<typeof ApiKeyService> {
-  const { database, change, pepper, environment, legacyPrefixes, usage, now } = parts;
+  const { database, change, pepper, environment, legacyPrefixes, maxRateLimitPerMinute, usage, now } = parts;
 
   /** What the caller decides about a new key of its organisation. */
   function fieldsOf(request: CreateApiKeyRequest | ImportKeyRequest, { orgId }: Caller) {
     const { name, scopes, actAsUserId, rateLimitPerMinute, allowedCidrs, metadata } = request;
     const expiresAt = request.expiresAt && timestampDate(request.expiresAt);
+    requireRateLimit(rateLimitPerMinute, maxRateLimitPerMinute);
     const limits = { expiresAt, rateLimitPerMinute, allowedCidrs };
     return { orgId, name, environment, scopes, actAsUserId, metadata, ...limits };
   }
@@ -146,6 +150,7 @@ export function createApiKeyService(parts: ApiKeyParts): ServiceImpl<typeof ApiK
       if (changes.scopes !== undefined) requireScopes(changes.scopes);
       if (changes.allowedCidrs !== undefined) requireAddresses(changes.allowedCidrs);
       requireFuture(changes.expiresAt, now());
+      requireRateLimit(changes.rateLimitPerMinute, maxRateLimitPerMinute);
       const updated = await change(call, async (tx) => {
         const key = await getKeyForUpdate(tx, caller, request.id);
         if (key === undefined) throw new ApiKeyNotFound();

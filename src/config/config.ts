@@ -19,10 +19,15 @@ type Environment = Readonly<Record<string, string | undefined>>;
 export function readConfig(flags: Flags, env: Environment = process.env): Config {
   const textOf = (name: SettingName) =>
     filled(flags[name]) ?? filled(env[settingNamed(name).env]) ?? settingNamed(name).fallback;
-  const decisive: Decisive = {
-    host: settings.host.parse(textOf("host") ?? ""),
-    environment: parsed("environment", textOf("environment") ?? "") as Decisive["environment"],
+  const valueOf = (name: SettingName) => {
+    const text = textOf(name);
+    return text === undefined ? undefined : parsed(name, text);
   };
+  const decisive = {
+    host: valueOf("host"),
+    environment: valueOf("environment"),
+    rateLimitPerMinute: valueOf("rateLimitPerMinute"),
+  } as Decisive;
   const names = Object.keys(settings) as SettingName[];
   const values = names.map((name) => {
     const text = textOf(name) ?? settingNamed(name).fallbackFor?.(decisive);
@@ -31,6 +36,7 @@ export function readConfig(flags: Flags, env: Environment = process.env): Config
   const config = Object.fromEntries(values) as Config;
   requireOneRootKey(config);
   requireWholeTls(config);
+  requireCeiling(config, decisive);
   return config;
 }
 
@@ -58,6 +64,18 @@ function requireWholeTls({ tlsCert, tlsKey }: Config): void {
     invalidSetting(name, `is missing beside ${nameOf(beside)}; give both or none`);
   if (tlsCert === undefined && tlsKey !== undefined) throw missing("tlsCert", "tlsKey");
   if (tlsKey === undefined && tlsCert !== undefined) throw missing("tlsKey", "tlsCert");
+}
+
+/** What was given must not contradict the ceiling; the usual limit gives way to it. */
+function requireCeiling(
+  { maxRateLimitPerMinute: most }: Config,
+  { rateLimitPerMinute: wanted }: Decisive,
+): void {
+  if (wanted === undefined || wanted <= most) return;
+  throw invalidSetting(
+    "maxRateLimitPerMinute",
+    `give at least ${wanted}, which is ${nameOf("rateLimitPerMinute")}, not ${most}`,
+  );
 }
 
 function filled(text: string | undefined): string | undefined {

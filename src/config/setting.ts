@@ -19,6 +19,8 @@ export interface Setting<Value> {
 export interface Decisive {
   readonly host: string;
   readonly environment: "sandbox" | "live";
+  /** Undefined if it is not given. */
+  readonly rateLimitPerMinute: number | undefined;
 }
 
 /** What is wrong with the text of a setting, and what would do. */

@@ -156,6 +156,16 @@ export const settings = {
       "sandbox deployments",
     parse: wholeNumber(1, 100_000),
   },
+  maxRateLimitPerMinute: {
+    flag: "max-rate-limit-per-minute",
+    env: "PATCHBAY_MAX_RATE_LIMIT_PER_MINUTE",
+    value: "number",
+    fallbackFor: ({ rateLimitPerMinute = 0 }) => String(Math.max(6_000, rateLimitPerMinute)),
+    about:
+      "the most calls a minute that a key may be given; one that was given more before is held to it; not given, it is " +
+      "6000, or --rate-limit-per-minute if that is more",
+    parse: wholeNumber(1, 100_000),
+  },
   rateLimitUrl: {
     env: "PATCHBAY_RATE_LIMIT_URL",
     value: "url",

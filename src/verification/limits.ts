@@ -31,9 +31,11 @@ export interface Spent {
   readonly budget: Budget;
 }
 
-/** What holds for keys that have no limit of their own, and for each client. */
+/** What holds for keys, with a limit of their own and without one, and for each client. */
 export interface LimitsPerMinute {
   readonly rateLimitPerMinute: number;
+  /** However much a key was given. */
+  readonly maxRateLimitPerMinute: number;
   readonly failedAuthenticationsPerMinute: number;
 }
 
@@ -49,7 +51,8 @@ export function createLimits(parts: {
 
   return {
     async spend({ orgId, id, rateLimitPerMinute }, alreadyMade) {
-      const rate = minutely(rateLimitPerMinute ?? perMinute.rateLimitPerMinute);
+      const asked = rateLimitPerMinute ?? perMinute.rateLimitPerMinute;
+      const rate = minutely(Math.min(asked, perMinute.maxRateLimitPerMinute));
       return { rate, budget: await calls.spend(`${orgId}/${id}`, rate, alreadyMade) };
     },
 

@@ -225,7 +225,7 @@ describe("of a key that it could not issue, a key with api:manage changes nothin
     });
     const { apiKeys } = await service.org.client.apiKeys.listApiKeys({});
     const principal = apiKeys.find(
-      ({ kind, revokedAt }) => kind === "service_principal" && revokedAt === undefined,
+      ({ name, revokedAt }) => name.startsWith("aml ") && revokedAt === undefined,
     )!;
     const change = { rateLimitPerMinute: 7 };
     const path = `/api/api-keys/${principal.id}`;

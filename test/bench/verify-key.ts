@@ -104,7 +104,7 @@ async function openPatchbay(url: string): Promise<Side> {
     calls: createRateLimiter(now),
     failures: createRateLimiter(now),
     // Counted, as better-auth counts, and never reached.
-    perMinute: { rateLimitPerMinute: 1e9, failedAuthenticationsPerMinute: 1e9 },
+    perMinute: { rateLimitPerMinute: 1e9, maxRateLimitPerMinute: 1e9, failedAuthenticationsPerMinute: 1e9 },
   });
   const keys = await createKeyLookup({ database, pepper, environment, legacyPrefixes: [], monotonicNow });
   const { verifyKey } = createVerificationService({

@@ -47,6 +47,14 @@ describe("a setting that cannot be used is named both ways, with what would do",
       /^--rate-limit-per-minute \(PATCHBAY_RATE_LIMIT_PER_MINUTE\): give a whole number from 1 to 100000, not "0"$/,
     ],
     [
+      { PATCHBAY_MAX_RATE_LIMIT_PER_MINUTE: "0" },
+      /^--max-rate-limit-per-minute \(PATCHBAY_MAX_RATE_LIMIT_PER_MINUTE\): give a whole number from 1 to 100000, not "0"$/,
+    ],
+    [
+      { PATCHBAY_MAX_RATE_LIMIT_PER_MINUTE: "99", PATCHBAY_RATE_LIMIT_PER_MINUTE: "100" },
+      /^--max-rate-limit-per-minute .*: give at least 100, which is --rate-limit-per-minute \(PATCHBAY_RATE_LIMIT_PER_MINUTE\), not 99$/,
+    ],
+    [
       { PATCHBAY_TRUSTED_PROXY_HOPS: "11" },
       /^--trusted-proxy-hops \(PATCHBAY_TRUSTED_PROXY_HOPS\): give a whole number from 0 to 10, not "11"$/,
     ],
@@ -369,6 +377,21 @@ describe("keys create", () => {
     await expect(create(names, wanted)).rejects.toThrow(message);
   });
 });
+
+test.each([
+  ["sandbox", {}, 120, 6_000],
+  ["live", {}, 600, 6_000],
+  ["live", { maxRateLimitPerMinute: "100" }, 600, 100],
+  ["live", { rateLimitPerMinute: "9000" }, 9_000, 9_000],
+  ["sandbox", { rateLimitPerMinute: "50", maxRateLimitPerMinute: "50" }, 50, 50],
+  ["sandbox", { maxRateLimitPerMinute: "100000" }, 120, 100_000],
+] as const)(
+  "a key of a %s deployment with %j may make %i calls a minute unless that is more than it may be given, %i",
+  (environment, flags, usual, most) => {
+    const config = readConfig({ environment, ...flags }, {});
+    expect(config).toMatchObject({ rateLimitPerMinute: usual, maxRateLimitPerMinute: most });
+  },
+);
 
 test("org create makes no organisation with a name that shows something else than it is", async () => {
   const config = readConfig({}, { DATABASE_URL: database, PATCHBAY_ROOT_KEY: rootKey });

@@ -61,7 +61,11 @@ export interface TestServiceOptions {
   readonly corsOrigins?: readonly string[];
   readonly trustedProxyHops?: number;
   /** So high, unless the test chooses, that none is reached. */
-  readonly limits?: { readonly callsPerMinute?: number; readonly failuresPerMinute?: number };
+  readonly limits?: {
+    readonly callsPerMinute?: number;
+    readonly maxCallsPerMinute?: number;
+    readonly failuresPerMinute?: number;
+  };
   readonly rateLimitUrl?: string;
   readonly postgres?: TestDatabase;
   readonly rootKey?: string | RootKey;
@@ -87,10 +91,12 @@ export async function startService(options: TestServiceOptions = {}): Promise<Te
     ...(options.legacyPrefixes && { legacyPrefixes: options.legacyPrefixes.join() }),
     ...(options.rateLimitUrl && { rateLimitUrl: options.rateLimitUrl }),
   };
-  const { callsPerMinute = 1_000_000, failuresPerMinute = 1_000_000 } = options.limits ?? {};
+  const most = 1_000_000;
+  const { callsPerMinute = most, maxCallsPerMinute = most, failuresPerMinute = most } = options.limits ?? {};
   const config: Config = {
     ...readConfig(flags, {}),
     rateLimitPerMinute: callsPerMinute,
+    maxRateLimitPerMinute: maxCallsPerMinute,
     failedAuthenticationsPerMinute: failuresPerMinute,
   };
   const app = await createApp(config, {

@@ -10,7 +10,11 @@ const key = { orgId: "org_1", id: "key_1", rateLimitPerMinute: undefined };
 function limitsOf(failuresPerMinute: number) {
   const clock = { now: new Date(0) };
   const limiter = () => createRateLimiter(() => clock.now);
-  const perMinute = { rateLimitPerMinute: 3, failedAuthenticationsPerMinute: failuresPerMinute };
+  const perMinute = {
+    rateLimitPerMinute: 3,
+    maxRateLimitPerMinute: 3,
+    failedAuthenticationsPerMinute: failuresPerMinute,
+  };
   const limits = createLimits({ calls: limiter(), failures: limiter(), perMinute });
   /** Presents what is not remembered, and so has to be looked up. */
   const attempt = (address: string, outcome: typeof key | Error) =>

@@ -1,5 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { credentials } from "@grpc/grpc-js";
+import { randomBytes } from "node:crypto";
 import { request as httpRequest } from "node:http";
 import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -239,6 +240,63 @@ describe("the limit of a key", () => {
       left.push((await ask(one, "/api/auth/me")).headers.get("ratelimit")?.split(";")[1]);
     }
     expect(left).toStrictEqual(["r=1", "r=0", "r=0", "r=0"]);
+  });
+});
+
+describe("the operator's ceiling", () => {
+  const rootKey = Buffer.alloc(32, 8).toString("base64");
+  let strict: TestService;
+  /** Another replica, from before there was a ceiling. */
+  let before: TestService;
+  beforeAll(async () => {
+    strict = await startService({ rootKey, limits: { callsPerMinute: 20, maxCallsPerMinute: 50 } });
+    before = await startService({ rootKey, postgres: strict.postgres });
+  });
+  afterAll(async () => {
+    await before[Symbol.asyncDispose]();
+    await strict[Symbol.asyncDispose]();
+  });
+
+  const wanted = { name: "k", scopes: ["a:view"] };
+  const imported = () => ({ ...wanted, environment: "sandbox", sha256: randomBytes(32).toString("hex") });
+
+  test("is what a key may be given, issued, imported or changed; beyond it is refused, by the setting's name", async () => {
+    const { body } = await strict.org.rest("POST", "/api/api-keys", { ...wanted, rateLimitPerMinute: 50 });
+    const path = `/api/api-keys/${body.data.apiKey.id}`;
+    for (const [method, at, fields] of [
+      ["POST", "/api/api-keys", wanted],
+      ["POST", "/api/api-keys/import", imported()],
+      ["PATCH", path, {}],
+    ] as const) {
+      const refused = await strict.org.rest(method, at, { ...fields, rateLimitPerMinute: 51 });
+      expect([refused.status, refused.body]).toStrictEqual([
+        400,
+        {
+          error:
+            "rateLimitPerMinute: at most 50 in this deployment; the operator sets that by " +
+            "--max-rate-limit-per-minute (PATCHBAY_MAX_RATE_LIMIT_PER_MINUTE)",
+        },
+      ]);
+      const taken = await strict.org.rest(method, at, { ...fields, rateLimitPerMinute: 50 });
+      expect(taken.body.data.apiKey.rateLimitPerMinute).toBe(50);
+    }
+  });
+
+  test("holds keys that were given more before, at the gate and for who verifies them", async () => {
+    const { apiKey, secret } = await before.as(strict.org.secret).client.apiKeys.createApiKey({
+      ...wanted,
+      rateLimitPerMinute: 100_000,
+    });
+    const key = strict.as(secret);
+    const policyOf = async () => (await key.rest("GET", "/api/auth/me")).headers.get("ratelimit-policy");
+    expect(await policyOf()).toBe('"default";q=50;w=60');
+    const { budget } = await strict.org.client.verification.verifyKey({ key: secret });
+    expect(budget!.limit).toBe(50);
+    // What else is changed about it is no reason to refuse what it has.
+    const renamed = await strict.org.rest("PATCH", `/api/api-keys/${apiKey!.id}`, { name: "renamed" });
+    expect(renamed.body.data.apiKey).toMatchObject({ name: "renamed", rateLimitPerMinute: 100_000 });
+    await strict.org.rest("PATCH", `/api/api-keys/${apiKey!.id}`, { rateLimitPerMinute: null });
+    expect(await policyOf()).toBe('"default";q=20;w=60');
   });
 });
 

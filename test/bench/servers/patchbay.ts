@@ -7,7 +7,11 @@ import { tellParent } from "./measured.ts";
 
 const [url = "", rootKey = ""] = process.argv.slice(2);
 // Counted as everywhere, and never reached.
-const limits = { rateLimitPerMinute: 1e9, failedAuthenticationsPerMinute: 1e9 };
+const limits = {
+  rateLimitPerMinute: 1e9,
+  maxRateLimitPerMinute: 1e9,
+  failedAuthenticationsPerMinute: 1e9,
+};
 // The access log is part of what a request costs; its lines go where nobody reads them.
 const log = createLog("info", { write: () => undefined });
 const config = { ...readConfig({ outboundAllow: "none" }, {}), ...limits };

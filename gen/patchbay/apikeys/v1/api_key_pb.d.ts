@@ -90,8 +90,9 @@ export declare type ApiKey = Message<"patchbay.apikeys.v1.ApiKey"> & {
   lastUsedAt?: Timestamp | undefined;
 
   /**
-   * How many calls a minute the key may make, all its secrets together. Absent
-   * for a key that has the deployment's limit.
+   * How many calls a minute the key may make, all its secrets together, and never
+   * more than the ceiling of the deployment. Absent for a key that has the
+   * deployment's limit.
    *
    * @generated from field: optional int32 rate_limit_per_minute = 11;
    */

@@ -47,7 +47,8 @@ export declare type CreateApiKeyRequest = Message<"patchbay.apikeys.v1.CreateApi
   expiresAt?: Timestamp | undefined;
 
   /**
-   * How many calls a minute the key may make. The deployment's limit if absent.
+   * How many calls a minute the key may make, up to the ceiling of the deployment.
+   * The deployment's limit if absent.
    *
    * @generated from field: optional int32 rate_limit_per_minute = 5;
    */
@@ -186,7 +187,8 @@ export declare type ImportKeyRequest = Message<"patchbay.apikeys.v1.ImportKeyReq
   expiresAt?: Timestamp | undefined;
 
   /**
-   * How many calls a minute the key may make. The deployment's limit if absent.
+   * How many calls a minute the key may make, up to the ceiling of the deployment.
+   * The deployment's limit if absent.
    *
    * @generated from field: optional int32 rate_limit_per_minute = 8;
    */
@@ -388,7 +390,8 @@ export declare type UpdateApiKeyRequest = Message<"patchbay.apikeys.v1.UpdateApi
   updateMask?: FieldMask | undefined;
 
   /**
-   * How many calls a minute the key may make; null means the deployment's limit.
+   * How many calls a minute the key may make, up to the ceiling of the deployment;
+   * null means the deployment's limit.
    *
    * @generated from field: optional int32 rate_limit_per_minute = 7;
    */
