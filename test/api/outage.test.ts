@@ -69,7 +69,7 @@ describe("without its database the service answers every call with 503 within 6 
     await proxy.reopen();
     const backAt = performance.now();
     await vi.waitUntil(async () => (await service.org.rest("GET", "/api/auth/me")).status === 200, {
-      timeout: 5_000,
+      timeout: 50_000,
     });
     expect(performance.now() - backAt).toBeLessThan(5_000);
     expect((await service.org.rest("GET", "/api/service-connections")).status).toBe(200);

@@ -311,7 +311,7 @@ describe("the guard's own key", () => {
     expect(await get(host, [`Bearer ${secret}`])).toMatchObject({ status: 200 });
     await sibling.service.org.client.apiKeys.revokeApiKey({ id: own.id });
     await expect
-      .poll(() => get(host, [`Bearer ${secret}`]), { timeout: 20_000, interval: 5 })
+      .poll(() => get(host, [`Bearer ${secret}`]), { timeout: 50_000, interval: 5 })
       .toMatchObject(unavailable);
     expect(problems).toEqual([`${refused}[unauthenticated] missing or invalid Bearer`]);
   });

@@ -29,7 +29,8 @@ describe.concurrent("a guard", () => {
       await turn();
     }
     const refusedAt = performance.now();
-    expect(refusedAt - (await revoked)).toBeLessThan(1_000);
+    // It takes milliseconds, and a busy machine longer; by the bound alone it would take five seconds.
+    expect(refusedAt - (await revoked)).toBeLessThan(3_000);
     // The last of them were served without asking, or this would say nothing of what is remembered.
     expect(served).toBeGreaterThan(calls.VerifyKey);
     expect((await guard.verify({ key: secret })).principal).toBeUndefined();
@@ -165,7 +166,7 @@ describe.concurrent("a guard", () => {
 
 const unavailable = { status: 503, body: `{"error":"keys cannot be verified right now; try again"}` };
 /** Long enough for a machine that is busy with other work. */
-const patience = { timeout: 20_000, interval: 5 };
+const patience = { timeout: 50_000, interval: 5 };
 
 /** A guard whose calls to Patchbay are counted. */
 async function watchedGuard(options: Parameters<Sibling["newGuard"]>[0] = {}) {

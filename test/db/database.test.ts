@@ -440,11 +440,11 @@ describe("a notification of a change", () => {
     await postgres.asOwner(
       "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'patchbay listener'",
     );
-    await vi.waitUntil(() => states.includes(false), { timeout: 5_000 });
+    await vi.waitUntil(() => states.includes(false), { timeout: 50_000 });
     await announce(database, "missed", "commits");
-    await vi.waitUntil(() => states.at(-1) === true, { timeout: 5_000 });
+    await vi.waitUntil(() => states.at(-1) === true, { timeout: 50_000 });
     await announce(database, "heard", "commits");
-    await vi.waitUntil(() => heard.includes("heard"), { timeout: 5_000 });
+    await vi.waitUntil(() => heard.includes("heard"), { timeout: 50_000 });
     expect(states).toStrictEqual([true, false, true]);
     await other.close();
   });

@@ -64,7 +64,7 @@ test("the guarded service of the page about the guard answers what the page says
     const command = translated(step.command, here);
     if (command.endsWith(" &")) {
       started.use(inBackground(command));
-      await vi.waitUntil(() => isListening(Number(here.get("8080"))), { timeout: 30_000 });
+      await vi.waitUntil(() => isListening(Number(here.get("8080"))), { timeout: 50_000 });
     } else {
       compare(step, await shell(command), here);
     }

@@ -81,10 +81,10 @@ describe("a sweep", () => {
     });
     const id = await register(service, "aml", old.url);
     const sweep = service.app.healthSweep.runOnce();
-    await expect.poll(() => old.asked, { timeout: 20_000 }).toHaveLength(1);
+    await expect.poll(() => old.asked, { timeout: 50_000 }).toHaveLength(1);
     await register(service, "aml", upstream.url);
     const next = service.app.healthSweep.runOnce();
-    await expect.poll(() => upstream.asked, { timeout: 20_000 }).toHaveLength(1);
+    await expect.poll(() => upstream.asked, { timeout: 50_000 }).toHaveLength(1);
     release();
     await Promise.all([sweep, next]);
     expect(await healthOf(service, id)).toStrictEqual({ healthy: true, unhealthy: false });

@@ -152,6 +152,6 @@ test("a URL of any length and form is searched within milliseconds", () => {
       return performance.now() - started;
     });
     // The fastest: the others measure what else the machine does.
-    expect(Math.min(...took)).toBeLessThan(15);
+    expect(Math.min(...took)).toBeLessThan(75);
   }
 });

@@ -71,7 +71,7 @@ describe("a key that is revoked while its request is still being sent is refused
     return {
       secret,
       async revokeOnceInside() {
-        await vi.waitUntil(isInside, { timeout: 5_000, interval: 5 });
+        await vi.waitUntil(isInside, { timeout: 50_000, interval: 5 });
         await apiKeys.revokeApiKey({ id });
       },
     };
