@@ -4,6 +4,7 @@ import type { Pepper } from "#src/crypto/service-keys.ts";
 import { isUniqueViolation } from "#src/db/errors.ts";
 import type { Tx } from "#src/db/database.ts";
 import type { Environment } from "#src/platform/caller.ts";
+import { isDisplayName } from "#src/platform/display-name.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import { pastedProblem } from "#src/platform/pasted-secret.ts";
 import type { ApiKey, KeySecret } from "./api-key.ts";
@@ -100,9 +101,13 @@ function wrongEnvironment(field: string, named: string, served: Environment): In
 const shownBeyondPrefix = 4;
 const unseen = 12;
 
-/** What lists show of the secret. Counted in whole characters: half of one cannot be stored. */
+/**
+ * What lists show of the secret. Counted in whole characters: half of one cannot be stored. A secret may hold marks of
+ * direction, and what is shown may not.
+ */
 function hintOf(text: string, prefix: string): string {
   const characters = Array.from(text);
   const shown = Math.min(prefix.length + shownBeyondPrefix, characters.length - unseen);
-  return `${characters.slice(0, shown).join("")}…`;
+  const safe = characters.slice(0, shown).map((one) => (isDisplayName(`x${one}`) ? one : "\ufffd"));
+  return `${safe.join("")}…`;
 }

@@ -23,7 +23,7 @@ export function createKeyUse(parts: { database: Database; usage: UsageLog; now: 
   async function recordFirst(key: PresentedKey, at: Date): Promise<void> {
     await database.record(key.orgId, async (tx) => {
       const { validUntil } = await recordFirstUse(tx, key, at);
-      // Who replaced it held a lock until then. Thrown in here, so that a refused use is none.
+      // The rotation that ended it held a lock until now. Thrown in here, so that a refused use is not noted.
       if (hasEnded(validUntil, now())) throw new InvalidBearer("retired");
     });
   }

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { createHash } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { importedSecret } from "#src/api-keys/import-key.ts";
 import { newApiKeySecret } from "#src/api-keys/secret-format.ts";
@@ -343,6 +343,11 @@ test("an imported key is in no answer, log line or column, however it is present
   expect(everywhere.includes("api_key.import")).toBe(true);
   const traces = [key.slice(4), Buffer.from(key).toString("hex"), Buffer.from(key).toString("base64")];
   expect(traces.filter((trace) => everywhere.includes(trace))).toStrictEqual([]);
+});
+
+test("a key may hold marks of direction, and its hint shows none", async () => {
+  const { status, body } = await importKey({ key: `aml_\u202ea \u2066${randomBytes(16).toString("hex")}` });
+  expect([status, body.data.apiKey.hint]).toStrictEqual([201, "aml_\ufffda \ufffd…"]);
 });
 
 test("the hint of a key shows its prefix and at most four characters more, and leaves twelve unseen", () => {

@@ -214,11 +214,24 @@ describe("what is far too large is refused by its size alone, whatever else is w
 
 test("a value that cannot be stored is named as it stands in the request, also as one of several", async () => {
   const { apiKeys, verification } = service.org.client;
+  const wanted = { name: "k", scopes: ["a:view"], environment: "sandbox" };
   const presented = { case: "key", value: `aml_${"\0".repeat(20)}` } as const;
-  await expect(
-    apiKeys.importKey({ name: "k", scopes: ["a:view"], environment: "sandbox", presented }),
-  ).rejects.toMatchObject({ rawMessage: "key: must not contain NUL characters" });
+  await expect(apiKeys.importKey({ ...wanted, presented })).rejects.toMatchObject({
+    rawMessage: "key: must not contain NUL characters",
+  });
+  await expect(apiKeys.importKey(wanted)).rejects.toMatchObject({ rawMessage: "give one of key, sha256" });
   await expect(
     verification.verifyKeys({ requests: [{ key: "k" }, { key: "k", scopes: ["a:view", "\0"] }] }),
   ).rejects.toMatchObject({ rawMessage: "requests[1].scopes[1]: must not contain NUL characters" });
 });
+
+test.each(["application/json; charset=utf8", "application/json;charset=UTF-8"])(
+  "a body of type %s is read over REST and over Connect",
+  async (type) => {
+    for (const path of ["/api/api-keys", "/patchbay.apikeys.v1.ApiKeyService/CreateApiKey"]) {
+      const body = { name: "k", scopes: ["a:view"] };
+      const reply = await service.org.rest("POST", path, body, { "content-type": type });
+      expect(reply.status).toBeOneOf([200, 201]);
+    }
+  },
+);
