@@ -1,8 +1,10 @@
 import { Code, ConnectError, type ContextValues } from "@connectrpc/connect";
-import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
+import { universalResponseToNodeResponse } from "@connectrpc/connect-node";
 import type { Log } from "#src/platform/log.ts";
 import { hostOf, type Request, type Response } from "#src/platform/http.ts";
 import type { ServiceError } from "#src/platform/errors.ts";
+import { endedUnsent, universalRequest } from "./caller-gone.ts";
+import { acceptedCompressions } from "./compression.ts";
 import { unknownProcedure, unreadableHost } from "./framework-failure.ts";
 import type { ProcedureHandler } from "./router.ts";
 import { refusal, tidyReply } from "./tidy-reply.ts";
@@ -26,13 +28,17 @@ export function createRpcHandler(parts: {
     const type = typeOf(request);
     if (hostOf(request) === undefined) return refuse(request, response, unreadableHost());
     try {
-      const asked = universalRequestFromNodeRequest(request, response, undefined, contextValues(request));
+      const asked = universalRequest(request, response, contextValues(request));
       limitDeadline(asked.header, type, procedure.method.methodKind === "unary" ? timeoutMs : undefined);
-      const reply = await tidyReply(await procedure(asked), type, procedure.allowedMethods);
+      const { body, ...reply } = await procedure(asked);
+      const shown = { ...reply, ...(body && { body: endedUnsent(body) }) };
+      const tidy = await tidyReply(shown, type, procedure.allowedMethods);
       // Refused before its body was read: otherwise the caller would go on sending what nobody reads. A stream of
       // HTTP/2 is ended by the port, a little later: curl loses an answer that a reset follows at once.
       if (!request.complete && request.httpVersionMajor === 1) response.setHeader("connection", "close");
-      await universalResponseToNodeResponse(reply, response);
+      const accepted = acceptedCompressions(type, asked.header);
+      if (accepted !== undefined) response.setHeader(...accepted);
+      await universalResponseToNodeResponse(tidy, response);
     } catch (error) {
       const { code } = ConnectError.from(error);
       // The caller went away: there is nobody to answer.

@@ -7,6 +7,7 @@ import { readConfig } from "#src/config.ts";
 import { createPatchbayClient, type PatchbayClient } from "#src/client/node.ts";
 import { localRootKey } from "#src/crypto/root-key.ts";
 import { createDatabase } from "#src/db/database.ts";
+import type { Tls } from "#src/net/servers.ts";
 import { parseOutboundAllow } from "#src/outbound/allow.ts";
 import type { Environment } from "#src/platform/caller.ts";
 import { Secret } from "#src/platform/secret.ts";
@@ -67,6 +68,8 @@ export interface TestServiceOptions {
   /** So high, unless the test chooses, that none is reached. */
   readonly limits?: Partial<LimitsPerMinute>;
   readonly rateLimitUrl?: string;
+  /** For clients that the test makes itself: those of a tenant do not trust any certificate of a test. */
+  readonly tls?: Tls;
   readonly postgres?: TestDatabase;
   readonly rootKey?: string;
 }
@@ -91,6 +94,7 @@ export async function startService(options: TestServiceOptions = {}): Promise<Te
     limits,
     rateLimitUrl: options.rateLimitUrl === undefined ? undefined : Secret.fromText(options.rateLimitUrl),
     corsOrigins,
+    tls: options.tls,
     trustedProxyHops: options.trustedProxyHops ?? 0,
     outboundAllow: parseOutboundAllow(outboundAllow),
   };
@@ -102,7 +106,7 @@ export async function startService(options: TestServiceOptions = {}): Promise<Te
     monotonicNow: () => clock.now().getTime(),
   });
   const { port } = await app.listen("127.0.0.1", 0);
-  const url = `http://127.0.0.1:${port}`;
+  const url = `${options.tls === undefined ? "http" : "https"}://127.0.0.1:${port}`;
 
   async function newOrganization(name: string): Promise<Tenant> {
     const { admin, secret } = await foundOrganization({ database, rootKey }, environment, name);
