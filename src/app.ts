@@ -54,6 +54,7 @@ import { createRpcHandler, isGrpc, refuseUnknownProcedure } from "#src/rpc/handl
 import { createHealthService, createReadiness, type Readiness } from "#src/rpc/grpc-health.ts";
 import { createReflection } from "#src/rpc/reflection.ts";
 import { createProcedures } from "#src/rpc/router.ts";
+import { createPublicCalls } from "#src/pipeline/public-calls.ts";
 import { createPipeline, type Pipeline } from "#src/pipeline/pipeline.ts";
 import { serve } from "#src/pipeline/served-service.ts";
 
@@ -204,6 +205,7 @@ async function createFeatures(config: AppConfig, parts: AppParts, metrics: Metri
     connections,
     keys,
     limits,
+    publicCalls: createPublicCalls(createRateLimiter(now)),
     misuse,
     healthSweep: createHealthSweep({ ...common, probe, log }),
     authenticate: createAuthenticate({ ...common, keys, misuse, usage: keyUse }),
@@ -257,7 +259,7 @@ function createHandler(
   log: Log,
 ): Handler {
   const health = createHealthService(readiness, pipeline.contracts);
-  const reflection = createReflection([...pipeline.contracts, Health]);
+  const reflection = createReflection([...pipeline.contracts, Health], pipeline.publicCalls);
   const procedures = createProcedures({
     ...pipeline,
     services: [
@@ -271,14 +273,14 @@ function createHandler(
   });
   const rpc = createRpcHandler({ ...pipeline, timeoutMs, log });
   const rest = createRestHandler({ ...pipeline, readMaxBytes, timeoutMs });
-  const pages = createPages(readiness);
+  const pages = createPages(readiness, pipeline);
 
   return (request, response) => {
     const { path } = targetOf(request);
     const procedure = procedures.get(path);
     const page = pages.get(path);
     if (procedure !== undefined) void rpc(procedure, request, response);
-    else if (page !== undefined) page(request, response);
+    else if (page !== undefined) void page(request, response);
     else if (isGrpc(request)) void refuseUnknownProcedure(request, response);
     else void rest(request, response);
   };

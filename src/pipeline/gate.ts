@@ -11,6 +11,7 @@ import { callOf, type Call, type Caller } from "#src/platform/caller.ts";
 import { refuseCredentialsInUrl } from "./credentials-in-url.ts";
 import type { ReportFailure } from "./report-failure.ts";
 import { policyOf, type MethodPolicy } from "./policy.ts";
+import type { PublicCalls } from "./public-calls.ts";
 
 /**
  * Decides from the headers whether a call may go on, before its body is read. Throws what the caller is
@@ -22,18 +23,23 @@ export type Gate = (context: HandlerContext) => Promise<void>;
 export function createGate(parts: {
   authenticate: Authenticate;
   limits: Limits;
+  publicCalls: PublicCalls;
   /** Whether this deployment asks for a user where a deletion declares `four_eyes_deletion`. */
   fourEyesDeletion: boolean;
   report: ReportFailure;
 }): Gate {
-  const { authenticate, limits, fourEyesDeletion, report } = parts;
+  const { authenticate, limits, publicCalls, fourEyesDeletion, report } = parts;
 
   async function decide(context: HandlerContext, call: Call) {
     refuseCredentialsInUrl(context.url);
     const policy = policyOf(context.method);
     call.auditActions = policy.auditAction;
-    if (policy.access.case === "public") return;
     const { remoteAddress: address, requestId } = call;
+    if (policy.access.case === "public") {
+      if (policy.unmeteredBecause === "") await publicCalls.spend(address);
+      if (context.method.methodKind !== "unary") publicCalls.openStream(address, context.signal);
+      return;
+    }
     const identify = async (beforeGuess?: BeforeGuess) =>
       authenticate({ secret: bearerOf(context.requestHeader, call), address, requestId, beforeGuess });
     call.caller = await limits.limitFailures(clientNameOf(address), identify);

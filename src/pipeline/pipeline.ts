@@ -11,6 +11,7 @@ import { toHttpFailure } from "./failures.ts";
 import { createGate, type Gate } from "./gate.ts";
 import { createInterceptors } from "./interceptors.ts";
 import { requirePolicies } from "./policy.ts";
+import type { PublicCalls } from "./public-calls.ts";
 import { createReportFailure } from "./report-failure.ts";
 import { callOfRequest } from "./request-call.ts";
 import type { ServedService } from "./served-service.ts";
@@ -20,6 +21,8 @@ import { createRequestValidator } from "./validation.ts";
 export interface Pipeline {
   readonly services: readonly ServedService[];
   readonly contracts: readonly DescService[];
+  /** What bounds calls without a key; the gate asks it, and what is no call asks it itself. */
+  readonly publicCalls: PublicCalls;
   /** First, from the headers and before the body is read. */
   readonly gate: Gate;
   /** Then around the handler, once the message is there. */
@@ -37,10 +40,11 @@ export function createPipeline(parts: {
   services: readonly ServedService[];
   authenticate: Authenticate;
   limits: Limits;
+  publicCalls: PublicCalls;
   fourEyesDeletion: boolean;
   log: Log;
 }): Pipeline {
-  const { services, authenticate, limits, fourEyesDeletion, log } = parts;
+  const { services, publicCalls, log } = parts;
   const contracts = services.map(({ desc }) => desc);
   requirePolicies(contracts);
   const report = createReportFailure(log);
@@ -48,7 +52,8 @@ export function createPipeline(parts: {
   return {
     services,
     contracts,
-    gate: createGate({ authenticate, limits, fourEyesDeletion, report }),
+    publicCalls,
+    gate: createGate({ ...parts, report }),
     interceptors,
     call: createCallUnary(services, interceptors),
     contextValues: (request) => createContextValues().set(callKey, callOfRequest(request)),

@@ -334,6 +334,14 @@ export enum Reason {
    * @generated from enum value: REASON_WATCH_ENDED = 44;
    */
   WATCH_ENDED = 44,
+
+  /**
+   * The caller's organisation, or its address without a key, has as many streams
+   * open as it may (429).
+   *
+   * @generated from enum value: REASON_TOO_MANY_STREAMS = 47;
+   */
+  TOO_MANY_STREAMS = 47,
 }
 
 /**
