@@ -3,7 +3,7 @@ import { isActiveUser } from "#src/directory/store.ts";
 import type { Caller } from "#src/platform/caller.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import { cidrsProblem } from "./addresses.ts";
-import type { ApiKey, ApiKeyChanges } from "./api-key.ts";
+import type { ApiKey } from "./api-key.ts";
 import { MissingScope, UnknownUser } from "./errors.ts";
 import { firstNotGrantable, scopesProblem } from "./scopes.ts";
 
@@ -30,11 +30,6 @@ export function requireAddresses(cidrs: readonly string[]): void {
 export function requireGrantable(caller: Caller, scopes: readonly string[]): void {
   const missing = firstNotGrantable(caller.scopes, scopes);
   if (missing !== undefined) throw new MissingScope(missing);
-}
-
-/** Whether the changes give their key more than it had: scopes, life, a user or places to be presented from. */
-export function handsOut(changes: ApiKeyChanges): boolean {
-  return ["scopes", "actAsUserId", "expiresAt", "allowedCidrs"].some((field) => field in changes);
 }
 
 export function requireFuture(expiresAt: Date | undefined, now: Date): void {

@@ -5,9 +5,11 @@ import { isUniqueViolation } from "#src/db/errors.ts";
 import type { Tx } from "#src/db/database.ts";
 import type { Environment } from "#src/platform/caller.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
+import { pastedProblem } from "#src/platform/pasted-secret.ts";
 import type { ApiKey, KeySecret } from "./api-key.ts";
 import { KeyAlreadyImported } from "./errors.ts";
-import { findPresented, insertKey } from "./store.ts";
+import { findPresented } from "./presented-key.ts";
+import { insertKey } from "./store.ts";
 
 /** What keys a deployment takes over. */
 export interface Importable {
@@ -66,10 +68,10 @@ export async function insertImported(tx: Tx, key: ApiKey, { stored, plain }: Imp
 const maxBytes = 505;
 
 function requirePresentable(text: string): void {
-  if (/\p{Cc}|\s$/u.test(text)) {
-    throw new InvalidRequest(
-      "key: has control characters, or white space at its end, and no Authorization header can",
-    );
+  const problem = pastedProblem(text);
+  if (problem !== undefined) throw new InvalidRequest(`key: ${problem}`);
+  if (/\p{Cc}/u.test(text)) {
+    throw new InvalidRequest("key: has control characters, and no Authorization header can");
   }
   if (Buffer.byteLength(text) > maxBytes) {
     throw new InvalidRequest(

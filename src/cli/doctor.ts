@@ -1,6 +1,8 @@
 import { X509Certificate } from "node:crypto";
 import { stat } from "node:fs/promises";
-import { isLoopback, nameOf, readConfig, type Config, type Flags } from "#src/config.ts";
+import { readConfig, type Config, type Flags } from "#src/config/config.ts";
+import { isLoopback } from "#src/config/loopback.ts";
+import { nameOf } from "#src/config/settings.ts";
 import type { RootKey } from "#src/crypto/root-key.ts";
 import { loadPepper } from "#src/crypto/service-keys.ts";
 import { openConnection, type Connection } from "#src/db/connection.ts";
@@ -95,7 +97,7 @@ async function checkTls(config: Config): Promise<Finding> {
     );
   }
   const ends = new X509Certificate(tls.cert).validToDate;
-  const text = `${config.tls?.certFile}, valid until ${ends.toISOString()}`;
+  const text = `${config.tlsCert}, valid until ${ends.toISOString()}`;
   const daysLeft = (ends.getTime() - Date.now()) / (24 * 60 * 60 * 1000);
   if (daysLeft < 0) return { state: "fail", text: `${text}: renew it` };
   return daysLeft < 14 ? warn(`${text}: renew it`) : ok(text);

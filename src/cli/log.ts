@@ -1,5 +1,5 @@
 import pino, { type DestinationStream } from "pino";
-import type { Config } from "#src/config.ts";
+import type { Config } from "#src/config/config.ts";
 import { createKeyShapes } from "#src/platform/key-shapes.ts";
 import type { Log } from "#src/platform/log.ts";
 

@@ -46,10 +46,13 @@ export class DatabaseUnavailable extends ServiceError {
   readonly kind = "unavailable";
   readonly reason = "DATABASE_UNAVAILABLE";
   override readonly metadata: Readonly<Record<string, string>>;
+  override readonly headers: Readonly<Record<string, string>>;
 
   private constructor(message: string, outcome: Outcome, cause: unknown) {
     super(message);
     this.metadata = { outcome };
+    // Nobody should repeat by rote what may have been done.
+    this.headers = outcome === "unknown" ? {} : { "retry-after": "1" };
     this.cause = cause;
   }
 
@@ -60,6 +63,13 @@ export class DatabaseUnavailable extends ServiceError {
 
   static busy(cause: unknown): DatabaseUnavailable {
     const message = "the database is too busy and nothing was changed: try again in a moment";
+    return new DatabaseUnavailable(message, "nothing was changed", cause);
+  }
+
+  /** The organisation's share of the pool is at work for calls that came before. */
+  static behindOwnCalls(cause: unknown): DatabaseUnavailable {
+    const message =
+      "too many calls of your organisation wait for the database, and nothing was changed: try again in a moment";
     return new DatabaseUnavailable(message, "nothing was changed", cause);
   }
 
@@ -77,11 +87,6 @@ export function isUniqueViolation(error: unknown, constraint: string): boolean {
   return error instanceof DatabaseError && error.code === "23505" && error.constraint === constraint;
 }
 
-/** Whether the statement broke this foreign key. */
-export function isForeignKeyViolation(error: unknown, constraint: string): boolean {
-  return error instanceof DatabaseError && error.code === "23503" && error.constraint === constraint;
-}
-
 // Cancelled by a timeout, lost a race for locks, or out of room: the transaction is rolled back, and the same
 // one may well succeed later.
 const passing = new Set(["57014", "55P03", "40001", "40P01"]);
@@ -97,6 +102,7 @@ export function toServiceError(error: unknown): unknown {
 
 /** The driver's error without values, and told apart: a refused statement, a lost connection, or our own mistake. */
 export function fromDriver(error: unknown): Error {
+  if (error instanceof ConnectionLost) return error;
   const { code, severity, message, constraint_name, table_name } = error as Record<
     string,
     string | undefined

@@ -81,7 +81,7 @@ function lineOf(request: Request, response: Response, call: Call, keys: KeyShape
     ...outcomeOf(response),
     rpc: call.rpc,
     orgId: call.caller?.orgId,
-    apiKeyId: call.caller?.apiKeyId,
+    apiKeyId: call.caller?.via.id,
     userId: call.caller?.userId,
     latencyMs,
     remoteAddress: call.remoteAddress,

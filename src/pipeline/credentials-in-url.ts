@@ -5,10 +5,7 @@ import { ServiceError } from "#src/platform/errors.ts";
 class CredentialsInUrl extends ServiceError {
   readonly kind = "invalid_argument";
   readonly reason = "CREDENTIALS_IN_URL";
-
-  constructor() {
-    super("credentials must not be sent in the URL");
-  }
+  override readonly message = "credentials must not be sent in the URL";
 }
 
 /** Something in a URL that is a credential, by its looks or by the name of its parameter. */

@@ -15,7 +15,6 @@ export const codes: Readonly<Record<ErrorKind, Code>> = {
   not_found: Code.NotFound,
   failed_precondition: Code.FailedPrecondition,
   already_exists: Code.AlreadyExists,
-  aborted: Code.Aborted,
   resource_exhausted: Code.ResourceExhausted,
   deadline_exceeded: Code.DeadlineExceeded,
   unavailable: Code.Unavailable,
@@ -38,10 +37,7 @@ export class InternalError extends ServiceError {
 export class DeadlineExceeded extends ServiceError {
   readonly kind = "deadline_exceeded";
   readonly reason = "DEADLINE_EXCEEDED";
-
-  constructor() {
-    super("the call took longer than its deadline; whether it took effect is unknown");
-  }
+  override readonly message = "the call took longer than its deadline; whether it took effect is unknown";
 }
 
 /** Anything thrown, as one of our own failures or the protocol's own cancellation. Fails closed: what is unknown is internal. */

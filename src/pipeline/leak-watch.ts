@@ -1,7 +1,7 @@
-import { InvalidBearer } from "#src/api-keys/errors.ts";
-import type { Limits } from "#src/api-keys/limits.ts";
-import type { Misuse } from "#src/api-keys/misuse.ts";
-import type { PresentedKeys } from "#src/api-keys/presented-keys.ts";
+import { InvalidBearer } from "#src/verification/errors.ts";
+import type { Limits } from "#src/verification/limits.ts";
+import type { MisuseEvents } from "#src/verification/misuse-events.ts";
+import type { KeyLookup } from "#src/verification/key-lookup.ts";
 import { mayBeImported, secretIn } from "#src/api-keys/secret-format.ts";
 import { createBackground } from "#src/platform/background.ts";
 import type { Call } from "#src/platform/caller.ts";
@@ -31,10 +31,10 @@ const maxWaiting = 100;
 const closeMs = 2_000;
 
 export function createLeakWatch(parts: {
-  keys: PresentedKeys;
+  keys: KeyLookup;
   legacyPrefixes: readonly string[];
   limits: Limits;
-  misuse: Misuse;
+  misuse: MisuseEvents;
   log: Log;
 }): LeakWatch {
   const { keys, legacyPrefixes, limits, misuse, log } = parts;

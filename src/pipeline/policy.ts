@@ -1,5 +1,6 @@
 import { getOption, hasOption, type DescMethod, type DescService } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel as IdempotencyLevel } from "@bufbuild/protobuf/wkt";
+import { http } from "#gen/google/api/annotations_pb.js";
 import { policy as policyOption, type Policy } from "#gen/patchbay/options/v1/options_pb.js";
 
 /** The scopes of this service's own methods. Keys may hold others, which other services check. */
@@ -8,7 +9,6 @@ export const scopeVocabulary = [
   "connections:write",
   "connections:use",
   "catalog:view",
-  "catalog:write",
   "api:manage",
   "api:grant",
   "keys:verify",
@@ -23,7 +23,7 @@ const openPackages = /^grpc\.(?<name>health|reflection)\./;
 /** What a method declares that the gate acts on. */
 export type MethodPolicy = Pick<
   Policy,
-  "access" | "auditAction" | "fourEyes" | "fourEyesDeletion" | "unmeteredBecause"
+  "access" | "auditAction" | "fourEyes" | "fourEyesDeletion" | "unmeteredBecause" | "repeated"
 >;
 
 const open: MethodPolicy = {
@@ -32,6 +32,7 @@ const open: MethodPolicy = {
   fourEyes: false,
   fourEyesDeletion: false,
   unmeteredBecause: "",
+  repeated: "",
 };
 /** Many load balancers may stand behind one address, and one that is refused takes the service for dead. */
 const health: MethodPolicy = { ...open, unmeteredBecause: "load balancers ask it" };
@@ -42,6 +43,11 @@ export function policyOf(method: DescMethod): MethodPolicy {
   if (standard !== undefined) return standard === "health" ? health : open;
   if (!hasOption(method, policyOption)) throw new PolicyFaults([`${nameOf(method)} has no policy`]);
   return getOption(method, policyOption);
+}
+
+/** Whether a call can be named by an `Idempotency-Key`: each audited method that is a POST over REST. */
+export function takesIdempotencyKey(method: DescMethod): boolean {
+  return policyOf(method).auditAction.length > 0 && getOption(method, http).pattern.case === "post";
 }
 
 /** Contracts that the service will not serve. */

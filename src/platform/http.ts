@@ -10,12 +10,6 @@ export type Response = ServerResponse | Http2ServerResponse;
 /** What answers requests. */
 export type Handler = (request: Request, response: Response) => void;
 
-/** Calls back once, when the response was sent or its connection was cut. */
-export function onceClosed(response: Response, closed: () => void): void {
-  // Not the HTTP/2 response itself: it stays silent when a HEAD request is cut before its answer.
-  ("stream" in response ? response.stream : response).once("close", closed);
-}
-
 /** What a request asks for: its path, still encoded, and its query without the question mark. */
 export function targetOf({ url = "" }: Pick<Request, "url">): { path: string; query: string } {
   // The absolute form is for proxies, but every server has to accept it (RFC 9112, 3.2.2).
@@ -53,4 +47,10 @@ export function withoutOuterSpace(value: string): string {
 function isSpace(text: string, index: number): boolean {
   const character = text[index];
   return character === " " || character === "\t";
+}
+
+/** Calls back once, when the response was sent or its connection was cut. */
+export function onceClosed(response: Response, closed: () => void): void {
+  // Not the HTTP/2 response itself: it stays silent when a HEAD request is cut before its answer.
+  ("stream" in response ? response.stream : response).once("close", closed);
 }

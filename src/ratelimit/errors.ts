@@ -5,11 +5,11 @@ import type { Budget } from "./gcra.ts";
 export class RateLimited extends ServiceError {
   readonly kind = "resource_exhausted";
   readonly reason = "RATE_LIMITED";
-  override readonly headers: Readonly<Record<string, string>>;
 
   constructor({ retryAfterMs }: Pick<Budget, "retryAfterMs">) {
-    super("rate limit exceeded");
-    this.headers = { "retry-after": String(Math.max(1, Math.ceil(retryAfterMs / 1000))) };
+    super("rate limit exceeded", {
+      headers: { "retry-after": String(Math.max(1, Math.ceil(retryAfterMs / 1000))) },
+    });
   }
 }
 

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import type { Pipeline } from "#src/pipeline/pipeline.ts";
 import { callOfRequest } from "#src/pipeline/request-call.ts";
-import type { Request, Response } from "#src/platform/http.ts";
+import type { Handler, Request, Response } from "#src/platform/http.ts";
 import { MethodNotAllowed } from "./errors.ts";
 
 /** Whether the service takes calls. */
@@ -20,7 +20,7 @@ interface Content {
 export function createPages(
   readiness: Readiness,
   { publicCalls, failureOf }: Pick<Pipeline, "publicCalls" | "failureOf">,
-): ReadonlyMap<string, Page> {
+): ReadonlyMap<string, Handler> {
   const openApi = readFileSync(new URL("../../gen/openapi.json", import.meta.url));
   // It is the same for everybody, until the next release.
   const headers = {
@@ -56,11 +56,9 @@ function sameTag(given: string, tag: string): boolean {
   return given.trim() === "*" || given.trim().replace(/^W\//, "") === tag;
 }
 
-type Page = (request: Request, response: Response) => Promise<void>;
-
 function pagesWith(failureOf: Pipeline["failureOf"]) {
-  return (content: (request: Request) => Content | Promise<Content>): Page =>
-    async (request, response) => {
+  return (content: (request: Request) => Content | Promise<Content>): Handler => {
+    const answer = async (request: Request, response: Response) => {
       try {
         if (request.method !== "GET" && request.method !== "HEAD") throw new MethodNotAllowed("GET, HEAD");
         send(request, response, await content(request));
@@ -70,6 +68,8 @@ function pagesWith(failureOf: Pipeline["failureOf"]) {
         send(request, response, { status, headers: { ...headers, "x-error-reason": reason }, json });
       }
     };
+    return (request, response) => void answer(request, response);
+  };
 }
 
 function send(request: Request, response: Response, { status = 200, headers = {}, json }: Content): void {

@@ -1,4 +1,5 @@
 import {
+  createRegistry,
   type DescField,
   type DescMessage,
   getOption,
@@ -12,6 +13,8 @@ import {
   field as rulesOption,
   FieldRulesSchema,
 } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
+import { display_name } from "#gen/patchbay/options/v1/rules_pb.js";
+import { displayNamePattern } from "#src/platform/display-name.ts";
 import { commentOf } from "./comments.ts";
 import { isObject } from "#src/json/object.ts";
 import { jsonType } from "#src/json/json-type.ts";
@@ -81,8 +84,10 @@ export function isRequired(field: DescField): boolean {
   return rulesOf(field).required === true;
 }
 
+const registry = createRegistry(display_name);
+
 function rulesOf(field: DescField): JsonObject {
-  return toJson(FieldRulesSchema, getOption(field, rulesOption)) as JsonObject;
+  return toJson(FieldRulesSchema, getOption(field, rulesOption), { registry }) as JsonObject;
 }
 
 function inShape(field: DescField, one: JsonObject, rules: JsonObject): JsonObject {
@@ -121,6 +126,7 @@ function limitsOf(field: DescField, rules: JsonObject): JsonObject {
   for (const [name, value] of Object.values(rules)
     .filter(isObject)
     .flatMap(Object.entries<JsonValue>)) {
+    if (name === `[${display_name.typeName}]`) limits.pattern = displayNamePattern;
     const keyword = keywords[name];
     // 64-bit numbers come as strings.
     if (keyword) limits[keyword] = typeof value === "string" && name !== "pattern" ? Number(value) : value;

@@ -25,8 +25,3 @@ async function* bodyOf(request: Request): AsyncIterable<Uint8Array> {
   // With code 0, a reset looks like the end of the body.
   if ("stream" in request && request.aborted) throw callerGone;
 }
-
-/** The body of a reply, which is ended when it cannot be sent, and not told why. */
-export async function* endedUnsent(body: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
-  for await (const chunk of body) yield chunk;
-}

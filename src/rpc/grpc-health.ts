@@ -40,10 +40,7 @@ export function createReadiness(): Readiness {
 class UnknownService extends ServiceError {
   readonly kind = "not_found";
   readonly reason = "NOT_FOUND";
-
-  constructor() {
-    super("no such service; ask with an empty name for the whole server");
-  }
+  override readonly message = "no such service; ask with an empty name for the whole server";
 }
 
 /** `grpc.health.v1`, for the whole server (the empty name) and for each of its services. */

@@ -1,9 +1,12 @@
 import { Code, ConnectError, type ContextValues } from "@connectrpc/connect";
 import { universalResponseToNodeResponse } from "@connectrpc/connect-node";
+import { toConnectError } from "#src/pipeline/failures.ts";
+import type { Holding } from "#src/platform/byte-budget.ts";
+import { callKey } from "#src/platform/caller.ts";
 import type { Log } from "#src/platform/log.ts";
 import { hostOf, type Request, type Response } from "#src/platform/http.ts";
 import type { ServiceError } from "#src/platform/errors.ts";
-import { endedUnsent, universalRequest } from "./caller-gone.ts";
+import { universalRequest } from "./caller-gone.ts";
 import { acceptedCompressions } from "./compression.ts";
 import { unknownProcedure, unreadableHost } from "./framework-failure.ts";
 import type { ProcedureHandler } from "./router.ts";
@@ -17,7 +20,7 @@ export type RpcHandler = (procedure: ProcedureHandler, request: Request, respons
  * itself, and for bodies that nobody reads after a refusal.
  */
 export function createRpcHandler(parts: {
-  contextValues: (request: Request) => ContextValues;
+  contextValues: (request: Request, response: Response) => ContextValues;
   /** The deadline of a unary call whose caller sets none. */
   timeoutMs: number;
   log: Log;
@@ -28,17 +31,18 @@ export function createRpcHandler(parts: {
     const type = typeOf(request);
     if (hostOf(request) === undefined) return refuse(request, response, unreadableHost());
     try {
-      const asked = universalRequest(request, response, contextValues(request));
+      const values = contextValues(request, response);
+      const holding = values.get(callKey)?.holding;
+      const asked = universalRequest(request, response, values);
       limitDeadline(asked.header, type, procedure.method.methodKind === "unary" ? timeoutMs : undefined);
-      const { body, ...reply } = await procedure(asked);
-      const shown = { ...reply, ...(body && { body: endedUnsent(body) }) };
-      const tidy = await tidyReply(shown, type, procedure.allowedMethods);
+      const counted = { ...asked, body: received(asked.body, holding) };
+      const reply = await tidyReply(await procedure(counted), type, procedure.allowedMethods);
       // Refused before its body was read: otherwise the caller would go on sending what nobody reads. A stream of
       // HTTP/2 is ended by the port, a little later: curl loses an answer that a reset follows at once.
       if (!request.complete && request.httpVersionMajor === 1) response.setHeader("connection", "close");
       const accepted = acceptedCompressions(type, asked.header);
       if (accepted !== undefined) response.setHeader(...accepted);
-      await universalResponseToNodeResponse(tidy, response);
+      await universalResponseToNodeResponse(sent(reply, holding, response), response);
     } catch (error) {
       const { code } = ConnectError.from(error);
       // The caller went away: there is nobody to answer.
@@ -47,6 +51,45 @@ export function createRpcHandler(parts: {
       response.destroy();
     }
   };
+}
+
+type Body = Awaited<ReturnType<ProcedureHandler>>["body"];
+
+/** The request's body, each piece taken from the budget before it is held. */
+function received<T>(body: T, holding: Holding | undefined): T {
+  async function* counted(pieces: AsyncIterable<Uint8Array>) {
+    for await (const piece of pieces) {
+      try {
+        holding?.grow(piece.length);
+      } catch (error) {
+        throw toConnectError(error);
+      }
+      yield piece;
+    }
+  }
+  return isPieces(body) ? (counted(body) as T) : body;
+}
+
+/** The reply, of whose body the piece that waits for the caller is held, and nothing that led to it any more. */
+function sent<R extends { readonly body?: Body }>(
+  reply: R,
+  holding: Holding | undefined,
+  response: Response,
+): R {
+  async function* counted(pieces: AsyncIterable<Uint8Array>) {
+    for await (const piece of pieces) {
+      holding?.become(piece.length);
+      holding?.waitForReader(() => response.destroy());
+      yield piece;
+    }
+  }
+  return isPieces(reply.body)
+    ? Object.assign(Object.create(reply) as R, { body: counted(reply.body) })
+    : reply;
+}
+
+function isPieces(body: unknown): body is AsyncIterable<Uint8Array> {
+  return typeof body === "object" && body !== null && Symbol.asyncIterator in body;
 }
 
 /** Timers end at once beyond this. */

@@ -1,7 +1,7 @@
 import { createConnectRouter, type ConnectRouter, type Interceptor } from "@connectrpc/connect";
 import type { Gate } from "#src/pipeline/gate.ts";
 import { policyOf } from "#src/pipeline/policy.ts";
-import type { ServedService } from "#src/pipeline/served-service.ts";
+import type { ServedService } from "#src/platform/served-service.ts";
 import { compressions } from "./compression.ts";
 import { explainMessages } from "./framework-failure.ts";
 import { strictJson } from "./strict-json.ts";

@@ -20,7 +20,7 @@ afterAll(async () => {
 
 /** A stream of changes: when it has begun, and as what it ended. */
 function watch(options: { deadline?: number } = {}) {
-  const stream = client.apiKeys.watchRevocations({}, options);
+  const stream = client.verification.watchRevocations({}, options);
   const begun = new Promise<void>((resolve) => stream.once("data", () => resolve()));
   const ended = new Promise<string>((resolve) =>
     stream.once("error", (error: ServiceError) => resolve(`${status[error.code]}: ${error.details}`)),

@@ -64,7 +64,7 @@ describe("the line of a request", () => {
       call.rpc = "patchbay.apikeys.v1.ApiKeyService/WhoAmI";
       call.caller = {
         orgId: "org_1",
-        apiKeyId: "key_1",
+        via: { kind: "api_key", id: "key_1", boundUserId: undefined },
         userId: "usr_1",
         name: "",
         environment: "live",

@@ -22,7 +22,7 @@ type Misdeed = (service: TestService) => Promise<void>;
 
 const callService = "/patchbay.connections.v1.ConnectionService/CallService";
 const whoAmI = "/patchbay.apikeys.v1.ApiKeyService/WhoAmI";
-const watchRevocations = "/patchbay.apikeys.v1.ApiKeyService/WatchRevocations";
+const watchRevocations = "/patchbay.verification.v1.VerificationService/WatchRevocations";
 const watchHealth = "/grpc.health.v1.Health/Watch";
 const reflect = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
 

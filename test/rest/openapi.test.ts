@@ -2,11 +2,7 @@ import type { JsonObject } from "@bufbuild/protobuf";
 import { validate } from "@scalar/openapi-parser";
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { AuditService } from "#gen/patchbay/audit/v1/audit_service_pb.js";
-import { ApiKeyService } from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
-import { CatalogService } from "#gen/patchbay/catalog/v1/catalog_service_pb.js";
-import { ConnectionService } from "#gen/patchbay/connections/v1/connection_service_pb.js";
-import { DirectoryService } from "#gen/patchbay/directory/v1/directory_service_pb.js";
+import { services } from "#src/client/services.ts";
 import { restRoutes } from "#src/rest/binding.ts";
 import { openApiOf } from "#src/rest/openapi.ts";
 import { generateOpenApi } from "../../scripts/generate-openapi.ts";
@@ -31,13 +27,7 @@ test.each<[which: string, document: JsonObject]>([
 });
 
 test("the document has every route that is served, and no other", () => {
-  const routes = restRoutes([
-    ApiKeyService,
-    AuditService,
-    CatalogService,
-    ConnectionService,
-    DirectoryService,
-  ]);
+  const routes = restRoutes(Object.values(services));
   const served = routes.map(({ httpMethod, template }) => `${httpMethod} ${template.text}`);
   const documented = Object.entries(at(JSON.parse(committed), "paths") as JsonObject).flatMap(
     ([path, methods]) =>

@@ -15,7 +15,7 @@ beforeAll(async () => {
 afterAll(() => service[Symbol.asyncDispose]());
 
 const unary = "/patchbay.apikeys.v1.ApiKeyService/WhoAmI";
-const stream = "/patchbay.apikeys.v1.ApiKeyService/WatchRevocations";
+const stream = "/patchbay.verification.v1.VerificationService/WatchRevocations";
 const advice = "compress with gzip or br, or not at all";
 
 /** Sends a message that is compressed with something, and answers all that comes back. */

@@ -12,6 +12,7 @@ import { Health } from "#gen/grpc/health/v1/health_pb.js";
 import { ServerReflection, type ServerReflectionRequest } from "#gen/grpc/reflection/v1/reflection_pb.js";
 import { ServerReflection as ServerReflectionV1Alpha } from "#gen/grpc/reflection/v1alpha/reflection_pb.js";
 import { ApiKeyService } from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
+import { VerificationService } from "#gen/patchbay/verification/v1/verification_service_pb.js";
 import { reasonOf } from "#src/client/node.ts";
 import { callKey } from "#src/platform/caller.ts";
 import { createReflection } from "#src/rpc/reflection.ts";
@@ -152,7 +153,7 @@ describe("streams without a key", () => {
       ]);
     }
     // Those that carry a key have bounds of their own, and single calls are no streams.
-    const tenant = createClient(ApiKeyService, transport());
+    const tenant = createClient(VerificationService, transport());
     const headers = { authorization: `Bearer ${service.org.secret}` };
     const watching = tenant.watchRevocations({}, { headers })[Symbol.asyncIterator]();
     expect((await watching.next()).done).toBe(false);

@@ -89,7 +89,7 @@ export async function findRunningPostgres(dataDir: string): Promise<string | und
 }
 
 function urlOf(socketFolder: string): string {
-  return `postgresql:///postgres?${new URLSearchParams({ host: socketFolder, user: superuser }).toString()}`;
+  return `postgresql:///postgres?host=${encodeURIComponent(socketFolder)}&user=${superuser}`;
 }
 
 interface Place {

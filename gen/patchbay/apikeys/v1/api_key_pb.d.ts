@@ -82,7 +82,8 @@ export declare type ApiKey = Message<"patchbay.apikeys.v1.ApiKey"> & {
   revokedAt?: Timestamp | undefined;
 
   /**
-   * When the key was last presented and accepted. Recorded within 10 seconds.
+   * When the key was last presented and accepted. Recorded within 10 seconds, the
+   * first time at once.
    *
    * @generated from field: google.protobuf.Timestamp last_used_at = 10;
    */
@@ -172,7 +173,7 @@ export declare type ApiKeySecret = Message<"patchbay.apikeys.v1.ApiKeySecret"> &
 
   /**
    * When the secret was last presented and accepted: shows who was not
-   * redeployed yet. Recorded within 10 seconds.
+   * redeployed yet. Recorded within 10 seconds, the first time at once.
    *
    * @generated from field: google.protobuf.Timestamp last_used_at = 4;
    */
