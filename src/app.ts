@@ -114,7 +114,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
   const leaks = createLeakWatch({ ...shared, ...verification, limits: verification.rateLimits });
   const dispatch = createDispatch({
     rpc: createRpc(pipeline, { readiness, shutdownSignal: shutdown.signal, log }),
-    pages: createPages(readiness),
+    pages: createPages(readiness, pipeline),
     rest: createRestHandler(pipeline),
   });
   const port = createPort({
