@@ -71,12 +71,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
   const shutdown = new AbortController();
 
   const pepper = await loadPepper(database, rootKey, now);
-  const callLimiter = await createCallLimiter({
-    ...config,
-    log,
-    now,
-    fellBack: () => metrics.rateLimitFellBack(),
-  });
+  const callLimiter = await createCallLimiter({ ...config, log, now, fellBack: metrics.rateLimitFellBack });
   const outbound = createOutbound({ allow: parseOutboundAllow(config.outboundAllow) });
   const shared = {
     ...config,
@@ -114,7 +109,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
   const leaks = createLeakWatch({ ...shared, ...verification, limits: verification.rateLimits });
   const dispatch = createDispatch({
     rpc: createRpc(pipeline, { readiness, shutdownSignal: shutdown.signal, log }),
-    pages: createPages(readiness),
+    pages: createPages(readiness, pipeline),
     rest: createRestHandler(pipeline),
   });
   const port = createPort({

@@ -2,14 +2,13 @@ import { randomUUID } from "node:crypto";
 import type { OutgoingHttpHeader, OutgoingHttpHeaders } from "node:http";
 import { constants } from "node:http2";
 import type { Call } from "#src/platform/caller.ts";
-import type { Handler, Request, Response } from "#src/platform/http.ts";
+import { onceClosed, type Handler, type Request, type Response } from "#src/platform/http.ts";
 import { canonicalAddress } from "#src/platform/ip.ts";
 import { createKeyShapes, type KeyShapes } from "#src/platform/key-shapes.ts";
 import type { Log } from "#src/platform/log.ts";
 import { beginCall } from "#src/pipeline/request-call.ts";
 import { clientAddressOf } from "./forwarded-for.ts";
 import { loggablePath } from "#src/platform/loggable-path.ts";
-import { onceClosed } from "#src/platform/http.ts";
 
 interface AccessLogOptions {
   readonly log: Log;
@@ -92,6 +91,8 @@ function lineOf(request: Request, response: Response, call: Call, keys: KeyShape
 
 function writeLine(log: Log, line: ReturnType<typeof lineOf>): void {
   if (isHealthCheck(line.path)) log.debug(line, "request");
+  // Of one that was cut, the caller saw no status; what was our fault has a line of its own.
+  else if (line.cut === true) log.info(line, "request");
   else log[levelOf(line)](line, "request");
 }
 

@@ -12,6 +12,7 @@ import { callOf, type Call, type Caller, type Environment } from "#src/platform/
 import { refuseCredentialsInUrl } from "./credentials-in-url.ts";
 import type { ReportFailure } from "./report-failure.ts";
 import { policyOf, type MethodPolicy } from "./policy.ts";
+import type { PublicCalls } from "./public-calls.ts";
 
 /**
  * Decides from the headers whether a call may go on, before its body is read. Throws what the caller is
@@ -30,19 +31,24 @@ export function asksForUser(setting: FourEyesDeletion, environment: Environment)
 export function createGate(parts: {
   authenticate: Authenticate;
   limits: Limits;
+  publicCalls: PublicCalls;
   environment: Environment;
   fourEyesDeletion: FourEyesDeletion;
   report: ReportFailure;
 }): Gate {
-  const { authenticate, limits, report } = parts;
+  const { authenticate, limits, publicCalls, report } = parts;
   const deletionNeedsUser = asksForUser(parts.fourEyesDeletion, parts.environment);
 
   async function decide(context: HandlerContext, call: Call) {
     refuseCredentialsInUrl(context.url);
     const policy = policyOf(context.method);
     call.auditActions = policy.auditAction;
-    if (policy.access.case === "public") return;
     const { remoteAddress: address, requestId } = call;
+    if (policy.access.case === "public") {
+      if (policy.unmeteredBecause === "") await publicCalls.spend(address);
+      if (context.method.methodKind !== "unary") publicCalls.openStream(address, context.signal);
+      return;
+    }
     const identify = async (beforeGuess?: BeforeGuess) =>
       authenticate({ secret: bearerOf(context.requestHeader, call), address, requestId, beforeGuess });
     call.caller = await limits.limitFailures(clientNameOf(address), identify);

@@ -7,6 +7,7 @@ import { callKey, type Environment } from "#src/platform/caller.ts";
 import type { HttpFailure } from "#src/platform/http-failure.ts";
 import { onceClosed, type Request, type Response } from "#src/platform/http.ts";
 import type { Log } from "#src/platform/log.ts";
+import { createRateLimiter } from "#src/ratelimit/limiter.ts";
 import type { ServedService } from "#src/platform/served-service.ts";
 import { createCallUnary, type CallUnary } from "./call-unary.ts";
 import { toHttpFailure } from "./failures.ts";
@@ -14,6 +15,7 @@ import { createGate, type FourEyesDeletion, type Gate } from "./gate.ts";
 import { createInterceptors } from "./interceptors.ts";
 import { requirePolicies } from "./policy.ts";
 import { joinServices } from "./join-services.ts";
+import { createPublicCalls, type PublicCalls } from "./public-calls.ts";
 import { createReportFailure } from "./report-failure.ts";
 import { callOfRequest } from "./request-call.ts";
 import { createRequestValidator } from "./validation.ts";
@@ -22,6 +24,8 @@ import { createRequestValidator } from "./validation.ts";
 export interface Pipeline {
   readonly services: readonly ServedService[];
   readonly contracts: readonly DescService[];
+  /** What bounds calls without a key; the gate asks it, and what is no call asks it itself. */
+  readonly publicCalls: PublicCalls;
   /** First, from the headers and before the body is read. */
   readonly gate: Gate;
   /** Then around the handler, once the message is there. */
@@ -52,17 +56,20 @@ export function createPipeline(parts: {
   fourEyesDeletion: FourEyesDeletion;
   /** Of the bytes that calls may hold. */
   budget: ByteBudget;
+  now: () => Date;
   log: Log;
 }): Pipeline {
   const { contracts, budget, log } = parts;
   requirePolicies(contracts);
   const services = joinServices(contracts, parts.served);
   const report = createReportFailure(log);
+  const publicCalls = createPublicCalls(createRateLimiter(parts.now));
   const interceptors = createInterceptors(report, createRequestValidator(contracts));
   return {
     services,
     contracts,
-    gate: createGate({ ...parts, report }),
+    publicCalls,
+    gate: createGate({ ...parts, publicCalls, report }),
     interceptors,
     readMaxBytes: 4 * 1024 * 1024,
     // A call through a connection may take 60 s; ours ends a little later, so that the caller learns why.

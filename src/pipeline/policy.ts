@@ -18,7 +18,7 @@ export const scopeVocabulary = [
 ] as const;
 
 /** Standard services, whose contracts cannot carry our options. They tell nothing of any organisation. */
-const openPackages = /^grpc\.(health|reflection)\./;
+const openPackages = /^grpc\.(?<name>health|reflection)\./;
 
 /** What a method declares that the gate acts on. */
 export type MethodPolicy = Pick<
@@ -34,10 +34,13 @@ const open: MethodPolicy = {
   unmeteredBecause: "",
   repeated: "",
 };
+/** Many load balancers may stand behind one address, and one that is refused takes the service for dead. */
+const health: MethodPolicy = { ...open, unmeteredBecause: "load balancers ask it" };
 
 /** Who may call the method and what it leaves behind. Throws for a method that does not say. */
 export function policyOf(method: DescMethod): MethodPolicy {
-  if (openPackages.test(method.parent.typeName)) return open;
+  const standard = openPackages.exec(method.parent.typeName)?.groups?.["name"];
+  if (standard !== undefined) return standard === "health" ? health : open;
   if (!hasOption(method, policyOption)) throw new PolicyFaults([`${nameOf(method)} has no policy`]);
   return getOption(method, policyOption);
 }

@@ -49,7 +49,10 @@ export function readBody(
       }
     };
     request.on("data", read);
-    request.once("end", () => resolve(Buffer.concat(chunks)));
+    request.once("end", () => {
+      // On HTTP/2, a reset with code 0 looks like the end of the body.
+      if (!("stream" in request && request.aborted)) resolve(Buffer.concat(chunks));
+    });
   });
 }
 

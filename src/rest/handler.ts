@@ -16,7 +16,14 @@ import type { ServerResponse } from "node:http";
 import type { Holding } from "#src/platform/byte-budget.ts";
 import { callKey } from "#src/platform/caller.ts";
 import type { HttpFailure } from "#src/platform/http-failure.ts";
-import { hostOf, targetOf, type Handler, type Request, type Response } from "#src/platform/http.ts";
+import {
+  hostOf,
+  onceClosed,
+  targetOf,
+  type Handler,
+  type Request,
+  type Response,
+} from "#src/platform/http.ts";
 import { type Binding, restRoutes } from "./binding.ts";
 import { hasNoBody, jsonOfBody, readBody, refuseEncoding } from "./body.ts";
 import { decodeRequest } from "./decode.ts";
@@ -53,8 +60,7 @@ export function createRestHandler(options: RestOptions): Handler {
       const route = findRoute(request.method ?? "", path);
       const context = contextOf(options, request, response, route.binding);
       headers = context.responseHeader;
-      // Not the HTTP/2 response itself, which stays silent when HEAD is cut off before its answer.
-      ("stream" in response ? response.stream : response).once("close", () => {
+      onceClosed(response, () => {
         if (!context.signal.aborted) context.abort(new ConnectError("the caller went away", Code.Canceled));
       });
       try {

@@ -1,11 +1,13 @@
 import { Code, ConnectError, type ContextValues } from "@connectrpc/connect";
-import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
+import { universalResponseToNodeResponse } from "@connectrpc/connect-node";
 import { toConnectError } from "#src/pipeline/failures.ts";
 import type { Holding } from "#src/platform/byte-budget.ts";
 import { callKey } from "#src/platform/caller.ts";
 import type { Log } from "#src/platform/log.ts";
 import { hostOf, type Request, type Response } from "#src/platform/http.ts";
 import type { ServiceError } from "#src/platform/errors.ts";
+import { universalRequest } from "./caller-gone.ts";
+import { acceptedCompressions } from "./compression.ts";
 import { unknownProcedure, unreadableHost } from "./framework-failure.ts";
 import type { ProcedureHandler } from "./router.ts";
 import { refusal, tidyReply } from "./tidy-reply.ts";
@@ -31,13 +33,15 @@ export function createRpcHandler(parts: {
     try {
       const values = contextValues(request, response);
       const holding = values.get(callKey)?.holding;
-      const asked = universalRequestFromNodeRequest(request, response, undefined, values);
+      const asked = universalRequest(request, response, values);
       limitDeadline(asked.header, type, procedure.method.methodKind === "unary" ? timeoutMs : undefined);
       const counted = { ...asked, body: received(asked.body, holding) };
       const reply = await tidyReply(await procedure(counted), type, procedure.allowedMethods);
       // Refused before its body was read: otherwise the caller would go on sending what nobody reads. A stream of
       // HTTP/2 is ended by the port, a little later: curl loses an answer that a reset follows at once.
       if (!request.complete && request.httpVersionMajor === 1) response.setHeader("connection", "close");
+      const accepted = acceptedCompressions(type, asked.header);
+      if (accepted !== undefined) response.setHeader(...accepted);
       await universalResponseToNodeResponse(sent(reply, holding, response), response);
     } catch (error) {
       const { code } = ConnectError.from(error);

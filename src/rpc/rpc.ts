@@ -28,8 +28,8 @@ export function createRpc(
   },
 ): Rpc {
   const { readiness, shutdownSignal, log } = parts;
-  const { services, contracts, gate, interceptors, readMaxBytes } = pipeline;
-  const reflection = createReflection([...contracts, Health]);
+  const { services, contracts, publicCalls, gate, interceptors, readMaxBytes } = pipeline;
+  const reflection = createReflection([...contracts, Health], publicCalls);
   const procedures = createProcedures({
     services: [
       ...services,

@@ -2,6 +2,7 @@ import type { Database } from "#src/db/database.ts";
 import type { Caller } from "#src/platform/caller.ts";
 import { ServiceError } from "#src/platform/errors.ts";
 import { hasEnded } from "#src/api-keys/api-key.ts";
+import { TooManyStreams } from "#src/ratelimit/errors.ts";
 
 /** The stream cannot promise any longer that nothing goes unmentioned. */
 class WatchEnded extends ServiceError {
@@ -55,7 +56,7 @@ export function createRevocations(parts: { database: Database; now: () => Date }
     const { orgId } = watcher.caller;
     const known = watchers.get(orgId) ?? new Set();
     if (known.size >= maxStreams) {
-      throw new WatchEnded(`your organisation has ${maxStreams} streams open, which is the most`);
+      throw new TooManyStreams(`your organisation has ${maxStreams} streams open`);
     }
     watchers.set(orgId, known.add(watcher));
   }

@@ -145,6 +145,19 @@ describe("the line of a request", () => {
     ]);
   });
 
+  test("is no error if the client went away before it had seen one", async () => {
+    const begun = gate();
+    await using port = await startLogged((_request, response) => {
+      response.statusCode = 503;
+      write(response, "half");
+      begun.open();
+    });
+    const request = http.get(port.origin).on("error", () => {});
+    await begun.opened;
+    request.destroy();
+    expect(await port.lines()).toMatchObject([{ status: 503, cut: true, level: 30 }]);
+  });
+
   test("comes for a HEAD request that was cut before its answer", async () => {
     const arrived = gate();
     await using port = await startLogged(arrived.open);

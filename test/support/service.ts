@@ -6,6 +6,7 @@ import { readConfig, type Config, type Flags } from "#src/config/config.ts";
 import { createPatchbayClient, type PatchbayClient } from "#src/client/node.ts";
 import { localRootKey, newRootKeyText, type RootKey } from "#src/crypto/root-key.ts";
 import { createDatabase } from "#src/db/database.ts";
+import type { Tls } from "#src/net/servers.ts";
 import type { Environment } from "#src/platform/caller.ts";
 import { createTestDatabase, type TestDatabase } from "./postgres.ts";
 
@@ -67,6 +68,8 @@ export interface TestServiceOptions {
     readonly failuresPerMinute?: number;
   };
   readonly rateLimitUrl?: string;
+  /** For clients that the test makes itself: those of a tenant do not trust any certificate of a test. */
+  readonly tls?: Tls;
   readonly postgres?: TestDatabase;
   readonly rootKey?: string | RootKey;
 }
@@ -102,14 +105,14 @@ export async function startService(options: TestServiceOptions = {}): Promise<Te
   const app = await createApp(config, {
     database,
     rootKey,
-    tls: undefined,
+    tls: options.tls,
     log,
     now: clock.now,
     monotonicNow: () => clock.now().getTime(),
   });
   const { port } = await app.listen("127.0.0.1", 0);
   app.beReady();
-  const url = `http://127.0.0.1:${port}`;
+  const url = `${options.tls === undefined ? "http" : "https"}://127.0.0.1:${port}`;
 
   async function newOrganization(name: string): Promise<Tenant> {
     const { admin, secret } = await foundOrganization({ database, rootKey }, environment, name);

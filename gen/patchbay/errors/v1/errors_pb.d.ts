@@ -353,6 +353,14 @@ export enum Reason {
   ROOT_KEY_UNAVAILABLE = 46,
 
   /**
+   * The caller's organisation, or its address without a key, has as many streams
+   * open as it may (429).
+   *
+   * @generated from enum value: REASON_TOO_MANY_STREAMS = 47;
+   */
+  TOO_MANY_STREAMS = 47,
+
+  /**
    * As many calls of the organisation wait for earlier ones to end as may (429,
    * with `Retry-After`).
    *
