@@ -182,7 +182,9 @@ describe("changing a key", () => {
     const changing = service.org.client.apiKeys.updateApiKey({ id, updateMask: { paths: ["created_at"] } });
     const error = ConnectError.from(await changing.catch((thrown: unknown) => thrown));
     expect([error.code, reasonOf(error)]).toStrictEqual([Code.InvalidArgument, "IMMUTABLE_FIELD"]);
-    expect(error.rawMessage).toMatch(/^createdAt cannot be changed; change one of name, scopes, actAsUserId,/);
+    expect(error.rawMessage).toMatch(
+      /^createdAt cannot be changed; change one of name, scopes, actAsUserId,/,
+    );
   });
 
   test("a key cannot widen or rebind itself", async () => {
