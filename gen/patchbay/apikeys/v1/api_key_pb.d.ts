@@ -173,8 +173,8 @@ export declare type ApiKeySecret = Message<"patchbay.apikeys.v1.ApiKeySecret"> &
   validUntil?: Timestamp | undefined;
 
   /**
-   * When the secret was last presented and accepted: shows who was not
-   * redeployed yet. Recorded within 10 seconds, the first time at once.
+   * When the secret was last presented and accepted: shows which caller
+   * was not redeployed yet. Recorded within 10 seconds, the first time at once.
    *
    * @generated from field: google.protobuf.Timestamp last_used_at = 4;
    */

@@ -225,7 +225,7 @@ export declare const ImportKeyRequestSchema: GenMessage<ImportKeyRequest>;
  */
 export declare type ImportKeyResponse = Message<"patchbay.apikeys.v1.ImportKeyResponse"> & {
   /**
-   * The key. Whoever held its secret holds it still.
+   * The key. Its holders keep the secret that they have.
    *
    * @generated from field: patchbay.apikeys.v1.ApiKey api_key = 1;
    */
@@ -452,7 +452,7 @@ export declare type RotateApiKeyRequest = Message<"patchbay.apikeys.v1.RotateApi
   id: string;
 
   /**
-   * How long the secret before is still accepted; 0 ends it at once. 24 hours
+   * How long the previous secret is still accepted; 0 ends it at once. 24 hours
    * if absent, a week at most.
    *
    * @generated from field: optional int32 grace_seconds = 2;
@@ -497,7 +497,7 @@ export declare type RotateApiKeyResponse = Message<"patchbay.apikeys.v1.RotateAp
   secret: string;
 
   /**
-   * The instant from which the secret before is refused.
+   * The instant from which the previous secret is refused.
    *
    * @generated from field: google.protobuf.Timestamp previous_valid_until = 3;
    */
@@ -736,9 +736,10 @@ export declare const ApiKeyService: GenService<{
    * Only keys with one of the deployment's legacy prefixes (`qedi_`, `bs_` and
    * `aml_` unless configured otherwise) or of the form `qe_sk_<env>_…` are ever
    * looked up. Granting follows the same rule as for a new key. Called twice,
-   * the second call is ALREADY_EXISTS (KEY_ALREADY_IMPORTED), whoever made the
-   * first. Only a hash that comes after its key cannot be told: it is taken, and
-   * never found, because the entry of the key itself wins.
+   * the second call is ALREADY_EXISTS (KEY_ALREADY_IMPORTED), whichever
+   * organisation made the first. Only the hash of a key that was imported as the
+   * key itself is not noticed: that import succeeds and has no effect, because the
+   * entry of the key itself is found first.
    *
    * Errors: as CreateApiKey; INVALID_ARGUMENT for another prefix or for an
    * environment that this deployment does not serve.
@@ -796,9 +797,9 @@ export declare const ApiKeyService: GenService<{
   /**
    * Replaces the secret of a key, which keeps its id.
    *
-   * The secret before is accepted until `previous_valid_until`, so that callers
+   * The previous secret is accepted until `previous_valid_until`, so that callers
    * can be redeployed without an outage: for `grace_seconds`, and never past the
-   * key's own end. Promises of earlier rotations stand as they were made. Without
+   * key's own end. The graces of earlier rotations stay as they were. Without
    * `api:grant`, a caller can rotate only keys whose scopes its own key grants.
    * Called twice, it makes two secrets, unless both calls carry one
    * `Idempotency-Key`.

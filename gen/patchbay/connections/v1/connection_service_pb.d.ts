@@ -526,7 +526,7 @@ export declare const ConnectionService: GenService<{
    * caller's own key may give. Calls through the connection then carry
    * `x-caller-service`, and the key is good only for a verification that names
    * that caller. Connecting the service again without a key issues a new one;
-   * the one before is revoked in the same transaction, as it is when an
+   * the previous one is revoked in the same transaction, as it is when an
    * `api_key` takes its place or the connection is deleted.
    *
    * Errors: INVALID_ARGUMENT (INVALID_SLUG, INVALID_BASE_URL, ADDRESS_DENIED;
@@ -620,7 +620,7 @@ export declare const ConnectionService: GenService<{
    * passed back: hop-by-hop headers and Set-Cookie. Redirects are answered, not
    * followed. An answer that repeats the credential is withheld
    * (CREDENTIAL_REFLECTED). Answers of up to 10 MiB are passed on: gRPC clients of
-   * your own, which take 4 MiB unless told otherwise, need a higher limit for
+   * your own, which take 4 MiB by default, need a higher limit for
    * those.
    *
    * An organisation has up to 64 calls under way to one origin, and 256 in all.

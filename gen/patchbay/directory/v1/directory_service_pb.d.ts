@@ -211,14 +211,14 @@ export declare const DeactivateUserResponseSchema: GenMessage<DeactivateUserResp
 
 /**
  * Knows the people of the organisation. They do not log in here; keys are bound
- * to them, so that somebody answers for what a bot does.
+ * to them, so that a person answers for what a bot does.
  *
  * @generated from service patchbay.directory.v1.DirectoryService
  */
 export declare const DirectoryService: GenService<{
   /**
-   * Registers a person, or brings the one up to date who has this `external_id`,
-   * else the one who has this `email`.
+   * Registers a person, or updates the user that has this `external_id`, else the
+   * user that has this `email`.
    *
    * Called again with the same values, it changes nothing and records nothing.
    * A deactivated user becomes active again, and the keys that are bound to it
@@ -261,7 +261,7 @@ export declare const DirectoryService: GenService<{
   },
   /**
    * Deactivates a user. Keys that are bound to it go on working, but as bound to
-   * nobody: a four-eyes method refuses them. The user stays in the list, because
+   * no user: a four-eyes method refuses them. The user stays in the list, because
    * the audit log names it. A second call changes nothing and answers the same.
    *
    * Errors: NOT_FOUND if the caller's organisation has no such user.

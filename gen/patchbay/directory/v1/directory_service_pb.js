@@ -73,7 +73,7 @@ export const DeactivateUserResponseSchema = /*@__PURE__*/
 
 /**
  * Knows the people of the organisation. They do not log in here; keys are bound
- * to them, so that somebody answers for what a bot does.
+ * to them, so that a person answers for what a bot does.
  *
  * @generated from service patchbay.directory.v1.DirectoryService
  */

@@ -48,7 +48,7 @@ export declare type User = Message<"patchbay.directory.v1.User"> & {
 
   /**
    * `active`, or `deactivated`: keys that are bound to a deactivated user count
-   * as bound to nobody.
+   * as bound to no user.
    *
    * @generated from field: string status = 5;
    */

@@ -54,7 +54,7 @@ export enum Reason {
   WRONG_ENVIRONMENT = 4,
 
   /**
-   * A four-eyes method was called with a key that is bound to nobody (422).
+   * A four-eyes method was called with a key that is bound to no user (422).
    *
    * @generated from enum value: REASON_API_KEY_NOT_BOUND_TO_USER = 5;
    */
@@ -210,7 +210,7 @@ export enum Reason {
   UNKNOWN_USER = 26,
 
   /**
-   * A key may not change its own scopes or user binding (403).
+   * A key may change nothing of itself but its name, and not reactivate its own user (403).
    *
    * @generated from enum value: REASON_SELF_MODIFICATION = 27;
    */
@@ -330,7 +330,7 @@ export enum Reason {
   SERVICE_PRINCIPAL = 43,
 
   /**
-   * A stream that tells of changes ended; what it told of may be incomplete (503).
+   * A stream that reports changes ended; a change may not have been reported (503).
    *
    * @generated from enum value: REASON_WATCH_ENDED = 44;
    */
@@ -338,14 +338,14 @@ export enum Reason {
 
   /**
    * The organisation, or the service, has too many bytes on their way at once
-   * (503, with `Retry-After`).
+   * (503, with `Retry-After` unless the called service had answered already).
    *
    * @generated from enum value: REASON_OVERLOADED = 45;
    */
   OVERLOADED = 45,
 
   /**
-   * Whatever keeps the root key failed or did not answer in time, so that no
+   * What keeps the root key failed or did not answer in time, so that no
    * credential could be sealed or opened; nothing was done (503).
    *
    * @generated from enum value: REASON_ROOT_KEY_UNAVAILABLE = 46;
@@ -361,8 +361,8 @@ export enum Reason {
   TOO_MANY_STREAMS = 47,
 
   /**
-   * As many calls of the organisation wait for earlier ones to end as may (429,
-   * with `Retry-After`).
+   * The most calls of the organisation that may wait for earlier ones to end do so
+   * (429, with `Retry-After`).
    *
    * @generated from enum value: REASON_TOO_MANY_CALLS = 50;
    */

@@ -49,8 +49,9 @@ export declare type Policy = Message<"patchbay.options.v1.Policy"> & {
   } | { case: undefined; value?: undefined };
 
   /**
-   * The audit actions of which a successful call writes one. Empty only for
-   * methods that change nothing, or with `unaudited_because`.
+   * The audit actions of which a call that changes something writes at least one,
+   * and no other. Empty only for methods that change nothing, or with
+   * `unaudited_because`.
    *
    * @generated from field: repeated string audit_action = 4;
    */
@@ -73,7 +74,7 @@ export declare type Policy = Message<"patchbay.options.v1.Policy"> & {
 
   /**
    * The method is a deletion that counts as `four_eyes` where the deployment
-   * asks for that, by its setting `four-eyes-deletion`: unless told otherwise,
+   * asks for that, by its setting `four-eyes-deletion`: by default,
    * in live deployments only.
    *
    * @generated from field: bool four_eyes_deletion = 7;

@@ -393,7 +393,7 @@ export declare const WatchRevocationsRequestSchema: GenMessage<WatchRevocationsR
  */
 export declare type WatchRevocationsResponse = Message<"patchbay.verification.v1.WatchRevocationsResponse"> & {
   /**
-   * Forget all keys: from here on, no change goes unmentioned.
+   * Forget all keys: from here on, every change is reported.
    *
    * @generated from field: bool forget_all = 1;
    */
@@ -462,7 +462,7 @@ export enum VerifyKeyCode {
 
   /**
    * There was no key, or what was presented has not the form of a key that is
-   * issued here. A key of an earlier system that nobody imported is among these
+   * issued here. A key of an earlier system that was not imported is among these
    * (401).
    *
    * @generated from enum value: VERIFY_KEY_CODE_MALFORMED = 2;
@@ -594,11 +594,11 @@ export declare const VerificationService: GenService<{
     output: typeof VerifyKeysResponseSchema;
   },
   /**
-   * Tells, as long as the caller listens, which keys of its organisation
+   * Reports, as long as the caller listens, which keys of its organisation
    * changed, so that what it remembers of them is no longer used.
    *
    * The first message says to forget everything. From then on there is a message
-   * at least every second, empty if nothing changed; whoever hears none for
+   * at least every second, empty if nothing changed; a caller that gets none for
    * longer must assume that a revocation was missed. It ends with UNAVAILABLE
    * when the service stops, or cannot hear of changes itself, and when the
    * caller's own key changes or ends: call again. One organisation may have 1000
