@@ -214,6 +214,22 @@ describe("changing a key", () => {
   });
 });
 
+test("the list has the oldest key first, revoked ones too, and goes on where the page before ended", async () => {
+  const org = await service.newOrganization("lister");
+  // The admin key was issued by the real clock, which has gone on since the start.
+  const ids = [org.apiKeyId];
+  service.clock.advance(60 * 60 * 1000);
+  for (const name of ["b", "a", "c"]) {
+    service.clock.advance(1);
+    ids.push((await issue({ name, scopes: ["a:view"] }, org)).id);
+  }
+  await org.rest("DELETE", `/api/api-keys/${ids[1]}`);
+  const first = await org.client.apiKeys.listApiKeys({ pageSize: 3 });
+  const rest = await org.client.apiKeys.listApiKeys({ pageSize: 3, pageToken: first.nextPageToken ?? "" });
+  expect([...first.apiKeys, ...rest.apiKeys].map(({ id }) => id)).toStrictEqual(ids);
+  expect([first.apiKeys.length, rest.nextPageToken]).toStrictEqual([3, undefined]);
+});
+
 describe("revoking a key", () => {
   test("ends it at once, twice answers the same, and leaves one event", async () => {
     const key = await issue({ scopes: ["a:view"] });

@@ -35,10 +35,14 @@ test("the catalog answers connected services only, in the requirement's shape", 
   expect((await other.rest("GET", "/api/catalog/services")).body.data.catalog).toStrictEqual([]);
 });
 
-test("every sibling comes with a document, whose schemas are whole in themselves", () => {
+test("every sibling comes with a document, in order of its paths, whose schemas are whole in themselves", () => {
   const described = builtInSlugs.map((slug) => describeService(slug));
   expect(described).not.toContain(undefined);
   expect(JSON.stringify(described)).not.toContain("$ref");
+  for (const { endpoints } of described.filter((one) => one !== undefined)) {
+    const places = endpoints.map(({ path, method }) => `${path} ${method}`);
+    expect(places).toStrictEqual(places.toSorted());
+  }
   const aml = describeService("aml")!.endpoints.map(({ method, path }) => `${method} ${path}`);
   expect(aml).toContain("POST /api/sar-filings/{id}/submit");
 });

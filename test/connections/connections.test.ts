@@ -275,6 +275,23 @@ describe("reading and changing connections", () => {
     expect((await service.org.rest("DELETE", `/api/service-connections/${id}`)).status).toBe(404);
   });
 
+  test("a call that is on its way when its connection is deleted finishes", async () => {
+    const { id } = await register("custom:leaving");
+    const held = Promise.withResolvers<void>();
+    const arrived = Promise.withResolvers<void>();
+    upstream.answer(async () => {
+      arrived.resolve();
+      await held.promise;
+      return { status: 202 };
+    });
+    const calling = service.org.client.connections.callService({ service: "custom:leaving", method: "POST" });
+    await arrived.promise;
+    upstream.answer({});
+    expect((await service.org.rest("DELETE", `/api/service-connections/${id}`)).status).toBe(200);
+    held.resolve();
+    expect(await calling).toMatchObject({ status: 202 });
+  });
+
   test("lists are paged with an opaque token, and a made-up one is refused", async () => {
     const org = await service.newOrganization("pages");
     for (const slug of ["custom:a", "custom:b", "custom:c"]) {
