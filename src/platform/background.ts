@@ -1,4 +1,5 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
+import { levelOfFailure } from "./errors.ts";
 import type { Log } from "./log.ts";
 
 /** Work that no answer waits for. It runs piece by piece, so that a flood of it takes one database connection. */
@@ -31,7 +32,7 @@ export function createBackground(parts: {
       try {
         await waiting.shift()?.();
       } catch (error) {
-        log.error({ err: error }, `${name}: failed`);
+        log[levelOfFailure(error)]({ err: error }, `${name}: failed`);
       }
     }
     if (dropped > 0) log.warn({ dropped }, `${name}: so much was dropped`);

@@ -59,6 +59,14 @@ export abstract class ServiceError extends Error {
   }
 }
 
+/**
+ * How a failure is logged that is no caller's answer. What was foreseen, such as a database that is away, is no fault
+ * of ours: a client that comes at that moment must not write a line at level error.
+ */
+export function levelOfFailure(error: unknown): "warn" | "error" {
+  return error instanceof ServiceError ? "warn" : "error";
+}
+
 /** The request breaks a rule; the message names the field and says what would do. */
 export class InvalidRequest extends ServiceError {
   readonly kind = "invalid_argument";

@@ -2,6 +2,7 @@ import { LRUCache } from "lru-cache";
 import { append } from "#src/audit/append.ts";
 import type { Database } from "#src/db/database.ts";
 import { createBackground } from "#src/platform/background.ts";
+import { levelOfFailure } from "#src/platform/errors.ts";
 import type { Log } from "#src/platform/log.ts";
 import { hasEnded } from "#src/api-keys/api-key.ts";
 import type { PresentedKey } from "#src/api-keys/presented-key.ts";
@@ -85,7 +86,8 @@ export function createMisuseEvents(parts: { database: Database; log: Log; now: (
         await database.change(orgId, (tx) => append(tx, "service", { action, target, details }));
       } catch (err) {
         // With all that would have been in the event: it may have been the last time that the key was seen.
-        log.error({ err, orgId, action, target, details }, "the misuse of a key could not be recorded");
+        const line = { err, orgId, action, target, details };
+        log[levelOfFailure(err)](line, "the misuse of a key could not be recorded");
         countLater();
       }
     });

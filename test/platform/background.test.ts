@@ -1,5 +1,6 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { expect, test } from "vitest";
+import { DatabaseUnavailable } from "#src/db/errors.ts";
 import { createBackground } from "#src/platform/background.ts";
 import { gate, recordingLog } from "../net/support.ts";
 
@@ -47,6 +48,13 @@ test("work that fails is logged with its cause, and what follows is done", async
   await queue.close();
   expect(done).toBe(1);
   expect(queue.lines).toMatchObject([{ level: 50, msg: "chores: failed", err: { message: "disk full" } }]);
+});
+
+test("work that fails for want of the database is a warning, since a client may have asked for it", async () => {
+  const queue = createQueue();
+  queue.run(() => Promise.reject(DatabaseUnavailable.unreachable(new Error("connection refused"))));
+  await queue.close();
+  expect(queue.lines).toMatchObject([{ level: 40, msg: "chores: failed" }]);
 });
 
 test("a shutdown waits for work that work asks for", async () => {
