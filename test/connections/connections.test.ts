@@ -100,6 +100,17 @@ describe("registering a connection", () => {
     expect(JSON.stringify(reply.body)).not.toContain("pw");
   });
 
+  test.each([
+    ["INVALID_SLUG", { serviceSlug: "crm" }],
+    ["INVALID_BASE_URL", { baseUrl: "ftp://files.example" }],
+    ["ADDRESS_DENIED", { baseUrl: "http://10.0.0.1" }],
+    ["CREDENTIAL_REQUIRED", { apiKey: undefined }],
+  ])("gives the reason %s when that is what is wrong", async (reason, change) => {
+    const wanted = { serviceSlug: "custom:bank", baseUrl: "https://bank.example", apiKey: "k", ...change };
+    const { status, headers } = await service.org.rest("POST", "/api/service-connections", wanted);
+    expect([status, headers.get("x-error-reason")]).toStrictEqual([400, reason]);
+  });
+
   test("40 at the same time leave one row, and an unbroken chain of old and new hashes in the audit", async () => {
     const keys = Array.from({ length: 40 }, (_, i) => `key-${i}`);
     await Promise.all(keys.map((apiKey) => register("custom:race", apiKey)));

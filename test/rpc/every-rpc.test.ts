@@ -186,8 +186,9 @@ describe("every method", () => {
       `q=${newApiKeySecret("live")}`,
     ]) {
       const reply = await service.org.rest(verb, `${path}?${query}`);
-      expect([reply.status, reply.body]).toStrictEqual([
+      expect([reply.status, reply.headers.get("x-error-reason"), reply.body]).toStrictEqual([
         400,
+        "CREDENTIALS_IN_URL",
         { error: "credentials must not be sent in the URL" },
       ]);
     }
