@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { startService, type RestReply, type Tenant, type TestService } from "../support/service.ts";
+import { run } from "../cli/patchbay.ts";
 import { rewriteFrom, tamper } from "./support.ts";
 
 let service: TestService;
@@ -30,6 +31,9 @@ async function keepHead(tenant: Tenant): Promise<Kept> {
   return (await restVerify(tenant)).body.data.head as Kept;
 }
 
+/** What was found of each record, for the last test to compare with the command line, which takes a second to start. */
+const found: { tenant: Tenant; known: Kept | undefined; fault: string | undefined }[] = [];
+
 /** What REST and gRPC say of the record: nothing, or the number of the first fault. */
 async function faults(tenant: Tenant, known?: Kept) {
   const rest = await restVerify(tenant, known && query("known", known));
@@ -38,6 +42,7 @@ async function faults(tenant: Tenant, known?: Kept) {
   const message = known && { seq: BigInt(known.seq), hash: known.hash };
   const grpc = await tenant.client.audit.verifyAudit(message ? { known: message } : {});
   expect(grpc.valid).toBe(grpc.fault === undefined);
+  found.push({ tenant, known, fault });
   return [fault, grpc.fault?.seq.toString()];
 }
 
@@ -278,4 +283,18 @@ test("many verifications at once all end, and leave room for other calls", async
   expect(new Set(replies.map(({ status, body }) => `${status} ${body.data.verifiedEvents}`))).toStrictEqual(
     new Set(["200 5"]),
   );
+});
+
+test("the command line finds the same", async () => {
+  const cli = (...args: string[]) =>
+    run(["audit", "verify", ...args], { env: { DATABASE_URL: service.postgres.url } });
+  const all = await cli();
+  for (const { tenant, known, fault } of found) {
+    const { code, stdout } =
+      known === undefined ? all : await cli("--org", tenant.orgId, "--head", `${known.seq}:${known.hash}`);
+    const line =
+      fault === undefined ? `ok {5}${tenant.orgId} {2}` : `FAULT {2}${tenant.orgId} {2}event ${fault}: it `;
+    expect(stdout).toMatch(new RegExp(`^${line}`, "m"));
+    expect(code).toBe(stdout.includes("FAULT") ? 1 : 0);
+  }
 });
