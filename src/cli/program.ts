@@ -56,10 +56,21 @@ function program(): Command {
       await createKey(config, { orgId: flags.org, name: flags.name, scopes });
     });
 
+  withSettings(root.command("audit").description("the record of changes").command("verify"), databaseSettings)
+    .description("check that no audit event was changed, deleted or moved; a line for each organisation")
+    .option("--org <id>", "one organisation instead of all")
+    .option("--head <seq:hash>", "a head that was kept elsewhere, which the record must still hold")
+    .action(async ({ org, head, ...flags }: Flags & { org?: string; head?: string }) => {
+      const config = readConfig(flags);
+      const { verifyAudit } = await import("./verify-audit.ts");
+      process.exitCode = (await verifyAudit(config, { orgId: org, head })) ? 0 : 1;
+    });
+
   return root;
 }
 
 const allSettings = Object.keys(settings) as SettingName[];
+const databaseSettings: SettingName[] = ["dataDir", "databaseUrl"];
 const commandSettings: SettingName[] = ["dataDir", "databaseUrl", "environment", "rootKey", "rootKeyFile"];
 
 /** The settings that the command takes: flags, and in the help the names of those that have none. */
