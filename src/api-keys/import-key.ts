@@ -18,7 +18,7 @@ export interface Importable {
   readonly legacyPrefixes: readonly string[];
 }
 
-/** What is kept of a secret that somebody else issued, and the hash by which it may have been imported before. */
+/** What is kept of a secret that another system issued, and the hash by which it may have been imported before. */
 export interface ImportedSecret {
   readonly stored: KeySecret;
   readonly plain: Buffer;
@@ -48,10 +48,10 @@ export function importedSecret(
 }
 
 /**
- * Stores the key, unless somebody has its secret already, in whichever organisation.
+ * Stores the key, unless a key of any organisation has its secret already.
  *
- * Two that import the same secret at once meet at its unique hash. A key and its mere hash have different ones, and
- * the hash of a key that is already there cannot be told; that does no harm, as the key's own entry wins.
+ * Two imports of one secret at once meet at its unique hash. A key and its plain hash are stored differently, and an
+ * import of the hash cannot see that the key is already there; that does no harm, as the key's own entry wins.
  */
 export async function insertImported(tx: Tx, key: ApiKey, { stored, plain }: ImportedSecret): Promise<void> {
   if ((await findPresented(tx, { peppered: stored.hash, plain })) !== undefined) {
@@ -64,7 +64,7 @@ export async function insertImported(tx: Tx, key: ApiKey, { stored, plain }: Imp
   }
 }
 
-/** What is left of a header of 512 bytes behind `Bearer `. */
+/** What is left of a header of 512 bytes after `Bearer `. */
 const maxBytes = 505;
 
 function requirePresentable(text: string): void {
@@ -100,7 +100,7 @@ function wrongEnvironment(field: string, named: string, served: Environment): In
 const shownBeyondPrefix = 4;
 const unseen = 12;
 
-/** What lists show of the secret. Counted in whole characters: half of one cannot be stored. */
+/** What lists show of the secret. Counted in whole characters: half a character cannot be stored. */
 function hintOf(text: string, prefix: string): string {
   const characters = Array.from(text);
   const shown = Math.min(prefix.length + shownBeyondPrefix, characters.length - unseen);
