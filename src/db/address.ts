@@ -10,7 +10,7 @@ export interface Address {
   readonly user: string | undefined;
   readonly password: string | undefined;
   readonly database: string | undefined;
-  /** Undefined on a Unix socket, which nobody can listen in on. */
+  /** Undefined on a Unix socket, whose traffic never crosses a network. */
   readonly tls: Tls | undefined;
   /** Command-line options for the session, such as `-c geqo=off`. */
   readonly sessionOptions: string | undefined;
@@ -109,7 +109,7 @@ function decode(text: string): string {
     // It would end the value on its way to the server, and begin the next.
     if (!decoded.includes("\0")) return decoded;
   } catch {
-    // Told below.
+    // Reported below.
   }
   throw InvalidDatabaseUrl.malformed();
 }
