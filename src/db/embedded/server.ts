@@ -28,7 +28,7 @@ export const serverEnvironment = { PATH: "/usr/local/bin:/usr/bin:/bin", LC_ALL:
 
 /**
  * The data folder as it is passed to Postgres. Another user than ours may not be able to reach the folder by its
- * path, for example below /root; the server works in the folder, and can always reach it as `.`.
+ * path, for example below /root; the server works in the folder, and can always reach it as its working folder.
  */
 export function serverFolder(folder: string, user: ServerUser): string {
   return user.isOther && process.platform === "linux" ? "/proc/self/cwd" : folder;
