@@ -1,4 +1,4 @@
-/** What was pasted around a key and is no part of it, in words for whoever did; undefined if nothing was. */
+/** What was pasted around a key and is no part of it, in words for the caller; undefined if nothing was. */
 export function pastedProblem(text: string): string | undefined {
   if (/^\s*(?:authorization\s*:\s*)?bearer(?:\s|$)/i.test(text)) {
     return 'leave out "Bearer ", which is put before the key when it is sent; give the key alone';
