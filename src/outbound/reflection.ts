@@ -24,8 +24,8 @@ function formsOf(secret: Buffer): Buffer[] {
 }
 
 /**
- * The part of the secret's base64 that stays the same whatever stands around it, when the bytes before it
- * leave this remainder by three.
+ * The part of the secret's base64 that stays the same whatever stands around it, if the number of bytes before
+ * it leaves this remainder when divided by three.
  */
 function base64Inside(secret: Buffer, before: number): string {
   const bits = (before + secret.length) * 8;
