@@ -11,7 +11,7 @@ import { KeyAlreadyImported } from "./errors.ts";
 import { findPresented } from "./presented-key.ts";
 import { insertKey } from "./store.ts";
 
-/** What keys a deployment takes over. */
+/** The keys that a deployment takes over. */
 export interface Importable {
   readonly environment: Environment;
   /** What keys of earlier systems begin with. */

@@ -45,7 +45,7 @@ const defaultPageSize = 1000;
 /** The requirement's grace: a day in which callers are redeployed. */
 const defaultGraceSeconds = 24 * 60 * 60;
 
-/** What keeping keys takes. */
+/** What keeping keys needs. */
 export interface ApiKeyParts {
   readonly database: Database;
   readonly change: Change;

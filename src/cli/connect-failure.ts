@@ -36,7 +36,7 @@ const explanations: Readonly<Record<string, Explain | undefined>> = {
   NO_POSTGRES: (address) => `the server at ${placeOf(address)} is not Postgres: check host and port`,
   TLS_NOT_OFFERED: (address) =>
     `the server at ${placeOf(address)} does not speak TLS, which the URL asks for: switch it on there (ssl = on), or ` +
-    "write sslmode=disable if no one else is on the network between",
+    "write sslmode=disable if the network between is private",
   ERR_TLS_CERT_ALTNAME_INVALID: ({ host }) =>
     `the server's certificate is for another name than ${host}: write the name that it is for`,
   CERT_HAS_EXPIRED: () => "the server's certificate has expired: renew it",

@@ -66,7 +66,7 @@ export interface Credentials {
   open(connection: SealedConnection): Promise<OpenCredential>;
 }
 
-/** What a call carries. */
+/** The credential that a call carries. */
 export interface OpenCredential {
   readonly boundTo: string;
   readonly secret: Secret;

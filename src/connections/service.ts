@@ -39,7 +39,7 @@ import {
 
 const defaultPageSize = 1000;
 
-/** What keeping connections takes. */
+/** What keeping connections needs. */
 export interface ConnectionParts {
   readonly database: Database;
   readonly change: Change;

@@ -1,6 +1,6 @@
 import { InvalidDatabaseUrl, readOptions, type Tls } from "./url-options.ts";
 
-/** Where a Postgres listens, and how to get in. What is undefined is left to the driver's own defaults. */
+/** Where a Postgres listens, and how to log in. Undefined fields are left to the driver's own defaults. */
 export interface Address {
   /** The name that the server's certificate must be for; with a Unix socket, its folder. */
   readonly host: string;
@@ -64,7 +64,7 @@ function optionsIn(query: string | undefined): Map<string, string> {
     const [name, value] = splitAt(option, "=");
     // It may be the rest of a password, so the message does not repeat it.
     if (value === undefined || !/^[A-Za-z_]+$/.test(name)) throw InvalidDatabaseUrl.malformed();
-    // Of two, the last one counts. Unlike in forms, + is a plus.
+    // If an option is given twice, the last one counts. Unlike in forms, + is a plus.
     options.set(name, decode(value));
   }
   return options;

@@ -180,7 +180,7 @@ interface Operation {
 
 // Stated each time: the server may have another default, and both kinds depend on theirs.
 const oneMoment = "isolation level repeatable read read only";
-/** With one moment, what is read after waiting for a lock would be what was there before the wait. */
+/** With one moment for all statements, a read after the wait for a lock would see the rows as before the wait. */
 const lockThenRead = "isolation level read committed read write";
 
 async function begin(connection: Connection, kind: Kind, orgId: string, statementMs: number): Promise<void> {

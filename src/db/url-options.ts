@@ -152,7 +152,7 @@ function requireHarmless(name: string, value: string, all: ReadonlyMap<string, s
   }
   const instead = refused.get(name);
   if (instead !== undefined) throw new InvalidDatabaseUrl(`its ${name} cannot be honoured: ${instead}`);
-  // With a ? in it, a password looks like this; the message must hold no part of it.
+  // A password with a ? in it looks like this; the message must hold no part of it.
   if ([...all.values()].some((one) => one.includes("@"))) throw InvalidDatabaseUrl.malformed();
   throw new InvalidDatabaseUrl(
     `its option ${name} is not known here: leave it out; a setting of the server is written ` +

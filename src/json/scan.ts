@@ -5,7 +5,7 @@ import { isKeptByDouble } from "./number.ts";
 export interface JsonScan {
   /** How many objects and lists lie inside each other; counted at most to one beyond the limit. */
   readonly depth: number;
-  /** How many members its objects have. Of two with one name, `JSON.parse` keeps one. */
+  /** How many members its objects have. If two have one name, `JSON.parse` keeps one. */
   readonly members: number;
   /** Whether a name is written with an escape. */
   readonly escapesNames: boolean;

@@ -38,7 +38,7 @@ export interface OutboundRequest {
   readonly baseUrl: string;
   /** In capitals. */
   readonly method: string;
-  /** Put behind the base URL's path; percent-encoded, begins with a slash. Empty for the base URL itself. */
+  /** Appended to the base URL's path; percent-encoded, begins with a slash. Empty for the base URL itself. */
   readonly path: string;
   /** Not encoded yet. */
   readonly query?: readonly [string, string][];

@@ -4,7 +4,7 @@
  * echo requests in error pages, redirects and debug output.
  */
 export function reflects(answer: readonly Buffer[], token: string): boolean {
-  // A token of a few bytes stands in most answers by chance (a dummy key "none" would break every call), so
+  // A token of a few bytes is in most answers by chance (a dummy key "none" would break every call), so
   // a short one is sought as the header value that carried it. That is how services echo it.
   const needles = formsOf(Buffer.from(token.length >= minTokenLength ? token : `Bearer ${token}`));
   return answer.some((text) => {

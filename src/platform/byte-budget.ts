@@ -8,7 +8,7 @@ export interface ByteBudget {
 
 /** The bytes that one call holds. */
 export interface Holding {
-  /** Takes more, before they are held. Throws `Overloaded` if there is no room and none can be made. */
+  /** Takes more bytes, before they are held. Throws `Overloaded` if there is no room and none can be made. */
   grow(bytes: number): void;
   /** Takes these bytes in place of all that were taken before, for an answer of that length. */
   become(bytes: number): void;

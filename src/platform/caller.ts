@@ -12,7 +12,7 @@ export interface Viewer {
 /** What is known of a caller: its organisation and user, its key, and what the key allows. */
 export interface Caller extends Viewer {
   readonly via: Via;
-  /** What people call the means. */
+  /** The name of the means, for people. */
   readonly name: string;
   readonly scopes: readonly string[];
   readonly expiresAt: Date | undefined;

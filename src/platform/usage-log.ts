@@ -8,7 +8,7 @@ export interface Use {
 
 /**
  * Collects uses in memory and writes them together: a write for each call would cost more than the call.
- * What was not written yet when the process is killed is lost; a shutdown writes it.
+ * Uses that are not written yet are lost when the process is killed; a shutdown writes them.
  *
  * It is only for display. Nothing may be decided by it: another replica holds uses that are not written yet, and so
  * does this one after a write that failed.

@@ -30,7 +30,7 @@ const unknownMs = 2_000;
 /** A key with the most scopes and metadata that it may have takes some tens of kilobytes. */
 const maxRemembered = 10_000;
 
-/** What the database said of a secret. */
+/** The database's answer for a secret. */
 interface Remembered {
   readonly key: PresentedKey | undefined;
   /** When the look-up began, by the monotonic clock. */

@@ -124,7 +124,7 @@ describe.runIf(process.platform === "linux")("a Postgres elsewhere", () => {
     async (options) => {
       expect(await refusal(on(plain, options))).toBe(
         `DATABASE_URL: cannot connect: the server at ${plain}:5432 does not speak TLS, which the URL asks for: switch ` +
-          "it on there (ssl = on), or write sslmode=disable if no one else is on the network between",
+          "it on there (ssl = on), or write sslmode=disable if the network between is private",
       );
     },
   );
