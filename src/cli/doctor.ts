@@ -26,9 +26,9 @@ interface Finding<Found = unknown> {
   readonly found?: Found;
 }
 
-/** Checks what the service needs, one line for each, and changes nothing; answers whether it would run. */
+/** Checks what the service needs, one line for each, and changes nothing; returns whether it would run. */
 export async function doctor(flags: Flags): Promise<boolean> {
-  // What goes wrong is in the findings.
+  // The findings say what is wrong.
   const log = createLog("silent", fileDescriptor(2));
   let healthy = true;
 
@@ -136,7 +136,7 @@ async function checkClock(owner: Connection): Promise<Finding> {
   return skewMs > maxSkewMs ? warn(`${text}: run NTP on both`) : ok(text);
 }
 
-/** Answers whether the tables are as this release knows them. */
+/** Finds whether the tables are as this release knows them. */
 async function checkSchema(url: string, log: Log): Promise<Finding<boolean>> {
   const due = await dueMigrations({ url, log });
   return due.length === 0 ? ok("up to date", true) : ok(`the next start applies ${due.join(", ")}`, false);

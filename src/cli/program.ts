@@ -14,7 +14,7 @@ export async function runCli(argv: readonly string[]): Promise<void> {
   }
 }
 
-/** Each command loads its own code, once its settings are good: that takes longer than everything before it. */
+/** Each command loads its own code once its settings are good: loading takes longer than all earlier steps. */
 function program(): Command {
   const root = new Command("patchbay")
     .description("Keeps credentials of services, makes calls with them, and issues API keys.")
@@ -92,7 +92,7 @@ function version(): string {
   return (JSON.parse(text) as { version: string }).version;
 }
 
-/** What to change, if it is a setting; else also what lies beneath, which the message may not tell. */
+/** The message; unless a setting is to blame, with the causes behind it, which the message may not name. */
 function describe(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   if (error instanceof InvalidSetting || error.cause === undefined) return error.message;
