@@ -28,22 +28,32 @@ export class Overloaded extends ServiceError {
 
   readonly whose: "organisation" | "service";
 
-  constructor(whose: Overloaded["whose"], facts: Readonly<Record<string, string>> = {}) {
+  constructor(whose: Overloaded["whose"], upstreamStatus?: number) {
     super(
-      whose === "organisation"
-        ? "your organisation has too many bytes on their way at once; read the answers of other calls, or make " +
-            "fewer at once, and try again"
-        : "the service has too many bytes on their way at once; try again in a moment",
-      { headers: { "retry-after": "1" }, metadata: { budget: whose, ...facts } },
+      upstreamStatus === undefined
+        ? `${noRoom[whose]}; try again in a moment`
+        : `${noRoom[whose]}; the called service answered with status ${upstreamStatus}, so the call was made`,
+      upstreamStatus === undefined
+        ? { headers: { "retry-after": "1" }, metadata: { budget: whose } }
+        : { metadata: { budget: whose, upstream_status: String(upstreamStatus) } },
     );
     this.whose = whose;
   }
 
-  /** The same for a call that the other service had answered already, so that it took effect there. */
+  /**
+   * The same for a call that the other service had answered already, so that it took effect there and must not be
+   * repeated by rote.
+   */
   afterAnswer(status: number | undefined): Overloaded {
-    return status === undefined ? this : new Overloaded(this.whose, { upstream_status: String(status) });
+    return status === undefined ? this : new Overloaded(this.whose, status);
   }
 }
+
+const noRoom = {
+  organisation:
+    "your organisation has too many bytes on their way at once; read the answers of other calls, or make fewer at once",
+  service: "the service has too many bytes on their way at once",
+};
 
 /** An answer must have waited this long before its caller counts as one that does not read. */
 const patienceMs = 1_000;
