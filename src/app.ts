@@ -71,12 +71,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
   const shutdown = new AbortController();
 
   const pepper = await loadPepper(database, rootKey, now);
-  const callLimiter = await createCallLimiter({
-    ...config,
-    log,
-    now,
-    fellBack: () => metrics.rateLimitFellBack(),
-  });
+  const callLimiter = await createCallLimiter({ ...config, log, now, fellBack: metrics.rateLimitFellBack });
   const outbound = createOutbound({ allow: parseOutboundAllow(config.outboundAllow) });
   const shared = {
     ...config,

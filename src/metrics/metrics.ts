@@ -5,7 +5,7 @@ import type { AnsweredRequest } from "#src/net/access-log.ts";
 export interface Metrics {
   requestAnswered(request: AnsweredRequest): void;
   /** A call was limited by this replica alone, since the shared limits were away. */
-  rateLimitFellBack(): void;
+  readonly rateLimitFellBack: () => void;
   /** Watches the process as well, from now on. */
   watchProcess(): void;
   /** All of it, as Prometheus reads it. */

@@ -63,7 +63,7 @@ function authorizationLinesOf({ rawHeaders }: Request): number {
   return lines;
 }
 
-/** How a request was answered, without who asked. */
+/** How a request was answered, without the caller. */
 export interface AnsweredRequest extends Outcome {
   readonly rpc: string | undefined;
   readonly protocol: string | undefined;

@@ -13,7 +13,7 @@ interface Exchange {
 export interface LastAnswers {
   /** Notes a request that the parser passed on: its answer comes before that to what follows it. */
   passed(request: IncomingMessage, response: ServerResponse): void;
-  /** Answers a request that the parser gave up on: where the next one would begin, nobody knows. */
+  /** Answers a request that the parser gave up on: where the next one would begin is unknown. */
   gaveUp(error: NodeJS.ErrnoException, socket: Socket): Promise<void>;
   /** Answers the request that follows those that were passed on. */
   give(failure: EarlyFailure, socket: Socket): Promise<void>;
@@ -70,7 +70,9 @@ function closed(response: ServerResponse): Promise<void> {
   return new Promise((resolve) => onceClosed(response, resolve));
 }
 
-/** What the caller is told; undefined for what is no fault of a request, such as a reset or a failed handshake. */
+/**
+ * The failure that the caller gets; undefined for what is no fault of a request, such as a reset or a failed handshake.
+ */
 function failureOf({ code = "" }: NodeJS.ErrnoException, headerBytes: number): EarlyFailure | undefined {
   switch (code) {
     case "HPE_HEADER_OVERFLOW":

@@ -22,7 +22,7 @@ export interface PortLimits {
   readonly keepAliveMs: number;
   /** Time an HTTP/2 connection may be without a stream. Beyond: GOAWAY. */
   readonly sessionIdleMs: number;
-  /** Time a client has to close its side once it was told to go. Beyond: closed for it. */
+  /** Time a client has to close its side once it was asked to. Beyond: closed for it. */
   readonly lingerMs: number;
 }
 

@@ -157,7 +157,7 @@ export function createPort({ handler, tls, limits: chosen, log }: PortOptions): 
           resolve(allFinished);
           return;
         }
-        // A client hangs up once it has its answers and was told to go. This is for those that do not.
+        // A client hangs up once it has its answers and was asked to go. This is for those that do not.
         setTimeout(() => running.size > 0 || cut(), limits.lingerMs).unref();
       };
       // Node says so when the last connection closes, just before the responses that were cut with it close.

@@ -10,7 +10,7 @@ export interface EarlyFailure {
   readonly message: string;
 }
 
-/** What every answer says, whoever gives it. An answer that may be stored says so by itself. */
+/** Headers of every answer, whichever part gives it. An answer that may be stored says so by itself. */
 export const everyAnswer = { "cache-control": "no-store", "x-content-type-options": "nosniff" } as const;
 
 /** Answers a failure as the REST paths do. */

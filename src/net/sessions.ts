@@ -49,7 +49,7 @@ export function guardStream(stream: ServerHttp2Stream, limits: PortLimits): void
   stream.once("close", () => clearTimeout(deadline));
   stream.once("finish", () => {
     if (!isBeingSent(stream)) return;
-    // The rest of a body that nobody wants is read for a while. Node resets a stream that nobody began to read as soon
+    // The rest of an unwanted body is read for a while. Node resets a stream whose reading has not begun as soon
     // as it is answered, and curl loses an answer that a reset follows at once.
     stream.resume();
     setTimeout(() => stream.close(), limits.lingerMs).unref();

@@ -1,6 +1,6 @@
 import { constants, type Http2Session, type ServerHttp2Stream } from "node:http2";
 
-/** Lets so many requests of one HTTP/2 session run, and the next ones wait for their turn. */
+/** Lets at most this many requests of one HTTP/2 session run, and the next ones wait for their turn. */
 export interface Turns {
   /** Starts the request of a stream as soon as it is its turn; never, if the stream is closed before. */
   take(stream: ServerHttp2Stream, start: () => void): void;
@@ -24,7 +24,7 @@ export function createTurns(limits: { requestsPerConnection: number; waitingStre
   function run(session: Session, stream: ServerHttp2Stream, start: () => void): void {
     session.running += 1;
     stream.once("close", () => {
-      // Not at once: of a flood of streams that are opened and reset, only so many begin in one turn of the loop.
+      // Not at once: of a flood of streams that are opened and reset, only these few begin in one turn of the loop.
       setImmediate(() => {
         session.running -= 1;
         const [next] = session.waiting;

@@ -40,7 +40,10 @@ export class DeadlineExceeded extends ServiceError {
   override readonly message = "the call took longer than its deadline; whether it took effect is unknown";
 }
 
-/** Anything thrown, as one of our own failures or the protocol's own cancellation. Fails closed: what is unknown is internal. */
+/**
+ * Anything thrown, as one of our own failures or the protocol's own cancellation. Fails closed: what is unknown is
+ * internal.
+ */
 export function asFailure(thrown: unknown): ServiceError | ConnectError {
   if (thrown instanceof ServiceError) return thrown;
   if (thrown instanceof ConnectError) {
@@ -69,7 +72,7 @@ export function errorInfoOf(failure: ServiceError): ErrorInfo {
   return create(ErrorInfoSchema, { domain, reason: failure.reason, metadata: { ...failure.metadata } });
 }
 
-/** The client went away; nobody reads the status, but the log shows it (nginx's convention). */
+/** The client went away and does not read the status, but the log shows it (nginx's convention). */
 const clientClosedRequest = 499;
 
 /** The failure in the form that REST sends. */

@@ -87,7 +87,7 @@ export function createGate(parts: {
 /** The secret that the one Authorization header carries. */
 function bearerOf(header: Headers, call: Call): string {
   const value = header.get("authorization");
-  // With two headers, which one counts would depend on who reads them: a proxy, Node or us.
+  // With two headers, which one counts would depend on the reader: a proxy, Node or us.
   const secret = value === null || call.authorizationLines > 1 ? undefined : secretOfBearer(value);
   if (secret === undefined) throw new InvalidBearer("malformed");
   return secret;

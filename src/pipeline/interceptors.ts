@@ -42,7 +42,7 @@ async function* reported<T>(
 /**
  * Refuses a request that did not pass the gate, which is the only way in on transports without headers. Behind the
  * gate its body was read, and a client may take a minute to send it: a key that was revoked meanwhile is no good.
- * A stream is not here with its message yet; who serves it checks again by itself.
+ * A stream has no message yet at this point; its handler checks again.
  */
 const requireGate: Interceptor = (next) => async (request) => {
   const call = callOf({ values: request.contextValues });

@@ -15,8 +15,9 @@ import { callOfRequest } from "./request-call.ts";
 import { loggablePath } from "#src/platform/loggable-path.ts";
 
 /**
- * Has the owners of keys told that came in a URL, of whatever path. What the caller is answered is decided elsewhere
- * and earlier: the keys are looked up in the background, so that it takes as long for known ones as for others.
+ * Reports keys that came in a URL, whatever its path, to the organisations that own them. What the caller is answered
+ * is decided elsewhere and earlier: the keys are looked up in the background, so that it takes as long for known ones
+ * as for others.
  */
 export interface LeakWatch {
   over(handler: Handler): Handler;
@@ -24,9 +25,12 @@ export interface LeakWatch {
   close(): Promise<void>;
 }
 
-/** So many keys of one URL are looked up. */
+/** At most this many keys of one URL are looked up. */
 const maxKeys = 3;
-/** So many URLs may wait. One after another, they take a fraction of what the other requests have of the database. */
+/**
+ * At most this many URLs wait. One after another, they take a fraction of what the other requests have of the
+ * database.
+ */
 const maxWaiting = 100;
 const closeMs = 2_000;
 
@@ -49,7 +53,7 @@ export function createLeakWatch(parts: {
         if (key !== undefined) misuse.noteLeak(key, { place, path }, { requestId, address });
       }
       // The client has failed to authenticate, also with a known key: if only unknown ones counted, the budget would
-      // tell whoever found a refused key that it was a real one.
+      // tell the finder of a refused key that it was a real one.
       throw new InvalidBearer("unknown");
     });
     try {

@@ -43,8 +43,8 @@ export interface Pipeline {
 }
 
 /**
- * Throws for contracts that leave open who may call a method or what it records, and for methods that no feature
- * serves, or two do.
+ * Throws for contracts that leave open which callers a method admits or what it records, and for methods that no
+ * feature serves, or two do.
  */
 export function createPipeline(parts: {
   contracts: readonly DescService[];

@@ -37,7 +37,7 @@ const open: MethodPolicy = {
 /** Many load balancers may stand behind one address, and one that is refused takes the service for dead. */
 const health: MethodPolicy = { ...open, unmeteredBecause: "load balancers ask it" };
 
-/** Who may call the method and what it leaves behind. Throws for a method that does not say. */
+/** Which callers a method admits and what it leaves behind. Throws for a method that does not declare it. */
 export function policyOf(method: DescMethod): MethodPolicy {
   const standard = openPackages.exec(method.parent.typeName)?.groups?.["name"];
   if (standard !== undefined) return standard === "health" ? health : open;
@@ -61,7 +61,10 @@ export class PolicyFaults extends Error {
   }
 }
 
-/** Stops the start when a method leaves open who may call it or what it records. All faults are told at once. */
+/**
+ * Stops the start when a method leaves open which callers it admits or what it records. All faults are reported at
+ * once.
+ */
 export function requirePolicies(services: readonly DescService[]): void {
   const faults = services
     .filter((service) => !openPackages.test(service.typeName))

@@ -19,7 +19,7 @@ export function createRequestValidator(services: readonly DescService[]): Valida
   return validator;
 }
 
-/** More would not fit into the headers that carry them, and nobody reads them. */
+/** More would not fit into the headers that carry them, and no person reads them. */
 const maxViolations = 10;
 
 /** Throws `InvalidRequest`, naming each field and rule, and never a value. */
@@ -33,7 +33,7 @@ export function requireValid(validator: Validator, schema: DescMessage, message:
   throw new InvalidRequest(violations.map(inWords).join("; "), { details: [{ desc, value }] });
 }
 
-/** What is to be done about a violation, for people. */
+/** The next step after a violation, for people. */
 function inWords({ field: path, message, forKey }: Violation): string {
   const last = path.at(-1);
   if (last?.kind === "oneof") {

@@ -27,7 +27,7 @@ export function createReadiness(): Readiness {
     async *watch(signal) {
       const later = on(changes, "change", { signal });
       yield ready;
-      // Whoever is not ready any more is going, and a watcher that stayed would hold that up.
+      // A service that is not ready any more is stopping, and a watcher that stayed would hold that up.
       while (ready) {
         await later.next();
         yield ready;
@@ -60,7 +60,7 @@ export function createHealthService(
     },
     async *watch({ service }, context) {
       for await (const ready of readiness.watch(context.signal)) {
-        // A watcher of an unknown service is told so and kept: it may be deployed later (the protocol's rule).
+        // A watcher of an unknown service gets that answer and is kept: it may be deployed later (the protocol's rule).
         yield { status: known.has(service) ? statusOf(ready) : Status.SERVICE_UNKNOWN };
       }
     },

@@ -17,7 +17,7 @@ export type RpcHandler = (procedure: ProcedureHandler, request: Request, respons
 
 /**
  * Joins Connect to the port. connect-node's own adapter would do, but for the replies that Connect words by
- * itself, and for bodies that nobody reads after a refusal.
+ * itself, and for bodies that stay unread after a refusal.
  */
 export function createRpcHandler(parts: {
   contextValues: (request: Request, response: Response) => ContextValues;
@@ -37,7 +37,7 @@ export function createRpcHandler(parts: {
       limitDeadline(asked.header, type, procedure.method.methodKind === "unary" ? timeoutMs : undefined);
       const counted = { ...asked, body: received(asked.body, holding) };
       const reply = await tidyReply(await procedure(counted), type, procedure.allowedMethods);
-      // Refused before its body was read: otherwise the caller would go on sending what nobody reads. A stream of
+      // Refused before its body was read: otherwise the caller would go on sending in vain. A stream of
       // HTTP/2 is ended by the port, a little later: curl loses an answer that a reset follows at once.
       if (!request.complete && request.httpVersionMajor === 1) response.setHeader("connection", "close");
       const accepted = acceptedCompressions(type, asked.header);
@@ -45,7 +45,7 @@ export function createRpcHandler(parts: {
       await universalResponseToNodeResponse(sent(reply, holding, response), response);
     } catch (error) {
       const { code } = ConnectError.from(error);
-      // The caller went away: there is nobody to answer.
+      // The caller went away: the answer has no reader.
       if (code !== Code.Canceled && code !== Code.Aborted)
         log.warn({ err: error }, "a reply could not be sent");
       response.destroy();
@@ -140,7 +140,7 @@ async function refuse(request: Request, response: Response, failure: ServiceErro
   try {
     await universalResponseToNodeResponse(refusal(typeOf(request), failure), response);
   } catch {
-    // The caller went away: there is nobody to answer.
+    // The caller went away: the answer has no reader.
     response.destroy();
   }
 }

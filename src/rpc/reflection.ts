@@ -26,8 +26,8 @@ type Answer = NonNullable<MessageInitShape<typeof ServerReflectionResponseSchema
 type Asked = Pick<ServerReflectionRequest, "host" | "messageRequest">;
 
 /**
- * What tools such as `buf curl` and `grpcurl` ask to learn the contracts. v1 and v1alpha have the same messages. Whoever
- * asks has no key, so an answer is put together from what was encoded at the start, and each question counts as a call.
+ * What tools such as `buf curl` and `grpcurl` ask to learn the contracts. v1 and v1alpha have the same messages. The
+ * caller has no key, so an answer is put together from what was encoded at the start, and each question counts as a call.
  */
 export function createReflection(services: readonly DescService[], publicCalls: PublicCalls) {
   const answer = createAnswers(services);

@@ -22,7 +22,7 @@ export function createProblemReport(
   };
 }
 
-/** Says for the operator what is wrong when a call of the guard to Patchbay fails. */
+/** Explains to the operator why a call of the guard to Patchbay failed. */
 export function problemOf(error: unknown): string {
   if (isAboutOwnKey(error)) return "Patchbay refuses the guard's own key; give it one that holds keys:verify";
   return codeOf(error) === Code.InvalidArgument
