@@ -7,7 +7,7 @@ import { callOf, viewerOf } from "#src/platform/caller.ts";
 import { ServiceError } from "#src/platform/errors.ts";
 import { queryPairs, replyBody, requestBody } from "./call-body.ts";
 
-/** Calls a service through the connection that has its slug, with the credential that nobody else sees. */
+/** Calls a service through the connection that has its slug, with a credential that the caller never sees. */
 export function createCallService(parts: {
   connections: Pick<Connections, "open" | "use">;
   outbound: Outbound;
@@ -45,7 +45,7 @@ export function createCallService(parts: {
       const { id: connectionId, baseUrl } = connection;
       use.noteHealthy(viewer.orgId, { connectionId, baseUrl, at: now() });
     }
-    // As text or JSON it is there a second time.
+    // As text or JSON the body is in memory a second time.
     holding?.grow(reply.body.length);
     return {
       status: reply.status,
@@ -56,7 +56,7 @@ export function createCallService(parts: {
   };
 }
 
-/** Nothing left for the service: such a call does not count as one. */
+/** Whether nothing was sent to the service: such a call does not count as one. */
 function wasRefusedHere(error: unknown): boolean {
   return (
     error instanceof TooManyCalls ||

@@ -83,7 +83,7 @@ test("a stream ends when the grace of the secret is over that opened it", async 
   expect(reasonOf(await listener.ended)).toBe("WATCH_ENDED");
 });
 
-test("streams end when changes cannot be heard of, and open again when they can", async () => {
+test("streams end when changes cannot be received, and open again when they can", async () => {
   await using postgres = await createTestDatabase();
   await using proxy = await startProxy(postgres.url);
   await using service = await startService({ postgres: { ...postgres, url: proxy.url } });
