@@ -8,7 +8,7 @@ import { callOf, viewerOf } from "#src/platform/caller.ts";
 import { ServiceError } from "#src/platform/errors.ts";
 import { queryPairs, replyBody, requestBody } from "./call-body.ts";
 
-/** Calls a service through the connection that has its slug, with the credential that nobody else sees. */
+/** Calls a service through the connection that has its slug, with a credential that the caller never sees. */
 export function createCallService(parts: {
   connections: Pick<Connections, "open" | "use">;
   outbound: Outbound;
@@ -56,7 +56,7 @@ export function createCallService(parts: {
   };
 }
 
-/** As text or JSON the body is there a second time. Without room for that, the caller still learns the status. */
+/** As text or JSON the body is in memory a second time. Without room for that, the caller still learns the status. */
 function holdDecoded(holding: Holding | undefined, { status, body }: OutboundReply): void {
   try {
     holding?.grow(body.length);
@@ -65,7 +65,7 @@ function holdDecoded(holding: Holding | undefined, { status, body }: OutboundRep
   }
 }
 
-/** Nothing left for the service: such a call does not count as one. */
+/** Whether nothing was sent to the service: such a call does not count as one. */
 function wasRefusedHere(error: unknown): boolean {
   return (
     error instanceof TooManyCalls ||

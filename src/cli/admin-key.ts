@@ -4,7 +4,7 @@ import { invalidSetting, type Config } from "#src/config/config.ts";
 import { writeNewFile } from "./new-file.ts";
 
 /**
- * Writes the admin key to a file that only this user can read, and answers which. One that is there already
+ * Writes the admin key to a file that only this user can read, and returns its path. A file that is there already
  * stays: it may hold the only copy of another environment's key.
  */
 export async function writeAdminKey({ dataDir, environment }: Config, secret: string): Promise<string> {
