@@ -144,6 +144,14 @@ describe("beside the running service", () => {
     expect([code, stdout]).toStrictEqual([0, expect.stringMatching(/^(ok .*\n)+$/)]);
   });
 
+  test("doctor prints what docs/operating.md shows", async () => {
+    const { stdout } = await run(["doctor", "--data-dir", dataDir, "--host", "0.0.0.0"]);
+    const page = await readFile("docs/operating.md", "utf8");
+    const [, shown = ""] = /^\$ patchbay doctor --host 0\.0\.0\.0\n(.*?)^```/ms.exec(page) ?? [];
+    const alike = (text: string) => text.replaceAll(dataDir, "./data").replace(/\d+/g, "0");
+    expect(alike(stdout)).toBe(alike(shown));
+  });
+
   test.skipIf(process.platform !== "linux")(
     "Postgres gets nothing of the service's environment",
     async () => {
