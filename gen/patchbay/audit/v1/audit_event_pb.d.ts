@@ -13,7 +13,7 @@ export declare const file_patchbay_audit_v1_audit_event: GenFile;
 
 /**
  * One change, recorded in the transaction that made it. Events of an
- * organisation form a chain: each holds the hash of the one before.
+ * organisation form a chain: each holds the hash of the previous one.
  *
  * @generated from message patchbay.audit.v1.AuditEvent
  */
@@ -85,7 +85,7 @@ export declare type AuditEvent = Message<"patchbay.audit.v1.AuditEvent"> & {
   hash: string;
 
   /**
-   * The hash of the event before; 64 zeros for the first.
+   * The hash of the previous event; 64 zeros for the first.
    *
    * @generated from field: string previous_hash = 10;
    */
