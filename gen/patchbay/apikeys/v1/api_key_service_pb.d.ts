@@ -389,7 +389,7 @@ export declare type VerifyKeyResponse = Message<"patchbay.apikeys.v1.VerifyKeyRe
   code: VerifyKeyCode;
 
   /**
-   * Who makes the request. Only if it is valid.
+   * Who makes the request. Absent if it may not go on.
    *
    * @generated from field: patchbay.apikeys.v1.Principal principal = 3;
    */
@@ -404,7 +404,7 @@ export declare type VerifyKeyResponse = Message<"patchbay.apikeys.v1.VerifyKeyRe
   apiKeyId: string;
 
   /**
-   * What is left of the key's budget, once that was looked at.
+   * What is left of the key's budget. Absent if a check before it failed.
    *
    * @generated from field: patchbay.apikeys.v1.RateBudget budget = 5;
    */
@@ -467,7 +467,7 @@ export declare type Principal = Message<"patchbay.apikeys.v1.Principal"> & {
   scopes: string[];
 
   /**
-   * Of a service principal: the service that presents it.
+   * Of a service principal: the service that presents it. Absent for other keys.
    *
    * @generated from field: optional string caller_service_slug = 6;
    */
@@ -758,7 +758,7 @@ export declare type UpdateApiKeyRequest = Message<"patchbay.apikeys.v1.UpdateApi
   name?: string | undefined;
 
   /**
-   * Replaces the whole list.
+   * Replaces the whole list, which is never empty.
    *
    * @generated from field: repeated string scopes = 3;
    */
@@ -780,8 +780,9 @@ export declare type UpdateApiKeyRequest = Message<"patchbay.apikeys.v1.UpdateApi
 
   /**
    * The fields to change, of `name`, `scopes`, `act_as_user_id`, `expires_at`,
-   * `rate_limit_per_minute`, `allowed_cidrs`, `metadata`. Over REST it is filled
-   * from the body's keys; without it, every field that is set changes.
+   * `rate_limit_per_minute`, `allowed_cidrs`, `metadata`. Without it, every field
+   * that is set changes. Leave it out over REST: there, the fields in the body are
+   * those that change.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 6;
    */
