@@ -9,13 +9,17 @@ const ranks = [
   ["audit"],
   ["directory"],
   ["crypto", "outbound", "ratelimit"],
-  ["api-keys"],
+  ["idempotency"],
+  ["api-keys", "integrations"],
+  ["verification"],
   ["connections"],
+  ["calls"],
   ["catalog", "health", "demo"],
   ["pipeline"],
   ["rpc", "rest"],
   ["net"],
   ["metrics"],
+  ["config"],
   ["cli"],
 ];
 const ranked = ranks.flat();
@@ -27,7 +31,7 @@ for (const entry of readdirSync("src", { withFileTypes: true })) {
   }
 }
 
-const composition = "(?:main|app|config)\\.ts$";
+const composition = "(?:main|app)\\.ts$";
 const anyFolder = `(?:${folders.join("|")})/`;
 const byPath = {
   regex: `^\\.\\./(?:\\.\\./|${anyFolder}|${composition})`,
@@ -63,7 +67,10 @@ const clientRules: OxlintOverride = {
       "error",
       {
         patterns: [
-          { regex: "^#src/|^\\.\\./", message: "src/client is published: it sees only gen and packages." },
+          {
+            regex: `^#src/(?:(?:${ranked.join("|")})/|${composition})|^\\.\\./`,
+            message: "src/client is published: it sees only itself (as #src/client/), gen and packages.",
+          },
         ],
       },
     ],
@@ -126,7 +133,7 @@ export default defineConfig({
     },
     ...ranked.map(importRules),
     clientRules,
-    { files: ["src/config.ts"], rules: { "node/no-process-env": "off" } },
+    { files: ["src/config/config.ts"], rules: { "node/no-process-env": "off" } },
     { files: ["src/cli/**"], rules: { "no-console": "off" } },
     { files: ["src/outbound/**"], rules: { "no-restricted-globals": "off" } },
     { files: ["src/db/**"], rules: { "no-restricted-properties": "off" } },

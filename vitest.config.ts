@@ -10,6 +10,7 @@ export default defineConfig({
     isolate: false,
     // Five times what a busy machine was seen to need: a limit that only a test which hangs reaches.
     testTimeout: 100_000,
+    expect: { poll: { timeout: 50_000 } },
     hookTimeout: 150_000,
   },
 });

@@ -1,14 +1,5 @@
-import type { Caller, Environment } from "#src/platform/caller.ts";
-import type { AddressCheck } from "./addresses.ts";
-import {
-  AddressNotAllowed,
-  ApiKeyRevoked,
-  InvalidBearer,
-  KeyExpired,
-  SelfModification,
-  ServicePrincipalKey,
-  WrongEnvironment,
-} from "./errors.ts";
+import type { Environment } from "#src/platform/caller.ts";
+import { ApiKeyRevoked, SelfModification, ServicePrincipalKey } from "./errors.ts";
 
 /** With the deployment's pepper; only a key that was imported by its hash is without. */
 export type HashKind = "peppered" | "sha256";
@@ -53,65 +44,6 @@ export interface ApiKey {
   readonly metadata: Readonly<Record<string, string>>;
 }
 
-/** What a presented secret was found to be. */
-export interface PresentedKey {
-  readonly orgId: string;
-  readonly id: string;
-  readonly name: string;
-  readonly environment: Environment;
-  readonly scopes: readonly string[];
-  /** The bound user, if it is still active: a deactivated one leaves the key unbound. */
-  readonly activeUserId: string | undefined;
-  readonly expiresAt: Date | undefined;
-  readonly revokedAt: Date | undefined;
-  /** The hash of the secret that was presented, which tells a key's secrets apart. */
-  readonly secretHash: string;
-  /** Until when the secret is good that was presented; undefined for the newest. */
-  readonly validUntil: Date | undefined;
-  readonly rateLimitPerMinute: number | undefined;
-  /** Of a service principal: the one service that may present it. */
-  readonly callerServiceSlug: string | undefined;
-  readonly allows: AddressCheck;
-  readonly metadata: Readonly<Record<string, string>>;
-}
-
-/** Where a key is presented, by whom and from where. */
-export interface Presentation {
-  /** The environment of the endpoint. */
-  readonly environment: Environment;
-  /** The service that presents the key, if it is known. */
-  readonly callerServiceSlug: string | undefined;
-  /** The client's address, if it is known. */
-  readonly address: string | undefined;
-}
-
-/**
- * The caller behind a key, or the failure. The order is the requirement's: revoked, expired, caller, environment,
- * address. What follows, limit, scope and user, depends on the endpoint.
- */
-export function admit(key: PresentedKey, at: Presentation, now: Date): Caller {
-  if (key.revokedAt !== undefined) throw new InvalidBearer("revoked");
-  // A secret whose grace is over is as unknown as one that never was, though its key goes on.
-  if (hasEnded(key.validUntil, now)) throw new InvalidBearer("retired");
-  if (hasEnded(key.expiresAt, now)) throw new KeyExpired();
-  if (key.callerServiceSlug !== undefined && key.callerServiceSlug !== at.callerServiceSlug) {
-    throw new InvalidBearer("wrong caller service");
-  }
-  if (key.environment !== at.environment) throw new WrongEnvironment(key.environment, at.environment);
-  if (!key.allows(at.address)) throw new AddressNotAllowed();
-  return {
-    orgId: key.orgId,
-    apiKeyId: key.id,
-    name: key.name,
-    environment: key.environment,
-    scopes: key.scopes,
-    userId: key.activeUserId,
-    expiresAt: key.expiresAt,
-    secretValidUntil: key.validUntil,
-    rateLimitPerMinute: key.rateLimitPerMinute,
-  };
-}
-
 /** An end is the first instant that is too late. */
 export function hasEnded(end: Date | undefined, now: Date): boolean {
   return end !== undefined && now >= end;
@@ -129,14 +61,14 @@ export interface ApiKeyChanges {
 }
 
 /** The key with the changes made. */
-export function update(key: ApiKey, changes: ApiKeyChanges, by: { apiKeyId: string }): ApiKey {
+export function update(key: ApiKey, changes: ApiKeyChanges, by: { id: string }): ApiKey {
   if (key.revokedAt !== undefined) throw new ApiKeyRevoked(key.id);
   const onlyNames = (...allowed: string[]) => Object.keys(changes).every((field) => allowed.includes(field));
   if (key.kind === "service_principal" && !onlyNames("rateLimitPerMinute")) {
     throw new ServicePrincipalKey(key.id);
   }
   // Four-eyes, least privilege, an end and a limit would be worth nothing if a key could change its own.
-  if (key.id === by.apiKeyId && !onlyNames("name")) throw new SelfModification();
+  if (key.id === by.id && !onlyNames("name")) throw new SelfModification();
   return { ...key, ...changes };
 }
 

@@ -1,81 +1,12 @@
 import { ServiceError } from "#src/platform/errors.ts";
-import type { Environment } from "#src/platform/caller.ts";
-
-/** What is wrong with a presented key, for those who may know. */
-export type InvalidBecause = "malformed" | "unknown" | "retired" | "revoked" | "wrong caller service";
-
-/** No key, a malformed one, an unknown one, or a revoked one: who presented it is not told which. */
-export class InvalidBearer extends ServiceError {
-  readonly kind = "unauthenticated";
-  readonly reason = "INVALID_BEARER";
-  /** Not shown: it would tell a guesser more than a yes or no. */
-  readonly because: InvalidBecause;
-
-  constructor(because: InvalidBecause) {
-    super("missing or invalid Bearer");
-    this.because = because;
-  }
-}
-
-/** The key's own end has come. */
-export class KeyExpired extends ServiceError {
-  readonly kind = "unauthenticated";
-  readonly reason = "KEY_EXPIRED";
-
-  constructor() {
-    super("key expired");
-  }
-}
-
-/** The key belongs to the other environment. */
-export class WrongEnvironment extends ServiceError {
-  readonly kind = "permission_denied";
-  readonly reason = "WRONG_ENVIRONMENT";
-
-  constructor(key: Environment, endpoint: Environment) {
-    super(`key is ${key}; endpoint is ${endpoint}`);
-  }
-}
-
-/** The key has a list of addresses, and the client's is not on it, or not known. */
-export class AddressNotAllowed extends ServiceError {
-  readonly kind = "permission_denied";
-  readonly reason = "ADDRESS_NOT_ALLOWED";
-
-  constructor() {
-    super("key is not allowed from this address");
-  }
-}
 
 /** The caller's key lacks what the call, or what the call would hand out, needs. */
 export class MissingScope extends ServiceError {
   readonly kind = "permission_denied";
   readonly reason = "MISSING_SCOPE";
-  override readonly metadata: Readonly<Record<string, string>>;
 
   constructor(scope: string) {
-    super(`missing scope: ${scope}`);
-    this.metadata = { scope };
-  }
-}
-
-/** A four-eyes method was called with a key that no user answers for. */
-export class ApiKeyNotBoundToUser extends ServiceError {
-  readonly kind = "failed_precondition";
-  readonly reason = "API_KEY_NOT_BOUND_TO_USER";
-
-  constructor() {
-    super("api_key_not_bound_to_user");
-  }
-}
-
-/** Four eyes need two people. */
-export class FourEyesViolation extends ServiceError {
-  readonly kind = "permission_denied";
-  readonly reason = "FOUR_EYES_VIOLATION";
-
-  constructor() {
-    super("four-eyes violation");
+    super(`missing scope: ${scope}`, { metadata: { scope } });
   }
 }
 
@@ -83,21 +14,16 @@ export class FourEyesViolation extends ServiceError {
 export class ApiKeyNotFound extends ServiceError {
   readonly kind = "not_found";
   readonly reason = "NOT_FOUND";
-
-  constructor() {
-    super("no such api key; list them with GET /api/api-keys");
-  }
+  override readonly message = "no such api key; list them with GET /api/api-keys";
 }
 
 /** The key exists, and its owner ended it. */
 export class ApiKeyRevoked extends ServiceError {
   readonly kind = "failed_precondition";
   readonly reason = "API_KEY_REVOKED";
-  override readonly metadata: Readonly<Record<string, string>>;
 
   constructor(id: string) {
-    super(`api key ${id} is revoked and can no longer be changed; issue a new one`);
-    this.metadata = { id };
+    super(`api key ${id} is revoked and can no longer be changed; issue a new one`, { metadata: { id } });
   }
 }
 
@@ -105,11 +31,11 @@ export class ApiKeyRevoked extends ServiceError {
 export class ApiKeyExpired extends ServiceError {
   readonly kind = "failed_precondition";
   readonly reason = "API_KEY_EXPIRED";
-  override readonly metadata: Readonly<Record<string, string>>;
 
   constructor(id: string) {
-    super(`api key ${id} is expired; give it a later expiresAt first, or issue a new one`);
-    this.metadata = { id };
+    super(`api key ${id} is expired; give it a later expiresAt first, or issue a new one`, {
+      metadata: { id },
+    });
   }
 }
 
@@ -129,11 +55,11 @@ export class TooManySecrets extends ServiceError {
 export class SecretInUse extends ServiceError {
   readonly kind = "failed_precondition";
   readonly reason = "SECRET_IN_USE";
-  override readonly metadata: Readonly<Record<string, string>>;
 
   constructor(id: string, why: "has been used" | "is the imported one") {
-    super(`the newest secret of api key ${id} ${why}, so it was not lost; rotate without replaceUnused`);
-    this.metadata = { id };
+    super(`the newest secret of api key ${id} ${why}, so it was not lost; rotate without replaceUnused`, {
+      metadata: { id },
+    });
   }
 }
 
@@ -141,49 +67,21 @@ export class SecretInUse extends ServiceError {
 export class KeyAlreadyImported extends ServiceError {
   readonly kind = "already_exists";
   readonly reason = "KEY_ALREADY_IMPORTED";
-
-  constructor() {
-    super("the key is known here already; if your organisation imported it, GET /api/api-keys lists it");
-  }
-}
-
-/** A request with this Idempotency-Key took effect before. What it answered then was not kept. */
-export class AlreadyCreated extends ServiceError {
-  readonly kind = "already_exists";
-  readonly reason = "ALREADY_CREATED";
-  override readonly metadata: Readonly<Record<string, string>>;
-
-  constructor(id: string, next: string) {
-    super(`already created: ${next}`);
-    this.metadata = { id };
-  }
-}
-
-/** The Idempotency-Key stands for another request of the same caller. */
-export class IdempotencyKeyReused extends ServiceError {
-  readonly kind = "already_exists";
-  readonly reason = "IDEMPOTENCY_KEY_REUSED";
-
-  constructor() {
-    super(
-      "idempotency-key: was used for another request within 24 hours; give each request one of its own, " +
-        "and repeat it only with the same request",
-    );
-  }
+  override readonly message =
+    "the key is known here already; if your organisation imported it, GET /api/api-keys lists it";
 }
 
 /** The key is the credential of a connection, and nobody else's to change. */
 export class ServicePrincipalKey extends ServiceError {
   readonly kind = "failed_precondition";
   readonly reason = "SERVICE_PRINCIPAL";
-  override readonly metadata: Readonly<Record<string, string>>;
 
   constructor(id: string) {
     super(
       `api key ${id} belongs to a connection; connect the service again to change it; only its ` +
         "rateLimitPerMinute is changed here",
+      { metadata: { id } },
     );
-    this.metadata = { id };
   }
 }
 
@@ -191,23 +89,17 @@ export class ServicePrincipalKey extends ServiceError {
 export class CallerServiceReserved extends ServiceError {
   readonly kind = "permission_denied";
   readonly reason = "CALLER_SERVICE_RESERVED";
-
-  constructor() {
-    super(
-      "callerServiceSlug: only Patchbay itself issues service principals, when a built-in service is connected " +
-        "without an apiKey; leave it out",
-    );
-  }
+  override readonly message =
+    "callerServiceSlug: only Patchbay itself issues service principals, when a built-in service is connected " +
+    "without an apiKey; leave it out";
 }
 
 /** A key tried to change what it may do or who answers for it. */
 export class SelfModification extends ServiceError {
   readonly kind = "permission_denied";
   readonly reason = "SELF_MODIFICATION";
-
-  constructor() {
-    super("a key can change only its own name; for the rest, use another key with api:manage");
-  }
+  override readonly message =
+    "a key can change only its own name; for the rest, use another key with api:manage";
 }
 
 /** The field is fixed when the key is issued. */
@@ -226,8 +118,6 @@ export class ImmutableField extends ServiceError {
 export class UnknownUser extends ServiceError {
   readonly kind = "invalid_argument";
   readonly reason = "UNKNOWN_USER";
-
-  constructor() {
-    super("actAsUserId names no active user of your organisation; register the person with POST /api/users");
-  }
+  override readonly message =
+    "actAsUserId names no active user of your organisation; register the person with POST /api/users";
 }

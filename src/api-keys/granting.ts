@@ -3,7 +3,7 @@ import { isActiveUser } from "#src/directory/store.ts";
 import type { Caller } from "#src/platform/caller.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import { cidrsProblem } from "./addresses.ts";
-import type { ApiKey, ApiKeyChanges } from "./api-key.ts";
+import type { ApiKey } from "./api-key.ts";
 import { MissingScope, UnknownUser } from "./errors.ts";
 import { firstNotGrantable, scopesProblem } from "./scopes.ts";
 
@@ -32,9 +32,13 @@ export function requireGrantable(caller: Caller, scopes: readonly string[]): voi
   if (missing !== undefined) throw new MissingScope(missing);
 }
 
-/** Whether the changes give their key more than it had: scopes, life, a user or places to be presented from. */
-export function handsOut(changes: ApiKeyChanges): boolean {
-  return ["scopes", "actAsUserId", "expiresAt", "allowedCidrs"].some((field) => field in changes);
+/** Whoever may issue keys decides how much each may do; how much that is at most is for the operator to say. */
+export function requireRateLimit(rateLimitPerMinute: number | undefined, most: number): void {
+  if (rateLimitPerMinute === undefined || rateLimitPerMinute <= most) return;
+  throw new InvalidRequest(
+    `rateLimitPerMinute: at most ${most} in this deployment; the operator sets that by ` +
+      "--max-rate-limit-per-minute (PATCHBAY_MAX_RATE_LIMIT_PER_MINUTE)",
+  );
 }
 
 export function requireFuture(expiresAt: Date | undefined, now: Date): void {

@@ -4,10 +4,13 @@ import type { Pepper } from "#src/crypto/service-keys.ts";
 import { isUniqueViolation } from "#src/db/errors.ts";
 import type { Tx } from "#src/db/database.ts";
 import type { Environment } from "#src/platform/caller.ts";
+import { isDisplayName } from "#src/platform/display-name.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
+import { pastedProblem } from "#src/platform/pasted-secret.ts";
 import type { ApiKey, KeySecret } from "./api-key.ts";
 import { KeyAlreadyImported } from "./errors.ts";
-import { findPresented, insertKey } from "./store.ts";
+import { findPresented } from "./presented-key.ts";
+import { insertKey } from "./store.ts";
 
 /** What keys a deployment takes over. */
 export interface Importable {
@@ -66,10 +69,10 @@ export async function insertImported(tx: Tx, key: ApiKey, { stored, plain }: Imp
 const maxBytes = 505;
 
 function requirePresentable(text: string): void {
-  if (/\p{Cc}|\s$/u.test(text)) {
-    throw new InvalidRequest(
-      "key: has control characters, or white space at its end, and no Authorization header can",
-    );
+  const problem = pastedProblem(text);
+  if (problem !== undefined) throw new InvalidRequest(`key: ${problem}`);
+  if (/\p{Cc}/u.test(text)) {
+    throw new InvalidRequest("key: has control characters, and no Authorization header can");
   }
   if (Buffer.byteLength(text) > maxBytes) {
     throw new InvalidRequest(
@@ -98,9 +101,13 @@ function wrongEnvironment(field: string, named: string, served: Environment): In
 const shownBeyondPrefix = 4;
 const unseen = 12;
 
-/** What lists show of the secret. Counted in whole characters: half of one cannot be stored. */
+/**
+ * What lists show of the secret. Counted in whole characters: half of one cannot be stored. A secret may hold marks of
+ * direction, and what is shown may not.
+ */
 function hintOf(text: string, prefix: string): string {
   const characters = Array.from(text);
   const shown = Math.min(prefix.length + shownBeyondPrefix, characters.length - unseen);
-  return `${characters.slice(0, shown).join("")}…`;
+  const safe = characters.slice(0, shown).map((one) => (isDisplayName(`x${one}`) ? one : "\ufffd"));
+  return `${safe.join("")}…`;
 }

@@ -63,25 +63,3 @@ export const apiKeySecrets = pgTable(
     check("api_key_secrets_kind", sql`${table.hashKind} in ('peppered', 'sha256')`),
   ],
 );
-
-/** What requests with an Idempotency-Key did, for 24 hours. Not what they answered: that was a secret. */
-export const idempotentRequests = pgTable(
-  "idempotent_requests",
-  {
-    orgId: key("org_id").notNull(),
-    /** Of the caller: two callers may choose the same name for their requests. */
-    callerKeyId: key("caller_key_id").notNull(),
-    /** As a keyed hash in hex: whoever imports a key may name the request by it. */
-    idempotencyKey: key("idempotency_key").notNull(),
-    /** The keyed hash of method and request, which may hold a secret. */
-    requestHash: bytea("request_hash").notNull(),
-    /** The id of what the request made. */
-    target: key("target").notNull(),
-    at: instant("at").notNull(),
-  },
-  (table) => [
-    primaryKey({ columns: [table.orgId, table.callerKeyId, table.idempotencyKey] }),
-    foreignKey({ columns: [table.orgId, table.callerKeyId], foreignColumns: [apiKeys.orgId, apiKeys.id] }),
-    index("idempotent_requests_at").on(table.orgId, table.at),
-  ],
-);

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { crc32 } from "node:zlib";
 import type { Environment } from "#src/platform/caller.ts";
+import { withoutOuterSpace } from "#src/platform/http.ts";
 
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 const randomLength = 26;
@@ -39,11 +40,10 @@ const maxLength = 512;
 // HTTP's white space is space and tab. Of a key in UTF-8, whose bytes are read as characters, a byte may well be
 // what Unicode calls a space.
 const bearer = /^bearer +([^ \t][^]*)$/i;
-const outerSpace = /^[ \t]+|[ \t]+$/g;
 
 /** The secret of an Authorization header's value. The scheme's case does not matter (RFC 9110, 11.1). */
 export function secretOfBearer(value: string): string | undefined {
-  return value.length > maxLength ? undefined : bearer.exec(value.replace(outerSpace, ""))?.[1];
+  return value.length > maxLength ? undefined : bearer.exec(withoutOuterSpace(value))?.[1];
 }
 
 /** The secret of a text that is one, or an Authorization header's value. */
@@ -57,7 +57,7 @@ export function secretIn(text: string): string | undefined {
  * may hold any character: where those bytes are UTF-8, that is what was meant.
  */
 export function secretText(presented: string): string {
-  if (!/^[\0-\xff]*[\x80-\xff][\0-\xff]*$/.test(presented)) return presented;
+  if (!/[\x80-\xff]/.test(presented) || /[^\0-\xff]/.test(presented)) return presented;
   try {
     return utf8.decode(Buffer.from(presented, "latin1"));
   } catch {

@@ -1,12 +1,12 @@
 import type { NewAuditEvent } from "#src/audit/append.ts";
 import type { Pepper } from "#src/crypto/service-keys.ts";
 import type { Tx } from "#src/db/database.ts";
-import type { Caller, Scope } from "#src/platform/caller.ts";
+import type { Caller, Viewer } from "#src/platform/caller.ts";
 import { Secret } from "#src/platform/secret.ts";
 import { revoke } from "./api-key.ts";
 import { requireGrantable, requireScopes } from "./granting.ts";
 import { detailsOf, newApiKey } from "./new-api-key.ts";
-import { getCallerService, getKey, getKeyForUpdate, insertKey, saveKey } from "./store.ts";
+import { getKeyForUpdate, insertKey, saveKey } from "./store.ts";
 
 /**
  * Issues and ends service principals: API keys that are the credential of one connection and shown to nobody.
@@ -21,9 +21,7 @@ export interface ServicePrincipals {
    */
   issue(tx: Tx, caller: Caller, wanted: WantedPrincipal): Promise<IssuedPrincipal>;
   /** Ends the key. No event is due if it was ended before. */
-  revoke(tx: Tx, scope: Scope, keyId: string): Promise<NewAuditEvent | undefined>;
-  /** The service that may present the key, which the key alone knows: the deployment's may have been renamed. */
-  callerServiceOf(tx: Tx, scope: Scope, keyId: string): Promise<string>;
+  revoke(tx: Tx, viewer: Viewer, keyId: string): Promise<NewAuditEvent | undefined>;
 }
 
 /** What a new key is for. */
@@ -54,7 +52,9 @@ export function createServicePrincipals(parts: {
       // The caller chooses where the secret is sent, which is as good as being given it.
       requireGrantable(caller, scopes);
       const { orgId, environment } = caller;
-      const replaced = replacedKeyId === undefined ? undefined : await getKey(tx, caller, replacedKeyId);
+      // Locked until it is revoked, or a change of its limit in between would be lost.
+      const replaced =
+        replacedKeyId === undefined ? undefined : await getKeyForUpdate(tx, caller, replacedKeyId);
       const { key, secret } = newApiKey(
         {
           orgId,
@@ -73,19 +73,13 @@ export function createServicePrincipals(parts: {
       return { keyId: key.id, secret: Secret.fromText(secret), event };
     },
 
-    async revoke(tx, scope, keyId) {
-      const key = await getKeyForUpdate(tx, scope, keyId);
+    async revoke(tx, viewer, keyId) {
+      const key = await getKeyForUpdate(tx, viewer, keyId);
       if (key === undefined) throw new Error(`the service principal ${keyId} is gone`);
       // Its organisation may have revoked it by hand.
       if (key.revokedAt !== undefined) return undefined;
       await saveKey(tx, revoke(key, now()));
       return { action: "api_key.revoke", target: keyId, details: { name: key.name } };
-    },
-
-    async callerServiceOf(tx, scope, keyId) {
-      const slug = await getCallerService(tx, scope, keyId);
-      if (slug === undefined) throw new Error(`the service principal ${keyId} is gone`);
-      return slug;
     },
   };
 }

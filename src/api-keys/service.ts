@@ -9,6 +9,7 @@ import type {
 import { append, nothingToAudit } from "#src/audit/append.ts";
 import type { Pepper } from "#src/crypto/service-keys.ts";
 import { unchanged, type Database } from "#src/db/database.ts";
+import type { Change } from "#src/audit/change.ts";
 import { callerOf, callOf, type Caller, type Environment } from "#src/platform/caller.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import { changedFields } from "#src/platform/field-mask.ts";
@@ -17,44 +18,57 @@ import type { UsageLog } from "#src/platform/usage-log.ts";
 import { revoke, update, type ApiKey, type ApiKeyChanges } from "./api-key.ts";
 import { ApiKeyNotFound, CallerServiceReserved, ImmutableField } from "./errors.ts";
 import {
-  handsOut,
   requireActiveUser,
   requireAddresses,
   requireFuture,
   requireGivable,
   requireGrantable,
+  requireRateLimit,
   requireScopes,
   warningsFor,
 } from "./granting.ts";
-import { takesEffectOnce } from "./idempotency.ts";
 import { importedSecret, insertImported } from "./import-key.ts";
 import { toMessage } from "./messages.ts";
 import { detailsOf, keyWith, newApiKey, newSecret } from "./new-api-key.ts";
 import { endGrace, replaceUnused, rotate } from "./rotation.ts";
-import { getKey, getKeyForUpdate, insertKey, listKeys, saveKey, saveSecrets } from "./store.ts";
-import type { Verification } from "./verification.ts";
+import {
+  getKey,
+  getKeyAndSecretsForUpdate,
+  getKeyForUpdate,
+  insertKey,
+  listKeys,
+  saveKey,
+  saveSecrets,
+} from "./store.ts";
 
 const defaultPageSize = 1000;
 /** The requirement's grace: a day in which callers are redeployed. */
 const defaultGraceSeconds = 24 * 60 * 60;
 
-/** Issues and revokes keys. See the contract, `api_key_service.proto`. */
-export function createApiKeyService(parts: {
-  database: Database;
-  pepper: Pepper;
-  environment: Environment;
+/** What keeping keys takes. */
+export interface ApiKeyParts {
+  readonly database: Database;
+  readonly change: Change;
+  readonly pepper: Pepper;
+  readonly environment: Environment;
   /** What imported keys may begin with. */
-  legacyPrefixes: readonly string[];
-  /** Uses of keys. */
-  usage: UsageLog;
-  now: () => Date;
-}): Omit<ServiceImpl<typeof ApiKeyService>, keyof Verification> {
-  const { database, pepper, environment, legacyPrefixes, usage, now } = parts;
+  readonly legacyPrefixes: readonly string[];
+  /** How much a key may be given. */
+  readonly maxRateLimitPerMinute: number;
+  /** Uses of secrets, by their hashes. */
+  readonly usage: UsageLog;
+  readonly now: () => Date;
+}
+
+/** Issues and revokes keys. See the contract, `api_key_service.proto`. */
+export function createApiKeyService(parts: ApiKeyParts): ServiceImpl<typeof ApiKeyService> {
+  const { database, change, pepper, environment, legacyPrefixes, maxRateLimitPerMinute, usage, now } = parts;
 
   /** What the caller decides about a new key of its organisation. */
   function fieldsOf(request: CreateApiKeyRequest | ImportKeyRequest, { orgId }: Caller) {
     const { name, scopes, actAsUserId, rateLimitPerMinute, allowedCidrs, metadata } = request;
     const expiresAt = request.expiresAt && timestampDate(request.expiresAt);
+    requireRateLimit(rateLimitPerMinute, maxRateLimitPerMinute);
     const limits = { expiresAt, rateLimitPerMinute, allowedCidrs };
     return { orgId, name, environment, scopes, actAsUserId, metadata, ...limits };
   }
@@ -64,7 +78,7 @@ export function createApiKeyService(parts: {
     const call = callOf(context);
     const caller = callerOf(context);
     await usage.flush(caller.orgId);
-    return database.change(caller.orgId, async (tx) => {
+    return change(call, async (tx) => {
       const key = await getKeyForUpdate(tx, caller, id);
       if (key === undefined) throw new ApiKeyNotFound();
       if (key.revokedAt !== undefined) {
@@ -83,16 +97,9 @@ export function createApiKeyService(parts: {
       const call = callOf(context);
       const caller = callerOf(context);
       const at = now();
-      const takeEffect = takesEffectOnce(context, request, pepper, at);
       if (request.callerServiceSlug !== undefined) throw new CallerServiceReserved();
       const { key, secret } = newApiKey(fieldsOf(request, caller), pepper, at);
-      await database.change(caller.orgId, async (tx) => {
-        await takeEffect(tx, {
-          target: key.id,
-          next: (id) =>
-            `this request issued api key ${id}, and its secret was in that answer only; if that was lost, ` +
-            "rotate the key with replaceUnused",
-        });
+      await change(call, async (tx) => {
         await requireGivable(tx, caller, key, at);
         await insertKey(tx, key);
         await append(tx, call, { action: "api_key.create", target: key.id, details: detailsOf(key) });
@@ -104,14 +111,9 @@ export function createApiKeyService(parts: {
       const call = callOf(context);
       const caller = callerOf(context);
       const at = now();
-      const takeEffect = takesEffectOnce(context, request, pepper, at);
       const secret = importedSecret(request, { environment, legacyPrefixes }, pepper, at);
       const key = keyWith(secret.stored, { ...fieldsOf(request, caller), kind: "imported" }, at);
-      await database.change(caller.orgId, async (tx) => {
-        await takeEffect(tx, {
-          target: key.id,
-          next: (id) => `this request imported api key ${id}, which is there; nothing is left to do`,
-        });
+      await change(call, async (tx) => {
         await requireGivable(tx, caller, key, at);
         await insertImported(tx, key, secret);
         await append(tx, call, { action: "api_key.import", target: key.id, details: detailsOf(key) });
@@ -148,12 +150,13 @@ export function createApiKeyService(parts: {
       if (changes.scopes !== undefined) requireScopes(changes.scopes);
       if (changes.allowedCidrs !== undefined) requireAddresses(changes.allowedCidrs);
       requireFuture(changes.expiresAt, now());
-      const updated = await database.change(caller.orgId, async (tx) => {
+      requireRateLimit(changes.rateLimitPerMinute, maxRateLimitPerMinute);
+      const updated = await change(call, async (tx) => {
         const key = await getKeyForUpdate(tx, caller, request.id);
         if (key === undefined) throw new ApiKeyNotFound();
-        const next = update(key, changes, caller);
-        // Whoever gives a key scopes, life or a user hands out all that it can do.
-        if (handsOut(changes)) requireGrantable(caller, next.scopes);
+        const next = update(key, changes, caller.via);
+        // All that can change is what verifiers act on or are told, its name too, so it takes what issuing it would.
+        requireGrantable(caller, next.scopes);
         if ("actAsUserId" in changes) await requireActiveUser(tx, caller.orgId, next.actAsUserId);
         await saveKey(tx, next);
         const details = { before: detailsOf(key), after: detailsOf(next) };
@@ -168,7 +171,7 @@ export function createApiKeyService(parts: {
     },
 
     async revokeOwnApiKey(_request, context) {
-      return { apiKey: toMessage(await revokeKey(context, callerOf(context).apiKeyId)) };
+      return { apiKey: toMessage(await revokeKey(context, callerOf(context).via.id)) };
     },
 
     async rotateApiKey(request, context) {
@@ -176,22 +179,15 @@ export function createApiKeyService(parts: {
       const call = callOf(context);
       const caller = callerOf(context);
       const at = now();
-      const takeEffect = takesEffectOnce(context, request, pepper, at);
       if (request.replaceUnused && request.graceSeconds !== undefined) {
         throw new InvalidRequest(
           "graceSeconds: a secret that replaceUnused replaces ends at once; leave it out",
         );
       }
       const fresh = newSecret(environment, pepper, at);
-      if (request.replaceUnused) await usage.flush(caller.orgId);
-      const { key, previousValidUntil } = await database.change(caller.orgId, async (tx) => {
-        await takeEffect(tx, {
-          target: id,
-          next: () =>
-            `this request rotated api key ${id}, and the new secret was in that answer only; if that was lost, ` +
-            "rotate the key again with replaceUnused",
-        });
-        const known = await getKeyForUpdate(tx, caller, id);
+      const find = request.replaceUnused ? getKeyAndSecretsForUpdate : getKeyForUpdate;
+      const { key, previousValidUntil } = await change(call, async (tx) => {
+        const known = await find(tx, caller, id);
         if (known === undefined) throw new ApiKeyNotFound();
         requireGrantable(caller, known.scopes);
         const rotation = request.replaceUnused
@@ -220,7 +216,7 @@ export function createApiKeyService(parts: {
       const call = callOf(context);
       const caller = callerOf(context);
       await usage.flush(caller.orgId);
-      const ended = await database.change(caller.orgId, async (tx) => {
+      const ended = await change(call, async (tx) => {
         const known = await getKeyForUpdate(tx, caller, id);
         if (known === undefined) throw new ApiKeyNotFound();
         const next = endGrace(known, now());
@@ -239,7 +235,7 @@ export function createApiKeyService(parts: {
       const caller = callerOf(context);
       return {
         organizationId: caller.orgId,
-        apiKeyId: caller.apiKeyId,
+        apiKeyId: caller.via.id,
         name: caller.name,
         environment: caller.environment,
         scopes: [...caller.scopes],

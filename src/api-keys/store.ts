@@ -1,78 +1,10 @@
 import { and, asc, desc, eq, getTableColumns, gt, inArray, lte, or, sql } from "drizzle-orm";
 import type { Tx } from "#src/db/database.ts";
-import type { Environment, Scope } from "#src/platform/caller.ts";
+import type { Viewer } from "#src/platform/caller.ts";
 import type { PageRequest } from "#src/platform/paging.ts";
 import type { Use } from "#src/platform/usage-log.ts";
-import { addressCheck } from "./addresses.ts";
-import type { ApiKey, KeySecret, PresentedKey } from "./api-key.ts";
+import type { ApiKey, KeySecret } from "./api-key.ts";
 import { apiKeys, apiKeySecrets } from "./schema.ts";
-
-/** What the presented secret was issued for, in whichever organisation; undefined if no key has this hash. */
-export async function findPresented(
-  tx: Tx,
-  hashes: { peppered: Buffer; plain: Buffer },
-): Promise<PresentedKey | undefined> {
-  // The caller's organisation is not known before its key is, so row security would show nothing:
-  // this function looks past it, for one exact hash at a time.
-  const rows = await tx.execute<PresentedRow>(sql`
-    select org_id, key_id, encode(secret_hash, 'hex') as secret_hash, name, environment,
-      array_to_json(scopes)::text as scopes, active_user_id,
-      extract(epoch from expires_at)::float8 * 1000 as expires_ms,
-      extract(epoch from revoked_at)::float8 * 1000 as revoked_ms,
-      extract(epoch from valid_until)::float8 * 1000 as valid_until_ms, rate_limit_per_minute,
-      caller_service_slug, array_to_json(allowed_cidrs)::text as allowed_cidrs, metadata::text as metadata
-    from find_api_key(${hashes.peppered}, ${hashes.plain})`);
-  const row = rows[0];
-  return row && fromPresentedRow(row);
-}
-
-interface PresentedRow extends Record<string, unknown> {
-  org_id: string;
-  key_id: string;
-  secret_hash: string;
-  name: string;
-  environment: "sandbox" | "live";
-  scopes: string;
-  active_user_id: string | null;
-  expires_ms: number | null;
-  revoked_ms: number | null;
-  valid_until_ms: number | null;
-  rate_limit_per_minute: number | null;
-  caller_service_slug: string | null;
-  allowed_cidrs: string;
-  metadata: string;
-}
-
-function fromPresentedRow(row: PresentedRow): PresentedKey {
-  return {
-    orgId: row.org_id,
-    id: row.key_id,
-    secretHash: row.secret_hash,
-    name: row.name,
-    environment: row.environment,
-    scopes: JSON.parse(row.scopes) as string[],
-    activeUserId: row.active_user_id ?? undefined,
-    expiresAt: dateFrom(row.expires_ms),
-    revokedAt: dateFrom(row.revoked_ms),
-    validUntil: dateFrom(row.valid_until_ms),
-    rateLimitPerMinute: row.rate_limit_per_minute ?? undefined,
-    callerServiceSlug: row.caller_service_slug ?? undefined,
-    allows: addressCheck(JSON.parse(row.allowed_cidrs) as string[]),
-    metadata: JSON.parse(row.metadata) as Record<string, string>,
-  };
-}
-
-/** Whether a key was ever imported into the environment. */
-export async function importedKeysExist(tx: Tx, environment: Environment): Promise<boolean> {
-  const [row] = await tx.execute<{ exist: boolean }>(
-    sql`select imported_keys_exist(${environment}) as exist`,
-  );
-  return row?.exist === true;
-}
-
-function dateFrom(milliseconds: number | null): Date | undefined {
-  return milliseconds === null ? undefined : new Date(milliseconds);
-}
 
 /** Stores a new key with its secrets. */
 export async function insertKey(tx: Tx, key: ApiKey): Promise<void> {
@@ -118,45 +50,57 @@ function secretRowsOf(key: ApiKey) {
 }
 
 /** One key of the organisation. */
-export async function getKey(tx: Tx, scope: Scope, id: string): Promise<ApiKey | undefined> {
+export async function getKey(tx: Tx, viewer: Viewer, id: string): Promise<ApiKey | undefined> {
   const rows = await tx
     .select()
     .from(apiKeys)
-    .where(and(inScope(scope), eq(apiKeys.id, id)));
-  return (await withSecrets(tx, scope, rows))[0];
+    .where(and(inView(viewer), eq(apiKeys.id, id)));
+  return (await withSecrets(tx, viewer, rows))[0];
 }
 
 /**
  * Locks the row, so that two changes cannot both start from the same state. Not against references to it: a change
  * that its caller named refers to the caller's own key, and two that rotate their own would wait for each other.
  */
-export async function getKeyForUpdate(tx: Tx, scope: Scope, id: string): Promise<ApiKey | undefined> {
-  const rows = await tx
-    .select()
-    .from(apiKeys)
-    .where(and(inScope(scope), eq(apiKeys.id, id)))
-    .for("no key update");
-  return (await withSecrets(tx, scope, rows))[0];
+export async function getKeyForUpdate(tx: Tx, viewer: Viewer, id: string): Promise<ApiKey | undefined> {
+  return (await withSecrets(tx, viewer, await lockKey(tx, viewer, id)))[0];
 }
 
-/** The one service that may present the key; undefined for a key that any caller may. */
-export async function getCallerService(tx: Tx, scope: Scope, id: string): Promise<string | undefined> {
-  const [row] = await tx
-    .select({ slug: apiKeys.callerServiceSlug })
+/** The same, and locks the secrets: none of them is noted as used until the transaction ends. */
+export async function getKeyAndSecretsForUpdate(
+  tx: Tx,
+  viewer: Viewer,
+  id: string,
+): Promise<ApiKey | undefined> {
+  const rows = await lockKey(tx, viewer, id);
+  const { orgId, keyId, secretHash } = apiKeySecrets;
+  // In the order in which `recordUse` locks them.
+  await tx
+    .select({ secretHash })
+    .from(apiKeySecrets)
+    .where(and(eq(orgId, viewer.orgId), eq(keyId, id)))
+    .orderBy(asc(secretHash))
+    .for("no key update");
+  return (await withSecrets(tx, viewer, rows))[0];
+}
+
+function lockKey(tx: Tx, viewer: Viewer, id: string): Promise<KeyRow[]> {
+  return tx
+    .select()
     .from(apiKeys)
-    .where(and(inScope(scope), eq(apiKeys.id, id)));
-  return row?.slug ?? undefined;
+    .where(and(inView(viewer), eq(apiKeys.id, id)))
+    .for("no key update");
 }
 
 /** Keys after the one that the page starts behind, oldest first. */
-export async function listKeys(tx: Tx, scope: Scope, page: PageRequest): Promise<ApiKey[]> {
+export async function listKeys(tx: Tx, viewer: Viewer, page: PageRequest): Promise<ApiKey[]> {
   const rows = await tx
     .select()
     .from(apiKeys)
-    .where(and(inScope(scope), gt(apiKeys.id, page.after)))
+    .where(and(inView(viewer), gt(apiKeys.id, page.after)))
     .orderBy(asc(apiKeys.id))
     .limit(page.limit);
-  return withSecrets(tx, scope, rows);
+  return withSecrets(tx, viewer, rows);
 }
 
 /** Writes what may change of a key. */
@@ -173,7 +117,7 @@ export async function saveKey(tx: Tx, key: ApiKey): Promise<void> {
       allowedCidrs: [...key.allowedCidrs],
       metadata: key.metadata,
     })
-    .where(and(inScope(key), eq(apiKeys.id, key.id)));
+    .where(and(inView(key), eq(apiKeys.id, key.id)));
 }
 
 /** Notes when secrets were last used, by their hashes; an older time never overwrites a newer one. */
@@ -194,8 +138,24 @@ export async function recordUse(tx: Tx, orgId: string, uses: ReadonlyMap<string,
     where known.secret_hash = used.secret_hash`);
 }
 
+/** Notes that a secret is used, and answers until when it is good, which may have changed a moment ago. */
+export async function recordFirstUse(
+  tx: Tx,
+  { orgId, secretHash }: { orgId: string; secretHash: string },
+  at: Date,
+): Promise<Pick<KeySecret, "validUntil">> {
+  const { lastUsedAt, validUntil } = apiKeySecrets;
+  const [row] = await tx
+    .update(apiKeySecrets)
+    .set({ lastUsedAt: sql`greatest(${lastUsedAt}, ${at.toISOString()}::timestamptz)` })
+    .where(and(eq(apiKeySecrets.orgId, orgId), eq(apiKeySecrets.secretHash, Buffer.from(secretHash, "hex"))))
+    .returning({ validUntil });
+  if (row === undefined) throw new Error("a secret that was just presented is gone");
+  return { validUntil: row.validUntil ?? undefined };
+}
+
 // A deployment manages the keys of its own environment only, also where two share a database.
-function inScope({ orgId, environment }: Scope) {
+function inView({ orgId, environment }: Pick<Viewer, "orgId" | "environment">) {
   return and(eq(apiKeys.orgId, orgId), eq(apiKeys.environment, environment));
 }
 
@@ -206,7 +166,7 @@ type SecretRow = typeof apiKeySecrets.$inferSelect;
 const maxSecretsTold = 10;
 
 /** The keys with what may be presented for them, newest first, and of their past the last part. */
-async function withSecrets(tx: Tx, { orgId }: Scope, keys: readonly KeyRow[]): Promise<ApiKey[]> {
+async function withSecrets(tx: Tx, { orgId }: Viewer, keys: readonly KeyRow[]): Promise<ApiKey[]> {
   if (keys.length === 0) return [];
   const ids = keys.map(({ id }) => id);
   const { keyId, validUntil, lastUsedAt } = apiKeySecrets;

@@ -23,7 +23,9 @@ export async function append(tx: Tx, by: Call | "service", event: NewAuditEvent)
     sql`select audit_append(${event.action}, ${event.target}, ${apiKeyId}, ${userId}, ${requestId},
       ${JSON.stringify(event.details)})`,
   );
-  if (by !== "service") by.settled = true;
+  if (by === "service") return;
+  by.settled = true;
+  by.target = event.target;
 }
 
 /** Says that an audited call found what it should make to be the case already, so that no event is due. */
@@ -44,5 +46,5 @@ function answerable({ caller, requestId, rpc, auditActions }: Call, action: stri
   // What a method records is part of its contract: readers of the log rely on the declared actions.
   if (auditActions?.includes(action) !== true)
     throw new Error(`${rpc} does not declare the action ${action}`);
-  return { apiKeyId: caller.apiKeyId, userId: caller.userId ?? null, requestId };
+  return { apiKeyId: caller.via.id, userId: caller.userId ?? null, requestId };
 }

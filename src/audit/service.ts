@@ -2,17 +2,22 @@ import type { JsonObject, MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { AuditEventSchema } from "#gen/patchbay/audit/v1/audit_event_pb.js";
-import type { AuditService } from "#gen/patchbay/audit/v1/audit_service_pb.js";
+import { AuditService } from "#gen/patchbay/audit/v1/audit_service_pb.js";
 import type { Database } from "#src/db/database.ts";
 import { callerOf } from "#src/platform/caller.ts";
 import { InvalidPageToken, nextPage, readPage } from "#src/platform/paging.ts";
+import { serve, type Feature } from "#src/platform/served-service.ts";
 import { listEvents } from "./store.ts";
 import type { StoredEvent } from "./verify.ts";
 
 const defaultPageSize = 100;
 
 /** Answers the record of changes. See the contract, `audit_service.proto`. */
-export function createAuditService(database: Database): ServiceImpl<typeof AuditService> {
+export function createAudit({ database }: { database: Database }): Feature {
+  return { services: [serve(AuditService, createAuditService(database))] };
+}
+
+function createAuditService(database: Database): ServiceImpl<typeof AuditService> {
   return {
     async listAuditEvents(request, context) {
       const { orgId } = callerOf(context);

@@ -1,6 +1,6 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { InvalidSetting, type Config } from "#src/config.ts";
+import { invalidSetting, type Config } from "#src/config/config.ts";
 import { writeNewFile } from "./new-file.ts";
 
 /**
@@ -17,7 +17,7 @@ export async function writeAdminKey({ dataDir, environment }: Config, secret: st
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       if (code === "EEXIST") continue;
-      throw new InvalidSetting(
+      throw invalidSetting(
         "dataDir",
         `the admin key cannot be written to ${file} (${code}): choose a folder that this user may write`,
       );

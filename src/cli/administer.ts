@@ -2,9 +2,10 @@ import { detailsOf, newApiKey } from "#src/api-keys/new-api-key.ts";
 import { scopesProblem } from "#src/api-keys/scopes.ts";
 import { insertKey } from "#src/api-keys/store.ts";
 import { append } from "#src/audit/append.ts";
-import type { Config } from "#src/config.ts";
+import type { Config } from "#src/config/config.ts";
 import { loadPepper } from "#src/crypto/service-keys.ts";
 import { openConnection } from "#src/db/connection.ts";
+import { displayNameRule, isDisplayName } from "#src/platform/display-name.ts";
 import { foundOrganization } from "./found-organization.ts";
 import { createLog, fileDescriptor } from "./log.ts";
 import { joinPostgres } from "./postgres.ts";
@@ -15,7 +16,7 @@ export async function createOrganization(config: Config, name: string): Promise<
   requireName("<name>", name);
   await using runtime = await openForCommand(config);
   const { admin, secret } = await foundOrganization(runtime, config.environment, name);
-  process.stderr.write(`organisation ${admin.orgId}, admin key ${admin.apiKeyId}; its secret, shown once:\n`);
+  process.stderr.write(`organisation ${admin.orgId}, admin key ${admin.via.id}; its secret, shown once:\n`);
   process.stdout.write(`${secret}\n`);
 }
 
@@ -62,7 +63,10 @@ async function findOrganizationId({ ownerUrl }: Runtime, wanted: string | undefi
 }
 
 function requireName(parameter: string, name: string): void {
-  if (name.trim() === "" || name.length > 200) throw new Error(`${parameter}: give 1 to 200 characters`);
+  if (name.trim() === "" || Array.from(name).length > 200) {
+    throw new Error(`${parameter}: give 1 to 200 characters`);
+  }
+  if (!isDisplayName(name)) throw new Error(`${parameter}: ${displayNameRule}`);
 }
 
 function requireScopes(scopes: readonly string[]): void {

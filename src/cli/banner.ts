@@ -1,5 +1,5 @@
 import { relative } from "node:path";
-import type { Config } from "#src/config.ts";
+import type { Config } from "#src/config/config.ts";
 import type { Demo } from "#src/demo/demo.ts";
 import { demoSlug } from "./demo.ts";
 import type { Founding } from "./found-organization.ts";
@@ -55,10 +55,10 @@ function outboundLine({ outboundAllow }: Config): string {
   return outboundAllow === "" ? "public addresses only" : `public addresses, and ${outboundAllow}`;
 }
 
-function urlOf({ tls }: Config, { host, port }: { host: string; port: number }): string {
+function urlOf({ tlsCert }: Config, { host, port }: { host: string; port: number }): string {
   const everywhere: Record<string, string> = { "0.0.0.0": "127.0.0.1", "::": "[::1]" };
   const reachable = everywhere[host] ?? (host.includes(":") ? `[${host}]` : host);
-  return `${tls === undefined ? "http" : "https"}://${reachable}:${port}`;
+  return `${tlsCert === undefined ? "http" : "https"}://${reachable}:${port}`;
 }
 
 // Without curl's --json, which is newer than what some systems have.

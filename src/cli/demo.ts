@@ -1,12 +1,13 @@
-import { create } from "@bufbuild/protobuf";
+import { create, isMessage } from "@bufbuild/protobuf";
 import { createContextValues, createHandlerContext } from "@connectrpc/connect";
 import {
   ConnectionService,
   TestConnectionRequestSchema,
   UpsertServiceConnectionRequestSchema,
+  UpsertServiceConnectionResponseSchema,
 } from "#gen/patchbay/connections/v1/connection_service_pb.js";
 import type { App } from "#src/app.ts";
-import type { Config } from "#src/config.ts";
+import type { Config } from "#src/config/config.ts";
 import { newDemo, rememberDemo, reopenDemo, type Demo } from "#src/demo/demo.ts";
 import { callKey, type Call, type Caller } from "#src/platform/caller.ts";
 import type { Log } from "#src/platform/log.ts";
@@ -45,16 +46,19 @@ async function startFirstDemo(app: App, dataDir: string, admin: Caller): Promise
   }
 }
 
-async function connectDemo({ connections }: App, admin: Caller, demo: Demo): Promise<void> {
+async function connectDemo({ call }: App, admin: Caller, demo: Demo): Promise<void> {
   const { upsertServiceConnection, testConnection } = ConnectionService.method;
   const wanted = { serviceSlug: demoSlug, baseUrl: demo.baseUrl, apiKey: demo.token };
-  const { connection } = await connections.upsertServiceConnection(
+  const answer = await call(
+    upsertServiceConnection,
     create(UpsertServiceConnectionRequestSchema, wanted),
     contextFor(upsertServiceConnection, admin, ["connection.create"]),
   );
   // Healthy from the first moment, and not only after the first sweep.
-  await connections.testConnection(
-    create(TestConnectionRequestSchema, { id: connection?.id ?? "" }),
+  const id = isMessage(answer, UpsertServiceConnectionResponseSchema) ? answer.connection?.id : undefined;
+  await call(
+    testConnection,
+    create(TestConnectionRequestSchema, { id: id ?? "" }),
     contextFor(testConnection, admin, ["connection.test"]),
   );
 }

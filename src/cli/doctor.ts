@@ -1,10 +1,13 @@
 import { X509Certificate } from "node:crypto";
 import { stat } from "node:fs/promises";
-import { isLoopback, nameOf, readConfig, type Config, type Flags } from "#src/config.ts";
+import { readConfig, type Config, type Flags } from "#src/config/config.ts";
+import { isLoopback } from "#src/config/loopback.ts";
+import { nameOf } from "#src/config/settings.ts";
 import type { RootKey } from "#src/crypto/root-key.ts";
 import { loadPepper } from "#src/crypto/service-keys.ts";
 import { openConnection, type Connection } from "#src/db/connection.ts";
 import { createDatabase, type Database } from "#src/db/database.ts";
+import { assertCanBeMade } from "#src/db/embedded/supervisor.ts";
 import { dueMigrations } from "#src/db/migrate.ts";
 import { assertServingRole } from "#src/db/assert-serving-role.ts";
 import type { Log } from "#src/platform/log.ts";
@@ -95,7 +98,7 @@ async function checkTls(config: Config): Promise<Finding> {
     );
   }
   const ends = new X509Certificate(tls.cert).validToDate;
-  const text = `${config.tls?.certFile}, valid until ${ends.toISOString()}`;
+  const text = `${config.tlsCert}, valid until ${ends.toISOString()}`;
   const daysLeft = (ends.getTime() - Date.now()) / (24 * 60 * 60 * 1000);
   if (daysLeft < 0) return { state: "fail", text: `${text}: renew it` };
   return daysLeft < 14 ? warn(`${text}: renew it`) : ok(text);
@@ -113,6 +116,7 @@ async function checkRootKey(config: Config): Promise<Finding<RootKey>> {
 
 async function checkPostgres(config: Config, log: Log): Promise<Finding<Postgres>> {
   if (config.databaseUrl === undefined && !(await hasData(config))) {
+    await assertCanBeMade(config.dataDir);
     return ok(`none yet; the first start makes it in ${config.dataDir}`);
   }
   const postgres = await joinPostgres(config, log);

@@ -2,7 +2,7 @@ import { sql } from "drizzle-orm";
 import { detailsOf, newApiKey } from "#src/api-keys/new-api-key.ts";
 import { insertKey } from "#src/api-keys/store.ts";
 import { append } from "#src/audit/append.ts";
-import { createKeyring } from "#src/crypto/keyring.ts";
+import { insertOrgKey, newOrgKey } from "#src/crypto/org-keys.ts";
 import { loadPepper } from "#src/crypto/service-keys.ts";
 import { unchanged, type Tx } from "#src/db/database.ts";
 import { insertOrganization } from "#src/directory/store.ts";
@@ -38,25 +38,28 @@ export async function foundFirstOrganization(
   environment: Environment,
   keep: (secret: string) => Promise<void>,
 ): Promise<Founding | undefined> {
+  // The root key is asked for what is founded, and not at every start.
+  if (!(await parts.database.system((tx) => isFirstStart(tx, environment)))) return undefined;
   const { orgId, insert } = await prepare(parts, environment, "My organisation");
   return parts.database.change<Founding | undefined>(orgId, async (tx) => {
-    // Locks out other first starts until the commit.
-    const [row] = await tx.execute<{ first: boolean }>(
-      sql`select begin_first_start(${environment}) as first`,
-    );
-    if (row?.first !== true) return unchanged(undefined);
+    if (!(await isFirstStart(tx, environment))) return unchanged(undefined);
     const founding = await insert(tx);
     await keep(founding.secret);
     return founding;
   });
 }
 
+/** Whether nobody has a key yet. Locks out other first starts to the end of the transaction. */
+async function isFirstStart(tx: Tx, environment: Environment): Promise<boolean> {
+  const [row] = await tx.execute<{ first: boolean }>(sql`select begin_first_start(${environment}) as first`);
+  return row?.first === true;
+}
+
 async function prepare({ database, rootKey }: Parts, environment: Environment, name: string) {
   const at = new Date();
-  const now = () => at;
-  const pepper = await loadPepper(database, rootKey, now);
-  const keyring = createKeyring(rootKey, now);
+  const pepper = await loadPepper(database, rootKey, () => at);
   const orgId = newId("org", at);
+  const orgKey = await newOrgKey(rootKey, orgId, at);
   const { key, secret } = newApiKey(
     { orgId, name: "admin", environment, scopes: scopeVocabulary },
     pepper,
@@ -65,13 +68,14 @@ async function prepare({ database, rootKey }: Parts, environment: Environment, n
 
   async function insert(tx: Tx): Promise<Founding> {
     await insertOrganization(tx, { id: orgId, name, createdAt: at });
-    await keyring.createKey(tx, orgId);
+    await insertOrgKey(tx, orgKey);
     await insertKey(tx, key);
     await append(tx, "service", { action: "organization.create", target: orgId, details: { name } });
     await append(tx, "service", { action: "api_key.create", target: key.id, details: detailsOf(key) });
-    const { id: apiKeyId, scopes } = key;
+    const { id, scopes } = key;
+    const via = { kind: "api_key", id, boundUserId: undefined } as const;
     const unbound = { userId: undefined, expiresAt: undefined, rateLimitPerMinute: undefined };
-    return { admin: { orgId, apiKeyId, name: key.name, environment, scopes, ...unbound }, secret };
+    return { admin: { orgId, via, name: key.name, environment, scopes, ...unbound }, secret };
   }
 
   return { orgId, insert };

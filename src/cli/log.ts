@@ -1,5 +1,6 @@
 import pino, { type DestinationStream } from "pino";
-import type { Config } from "#src/config.ts";
+import type { Config } from "#src/config/config.ts";
+import { createKeyShapes } from "#src/platform/key-shapes.ts";
 import type { Log } from "#src/platform/log.ts";
 
 /** Where a process writes its log; 1 is its stdout and 2 its stderr. */
@@ -19,7 +20,7 @@ export function createLog(
   destination: DestinationStream,
   { style = "json", legacyPrefixes = [] }: LogOptions = {},
 ): Log {
-  const importedKeys = legacyKeys(legacyPrefixes);
+  const keys = createKeyShapes(legacyPrefixes);
   return pino(
     {
       level,
@@ -29,21 +30,13 @@ export function createLog(
       redact: { paths: redacted.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]), censor: "[secret]" },
       hooks: {
         streamWrite(line) {
-          const safe = line.replace(issuedKeys, "$1[secret]").replace(importedKeys, "$1[secret]");
+          const safe = keys.redact(line);
           return style === "json" ? safe : forPeople(safe);
         },
       },
     },
     destination,
   );
-}
-
-/** Keys of ours in any text: whatever printed one, the log does not. */
-const issuedKeys = /(qe_sk_(?:sandbox|live)_)[A-Za-z2-7]{6,}/g;
-
-/** Keys of earlier systems: of any characters, but long, as scopes and names may begin like one. */
-function legacyKeys(prefixes: readonly string[]): RegExp {
-  return new RegExp(`\\b(${prefixes.join("|") || "(?!)"})[^\\s"\\\\/?&]{12,}`, "g");
 }
 
 const redacted = [

@@ -1,9 +1,11 @@
 import { access, constants, mkdir } from "node:fs/promises";
-import { InvalidSetting, type Config } from "#src/config.ts";
+import { invalidSetting, type Config } from "#src/config/config.ts";
+import { parseAddress } from "#src/db/address.ts";
 import { openConnection } from "#src/db/connection.ts";
 import { ConnectionLost } from "#src/db/errors.ts";
 import { findRunningPostgres, startEmbeddedPostgres } from "#src/db/embedded/supervisor.ts";
 import type { Log } from "#src/platform/log.ts";
+import { explainConnectFailure } from "./connect-failure.ts";
 
 /** A Postgres that answers. */
 export interface Postgres extends AsyncDisposable {
@@ -30,28 +32,33 @@ const oldestPostgres = 15;
 
 /** Asked first, because later failures could not say which setting is to blame. */
 async function openExternal(url: string): Promise<Postgres> {
-  const version = await askVersion(url).catch((error: unknown) => {
-    throw new InvalidSetting(
-      "databaseUrl",
-      `cannot connect (${(error as Error).message}): check host, port, user, password and ` +
-        "database name, and that it runs",
-    );
+  const { version, isStandby } = await askServer(url).catch((error: unknown) => {
+    const why = explainConnectFailure(error, parseAddress(url));
+    throw invalidSetting("databaseUrl", `cannot connect: ${why}`);
   });
   if (version < oldestPostgres) {
-    throw new InvalidSetting(
+    throw invalidSetting(
       "databaseUrl",
       `this is Postgres ${version}; give one of version ${oldestPostgres} or newer`,
+    );
+  }
+  if (isStandby) {
+    throw invalidSetting(
+      "databaseUrl",
+      "this Postgres is a standby, which takes no changes; give the primary",
     );
   }
   return { url, kind: "external", [Symbol.asyncDispose]: async () => {} };
 }
 
-async function askVersion(url: string): Promise<number> {
+async function askServer(url: string): Promise<{ version: number; isStandby: boolean }> {
   await using connection = openConnection(url, { application_name: "patchbay" });
-  const impatient = setTimeout(() => connection.lose(new ConnectionLost("no answer in 5 seconds")), 5_000);
+  const impatient = setTimeout(() => connection.lose(new ConnectionLost("no answer", "NO_ANSWER")), 5_000);
   try {
-    const [row] = await connection.run("select current_setting('server_version_num')::int / 10000 as major");
-    return Number(row?.["major"]);
+    const [row] = await connection.run(
+      "select current_setting('server_version_num')::int / 10000 as major, pg_is_in_recovery() as standby",
+    );
+    return { version: Number(row?.["major"]), isStandby: row?.["standby"] === true };
   } finally {
     clearTimeout(impatient);
   }
@@ -63,7 +70,7 @@ async function requireWritable(dataDir: string): Promise<void> {
     await access(dataDir, constants.W_OK);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    throw new InvalidSetting(
+    throw invalidSetting(
       "dataDir",
       `${dataDir} cannot be used (${code}): choose a folder that this user may write`,
     );

@@ -1,6 +1,8 @@
 import { Command } from "commander";
 import { readFileSync } from "node:fs";
-import { InvalidSetting, readConfig, settingSpecs, type Flags, type SettingName } from "#src/config.ts";
+import { InvalidSetting } from "#src/config/setting.ts";
+import { readConfig, type Flags } from "#src/config/config.ts";
+import { settingNamed, settings, type SettingName } from "#src/config/settings.ts";
 
 /** Reads the command line and does what it says. A failure ends with one line that says what to change. */
 export async function runCli(argv: readonly string[]): Promise<void> {
@@ -57,17 +59,16 @@ function program(): Command {
   return root;
 }
 
-const allSettings = Object.keys(settingSpecs) as SettingName[];
+const allSettings = Object.keys(settings) as SettingName[];
 const commandSettings: SettingName[] = ["dataDir", "databaseUrl", "environment", "rootKey", "rootKeyFile"];
 
 /** The settings that the command takes: flags, and in the help the names of those that have none. */
 function withSettings(command: Command, names: readonly SettingName[]): Command {
   const secrets: string[] = [];
-  for (const spec of names.map((name) => settingSpecs[name])) {
-    if ("flag" in spec) {
-      const fallback = spec.fallback === "" ? "" : ` (default: ${spec.fallback})`;
-      command.option(`--${spec.flag} <${spec.value}>`, `${spec.about} [${spec.env}]${fallback}`);
-    } else secrets.push(`  ${spec.env}  ${spec.about}`);
+  for (const { flag, env, value, about, fallback } of names.map(settingNamed)) {
+    const byDefault = fallback ? ` (default: ${fallback})` : "";
+    if (flag === undefined) secrets.push(`  ${env}  ${about}`);
+    else command.option(`--${flag} <${value}>`, `${about} [${env}]${byDefault}`);
   }
   return command.addHelpText(
     "after",

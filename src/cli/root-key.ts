@@ -1,6 +1,8 @@
 import { mkdir, readFile, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { InvalidSetting, nameOf, type Config } from "#src/config.ts";
+import { invalidSetting } from "#src/config/config.ts";
+import { nameOf } from "#src/config/settings.ts";
+import type { Config } from "#src/config/config.ts";
 import { localRootKey, newRootKeyText, type RootKey } from "#src/crypto/root-key.ts";
 import { writeNewFile } from "./new-file.ts";
 
@@ -23,7 +25,7 @@ export async function findRootKey(config: Config): Promise<RootKey | undefined> 
   if (config.rootKey !== undefined) return readSetting(config.rootKey.reveal().toString());
   if (config.databaseUrl !== undefined && config.rootKeyFile === undefined) {
     // Not one that happens to lie beside a data folder: it would have to be the same on all replicas.
-    throw new InvalidSetting(
+    throw invalidSetting(
       "rootKeyFile",
       `is needed with an external database; give it or ${nameOf("rootKey")}, ` +
         "and make a key with: openssl rand -base64 32",
@@ -33,11 +35,11 @@ export async function findRootKey(config: Config): Promise<RootKey | undefined> 
   const text = await readFile(file, "utf8").catch((error: NodeJS.ErrnoException) => {
     if (config.rootKeyFile === undefined && ["ENOENT", "ENOTDIR"].includes(error.code ?? ""))
       return undefined;
-    throw new InvalidSetting("rootKeyFile", `${file} cannot be read (${error.code}): name a file that can`);
+    throw invalidSetting("rootKeyFile", `${file} cannot be read (${error.code}): name a file that can`);
   });
   if (text !== undefined) return readFileText(file, text);
   if (await hasData(config)) {
-    throw new InvalidSetting(
+    throw invalidSetting(
       "rootKeyFile",
       `the root key ${file} is missing, and nothing else opens the data in ${config.dataDir}: ` +
         "put it back, or name its place",
@@ -63,7 +65,7 @@ function readSetting(text: string): RootKey {
   try {
     return localRootKey(text);
   } catch (error) {
-    throw new InvalidSetting("rootKey", (error as Error).message);
+    throw invalidSetting("rootKey", (error as Error).message);
   }
 }
 
@@ -71,7 +73,7 @@ function readFileText(file: string, text: string): RootKey {
   try {
     return localRootKey(text);
   } catch (error) {
-    throw new InvalidSetting("rootKeyFile", `${file} cannot be used: ${(error as Error).message}`);
+    throw invalidSetting("rootKeyFile", `${file} cannot be used: ${(error as Error).message}`);
   }
 }
 
@@ -82,7 +84,7 @@ async function createRootKey(file: string): Promise<RootKey> {
     await writeNewFile(file, text);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    throw new InvalidSetting(
+    throw invalidSetting(
       "rootKeyFile",
       `the root key ${file} cannot be made (${code}): choose a place that this user may write with ` +
         nameOf("dataDir"),

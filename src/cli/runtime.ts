@@ -1,4 +1,4 @@
-import type { Config } from "#src/config.ts";
+import type { Config } from "#src/config/config.ts";
 import type { RootKey } from "#src/crypto/root-key.ts";
 import { createDatabase, type Database } from "#src/db/database.ts";
 import { migrate } from "#src/db/migrate.ts";
@@ -24,7 +24,7 @@ export async function openRuntime(config: Config, log: Log, obtain = openPostgre
   const { rootKey, created } = await openRootKey(config);
   const { url } = opened.use(await obtain(config, log));
   await migrate({ url, log });
-  const database = createDatabase({ url, log });
+  const database = createDatabase({ url, log, poolSize: config.databasePoolSize });
   opened.defer(() => database.close());
   await assertServingRole(database);
   const kept = opened.move();

@@ -1,67 +1,75 @@
 import { createApp, type App } from "#src/app.ts";
-import { InvalidSetting, type Config } from "#src/config.ts";
+import { invalidSetting, type Config } from "#src/config/config.ts";
 import type { Demo } from "#src/demo/demo.ts";
-import { parseOutboundAllow } from "#src/outbound/allow.ts";
+import type { Log } from "#src/platform/log.ts";
 import { writeAdminKey } from "./admin-key.ts";
 import { banner } from "./banner.ts";
 import { startDemo } from "./demo.ts";
 import { foundFirstOrganization } from "./found-organization.ts";
 import { createLog, fileDescriptor } from "./log.ts";
-import { openRuntime } from "./runtime.ts";
+import { openRuntime, type Runtime } from "./runtime.ts";
 import { untilSignal } from "./signals.ts";
 import { readTls } from "./tls.ts";
 
 /** Runs the service until it is told to stop. */
 export async function start(config: Config): Promise<void> {
-  const stopped = untilSignal();
   const log = createLog(config.logLevel, fileDescriptor(1), {
     style: process.stdout.isTTY ? "readable" : "json",
     legacyPrefixes: config.legacyPrefixes,
   });
-  const settings = {
-    environment: config.environment,
-    fourEyesDeletion: config.fourEyesDeletion,
-    callerServiceSlug: config.callerServiceSlug,
-    legacyPrefixes: config.legacyPrefixes,
-    limits: config.limits,
-    rateLimitUrl: config.rateLimitUrl,
-    outboundAllow: parseOutboundAllow(config.outboundAllow),
-    corsOrigins: config.corsOrigins,
-    trustedProxyHops: config.trustedProxyHops,
-    tls: await readTls(config),
-  };
-
+  const tls = await readTls(config);
   await using runtime = await openRuntime(config, log);
-  const app = await createApp(settings, {
+  const app = await createApp(config, {
     ...runtime,
+    tls,
     log,
     now: () => new Date(),
     monotonicNow: () => performance.now(),
   });
+  // Before that, a stop ends the process at once. From here on something may be founded, and be so only in part.
+  const stopped = untilSignal();
   let demo: Demo | undefined;
   try {
     // Before anything is founded: a start that ends here is no first start yet.
     const address = await listen("port", () => app.listen(config.host, config.port));
     const metrics = await listenForMetrics(app, config);
-    let adminKeyFile: string | undefined;
-    const founding = await foundFirstOrganization(runtime, config.environment, async (secret) => {
-      // Only a terminal shows the key. What else reads stdout may keep it, as container logs do.
-      if (!process.stdout.isTTY) adminKeyFile = await writeAdminKey(config, secret);
-    });
-    if (config.databaseUrl === undefined) demo = await startDemo(app, config, founding?.admin, log);
-    process.stdout.write(
-      banner({ config, address, rootKeyCreated: runtime.rootKeyCreated, founding, adminKeyFile, demo }),
-    );
+    demo = await introduce(app, runtime, config, address, log);
     app.healthSweep.start();
+    // Last: a script that waits for it may go on with the admin key.
+    app.beReady();
     log.info({ ...address, environment: config.environment, metricsPort: metrics?.port }, "ready");
 
     log.info({ signal: await stopped }, "stopping: calls on their way may finish");
   } finally {
-    const finished = await app.close(config.drainMs);
+    const finished = await app.close(config.drainSeconds * 1000);
     if (!finished) log.warn("some calls did not finish in time and were cut");
     // Only now: calls on their way may have needed it.
     await demo?.close();
   }
+}
+
+/**
+ * Makes what a first start makes, and says where things are. Apart from what runs on, so that nothing refers to the
+ * admin key any more once it was shown.
+ */
+async function introduce(
+  app: App,
+  runtime: Runtime,
+  config: Config,
+  address: { host: string; port: number },
+  log: Log,
+): Promise<Demo | undefined> {
+  let adminKeyFile: string | undefined;
+  const founding = await foundFirstOrganization(runtime, config.environment, async (secret) => {
+    // Only a terminal shows the key. What else reads stdout may keep it, as container logs do.
+    if (!process.stdout.isTTY) adminKeyFile = await writeAdminKey(config, secret);
+  });
+  const demo =
+    config.databaseUrl === undefined ? await startDemo(app, config, founding?.admin, log) : undefined;
+  process.stdout.write(
+    banner({ config, address, rootKeyCreated: runtime.rootKeyCreated, founding, adminKeyFile, demo }),
+  );
+  return demo;
 }
 
 async function listenForMetrics(app: App, { host, metricsPort: port }: Config) {
@@ -75,6 +83,6 @@ async function listen<T>(setting: "port" | "metricsPort", open: () => Promise<T>
   } catch (error) {
     const { message, cause } = error as Error;
     const { code } = cause as NodeJS.ErrnoException;
-    throw new InvalidSetting(code === "EADDRINUSE" || code === "EACCES" ? setting : "host", message);
+    throw invalidSetting(code === "EADDRINUSE" || code === "EACCES" ? setting : "host", message);
   }
 }

@@ -1,20 +1,20 @@
 import { readFile } from "node:fs/promises";
 import { createSecureContext } from "node:tls";
-import { InvalidSetting, type Config } from "#src/config.ts";
+import { invalidSetting, type Config } from "#src/config/config.ts";
 import type { Tls } from "#src/net/servers.ts";
 
 /** The configured certificate and its key, tried out; undefined if none is configured. */
-export async function readTls({ tls }: Config): Promise<Tls | undefined> {
-  if (tls === undefined) return undefined;
-  const cert = await readPem("tlsCert", tls.certFile);
-  const key = await readPem("tlsKey", tls.keyFile);
+export async function readTls({ tlsCert, tlsKey }: Config): Promise<Tls | undefined> {
+  if (tlsCert === undefined || tlsKey === undefined) return undefined;
+  const cert = await readPem("tlsCert", tlsCert);
+  const key = await readPem("tlsKey", tlsKey);
   try {
     createSecureContext({ cert, key });
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    throw new InvalidSetting(
+    throw invalidSetting(
       "tlsCert",
-      `${tls.certFile} and ${tls.keyFile} do not serve together (${code}): ` +
+      `${tlsCert} and ${tlsKey} do not serve together (${code}): ` +
         "give a certificate chain and its own key, unencrypted, both in PEM",
     );
   }
@@ -23,6 +23,6 @@ export async function readTls({ tls }: Config): Promise<Tls | undefined> {
 
 async function readPem(setting: "tlsCert" | "tlsKey", file: string): Promise<Buffer> {
   return readFile(file).catch((error: NodeJS.ErrnoException) => {
-    throw new InvalidSetting(setting, `${file} cannot be read (${error.code}): name a PEM file that can`);
+    throw invalidSetting(setting, `${file} cannot be read (${error.code}): name a PEM file that can`);
   });
 }

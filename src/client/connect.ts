@@ -6,32 +6,17 @@ import {
   type Transport,
 } from "@connectrpc/connect";
 import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
-import { ApiKeyService } from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
-import { AuditService } from "#gen/patchbay/audit/v1/audit_service_pb.js";
-import { CatalogService } from "#gen/patchbay/catalog/v1/catalog_service_pb.js";
-import { ConnectionService } from "#gen/patchbay/connections/v1/connection_service_pb.js";
-import { DirectoryService } from "#gen/patchbay/directory/v1/directory_service_pb.js";
 import { type ApiKey, authorizationOf } from "./authorization.ts";
 import { patchbayReason, type ReasonName } from "./reason.ts";
+import { services } from "./services.ts";
 
 /** One typed Connect client per service of Patchbay. */
-export interface PatchbayClient {
-  readonly connections: Client<typeof ConnectionService>;
-  readonly catalog: Client<typeof CatalogService>;
-  readonly apiKeys: Client<typeof ApiKeyService>;
-  readonly audit: Client<typeof AuditService>;
-  readonly directory: Client<typeof DirectoryService>;
-}
+export type PatchbayClient = { readonly [Name in keyof typeof services]: Client<(typeof services)[Name]> };
 
 /** The clients of all services over one transport. */
 export function clientsOver(transport: Transport): PatchbayClient {
-  return {
-    connections: createClient(ConnectionService, transport),
-    catalog: createClient(CatalogService, transport),
-    apiKeys: createClient(ApiKeyService, transport),
-    audit: createClient(AuditService, transport),
-    directory: createClient(DirectoryService, transport),
-  };
+  const clients = Object.entries(services).map(([name, service]) => [name, createClient(service, transport)]);
+  return Object.fromEntries(clients) as PatchbayClient;
 }
 
 /** Presents the key with each call. */

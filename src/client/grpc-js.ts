@@ -9,14 +9,10 @@ import {
 } from "@grpc/grpc-js";
 import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { StatusSchema } from "#gen/google/rpc/status_pb.js";
-import { ApiKeyService } from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
-import { AuditService } from "#gen/patchbay/audit/v1/audit_service_pb.js";
-import { CatalogService } from "#gen/patchbay/catalog/v1/catalog_service_pb.js";
-import { ConnectionService } from "#gen/patchbay/connections/v1/connection_service_pb.js";
-import { DirectoryService } from "#gen/patchbay/directory/v1/directory_service_pb.js";
 import { type ApiKey, authorizationOf } from "./authorization.ts";
 import { createGrpcClient, type GrpcClient } from "./grpc-service.ts";
 import { patchbayReason, type ReasonName } from "./reason.ts";
+import { services } from "./services.ts";
 
 export type { ApiKey } from "./authorization.ts";
 export * from "./contracts.ts";
@@ -34,16 +30,13 @@ export interface PatchbayClientOptions {
 }
 
 /** One typed @grpc/grpc-js client per service of Patchbay, all over one channel. */
-export interface PatchbayClient {
-  readonly connections: GrpcClient<typeof ConnectionService>;
-  readonly catalog: GrpcClient<typeof CatalogService>;
-  readonly apiKeys: GrpcClient<typeof ApiKeyService>;
-  readonly audit: GrpcClient<typeof AuditService>;
-  readonly directory: GrpcClient<typeof DirectoryService>;
+export type PatchbayClient = {
+  readonly [Name in keyof typeof services]: GrpcClient<(typeof services)[Name]>;
+} & {
   close(): void;
-}
+};
 
-// A connected service's answer may be 10 MiB; @grpc/grpc-js refuses more than 4 unless told otherwise.
+// A connected service's answer may be 10 MiB; @grpc/grpc-js refuses more than 4 by default.
 const receiveLimit = { "grpc.max_receive_message_length": 16 * 1024 * 1024 };
 
 /**
@@ -54,14 +47,11 @@ export function createPatchbayClient(options: PatchbayClientOptions): PatchbayCl
   const { address, credentials } = options;
   const channel = new Channel(address, credentials, { ...receiveLimit, ...options.channelOptions });
   const shared = { channelOverride: channel, callInvocationTransformer: presentKey(options.apiKey) };
-  return {
-    connections: createGrpcClient(ConnectionService, address, credentials, shared),
-    catalog: createGrpcClient(CatalogService, address, credentials, shared),
-    apiKeys: createGrpcClient(ApiKeyService, address, credentials, shared),
-    audit: createGrpcClient(AuditService, address, credentials, shared),
-    directory: createGrpcClient(DirectoryService, address, credentials, shared),
-    close: () => channel.close(),
-  };
+  const clients = Object.entries(services).map(([name, service]) => [
+    name,
+    createGrpcClient(service, address, credentials, shared),
+  ]);
+  return { ...Object.fromEntries(clients), close: () => channel.close() } as PatchbayClient;
 }
 
 // Neither call credentials, which grpc-js sends over TLS only, nor an interceptor, which those of a single call replace.

@@ -1,8 +1,10 @@
 import { createHash } from "node:crypto";
 import type { Environment } from "#src/platform/caller.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
+import { isWithin } from "#src/outbound/base-url.ts";
+import { pastedProblem } from "#src/platform/pasted-secret.ts";
 import { CredentialRequired } from "./errors.ts";
-import type { ServiceSlug } from "./slug.ts";
+import type { ServiceSlug } from "#src/integrations/slug.ts";
 
 /** A service's base URL and what is known of it; its credential is elsewhere, sealed. */
 export interface Connection {
@@ -35,21 +37,31 @@ export function fingerprintOf(apiKey: Buffer): string {
 
 /** The key can be sent as `Authorization: Bearer <key>` as it stands. */
 export function requireSendable(apiKey: string): void {
+  const problem = pastedProblem(apiKey);
+  if (problem !== undefined) throw new InvalidRequest(`apiKey: ${problem}`);
   if (!/^[\x21-\x7e]+$/.test(apiKey)) {
-    throw new InvalidRequest("apiKey: only visible ASCII characters can be sent in an Authorization header");
+    throw new InvalidRequest(
+      "apiKey: only visible ASCII characters, and no spaces, can be sent in an Authorization header",
+    );
   }
 }
 
-/** A stored credential is for one origin: whoever edits the base URL must not be able to send it elsewhere. */
-export function requireSameOrigin(
-  stored: { origin: string; principalKeyId: string | undefined },
+/**
+ * A stored credential goes where it was stored for and below that, so whoever edits the base URL must not be able to
+ * send it elsewhere: to another origin, or to another path, which on a shared host may be another service.
+ */
+export function requireWithin(
+  before: Pick<Connection, "baseUrl">,
   baseUrl: string,
+  principalKeyId: string | undefined,
 ): void {
-  if (new URL(baseUrl).origin === stored.origin) return;
+  if (isWithin(baseUrl, before.baseUrl)) return;
+  const sameOrigin = new URL(baseUrl).origin === new URL(before.baseUrl).origin;
+  const change = sameOrigin ? "path is no longer the old one or below it" : "origin changes";
   throw new CredentialRequired(
-    stored.principalKeyId === undefined
-      ? "apiKey: the base URL's origin changes, so the key must be given again; it goes only where it was stored for"
-      : "the base URL's origin changes, and the service principal goes only where it was issued for; connect the " +
+    principalKeyId === undefined
+      ? `apiKey: the base URL's ${change}, so the key must be given again; it goes only where it was stored for`
+      : `the base URL's ${change}, and the service principal goes only where it was issued for; connect the ` +
           "service again with POST /api/service-connections, which issues a new one, or give an apiKey",
   );
 }

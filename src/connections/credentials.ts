@@ -1,26 +1,24 @@
 import type { ServicePrincipals } from "#src/api-keys/service-principal.ts";
 import type { NewAuditEvent } from "#src/audit/append.ts";
-import type { Keyring } from "#src/crypto/keyring.ts";
+import type { Keyring, Sealer } from "#src/crypto/keyring.ts";
 import type { Tx } from "#src/db/database.ts";
-import type { Caller } from "#src/platform/caller.ts";
+import { scopesOf } from "#src/integrations/endpoints.ts";
+import { describeService } from "#src/integrations/siblings.ts";
+import type { Caller, Viewer } from "#src/platform/caller.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import { Secret } from "#src/platform/secret.ts";
 import { fingerprintOf, requireSendable, type Connection } from "./connection.ts";
 import { CredentialRequired } from "./errors.ts";
-import { isBuiltIn, type BuiltInSlug, type ServiceSlug } from "./slug.ts";
-import { getCredential, putCredential, type StoredCredential } from "./store.ts";
+import { isBuiltIn, type ServiceSlug } from "#src/integrations/slug.ts";
+import { putCredential, type SealedConnection, type StoredCredential } from "./store.ts";
 
 /** What a connection is to hold: a key that was given, or a service principal with these scopes. */
 export type WantedCredential = { readonly apiKey: string } | { readonly principalScopes: readonly string[] };
-
-/** The scopes that the catalog names for a sibling. */
-export type CatalogScopes = (slug: BuiltInSlug) => readonly string[];
 
 /** What whoever connects a service asks for. Only siblings take the keys that we issue. */
 export function wantedCredential(
   slug: ServiceSlug,
   { apiKey, scopes }: { apiKey?: string | undefined; scopes: readonly string[] },
-  catalogScopes: CatalogScopes,
 ): WantedCredential {
   if (apiKey !== undefined) {
     if (scopes.length > 0) {
@@ -32,7 +30,7 @@ export function wantedCredential(
     return { apiKey };
   }
   if (!isBuiltIn(slug)) throw new CredentialRequired("apiKey: give the key that the service expects");
-  const principalScopes = scopes.length > 0 ? scopes : catalogScopes(slug);
+  const principalScopes = scopes.length > 0 ? scopes : scopesOf(describeService(slug));
   if (principalScopes.length === 0) {
     throw new CredentialRequired(
       `the catalog names no scopes for ${slug}; give the scopes of the service principal to issue, or an apiKey`,
@@ -47,25 +45,30 @@ export interface Replaced {
   readonly events: readonly NewAuditEvent[];
 }
 
+/** Seals a credential in place of the one before. A principal that was there is revoked. */
+export type StoreCredential = (
+  tx: Tx,
+  connection: Connection,
+  before: StoredCredential | undefined,
+) => Promise<Replaced>;
+
 /** The credentials of connections, sealed, and the service principals among them. */
 export interface Credentials {
-  /** Seals what is wanted in place of the one before. A principal that was there is revoked. */
-  replace(
-    tx: Tx,
+  /** Makes the change with what stores the wanted credential: the root key is asked before it, not inside. */
+  storing<T>(
     caller: Caller,
-    connection: Connection,
     wanted: WantedCredential,
-    before: StoredCredential | undefined,
-  ): Promise<Replaced>;
+    change: (store: StoreCredential) => Promise<T>,
+  ): Promise<T>;
   /** Revokes the principal of a connection that is gone. */
-  end(tx: Tx, connection: Connection, before: StoredCredential): Promise<readonly NewAuditEvent[]>;
-  /** The credential in the clear, for the one origin it may go to. */
-  open(tx: Tx, connection: Connection): Promise<OpenCredential>;
+  end(tx: Tx, viewer: Viewer, before: StoredCredential): Promise<readonly NewAuditEvent[]>;
+  /** The credential in the clear, for the one place it may go to. */
+  open(connection: SealedConnection): Promise<OpenCredential>;
 }
 
 /** What a call carries. */
 export interface OpenCredential {
-  readonly origin: string;
+  readonly boundTo: string;
   readonly secret: Secret;
   /** Of a service principal: who presents it. */
   readonly callerService: string | undefined;
@@ -92,14 +95,14 @@ export function createCredentials(keyring: Keyring, principals: ServicePrincipal
     return { secret, principalKeyId: keyId, events: [event] };
   }
 
-  async function end(tx: Tx, connection: Connection, { principalKeyId }: StoredCredential) {
+  async function end(tx: Tx, viewer: Viewer, { principalKeyId }: StoredCredential) {
     if (principalKeyId === undefined) return [];
-    const event = await principals.revoke(tx, connection, principalKeyId);
+    const event = await principals.revoke(tx, viewer, principalKeyId);
     return event === undefined ? [] : [event];
   }
 
-  return {
-    async replace(tx, caller, connection, wanted, before) {
+  function storeWith(sealer: Sealer, caller: Caller, wanted: WantedCredential): StoreCredential {
+    return async (tx, connection, before) => {
       const { events, principalKeyId, ...obtained } = await obtain(
         tx,
         caller,
@@ -110,35 +113,35 @@ export function createCredentials(keyring: Keyring, principals: ServicePrincipal
       using secret = obtained.secret;
       const version = (before?.version ?? 0) + 1;
       const stored = {
-        origin: new URL(connection.baseUrl).origin,
+        boundTo: connection.baseUrl,
         version,
-        sealed: await keyring.seal(tx, ownerOf(connection, version), secret),
+        sealed: await sealer.seal(tx, ownerOf(connection, version), secret),
         fingerprint: fingerprintOf(secret.reveal()),
         principalKeyId,
       };
       await putCredential(tx, connection.orgId, connection.id, stored);
-      const ended = before === undefined ? [] : await end(tx, connection, before);
+      const ended = before === undefined ? [] : await end(tx, caller, before);
       return { stored, events: [...events, ...ended] };
-    },
+    };
+  }
+
+  return {
+    storing: (caller, wanted, change) =>
+      keyring.sealing(caller.orgId, (sealer) => change(storeWith(sealer, caller, wanted))),
 
     end,
 
-    async open(tx, connection) {
-      const { origin, version, sealed, principalKeyId } = await getCredential(
-        tx,
-        connection.orgId,
-        connection.id,
-      );
-      const callerService =
-        principalKeyId === undefined
-          ? undefined
-          : await principals.callerServiceOf(tx, connection, principalKeyId);
-      return { origin, secret: await keyring.open(tx, ownerOf(connection, version), sealed), callerService };
+    async open(connection) {
+      const { credential, wrappedKey } = connection;
+      const { boundTo, version, sealed } = credential;
+      if (wrappedKey === null) throw new Error(`the key that opens connection ${connection.id} is gone`);
+      const secret = await keyring.open(ownerOf(connection, version), sealed, wrappedKey);
+      return { boundTo, secret, callerService: connection.callerServiceSlug };
     },
   };
 }
 
-function ownerOf({ orgId, id }: Connection, version: number) {
+function ownerOf({ orgId, id }: Pick<Connection, "orgId" | "id">, version: number) {
   return { orgId, kind: "connection", id, version } as const;
 }
 

@@ -1,39 +1,20 @@
 import { ServiceError } from "#src/platform/errors.ts";
 
-/** The slug is neither a sibling product's nor a well-formed custom one. */
-export class InvalidSlug extends ServiceError {
-  readonly kind = "invalid_argument";
-  readonly reason = "INVALID_SLUG";
-
-  constructor(builtIn: readonly string[]) {
-    super(
-      `serviceSlug: give one of ${builtIn.join(", ")}, or custom:<slug> ` +
-        "with lower-case letters, digits and hyphens, at most 63",
-    );
-  }
-}
-
 /** The caller's organisation has no such connection. */
 export class ConnectionNotFound extends ServiceError {
   readonly kind = "not_found";
   readonly reason = "NOT_FOUND";
-
-  constructor() {
-    super("no such connection; list them with GET /api/service-connections");
-  }
+  override readonly message = "no such connection; list them with GET /api/service-connections";
 }
 
 /** The caller's organisation has not connected the service. */
 export class ServiceNotConnected extends ServiceError {
   readonly kind = "not_found";
   readonly reason = "NOT_FOUND";
-
-  constructor() {
-    super("service is not connected; register it with POST /api/service-connections");
-  }
+  override readonly message = "service is not connected; register it with POST /api/service-connections";
 }
 
-/** A new connection, or one that moves to another origin, came without its key. */
+/** A new connection, or one that moves to another origin or path, came without its key. */
 export class CredentialRequired extends ServiceError {
   readonly kind = "invalid_argument";
   readonly reason = "CREDENTIAL_REQUIRED";
@@ -47,10 +28,4 @@ export class ConnectionInactive extends ServiceError {
   constructor(slug: string) {
     super(`connection ${slug} is inactive; set active to true with PATCH /api/service-connections/{id}`);
   }
-}
-
-/** A query parameter that has no one way to be written in a URL. */
-export class InvalidCall extends ServiceError {
-  readonly kind = "invalid_argument";
-  readonly reason = "INVALID_OUTBOUND_REQUEST";
 }

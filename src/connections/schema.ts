@@ -31,13 +31,13 @@ export const connections = pgTable(
   ],
 );
 
-/** The sealed secret of each connection, and the origin it may be sent to. */
+/** The sealed secret of each connection, and the base URL that it was stored for: it is sent there and below. */
 export const credentials = pgTable(
   "credentials",
   {
     orgId: key("org_id").notNull(),
     connectionId: key("connection_id").notNull(),
-    origin: text("origin").notNull(),
+    boundTo: text("bound_to").notNull(),
     version: integer("version").notNull(),
     kekVersion: integer("kek_version").notNull(),
     sealed: bytea("sealed").notNull(),

@@ -8,22 +8,25 @@ import type {
 } from "#gen/patchbay/connections/v1/connection_service_pb.js";
 import { append, type NewAuditEvent } from "#src/audit/append.ts";
 import type { Database, Tx } from "#src/db/database.ts";
+import type { Change } from "#src/audit/change.ts";
+import { parseSlug } from "#src/integrations/slug.ts";
 import type { Outbound } from "#src/outbound/outbound.ts";
-import { callerOf, callOf, scopeOf, type Call, type Scope } from "#src/platform/caller.ts";
-import { InvalidRequest, ServiceError } from "#src/platform/errors.ts";
+import { callerOf, callOf, viewerOf, type Call } from "#src/platform/caller.ts";
+import { InvalidRequest } from "#src/platform/errors.ts";
 import { changedFields, jsonName } from "#src/platform/field-mask.ts";
 import { newId } from "#src/platform/ids.ts";
 import { nextPage, readPage } from "#src/platform/paging.ts";
-import type { UsageLog } from "#src/platform/usage-log.ts";
-import { isUnhealthy, requireSameOrigin, requireSendable, type Connection } from "./connection.ts";
-import { credentialDetails, wantedCredential, type CatalogScopes, type Credentials } from "./credentials.ts";
-import { ConnectionInactive, ConnectionNotFound, ServiceNotConnected } from "./errors.ts";
-import { queryPairs, replyBody, requestBody } from "./exchange.ts";
-import type { Probe } from "./probe.ts";
-import { parseSlug } from "./slug.ts";
+import { isUnhealthy, requireWithin, requireSendable, type Connection } from "./connection.ts";
+import type { ConnectionUse } from "./connection-use.ts";
+import {
+  credentialDetails,
+  wantedCredential,
+  type Credentials,
+  type StoreCredential,
+} from "./credentials.ts";
+import { ConnectionNotFound } from "./errors.ts";
 import {
   deleteConnection,
-  findBySlug,
   findBySlugForUpdate,
   getConnection,
   getConnectionForUpdate,
@@ -31,51 +34,37 @@ import {
   insertConnection,
   listConnections,
   lockSlug,
-  recordHealthy,
   saveConnection,
 } from "./store.ts";
 
 const defaultPageSize = 1000;
 
-/** Keeps connections and calls through them. See the contract, `connection_service.proto`. */
-export function createConnectionService(parts: {
-  database: Database;
-  credentials: Credentials;
-  catalogScopes: CatalogScopes;
-  outbound: Outbound;
-  probe: Probe;
-  /** Calls made through connections. */
-  usage: UsageLog;
-  /** Good answers of connected services. */
-  healthy: UsageLog;
-  now: () => Date;
-}): ServiceImpl<typeof ConnectionService> {
-  const { database, credentials, catalogScopes, outbound, probe, usage, healthy, now } = parts;
+/** What keeping connections takes. */
+export interface ConnectionParts {
+  readonly database: Database;
+  readonly change: Change;
+  readonly credentials: Credentials;
+  readonly outbound: Pick<Outbound, "checkBaseUrl">;
+  readonly use: ConnectionUse;
+  readonly now: () => Date;
+}
 
-  /** The connection that has the slug, and its credential in the clear. */
-  async function openBySlug(scope: Scope, slug: string) {
-    return database.read(scope.orgId, async (tx) => {
-      const connection = await findBySlug(tx, scope, slug);
-      if (connection === undefined) throw new ServiceNotConnected();
-      if (!connection.active) throw new ConnectionInactive(slug);
-      return { connection, credential: await credentials.open(tx, connection) };
-    });
-  }
+/** The methods that keep connections; those that call through them are in `src/calls`. */
+export type KeptConnections = Omit<ServiceImpl<typeof ConnectionService>, "callService" | "testConnection">;
 
-  /** Writes what this replica still holds in memory, so that a read shows calls that came before it. */
-  async function settleUse(orgId: string) {
-    await Promise.all([usage.flush(orgId), healthy.flush(orgId)]);
-  }
+/** Keeps connections. See the contract, `connection_service.proto`. */
+export function createConnectionService(parts: ConnectionParts): KeptConnections {
+  const { database, change, credentials, outbound, use, now } = parts;
 
   return {
     async listConnections(request, context) {
-      const scope = scopeOf(context);
-      await settleUse(scope.orgId);
-      const page = await database.read(scope.orgId, (tx) =>
+      const viewer = viewerOf(context);
+      await use.flush(viewer.orgId);
+      const page = await database.read(viewer.orgId, (tx) =>
         readPage(
           request,
           defaultPageSize,
-          (rows) => listConnections(tx, scope, rows),
+          (rows) => listConnections(tx, viewer, rows),
           (connection) => connection.id,
         ),
       );
@@ -88,21 +77,30 @@ export function createConnectionService(parts: {
     async upsertServiceConnection(request, context) {
       const call = callOf(context);
       const caller = callerOf(context);
-      const scope = scopeOf(context);
+      const { orgId, environment } = caller;
       const slug = parseSlug(request.serviceSlug);
       const baseUrl = outbound.checkBaseUrl(request.baseUrl);
-      const wanted = wantedCredential(slug, request, catalogScopes);
+      const wanted = wantedCredential(slug, request);
 
-      const { created, connection, apiKeyHash } = await database.change(scope.orgId, async (tx) => {
-        await lockSlug(tx, scope, slug);
-        const known = await findBySlugForUpdate(tx, scope, slug);
-        const before = known && (await getCredential(tx, scope.orgId, known.id));
+      const upsert = async (tx: Tx, store: StoreCredential) => {
+        await lockSlug(tx, caller, slug);
+        const known = await findBySlugForUpdate(tx, caller, slug);
+        const before = known && (await getCredential(tx, orgId, known.id));
         const at = now();
         const connection = known
           ? { ...known, baseUrl }
-          : { ...scope, id: newId("scn", at), slug, baseUrl, active: true, createdAt: at, ...neverUsed };
+          : {
+              orgId,
+              environment,
+              id: newId("scn", at),
+              slug,
+              baseUrl,
+              active: true,
+              createdAt: at,
+              ...neverUsed,
+            };
         await (known ? saveConnection(tx, connection, at) : insertConnection(tx, connection));
-        const { stored, events } = await credentials.replace(tx, caller, connection, wanted, before);
+        const { stored, events } = await store(tx, connection, before);
         await appendAll(tx, call, events, {
           action: known ? "connection.upsert" : "connection.create",
           target: connection.id,
@@ -113,14 +111,17 @@ export function createConnectionService(parts: {
           },
         });
         return { created: known === undefined, connection, apiKeyHash: stored.fingerprint };
-      });
+      };
+      const { created, connection, apiKeyHash } = await credentials.storing(caller, wanted, (store) =>
+        change(call, (tx) => upsert(tx, store)),
+      );
       return { created, connection: { ...toMessage(connection, now()), apiKeyHash } };
     },
 
     async getConnection({ id }, context) {
-      const scope = scopeOf(context);
-      await settleUse(scope.orgId);
-      const connection = await database.read(scope.orgId, (tx) => getConnection(tx, scope, id));
+      const viewer = viewerOf(context);
+      await use.flush(viewer.orgId);
+      const connection = await database.read(viewer.orgId, (tx) => getConnection(tx, viewer, id));
       if (connection === undefined) throw new ConnectionNotFound();
       return { connection: toMessage(connection, now()) };
     },
@@ -128,21 +129,19 @@ export function createConnectionService(parts: {
     async updateConnection(request, context) {
       const call = callOf(context);
       const caller = callerOf(context);
-      const scope = scopeOf(context);
       const changes = changesFrom(request);
       const baseUrl = changes.baseUrl && outbound.checkBaseUrl(changes.baseUrl);
       const { apiKey } = changes;
       if (apiKey !== undefined) requireSendable(apiKey);
 
-      const { updated, replaced } = await database.change(scope.orgId, async (tx) => {
-        const known = await getConnectionForUpdate(tx, scope, request.id);
+      const update = async (tx: Tx, store?: StoreCredential) => {
+        const known = await getConnectionForUpdate(tx, caller, request.id);
         if (known === undefined) throw new ConnectionNotFound();
-        const before = await getCredential(tx, scope.orgId, known.id);
+        const before = await getCredential(tx, caller.orgId, known.id);
         const next = { ...known, baseUrl: baseUrl ?? known.baseUrl, active: changes.active ?? known.active };
-        if (apiKey === undefined) requireSameOrigin(before, next.baseUrl);
+        if (store === undefined) requireWithin(known, next.baseUrl, before.principalKeyId);
         await saveConnection(tx, next, now());
-        const replaced =
-          apiKey === undefined ? undefined : await credentials.replace(tx, caller, next, { apiKey }, before);
+        const replaced = await store?.(tx, next, before);
         await appendAll(tx, call, replaced?.events ?? [], {
           action: "connection.update",
           target: known.id,
@@ -154,7 +153,10 @@ export function createConnectionService(parts: {
           },
         });
         return { updated: next, replaced };
-      });
+      };
+      const { updated, replaced } = await (apiKey === undefined
+        ? change(call, update)
+        : credentials.storing(caller, { apiKey }, (store) => change(call, (tx) => update(tx, store))));
       const apiKeyHash = replaced?.stored.fingerprint;
       return {
         connection: { ...toMessage(updated, now()), ...(apiKeyHash !== undefined && { apiKeyHash }) },
@@ -163,13 +165,13 @@ export function createConnectionService(parts: {
 
     async deleteConnection({ id }, context) {
       const call = callOf(context);
-      const scope = scopeOf(context);
-      await database.change(scope.orgId, async (tx) => {
-        const known = await getConnectionForUpdate(tx, scope, id);
+      const caller = callerOf(context);
+      await change(call, async (tx) => {
+        const known = await getConnectionForUpdate(tx, caller, id);
         if (known === undefined) throw new ConnectionNotFound();
-        const before = await getCredential(tx, scope.orgId, id);
-        await deleteConnection(tx, scope, id);
-        const events = await credentials.end(tx, known, before);
+        const before = await getCredential(tx, caller.orgId, id);
+        await deleteConnection(tx, caller, id);
+        const events = await credentials.end(tx, caller, before);
         await appendAll(tx, call, events, {
           action: "connection.delete",
           target: id,
@@ -182,68 +184,12 @@ export function createConnectionService(parts: {
       });
       return {};
     },
-
-    async testConnection({ id }, context) {
-      const call = callOf(context);
-      const scope = scopeOf(context);
-      const connection = await database.read(scope.orgId, (tx) => getConnection(tx, scope, id));
-      if (connection === undefined) throw new ConnectionNotFound();
-      const result = await probe(connection.baseUrl);
-      await database.change(scope.orgId, async (tx) => {
-        if (result.ok) await recordHealthy(tx, scope.orgId, new Map([[id, { count: 1, lastAt: now() }]]));
-        await append(tx, call, {
-          action: "connection.test",
-          target: id,
-          details: { serviceSlug: connection.slug, ...result },
-        });
-      });
-      return result;
-    },
-
-    async callService(request, context) {
-      const scope = scopeOf(context);
-      const body = requestBody(request.body);
-      const query = queryPairs(request.query);
-      const { connection, credential } = await openBySlug(scope, request.service);
-      using _wiped = credential.secret;
-      const timeoutMs = context.timeoutMs();
-      const sent = outbound.send({
-        baseUrl: connection.baseUrl,
-        method: request.method,
-        path: request.path,
-        query,
-        headers: withContentType(request.headers, body?.contentType),
-        ...(body && { body: body.bytes }),
-        credential,
-        signal: context.signal,
-        ...(timeoutMs !== undefined && { timeoutMs }),
-      });
-      const reply = await sent.catch((error: unknown) => {
-        if (!wasRefusedHere(error)) usage.note(scope.orgId, connection.id, now());
-        throw error;
-      });
-      usage.note(scope.orgId, connection.id, now());
-      if (reply.status >= 200 && reply.status < 300) healthy.note(scope.orgId, connection.id, now());
-      return {
-        status: reply.status,
-        headers: reply.headers,
-        latencyMs: Math.round(reply.latencyMs),
-        body: replyBody(reply.body, reply.headers["content-type"] ?? ""),
-      };
-    },
   };
 }
 
 /** Last of a transaction, and the connection's event last of all. */
 async function appendAll(tx: Tx, call: Call, events: readonly NewAuditEvent[], last: NewAuditEvent) {
   for (const event of [...events, last]) await append(tx, call, event);
-}
-
-/** Nothing left for the service: such a call does not count as one. */
-function wasRefusedHere(error: unknown): boolean {
-  return (
-    error instanceof ServiceError && (error.kind === "invalid_argument" || error.kind === "permission_denied")
-  );
 }
 
 const neverUsed = { lastHealthyAt: undefined, lastUsedAt: undefined };
@@ -272,19 +218,6 @@ function changesFrom(request: UpdateConnectionRequest): ConnectionChanges {
     ...(fields.has("api_key") && { apiKey }),
     ...(fields.has("active") && { active }),
   };
-}
-
-function withContentType(
-  headers: Record<string, string>,
-  contentType: string | undefined,
-): Record<string, string> {
-  if (
-    contentType === undefined ||
-    Object.keys(headers).some((name) => name.toLowerCase() === "content-type")
-  ) {
-    return headers;
-  }
-  return { ...headers, "content-type": contentType };
 }
 
 function toMessage(connection: Connection, now: Date): MessageInitShape<typeof ConnectionSchema> {

@@ -1,16 +1,19 @@
 import { and, asc, eq, gt, sql } from "drizzle-orm";
+import { apiKeys } from "#src/api-keys/schema.ts";
 import type { Sealed } from "#src/crypto/keyring.ts";
+import { isKeyOf } from "#src/crypto/org-keys.ts";
+import { orgKeys } from "#src/crypto/schema.ts";
 import type { Tx } from "#src/db/database.ts";
-import type { Scope } from "#src/platform/caller.ts";
+import type { Viewer } from "#src/platform/caller.ts";
 import type { PageRequest } from "#src/platform/paging.ts";
 import type { Use } from "#src/platform/usage-log.ts";
 import type { Connection } from "./connection.ts";
 import { connectionHealth, connections, connectionUsage, credentials } from "./schema.ts";
-import type { ServiceSlug } from "./slug.ts";
+import type { ServiceSlug } from "#src/integrations/slug.ts";
 
-/** A connection's sealed key, and the one origin it may be sent to. */
+/** A connection's sealed key, and the base URL that it was stored for. */
 export interface StoredCredential {
-  readonly origin: string;
+  readonly boundTo: string;
   /** Counts up with each key that is stored. */
   readonly version: number;
   readonly sealed: Sealed;
@@ -21,60 +24,90 @@ export interface StoredCredential {
 }
 
 /** Makes upserts of one slug follow one another: the second sees, and records, what the first stored. */
-export async function lockSlug(tx: Tx, scope: Scope, slug: ServiceSlug): Promise<void> {
-  const name = JSON.stringify(["connection", scope.orgId, scope.environment, slug]);
+export async function lockSlug(tx: Tx, viewer: Viewer, slug: ServiceSlug): Promise<void> {
+  const name = JSON.stringify(["connection", viewer.orgId, viewer.environment, slug]);
   await tx.execute(sql`select pg_advisory_xact_lock(hashtextextended(${name}, 0))`);
 }
 
 /** One connection of the organisation. */
-export async function getConnection(tx: Tx, scope: Scope, id: string): Promise<Connection | undefined> {
-  const [row] = await selectConnections(tx).where(and(inScope(scope), eq(connections.id, id)));
+export async function getConnection(tx: Tx, viewer: Viewer, id: string): Promise<Connection | undefined> {
+  const [row] = await selectConnections(tx).where(and(inView(viewer), eq(connections.id, id)));
   return row && fromRow(row);
 }
 
 /** Locks the row, so that two changes cannot both start from the same state. */
 export async function getConnectionForUpdate(
   tx: Tx,
-  scope: Scope,
+  viewer: Viewer,
   id: string,
 ): Promise<Connection | undefined> {
   const [row] = await selectConnections(tx)
-    .where(and(inScope(scope), eq(connections.id, id)))
+    .where(and(inView(viewer), eq(connections.id, id)))
     .for("update", { of: connections });
   return row && fromRow(row);
 }
 
-/** The connection that has the slug. */
-export async function findBySlug(tx: Tx, scope: Scope, slug: string): Promise<Connection | undefined> {
-  const [row] = await selectConnections(tx).where(and(inScope(scope), eq(connections.slug, slug)));
-  return row && fromRow(row);
+/** What a call through a connection takes. */
+export interface SealedConnection extends Pick<Connection, "orgId" | "id" | "baseUrl" | "active"> {
+  readonly credential: StoredCredential;
+  /** The organisation's key that the credential was sealed with, null if it was destroyed. */
+  readonly wrappedKey: Buffer | null;
+  /** Of a service principal: the service that may present it, which the key alone knows. */
+  readonly callerServiceSlug: string | undefined;
 }
 
-/** The same, with its row locked: whoever changes or deletes the connection meanwhile comes before or after. */
+/**
+ * The connection that has the slug, and its sealed key, in one statement: of two, the second could see the key of an
+ * upsert whose base URL the first did not, and the key would go where it was not stored for.
+ */
+export async function findSealed(
+  tx: Tx,
+  viewer: Viewer,
+  slug: string,
+): Promise<SealedConnection | undefined> {
+  const { orgId, id, baseUrl, active } = connections;
+  const { wrappedKey } = orgKeys;
+  const { callerServiceSlug } = apiKeys;
+  const [row] = await tx
+    .select({ orgId, id, baseUrl, active, credential: credentials, wrappedKey, callerServiceSlug })
+    .from(connections)
+    .innerJoin(credentials, and(eq(credentials.orgId, orgId), eq(credentials.connectionId, id)))
+    .leftJoin(orgKeys, isKeyOf(credentials.orgId, credentials.kekVersion))
+    .leftJoin(apiKeys, and(eq(apiKeys.orgId, credentials.orgId), eq(apiKeys.id, credentials.principalKeyId)))
+    .where(and(inView(viewer), eq(connections.slug, slug)));
+  if (row === undefined) return undefined;
+  return {
+    ...row,
+    credential: credentialFromRow(row.credential),
+    callerServiceSlug: row.callerServiceSlug ?? undefined,
+  };
+}
+
+/** The connection that has the slug, with its row locked: whoever changes or deletes it comes before or after. */
 export async function findBySlugForUpdate(
   tx: Tx,
-  scope: Scope,
+  viewer: Viewer,
   slug: string,
 ): Promise<Connection | undefined> {
   const [row] = await selectConnections(tx)
-    .where(and(inScope(scope), eq(connections.slug, slug)))
+    .where(and(inView(viewer), eq(connections.slug, slug)))
     .for("update", { of: connections });
   return row && fromRow(row);
 }
 
 /** Connections after the one that the page starts behind, oldest first. */
-export async function listConnections(tx: Tx, scope: Scope, page: PageRequest): Promise<Connection[]> {
+export async function listConnections(tx: Tx, viewer: Viewer, page: PageRequest): Promise<Connection[]> {
   const rows = await selectConnections(tx)
-    .where(and(inScope(scope), gt(connections.id, page.after)))
+    .where(and(inView(viewer), gt(connections.id, page.after)))
     .orderBy(asc(connections.id))
     .limit(page.limit);
   return rows.map(fromRow);
 }
 
 /** Connections in the order of their slugs. */
-export async function listBySlug(tx: Tx, scope: Scope, page: PageRequest): Promise<Connection[]> {
+export async function listBySlug(tx: Tx, viewer: Viewer, page: PageRequest): Promise<Connection[]> {
   const rows = await selectConnections(tx)
-    .where(and(inScope(scope), gt(connections.slug, page.after)))
+    .where(and(inView(viewer), gt(connections.slug, page.after)))
     .orderBy(asc(connections.slug))
     .limit(page.limit);
   return rows.map(fromRow);
@@ -101,24 +134,18 @@ export async function saveConnection(tx: Tx, connection: Connection, now: Date):
 }
 
 /** Deletes the connection and, with it, its sealed key, health and usage. */
-export async function deleteConnection(tx: Tx, scope: Scope, id: string): Promise<void> {
-  await tx.delete(connections).where(and(inScope(scope), eq(connections.id, id)));
+export async function deleteConnection(tx: Tx, viewer: Viewer, id: string): Promise<void> {
+  await tx.delete(connections).where(and(inView(viewer), eq(connections.id, id)));
 }
 
-/** The connection's sealed key. */
+/** The sealed key of a connection whose row is locked, so that it stays what it is. */
 export async function getCredential(tx: Tx, orgId: string, connectionId: string): Promise<StoredCredential> {
   const [row] = await tx
     .select()
     .from(credentials)
     .where(and(eq(credentials.orgId, orgId), eq(credentials.connectionId, connectionId)));
   if (row === undefined) throw new Error(`connection ${connectionId} has no credential`);
-  return {
-    origin: row.origin,
-    version: row.version,
-    sealed: { kekVersion: row.kekVersion, bytes: row.sealed },
-    fingerprint: row.fingerprint,
-    principalKeyId: row.principalKeyId ?? undefined,
-  };
+  return credentialFromRow(row);
 }
 
 /** Stores the key in place of the one before. */
@@ -129,7 +156,7 @@ export async function putCredential(
   credential: StoredCredential,
 ): Promise<void> {
   const values = {
-    origin: credential.origin,
+    boundTo: credential.boundTo,
     version: credential.version,
     kekVersion: credential.sealed.kekVersion,
     sealed: credential.sealed.bytes,
@@ -157,26 +184,36 @@ export async function recordUse(tx: Tx, orgId: string, uses: ReadonlyMap<string,
         last_used_at = greatest(known.last_used_at, excluded.last_used_at)`);
 }
 
-/** Notes when services answered well; an older time never overwrites a newer one. */
-export async function recordHealthy(tx: Tx, orgId: string, seen: ReadonlyMap<string, Use>): Promise<void> {
-  const rows = JSON.stringify([...seen].map(([id, use]) => ({ id, at: use.lastAt })));
-  // Locked in one order first, which is that of `record_probes`: an UPDATE has that of its plan.
-  await tx.execute(sql`
-    update ${connectionHealth} as known
-    set last_healthy_at = greatest(known.last_healthy_at, seen.at)
-    from (
-      select connection_id, at
-      from json_to_recordset(${rows}::json) as noted (id text, at timestamptz)
-      join ${connectionHealth} on connection_id = id
-      where org_id = ${orgId}
-      order by connection_id
-      for no key update of ${connectionHealth}
-    ) as seen
-    where known.org_id = ${orgId} and known.connection_id = seen.connection_id`);
+/** That a connection's service answered well, and where it was asked. */
+export interface HealthyAnswer {
+  readonly connectionId: string;
+  readonly baseUrl: string;
+  readonly at: Date;
 }
 
-function inScope(scope: Scope) {
-  return and(eq(connections.orgId, scope.orgId), eq(connections.environment, scope.environment));
+/**
+ * Notes when services answered well; an older time never overwrites a newer one. If the connection has another base
+ * URL by now, the answer says nothing of it.
+ */
+export async function recordHealthy(tx: Tx, orgId: string, answers: readonly HealthyAnswer[]): Promise<void> {
+  const rows = JSON.stringify(answers);
+  const noted = sql`json_to_recordset(${rows}::json) as noted ("connectionId" text, "baseUrl" text, at timestamptz)`;
+  // In a statement of its own: whoever replaces a base URL writes this row too, so the next statement sees the base
+  // URL of the one that this waited for. In the order of `record_probes`: an UPDATE has that of its plan.
+  await tx.execute(sql`
+    select from ${connectionHealth} join ${noted} on connection_id = "connectionId"
+    where org_id = ${orgId}
+    order by connection_id
+    for no key update of ${connectionHealth}`);
+  await tx.execute(sql`
+    update ${connectionHealth} as known
+    set last_healthy_at = greatest(known.last_healthy_at, noted.at)
+    from ${noted} join ${connections} as asked on asked.id = "connectionId" and asked.base_url = "baseUrl"
+    where known.org_id = ${orgId} and asked.org_id = ${orgId} and known.connection_id = asked.id`);
+}
+
+function inView(viewer: Viewer) {
+  return and(eq(connections.orgId, viewer.orgId), eq(connections.environment, viewer.environment));
 }
 
 function selectConnections(tx: Tx) {
@@ -195,6 +232,16 @@ function selectConnections(tx: Tx) {
       connectionUsage,
       and(eq(connectionUsage.orgId, connections.orgId), eq(connectionUsage.connectionId, connections.id)),
     );
+}
+
+function credentialFromRow(row: typeof credentials.$inferSelect): StoredCredential {
+  return {
+    boundTo: row.boundTo,
+    version: row.version,
+    sealed: { kekVersion: row.kekVersion, bytes: row.sealed },
+    fingerprint: row.fingerprint,
+    principalKeyId: row.principalKeyId ?? undefined,
+  };
 }
 
 type Row = Awaited<ReturnType<typeof selectConnections>>[number];

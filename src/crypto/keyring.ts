@@ -1,11 +1,10 @@
-import { createSecretKey, randomBytes, type KeyObject } from "node:crypto";
-import { and, desc, eq, isNotNull } from "drizzle-orm";
-import { LRUCache } from "lru-cache";
-import type { Tx } from "#src/db/database.ts";
+import type { Database, Tx } from "#src/db/database.ts";
+import type { Log } from "#src/platform/log.ts";
 import { Secret } from "#src/platform/secret.ts";
+import { currentKey } from "./org-keys.ts";
 import type { RootKey } from "./root-key.ts";
-import { orgKeys } from "./schema.ts";
 import { open, seal } from "./seal.ts";
+import { createUnwrap } from "./unwrap.ts";
 
 /** Whose secret it is. All of it is authenticated: sealed bytes open only as the record they were made for. */
 export interface SealOwner {
@@ -22,73 +21,60 @@ export interface Sealed {
   readonly bytes: Buffer;
 }
 
-/** Seals an organisation's secrets under its own key, which the root key wraps. */
+/**
+ * Seals an organisation's secrets under its own key, which the root key wraps. The root key may be a service that
+ * takes seconds to answer, so it is asked before a transaction or after it, and never inside.
+ */
 export interface Keyring {
-  /** Makes the organisation's first key. */
-  createKey(tx: Tx, orgId: string): Promise<void>;
-  seal(tx: Tx, owner: SealOwner, secret: Secret): Promise<Sealed>;
-  open(tx: Tx, owner: SealOwner, sealed: Sealed): Promise<Secret>;
+  /** Makes the change with what seals the organisation's secrets. Tries a second time if its key is replaced meanwhile. */
+  sealing<T>(orgId: string, change: (sealer: Sealer) => Promise<T>): Promise<T>;
+  /** The secret, which the caller wipes. `wrapped` is the key of the version that it was sealed with. */
+  open(owner: SealOwner, sealed: Sealed, wrapped: Buffer): Promise<Secret>;
 }
 
-const kekBytes = 32;
-/** A destroyed key must stop opening secrets soon, also where it is cached. */
-const cacheMs = 5 * 60 * 1000;
+/** Seals secrets of one organisation, inside of a transaction. */
+export interface Sealer {
+  seal(tx: Tx, owner: SealOwner, secret: Secret): Promise<Sealed>;
+}
 
-export function createKeyring(rootKey: RootKey, now: () => Date): Keyring {
-  const cache = new LRUCache<string, KeyObject>({ max: 10_000, ttl: cacheMs });
+/** The organisation has another key by now than the sealer. */
+class KeyReplaced extends Error {
+  override readonly name = "KeyReplaced";
+}
 
-  async function createKey(tx: Tx, orgId: string) {
-    const kek = randomBytes(kekBytes);
-    const wrappedKey = await rootKey.wrap(kek, kekContext(orgId, 1));
-    kek.fill(0);
-    await tx
-      .insert(orgKeys)
-      .values({ orgId, purpose: "kek", version: 1, wrappedKey, rootKeyId: rootKey.id, createdAt: now() });
-  }
+export function createKeyring(parts: { database: Database; rootKey: RootKey; log: Log }): Keyring {
+  const { database, rootKey, log } = parts;
+  const unwrap = createUnwrap(rootKey, log);
 
-  async function currentVersion(tx: Tx, orgId: string): Promise<number> {
-    const [row] = await tx
-      .select({ version: orgKeys.version })
-      .from(orgKeys)
-      .where(and(eq(orgKeys.orgId, orgId), eq(orgKeys.purpose, "kek"), isNotNull(orgKeys.wrappedKey)))
-      .orderBy(desc(orgKeys.version))
-      .limit(1);
-    if (row === undefined) throw new Error(`organisation ${orgId} has no key to seal with`);
-    return row.version;
-  }
-
-  // By version, never by trying: a key that happens to open something it should not would hide a fault.
-  async function kek(tx: Tx, orgId: string, version: number): Promise<KeyObject> {
-    const cached = cache.get(`${orgId}/${version}`);
-    if (cached !== undefined) return cached;
-    const [row] = await tx
-      .select({ wrappedKey: orgKeys.wrappedKey })
-      .from(orgKeys)
-      .where(and(eq(orgKeys.orgId, orgId), eq(orgKeys.purpose, "kek"), eq(orgKeys.version, version)));
-    if (row?.wrappedKey == null) throw new Error(`key ${version} of organisation ${orgId} is gone`);
-    const bytes = await rootKey.unwrap(row.wrappedKey, kekContext(orgId, version));
-    const key = createSecretKey(bytes);
-    bytes.fill(0);
-    cache.set(`${orgId}/${version}`, key);
-    return key;
+  async function sealerOf(orgId: string): Promise<Sealer> {
+    const current = await database.read(orgId, (tx) => currentKey(tx, orgId));
+    const key = await unwrap(current);
+    return {
+      async seal(tx, owner, secret) {
+        const { version } = await currentKey(tx, orgId);
+        if (version !== current.version) throw new KeyReplaced();
+        return { kekVersion: version, bytes: seal(key, secret.reveal(), ownerContext(owner, version)) };
+      },
+    };
   }
 
   return {
-    createKey,
-    async seal(tx, owner, secret) {
-      const kekVersion = await currentVersion(tx, owner.orgId);
-      const key = await kek(tx, owner.orgId, kekVersion);
-      return { kekVersion, bytes: seal(key, secret.reveal(), ownerContext(owner, kekVersion)) };
+    async sealing(orgId, change) {
+      try {
+        return await change(await sealerOf(orgId));
+      } catch (error) {
+        if (!(error instanceof KeyReplaced)) throw error;
+        return change(await sealerOf(orgId));
+      }
     },
-    async open(tx, owner, sealed) {
-      const key = await kek(tx, owner.orgId, sealed.kekVersion);
-      return new Secret(open(key, sealed.bytes, ownerContext(owner, sealed.kekVersion)));
+
+    // By version, never by trying: a key that happens to open something it should not would hide a fault.
+    async open(owner, { kekVersion, bytes }, wrapped) {
+      const { orgId } = owner;
+      const key = await unwrap({ orgId, version: kekVersion, wrappedKey: wrapped });
+      return new Secret(open(key, bytes, ownerContext(owner, kekVersion)));
     },
   };
-}
-
-function kekContext(orgId: string, version: number): string[] {
-  return ["kek", orgId, String(version)];
 }
 
 function ownerContext(owner: SealOwner, kekVersion: number): string[] {

@@ -1,6 +1,6 @@
 import { createHmac, createSecretKey, randomBytes, type KeyObject } from "node:crypto";
 import { and, eq } from "drizzle-orm";
-import type { Database } from "#src/db/database.ts";
+import type { Database, Tx } from "#src/db/database.ts";
 import type { RootKey } from "./root-key.ts";
 import { serviceKeys } from "./schema.ts";
 import { SealBroken } from "./seal.ts";
@@ -27,23 +27,32 @@ class WrongRootKey extends Error {
  * instead of failing each call later.
  */
 export async function loadPepper(database: Database, rootKey: RootKey, now: () => Date): Promise<Pepper> {
+  const stored = (await database.system(findPepper)) ?? (await makePepper(database, rootKey, now()));
+  return hmacWith(await unwrapPepper(rootKey, stored));
+}
+
+async function makePepper(database: Database, rootKey: RootKey, createdAt: Date) {
   const fresh = randomBytes(32);
-  const wrapped = await rootKey.wrap(fresh, pepperContext);
+  const wrappedKey = await rootKey.wrap(fresh, pepperContext);
   fresh.fill(0);
-  const stored = await database.system(async (tx) => {
+  return database.system(async (tx) => {
     // Replicas that start together all insert; the first one's pepper is everybody's.
     await tx
       .insert(serviceKeys)
-      .values({ purpose: "pepper", version: 1, wrappedKey: wrapped, rootKeyId: rootKey.id, createdAt: now() })
+      .values({ purpose: "pepper", version: 1, wrappedKey, rootKeyId: rootKey.id, createdAt })
       .onConflictDoNothing();
-    const [row] = await tx
-      .select()
-      .from(serviceKeys)
-      .where(and(eq(serviceKeys.purpose, "pepper"), eq(serviceKeys.version, 1)));
-    return row;
+    const stored = await findPepper(tx);
+    if (stored === undefined) throw new Error("the pepper was stored and cannot be read back");
+    return stored;
   });
-  if (stored === undefined) throw new Error("the pepper was stored and cannot be read back");
-  return hmacWith(await unwrapPepper(rootKey, stored));
+}
+
+async function findPepper(tx: Tx) {
+  const [row] = await tx
+    .select()
+    .from(serviceKeys)
+    .where(and(eq(serviceKeys.purpose, "pepper"), eq(serviceKeys.version, 1)));
+  return row;
 }
 
 const pepperContext = ["pepper", "1"];

@@ -1,44 +1,115 @@
-/** Where a Postgres listens, as postgres.js takes it. */
+import { InvalidDatabaseUrl, readOptions, type Tls } from "./url-options.ts";
+
+/** Where a Postgres listens, and how to get in. What is undefined is left to the driver's own defaults. */
 export interface Address {
-  /** The URL without what postgres.js does not understand. */
-  readonly url: string;
-  /** Options that the URL cannot tell postgres.js. */
-  readonly options: { path?: string; user?: string };
+  /** The name that the server's certificate must be for; with a Unix socket, its folder. */
+  readonly host: string;
+  readonly port: number;
+  /** What the socket connects to. */
+  readonly target: { readonly path: string } | { readonly host: string; readonly port: number };
+  readonly user: string | undefined;
+  readonly password: string | undefined;
+  readonly database: string | undefined;
+  /** Undefined on a Unix socket, which nobody can listen in on. */
+  readonly tls: Tls | undefined;
+  /** Command-line options for the session, such as `-c geqo=off`. */
+  readonly sessionOptions: string | undefined;
 }
 
+const parts =
+  /^(?<scheme>postgres(?:ql)?:\/\/)(?:(?<userinfo>[^/?]*)@)?(?<hosts>[^/?@]*)(?:\/(?<database>[^?]*))?(?:\?(?<query>.*))?$/s;
+
 /**
- * Reads a database URL. Beside what postgres.js reads itself, it may name a Unix socket's folder the way
- * libpq has it: `postgresql:///database?host=/run/postgresql&user=me`.
+ * Reads a database URL the way libpq does, which is not quite how the URLs of the web are read: it may lack a host,
+ * its host may be the percent-encoded folder of a Unix socket, and options override what stands before them.
  */
 export function parseAddress(text: string): Address {
-  const url = parse(text);
-  const folder = url.searchParams.get("host");
-  const user = url.searchParams.get("user");
-  // Left in the query, postgres.js would send them to the server as settings, which it does not know.
-  url.searchParams.delete("host");
-  url.searchParams.delete("user");
-  const port = url.port === "" ? "5432" : url.port;
+  const { userinfo, hosts = "", database, query } = partsOf(text);
+  const [user, password] = splitAt(userinfo ?? "", ":");
+  const given = readOptions(optionsIn(query));
+  const inAuthority = hostAndPort(hosts);
+  const host = oneHost(given.host ?? decode(inAuthority.host)) || given.hostaddr || "localhost";
+  const port = portNumber(given.port ?? inAuthority.port);
+  const isSocket = host.startsWith("/") && given.hostaddr === undefined;
   return {
-    url: url.href,
-    options: {
-      ...(folder === null ? {} : { path: `${folder}/.s.PGSQL.${port}` }),
-      ...(user === null ? {} : { user }),
-    },
+    host,
+    port,
+    target: isSocket ? { path: `${host}/.s.PGSQL.${port}` } : { host: given.hostaddr ?? host, port },
+    user: given.user ?? filled(decode(user)),
+    password: given.password ?? filled(decode(password ?? "")),
+    database: given.dbname ?? filled(decode(database ?? "")),
+    tls: isSocket ? undefined : given.tls,
+    sessionOptions: given.options,
   };
 }
 
 /** The same server and user, another database. */
 export function withDatabase(text: string, database: string): string {
-  const url = parse(text);
-  url.pathname = `/${database}`;
-  return url.href;
+  const { scheme, userinfo, hosts, query } = partsOf(text);
+  const others = (query ?? "").split("&").filter((option) => option !== "" && !option.startsWith("dbname="));
+  const before = userinfo === undefined ? "" : `${userinfo}@`;
+  const after = others.length === 0 ? "" : `?${others.join("&")}`;
+  return `${scheme}${before}${hosts}/${encodeURIComponent(database)}${after}`;
 }
 
-function parse(text: string): URL {
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (url === undefined || !["postgres:", "postgresql:"].includes(url.protocol)) {
-    // Without the text: it may hold a password.
-    throw new Error("the database URL is not of the form postgres://user:password@host:5432/database");
+function partsOf(text: string) {
+  const { scheme, userinfo, hosts, database, query } = parts.exec(text)?.groups ?? {};
+  if (scheme === undefined) throw InvalidDatabaseUrl.malformed();
+  return { scheme, userinfo, hosts, database, query };
+}
+
+function optionsIn(query: string | undefined): Map<string, string> {
+  const options = new Map<string, string>();
+  for (const option of (query ?? "").split("&").filter((one) => one !== "")) {
+    const [name, value] = splitAt(option, "=");
+    // It may be the rest of a password, so the message does not repeat it.
+    if (value === undefined || !/^[A-Za-z_]+$/.test(name)) throw InvalidDatabaseUrl.malformed();
+    // Of two, the last one counts. Unlike in forms, + is a plus.
+    options.set(name, decode(value));
   }
-  return url;
+  return options;
+}
+
+function hostAndPort(hosts: string): { host: string; port: string } {
+  const { v6, name, port } =
+    /^(?:\[(?<v6>[^\]]*)\]|(?<name>[^:[\]\s]*))(?::(?<port>.*))?$/.exec(hosts)?.groups ?? {};
+  const host = v6 ?? name;
+  if (host === undefined) throw InvalidDatabaseUrl.malformed();
+  return { host, port: port ?? "" };
+}
+
+function oneHost(host: string): string {
+  if (!host.includes(",")) return host;
+  throw new InvalidDatabaseUrl(
+    "it names several hosts: give the one name or address that leads to the primary",
+  );
+}
+
+function portNumber(text: string): number {
+  if (text === "") return 5432;
+  // Several ports go with several hosts; of anything else, it may be the rest of a password.
+  if (text.includes(",")) return Number(oneHost(text));
+  const port = Number(text);
+  if (!/^\d{1,5}$/.test(text) || port < 1 || port > 65_535) throw InvalidDatabaseUrl.malformed();
+  return port;
+}
+
+function splitAt(text: string, separator: string): [string, string | undefined] {
+  const at = text.indexOf(separator);
+  return at < 0 ? [text, undefined] : [text.slice(0, at), text.slice(at + 1)];
+}
+
+function filled(text: string): string | undefined {
+  return text === "" ? undefined : text;
+}
+
+function decode(text: string): string {
+  try {
+    const decoded = decodeURIComponent(text);
+    // It would end the value on its way to the server, and begin the next.
+    if (!decoded.includes("\0")) return decoded;
+  } catch {
+    // Told below.
+  }
+  throw InvalidDatabaseUrl.malformed();
 }

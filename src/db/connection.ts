@@ -1,8 +1,9 @@
-import { connect, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import postgres, { type Options, type PostgresType, type RowList, type Row } from "postgres";
 import { parseAddress } from "./address.ts";
 import { ConnectionLost, DatabaseError, fromDriver } from "./errors.ts";
 import { arrayParsers, toArrayLiteral } from "./arrays.ts";
+import { openSocket, secure } from "./socket.ts";
 
 /** Settings of the server for one session, such as `statement_timeout`. */
 export type SessionSettings = Readonly<Record<string, string | number>>;
@@ -53,9 +54,21 @@ export function openConnection(
   }
 
   const address = parseAddress(url);
+  /** Learns of the socket's end before the driver does, which listens only some ticks later. */
+  function watch(watched: Socket): void {
+    socket = watched;
+    // Without this, an error would end the process.
+    watched.on("error", (error) => lose(fromDriver(error)));
+    watched.on("close", () => lose(new ConnectionLost("the connection was closed")));
+  }
+
   const options: Options<Record<string, PostgresType>> & Hidden = {
-    ...address.options,
+    ...(address.user !== undefined && { user: address.user }),
+    ...(address.password !== undefined && { pass: address.password }),
+    ...(address.database !== undefined && { database: address.database }),
     ...(onNotify && { onnotify: onNotify }),
+    // What it would read from variables such as PGSSL otherwise; the socket below is all that counts.
+    ...{ host: "localhost", port: 5432, ssl: false, sslnegotiation: null },
     max: 1,
     max_lifetime: null,
     idle_timeout: 0,
@@ -63,24 +76,30 @@ export function openConnection(
     connect_timeout: 0,
     // Asking for the array types is an extra statement whose failure nothing can catch.
     fetch_types: false,
-    connection: settings,
+    // Ours come later and win. The tables are where the functions of our migrations look for them.
+    connection: { options: address.sessionOptions, search_path: "public", ...settings },
     onnotice: () => undefined,
     onclose: () => lose(new ConnectionLost("the connection was closed")),
-    socket(parsed) {
+    async socket() {
       // Thrown when postgres.js wants to connect a second time, or too late.
       if (lost !== undefined || socket !== undefined) {
         const late = new ConnectionLost("the connection was closed before it was ready");
         lose(late);
         throw late;
       }
-      socket = openSocket(parsed);
-      // postgres.js listens only some ticks later; an error before that would end the process.
-      socket.on("error", (error) => lose(fromDriver(error)));
-      socket.on("close", () => lose(new ConnectionLost("the connection was closed")));
-      return socket;
+      const plain = openSocket(address);
+      watch(plain);
+      try {
+        const ready = await orLost(secure(plain, address));
+        if (ready !== plain) watch(ready);
+        return ready;
+      } catch (error) {
+        lose(fromDriver(error));
+        throw error;
+      }
     },
   };
-  const sql = postgres(address.url, options);
+  const sql = postgres(options);
   Object.assign(sql.options.parsers, plainParsers);
   Object.assign(sql.options.parsers, arrayParsers(sql.options.parsers));
   Object.assign(sql.options.serializers, plainSerializers);
@@ -131,25 +150,8 @@ export function openConnection(
 
 /** Options that postgres.js takes and its types do not name. */
 interface Hidden {
-  socket(parsed: ParsedOptions): Socket;
+  socket(): Promise<Socket>;
   onnotify?(channel: string, payload: string): void;
-}
-
-interface ParsedOptions {
-  readonly path?: string | false;
-  readonly host: readonly string[];
-  readonly port: readonly number[];
-}
-
-function openSocket({ path, host: hosts, port: ports }: ParsedOptions): Socket {
-  if (path) return connect(path);
-  const [host, ...others] = hosts;
-  const [port] = ports;
-  if (host === undefined || port === undefined || others.length > 0) {
-    throw new Error("the database URL must name one host");
-  }
-  // postgres.js reads the host back from the socket, to check the server's certificate against it.
-  return Object.assign(connect(port, host), { host, port });
 }
 
 // Drizzle's columns parse dates and JSON themselves, and would parse what is already parsed a second time: a

@@ -45,12 +45,11 @@ type Outcome = "nothing was changed" | "unknown";
 export class DatabaseUnavailable extends ServiceError {
   readonly kind = "unavailable";
   readonly reason = "DATABASE_UNAVAILABLE";
-  override readonly metadata: Readonly<Record<string, string>>;
 
   private constructor(message: string, outcome: Outcome, cause: unknown) {
-    super(message);
-    this.metadata = { outcome };
-    this.cause = cause;
+    // Nobody should repeat by rote what may have been done.
+    const headers = outcome === "unknown" ? {} : { "retry-after": "1" };
+    super(message, { metadata: { outcome }, headers, cause });
   }
 
   static unreachable(cause: unknown): DatabaseUnavailable {
@@ -72,14 +71,23 @@ export class DatabaseUnavailable extends ServiceError {
   }
 }
 
+/** The organisation's share of the pool is at work for calls of its own that came before. */
+export class TooManyCallsWait extends ServiceError {
+  readonly kind = "resource_exhausted";
+  readonly reason = "TOO_MANY_CALLS";
+
+  constructor() {
+    super(
+      "too many calls of your organisation wait for the database, and nothing was changed: try again in a moment, " +
+        "and make fewer at a time",
+      { headers: { "retry-after": "1" } },
+    );
+  }
+}
+
 /** Whether the statement broke this unique index or constraint. */
 export function isUniqueViolation(error: unknown, constraint: string): boolean {
   return error instanceof DatabaseError && error.code === "23505" && error.constraint === constraint;
-}
-
-/** Whether the statement broke this foreign key. */
-export function isForeignKeyViolation(error: unknown, constraint: string): boolean {
-  return error instanceof DatabaseError && error.code === "23503" && error.constraint === constraint;
 }
 
 // Cancelled by a timeout, lost a race for locks, or out of room: the transaction is rolled back, and the same
@@ -97,6 +105,7 @@ export function toServiceError(error: unknown): unknown {
 
 /** The driver's error without values, and told apart: a refused statement, a lost connection, or our own mistake. */
 export function fromDriver(error: unknown): Error {
+  if (error instanceof ConnectionLost) return error;
   const { code, severity, message, constraint_name, table_name } = error as Record<
     string,
     string | undefined

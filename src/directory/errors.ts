@@ -4,24 +4,20 @@ import { ServiceError } from "#src/platform/errors.ts";
 export class UserNotFound extends ServiceError {
   readonly kind = "not_found";
   readonly reason = "NOT_FOUND";
-
-  constructor() {
-    super("no such user; list them with GET /api/users");
-  }
+  override readonly message = "no such user; list them with GET /api/users";
 }
 
 /** The email belongs to somebody else, by the external id. */
 export class UserConflict extends ServiceError {
   readonly kind = "already_exists";
   readonly reason = "USER_CONFLICT";
-  override readonly metadata: Readonly<Record<string, string>>;
 
   constructor(id: string) {
     super(
       `email: belongs to user ${id}, who is known by another externalId or none; send that externalId, or first ` +
         "give that user another email",
+      { metadata: { id } },
     );
-    this.metadata = { id };
   }
 }
 
@@ -29,10 +25,6 @@ export class UserConflict extends ServiceError {
 export class SelfReactivation extends ServiceError {
   readonly kind = "permission_denied";
   readonly reason = "SELF_MODIFICATION";
-
-  constructor() {
-    super(
-      "a key cannot make active again the user that it is bound to; use another key with directory:write",
-    );
-  }
+  override readonly message =
+    "a key cannot make active again the user that it is bound to; use another key with directory:write";
 }

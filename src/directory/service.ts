@@ -1,11 +1,13 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
-import type { DirectoryService } from "#gen/patchbay/directory/v1/directory_service_pb.js";
+import { DirectoryService } from "#gen/patchbay/directory/v1/directory_service_pb.js";
 import type { UserSchema } from "#gen/patchbay/directory/v1/user_pb.js";
 import { append, nothingToAudit } from "#src/audit/append.ts";
-import { unchanged, type Database, type Tx } from "#src/db/database.ts";
+import { unchanged, type Database } from "#src/db/database.ts";
+import type { Change } from "#src/audit/change.ts";
 import { callerOf, callOf, type Caller } from "#src/platform/caller.ts";
+import { serve, type Feature } from "#src/platform/served-service.ts";
 import { nextPage, readPage } from "#src/platform/paging.ts";
 import { SelfReactivation, UserNotFound } from "./errors.ts";
 import {
@@ -22,21 +24,18 @@ import { bringUpToDate, changesBetween, newUser, userOf, type Person, type User 
 const defaultPageSize = 1000;
 
 /** Keeps the people of organisations. See the contract, `directory_service.proto`. */
-export function createDirectoryService(parts: {
-  database: Database;
-  /** The user that the caller's key is bound to, active or not. */
-  boundUserOf: (tx: Tx, caller: Caller) => Promise<string | undefined>;
-  now: () => Date;
-}): ServiceImpl<typeof DirectoryService> {
-  const { database, boundUserOf, now } = parts;
+export function createDirectory({ database, change, now }: DirectoryParts): Feature {
+  return { services: [serve(DirectoryService, createDirectoryService({ database, change, now }))] };
+}
 
-  /** Deactivation takes a key's person away, and only somebody else may give it back. */
-  async function refuseSelfReactivation(tx: Tx, caller: Caller, user: User) {
-    if (user.status === "deactivated" && (await boundUserOf(tx, caller)) === user.id) {
-      throw new SelfReactivation();
-    }
-  }
+interface DirectoryParts {
+  readonly database: Database;
+  readonly change: Change;
+  readonly now: () => Date;
+}
 
+function createDirectoryService(parts: DirectoryParts): ServiceImpl<typeof DirectoryService> {
+  const { database, change, now } = parts;
   return {
     async upsertUser(request, context) {
       const call = callOf(context);
@@ -44,7 +43,7 @@ export function createDirectoryService(parts: {
       const { orgId } = caller;
       const { externalId, role } = request;
       const person: Person = { externalId, email: request.email.toLowerCase(), role };
-      const { created, user } = await database.change(orgId, async (tx) => {
+      const { created, user } = await change(call, async (tx) => {
         await lockDirectory(tx, orgId);
         const known = userOf(person, await findUsersForUpdate(tx, orgId, person));
         if (known === undefined) {
@@ -53,7 +52,7 @@ export function createDirectoryService(parts: {
           await append(tx, call, { action: "user.create", target: user.id, details: detailsOf(user) });
           return { created: true, user };
         }
-        await refuseSelfReactivation(tx, caller, known);
+        refuseSelfReactivation(caller, known);
         const user = bringUpToDate(known, person);
         const changes = changesBetween(known, user);
         if (changes === undefined) {
@@ -93,7 +92,7 @@ export function createDirectoryService(parts: {
     async deactivateUser({ id }, context) {
       const call = callOf(context);
       const { orgId } = callerOf(context);
-      const user = await database.change(orgId, async (tx) => {
+      const user = await change(call, async (tx) => {
         const known = await getUserForUpdate(tx, orgId, id);
         if (known === undefined) throw new UserNotFound();
         if (known.status === "deactivated") {
@@ -108,6 +107,11 @@ export function createDirectoryService(parts: {
       return { user: toMessage(user) };
     },
   };
+}
+
+/** Deactivation takes a key's person away, and only another key may give it back. */
+function refuseSelfReactivation({ via }: Caller, user: User): void {
+  if (user.status === "deactivated" && via.boundUserId === user.id) throw new SelfReactivation();
 }
 
 function detailsOf({ externalId, email, role }: User) {

@@ -16,9 +16,11 @@ export async function insertOrganization(tx: Tx, org: Organization): Promise<voi
   await tx.insert(orgs).values(org);
 }
 
-/** Whether the user can answer for what is done in the organisation. */
+/** Whether the user can answer for what is done in the organisation, from now to the end of the transaction. */
 export async function isActiveUser(tx: Tx, orgId: string, id: string): Promise<boolean> {
-  return (await getUser(tx, orgId, id))?.status === "active";
+  // Without the lock, a key could be bound to a user who is deactivated in between.
+  const [row] = await tx.select({ status: users.status }).from(users).where(hasId(orgId, id)).for("share");
+  return row?.status === "active";
 }
 
 /** Makes upserts of the organisation follow one another: a person is found by either of two names. */

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Probe } from "#src/connections/probe.ts";
+import type { Probe } from "#src/calls/probe.ts";
 import type { Database } from "#src/db/database.ts";
 import type { Environment } from "#src/platform/caller.ts";
 import type { Log } from "#src/platform/log.ts";
@@ -45,14 +45,16 @@ export function createHealthSweep(parts: {
   const found: ProbeOutcome[] = [];
   let loop: Promise<void> = Promise.resolve();
 
-  async function probeDue({ orgId, connectionId, baseUrl }: DueProbe) {
+  async function probeDue(due: DueProbe) {
+    const { orgId, connectionId, baseUrl } = due;
     const places = [
       { key: orgId, most: maxProbesPerOrganisation },
-      { key: new URL(baseUrl).hostname, most: maxProbesPerHost },
+      // A host is the same for many organisations, and may be slow for one of them only.
+      { key: `${orgId} ${new URL(baseUrl).hostname}`, most: maxProbesPerHost },
     ];
     await limit(places, async () => {
       if (stopping.signal.aborted) return;
-      const result = await probe(baseUrl);
+      const result = await probe(due);
       found.push({ orgId, connectionId, baseUrl, at: now(), error: result.ok ? undefined : result.error });
     });
   }
@@ -61,19 +63,20 @@ export function createHealthSweep(parts: {
   async function claim(): Promise<number> {
     const due = await database.system((tx) => claimDue(tx, environment, now(), batchSize));
     for (const one of due) {
-      // Still waiting for its slow host since the period before.
-      if (claimed.has(one.connectionId)) continue;
+      // Still waiting for its slow host since the period before; another base URL need not wait for that.
+      const asked = `${one.connectionId} ${one.baseUrl}`;
+      if (claimed.has(asked)) continue;
       const ofOne = claimedOf.get(one.orgId) ?? 0;
       if (ofOne >= maxClaimedOfOne) continue;
       claimedOf.set(one.orgId, ofOne + 1);
       claimed.set(
-        one.connectionId,
+        asked,
         probeDue(one)
           .catch((error: unknown) =>
             log.error({ err: error, connectionId: one.connectionId }, "probe failed"),
           )
           .finally(() => {
-            claimed.delete(one.connectionId);
+            claimed.delete(asked);
             claimedOf.set(one.orgId, claimedOf.get(one.orgId)! - 1);
           }),
       );

@@ -1,11 +1,11 @@
 import { collectDefaultMetrics, Counter, Histogram, Registry } from "prom-client";
-import type { AnsweredRequest } from "#src/net/access.ts";
+import type { AnsweredRequest } from "#src/net/access-log.ts";
 
 /** What the service counts for its operators. Nothing in it tells of an organisation, a key or a path. */
 export interface Metrics {
   requestAnswered(request: AnsweredRequest): void;
   /** A call was limited by this replica alone, since the shared limits were away. */
-  rateLimitFellBack(): void;
+  readonly rateLimitFellBack: () => void;
   /** Watches the process as well, from now on. */
   watchProcess(): void;
   /** All of it, as Prometheus reads it. */

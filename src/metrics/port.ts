@@ -1,7 +1,7 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { listenError } from "#src/net/listen-error.ts";
-import { answerError } from "#src/net/response.ts";
+import { answerFailure } from "#src/net/response.ts";
 import type { Log } from "#src/platform/log.ts";
 import type { Metrics } from "./metrics.ts";
 
@@ -15,13 +15,17 @@ export interface MetricsPort {
 export function createMetricsPort(metrics: Metrics, log: Log): MetricsPort {
   const server = createServer((request, response) => {
     if (request.method !== "GET" || request.url !== "/metrics") {
-      return answerError(response, 404, "there is only GET /metrics");
+      return answerFailure(response, {
+        status: 404,
+        reason: "UNKNOWN_PATH",
+        message: "there is only GET /metrics",
+      });
     }
     metrics.render().then(
       ({ type, text }) => response.setHeader("content-type", type).end(text),
       (error: unknown) => {
         log.error({ err: error }, "the metrics could not be read");
-        answerError(response, 500, "internal error");
+        answerFailure(response, { status: 500, reason: "INTERNAL", message: "internal error" });
       },
     );
   });

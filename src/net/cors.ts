@@ -1,6 +1,6 @@
 import { cors } from "@connectrpc/connect";
 import type { Handler, Request, Response } from "#src/platform/http.ts";
-import { answerError } from "./response.ts";
+import { answerFailure } from "./response.ts";
 
 const methods = ["GET", "POST", "PATCH", "DELETE"].join(", ");
 
@@ -44,7 +44,11 @@ export function withCors(handler: Handler, origins: readonly string[]): Handler 
       response.setHeader("access-control-expose-headers", exposedHeaders);
       if (isPreflight(request)) return allowPreflight(response);
     } else if (isPreflight(request)) {
-      return answerError(response, 403, "pages of this origin may not call: add it to PATCHBAY_CORS_ORIGINS");
+      return answerFailure(response, {
+        status: 403,
+        reason: "INVALID_REQUEST",
+        message: "pages of this origin may not call: add it to PATCHBAY_CORS_ORIGINS",
+      });
     }
     handler(request, response);
   };

@@ -1,6 +1,6 @@
-import ipaddr from "ipaddr.js";
 import { isIP } from "node:net";
-import type { Request } from "#src/platform/http.ts";
+import { withoutOuterSpace, type Request } from "#src/platform/http.ts";
+import { canonicalAddress } from "#src/platform/ip.ts";
 
 /**
  * The address of the client. Each proxy appends the address that it was called from to `X-Forwarded-For`, so with n
@@ -8,7 +8,7 @@ import type { Request } from "#src/platform/http.ts";
  * if there is no such entry, or it is no address.
  */
 export function clientAddressOf({ socket, headers }: Request, trustedProxyHops: number): string | undefined {
-  if (trustedProxyHops === 0) return socket.remoteAddress;
+  if (trustedProxyHops === 0) return canonicalAddress(socket.remoteAddress);
   // Of several lines, Node makes one, in their order.
   const entries = [headers["x-forwarded-for"] ?? []].flat().join().split(",");
   return addressIn(entries.at(-trustedProxyHops) ?? "");
@@ -20,9 +20,8 @@ const shape =
 
 /** The address of one entry, in its usual spelling; undefined if it is anything but an address. */
 function addressIn(entry: string): string | undefined {
-  const { v4, v6, bare, port4, port6 } = shape.exec(entry.replace(/^[ \t]+|[ \t]+$/g, ""))?.groups ?? {};
+  const { v4, v6, bare, port4, port6 } = shape.exec(withoutOuterSpace(entry))?.groups ?? {};
   const address = v4 ?? v6 ?? bare ?? "";
   if (isIP(address) !== (v4 === undefined ? 6 : 4) || Number(port4 ?? port6 ?? 0) > 65_535) return undefined;
-  // IPv4 that came in over IPv6 is counted, and allowed, as what it is.
-  return ipaddr.process(address).toString();
+  return canonicalAddress(address);
 }

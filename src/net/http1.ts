@@ -47,7 +47,7 @@ export function createHttp1Guard(
       if (!request.complete || socket.writableLength > 0) socket.destroy();
     });
     response.once("finish", () => {
-      // The rest of a body that nobody wants is read for a while, so that the client gets to see its answer.
+      // The rest of an unwanted body is read for a while, so that the client gets to see its answer.
       if (!request.complete) setTimeout(() => request.complete || socket.destroy(), limits.lingerMs).unref();
     });
     return true;

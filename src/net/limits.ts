@@ -12,13 +12,17 @@ export interface PortLimits {
   readonly stalledMs: number;
   /** Requests that one connection has running: streams on HTTP/2, pipelined requests on HTTP/1.1. */
   readonly requestsPerConnection: number;
+  /** Streams that one HTTP/2 connection has open: beside those that run, some may wait for their turn. */
+  readonly streamsPerConnection: number;
+  /** Streams of all connections that wait. Beyond: refused, so that the client tries again. */
+  readonly waitingStreams: number;
   /** Connections at one time. Beyond: closed as soon as they open. */
   readonly connections: number;
   /** Time an HTTP/1.1 connection may be without a request; longer than a usual proxy's, which must close first. */
   readonly keepAliveMs: number;
   /** Time an HTTP/2 connection may be without a stream. Beyond: GOAWAY. */
   readonly sessionIdleMs: number;
-  /** Time a client has to close its side once it was told to go. Beyond: closed for it. */
+  /** Time a client has to close its side once it was asked to. Beyond: closed for it. */
   readonly lingerMs: number;
 }
 
@@ -30,6 +34,8 @@ export const defaultLimits: PortLimits = {
   requestMs: 300_000,
   stalledMs: 60_000,
   requestsPerConnection: 100,
+  streamsPerConnection: 1_000,
+  waitingStreams: 10_000,
   connections: 10_000,
   keepAliveMs: 65_000,
   sessionIdleMs: 300_000,

@@ -1,13 +1,16 @@
 import { IncomingMessage, ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
-import type { Handler, Request, Response } from "#src/platform/http.ts";
+import { onceClosed, type Handler, type Request, type Response } from "#src/platform/http.ts";
+import { canonicalAddress } from "#src/platform/ip.ts";
 import type { Log } from "#src/platform/log.ts";
 import { createHttp1Guard } from "./http1.ts";
 import { defaultLimits, type PortLimits } from "./limits.ts";
 import { listenError } from "./listen-error.ts";
-import { answerError, onceClosed } from "./response.ts";
+import { createLastAnswers, headersTooLarge } from "./last-answers.ts";
+import { answerFailure, everyAnswer, type EarlyFailure } from "./response.ts";
 import { cleartextServers, secureServers, type Tls } from "./servers.ts";
-import { guardSessions } from "./sessions.ts";
+import { guardSessions, guardStream } from "./sessions.ts";
+import { createTurns } from "./turns.ts";
 
 /** The one port of the service: HTTP/1.1 and HTTP/2, in clear text or over TLS. */
 export interface Port {
@@ -33,6 +36,23 @@ function headerBytesOf({ httpVersionMajor, rawHeaders }: Request): number {
   return httpVersionMajor === 1 ? 0 : rawHeaders.reduce((bytes, text) => bytes + text.length, 0);
 }
 
+const noHost: EarlyFailure = {
+  status: 400,
+  reason: "INVALID_REQUEST",
+  message: "the request has no Host header, which HTTP/1.1 asks for",
+};
+const noExpectation: EarlyFailure = {
+  status: 417,
+  reason: "INVALID_REQUEST",
+  message: "of all expectations, only 100-continue is met here: leave out the Expect header",
+};
+const noTunnel: EarlyFailure = {
+  status: 501,
+  reason: "METHOD_NOT_ALLOWED",
+  message: "this is no proxy: CONNECT is not served",
+};
+const brokenHandler: EarlyFailure = { status: 500, reason: "INTERNAL", message: "internal error" };
+
 /** Creates the port, still closed. */
 export function createPort({ handler, tls, limits: chosen, log }: PortOptions): Port {
   const limits = { ...defaultLimits, ...chosen };
@@ -53,29 +73,68 @@ export function createPort({ handler, tls, limits: chosen, log }: PortOptions): 
     socket.once("close", () => sockets.delete(socket));
   });
   guardSessions(sessions, limits);
-  for (const server of new Set([listener, sessions])) server.on("request", receive);
+  const turns = createTurns(limits);
+  const lastAnswers = createLastAnswers({ ...limits, refused: noteRefused });
+  for (const server of new Set([listener, sessions])) {
+    server.on("request", receive);
+    server.on("checkExpectation", (request: Request, response: Response) =>
+      receive(request, response, noExpectation),
+    );
+    server.on("connect", (request: Request, answerer: Response | Socket) => {
+      if ("stream" in answerer) receive(request, answerer, noTunnel);
+      else void lastAnswers.give(noTunnel, answerer as Socket);
+    });
+  }
+  listener.on("clientError", (error: Error, socket: Socket) => void lastAnswers.gaveUp(error, socket));
 
-  function receive(request: Request, response: Response): void {
+  /** Takes a request in; one with a fault is answered with that, and no handler gets to see it. */
+  function receive(request: Request, response: Response, fault?: EarlyFailure): void {
     running.add(response);
     onceClosed(response, () => {
       running.delete(response);
       proceed();
     });
-    if (request instanceof IncomingMessage && response instanceof ServerResponse) {
+    for (const [name, value] of Object.entries(everyAnswer)) response.setHeader(name, value);
+    if ("stream" in response) {
+      const { stream } = response;
+      turns.take(stream, () => {
+        guardStream(stream, limits);
+        answer(request, response, fault ?? faultOf(request));
+      });
+    } else if (request instanceof IncomingMessage) {
+      lastAnswers.passed(request, response);
       if (!guardHttp1(request, response)) return;
       if (drained !== undefined) response.setHeader("connection", "close");
+      answer(request, response, fault ?? faultOf(request));
     }
-    response.setHeader("x-content-type-options", "nosniff");
+  }
+
+  function faultOf(request: Request): EarlyFailure | undefined {
     // Node holds HTTP/2 clients to it only once they have confirmed our settings, which they may never do.
-    if (headerBytesOf(request) > limits.headerBytes)
-      return answerError(response, 431, "the headers are too large");
+    if (headerBytesOf(request) > limits.headerBytes) return headersTooLarge(limits.headerBytes);
+    const needsHost = request.httpVersion === "1.1" && request.headers.host === undefined;
+    return needsHost ? noHost : undefined;
+  }
+
+  function answer(request: Request, response: Response, fault: EarlyFailure | undefined): void {
+    if (fault !== undefined) {
+      if (request.httpVersionMajor === 1) response.setHeader("connection", "close");
+      answerFailure(response, fault);
+      return noteRefused(fault, String(response.getHeader("x-request-id")), request.socket);
+    }
     try {
       handler(request, response);
     } catch (error) {
       log.error({ err: error }, "the handler of the port failed");
       if (response.headersSent) response.destroy();
-      else answerError(response, 500, "internal error");
+      else answerFailure(response, brokenHandler);
     }
+  }
+
+  /** The access log does not get to see it, and its id shall be found all the same. */
+  function noteRefused({ status, message }: EarlyFailure, requestId: string, socket: Socket): void {
+    const peerAddress = canonicalAddress(socket.remoteAddress);
+    log.info({ requestId, status, peerAddress }, `request refused: ${message}`);
   }
 
   function cut(): void {
@@ -98,7 +157,7 @@ export function createPort({ handler, tls, limits: chosen, log }: PortOptions): 
           resolve(allFinished);
           return;
         }
-        // A client hangs up once it has its answers and was told to go. This is for those that do not.
+        // A client hangs up once it has its answers and was asked to go. This is for those that do not.
         setTimeout(() => running.size > 0 || cut(), limits.lingerMs).unref();
       };
       // Node says so when the last connection closes, just before the responses that were cut with it close.
@@ -124,7 +183,7 @@ export function createPort({ handler, tls, limits: chosen, log }: PortOptions): 
           listener.listen({ host, port }, () => {
             listener.off("error", fail);
             // A connection that cannot be accepted, e.g. for want of file descriptors, must not end the process.
-            listener.on("error", (error) => log.error({ err: error }, "a connection could not be accepted"));
+            listener.on("error", (error) => log.warn({ err: error }, "a connection could not be accepted"));
             const address = listener.address() as AddressInfo;
             resolve({ host: address.address, port: address.port });
           });

@@ -61,15 +61,23 @@ function http1Options(limits: PortLimits) {
     // Probes of TCP find clients that vanished without a word while a stream of theirs is quiet.
     keepAlive: true,
     keepAliveInitialDelay: 60_000,
+    // The port refuses it, and says why.
+    requireHostHeader: false,
   };
 }
 
-// Left at Node's defaults, which hold: settings and ping floods, rapid resets, endless continuations.
+// Left at Node's defaults, which hold: settings and ping floods, endless continuations.
 function http2Options(limits: PortLimits) {
   return {
     settings: {
-      maxConcurrentStreams: limits.requestsPerConnection,
+      maxConcurrentStreams: limits.streamsPerConnection,
       maxHeaderListSize: limits.headerBytes,
     },
+    // A stream that Node refuses is no offence: until the next turn of the event loop, it counts those that were reset.
+    maxSessionRejectedStreams: limits.streamsPerConnection,
+    // Nor is it to give up on all calls at once, or on a thousand a second, whose deadlines pass: what is reset before
+    // its turn has cost next to nothing. Node's rate is 33 a second.
+    streamResetBurst: 2 * limits.streamsPerConnection,
+    streamResetRate: limits.streamsPerConnection,
   };
 }

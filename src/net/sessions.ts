@@ -7,18 +7,17 @@ import {
 } from "node:http2";
 import type { PortLimits } from "./limits.ts";
 
-/** Ends HTTP/2 streams whose client stopped sending or taking, and sessions that have no stream. */
+/** Ends HTTP/2 sessions that have no stream. */
 export function guardSessions(server: Http2Server | Http2SecureServer, limits: PortLimits): void {
   server.on("session", (session: ServerHttp2Session) => {
     let streams = 0;
     // Ahead of Node's own listener, which runs the handler.
-    session.prependListener("stream", (stream, _headers, flags) => {
+    session.prependListener("stream", (stream) => {
       streams += 1;
       stream.once("close", () => {
         streams -= 1;
         if (streams === 0) session.setTimeout(limits.sessionIdleMs);
       });
-      guardStream(stream, (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0, limits);
     });
     session.setTimeout(limits.sessionIdleMs);
     session.on("timeout", () => {
@@ -34,14 +33,15 @@ function sayGoodbye(session: ServerHttp2Session, lingerMs: number): void {
   setTimeout(() => session.destroy(), lingerMs).unref();
 }
 
-function guardStream(stream: ServerHttp2Stream, complete: boolean, limits: PortLimits): void {
+/** Ends a stream that runs when its client stops sending or taking. */
+export function guardStream(stream: ServerHttp2Stream, limits: PortLimits): void {
   const cut = () => stream.close(constants.NGHTTP2_CANCEL);
   stream.setTimeout(limits.stalledMs);
   stream.on("timeout", () => {
     // A stream that waits for its handler is quiet by right, e.g. one that watches for changes.
     if (isBeingSent(stream) || stream.bufferSize > 0) cut();
   });
-  if (complete) return;
+  if (stream.endAfterHeaders) return;
   const deadline = setTimeout(() => {
     if (isBeingSent(stream)) cut();
   }, limits.requestMs);
@@ -49,7 +49,7 @@ function guardStream(stream: ServerHttp2Stream, complete: boolean, limits: PortL
   stream.once("close", () => clearTimeout(deadline));
   stream.once("finish", () => {
     if (!isBeingSent(stream)) return;
-    // The rest of a body that nobody wants is read for a while. Node resets a stream that nobody began to read as soon
+    // The rest of an unwanted body is read for a while. Node resets a stream whose reading has not begun as soon
     // as it is answered, and curl loses an answer that a reset follows at once.
     stream.resume();
     setTimeout(() => stream.close(), limits.lingerMs).unref();

@@ -1,7 +1,7 @@
 import { isIP } from "node:net";
 import { domainToASCII } from "node:url";
-import ipaddr from "ipaddr.js";
-import { isNeverCalled, isPublic, readAddress, within, type Network } from "./addresses.ts";
+import { readAddress, readNetwork, within, type Network } from "#src/platform/ip.ts";
+import { isNeverCalled, isPublic } from "./addresses.ts";
 import { isHostName, withoutDot } from "./hosts.ts";
 
 /** What may be called beside the public internet. */
@@ -30,7 +30,7 @@ export function parseOutboundAllow(text: string): OutboundAllow {
   const networks: AllowedNetwork[] = [];
   for (const item of text.split(",").map((part) => part.trim())) {
     if (item === "") continue;
-    const entry = readNetwork(item) ?? readName(item);
+    const entry = readAllowedNetwork(item) ?? readName(item);
     if (entry === undefined) {
       throw new Error(
         `"${item}" is not something to allow: give a host (bank.internal), the hosts below a name (*.internal), ` +
@@ -43,17 +43,10 @@ export function parseOutboundAllow(text: string): OutboundAllow {
   return { names, networks };
 }
 
-function readNetwork(item: string): AllowedNetwork | undefined {
-  const [, base = "", bits = ""] = /^(.+)\/(\d{1,3})$/.exec(item) ?? [];
-  if (isIP(base) !== 0 && ipaddr.isValidCIDR(`${base}/${Number(bits)}`)) {
-    const network = ipaddr.parseCIDR(`${base}/${Number(bits)}`);
-    // Addresses are compared after unwrapping, so a mapped network would never match.
-    return network[0].range() === "ipv4Mapped" ? undefined : { network, port: undefined };
-  }
-  const [, bracketed, plain, port] = /^(?:\[(.+)\]|([\d.]+))(?::(\d{1,5}))?$/.exec(item) ?? [];
-  const address = readAddress(bracketed ?? plain ?? item);
-  if (address === undefined || !isPort(port)) return undefined;
-  return { network: [address, address.kind() === "ipv4" ? 32 : 128], port: portNumber(port) };
+function readAllowedNetwork(item: string): AllowedNetwork | undefined {
+  const [, bracketed, plain, port] = /^(?:\[([^/]+)\]|([\d.]+))(?::(\d{1,5}))?$/.exec(item) ?? [];
+  const network = readNetwork(bracketed ?? plain ?? item);
+  return network === undefined || !isPort(port) ? undefined : { network, port: portNumber(port) };
 }
 
 function readName(item: string): AllowedName | undefined {

@@ -43,6 +43,19 @@ export function readBaseUrl(raw: string): BaseUrl {
   };
 }
 
+/** The base URL in the form in which it is stored and compared: without a slash at its end. */
+export function baseUrlText({ origin, path }: BaseUrl): string {
+  return origin + path;
+}
+
+/**
+ * Whether all calls of the base URL are calls of the other one too: it is the same, or goes on behind a slash. Both are
+ * in the form of `baseUrlText`, so that an origin or a path that merely begins alike is told apart.
+ */
+export function isWithin(baseUrl: string, outer: string): boolean {
+  return baseUrl === outer || baseUrl.startsWith(`${outer}/`);
+}
+
 function basePath(path: string): string {
   const problem = path === "" ? undefined : pathProblem(path);
   if (problem !== undefined) throw new InvalidBaseUrl(`in its path: ${problem}`);

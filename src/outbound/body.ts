@@ -1,74 +1,99 @@
-import { promisify } from "node:util";
-import {
-  brotliDecompress,
-  gunzip,
-  inflate,
-  inflateRaw,
-  type BrotliOptions,
-  type ZlibOptions,
-} from "node:zlib";
-import { UpstreamTooLarge, UpstreamUnreachable } from "./errors.ts";
+import { Overloaded } from "#src/platform/byte-budget.ts";
+import type { Transform } from "node:stream";
+import { constants, createBrotliDecompress, createGunzip, createInflate, createInflateRaw } from "node:zlib";
 
 /** The codings that `inflated` reads, as we ask for them. */
 export const acceptedCodings = "gzip, deflate, br";
 
-/** Everything the stream has to give, up to the limit. */
+/** Takes bytes from the caller's budget, before they are held. Throws if there is no room. */
+export type Hold = (bytes: number) => void;
+
+/** Everything the stream has to give; undefined if that is more than the limit. */
 export async function readAll(
   stream: AsyncIterable<Buffer>,
   limitBytes: number,
-  host: string,
-): Promise<Buffer> {
+  hold: Hold,
+): Promise<Buffer | undefined> {
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of stream) {
     size += chunk.length;
-    if (size > limitBytes) throw tooLarge(host, limitBytes);
+    if (size > limitBytes) return undefined;
+    // Twice: in the end, the pieces lie beside the whole.
+    hold(2 * chunk.length);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks, size);
 }
 
-/**
- * The body without its content coding. The limit counts what comes out: 200 KB of gzip can be 200 MB. Two
- * codings on top of each other are refused, since each multiplies what the other one hides.
- */
+/** The codings of a body that change it, in the order in which they were applied (RFC 9110, 8.4). */
+export function codingsOf(contentEncoding: string): string[] {
+  const codings = contentEncoding.split(",").map((coding) => coding.trim().toLowerCase());
+  // Some services say `none` where they mean nothing.
+  return codings.filter((coding) => !["", "identity", "none"].includes(coding));
+}
+
+/** Whether `inflated` reads this coding. */
+export function isReadable(coding: string): boolean {
+  return ["gzip", "x-gzip", "deflate", "br"].includes(coding);
+}
+
+/** The body without its content coding. The limit counts what comes out: 200 KB of gzip can be 200 MB. */
 export async function inflated(
   body: Buffer,
   coding: string,
   limitBytes: number,
-  host: string,
-): Promise<Buffer> {
-  const inflater = inflaterOf(coding.trim().toLowerCase(), body);
-  if (inflater === undefined) {
-    throw new UpstreamUnreachable("HTTP", host, `answered in a content coding other than ${acceptedCodings}`);
-  }
+  hold: Hold,
+): Promise<Buffer | "damaged" | "too large"> {
+  const inflater = inflaterOf(body, coding, "strict");
+  inflater.end(body);
   try {
-    return await inflater(body, { maxOutputLength: limitBytes });
+    return (await readAll(inflater, limitBytes, hold)) ?? "too large";
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ERR_BUFFER_TOO_LARGE") throw tooLarge(host, limitBytes);
-    throw new UpstreamUnreachable("HTTP", host, "answered with a compressed body that is damaged or cut off");
+    if (error instanceof Overloaded) throw error;
+    return "damaged";
   }
 }
 
-type Inflater = (body: Buffer, options: ZlibOptions & BrotliOptions) => Promise<Buffer>;
+/** What comes out of a body that is damaged or cut off, up to there. */
+export async function inflatedInPart(
+  body: Buffer,
+  coding: string,
+  limitBytes: number,
+  hold: Hold,
+): Promise<Buffer> {
+  const inflater = inflaterOf(body, coding, "lenient");
+  // A step that fails gives nothing, so the checksum at the end, of 4 or 8 bytes, is one of its own.
+  inflater.write(body.subarray(0, -8));
+  inflater.end(body.subarray(-8));
+  const chunks: Buffer[] = [];
+  let size = 0;
+  try {
+    for await (const chunk of inflater as AsyncIterable<Buffer>) {
+      hold(chunk.length);
+      chunks.push(chunk);
+      size += chunk.length;
+      if (size > limitBytes) break;
+    }
+  } catch (error) {
+    if (error instanceof Overloaded) throw error;
+    // Here it is damaged.
+  }
+  return Buffer.concat(chunks);
+}
 
-function inflaterOf(coding: string, body: Buffer): Inflater | undefined {
+function inflaterOf(body: Buffer, coding: string, reading: "strict" | "lenient"): Transform {
+  const isLenient = reading === "lenient";
+  const zlibOptions = { finishFlush: isLenient ? constants.Z_SYNC_FLUSH : constants.Z_FINISH };
   switch (coding) {
-    case "gzip":
-    case "x-gzip":
-      return promisify<Buffer, ZlibOptions, Buffer>(gunzip);
+    case "br":
+      return createBrotliDecompress({
+        finishFlush: isLenient ? constants.BROTLI_OPERATION_FLUSH : constants.BROTLI_OPERATION_FINISH,
+      });
     case "deflate":
       // Meant is zlib's format, but many servers send the raw stream; the first four bits tell.
-      return promisify<Buffer, ZlibOptions, Buffer>((body[0]! & 0x0f) === 8 ? inflate : inflateRaw);
-    case "br":
-      return promisify<Buffer, BrotliOptions, Buffer>(brotliDecompress);
+      return ((body[0] ?? 0) & 0x0f) === 8 ? createInflate(zlibOptions) : createInflateRaw(zlibOptions);
     default:
-      return undefined;
+      return createGunzip(zlibOptions);
   }
-}
-
-function tooLarge(host: string, limitBytes: number): UpstreamTooLarge {
-  const limit =
-    limitBytes >= 1024 * 1024 ? `${Math.floor(limitBytes / 1024 / 1024)} MiB` : `${limitBytes} bytes`;
-  return new UpstreamTooLarge(host, `answered with more than ${limit}; ask it for less, such as one page`);
 }

@@ -1,3 +1,4 @@
+import type { LookupAddress, LookupOptions } from "node:dns";
 import { once } from "node:events";
 import { isIP, type LookupFunction, type Socket, type TcpNetConnectOpts } from "node:net";
 import { connect as connectTls } from "node:tls";
@@ -5,6 +6,7 @@ import type { buildConnector } from "undici";
 import { permitsAddress, type OutboundAllow } from "./allow.ts";
 import { AddressDenied, type Stage } from "./errors.ts";
 import { withoutDot } from "./hosts.ts";
+import type { Lookup } from "./lookups.ts";
 
 /** Opens a TCP connection, as `net.connect` does. */
 export type Connect = (options: TcpNetConnectOpts) => Socket;
@@ -26,15 +28,15 @@ export const connectTimeout = "CONNECT_TIMEOUT";
 
 /** One attempt to connect: where to, how far it got, and what to destroy when it must end. */
 interface Attempt {
-  readonly host: string;
   stage: Stage;
   socket?: Socket;
 }
 
-interface Connector {
+/** Opens the sockets of one pool. */
+export interface Connector {
   readonly connect: buildConnector.connector;
-  /** How far a call to this host got: the stage of its connection, or HTTP once none is being made. */
-  stageOf(host: string): Stage;
+  /** How far its calls got: the stage of a connection that is being made, else HTTP. */
+  stage(): Stage;
   /** Ends the attempts that are under way. */
   close(): void;
 }
@@ -48,11 +50,19 @@ interface Connector {
 export function createConnector(options: {
   readonly allow: OutboundAllow;
   readonly timeoutMs: number;
-  readonly lookup: LookupFunction;
+  readonly lookup: Lookup;
   readonly connect: Connect;
 }): Connector {
   const { allow, timeoutMs, lookup, connect } = options;
   const attempts = new Set<Attempt>();
+  const closing = new AbortController();
+  let lookingUp: Promise<LookupAddress[]> | undefined;
+
+  /** Of attempts at one time, the pool's only host is looked up once. */
+  function lookUp(host: string, how: LookupOptions): Promise<LookupAddress[]> {
+    lookingUp ??= lookup(host, how, closing.signal).finally(() => (lookingUp = undefined));
+    return lookingUp;
+  }
 
   async function open(target: buildConnector.Options, attempt: Attempt): Promise<Socket> {
     const { hostname: host, protocol } = target;
@@ -60,7 +70,7 @@ export function createConnector(options: {
     const socket = connect({
       host,
       port,
-      lookup: checkedLookup(lookup, attempt, (address) => permitsAddress(allow, host, port, address)),
+      lookup: checkedLookup(lookUp, attempt, (address) => permitsAddress(allow, host, port, address)),
       autoSelectFamily: true,
       noDelay: true,
       keepAlive: true,
@@ -84,7 +94,7 @@ export function createConnector(options: {
 
   async function openInTime(target: buildConnector.Options): Promise<Socket> {
     const host = target.hostname;
-    const attempt: Attempt = { host, stage: isIP(host) === 0 ? "DNS" : "TCP" };
+    const attempt: Attempt = { stage: isIP(host) === 0 ? "DNS" : "TCP" };
     const timer = setTimeout(() => end(attempt, connectTimeout), timeoutMs);
     attempts.add(attempt);
     try {
@@ -106,8 +116,9 @@ export function createConnector(options: {
         (error: Error) => callback(error, null),
       );
     },
-    stageOf: (host) => [...attempts].find((attempt) => attempt.host === host)?.stage ?? "HTTP",
+    stage: () => attempts.values().next().value?.stage ?? "HTTP",
     close: () => {
+      closing.abort(new ConnectFailed("DNS", "ECANCELED"));
       for (const attempt of attempts) end(attempt, "ECANCELED");
     },
   };
@@ -130,19 +141,21 @@ function end(attempt: Attempt, code: string): void {
 
 /** A lookup that refuses the whole name if one of its addresses may not be called. */
 function checkedLookup(
-  lookup: LookupFunction,
+  lookUp: (host: string, how: LookupOptions) => Promise<LookupAddress[]>,
   attempt: Attempt,
   permitted: (address: string) => boolean,
 ): LookupFunction {
-  return (host, options, callback) => {
-    lookup(host, { ...options, all: true }, (error, answer) => {
-      if (error !== null) return callback(error, []);
-      const addresses = Array.isArray(answer) ? answer : [];
-      if (addresses.length === 0) return callback(new ConnectFailed("DNS", "ENOTFOUND"), []);
-      if (!addresses.every(({ address }) => permitted(address))) return callback(new AddressDenied(host), []);
-      attempt.stage = "TCP";
-      callback(null, addresses);
-    });
+  return (host, how, callback) => {
+    lookUp(host, how).then(
+      (addresses) => {
+        if (addresses.length === 0) return callback(new ConnectFailed("DNS", "ENOTFOUND"), []);
+        if (!addresses.every(({ address }) => permitted(address)))
+          return callback(new AddressDenied(host), []);
+        attempt.stage = "TCP";
+        callback(null, addresses);
+      },
+      (error: Error) => callback(error, []),
+    );
   };
 }
 

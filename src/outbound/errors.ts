@@ -1,7 +1,7 @@
 import { ServiceError } from "#src/platform/errors.ts";
 
-/** How far a call got before it failed. */
-export type Stage = "DNS" | "TCP" | "TLS" | "HTTP";
+/** How far a call got before it failed. In the queue it waits here for others to end. */
+export type Stage = "QUEUE" | "DNS" | "TCP" | "TLS" | "HTTP";
 
 /** The base URL cannot be used for calls, now or later. */
 export class InvalidBaseUrl extends ServiceError {
@@ -47,6 +47,13 @@ export class AddressDenied extends ServiceError {
   }
 }
 
+/** Where a call stood when it failed. */
+export interface Progress {
+  readonly stage: Stage;
+  /** The service's status, once its answer has begun. */
+  readonly status?: number | undefined;
+}
+
 /** The service could not be reached, broke off, or answered with something that is not HTTP. */
 export class UpstreamUnreachable extends ServiceError {
   readonly kind = "unavailable";
@@ -54,10 +61,10 @@ export class UpstreamUnreachable extends ServiceError {
   override readonly metadata;
   readonly stage: Stage;
 
-  constructor(stage: Stage, host: string, problem: string) {
-    super(`${stage}: ${host} ${problem}`);
+  constructor(host: string, problem: string, { stage, status }: Progress) {
+    super(`${stage}: ${host} ${problem}${answeredWith(status)}`);
     this.stage = stage;
-    this.metadata = { stage };
+    this.metadata = { stage, ...statusOf(status) };
   }
 }
 
@@ -68,10 +75,10 @@ export class UpstreamTimeout extends ServiceError {
   override readonly metadata;
   readonly stage: Stage;
 
-  constructor(stage: Stage, host: string, problem: string) {
-    super(`${stage}: ${host} ${problem}`);
+  constructor(host: string, problem: string, { stage, status }: Progress) {
+    super(`${stage}: ${host} ${problem}${answeredWith(status)}`);
     this.stage = stage;
-    this.metadata = { stage };
+    this.metadata = { stage, ...statusOf(status) };
   }
 }
 
@@ -79,9 +86,11 @@ export class UpstreamTimeout extends ServiceError {
 export class UpstreamTooLarge extends ServiceError {
   readonly kind = "resource_exhausted";
   readonly reason = "UPSTREAM_TOO_LARGE";
+  override readonly metadata;
 
-  constructor(host: string, problem: string) {
-    super(`${host} ${problem}`);
+  constructor(host: string, problem: string, status: number | undefined) {
+    super(`${host} ${problem}${answeredWith(status)}`);
+    this.metadata = { ...statusOf(status) };
   }
 }
 
@@ -89,11 +98,36 @@ export class UpstreamTooLarge extends ServiceError {
 export class CredentialReflected extends ServiceError {
   readonly kind = "failed_precondition";
   readonly reason = "CREDENTIAL_REFLECTED";
+  override readonly metadata;
+
+  constructor(host: string, status: number) {
+    super(
+      `${host} repeated the stored credential in its answer, which is withheld; ` +
+        `call an endpoint that does not echo request headers${answeredWith(status)}`,
+    );
+    this.metadata = { ...statusOf(status) };
+  }
+}
+
+/** As many calls of one share wait already as may. This one was not sent. */
+export class TooManyCalls extends ServiceError {
+  readonly kind = "resource_exhausted";
+  readonly reason = "TOO_MANY_CALLS";
+  override readonly headers = { "retry-after": "1" };
 
   constructor(host: string) {
     super(
-      `${host} repeated the stored credential in its answer, which is withheld; ` +
-        "call an endpoint that does not echo request headers",
+      `${host} is not called: too many calls of your organisation wait for earlier ones to end; ` +
+        "make fewer at a time",
     );
   }
+}
+
+/** Once a service has answered, its caller must learn it: what was called for may have happened. */
+function answeredWith(status: number | undefined): string {
+  return status === undefined ? "" : `; it answered with status ${status}, so the call was made`;
+}
+
+function statusOf(status: number | undefined): Record<string, string> {
+  return status === undefined ? {} : { upstream_status: String(status) };
 }

@@ -7,14 +7,14 @@ const problems: Readonly<Record<string, string>> = {
   ENOTFOUND: "has no address; check the host name in the base URL",
   EAI_AGAIN: "could not be looked up, the name server does not answer; try again",
   ECONNREFUSED: "refuses the connection; check the port, and that the service is running",
-  ECONNRESET: "broke off the connection; try again, and look into the service's log",
+  ECONNRESET: "broke off the connection; look into its log",
   EHOSTUNREACH: "cannot be reached from this network; check the base URL and the routes",
   ENETUNREACH: "cannot be reached from this network; check the base URL and the routes",
-  EPIPE: "broke off the connection; try again, and look into the service's log",
+  EPIPE: "broke off the connection; look into its log",
   ECANCELED: "was being connected to when Patchbay shut down; try again",
-  UND_ERR_SOCKET: "closed the connection before its answer was complete; try again, and look into its log",
+  UND_ERR_SOCKET: "closed the connection before its answer was complete; look into its log",
   UND_ERR_RES_CONTENT_LENGTH_MISMATCH: "sent another number of bytes than it announced",
-  UND_ERR_DESTROYED: "was being called when Patchbay shut down; try again",
+  UND_ERR_DESTROYED: "was being called when Patchbay shut down",
   UND_ERR_CLOSED: "was to be called when Patchbay shut down; try again",
   CERT_HAS_EXPIRED: "has a certificate that has expired; renew it there",
   CERT_NOT_YET_VALID: "has a certificate that is not valid yet; check both clocks",
@@ -31,33 +31,47 @@ const problems: Readonly<Record<string, string>> = {
   EPROTO: "and Patchbay could not agree on TLS; check the port and the service's TLS settings",
 };
 
-/** The failure in the words of a service error; anything that is not the service's doing stays what it is. */
-export function upstreamFailure(error: unknown, host: string): unknown {
+/**
+ * The failure in the words of a service error; anything that is not the service's doing stays what it is. The status
+ * is that of the answer, if it had begun.
+ */
+export function upstreamFailure(error: unknown, host: string, status?: number): unknown {
   if (error instanceof ConnectFailed) {
-    if (error.code === connectTimeout || error.code === "ETIMEDOUT") {
+    const { stage, code } = error;
+    if (code === connectTimeout || code === "ETIMEDOUT") {
       return new UpstreamTimeout(
-        error.stage,
         host,
         "could not be connected to in time; check the base URL and firewalls",
+        {
+          stage,
+        },
       );
     }
-    return new UpstreamUnreachable(error.stage, host, problems[error.code] ?? `failed with ${error.code}`);
+    return new UpstreamUnreachable(host, problems[code] ?? `failed with ${code}`, { stage });
   }
+  const progress = { stage: "HTTP", status } as const;
   // Carries the bytes it could not read, which may hold what we sent, and in this version no code.
   if (error instanceof errors.HTTPParserError) {
-    return new UpstreamUnreachable("HTTP", host, "answered with something that is not HTTP; check the port");
+    return new UpstreamUnreachable(
+      host,
+      "answered with something that is not HTTP; check the port",
+      progress,
+    );
   }
   const { code } = error as { code?: unknown };
   if (typeof code !== "string" || code === "UND_ERR_INVALID_ARG") return error;
   switch (code) {
     case "UND_ERR_HEADERS_TIMEOUT":
-      return new UpstreamTimeout("HTTP", host, "did not begin to answer in time");
+      return new UpstreamTimeout(host, "did not begin to answer in time", progress);
     case "UND_ERR_BODY_TIMEOUT":
     case "ETIMEDOUT":
-      return new UpstreamTimeout("HTTP", host, "fell silent in the middle of its answer");
+      return new UpstreamTimeout(host, "fell silent in the middle of its answer", progress);
     case "UND_ERR_HEADERS_OVERFLOW":
-      return new UpstreamTooLarge(host, "answered with more headers than are read");
+      return new UpstreamTooLarge(host, tooManyHeaders, status);
     default:
-      return new UpstreamUnreachable("HTTP", host, problems[code] ?? `failed with ${code}`);
+      return new UpstreamUnreachable(host, problems[code] ?? `failed with ${code}`, progress);
   }
 }
+
+/** What to say when there are more headers than are read. */
+export const tooManyHeaders = "answered with more headers than are read";

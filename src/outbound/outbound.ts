@@ -1,17 +1,20 @@
 import { lookup as systemLookup } from "node:dns";
 import { connect as connectTcp, type LookupFunction } from "node:net";
-import { Agent } from "undici";
+import { Overloaded } from "#src/platform/byte-budget.ts";
 import { ServiceError } from "#src/platform/errors.ts";
 import type { Secret } from "#src/platform/secret.ts";
 import { permitsHost, type OutboundAllow } from "./allow.ts";
-import { readBaseUrl, type BaseUrl } from "./base-url.ts";
-import { acceptedCodings, inflated, readAll } from "./body.ts";
-import { createConnector, type Connect } from "./connector.ts";
-import { AddressDenied, CredentialReflected, InvalidOutboundRequest, UpstreamTimeout } from "./errors.ts";
+import { readAnswer } from "./answer.ts";
+import { baseUrlText, isWithin, readBaseUrl, type BaseUrl } from "./base-url.ts";
+import { acceptedCodings, type Hold } from "./body.ts";
+import { createConnector, type Connect, type Connector } from "./connector.ts";
+import { AddressDenied, InvalidOutboundRequest, UpstreamTimeout, type Stage } from "./errors.ts";
 import { upstreamFailure } from "./failures.ts";
-import { callerServiceHeader, replyHeaders, requestHeaders, type Fields } from "./headers.ts";
+import { callerServiceHeader, requestHeaders } from "./headers.ts";
+import { createLookups } from "./lookups.ts";
 import { requestTarget } from "./path.ts";
-import { reflects } from "./reflection.ts";
+import { createPools } from "./pools.ts";
+import { createTurns, type TurnLimits } from "./turns.ts";
 
 /** The one way out: every HTTP call that this service makes goes through here. */
 export interface Outbound {
@@ -28,31 +31,41 @@ export interface Outbound {
 
 /** A call, as its caller describes it. */
 export interface OutboundRequest {
+  /** Whose share of the calls, sockets and look-ups it takes; what others do with theirs does not delay it. */
+  readonly share: string;
+  /** Within the share, calls and sockets of one lane do not delay those of another. */
+  readonly lane?: string;
   readonly baseUrl: string;
   /** In capitals. */
   readonly method: string;
-  /** Put behind the base URL's path; percent-encoded, begins with a slash. */
+  /** Put behind the base URL's path; percent-encoded, begins with a slash. Empty for the base URL itself. */
   readonly path: string;
   /** Not encoded yet. */
   readonly query?: readonly [string, string][];
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Buffer;
-  /** Sent as a Bearer token, and only if the base URL is of the origin that it was stored for. */
+  /** Sent as a Bearer token, and only to the base URL that it was stored for, or below that. */
   readonly credential?: OutboundCredential;
   readonly timeoutMs?: number;
+  /** Takes what is received and inflated from a budget; of none if absent. */
+  readonly hold?: Hold;
   /** Its reason is what `send` throws when it aborts. */
   readonly signal?: AbortSignal;
 }
 
 /** What the call is made with. */
 export interface OutboundCredential {
-  readonly origin: string;
+  /** The base URL that it was stored for. */
+  readonly boundTo: string;
   readonly secret: Secret;
   /** Named beside it, for a key that only one service may present. */
   readonly callerService?: string | undefined;
 }
 
-/** The service's answer, whatever its status: not compressed, and without headers that concern only us. */
+/**
+ * The service's answer, whatever its status, without headers that concern only us. If it has a content-encoding, the
+ * body could not be inflated and is still in it.
+ */
 export interface OutboundReply {
   readonly status: number;
   readonly headers: Record<string, string>;
@@ -60,8 +73,8 @@ export interface OutboundReply {
   readonly latencyMs: number;
 }
 
-/** How long and how much a call may take. */
-export interface OutboundLimits {
+/** How long and how much a call may take, and how many there may be. */
+export interface OutboundLimits extends TurnLimits {
   /** Until a connection stands, TLS included. */
   readonly connectMs: number;
   /** From the request to the answer's headers. */
@@ -74,7 +87,8 @@ export interface OutboundLimits {
   readonly bodyBytes: number;
   /** Of the answer's headers. */
   readonly headerBytes: number;
-  readonly socketsPerOrigin: number;
+  /** Beyond this many, idle sockets are closed. */
+  readonly sockets: number;
 }
 
 const defaultLimits: OutboundLimits = {
@@ -84,8 +98,20 @@ const defaultLimits: OutboundLimits = {
   totalMs: 60_000,
   bodyBytes: 10 * 1024 * 1024,
   headerBytes: 16 * 1024,
-  socketsPerOrigin: 64,
+  callsPerOrigin: 64,
+  callsPerShare: 256,
+  waitingCalls: 1_000,
+  waitingBytes: 64 * 1024 * 1024,
+  sockets: 1_024,
 };
+
+/** A call on its way, and how far it has come. */
+interface CallUnderWay {
+  readonly signal: AbortSignal;
+  stage: () => Stage;
+  /** Once the answer has begun. */
+  status: number | undefined;
+}
 
 /** An idle socket is not kept longer than this, whatever the service offers, so that DNS changes are seen. */
 const maxIdleSocketMs = 30_000;
@@ -99,16 +125,24 @@ export function createOutbound(options: {
 }): Outbound {
   const { allow, lookup = systemLookup, connect = connectTcp } = options;
   const limits = { ...defaultLimits, ...options.limits };
-  const connector = createConnector({ allow, timeoutMs: limits.connectMs, lookup, connect });
-  const agent = new Agent({
-    connect: connector.connect,
-    connections: limits.socketsPerOrigin,
-    allowH2: false,
-    maxHeaderSize: limits.headerBytes,
-    headersTimeout: limits.headersMs,
-    bodyTimeout: limits.idleMs,
-    keepAliveMaxTimeout: maxIdleSocketMs,
+  const turns = createTurns(limits);
+  const lookupOf = createLookups(lookup);
+  const pools = createPools({
+    pool: {
+      connections: limits.callsPerOrigin,
+      allowH2: false,
+      // More than is passed on, so that the status of an answer with more is known.
+      maxHeaderSize: 4 * limits.headerBytes,
+      headersTimeout: limits.headersMs,
+      bodyTimeout: limits.idleMs,
+      keepAliveMaxTimeout: maxIdleSocketMs,
+    },
+    maxSockets: limits.sockets,
   });
+
+  function connectorOf(share: string): Connector {
+    return createConnector({ allow, timeoutMs: limits.connectMs, lookup: lookupOf(share), connect });
+  }
 
   function targetOf(raw: string, kind: AddressDenied["kind"]): BaseUrl {
     const target = readBaseUrl(raw);
@@ -116,60 +150,68 @@ export function createOutbound(options: {
     return target;
   }
 
-  async function exchange(target: BaseUrl, request: OutboundRequest, signal: AbortSignal) {
+  async function exchange(target: BaseUrl, request: OutboundRequest, call: CallUnderWay) {
+    const { origin, host } = target;
+    const { signal } = call;
+    const method = methodOf(request.method);
+    const path = requestTarget(target.path, request.path, request.query ?? []);
+    const body = bodyOf(request.body, limits.bodyBytes);
+    const share = JSON.stringify([request.share, request.lane]);
+    using _turn = await turns.take({ share, origin, host, bytes: body?.length ?? 0, signal });
+    using pool = pools.open(share, origin, () => connectorOf(request.share));
+    call.stage = pool.stage;
+    const startedAt = performance.now();
     const token = request.credential && tokenFor(target, request.credential);
-    const answer = await agent.request({
-      origin: target.origin,
-      method: methodOf(request.method),
-      path: requestTarget(target.path, request.path, request.query ?? []),
-      headers: headersOf(request.headers ?? {}, token, request.credential?.callerService),
-      body: bodyOf(request.body, limits.bodyBytes),
-      signal,
-      responseHeaders: "raw",
+    const headers = headersOf(request.headers ?? {}, token, request.credential?.callerService);
+    const sent = { origin, method, path, headers, body, signal, responseHeaders: "raw" } as const;
+    const answer = await pool.dispatcher.request(sent);
+    call.status = answer.statusCode;
+    const reply = await readAnswer(answer, {
+      ...limits,
+      host,
+      token,
+      hold: request.hold ?? (() => undefined),
     });
-    // With `responseHeaders: "raw"` it is a list of names and values, which undici's types do not say.
-    const fields = replyHeaders(answer.headers as unknown as string[]);
-    const received = await readAll(answer.body, limits.bodyBytes, target.host);
-    const body = await withoutCoding(fields, received, limits.bodyBytes, target.host);
-    if (token !== undefined && reflects([headerText(fields), body], token)) {
-      throw new CredentialReflected(target.host);
-    }
-    return { status: answer.statusCode, headers: recordOf(fields), body };
+    return { ...reply, latencyMs: performance.now() - startedAt };
+  }
+
+  /** What a call is given up with when its time is up. */
+  function outOfTime(host: string, totalMs: number, { stage, status }: CallUnderWay): UpstreamTimeout {
+    const seconds = totalMs / 1000;
+    const problem =
+      stage() === "QUEUE"
+        ? `was not called in ${seconds} s, because earlier calls of your organisation were still under way ` +
+          `(at most ${limits.callsPerOrigin} to one origin and ${limits.callsPerShare} in all); make fewer at a time`
+        : `did not answer completely in ${seconds} s`;
+    return new UpstreamTimeout(host, problem, { stage: stage(), status });
   }
 
   return {
     async send(request) {
-      const startedAt = performance.now();
       const target = targetOf(request.baseUrl, "permission_denied");
       const totalMs = Math.min(request.timeoutMs ?? limits.totalMs, limits.totalMs);
       const deadline = new AbortController();
-      const timer = setTimeout(() => {
-        const stage = connector.stageOf(target.host);
-        deadline.abort(
-          new UpstreamTimeout(stage, target.host, `did not answer completely in ${totalMs / 1000} s`),
-        );
-      }, totalMs);
+      const signal = AbortSignal.any([deadline.signal, ...(request.signal ? [request.signal] : [])]);
+      const call: CallUnderWay = { signal, stage: () => "QUEUE", status: undefined };
+      const timer = setTimeout(() => deadline.abort(outOfTime(target.host, totalMs, call)), totalMs);
       try {
-        const signal = AbortSignal.any([deadline.signal, ...(request.signal ? [request.signal] : [])]);
-        // undici looks at the signal only once the request has a socket; waiting for one counts as well.
-        const reply = await Promise.race([exchange(target, request, signal), whenAborted(signal)]);
-        return { ...reply, latencyMs: performance.now() - startedAt };
+        // undici looks at the signal only once the request has a socket; being connected counts as well.
+        return await Promise.race([exchange(target, request, call), whenAborted(signal)]);
       } catch (error) {
+        if (error instanceof Overloaded) throw error.afterAnswer(call.status);
         if (error instanceof ServiceError || error === request.signal?.reason) throw error;
-        throw upstreamFailure(error, target.host);
+        throw upstreamFailure(error, target.host, call.status);
       } finally {
         clearTimeout(timer);
       }
     },
 
     checkBaseUrl(raw) {
-      const { origin, path } = targetOf(raw, "invalid_argument");
-      return origin + path;
+      return baseUrlText(targetOf(raw, "invalid_argument"));
     },
 
     async close() {
-      connector.close();
-      await agent.destroy();
+      await pools.close();
     },
   };
 }
@@ -180,9 +222,9 @@ export function createOutbound(options: {
  * last moment, and never leaves the call.
  */
 function tokenFor(target: BaseUrl, given: OutboundCredential): string {
-  if (given.origin !== target.origin) {
+  if (!isWithin(baseUrlText(target), given.boundTo)) {
     throw new InvalidOutboundRequest(
-      "the credential was stored for another origin; give it again for this one",
+      "the credential was stored for another base URL; give it again for this one",
     );
   }
   const token = given.secret.reveal().toString("latin1");
@@ -221,31 +263,6 @@ function bodyOf(body: Buffer | undefined, limitBytes: number): Buffer | null {
     throw new InvalidOutboundRequest(`body: at most ${limitBytes} bytes are sent`);
   }
   return body ?? null;
-}
-
-/** The body inflated, and the headers without what no longer fits it. */
-async function withoutCoding(
-  fields: Fields,
-  body: Buffer,
-  limitBytes: number,
-  host: string,
-): Promise<Buffer> {
-  const coding = fields.get("content-encoding") ?? "identity";
-  // An answer to HEAD has the headers of a body that does not come.
-  if (coding.toLowerCase() === "identity" || body.length === 0) return body;
-  const plain = await inflated(body, coding, limitBytes, host);
-  fields.delete("content-encoding");
-  fields.delete("content-length");
-  return plain;
-}
-
-function headerText(fields: Fields): Buffer {
-  return Buffer.from([...fields].map(([name, value]) => `${name}: ${value}\n`).join(""), "latin1");
-}
-
-/** Without a prototype, since the service chooses the names. */
-function recordOf(fields: Fields): Record<string, string> {
-  return Object.assign(Object.create(null) as Record<string, string>, Object.fromEntries(fields));
 }
 
 function whenAborted(signal: AbortSignal): Promise<never> {

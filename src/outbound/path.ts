@@ -1,10 +1,13 @@
 import { InvalidOutboundRequest, InvalidPath } from "./errors.ts";
 
-/** What follows the origin in the request line: base path, path and query, exactly as they were checked. */
+/**
+ * What follows the origin in the request line: base path, path and query, exactly as they were checked. Without a
+ * path it is the base path itself, which no slash can be put behind.
+ */
 export function requestTarget(basePath: string, path: string, query: readonly [string, string][]): string {
-  const problem = pathProblem(path);
+  const problem = path === "" ? undefined : pathProblem(path);
   if (problem !== undefined) throw new InvalidPath(problem);
-  return basePath + path + queryText(query);
+  return (basePath + path || "/") + queryText(query);
 }
 
 /**

@@ -6,7 +6,7 @@ import {
   type Message,
 } from "@bufbuild/protobuf";
 import type { HandlerContext, Interceptor, UnaryRequest, UnaryResponse } from "@connectrpc/connect";
-import type { ServedService } from "./served-service.ts";
+import type { ServedService } from "#src/platform/served-service.ts";
 
 /** Runs interceptors and handler of one unary call. */
 export type CallUnary = (

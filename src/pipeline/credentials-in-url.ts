@@ -5,10 +5,7 @@ import { ServiceError } from "#src/platform/errors.ts";
 class CredentialsInUrl extends ServiceError {
   readonly kind = "invalid_argument";
   readonly reason = "CREDENTIALS_IN_URL";
-
-  constructor() {
-    super("credentials must not be sent in the URL");
-  }
+  override readonly message = "credentials must not be sent in the URL";
 }
 
 /** Something in a URL that is a credential, by its looks or by the name of its parameter. */
@@ -39,7 +36,7 @@ const names = new Set([
 /** Finds the credentials one by one, some of them twice: most callers want to know of the first ones only. */
 export function* credentialsIn(url: string): Generator<UrlCredential, void> {
   const start = url.indexOf("?");
-  // A path names things by their ids. Whoever puts a key there has mistaken one for the other, and would look for
+  // A path names things by their ids. A caller that puts a key there has mistaken one for the other, and would look for
   // the mistake elsewhere if the answer were that nothing has this id.
   yield* keysIn(decodedThrough(start === -1 ? url : url.slice(0, start)), "path");
   if (start === -1) return;
@@ -52,7 +49,7 @@ export function* credentialsIn(url: string): Generator<UrlCredential, void> {
   yield* bearersIn(texts, bearerValue);
   yield* bearersIn(messages, bearerAnywhere);
   for (const [name, value] of query) if (names.has(simplified(name))) yield { place: "query", text: value };
-  // Nobody could look into it.
+  // It could not be searched.
   if (query.has("compression")) yield { place: "query", text: "" };
 }
 

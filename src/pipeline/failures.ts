@@ -15,7 +15,6 @@ export const codes: Readonly<Record<ErrorKind, Code>> = {
   not_found: Code.NotFound,
   failed_precondition: Code.FailedPrecondition,
   already_exists: Code.AlreadyExists,
-  aborted: Code.Aborted,
   resource_exhausted: Code.ResourceExhausted,
   deadline_exceeded: Code.DeadlineExceeded,
   unavailable: Code.Unavailable,
@@ -38,13 +37,13 @@ export class InternalError extends ServiceError {
 export class DeadlineExceeded extends ServiceError {
   readonly kind = "deadline_exceeded";
   readonly reason = "DEADLINE_EXCEEDED";
-
-  constructor() {
-    super("the call took longer than its deadline; whether it took effect is unknown");
-  }
+  override readonly message = "the call took longer than its deadline; whether it took effect is unknown";
 }
 
-/** Anything thrown, as one of our own failures or the protocol's own cancellation. Fails closed: what is unknown is internal. */
+/**
+ * Anything thrown, as one of our own failures or the protocol's own cancellation. Fails closed: what is unknown is
+ * internal.
+ */
 export function asFailure(thrown: unknown): ServiceError | ConnectError {
   if (thrown instanceof ServiceError) return thrown;
   if (thrown instanceof ConnectError) {
@@ -73,7 +72,7 @@ export function errorInfoOf(failure: ServiceError): ErrorInfo {
   return create(ErrorInfoSchema, { domain, reason: failure.reason, metadata: { ...failure.metadata } });
 }
 
-/** The client went away; nobody reads the status, but the log shows it (nginx's convention). */
+/** The client went away and does not read the status, but the log shows it (nginx's convention). */
 const clientClosedRequest = 499;
 
 /** The failure in the form that REST sends. */

@@ -1,16 +1,18 @@
 import type { HandlerContext } from "@connectrpc/connect";
-import type { Authenticate } from "#src/api-keys/authenticate.ts";
-import { ApiKeyNotBoundToUser, InvalidBearer, MissingScope } from "#src/api-keys/errors.ts";
-import type { BeforeGuess, Limits } from "#src/api-keys/limits.ts";
+import type { Authenticate } from "#src/verification/authenticate.ts";
+import { ApiKeyNotBoundToUser, InvalidBearer } from "#src/verification/errors.ts";
+import { MissingScope } from "#src/api-keys/errors.ts";
+import type { BeforeGuess, Limits } from "#src/verification/limits.ts";
 import { grants } from "#src/api-keys/scopes.ts";
 import { secretOfBearer } from "#src/api-keys/secret-format.ts";
 import { clientNameOf } from "#src/ratelimit/client-address.ts";
 import { RateLimited } from "#src/ratelimit/errors.ts";
 import { rateLimitHeaders } from "#src/ratelimit/headers.ts";
-import { callOf, type Call, type Caller } from "#src/platform/caller.ts";
+import { callOf, type Call, type Caller, type Environment } from "#src/platform/caller.ts";
 import { refuseCredentialsInUrl } from "./credentials-in-url.ts";
 import type { ReportFailure } from "./report-failure.ts";
 import { policyOf, type MethodPolicy } from "./policy.ts";
+import type { PublicCalls } from "./public-calls.ts";
 
 /**
  * Decides from the headers whether a call may go on, before its body is read. Throws what the caller is
@@ -18,22 +20,35 @@ import { policyOf, type MethodPolicy } from "./policy.ts";
  */
 export type Gate = (context: HandlerContext) => Promise<void>;
 
+/** Where a deletion that declares `four_eyes_deletion` needs a key that is bound to a user. */
+export type FourEyesDeletion = "live" | "always" | "never";
+
+export function asksForUser(setting: FourEyesDeletion, environment: Environment): boolean {
+  return setting === "always" || (setting === "live" && environment === "live");
+}
+
 /** The order is the requirement's: URL, key with its environment, rate limit, scope, user. */
 export function createGate(parts: {
   authenticate: Authenticate;
   limits: Limits;
-  /** Whether this deployment asks for a user where a deletion declares `four_eyes_deletion`. */
-  fourEyesDeletion: boolean;
+  publicCalls: PublicCalls;
+  environment: Environment;
+  fourEyesDeletion: FourEyesDeletion;
   report: ReportFailure;
 }): Gate {
-  const { authenticate, limits, fourEyesDeletion, report } = parts;
+  const { authenticate, limits, publicCalls, report } = parts;
+  const deletionNeedsUser = asksForUser(parts.fourEyesDeletion, parts.environment);
 
   async function decide(context: HandlerContext, call: Call) {
     refuseCredentialsInUrl(context.url);
     const policy = policyOf(context.method);
     call.auditActions = policy.auditAction;
-    if (policy.access.case === "public") return;
     const { remoteAddress: address, requestId } = call;
+    if (policy.access.case === "public") {
+      if (policy.unmeteredBecause === "") await publicCalls.spend(address);
+      if (context.method.methodKind !== "unary") publicCalls.openStream(address, context.signal);
+      return;
+    }
     const identify = async (beforeGuess?: BeforeGuess) =>
       authenticate({ secret: bearerOf(context.requestHeader, call), address, requestId, beforeGuess });
     call.caller = await limits.limitFailures(clientNameOf(address), identify);
@@ -47,12 +62,12 @@ export function createGate(parts: {
 
   function requirePermission(caller: Caller, policy: MethodPolicy): void {
     requireScope(caller, policy);
-    if (policy.fourEyes || (policy.fourEyesDeletion && fourEyesDeletion)) requireUser(caller);
+    if (policy.fourEyes || (policy.fourEyesDeletion && deletionNeedsUser)) requireUser(caller);
   }
 
   /** Takes one call from the budget of the caller's key, and says in the answer's headers what is left. */
   async function spendCall(caller: Caller, answer: Headers) {
-    const { rate, budget } = await limits.spend(caller);
+    const { rate, budget } = await limits.spend({ ...caller, id: caller.via.id });
     for (const [name, value] of Object.entries(rateLimitHeaders(rate, budget))) answer.set(name, value);
     if (!budget.allowed) throw new RateLimited(budget);
   }
@@ -72,7 +87,7 @@ export function createGate(parts: {
 /** The secret that the one Authorization header carries. */
 function bearerOf(header: Headers, call: Call): string {
   const value = header.get("authorization");
-  // With two headers, which one counts would depend on who reads them: a proxy, Node or us.
+  // With two headers, which one counts would depend on the reader: a proxy, Node or us.
   const secret = value === null || call.authorizationLines > 1 ? undefined : secretOfBearer(value);
   if (secret === undefined) throw new InvalidBearer("malformed");
   return secret;

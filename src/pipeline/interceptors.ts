@@ -1,13 +1,15 @@
 import type { Interceptor } from "@connectrpc/connect";
 import type { Validator } from "@bufbuild/protovalidate";
-import { InvalidBearer } from "#src/api-keys/errors.ts";
+import { InvalidBearer } from "#src/verification/errors.ts";
+import { namedRequest } from "#src/idempotency/named-request.ts";
 import { callOf } from "#src/platform/caller.ts";
+import { policyOf, takesIdempotencyKey } from "./policy.ts";
 import type { ReportFailure } from "./report-failure.ts";
 import { requireValid } from "./validation.ts";
 
 /** What every call goes through after the gate, on every protocol, outermost first. */
 export function createInterceptors(report: ReportFailure, validator: Validator): Interceptor[] {
-  return [reportFailures(report), requireGate, validate(validator), requireAudit];
+  return [reportFailures(report), requireGate, validate(validator), nameRequest, requireAudit];
 }
 
 /** Turns whatever is thrown into what the caller may know of it. */
@@ -40,7 +42,7 @@ async function* reported<T>(
 /**
  * Refuses a request that did not pass the gate, which is the only way in on transports without headers. Behind the
  * gate its body was read, and a client may take a minute to send it: a key that was revoked meanwhile is no good.
- * A stream is not here with its message yet; who serves it checks again by itself.
+ * A stream has no message yet at this point; its handler checks again.
  */
 const requireGate: Interceptor = (next) => async (request) => {
   const call = callOf({ values: request.contextValues });
@@ -56,6 +58,16 @@ function validate(validator: Validator): Interceptor {
     return next(request);
   };
 }
+
+/** Notes what the caller of an audited method named its request, before the change that may be a repetition. */
+const nameRequest: Interceptor = (next) => async (request) => {
+  const call = callOf({ values: request.contextValues });
+  const key = request.header.get("idempotency-key");
+  if (key !== null && !request.stream && takesIdempotencyKey(request.method)) {
+    call.named = namedRequest(key, request.method, request.message, policyOf(request.method).repeated);
+  }
+  return next(request);
+};
 
 /**
  * Refuses the success of an audited call that neither recorded a change nor said that there was none. The

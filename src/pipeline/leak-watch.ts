@@ -1,11 +1,12 @@
-import { InvalidBearer } from "#src/api-keys/errors.ts";
-import type { Limits } from "#src/api-keys/limits.ts";
-import type { Misuse } from "#src/api-keys/misuse.ts";
-import type { PresentedKeys } from "#src/api-keys/presented-keys.ts";
+import { InvalidBearer } from "#src/verification/errors.ts";
+import type { Limits } from "#src/verification/limits.ts";
+import type { MisuseEvents } from "#src/verification/misuse-events.ts";
+import type { KeyLookup } from "#src/verification/key-lookup.ts";
 import { mayBeImported, secretIn } from "#src/api-keys/secret-format.ts";
 import { createBackground } from "#src/platform/background.ts";
 import type { Call } from "#src/platform/caller.ts";
 import type { Handler } from "#src/platform/http.ts";
+import { createKeyShapes } from "#src/platform/key-shapes.ts";
 import type { Log } from "#src/platform/log.ts";
 import { RateLimited } from "#src/ratelimit/errors.ts";
 import { clientNameOf } from "#src/ratelimit/client-address.ts";
@@ -14,8 +15,9 @@ import { callOfRequest } from "./request-call.ts";
 import { loggablePath } from "#src/platform/loggable-path.ts";
 
 /**
- * Has the owners of keys told that came in a URL, of whatever path. What the caller is answered is decided elsewhere
- * and earlier: the keys are looked up in the background, so that it takes as long for known ones as for others.
+ * Reports keys that came in a URL, whatever its path, to the organisations that own them. What the caller is answered
+ * is decided elsewhere and earlier: the keys are looked up in the background, so that it takes as long for known ones
+ * as for others.
  */
 export interface LeakWatch {
   over(handler: Handler): Handler;
@@ -23,20 +25,24 @@ export interface LeakWatch {
   close(): Promise<void>;
 }
 
-/** So many keys of one URL are looked up. */
+/** At most this many keys of one URL are looked up. */
 const maxKeys = 3;
-/** So many URLs may wait. One after another, they take a fraction of what the other requests have of the database. */
+/**
+ * At most this many URLs wait. One after another, they take a fraction of what the other requests have of the
+ * database.
+ */
 const maxWaiting = 100;
 const closeMs = 2_000;
 
 export function createLeakWatch(parts: {
-  keys: PresentedKeys;
+  keys: KeyLookup;
   legacyPrefixes: readonly string[];
   limits: Limits;
-  misuse: Misuse;
+  misuse: MisuseEvents;
   log: Log;
 }): LeakWatch {
   const { keys, legacyPrefixes, limits, misuse, log } = parts;
+  const shapes = createKeyShapes(legacyPrefixes);
   const background = createBackground({ name: "keys in URLs", log, maxWaiting, closeMs });
 
   async function lookUp(found: readonly UrlCredential[], path: string, call: Call): Promise<void> {
@@ -47,7 +53,7 @@ export function createLeakWatch(parts: {
         if (key !== undefined) misuse.noteLeak(key, { place, path }, { requestId, address });
       }
       // The client has failed to authenticate, also with a known key: if only unknown ones counted, the budget would
-      // tell whoever found a refused key that it was a real one.
+      // tell the finder of a refused key that it was a real one.
       throw new InvalidBearer("unknown");
     });
     try {
@@ -64,7 +70,7 @@ export function createLeakWatch(parts: {
       const found = keysIn(url, legacyPrefixes);
       if (found.length === 0) return;
       const call = callOfRequest(request);
-      background.run(() => lookUp(found, loggablePath(url), call));
+      background.run(() => lookUp(found, loggablePath(url, shapes), call));
     },
     close: () => background.close(),
   };

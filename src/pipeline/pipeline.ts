@@ -1,57 +1,87 @@
 import type { DescService } from "@bufbuild/protobuf";
 import { createContextValues, type ContextValues, type Interceptor } from "@connectrpc/connect";
-import type { Authenticate } from "#src/api-keys/authenticate.ts";
-import type { Limits } from "#src/api-keys/limits.ts";
-import { callKey } from "#src/platform/caller.ts";
+import type { Authenticate } from "#src/verification/authenticate.ts";
+import type { Limits } from "#src/verification/limits.ts";
+import type { ByteBudget } from "#src/platform/byte-budget.ts";
+import { callKey, type Environment } from "#src/platform/caller.ts";
 import type { HttpFailure } from "#src/platform/http-failure.ts";
-import type { Request } from "#src/platform/http.ts";
+import { onceClosed, type Request, type Response } from "#src/platform/http.ts";
 import type { Log } from "#src/platform/log.ts";
+import { createRateLimiter } from "#src/ratelimit/limiter.ts";
+import type { ServedService } from "#src/platform/served-service.ts";
 import { createCallUnary, type CallUnary } from "./call-unary.ts";
 import { toHttpFailure } from "./failures.ts";
-import { createGate, type Gate } from "./gate.ts";
+import { createGate, type FourEyesDeletion, type Gate } from "./gate.ts";
 import { createInterceptors } from "./interceptors.ts";
 import { requirePolicies } from "./policy.ts";
+import { joinServices } from "./join-services.ts";
+import { createPublicCalls, type PublicCalls } from "./public-calls.ts";
 import { createReportFailure } from "./report-failure.ts";
 import { callOfRequest } from "./request-call.ts";
-import type { ServedService } from "./served-service.ts";
 import { createRequestValidator } from "./validation.ts";
 
 /** What each call passes, whatever its protocol: the protocols differ in their framing only. */
 export interface Pipeline {
   readonly services: readonly ServedService[];
   readonly contracts: readonly DescService[];
+  /** What bounds calls without a key; the gate asks it, and what is no call asks it itself. */
+  readonly publicCalls: PublicCalls;
   /** First, from the headers and before the body is read. */
   readonly gate: Gate;
   /** Then around the handler, once the message is there. */
   readonly interceptors: Interceptor[];
   /** Interceptors and handler of one unary call, for protocols other than Connect's. */
   readonly call: CallUnary;
-  /** The values of one request, which hold its call. */
-  contextValues(request: Request): ContextValues;
+  /** The values of one request, which hold its call. What the call holds in memory is given back with the response. */
+  readonly contextValues: (request: Request, response: Response) => ContextValues;
+  /** Of one message. */
+  readonly readMaxBytes: number;
+  /** Of a unary call whose caller sets no deadline, or a later one. */
+  readonly timeoutMs: number;
   /** What its caller may see of anything thrown, over HTTP. */
-  failureOf(thrown: unknown, request: Request): HttpFailure;
+  readonly failureOf: (thrown: unknown, request: Request) => HttpFailure;
 }
 
-/** Throws for contracts that leave open who may call a method or what it records. */
+/**
+ * Throws for contracts that leave open which callers a method admits or what it records, and for methods that no
+ * feature serves, or two do.
+ */
 export function createPipeline(parts: {
-  services: readonly ServedService[];
+  contracts: readonly DescService[];
+  /** What the features serve of them. */
+  served: readonly ServedService[];
   authenticate: Authenticate;
   limits: Limits;
-  fourEyesDeletion: boolean;
+  environment: Environment;
+  fourEyesDeletion: FourEyesDeletion;
+  /** Of the bytes that calls may hold. */
+  budget: ByteBudget;
+  now: () => Date;
   log: Log;
 }): Pipeline {
-  const { services, authenticate, limits, fourEyesDeletion, log } = parts;
-  const contracts = services.map(({ desc }) => desc);
+  const { contracts, budget, log } = parts;
   requirePolicies(contracts);
+  const services = joinServices(contracts, parts.served);
   const report = createReportFailure(log);
+  const publicCalls = createPublicCalls(createRateLimiter(parts.now));
   const interceptors = createInterceptors(report, createRequestValidator(contracts));
   return {
     services,
     contracts,
-    gate: createGate({ authenticate, limits, fourEyesDeletion, report }),
+    publicCalls,
+    gate: createGate({ ...parts, publicCalls, report }),
     interceptors,
+    readMaxBytes: 4 * 1024 * 1024,
+    // A call through a connection may take 60 s; ours ends a little later, so that the caller learns why.
+    timeoutMs: 65_000,
     call: createCallUnary(services, interceptors),
-    contextValues: (request) => createContextValues().set(callKey, callOfRequest(request)),
+    contextValues(request, response) {
+      const call = callOfRequest(request);
+      const holding = budget.open(() => call.caller?.orgId ?? "");
+      call.holding = holding;
+      onceClosed(response, () => holding.release());
+      return createContextValues().set(callKey, call);
+    },
     failureOf: (thrown, request) => toHttpFailure(report(thrown, callOfRequest(request))),
   };
 }

@@ -1,5 +1,6 @@
 import { getOption, hasOption, type DescMethod, type DescService } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel as IdempotencyLevel } from "@bufbuild/protobuf/wkt";
+import { http } from "#gen/google/api/annotations_pb.js";
 import { policy as policyOption, type Policy } from "#gen/patchbay/options/v1/options_pb.js";
 
 /** The scopes of this service's own methods. Keys may hold others, which other services check. */
@@ -8,7 +9,6 @@ export const scopeVocabulary = [
   "connections:write",
   "connections:use",
   "catalog:view",
-  "catalog:write",
   "api:manage",
   "api:grant",
   "keys:verify",
@@ -18,12 +18,12 @@ export const scopeVocabulary = [
 ] as const;
 
 /** Standard services, whose contracts cannot carry our options. They tell nothing of any organisation. */
-const openPackages = /^grpc\.(health|reflection)\./;
+const openPackages = /^grpc\.(?<name>health|reflection)\./;
 
 /** What a method declares that the gate acts on. */
 export type MethodPolicy = Pick<
   Policy,
-  "access" | "auditAction" | "fourEyes" | "fourEyesDeletion" | "unmeteredBecause"
+  "access" | "auditAction" | "fourEyes" | "fourEyesDeletion" | "unmeteredBecause" | "repeated"
 >;
 
 const open: MethodPolicy = {
@@ -32,13 +32,22 @@ const open: MethodPolicy = {
   fourEyes: false,
   fourEyesDeletion: false,
   unmeteredBecause: "",
+  repeated: "",
 };
+/** Many load balancers may stand behind one address, and one that is refused takes the service for dead. */
+const health: MethodPolicy = { ...open, unmeteredBecause: "load balancers ask it" };
 
-/** Who may call the method and what it leaves behind. Throws for a method that does not say. */
+/** Which callers a method admits and what it leaves behind. Throws for a method that does not declare it. */
 export function policyOf(method: DescMethod): MethodPolicy {
-  if (openPackages.test(method.parent.typeName)) return open;
+  const standard = openPackages.exec(method.parent.typeName)?.groups?.["name"];
+  if (standard !== undefined) return standard === "health" ? health : open;
   if (!hasOption(method, policyOption)) throw new PolicyFaults([`${nameOf(method)} has no policy`]);
   return getOption(method, policyOption);
+}
+
+/** Whether a call can be named by an `Idempotency-Key`: each audited method that is a POST over REST. */
+export function takesIdempotencyKey(method: DescMethod): boolean {
+  return policyOf(method).auditAction.length > 0 && getOption(method, http).pattern.case === "post";
 }
 
 /** Contracts that the service will not serve. */
@@ -52,7 +61,10 @@ export class PolicyFaults extends Error {
   }
 }
 
-/** Stops the start when a method leaves open who may call it or what it records. All faults are told at once. */
+/**
+ * Stops the start when a method leaves open which callers it admits or what it records. All faults are reported at
+ * once.
+ */
 export function requirePolicies(services: readonly DescService[]): void {
   const faults = services
     .filter((service) => !openPackages.test(service.typeName))

@@ -6,7 +6,7 @@ import { asFailure, InternalError, toConnectError } from "./failures.ts";
 /** What the caller of a call may know of something thrown. */
 export type ReportFailure = (thrown: unknown, call: Call) => ConnectError;
 
-/** Shows callers what they may know, and the log what is our fault. */
+/** Shows callers what they may know, and the log the faults of this service. */
 export function createReportFailure(log: Log): ReportFailure {
   return (thrown, { requestId, rpc }) => {
     const failure = asFailure(thrown);

@@ -1,14 +1,20 @@
 import { createContextKey, type HandlerContext } from "@connectrpc/connect";
+import type { Holding } from "./byte-budget.ts";
 
-/** Who makes a call: the key that was presented, and the user it is bound to. */
-export interface Caller {
+/** Whose records a call may see: its organisation's, in the environment of this deployment. */
+export interface Viewer {
   readonly orgId: string;
-  readonly apiKeyId: string;
-  readonly name: string;
   readonly environment: Environment;
-  readonly scopes: readonly string[];
-  /** The user who answers for the key; undefined for an unbound key. */
+  /** The user on whose behalf the call is made; undefined if nobody answers for it. */
   readonly userId: string | undefined;
+}
+
+/** Who makes a call, by what, and what that allows. */
+export interface Caller extends Viewer {
+  readonly via: Via;
+  /** What people call the means. */
+  readonly name: string;
+  readonly scopes: readonly string[];
   readonly expiresAt: Date | undefined;
   /** When the secret that was presented is refused, before the key is; undefined for the newest. */
   readonly secretValidUntil?: Date | undefined;
@@ -16,10 +22,12 @@ export interface Caller {
   readonly rateLimitPerMinute: number | undefined;
 }
 
-/** What a call works on: the caller's organisation, in the environment of this deployment. */
-export interface Scope {
-  readonly orgId: string;
-  readonly environment: Environment;
+/** The means by which a caller is known. */
+export interface Via {
+  readonly kind: "api_key";
+  readonly id: string;
+  /** The user that the key is bound to, active or not: `userId` is an active one. */
+  readonly boundUserId: string | undefined;
 }
 
 /** One deployment serves one of them. */
@@ -47,6 +55,21 @@ export interface Call {
   auditActions?: readonly string[];
   /** True once the call appended an audit event, or found that there was nothing to change. */
   settled?: boolean;
+  /** What its last audit event is about. */
+  target?: string;
+  /** What it holds in memory, of the budget of its organisation. */
+  holding?: Holding;
+  /** Set for an audited call that came with an `Idempotency-Key`. */
+  named?: NamedRequest;
+}
+
+/** A request that its caller gave a name, to repeat it without a second effect. */
+export interface NamedRequest {
+  readonly key: string;
+  /** Method and message, the same on every protocol. */
+  readonly text: string;
+  /** What to answer a repetition, `{id}` standing for what the request was about. */
+  readonly repeated: string;
 }
 
 /** Where the call stands in the context values of its handler. */
@@ -66,8 +89,7 @@ export function callerOf(context: Pick<HandlerContext, "values">): Caller {
   return caller;
 }
 
-/** What a handler that is not public may work on. A caller's key is always of this deployment's environment. */
-export function scopeOf(context: Pick<HandlerContext, "values">): Scope {
-  const { orgId, environment } = callerOf(context);
-  return { orgId, environment };
+/** Whose records a handler that is not public may see. A caller's key is always of this deployment's environment. */
+export function viewerOf(context: Pick<HandlerContext, "values">): Viewer {
+  return callerOf(context);
 }

@@ -12,7 +12,6 @@ export type ErrorKind =
   | "not_found"
   | "failed_precondition"
   | "already_exists"
-  | "aborted"
   | "resource_exhausted"
   | "deadline_exceeded"
   | "unavailable"
@@ -25,6 +24,18 @@ export interface ErrorDetail {
   readonly value: MessageInitShape<DescMessage>;
 }
 
+/** What a failure says beside its message. */
+export interface FailureFacts {
+  /** Facts for programs, shown to the caller beside the reason. Never a secret. */
+  readonly metadata?: Readonly<Record<string, string>>;
+  /** Further details for programs, such as the violations of a request's rules. */
+  readonly details?: readonly ErrorDetail[];
+  /** What the answer's headers say of the failure, such as `allow`. */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** What it came of, for the log. */
+  readonly cause?: unknown;
+}
+
 /**
  * A failure that was foreseen: its message may be shown to the caller, and its reason is one that clients
  * may rely on. Anything thrown that is not one of these reaches the caller as `internal error`.
@@ -32,12 +43,16 @@ export interface ErrorDetail {
 export abstract class ServiceError extends Error {
   abstract readonly kind: ErrorKind;
   abstract readonly reason: ReasonName;
-  /** Facts for programs, shown to the caller beside the reason. Never a secret. */
-  readonly metadata: Readonly<Record<string, string>> = {};
-  /** Further details for programs, such as the violations of a request's rules. */
-  readonly details: readonly ErrorDetail[] = [];
-  /** What the answer's headers say of the failure, such as `allow`. */
-  readonly headers: Readonly<Record<string, string>> = {};
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly details: readonly ErrorDetail[];
+  readonly headers: Readonly<Record<string, string>>;
+
+  constructor(message = "", { metadata = {}, details = [], headers = {}, cause }: FailureFacts = {}) {
+    super(message, cause === undefined ? {} : { cause });
+    this.metadata = metadata;
+    this.details = details;
+    this.headers = headers;
+  }
 
   override get name(): string {
     return this.constructor.name;
@@ -48,10 +63,4 @@ export abstract class ServiceError extends Error {
 export class InvalidRequest extends ServiceError {
   readonly kind = "invalid_argument";
   readonly reason = "INVALID_REQUEST";
-  override readonly details: readonly ErrorDetail[];
-
-  constructor(message: string, details: readonly ErrorDetail[] = []) {
-    super(message);
-    this.details = details;
-  }
 }

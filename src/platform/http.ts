@@ -11,9 +11,46 @@ export type Response = ServerResponse | Http2ServerResponse;
 export type Handler = (request: Request, response: Response) => void;
 
 /** What a request asks for: its path, still encoded, and its query without the question mark. */
-export function targetOf({ url = "" }: Request): { path: string; query: string } {
+export function targetOf({ url = "" }: Pick<Request, "url">): { path: string; query: string } {
   // The absolute form is for proxies, but every server has to accept it (RFC 9112, 3.2.2).
   const target = url.replace(/^https?:\/\/[^/?]*/i, "");
   const end = target.includes("?") ? target.indexOf("?") : target.length;
   return { path: target.slice(0, end), query: target.slice(end + 1) };
+}
+
+/** DNS has no longer names, and a port follows. How long a host takes to be read grows with the square of its length. */
+const longestHost = 253 + ":65535".length;
+
+/** The host that a request names, and its port; undefined if it names none, or what is none. */
+export function hostOf(request: Request): string | undefined {
+  const [, inTarget] = /^https?:\/\/([^/?]*)/i.exec(request.url ?? "") ?? [];
+  const inHeader = "authority" in request ? request.authority : request.headers.host;
+  return inHeader !== undefined && [inHeader, inTarget ?? inHeader].every(isHost) ? inHeader : undefined;
+}
+
+function isHost(text: string): boolean {
+  return text.length <= longestHost && URL.canParse(`http://${text}`);
+}
+
+/**
+ * A header's value without the space around it, which means nothing (RFC 9110, 5.5). Not by a regular expression: one
+ * that looks for space at the end begins anew at each of the thousands of blanks that a client may send.
+ */
+export function withoutOuterSpace(value: string): string {
+  let start = 0;
+  let end = value.length;
+  while (start < end && isSpace(value, start)) start += 1;
+  while (end > start && isSpace(value, end - 1)) end -= 1;
+  return value.slice(start, end);
+}
+
+function isSpace(text: string, index: number): boolean {
+  const character = text[index];
+  return character === " " || character === "\t";
+}
+
+/** Calls back once, when the response was sent or its connection was cut. */
+export function onceClosed(response: Response, closed: () => void): void {
+  // Not the HTTP/2 response itself: it stays silent when a HEAD request is cut before its answer.
+  ("stream" in response ? response.stream : response).once("close", closed);
 }

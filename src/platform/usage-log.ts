@@ -9,10 +9,13 @@ export interface Use {
 /**
  * Collects uses in memory and writes them together: a write for each call would cost more than the call.
  * What was not written yet when the process is killed is lost; a shutdown writes it.
+ *
+ * It is there to be shown. Nothing may be decided by it: another replica holds uses that are not written yet, and so
+ * does this one after a write that failed.
  */
 export interface UsageLog {
   note(orgId: string, id: string, at: Date): void;
-  /** Writes what one organisation used, so that a read that follows shows it. */
+  /** Writes what one organisation used until now, so that a read that follows shows it, unless the write fails. */
   flush(orgId: string): Promise<void>;
   /** Writes what is left and stops. */
   close(): Promise<void>;
@@ -25,7 +28,9 @@ export function createUsageLog(
   log: Log,
 ): UsageLog {
   const pending = new Map<string, Map<string, Use>>();
-  const writing = new Map<string, Promise<void>>();
+  /** The write of an organisation that is on its way, and the one that follows it. */
+  const running = new Map<string, Promise<void>>();
+  const following = new Map<string, Promise<void>>();
 
   function add(orgId: string, id: string, use: Use) {
     const uses = pending.get(orgId) ?? new Map<string, Use>();
@@ -37,7 +42,10 @@ export function createUsageLog(
     });
   }
 
-  async function writeOut(orgId: string, uses: ReadonlyMap<string, Use>) {
+  async function writePending(orgId: string) {
+    const uses = pending.get(orgId);
+    if (uses === undefined) return;
+    pending.delete(orgId);
     try {
       await write(orgId, uses);
     } catch (error) {
@@ -46,21 +54,30 @@ export function createUsageLog(
     }
   }
 
-  async function flush(orgId: string) {
-    // One that is on its way has to arrive first, so that whoever reads next sees it.
-    await writing.get(orgId);
-    const uses = pending.get(orgId);
-    if (uses === undefined) return;
-    pending.delete(orgId);
-    const written = writeOut(orgId, uses).finally(() => {
-      if (writing.get(orgId) === written) writing.delete(orgId);
+  function start(orgId: string): Promise<void> {
+    const started = writePending(orgId).finally(() => running.delete(orgId));
+    running.set(orgId, started);
+    return started;
+  }
+
+  /** Of all who ask while a write is on its way, which may not hold what they noted, the next one is for all. */
+  function follow(orgId: string, before: Promise<void>): Promise<void> {
+    const started = before.then(() => {
+      following.delete(orgId);
+      return running.get(orgId) ?? start(orgId);
     });
-    writing.set(orgId, written);
-    await written;
+    following.set(orgId, started);
+    return started;
+  }
+
+  function flush(orgId: string): Promise<void> {
+    const before = running.get(orgId);
+    if (before === undefined) return start(orgId);
+    return following.get(orgId) ?? follow(orgId, before);
   }
 
   async function flushAll() {
-    for (const orgId of [...pending.keys()]) await flush(orgId);
+    for (const orgId of new Set([...pending.keys(), ...running.keys()])) await flush(orgId);
   }
 
   const timer = setInterval(() => void flushAll(), flushEveryMs).unref();

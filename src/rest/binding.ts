@@ -146,8 +146,3 @@ function variableOf(input: DescMessage, path: string, multi: boolean, fault: Fau
     fault(`{${path}} takes several segments, so it must be a string`);
   return fields;
 }
-
-/** Whether a retry with the same `Idempotency-Key` has no second effect. PUT, PATCH and DELETE need no key for that. */
-export function takesIdempotencyKey({ httpMethod, method }: Binding): boolean {
-  return httpMethod === "POST" && method.idempotency !== Idempotency.NO_SIDE_EFFECTS;
-}

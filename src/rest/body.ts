@@ -1,4 +1,5 @@
 import type { JsonValue } from "@bufbuild/protobuf";
+import type { Holding } from "#src/platform/byte-budget.ts";
 import type { Request } from "#src/platform/http.ts";
 import { UnsupportedContentType } from "./errors.ts";
 import { parseJson } from "#src/json/read.ts";
@@ -21,21 +22,37 @@ export function refuseEncoding({ headers }: Request): void {
 }
 
 /** Reads the body; undefined, with the rest unread, as soon as it is known to be larger than the limit. */
-export function readBody(request: Request, maxBytes: number): Promise<Buffer | undefined> {
+export function readBody(
+  request: Request,
+  maxBytes: number,
+  holding: Holding | undefined,
+): Promise<Buffer | undefined> {
   if (hasNoBody(request)) return Promise.resolve(none);
   if (Number(request.headers["content-length"] ?? 0) > maxBytes) return Promise.resolve(undefined);
   // A body that breaks off settles nothing here: it ends the call's signal, and with it the call.
-  return new Promise((resolve) => {
+  return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let bytes = 0;
+    const stop = () => void request.off("data", read).pause();
     const read = (chunk: Buffer) => {
       bytes += chunk.length;
-      if (bytes <= maxBytes) return void chunks.push(chunk);
-      request.off("data", read).pause();
-      resolve(undefined);
+      if (bytes > maxBytes) {
+        stop();
+        return resolve(undefined);
+      }
+      try {
+        holding?.grow(chunk.length);
+        chunks.push(chunk);
+      } catch (error) {
+        stop();
+        reject(error);
+      }
     };
     request.on("data", read);
-    request.once("end", () => resolve(Buffer.concat(chunks)));
+    request.once("end", () => {
+      // On HTTP/2, a reset with code 0 looks like the end of the body.
+      if (!("stream" in request && request.aborted)) resolve(Buffer.concat(chunks));
+    });
   });
 }
 
@@ -43,7 +60,11 @@ export function readBody(request: Request, maxBytes: number): Promise<Buffer | u
 export function jsonOfBody({ headers }: Request, bytes: Buffer): JsonValue | undefined {
   // Without a body there is nothing to mistake, so that `curl -X POST` needs no header.
   if (bytes.length === 0) return undefined;
-  if (/^application\/json\s*(;\s*charset="?utf-8"?\s*)?$/i.test(headers["content-type"] ?? ""))
-    return parseJson(bytes);
-  throw new UnsupportedContentType("the body must be JSON: send Content-Type: application/json");
+  const type = headers["content-type"] ?? "";
+  // Without the hyphen it is no charset's name, and everybody knows what is meant.
+  if (/^application\/json\s*(;\s*(charset="?utf-?8"?\s*)?)?$/i.test(type)) return parseJson(bytes);
+  const isInOtherCharset = /^application\/json\s*;.*charset=/i.test(type);
+  throw new UnsupportedContentType(
+    `the body must be ${isInOtherCharset ? "in UTF-8" : "JSON"}: send Content-Type: application/json`,
+  );
 }

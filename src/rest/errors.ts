@@ -16,11 +16,9 @@ export class UnknownPath extends ServiceError {
 export class MethodNotAllowed extends ServiceError {
   readonly kind = "unimplemented";
   readonly reason = "METHOD_NOT_ALLOWED";
-  override readonly headers;
 
   constructor(allow: string) {
-    super(`this path does not take this HTTP method: use ${allow}`);
-    this.headers = { allow };
+    super(`this path does not take this HTTP method: use ${allow}`, { headers: { allow } });
   }
 }
 

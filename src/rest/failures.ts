@@ -1,7 +1,8 @@
 import { type DescEnum, type DescMethod, getOption } from "@bufbuild/protobuf";
 import { policy } from "#gen/patchbay/options/v1/options_pb.js";
 import type { ReasonName } from "#src/platform/errors.ts";
-import { type Binding, takesIdempotencyKey } from "./binding.ts";
+import { takesIdempotencyKey } from "#src/pipeline/policy.ts";
+import type { Binding } from "./binding.ts";
 import { commentOf } from "./comments.ts";
 
 /** The HTTP statuses of each reason, as its comment in the contract has them at its end. */
@@ -46,7 +47,7 @@ export function failureStatuses(binding: Binding, statuses: StatusesOfReasons): 
     ...ofEveryCall,
     ...(access.case === "public" ? [] : ofKeys),
     ...(binding.body === undefined ? [] : ofBodies),
-    ...(takesIdempotencyKey(binding) ? ofIdempotencyKeys : []),
+    ...(takesIdempotencyKey(binding.method) ? ofIdempotencyKeys : []),
     ...(fourEyes || fourEyesDeletion ? ofFourEyes : []),
     ...reasonsNamedBy(binding.method),
   ];

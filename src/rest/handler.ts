@@ -13,8 +13,17 @@ import {
   type HandlerContext,
 } from "@connectrpc/connect";
 import type { ServerResponse } from "node:http";
+import type { Holding } from "#src/platform/byte-budget.ts";
+import { callKey } from "#src/platform/caller.ts";
 import type { HttpFailure } from "#src/platform/http-failure.ts";
-import { targetOf, type Request, type Response } from "#src/platform/http.ts";
+import {
+  hostOf,
+  onceClosed,
+  targetOf,
+  type Handler,
+  type Request,
+  type Response,
+} from "#src/platform/http.ts";
 import { type Binding, restRoutes } from "./binding.ts";
 import { hasNoBody, jsonOfBody, readBody, refuseEncoding } from "./body.ts";
 import { decodeRequest } from "./decode.ts";
@@ -32,7 +41,7 @@ export interface RestOptions {
   /** Runs interceptors and handler. */
   call(method: DescMethodUnary, request: Message, context: HandlerContext): Promise<Message>;
   /** The values of one request, which hold its call (`src/platform/caller.ts`). */
-  contextValues(request: Request): ContextValues;
+  contextValues(request: Request, response: Response): ContextValues;
   /** What a caller may see of anything thrown. */
   failureOf(thrown: unknown, request: Request): HttpFailure;
   readonly readMaxBytes: number;
@@ -41,32 +50,31 @@ export interface RestOptions {
 }
 
 /** Makes the handler that answers REST requests. Throws if the services' routes have faults. */
-export function createRestHandler(
-  options: RestOptions,
-): (request: Request, response: Response) => Promise<void> {
+export function createRestHandler(options: RestOptions): Handler {
   const findRoute = createRouter(restRoutes(options.contracts));
 
-  return async (request, response) => {
+  async function handle(request: Request, response: Response): Promise<void> {
     let headers: Headers | undefined;
     try {
       const { path, query } = targetOf(request);
       const route = findRoute(request.method ?? "", path);
-      const context = contextOf(options, request, route.binding);
+      const context = contextOf(options, request, response, route.binding);
       headers = context.responseHeader;
-      // Not the HTTP/2 response itself, which stays silent when HEAD is cut off before its answer.
-      ("stream" in response ? response.stream : response).once("close", () => {
+      onceClosed(response, () => {
         if (!context.signal.aborted) context.abort(new ConnectError("the caller went away", Code.Canceled));
       });
       try {
         const message = await untilAborted(context.signal, serve(options, request, route, query, context));
-        answer(response, route.binding, message, headers);
+        answer(response, route.binding, message, context);
       } finally {
         context.abort("the call has ended");
       }
     } catch (error) {
       refuse(request, response, options.failureOf(error, request), headers);
     }
-  };
+  }
+
+  return (request, response) => void handle(request, response);
 }
 
 /** The story of one call. */
@@ -81,7 +89,7 @@ async function serve(
   await options.gate(context);
   refuseEncoding(request);
   const maxBytes = body === undefined ? 0 : options.readMaxBytes;
-  const bytes = await readBody(request, maxBytes);
+  const bytes = await readBody(request, maxBytes, holdingOf(context.values));
   if (bytes === undefined) {
     throw body === undefined
       ? new InvalidRequest(`this ${httpMethod} takes no body: send fields in path and query`)
@@ -90,11 +98,9 @@ async function serve(
   return options.call(method, decodeRequest(route, query, jsonOfBody(request, bytes)), context);
 }
 
-function contextOf(options: RestOptions, request: Request, { method }: Binding) {
+function contextOf(options: RestOptions, request: Request, response: Response, { method }: Binding) {
   const { path, query } = targetOf(request);
   const scheme = "encrypted" in request.socket ? "https" : "http";
-  const authority = ("authority" in request ? request.authority : undefined) ?? request.headers.host;
-  const origin = `${scheme}://${authority}`;
   const headers = Object.entries(request.headers).filter(([name]) => !name.startsWith(":"));
   return createHandlerContext({
     service: method.parent,
@@ -102,12 +108,12 @@ function contextOf(options: RestOptions, request: Request, { method }: Binding) 
     protocolName: "rest",
     requestMethod: request.method ?? "",
     // Always one that can be parsed, whatever the caller says its host is.
-    url: `${URL.canParse(origin) ? origin : `${scheme}://localhost`}${path}${query && `?${query}`}`,
+    url: `${scheme}://${hostOf(request) ?? "localhost"}${path}${query && `?${query}`}`,
     timeoutMs: options.timeoutMs,
     requestHeader: headers.flatMap(([name, value]) =>
       [value ?? []].flat().map((one): [string, string] => [name, one]),
     ),
-    contextValues: options.contextValues(request),
+    contextValues: options.contextValues(request, response),
   });
 }
 
@@ -122,11 +128,15 @@ function answer(
   response: Response,
   { method, responseBody, bare, status }: Binding,
   message: Message,
-  headers: Headers,
+  { responseHeader, values }: HandlerContext,
 ): void {
   const json = toJson(method.output, message, { alwaysEmitImplicit: true });
   const shown = responseBody && isObject(json) ? (get(json, responseBody) ?? null) : json;
-  send(response, status, bare ? shown : { data: shown }, Object.fromEntries(headers));
+  const bytes = send(response, status, bare ? shown : { data: shown }, Object.fromEntries(responseHeader));
+  // All that led to it is gone, and the answer lies here until the caller has read it.
+  const holding = holdingOf(values);
+  holding?.become(bytes);
+  holding?.waitForReader(() => response.destroy());
 }
 
 function refuse(
@@ -152,7 +162,7 @@ function send(
   status: number,
   json: JsonValue,
   headers: Readonly<Record<string, string>>,
-): void {
+): number {
   const body = Buffer.from(JSON.stringify(json));
   // Both modules' responses take these calls, and neither sends a body to HEAD; only their types cannot be called as one.
   (response as ServerResponse).writeHead(status, {
@@ -161,4 +171,9 @@ function send(
     "content-length": body.length,
   });
   (response as ServerResponse).end(body);
+  return body.length;
+}
+
+function holdingOf(values: ContextValues): Holding | undefined {
+  return values.get(callKey)?.holding;
 }

@@ -12,7 +12,8 @@ import { FeatureSet_FieldPresence as Presence } from "@bufbuild/protobuf/wkt";
 import { ReasonSchema } from "#gen/patchbay/errors/v1/errors_pb.js";
 import { policy, PolicySchema } from "#gen/patchbay/options/v1/options_pb.js";
 import { answerComponents, failureAnswers, successHeaders } from "./answers.ts";
-import { type Binding, restRoutes, takesIdempotencyKey } from "./binding.ts";
+import { takesIdempotencyKey } from "#src/pipeline/policy.ts";
+import { type Binding, restRoutes } from "./binding.ts";
 import { commentOf } from "./comments.ts";
 import { type StatusesOfReasons, statusesOf } from "./failures.ts";
 import { hasFields, takesText } from "./fields.ts";
@@ -96,7 +97,7 @@ function operationOf(binding: Binding, schemas: Schemas, statuses: StatusesOfRea
   const { method, index, status } = binding;
   const comment = commentOf(method);
   const access = getOption(method, policy);
-  const headers = ["x-request-id", ...(takesIdempotencyKey(binding) ? ["Idempotency-Key"] : [])];
+  const headers = ["x-request-id", ...(takesIdempotencyKey(binding.method) ? ["Idempotency-Key"] : [])];
   const parameters = [
     ...pathParameters(binding, schemas),
     ...queryParameters(binding, schemas),

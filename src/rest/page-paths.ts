@@ -21,6 +21,8 @@ export const pagePaths: Readonly<Record<string, JsonObject>> = {
   "/openapi.json": {
     get: page("openapi", "Answers this document.", {
       200: answer("The document.", { type: "object", required: ["openapi", "info", "paths"] }),
+      304: { description: "The caller has it already: it sent the document's ETag as If-None-Match." },
+      429: { $ref: "#/components/responses/TooManyRequests" },
     }),
   },
 };

@@ -1,32 +1,83 @@
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
-import type { Handler, Response } from "#src/platform/http.ts";
+import type { Pipeline } from "#src/pipeline/pipeline.ts";
+import { callOfRequest } from "#src/pipeline/request-call.ts";
+import type { Handler, Request, Response } from "#src/platform/http.ts";
+import { MethodNotAllowed } from "./errors.ts";
 
 /** Whether the service takes calls. */
 interface Readiness {
   readonly ready: boolean;
 }
 
+interface Content {
+  readonly status?: number;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly json?: string | Buffer;
+}
+
 /** What is served beside the methods: what load balancers ask, and the description of the REST paths. */
-export function createPages(readiness: Readiness): ReadonlyMap<string, Handler> {
+export function createPages(
+  readiness: Readiness,
+  { publicCalls, failureOf }: Pick<Pipeline, "publicCalls" | "failureOf">,
+): ReadonlyMap<string, Handler> {
   const openApi = readFileSync(new URL("../../gen/openapi.json", import.meta.url));
-  return new Map<string, Handler>([
+  // It is the same for everybody, until the next release.
+  const headers = {
+    "cache-control": "public, max-age=300",
+    etag: `"${createHash("sha256").update(openApi).digest("base64url")}"`,
+  };
+  const page = pagesWith(failureOf);
+  return new Map([
+    // These two have no limit: a load balancer that is refused takes the service for dead.
     // Alive: the process answers. Whether it should be sent calls is the other question.
-    ["/healthz", page(() => [200, '{"status":"ok"}'])],
-    ["/readyz", page(() => (readiness.ready ? [200, '{"status":"ready"}'] : [503, '{"error":"not ready"}']))],
-    ["/openapi.json", page(() => [200, openApi])],
+    ["/healthz", page(() => ({ json: '{"status":"ok"}' }))],
+    [
+      "/readyz",
+      page(() =>
+        readiness.ready ? { json: '{"status":"ready"}' } : { status: 503, json: '{"error":"not ready"}' },
+      ),
+    ],
+    [
+      "/openapi.json",
+      page(async (request) => {
+        await publicCalls.spend(callOfRequest(request).remoteAddress);
+        const isKnown = (request.headers["if-none-match"] ?? "")
+          .split(",")
+          .some((tag) => sameTag(tag, headers.etag));
+        return isKnown ? { status: 304, headers } : { json: openApi, headers };
+      }),
+    ],
   ]);
 }
 
-function page(content: () => [status: number, json: string | Buffer]): Handler {
-  return (request, response) => {
-    const reads = request.method === "GET" || request.method === "HEAD";
-    if (!reads) response.setHeader("allow", "GET, HEAD");
-    const [status, json] = reads ? content() : [405, '{"error":"use GET"}'];
-    response.statusCode = status;
-    response.setHeader("content-type", "application/json");
-    // Both kinds of response take this call; only their types cannot be called as one.
-    (response as Response & { end(body?: string | Buffer): void }).end(
-      request.method === "HEAD" ? undefined : json,
-    );
+/** A tag that was weakened by a proxy is the same (RFC 9110, 13.1.2). */
+function sameTag(given: string, tag: string): boolean {
+  return given.trim() === "*" || given.trim().replace(/^W\//, "") === tag;
+}
+
+function pagesWith(failureOf: Pipeline["failureOf"]) {
+  return (content: (request: Request) => Content | Promise<Content>): Handler => {
+    const answer = async (request: Request, response: Response) => {
+      try {
+        if (request.method !== "GET" && request.method !== "HEAD") throw new MethodNotAllowed("GET, HEAD");
+        send(request, response, await content(request));
+      } catch (thrown) {
+        const { status, message, reason, headers } = failureOf(thrown, request);
+        const json = JSON.stringify({ error: message });
+        send(request, response, { status, headers: { ...headers, "x-error-reason": reason }, json });
+      }
+    };
+    return (request, response) => void answer(request, response);
   };
+}
+
+function send(request: Request, response: Response, { status = 200, headers = {}, json }: Content): void {
+  response.statusCode = status;
+  for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
+  if (json !== undefined) response.setHeader("content-type", "application/json");
+  // Both kinds of response take this call; only their types cannot be called as one.
+  (response as Response & { end(body?: string | Buffer): void }).end(
+    request.method === "HEAD" ? undefined : json,
+  );
 }

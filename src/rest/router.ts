@@ -64,6 +64,7 @@ function suggest(bindings: readonly Binding[], httpMethod: string, path: string)
     const text = `/${segments.join("/")}`;
     if (binding.httpMethod === httpMethod || !filled.has(text)) filled.set(text, binding);
   }
-  const closest = filled.get(nearest(path, filled.keys()) ?? "");
+  // Without the slashes that are too many: the path that is there without them is meant, not one that goes on.
+  const closest = filled.get(nearest(`/${given.join("/")}`, filled.keys()) ?? "");
   return closest && `${closest.httpMethod} ${closest.template.text}`;
 }

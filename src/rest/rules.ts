@@ -1,5 +1,6 @@
 import {
   create,
+  createRegistry,
   type DescField,
   type DescMessage,
   type DescOneof,
@@ -16,9 +17,13 @@ import {
   FieldRulesSchema,
 } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 import { rest_field, rest_schema } from "#gen/patchbay/options/v1/options_pb.js";
+import { display_name } from "#gen/patchbay/options/v1/rules_pb.js";
 import { isObject } from "#src/json/object.ts";
+import { displayNamePattern } from "#src/platform/display-name.ts";
 
-const validator = createValidator();
+/** The rules of our own. */
+const registry = createRegistry(display_name);
+const validator = createValidator({ registry });
 
 /** The fields and oneofs that a request cannot leave out: without them, it breaks their rules. */
 export function neededIn(message: DescMessage): ReadonlySet<DescField | DescOneof> {
@@ -73,7 +78,7 @@ function ofRules(field: DescField): JsonObject {
 }
 
 function rulesOf(field: DescField): JsonObject {
-  return toJson(FieldRulesSchema, getOption(field, rulesOption)) as JsonObject;
+  return toJson(FieldRulesSchema, getOption(field, rulesOption), { registry }) as JsonObject;
 }
 
 /** What is required without being optional must not be empty. */
@@ -131,6 +136,7 @@ const words: Readonly<Record<string, (value: JsonValue) => JsonObject>> = {
   in: same("enum"),
   notIn: (value) => ({ not: { enum: value } }),
   unique: same("uniqueItems"),
+  [`[${display_name.typeName}]`]: () => ({ pattern: displayNamePattern }),
   email: () => ({ format: "email", pattern: email }),
   // Over REST, enum values are given by name, and other names are none.
   definedOnly: () => ({}),

@@ -1,4 +1,4 @@
-import { Code } from "@connectrpc/connect";
+import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import { ServiceError, type ErrorKind, type ReasonName } from "#src/platform/errors.ts";
 import { DeadlineExceeded, InternalError } from "#src/pipeline/failures.ts";
 
@@ -24,14 +24,15 @@ export function explainFramework(code: Code, message: string): ServiceError {
       return new FrameworkFailure(
         "resource_exhausted",
         "MESSAGE_TOO_LARGE",
-        "the message is larger than 4 MiB",
+        `the message is larger than ${limitIn(message)}`,
       );
     case Code.DeadlineExceeded:
       return new DeadlineExceeded();
     case Code.Unimplemented:
       return message.startsWith("unknown compression")
-        ? new FrameworkFailure(
-            "invalid_argument",
+        ? // The code that gRPC and Connect ask for; Connect-ES adds the header that names what is known.
+          new FrameworkFailure(
+            "unimplemented",
             "UNSUPPORTED_CONTENT_TYPE",
             "compress with gzip or br, or not at all",
           )
@@ -49,6 +50,60 @@ export function explainFramework(code: Code, message: string): ServiceError {
             "the request cannot be decoded as its type",
           );
   }
+}
+
+/**
+ * Says in our own words what Connect finds wrong with the messages of a stream: it throws that where they are read, so
+ * that it would look like a fault of the handler. Innermost, as everything it does not know is passed on.
+ */
+export const explainMessages: Interceptor = (next) => async (request) => {
+  if (!request.stream) return next(request);
+  try {
+    const response = await next(request);
+    return response.stream ? { ...response, message: explained(response.message) } : response;
+  } catch (thrown) {
+    throw explain(thrown);
+  }
+};
+
+async function* explained<T>(messages: AsyncIterable<T>): AsyncIterable<T> {
+  try {
+    yield* messages;
+  } catch (thrown) {
+    throw explain(thrown);
+  }
+}
+
+/** What Connect throws has no failure of ours as its cause. */
+function explain(thrown: unknown): unknown {
+  const isConnects = thrown instanceof ConnectError && !(thrown.cause instanceof ServiceError);
+  return isConnects && thrown.code !== Code.Canceled
+    ? explainFramework(thrown.code, thrown.rawMessage)
+    : thrown;
+}
+
+/** The call is to a host that no name can be. */
+export function unreadableHost(): ServiceError {
+  return new FrameworkFailure(
+    "invalid_argument",
+    "INVALID_REQUEST",
+    "the host is not a host name: send the service's own, as Host or :authority",
+  );
+}
+
+/** No method of that name is served here. */
+export function unknownProcedure(): ServiceError {
+  return new FrameworkFailure(
+    "unimplemented",
+    "UNKNOWN_PATH",
+    "no such method; ask the reflection service for what there is",
+  );
+}
+
+/** Connect's text names the limit. */
+function limitIn(message: string): string {
+  const bytes = Number(/readMaxBytes (\d+)/.exec(message)?.[1]);
+  return bytes < 1024 * 1024 ? `${bytes / 1024} KiB` : `${bytes / 1024 / 1024} MiB`;
 }
 
 /** What a refusal without a body means. */

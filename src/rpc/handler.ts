@@ -1,38 +1,51 @@
 import { Code, ConnectError, type ContextValues } from "@connectrpc/connect";
-import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
+import { universalResponseToNodeResponse } from "@connectrpc/connect-node";
+import { toConnectError } from "#src/pipeline/failures.ts";
+import type { Holding } from "#src/platform/byte-budget.ts";
+import { callKey } from "#src/platform/caller.ts";
 import type { Log } from "#src/platform/log.ts";
-import type { Request, Response } from "#src/platform/http.ts";
-import { tidyReply } from "./reply.ts";
+import { hostOf, type Request, type Response } from "#src/platform/http.ts";
+import type { ServiceError } from "#src/platform/errors.ts";
+import { universalRequest } from "./caller-gone.ts";
+import { acceptedCompressions } from "./compression.ts";
+import { unknownProcedure, unreadableHost } from "./framework-failure.ts";
 import type { ProcedureHandler } from "./router.ts";
+import { refusal, tidyReply } from "./tidy-reply.ts";
 
 /** Serves one request to one procedure. */
 export type RpcHandler = (procedure: ProcedureHandler, request: Request, response: Response) => Promise<void>;
 
 /**
  * Joins Connect to the port. connect-node's own adapter would do, but for the replies that Connect words by
- * itself, and for bodies that nobody reads after a refusal.
+ * itself, and for bodies that stay unread after a refusal.
  */
 export function createRpcHandler(parts: {
-  contextValues: (request: Request) => ContextValues;
+  contextValues: (request: Request, response: Response) => ContextValues;
   /** The deadline of a unary call whose caller sets none. */
   timeoutMs: number;
   log: Log;
 }): RpcHandler {
   const { contextValues, timeoutMs, log } = parts;
   return async (procedure, request, response) => {
-    if (!hasReadableHost(request)) return refuseHost(response);
+    // Connect makes a URL of it, and would fail before the caller is answered.
+    const type = typeOf(request);
+    if (hostOf(request) === undefined) return refuse(request, response, unreadableHost());
     try {
-      const asked = universalRequestFromNodeRequest(request, response, undefined, contextValues(request));
-      const type = request.headers["content-type"] ?? "";
+      const values = contextValues(request, response);
+      const holding = values.get(callKey)?.holding;
+      const asked = universalRequest(request, response, values);
       limitDeadline(asked.header, type, procedure.method.methodKind === "unary" ? timeoutMs : undefined);
-      const reply = await tidyReply(await procedure(asked), type, procedure.allowedMethods);
-      // Refused before its body was read: otherwise the caller would go on sending what nobody reads. A stream of
+      const counted = { ...asked, body: received(asked.body, holding) };
+      const reply = await tidyReply(await procedure(counted), type, procedure.allowedMethods);
+      // Refused before its body was read: otherwise the caller would go on sending in vain. A stream of
       // HTTP/2 is ended by the port, a little later: curl loses an answer that a reset follows at once.
       if (!request.complete && request.httpVersionMajor === 1) response.setHeader("connection", "close");
-      await universalResponseToNodeResponse(reply, response);
+      const accepted = acceptedCompressions(type, asked.header);
+      if (accepted !== undefined) response.setHeader(...accepted);
+      await universalResponseToNodeResponse(sent(reply, holding, response), response);
     } catch (error) {
       const { code } = ConnectError.from(error);
-      // The caller went away: there is nobody to answer.
+      // The caller went away: the answer has no reader.
       if (code !== Code.Canceled && code !== Code.Aborted)
         log.warn({ err: error }, "a reply could not be sent");
       response.destroy();
@@ -40,16 +53,43 @@ export function createRpcHandler(parts: {
   };
 }
 
-/** Connect makes a URL of it, and would fail before anybody is answered. */
-function hasReadableHost(request: Request): boolean {
-  const host = "authority" in request ? request.authority : request.headers.host;
-  return host !== undefined && URL.canParse(`http://${host}`);
+type Body = Awaited<ReturnType<ProcedureHandler>>["body"];
+
+/** The request's body, each piece taken from the budget before it is held. */
+function received<T>(body: T, holding: Holding | undefined): T {
+  async function* counted(pieces: AsyncIterable<Uint8Array>) {
+    for await (const piece of pieces) {
+      try {
+        holding?.grow(piece.length);
+      } catch (error) {
+        throw toConnectError(error);
+      }
+      yield piece;
+    }
+  }
+  return isPieces(body) ? (counted(body) as T) : body;
 }
 
-function refuseHost(response: Response): void {
-  response.statusCode = 400;
-  response.setHeader("content-type", "application/json");
-  response.end('{"code":"invalid_argument","message":"the Host header is not a host name"}');
+/** The reply, of whose body the piece that waits for the caller is held, and nothing that led to it any more. */
+function sent<R extends { readonly body?: Body }>(
+  reply: R,
+  holding: Holding | undefined,
+  response: Response,
+): R {
+  async function* counted(pieces: AsyncIterable<Uint8Array>) {
+    for await (const piece of pieces) {
+      holding?.become(piece.length);
+      holding?.waitForReader(() => response.destroy());
+      yield piece;
+    }
+  }
+  return isPieces(reply.body)
+    ? Object.assign(Object.create(reply) as R, { body: counted(reply.body) })
+    : reply;
+}
+
+function isPieces(body: unknown): body is AsyncIterable<Uint8Array> {
+  return typeof body === "object" && body !== null && Symbol.asyncIterator in body;
 }
 
 /** Timers end at once beyond this. */
@@ -84,18 +124,28 @@ function grpcTimeoutMs(text: string | null): number {
 
 /** Whether the caller expects an answer in the terms of gRPC. */
 export function isGrpc(request: Request): boolean {
-  return isGrpcType(request.headers["content-type"] ?? "");
+  return isGrpcType(typeOf(request));
+}
+
+function typeOf(request: Request): string {
+  return request.headers["content-type"] ?? "";
 }
 
 function isGrpcType(type: string): boolean {
   return type.startsWith("application/grpc");
 }
 
+/** Answers a call to a method that is not there, or to a host that is none, in the terms of its protocol. */
+async function refuse(request: Request, response: Response, failure: ServiceError): Promise<void> {
+  try {
+    await universalResponseToNodeResponse(refusal(typeOf(request), failure), response);
+  } catch {
+    // The caller went away: the answer has no reader.
+    response.destroy();
+  }
+}
+
 /** What gRPC answers for a method that is not there. */
-export function refuseUnknownProcedure(response: Response): void {
-  response.statusCode = 200;
-  response.setHeader("content-type", "application/grpc");
-  response.setHeader("grpc-status", String(Code.Unimplemented));
-  response.setHeader("grpc-message", "no such method; ask the reflection service for what there is");
-  response.end();
+export function refuseUnknownProcedure(request: Request, response: Response): Promise<void> {
+  return refuse(request, response, unknownProcedure());
 }

@@ -1,8 +1,16 @@
 import { createConnectRouter, type ConnectRouter, type Interceptor } from "@connectrpc/connect";
-import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
 import type { Gate } from "#src/pipeline/gate.ts";
-import type { ServedService } from "#src/pipeline/served-service.ts";
+import { policyOf } from "#src/pipeline/policy.ts";
+import type { ServedService } from "#src/platform/served-service.ts";
+import { compressions } from "./compression.ts";
+import { explainMessages } from "./framework-failure.ts";
 import { strictJson } from "./strict-json.ts";
+
+/**
+ * What anybody may call takes short questions, and is not compressed: that would cost a thousand times as much as to
+ * answer from what is already encoded.
+ */
+const withoutKey = { readMaxBytes: 16 * 1024, compressMinBytes: Number.MAX_SAFE_INTEGER };
 
 /** One procedure, over gRPC, gRPC-Web and Connect. */
 export type ProcedureHandler = ConnectRouter["handlers"][number];
@@ -17,11 +25,11 @@ export function createProcedures(parts: {
 }): ReadonlyMap<string, ProcedureHandler> {
   const { services, gate, interceptors, readMaxBytes, shutdownSignal } = parts;
   const router = createConnectRouter({
-    acceptCompression: [compressionGzip, compressionBrotli],
+    acceptCompression: compressions,
     // Connect-ES allows 4 GiB unless told otherwise: five bytes would reserve all of it.
     readMaxBytes,
     requestGate: gate,
-    interceptors,
+    interceptors: [...interceptors, explainMessages],
     shutdownSignal,
   });
   for (const { desc, impl } of services) {
@@ -29,7 +37,10 @@ export function createProcedures(parts: {
       const handle = impl[method.localName];
       if (typeof handle !== "function") throw new Error(`${desc.typeName}/${method.name} is not implemented`);
       // The contract and the code were matched by `serve`; the router's types need each method by name.
-      router.rpc(method as never, handle as never, { jsonOptions: strictJson(method.input) });
+      router.rpc(method as never, handle as never, {
+        jsonOptions: strictJson(method.input),
+        ...(policyOf(method).access.case === "public" && withoutKey),
+      });
     }
   }
   return new Map(router.handlers.map((handler) => [handler.requestPath, handler]));

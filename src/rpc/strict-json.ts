@@ -2,6 +2,8 @@ import type { DescMessage, JsonReadOptions, JsonWriteOptions } from "@bufbuild/p
 import { messageFromJson, parseJson } from "#src/json/read.ts";
 import { toConnectError } from "#src/pipeline/failures.ts";
 
+const backslash = 0x5c;
+
 /**
  * JSON options under which a request is refused in our own words.
  *
@@ -17,11 +19,13 @@ export function strictJson(input: DescMessage): Partial<JsonReadOptions & JsonWr
     textDecoder: {
       decode(bytes: Uint8Array): string {
         try {
-          messageFromJson(input, parseJson(bytes));
+          const json = parseJson(bytes);
+          messageFromJson(input, json);
+          // Connect parses what it gets here with `JSON.parse`, which may take a name with an escape for another one.
+          return bytes.includes(backslash) ? JSON.stringify(json) : Buffer.from(bytes).toString("utf8");
         } catch (error) {
           throw toConnectError(error);
         }
-        return Buffer.from(bytes).toString("utf8");
       },
     },
   };

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { createHash, randomUUID } from "node:crypto";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { UpdateApiKeyRequestSchema } from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
 import { startService, type Presenter, type RestReply, type TestService } from "../support/service.ts";
 
 let service: TestService;
@@ -83,6 +84,9 @@ const ways: Record<string, Way> = {
   unbind: patching("wide", () => ({ actAsUserId: null })),
   "let in from elsewhere": patching("wide", () => ({ allowedCidrs: ["10.0.0.0/8"] })),
   "let in from anywhere": patching("wide", () => ({ allowedCidrs: [] })),
+  rename: patching("wide", () => ({ name: "x" })),
+  note: patching("wide", () => ({ metadata: { team: "x" } })),
+  limit: patching("wide", () => ({ rateLimitPerMinute: 7 })),
   rotate: rotating({ graceSeconds: 0 }),
   "rotate as lost": rotating({ replaceUnused: true }),
   connect: connecting({ serviceSlug: "bank-statement" }),
@@ -176,4 +180,58 @@ test("nobody issues, imports, changes, rotates or connects a key beyond what the
       ],
     },
   );
+});
+
+describe("of a key that it could not issue, a key with api:manage changes nothing", () => {
+  /** Something else than what the key has, for each field. */
+  const values: Record<string, () => unknown> = {
+    name: () => "x",
+    actAsUserId: () => userId,
+    expiresAt: () => "2100-01-01T00:00:00Z",
+    rateLimitPerMinute: () => 7,
+    allowedCidrs: () => ["10.0.0.0/8"],
+    metadata: () => ({ team: "x" }),
+  };
+  // It says itself what the key has afterwards.
+  const others = ["id", "update_mask", "scopes"];
+  const fields = UpdateApiKeyRequestSchema.fields.filter(({ name }) => !others.includes(name));
+
+  test.each(fields.map(({ jsonName }) => jsonName))("%s", async (field) => {
+    const [manager, key] = [await issue(["api:manage", "a:view"]), await issue(["a:view", "b:view"])];
+    const before = await keyOf(key.id);
+    const change = (by: Presenter, value: unknown) =>
+      by.rest("PATCH", `/api/api-keys/${key.id}`, { [field]: value });
+    const { status, body } = await change(manager, values[field]!());
+    expect([status, body]).toStrictEqual([403, { error: "missing scope: b:view" }]);
+    expect((await change(manager, null)).status).toBeOneOf([400, 403]);
+    expect(await keyOf(key.id)).toStrictEqual(before);
+    expect((await change(service.org, values[field]!())).status).toBe(200);
+    expect(await keyOf(key.id)).not.toStrictEqual(before);
+  });
+
+  test("but it can take scopes away that it could not give, and revoke it", async () => {
+    const [manager, key] = [await issue(["api:manage", "a:view"]), await issue(["a:view", "b:view"])];
+    expect((await manager.rest("PATCH", `/api/api-keys/${key.id}`, { scopes: ["a:view"] })).status).toBe(200);
+    const wider = await issue(["b:view"]);
+    expect((await manager.rest("DELETE", `/api/api-keys/${wider.id}`)).status).toBe(200);
+  });
+
+  test("nor the limit of a service principal", async () => {
+    const { connections } = service.org.client;
+    await connections.upsertServiceConnection({
+      serviceSlug: "aml",
+      baseUrl: "http://127.0.0.1:1",
+      scopes: ["b:view"],
+    });
+    const { apiKeys } = await service.org.client.apiKeys.listApiKeys({});
+    const principal = apiKeys.find(
+      ({ name, revokedAt }) => name.startsWith("aml ") && revokedAt === undefined,
+    )!;
+    const change = { rateLimitPerMinute: 7 };
+    const path = `/api/api-keys/${principal.id}`;
+    const manager = await issue(["api:manage", "a:view"]);
+    const refused = await manager.rest("PATCH", path, change);
+    expect([refused.status, refused.body]).toStrictEqual([403, { error: "missing scope: b:view" }]);
+    expect((await service.org.rest("PATCH", path, change)).status).toBe(200);
+  });
 });

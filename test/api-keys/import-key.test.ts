@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { createHash } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { importedSecret } from "#src/api-keys/import-key.ts";
 import { newApiKeySecret } from "#src/api-keys/secret-format.ts";
@@ -170,7 +170,14 @@ describe("what cannot be imported is refused with 400, without being repeated", 
   test.each<[string, Record<string, unknown>, RegExp]>([
     ["a prefix that is none of the deployment's", { key: `other_${secret}` }, /aml_ or qe_sk_sandbox_ are looked up; .*--legacy-prefixes \(PATCHBAY_LEGACY_PREFIXES\)/], // prettier-ignore
     ["a prefix in another case", { key: `AML_${secret}` }, /qedi_ or bs_ or aml_/],
-    ["a space before the prefix", { key: ` aml_${secret}` }, /are looked up/],
+    ["a space before the prefix", { key: ` aml_${secret}` }, /key: has white space at its start/],
+    [
+      "a scheme before the prefix",
+      { key: `Bearer aml_${secret}` },
+      /key: leave out "Bearer ", .* give the key alone/,
+    ],
+    ["a whole header", { key: `\nauthorization:bearer  aml_${secret}` }, /key: leave out "Bearer "/],
+    ["a line feed at the end", { key: `aml_${secret}\n` }, /white space at its end, such as a line break/],
     ["a form of ours without environment", { key: `qe_sk_${secret}` }, /are looked up/],
     ["a form of ours of an unknown environment", { key: `qe_sk_prod_${secret}` }, /are looked up/],
     ["a form of ours of the other environment", { key: `qe_sk_live_${secret}` }, /key: is live, and this deployment is sandbox; import it at the live one/], // prettier-ignore
@@ -187,8 +194,12 @@ describe("what cannot be imported is refused with 400, without being repeated", 
     ["15 characters", { key: "aml_hunter2hunt" }, /key: .*16/],
     ["501 characters", { key: `aml_${secret}`.padEnd(501, "x") }, /key: .*500/],
     ["506 bytes", { key: `aml_${"€".repeat(167)}x` }, /key: has more than 505 bytes/],
-    ["neither key nor hash", {}, /presented/],
-    ["both", { key: `aml_${secret}`, sha256: sha256(secret) }, /presented|sha256/],
+    ["neither key nor hash", {}, /^give one of key, sha256$/],
+    [
+      "both",
+      { key: `aml_${secret}`, sha256: sha256(secret) },
+      /^only one of "key" and "sha256" may be given$/,
+    ],
     ["a hash of 63 digits", { sha256: sha256(secret).slice(1) }, /sha256/],
     ["a hash of 65 digits", { sha256: `${sha256(secret)}0` }, /sha256/],
     ["a hash and a line feed", { sha256: `${sha256(secret)}\n` }, /sha256/],
@@ -332,6 +343,11 @@ test("an imported key is in no answer, log line or column, however it is present
   expect(everywhere.includes("api_key.import")).toBe(true);
   const traces = [key.slice(4), Buffer.from(key).toString("hex"), Buffer.from(key).toString("base64")];
   expect(traces.filter((trace) => everywhere.includes(trace))).toStrictEqual([]);
+});
+
+test("a key may hold marks of direction, and its hint shows none", async () => {
+  const { status, body } = await importKey({ key: `aml_\u202ea \u2066${randomBytes(16).toString("hex")}` });
+  expect([status, body.data.apiKey.hint]).toStrictEqual([201, "aml_\ufffda \ufffd…"]);
 });
 
 test("the hint of a key shows its prefix and at most four characters more, and leaves twelve unseen", () => {

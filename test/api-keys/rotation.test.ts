@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { admit, hasEnded, type ApiKey, type KeySecret } from "#src/api-keys/api-key.ts";
+import { judge } from "#src/verification/judge.ts";
+import { hasEnded, type ApiKey, type KeySecret } from "#src/api-keys/api-key.ts";
 import { endGrace, replaceUnused, rotate } from "#src/api-keys/rotation.ts";
 import { ServiceError } from "#src/platform/errors.ts";
 
@@ -39,8 +40,16 @@ function accepts(of: ApiKey, hint: string, at: Date): boolean {
   const found = of.secrets.find((one) => one.hint === hint);
   if (found === undefined) return false;
   try {
-    admit(
-      { ...of, activeUserId: undefined, secretHash: hint, validUntil: found.validUntil, allows: () => true },
+    judge(
+      {
+        ...of,
+        activeUserId: undefined,
+        boundUserId: undefined,
+        secretHash: hint,
+        validUntil: found.validUntil,
+        wasUsed: true,
+        allows: () => true,
+      },
       { environment: "sandbox", callerServiceSlug: undefined, address: undefined },
       at,
     );

@@ -66,7 +66,7 @@ describe("an event", () => {
     auditActions: ["connection.upsert"],
     caller: {
       orgId: "org_call",
-      apiKeyId: "key_1",
+      via: { kind: "api_key", id: "key_1", boundUserId: undefined },
       name: "bot",
       environment: "live",
       scopes: [],
@@ -87,7 +87,11 @@ describe("an event", () => {
     const [event] = await list("org_call");
     expect(event).toMatchObject({
       ...{ orgId: "org_call", seq: 1, action: "connection.upsert", target: "scn_1" },
-      ...{ apiKeyId: "key_1", userId: "usr_1", requestId: "req_1" },
+      ...{
+        apiKeyId: "key_1",
+        userId: "usr_1",
+        requestId: "req_1",
+      },
       details: '{"old":null,"new":"sha256:1"}',
     });
     expect(Math.abs(Date.now() - (event?.at.getTime() ?? 0))).toBeLessThan(60_000);

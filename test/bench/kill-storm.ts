@@ -57,7 +57,7 @@ const longestStormMs = 120_000;
 const longestOperationMs = 20_000;
 
 /**
- * Writes a row and its audit event over and over, through four slots and for four organisations, while the
+ * Writes a row and its audit event over and over, through four connections and for four organisations, while the
  * backends behind them are killed at random. One transaction in seven rolls back on purpose.
  */
 export async function run(minimumKills = 250, pauseMs = 15): Promise<StormFigures> {
@@ -73,7 +73,7 @@ export async function run(minimumKills = 250, pauseMs = 15): Promise<StormFigure
 }
 
 async function storm(url: string, minimumKills: number, pauseMs: number): Promise<StormFigures> {
-  const database = createDatabase({ url, log, slots: 4 });
+  const database = createDatabase({ url, log, poolSize: 4 });
   const owner = openConnection(url, { application_name: "storm" });
   for (const orgId of organisations) await createOrganisation(database, orgId);
 

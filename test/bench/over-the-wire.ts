@@ -63,12 +63,12 @@ function httpAsker(port: number, path: string, secret: string, body?: object): A
     });
 }
 
-type GrpcClient = ReturnType<typeof createPatchbayClient>["apiKeys"];
+type GrpcClient = ReturnType<typeof createPatchbayClient>;
 
 function grpcAsker(port: number, apiKey: string, ask: (client: GrpcClient) => Promise<unknown>): Ask {
   const address = `127.0.0.1:${port}`;
-  const { apiKeys } = createPatchbayClient({ address, credentials: credentials.createInsecure(), apiKey });
-  return async () => void (await ask(apiKeys));
+  const client = createPatchbayClient({ address, credentials: credentials.createInsecure(), apiKey });
+  return async () => void (await ask(client));
 }
 
 /** What one call costs the server, and how many there are in a second. */
@@ -109,13 +109,13 @@ export async function run(): Promise<void> {
   const grpc = await startServer("grpc-js");
   const patchbay = await startServer("patchbay", postgres.url, rootKeyText);
   const question = { key: secret, scopes: ["connections:view"] };
-  const service = "/patchbay.apikeys.v1.ApiKeyService";
+  const verifyKey = "/patchbay.verification.v1.VerificationService/VerifyKey";
 
   const bare = {
-    http: await cost(http, httpAsker(http.port, `${service}/VerifyKey`, secret, question)),
+    http: await cost(http, httpAsker(http.port, verifyKey, secret, question)),
     grpc: await cost(
       grpc,
-      grpcAsker(grpc.port, secret, (client) => client.verifyKey(question)),
+      grpcAsker(grpc.port, secret, (client) => client.verification.verifyKey(question)),
     ),
   };
   print("bare node:http", bare.http, bare);
@@ -123,11 +123,14 @@ export async function run(): Promise<void> {
   const rows: [string, Ask][] = [
     ["liveness", httpAsker(patchbay.port, "/healthz", secret)],
     ["WhoAmI REST", httpAsker(patchbay.port, "/api/auth/me", secret)],
-    ["WhoAmI Connect JSON", httpAsker(patchbay.port, `${service}/WhoAmI`, secret, {})],
-    ["WhoAmI gRPC", grpcAsker(patchbay.port, secret, (client) => client.whoAmI({}))],
+    [
+      "WhoAmI Connect JSON",
+      httpAsker(patchbay.port, "/patchbay.apikeys.v1.ApiKeyService/WhoAmI", secret, {}),
+    ],
+    ["WhoAmI gRPC", grpcAsker(patchbay.port, secret, (client) => client.apiKeys.whoAmI({}))],
     ["VerifyKey REST", httpAsker(patchbay.port, "/api/api-keys/verify", secret, question)],
-    ["VerifyKey Connect JSON", httpAsker(patchbay.port, `${service}/VerifyKey`, secret, question)],
-    ["VerifyKey gRPC", grpcAsker(patchbay.port, secret, (client) => client.verifyKey(question))],
+    ["VerifyKey Connect JSON", httpAsker(patchbay.port, verifyKey, secret, question)],
+    ["VerifyKey gRPC", grpcAsker(patchbay.port, secret, (client) => client.verification.verifyKey(question))],
   ];
   for (const [name, ask] of rows) print(name, await cost(patchbay, ask), bare);
 

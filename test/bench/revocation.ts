@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { pino } from "pino";
-import { createPresentedKeys, type PresentedKeys } from "#src/api-keys/presented-keys.ts";
+import { createKeyLookup, type KeyLookup } from "#src/verification/key-lookup.ts";
 import { detailsOf, newApiKey } from "#src/api-keys/new-api-key.ts";
 import { revoke } from "#src/api-keys/api-key.ts";
 import { insertKey, saveKey } from "#src/api-keys/store.ts";
@@ -34,7 +34,7 @@ export async function run(): Promise<void> {
     const pepper = await loadPepper(here, rootKey, now);
     const monotonicNow = () => performance.now();
     const replica = { pepper, environment, legacyPrefixes: [], monotonicNow } as const;
-    const other = await createPresentedKeys({ ...replica, database: there });
+    const other = await createKeyLookup({ ...replica, database: there });
 
     const delays: number[] = [];
     for (let i = 0; i < revocations; i++) {
@@ -63,7 +63,7 @@ export async function run(): Promise<void> {
   }
 }
 
-async function untilRevoked(keys: PresentedKeys, secret: string): Promise<number> {
+async function untilRevoked(keys: KeyLookup, secret: string): Promise<number> {
   const answeredAt = performance.now();
   while ((await keys.find(secret))?.revokedAt === undefined) await nextTurn();
   return performance.now() - answeredAt;

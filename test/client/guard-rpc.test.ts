@@ -39,10 +39,10 @@ import {
   type MethodRequirement,
   type MethodRequirements,
   principalKey,
-} from "#src/client/guard.ts";
+} from "#src/client/guard/guard.ts";
 import { reasonOf } from "#src/client/connect.ts";
 import { grpcServiceDefinition } from "#src/client/grpc-js.ts";
-import { guardInterceptor, principalOf } from "#src/client/guard-grpc-js.ts";
+import { guardInterceptor, principalOf } from "#src/client/guard/grpc-js.ts";
 import { failureModes, newUser } from "./failure-modes.ts";
 import { type Sibling, startSibling } from "./sibling.ts";
 
@@ -165,7 +165,7 @@ describe("a Connect server", () => {
     const start = (requirements: MethodRequirements<DescMethod>) =>
       connectNodeAdapter(guard.connect(requirements, { routes }));
     expect(() => start({ [check]: {}, [list]: "public" })).toThrow(
-      `${watch} has no requirement; "public" lets everybody in, {} every good key`,
+      `${watch} has no requirement; give it {} to admit every valid key, or "public" to admit every caller`,
     );
     const none = () => start(({ name }) => (name === "Check" ? {} : undefined));
     expect(none).toThrow(`${list} has no requirement`);
@@ -180,7 +180,7 @@ describe("a Connect server", () => {
     const guard = await sibling.newGuard();
     const requirements = { [check]: {}, [list]: {}, [watch]: { distinctFromUserIds: () => [] } };
     expect(() => connectNodeAdapter(guard.connect(requirements, { routes }))).toThrow(
-      `${watch} is no unary method`,
+      `${watch} is not unary`,
     );
   });
 
@@ -189,7 +189,7 @@ describe("a Connect server", () => {
     const requirements: object = { [check]: { scope: ["rules:view"] }, [list]: {}, [watch]: {} };
     expect(() =>
       connectNodeAdapter(guard.connect(requirements as MethodRequirements<DescMethod>, { routes })),
-    ).toThrow(`${check}: no scope can be asked for`);
+    ).toThrow(`${check}: unknown field scope`);
   });
 
   test("takes its requirements from the descriptors too", async () => {
@@ -269,7 +269,7 @@ describe("a @grpc/grpc-js server", () => {
     const requirements: object = { [check]: { scope: ["rules:view"] } };
     expect(() =>
       guardInterceptor(guard, requirements as Readonly<Record<string, MethodRequirement>>),
-    ).toThrow(`${check}: no scope can be asked for`);
+    ).toThrow(`${check}: unknown field scope`);
   });
 
   test("lets nobody call a method whose requirement cannot be found out, and goes on", async () => {
@@ -292,14 +292,14 @@ describe("a @grpc/grpc-js server", () => {
     });
     expect(await failureOf(checked(client, [`Bearer ${secret}`]))).toMatchObject({
       code: Code.PermissionDenied,
-      rawMessage: "this method has no requirement, so nobody is let in",
+      rawMessage: "this method has no requirement, so every call is refused",
     });
     const reflection = createClient(ServerReflection, createGrpcTransport({ baseUrl: `http://${host}` }));
     const headers = { authorization: `Bearer ${secret}` };
     const answers = reflection.serverReflectionInfo(createAsyncIterable([{}]), { headers });
     expect(await failureOf(answers[Symbol.asyncIterator]().next())).toMatchObject({
       code: Code.PermissionDenied,
-      rawMessage: "distinctFromUserIds has no message to look at, so nobody is let in",
+      rawMessage: "distinctFromUserIds has no message to look at, so every call is refused",
     });
   });
 });
@@ -375,7 +375,7 @@ function whoCalls(call: { metadata: Metadata }): Metadata {
   try {
     answer.set("x-api-key-id", principalOf(call).apiKeyId);
   } catch (error) {
-    expect(String(error)).toContain("no guard let this call in");
+    expect(String(error)).toContain("no guard admitted this call");
     answer.set("x-api-key-id", "nobody");
   }
   return answer;

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import type { AddressInfo, Server } from "node:net";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import { createGuard, type Guard, type GuardOptions } from "#src/client/guard.ts";
+import { createGuard, type Guard, type GuardOptions } from "#src/client/guard/guard.ts";
 import { startService, type TestService, type TestServiceOptions } from "../support/service.ts";
 
 /** The real service, and what a sibling is made of that has its keys verified there. */

@@ -4,9 +4,9 @@ import { createSecureServer } from "node:http2";
 import type { AddressInfo, Socket } from "node:net";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { expect, test } from "vitest";
-import { ApiKeyService } from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
-import { createGuard } from "#src/client/guard.ts";
-import { UnreferencedSessions } from "#src/client/unreferenced-sessions.ts";
+import { VerificationService } from "#gen/patchbay/verification/v1/verification_service_pb.js";
+import { createGuard } from "#src/client/guard/guard.ts";
+import { UnreferencedSessions } from "#src/client/guard/unreferenced-sessions.ts";
 import { testTls } from "../net/support.ts";
 
 test("a connection that does not come about keeps no process alive, and is given up with its socket", async () => {
@@ -29,7 +29,7 @@ test("a connection that does not come about keeps no process alive, and is given
 test("over TLS, the certificate is checked, and the options of the connection count", async () => {
   const answer = connectNodeAdapter({
     routes: (router) =>
-      router.service(ApiKeyService, {
+      router.service(VerificationService, {
         verifyKey: () => ({ valid: true, principal: { apiKeyId: "key_1" } }),
       }),
   });

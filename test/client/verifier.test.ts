@@ -11,9 +11,9 @@ import {
   VerifyKeyResponseSchema,
   type WatchRevocationsResponse,
   WatchRevocationsResponseSchema,
-} from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
-import type { Verdict } from "#src/client/verdict.ts";
-import { createVerifier } from "#src/client/verifier.ts";
+} from "#gen/patchbay/verification/v1/verification_service_pb.js";
+import type { Verdict } from "#src/client/guard/verdict.ts";
+import { createVerifier } from "#src/client/guard/verifier.ts";
 
 const question = { key: "Bearer secret", scopes: ["rules:view"] };
 
@@ -527,12 +527,12 @@ async function playPatchbay({ hearing = true } = {}) {
       if (held === undefined) return new Promise((resolve) => resolve(played.answers(request)));
       return new Promise((resolve) => held?.push((answers) => resolve(answers(request))));
     },
-    listen: (signal) => {
+    watchRevocations: (signal) => {
       played.streams += 1;
       return words.listen(signal);
     },
-    hangUp: () => undefined,
-    tell: (problem) => told.push(problem),
+    disconnect: () => undefined,
+    report: (problem) => told.push(problem),
     monotonicNow: () => played.now,
   });
   if (hearing) {

@@ -73,7 +73,20 @@ describe("registering a connection", () => {
     ["a base URL with credentials", { baseUrl: "https://me:pw@bank.example" }, /base ?url/i],
     ["a base URL with a query", { baseUrl: "https://bank.example/?a=1" }, /query/],
     ["a private address", { baseUrl: "http://10.0.0.1" }, /PATCHBAY_OUTBOUND_ALLOW/],
-    ["a key that cannot stand in a header", { apiKey: "two words" }, /apiKey/],
+    [
+      "a key that cannot stand in a header",
+      { apiKey: "two words" },
+      /apiKey: only visible ASCII .* no spaces/,
+    ],
+    ["a key with its scheme", { apiKey: "Bearer abc" }, /apiKey: leave out "Bearer ", .* give the key alone/],
+    ["a key with its scheme in lower case", { apiKey: " bearer abc\n" }, /apiKey: leave out "Bearer "/],
+    ["a whole header", { apiKey: "Authorization: Bearer abc" }, /apiKey: leave out "Bearer "/],
+    [
+      "a key with a line break",
+      { apiKey: "abc\r\n" },
+      /apiKey: has white space at its end, such as a line break/,
+    ],
+    ["a key with a space before it", { apiKey: " abc" }, /apiKey: has white space at its start/],
     ["no key for a custom service", { apiKey: undefined }, /apiKey/],
   ])("refuses %s with 400 and says why", async (_, change, message) => {
     const reply = await service.org.rest("POST", "/api/service-connections", {
@@ -169,8 +182,6 @@ describe("reading and changing connections", () => {
     ]);
     expect((await service.org.rest("GET", path)).body.data.connection.baseUrl).toBe(upstream.url);
 
-    const sameOrigin = await service.org.rest("PATCH", path, { baseUrl: `${upstream.url}/v2` });
-    expect(sameOrigin.body.data.connection.baseUrl).toBe(`${upstream.url}/v2`);
     const withKey = await service.org.rest("PATCH", path, { baseUrl: "https://new.example", apiKey: "new" });
     expect(withKey.body.data.connection).toMatchObject({
       baseUrl: "https://new.example",
@@ -178,10 +189,73 @@ describe("reading and changing connections", () => {
     });
   });
 
+  describe("without the key, a base URL", () => {
+    const move = async (from: string, to: string) => {
+      const { id } = await register("custom:moved", "k", from);
+      const before = upstream.asked.length;
+      const reply = await service.org.rest("PATCH", `/api/service-connections/${id}`, { baseUrl: to });
+      const call = { service: "custom:moved", method: "GET", path: "/x" };
+      await service.org.rest("POST", "/api/service-calls", call);
+      return { reply, called: upstream.asked.slice(before).map(({ url }) => url) };
+    };
+
+    test.each([
+      ["below the old path", "/v1", "/v1/eu", "/v1/eu/x"],
+      ["far below it", "/v1", "/v1/eu/west", "/v1/eu/west/x"],
+      ["below the whole origin", "", "/v1", "/v1/x"],
+      ["that is the old one with a slash", "/v1", "/v1/", "/v1/x"],
+      ["with a slash at the end below the old one", "/v1/", "/v1/eu/", "/v1/eu/x"],
+    ])("%s is taken: %s to %s", async (_, from, to, called) => {
+      const moved = await move(upstream.url + from, upstream.url + to);
+      expect([moved.reply.status, moved.called]).toStrictEqual([200, [called]]);
+    });
+
+    test("in another spelling of the same place is taken", async () => {
+      const { port } = new URL(upstream.url);
+      const moved = await move(`${upstream.url}/v1`, `HTTP://127.0.0.1:${port}/v1`);
+      expect([moved.reply.status, moved.called]).toStrictEqual([200, ["/v1/x"]]);
+    });
+
+    test.each([
+      ["beside the old path", "/v1", "/v2"],
+      ["that begins alike", "/v1", "/v10"],
+      ["that begins alike and goes on", "/v1", "/v1-internal/admin"],
+      ["above the old path", "/v1/eu", "/v1"],
+      ["of the whole origin", "/v1", ""],
+      ["of the whole origin with a slash", "/v1", "/"],
+      ["in another case", "/v1", "/V1"],
+      ["that a service could read as the old one", "/v1", "/%76%31"],
+      ["with the old path further behind", "/v1", "/x/v1"],
+      ["whose slash is encoded", "/v1", "/v1%2feu"],
+    ])("%s needs it, and nothing changes: %s to %s", async (_, from, to) => {
+      const { reply, called } = await move(upstream.url + from, upstream.url + to);
+      expect([reply.status, reply.headers.get("x-error-reason"), reply.body]).toStrictEqual([
+        400,
+        "CREDENTIAL_REQUIRED",
+        { error: expect.stringMatching(/base URL's path .* the key must be given again/) as string },
+      ]);
+      expect(called).toStrictEqual([`${from}/x`]);
+    });
+
+    test("that went below its old path does not come back, as another would not", async () => {
+      const { id } = await register("custom:back", "k", `${upstream.url}/v1`);
+      const patch = (to: string, fields = {}) =>
+        service.org.rest("PATCH", `/api/service-connections/${id}`, {
+          baseUrl: upstream.url + to,
+          ...fields,
+        });
+      expect((await patch("/v1/eu")).status).toBe(200);
+      expect((await patch("/v1")).status).toBe(400);
+      expect((await patch("/v1/us")).status).toBe(400);
+      expect((await patch("/v1/us", { apiKey: "k" })).status).toBe(200);
+    });
+  });
+
   test.each([
     ["an unknown field", { serviceSlug: "aml" }, /serviceSlug/],
     ["clearing the base URL", { baseUrl: null }, /base_?url/i],
     ["a wrong type", { active: "yes" }, /active/],
+    ["a key with its scheme", { apiKey: "Bearer abc" }, /apiKey: leave out "Bearer "/],
   ])("an update refuses %s by its name", async (_, body, message) => {
     const { id } = await register("custom:strict");
     const reply = await service.org.rest("PATCH", `/api/service-connections/${id}`, body);

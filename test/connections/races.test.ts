@@ -1,5 +1,7 @@
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { reasonOf } from "#src/client/node.ts";
 import { openConnection } from "#src/db/connection.ts";
+import { untilOneWaits } from "../support/locks.ts";
 import { startService, type TestService } from "../support/service.ts";
 import { startUpstream } from "../support/upstream.ts";
 
@@ -62,6 +64,88 @@ test("an upsert beside a deletion leaves the one or the other, and never fails",
   }
 });
 
+describe("a call beside changes of its connection", () => {
+  const callers = 6;
+  // Read in two statements, one call of ten went wrong.
+  const callsOfEach = 100;
+
+  /** Runs the change again and again until the callers are through; answers what their calls came to. */
+  async function callBeside(slug: string, change: () => Promise<unknown>): Promise<string[]> {
+    const through = new AbortController();
+    const changing = (async () => {
+      while (!through.signal.aborted) await change();
+    })();
+    const outcomes = await Promise.all(
+      Array.from({ length: callers }, async () => {
+        const seen: string[] = [];
+        for (let i = 0; i < callsOfEach; i++) seen.push(await outcomeOf(slug));
+        return seen;
+      }),
+    ).finally(() => through.abort());
+    await changing;
+    return outcomes.flat();
+  }
+
+  function outcomeOf(slug: string): Promise<string> {
+    return service.org.client.connections.callService({ service: slug, method: "GET", path: "/" }).then(
+      ({ status }) => String(status),
+      (error: unknown) => reasonOf(error) ?? String(error),
+    );
+  }
+
+  const put = (slug: string, url: string, apiKey: string) => () =>
+    service.org.client.connections.upsertServiceConnection({ serviceSlug: slug, baseUrl: url, apiKey });
+
+  /** Does one after the other, and then begins again. */
+  function inTurn(...changes: (() => Promise<unknown>)[]) {
+    let turn = 0;
+    return () => changes[turn++ % changes.length]!();
+  }
+
+  test("sends each key to the base URL that was stored with it, of two on one host", async () => {
+    await using upstream = await startUpstream();
+    const ofA = put("custom:paths", `${upstream.url}/a`, "key-a");
+    await ofA();
+    const outcomes = await callBeside(
+      "custom:paths",
+      inTurn(put("custom:paths", `${upstream.url}/b`, "key-b"), ofA),
+    );
+    expect(new Set(outcomes)).toStrictEqual(new Set(["200"]));
+    const pairs = upstream.asked.map(({ url, headers }) => `${url} ${headers.authorization}`);
+    expect(new Set(pairs)).toStrictEqual(new Set(["/a/ Bearer key-a", "/b/ Bearer key-b"]));
+  });
+
+  test("never finds the key to be of another origin, of two", async () => {
+    await using a = await startUpstream();
+    await using b = await startUpstream();
+    const ofA = put("custom:origins", a.url, "key-a");
+    await ofA();
+    const outcomes = await callBeside("custom:origins", inTurn(put("custom:origins", b.url, "key-b"), ofA));
+    expect(new Set(outcomes)).toStrictEqual(new Set(["200"]));
+    for (const [upstream, key] of [
+      [a, "key-a"],
+      [b, "key-b"],
+    ] as const) {
+      // prettier-ignore
+      const keys = upstream.asked.map(({ headers }) => headers.authorization);
+      expect(new Set(keys)).toStrictEqual(new Set([`Bearer ${key}`]));
+    }
+  });
+
+  test("finds a connection or none, and never one without its key", async () => {
+    await using upstream = await startUpstream();
+    let id: string | undefined;
+    const outcomes = await callBeside(
+      "custom:there",
+      inTurn(
+        async () => ({ id } = (await put("custom:there", upstream.url, "k")()).connection!),
+        () => service.org.client.connections.deleteConnection({ id: id! }),
+      ),
+    );
+    expect(new Set(outcomes)).toStrictEqual(new Set(["200", "NOT_FOUND"]));
+  });
+});
+
 test("good answers are noted in the order in which probes are, so that the two cannot lock each other out", async () => {
   await using upstream = await startUpstream();
   const connect = async (slug: string) => {
@@ -90,9 +174,7 @@ test("good answers are noted in the order in which probes are, so that the two c
   await holder.run("begin");
   await lock(one);
   const listing = service.org.client.connections.listConnections({ pageSize: 1 });
-  const waiting =
-    "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-  await expect.poll(() => postgres.asOwner(waiting), { interval: 5 }).toHaveLength(1);
+  await untilOneWaits(postgres);
   await lock(other);
   await holder.run("rollback");
   await listing;

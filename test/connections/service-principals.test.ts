@@ -1,9 +1,10 @@
 import fc from "fast-check";
 import { createHash } from "node:crypto";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { VerifyKeyCode } from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
+import { VerifyKeyCode } from "#gen/patchbay/verification/v1/verification_service_pb.js";
 import { newApiKeySecret } from "#src/api-keys/secret-format.ts";
 import { openConnection } from "#src/db/connection.ts";
+import { untilOneWaits } from "../support/locks.ts";
 import { startService, type Presenter, type Tenant, type TestService } from "../support/service.ts";
 import { startUpstream, type Upstream } from "../support/upstream.ts";
 
@@ -76,7 +77,7 @@ async function keyWith(scopes: string[], by: Presenter = org): Promise<Presenter
 /** How the sibling would have the key verified, as whoever presented it to the sibling. */
 async function verified(secret: string, callerServiceSlug?: string) {
   const asked = { key: `Bearer ${secret}`, ...(callerServiceSlug !== undefined && { callerServiceSlug }) };
-  return org.client.apiKeys.verifyKey(asked);
+  return org.client.verification.verifyKey(asked);
 }
 
 describe("connecting a built-in service without a key", () => {
@@ -374,7 +375,7 @@ describe("a principal ends", () => {
     expect(events).toHaveLength(1);
   });
 
-  test("not by a change that leaves the credential: switching off, or another path of the same origin", async () => {
+  test("not by a change that leaves the credential: switching off, or a path below the old one", async () => {
     const { id } = await connected();
     const { secret } = await seenByService();
     for (const change of [{ active: false }, { active: true }, { baseUrl: `${upstream.url}/v2` }]) {
@@ -397,12 +398,14 @@ describe("a principal ends", () => {
   });
 });
 
-test("a principal does not follow its connection to another origin", async () => {
-  const { id } = await connected();
+test("a principal does not follow its connection to another origin, or to a path beside its own", async () => {
+  const { id } = await connected({ baseUrl: `${upstream.url}/aml` });
   const { secret } = await seenByService();
-  const moved = await org.rest("PATCH", `${path}/${id}`, { baseUrl: "https://evil.example" });
-  expect([moved.status, moved.headers.get("x-error-reason")]).toStrictEqual([400, "CREDENTIAL_REQUIRED"]);
-  expect(moved.body.error).toMatch(/service principal .* connect the service again with POST/);
+  for (const baseUrl of ["https://evil.example/aml", `${upstream.url}/identity`, upstream.url]) {
+    const moved = await org.rest("PATCH", `${path}/${id}`, { baseUrl });
+    expect([moved.status, moved.headers.get("x-error-reason")]).toStrictEqual([400, "CREDENTIAL_REQUIRED"]);
+    expect(moved.body.error).toMatch(/service principal .* connect the service again with POST/);
+  }
   expect((await seenByService()).secret).toBe(secret);
 
   await using elsewhere = await startUpstream();
@@ -581,13 +584,25 @@ test("connecting again while the principal is being changed holds up nobody else
   await holder.run("begin");
   await holder.run("select from api_keys where id = $1 for update", [key]);
   const again = connect();
-  const waiting =
-    "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-  await expect.poll(() => service.postgres.asOwner(waiting), { interval: 5 }).toHaveLength(1);
+  await untilOneWaits(service.postgres);
   // Whoever holds the key writes to the record of the organisation next.
   await keyWith(["a:view"]);
   await holder.run("rollback");
   expect((await again).status).toBe(201);
+});
+
+test("the next principal has the limit that the one before is being given", async () => {
+  await connected();
+  const [key] = (await livePrincipals()) as [string];
+  await using holder = openConnection(service.postgres.url, {});
+  await holder.run("begin");
+  await holder.run("update api_keys set rate_limit_per_minute = 7 where id = $1", [key]);
+  const again = connect();
+  await untilOneWaits(service.postgres);
+  await holder.run("commit");
+  expect((await again).status).toBe(201);
+  const { body } = await org.rest("GET", `/api/api-keys/${(await livePrincipals())[0]}`);
+  expect(body.data.apiKey.rateLimitPerMinute).toBe(7);
 });
 
 test("another organisation neither sees a principal nor can change or revoke it", async () => {
@@ -612,6 +627,6 @@ test("another organisation neither sees a principal nor can change or revoke it"
   expect(await livePrincipals()).toStrictEqual([key]);
   expect((await seenByService()).secret).toBe(secret);
   const asked = { key: secret, callerServiceSlug: "orchestration" };
-  expect((await other.client.apiKeys.verifyKey(asked)).code).toBe(VerifyKeyCode.NOT_FOUND);
-  expect((await org.client.apiKeys.verifyKey(asked)).valid).toBe(true);
+  expect((await other.client.verification.verifyKey(asked)).code).toBe(VerifyKeyCode.NOT_FOUND);
+  expect((await org.client.verification.verifyKey(asked)).valid).toBe(true);
 });

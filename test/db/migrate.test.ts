@@ -1,6 +1,7 @@
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { pino } from "pino";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { openConnection } from "#src/db/connection.ts";
@@ -119,4 +120,36 @@ test("a lock that a running transaction holds is waited for in short turns, so t
   await migrated;
   expect(await database.asOwner("select name from things")).toEqual([{ name: null }]);
   expect(String(warnings[0])).toContain("waits for a lock");
+});
+
+test("a credential from before belongs to the base URL that its connection had", async () => {
+  const database = await emptyDatabase();
+  const own = fileURLToPath(new URL("../../drizzle", import.meta.url));
+  const journal = JSON.parse(await readFile(join(own, "meta", "_journal.json"), "utf8")) as {
+    entries: { tag: string }[];
+  };
+  const before = journal.entries.filter(({ tag }) => tag < "0011");
+  const older = await mkdtemp(join(tmpdir(), "patchbay-migrations-"));
+  await cp(own, older, { recursive: true });
+  await writeFile(join(older, "meta", "_journal.json"), JSON.stringify({ entries: before }));
+  await migrate({ url: database.url, log, folder: older });
+  await rm(older, { recursive: true });
+  await database.asOwner("insert into orgs (id, name) values ('org_a', 'A')");
+  for (const path of ["", "/v1"]) {
+    await database.asOwner(
+      `insert into connections (org_id, id, environment, slug, base_url, active, created_at)
+       values ('org_a', 'scn' || $1, 'live', 'custom:x' || $1, 'https://bank.example' || $1, true, now())`,
+      [path],
+    );
+    await database.asOwner(
+      `insert into credentials (org_id, connection_id, origin, version, kek_version, sealed, fingerprint)
+       values ('org_a', 'scn' || $1, 'https://bank.example', 1, 1, '', '')`,
+      [path],
+    );
+  }
+  await migrate({ url: database.url, log });
+  expect(await database.asOwner("select bound_to from credentials order by connection_id")).toEqual([
+    { bound_to: "https://bank.example" },
+    { bound_to: "https://bank.example/v1" },
+  ]);
 });

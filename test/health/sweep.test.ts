@@ -1,4 +1,4 @@
-import { createServer } from "node:http";
+import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { describe, expect, test } from "vitest";
 import { createKeyedLimit } from "#src/health/keyed-limit.ts";
@@ -26,7 +26,7 @@ describe("a sweep", () => {
     await service.org.client.connections.updateConnection({ id: off, active: false });
 
     await service.app.healthSweep.runOnce();
-    expect(upstream.asked.map(({ url }) => url)).toStrictEqual(["/health/"]);
+    expect(upstream.asked.map(({ url }) => url)).toStrictEqual(["/health"]);
     expect(upstream.asked[0]!.headers.authorization).toBeUndefined();
     expect(await healthOf(service, probed)).toStrictEqual({ healthy: true, unhealthy: false });
 
@@ -70,7 +70,52 @@ describe("a sweep", () => {
     expect(new Set(paths).size).toBe(30);
   });
 
-  test("asks a host for at most four connections at a time", async () => {
+  test("probes a new base URL at once, although the old one has not answered yet", async () => {
+    await using service = await startService();
+    await using old = await startUpstream();
+    await using upstream = await startUpstream();
+    const { promise: released, resolve: release } = Promise.withResolvers<void>();
+    old.answer(async () => {
+      await released;
+      return {};
+    });
+    const id = await register(service, "aml", old.url);
+    const sweep = service.app.healthSweep.runOnce();
+    await expect.poll(() => old.asked, { timeout: 50_000 }).toHaveLength(1);
+    await register(service, "aml", upstream.url);
+    const next = service.app.healthSweep.runOnce();
+    await expect.poll(() => upstream.asked, { timeout: 50_000 }).toHaveLength(1);
+    release();
+    await Promise.all([sweep, next]);
+    expect(await healthOf(service, id)).toStrictEqual({ healthy: true, unhealthy: false });
+  });
+
+  test("of one organisation's connections to a host does not wait for another's that hang there", async () => {
+    await using service = await startService();
+    const globex = await service.newOrganization("globex");
+    const hanging: ServerResponse[] = [];
+    const server = createServer((request, response) => {
+      if (request.url === "/hang") return void hanging.push(response);
+      // What hangs is let go when the other organisation's probe has come, or fails by its time-out.
+      for (const one of hanging.splice(0)) one.end();
+      response.end();
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const ids: string[] = [];
+    for (let i = 0; i < 4; i++) ids.push(await register(service, `custom:h${i}`, `${origin}/hang`));
+    await globex.client.connections.upsertServiceConnection({
+      serviceSlug: "custom:quick",
+      baseUrl: `${origin}/quick`,
+      apiKey: "not-for-probes",
+    });
+    await service.app.healthSweep.runOnce();
+    for (const id of ids) expect(await healthOf(service, id)).toMatchObject({ healthy: true });
+    server.closeAllConnections();
+    server.close();
+  });
+
+  test("asks a host for at most four connections of an organisation at a time", async () => {
     await using service = await startService();
     let open = 0;
     let most = 0;

@@ -159,7 +159,7 @@ describe.each(kinds)("connect-node with %s", (name, connect) => {
 
 test(
   "a deadline ends a call over each of them, also at the service behind",
-  { timeout: 30_000 },
+  { timeout: 50_000 },
   async () => {
     const calls = kinds.map(async ([name, connect]) => {
       const path = `/deadline/${name.replace(/\W/g, "-")}`;

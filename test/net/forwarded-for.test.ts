@@ -3,7 +3,7 @@ import type http2 from "node:http2";
 import { isIP } from "node:net";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { withAccessLog } from "#src/net/access.ts";
+import { withAccessLog } from "#src/net/access-log.ts";
 import { callOfRequest } from "#src/pipeline/request-call.ts";
 import { clientAddressOf } from "#src/net/forwarded-for.ts";
 import type { Request } from "#src/platform/http.ts";
@@ -123,7 +123,7 @@ describe("over the wire", () => {
     const port = await startPort({
       handler: withAccessLog(
         (request, response) => void response.end(`client: ${callOfRequest(request).remoteAddress}`),
-        { log, monotonicNow: () => 0, trustedProxyHops },
+        { log, monotonicNow: () => 0, trustedProxyHops, legacyPrefixes: [] },
       ),
     });
     return { ...port, lines };

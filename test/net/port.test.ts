@@ -322,7 +322,10 @@ describe("a greedy client", () => {
     expect(error.message).toBe("Stream closed with error code NGHTTP2_ENHANCE_YOUR_CALM");
   });
 
-  test("has 100 of 5,000 streams, and a neighbour does not feel it", async () => {
+  test.each([
+    [900, 100],
+    [5_000, 0],
+  ])("has at most 100 of %i streams running, and a neighbour does not feel it", async (streams, least) => {
     let held = 0;
     const handler: Handler = (request, response) => {
       if (request.url === "/hold") held += 1;
@@ -333,13 +336,14 @@ describe("a greedy client", () => {
     const alone = await medianOf(40, () => fetchHttp2(neighbour));
 
     using greedy = await port.connect();
-    const flood = Array.from({ length: 5_000 }, (_, i) => get(2 * i + 1, "/hold", { open: true }));
+    const flood = Array.from({ length: streams }, (_, i) => get(2 * i + 1, "/hold", { open: true }));
     const flooding = greedy.send(Buffer.concat([preface, settings(), ...flood]));
     const besideFlood = await medianOf(40, () => fetchHttp2(neighbour));
     await flooding;
 
+    // So many at once that Node hangs up may not have begun at all.
     expect(held).toBeLessThanOrEqual(100);
-    expect(held).toBeGreaterThan(0);
+    expect(held).toBeGreaterThanOrEqual(least);
     expect(besideFlood / alone).toBeLessThan(20);
   });
 

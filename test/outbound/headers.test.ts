@@ -18,7 +18,7 @@ afterAll(async () => {
 /** Sends, and gives back the head of the request as the service saw it. */
 async function headSent(request: Partial<OutboundRequest>): Promise<string[]> {
   const before = upstream.received.length;
-  await outbound.send({ baseUrl: upstream.origin, method: "GET", path: "/", ...request });
+  await outbound.send({ share: "acme", baseUrl: upstream.origin, method: "GET", path: "/", ...request });
   return upstream.received.slice(before).split("\r\n\r\n")[0]!.toLowerCase().split("\r\n");
 }
 
@@ -94,9 +94,15 @@ describe("what cannot be said at all", () => {
   ])("row 29: %s is refused and nothing is sent", async (_, request) => {
     const before = upstream.received.length;
     const filled = request.credential
-      ? { ...request, credential: { ...request.credential, origin: upstream.origin } }
+      ? { ...request, credential: { ...request.credential, boundTo: upstream.origin } }
       : request;
-    const sent = outbound.send({ baseUrl: upstream.origin, method: "GET", path: "/", ...filled });
+    const sent = outbound.send({
+      share: "acme",
+      baseUrl: upstream.origin,
+      method: "GET",
+      path: "/",
+      ...filled,
+    });
     await expect(sent).rejects.toMatchObject({
       reason: "INVALID_OUTBOUND_REQUEST",
       kind: "invalid_argument",
@@ -106,14 +112,14 @@ describe("what cannot be said at all", () => {
 });
 
 function credential(text: string) {
-  return { origin: "http://elsewhere.example", secret: Secret.fromText(text) };
+  return { boundTo: "http://elsewhere.example", secret: Secret.fromText(text) };
 }
 
 describe("the credential", () => {
   test("is sent as a Bearer token, in place of anything the caller says", async () => {
     const head = await headSent({
       headers: { authorization: "Bearer mine", Connection: "authorization" },
-      credential: { origin: upstream.origin, secret: Secret.fromText("Stored-1.2_3~4+5/6=") },
+      credential: { boundTo: upstream.origin, secret: Secret.fromText("Stored-1.2_3~4+5/6=") },
     });
     expect(head.filter((line) => line.startsWith("authorization:"))).toEqual([
       "authorization: bearer stored-1.2_3~4+5/6=",
@@ -126,7 +132,7 @@ describe("the credential", () => {
       const head = await headSent({
         headers: { [name]: "stolen", Connection: "x-caller-service" },
         credential: {
-          origin: upstream.origin,
+          boundTo: upstream.origin,
           secret: Secret.fromText("Stored"),
           callerService: "orchestration",
         },
@@ -141,15 +147,18 @@ describe("the credential", () => {
     ["another host", (port: number) => `http://localhost:${port}`],
     ["another port", (port: number) => `http://127.0.0.1:${port + 1}`],
     ["another scheme", (port: number) => `https://127.0.0.1:${port}`],
-    ["the same origin with a path behind it", (port: number) => `http://127.0.0.1:${port}/`],
-  ])("is not sent when it was stored for %s", async (_, origin) => {
+    ["a path below", (port: number) => `http://127.0.0.1:${port}/api/v1`],
+    ["a path beside it that begins alike", (port: number) => `http://127.0.0.1:${port}/ap`],
+    ["a form of it that is none", (port: number) => `http://127.0.0.1:${port}/api/`],
+  ])("is not sent when it was stored for %s", async (_, boundTo) => {
     const connections = upstream.connections;
     const before = upstream.received.length;
     const sent = outbound.send({
-      baseUrl: upstream.origin,
+      share: "acme",
+      baseUrl: `${upstream.origin}/api`,
       method: "GET",
       path: "/",
-      credential: { origin: origin(upstream.port), secret: Secret.fromText("canary-5d1e") },
+      credential: { boundTo: boundTo(upstream.port), secret: Secret.fromText("canary-5d1e") },
     });
     await expect(sent).rejects.toMatchObject({ reason: "INVALID_OUTBOUND_REQUEST" });
     expect(upstream.connections).toBe(connections);
@@ -161,6 +170,7 @@ describe("an ordinary request", () => {
   test("arrives with its method, path, query, headers and body", async () => {
     const before = upstream.received.length;
     const reply = await outbound.send({
+      share: "acme",
       baseUrl: `${upstream.origin}/api`,
       method: "POST",
       path: "/users",

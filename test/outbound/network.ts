@@ -8,7 +8,9 @@ import {
   type LookupFunction,
 } from "node:net";
 import ipaddr from "ipaddr.js";
+import { parseOutboundAllow } from "#src/outbound/allow.ts";
 import type { Connect } from "#src/outbound/connector.ts";
+import { createOutbound, type OutboundRequest } from "#src/outbound/outbound.ts";
 
 /** A server that counts who comes and notes what they say. */
 export interface Upstream extends AsyncDisposable {
@@ -134,4 +136,15 @@ function refusedSocket(): Socket {
 
 function failure(code: string): NodeJS.ErrnoException {
   return Object.assign(new Error(`${code} with a text that names 10.1.2.3`), { code });
+}
+
+/** A client that may call this machine. */
+export function localClient(options: Partial<Parameters<typeof createOutbound>[0]> = {}) {
+  const outbound = createOutbound({ allow: parseOutboundAllow("127.0.0.0/8,::1"), ...options });
+  return {
+    get: (baseUrl: string, more: Partial<OutboundRequest> = {}) =>
+      outbound.send({ share: "acme", baseUrl, method: "GET", path: "/", ...more }),
+    close: () => outbound.close(),
+    [Symbol.asyncDispose]: () => outbound.close(),
+  };
 }

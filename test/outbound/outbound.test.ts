@@ -3,24 +3,9 @@ import { readFileSync } from "node:fs";
 import { createServer, Socket, type AddressInfo } from "node:net";
 import { createServer as createTlsServer, setDefaultCACertificates, type TlsOptions } from "node:tls";
 import { afterAll, describe, expect, test } from "vitest";
-import { parseOutboundAllow } from "#src/outbound/allow.ts";
 import { ConnectFailed } from "#src/outbound/connector.ts";
 import { upstreamFailure } from "#src/outbound/failures.ts";
-import { createOutbound } from "#src/outbound/outbound.ts";
-import { fakeLookup, response, startUpstream, type Answer } from "./network.ts";
-
-type Options = Partial<Parameters<typeof createOutbound>[0]>;
-
-/** A client that may call this machine. */
-function localClient(options: Options = {}) {
-  const outbound = createOutbound({ allow: parseOutboundAllow("127.0.0.0/8,::1"), ...options });
-  return {
-    get: (baseUrl: string, more: { timeoutMs?: number; signal?: AbortSignal } = {}) =>
-      outbound.send({ baseUrl, method: "GET", path: "/", ...more }),
-    close: () => outbound.close(),
-    [Symbol.asyncDispose]: () => outbound.close(),
-  };
-}
+import { fakeLookup, localClient, response, startUpstream, type Answer } from "./network.ts";
 
 /** A port of this machine where nothing listens. */
 async function closedPort(): Promise<number> {
@@ -236,30 +221,6 @@ describe("a call", () => {
     for (let i = 0; i < 20; i++) await client.get(upstream.origin);
     // undici takes a second one when a call follows in the same turn of the event loop.
     expect(upstream.connections).toBeLessThanOrEqual(2);
-  });
-
-  test("waits for a socket when all of its origin are taken, and is given up in time", async () => {
-    const taken = Promise.withResolvers<void>();
-    await using upstream = await startUpstream(() => taken.resolve());
-    await using client = localClient({ limits: { socketsPerOrigin: 1 } });
-    const first = client.get(upstream.origin).catch(() => {});
-    await taken.promise;
-    await expect(client.get(upstream.origin, { timeoutMs: 30 })).rejects.toMatchObject({
-      reason: "UPSTREAM_TIMEOUT",
-      stage: "HTTP",
-    });
-    expect(upstream.received.match(/GET/g)).toHaveLength(1);
-    await client.close();
-    await first;
-  });
-
-  test("of one origin does not wait for another that is stuck", async () => {
-    await using stuck = await startUpstream(silent);
-    await using quick = await startUpstream(response("ok"));
-    await using client = localClient({ limits: { socketsPerOrigin: 1 } });
-    const waiting = client.get(stuck.origin, { timeoutMs: 200 }).catch(() => {});
-    expect(await client.get(quick.origin)).toMatchObject({ status: 200 });
-    await waiting;
   });
 
   test.each<[string, Answer]>([

@@ -60,6 +60,17 @@ test("no base URL and path that pass the checks lead to another origin or out of
   expect(sent).toBeGreaterThan(200);
 });
 
+test.each([
+  ["http://ok.example/graphql", "", "/graphql"],
+  ["http://ok.example/graphql", "/", "/graphql/"],
+  ["http://ok.example/graphql/", "", "/graphql"],
+  ["http://ok.example", "", "/"],
+  ["http://ok.example/", "/", "/"],
+])("%s with the path %j is asked as %s", (base, path, target) => {
+  expect(requestTarget(readBaseUrl(base).path, path, [])).toBe(target);
+  expect(requestTarget(readBaseUrl(base).path, path, [["q", "1"]])).toBe(`${target}?q=1`);
+});
+
 test("a query arrives as it was given, whatever is in it", () => {
   const pair = fc.tuple(fc.string({ unit: "grapheme" }), fc.string({ unit: "grapheme" }));
   fc.assert(

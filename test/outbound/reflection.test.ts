@@ -1,4 +1,4 @@
-import { gzipSync } from "node:zlib";
+import { brotliCompressSync, deflateSync, gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { parseOutboundAllow } from "#src/outbound/allow.ts";
@@ -15,16 +15,23 @@ async function call(answer: Answer, secret = token) {
   const outbound = createOutbound({ allow: parseOutboundAllow("127.0.0.1") });
   try {
     return await outbound.send({
+      share: "acme",
       baseUrl: upstream.origin,
       method: "GET",
       path: "/",
-      credential: { origin: upstream.origin, secret: Secret.fromText(secret) },
+      credential: { boundTo: upstream.origin, secret: Secret.fromText(secret) },
     });
   } catch (error) {
     return error;
   } finally {
     await outbound.close();
   }
+}
+
+function wrongAtTheEnd(bytes: Buffer): Buffer {
+  const wrong = Buffer.from(bytes);
+  wrong.writeUInt8(255 - wrong.readUInt8(wrong.length - 8), wrong.length - 8);
+  return wrong;
 }
 
 const percent = (text: string) =>
@@ -75,6 +82,26 @@ describe("an answer that repeats the credential is withheld", () => {
     const body = gzipSync(`${"x".repeat(50_000)}${token}`);
     expect(await call(response(body, "content-encoding: gzip\r\n"))).toMatchObject({
       reason: "CREDENTIAL_REFLECTED",
+    });
+  });
+
+  test.each([
+    ["in a coding that we do not know", "zstd", Buffer.from(`you sent ${token}`)],
+    ["in two codings that are none", "gzip, br", Buffer.from(`you sent ${token}`)],
+    ["in brotli within gzip", "br, gzip", gzipSync(brotliCompressSync(`you sent ${token}`))],
+    ["in gzip that is none", "gzip", Buffer.from(`you sent ${token}`)],
+    ["in gzip that is cut off", "gzip", gzipSync(`you sent ${token}. Bye.`).subarray(0, -10)],
+    ["in gzip whose checksum is wrong", "gzip", wrongAtTheEnd(gzipSync(`you sent ${token}`))],
+    ["in deflate that is cut off", "deflate", deflateSync(`you sent ${token}. Bye.`).subarray(0, -5)],
+    [
+      "in brotli that is cut off",
+      "br",
+      brotliCompressSync(`${"x".repeat(99_999)}${token}. Bye.`).subarray(0, -1),
+    ],
+  ])("%s, although that is passed on as it is", async (_, coding, body) => {
+    expect(await call(response(body, `content-encoding: ${coding}\r\n`))).toMatchObject({
+      reason: "CREDENTIAL_REFLECTED",
+      metadata: { upstream_status: "200" },
     });
   });
 

@@ -22,7 +22,7 @@ function client(allow: string, zone: Zone = {}) {
   });
   const get = async (baseUrl: string, path = "/") => {
     const hitsBefore = upstream.connections;
-    const outcome = await outbound.send({ baseUrl, method: "GET", path }).then(
+    const outcome = await outbound.send({ share: "acme", baseUrl, method: "GET", path }).then(
       (reply) => ({ status: reply.status }),
       (error: unknown) => error,
     );
@@ -255,7 +255,9 @@ describe("what a name resolves to", () => {
     const reasons: unknown[] = [];
     for (let i = 0; i < 100; i++) {
       const baseUrl = `http://rebind.example:${upstream.port}`;
-      await outbound.send({ baseUrl, method: "GET", path: "/" }).catch((error) => reasons.push(error.reason));
+      await outbound
+        .send({ share: "acme", baseUrl, method: "GET", path: "/" })
+        .catch((error) => reasons.push(error.reason));
     }
     await outbound.close();
     expect(reasons.filter((reason) => reason === "UPSTREAM_UNREACHABLE")).toHaveLength(50);
@@ -274,6 +276,7 @@ describe("what a name resolves to", () => {
       await using victim = await startUpstream(response("reached"));
       const outbound = createOutbound({ allow: parseOutboundAllow(""), lookup, connect: elsewhere });
       const sent = outbound.send({
+        share: "acme",
         baseUrl: `${scheme}://ok.example:${victim.port}`,
         method: "GET",
         path: "/",
@@ -369,7 +372,6 @@ describe("a path that would mean another one", () => {
     [25, "http:evil.example"],
     [25, " /x"],
     [25, "\t/x"],
-    [25, ""],
     [26, "@evil.example/"],
     [26, ".evil.example/"],
     [26, ":8080/"],

@@ -71,7 +71,7 @@ describe("a key that is revoked while its request is still being sent is refused
     return {
       secret,
       async revokeOnceInside() {
-        await vi.waitUntil(isInside, { timeout: 5_000, interval: 5 });
+        await vi.waitUntil(isInside, { timeout: 50_000, interval: 5 });
         await apiKeys.revokeApiKey({ id });
       },
     };
@@ -99,7 +99,7 @@ describe("a key that is revoked while its request is still being sent is refused
     const session = connectHttp2(service.url);
     const stream = session.request({
       ":method": "POST",
-      ":path": "/patchbay.apikeys.v1.ApiKeyService/WatchRevocations",
+      ":path": "/patchbay.verification.v1.VerificationService/WatchRevocations",
       "content-type": "application/grpc",
       authorization: `Bearer ${secret}`,
       te: "trailers",

@@ -71,13 +71,45 @@ describe("a binary message with a value that its type can hold and no calendar o
   });
 });
 
-test("a number in JSON that no double holds is refused", async () => {
-  const response = await fetch(`${service.url}/api/service-calls`, {
-    method: "POST",
-    headers: { authorization: `Bearer ${service.org.secret}`, "content-type": "application/json" },
-    body: '{"service":"aml","method":"POST","path":"/","json":1e400}',
-  });
-  expect(response.status).toBe(400);
+describe.each(["/api/service-calls", "/patchbay.connections.v1.ConnectionService/CallService"])(
+  "JSON to %s is refused by the field's name",
+  (path) => {
+    test.each([
+      ["json", "9007199254740993", 'field "json": a double does not keep this number exactly'],
+      ["json", "[1e400]", 'field "json[0]": a double does not keep this number exactly'],
+      ["query", '{"id":9007199254740993}', 'field "query.id": a double does not keep this number exactly'],
+      ["json", '{"a":{"b":1,"b":2}}', 'field "json.a.b" is given twice'],
+      ["query", String.raw`{"a":1,"\u0061":2}`, 'field "query.a" is given twice'],
+      ["headers", '{"x-a":"1","x-a":"1"}', 'field "headers.x-a" is given twice'],
+      ["path", '"/","path":"/other"', 'field "path" is given twice'],
+    ])("for %s: %s", async (field, value, text) => {
+      const before = upstream.asked.length;
+      const fields = { service: '"aml"', method: '"POST"', path: '"/"', [field]: value };
+      const response = await fetch(service.url + path, {
+        method: "POST",
+        headers: { authorization: `Bearer ${service.org.secret}`, "content-type": "application/json" },
+        body: `{${Object.entries(fields)
+          .map(([name, value]) => `"${name}":${value}`)
+          .join()}}`,
+      });
+      expect(response.status).toBe(400);
+      const { error, message = error } = (await response.json()) as { error?: string; message?: string };
+      expect(message).toContain(text);
+      expect(upstream.asked).toHaveLength(before);
+    });
+  },
+);
+
+test("names with escapes arrive over Connect as they are, whatever names stood in their place before", async () => {
+  const sent = [String.raw`{"h":[],"\\":0}`, String.raw`{"h":1,"\u0061":2}`];
+  for (const json of sent) {
+    await fetch(`${service.url}/patchbay.connections.v1.ConnectionService/CallService`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${service.org.secret}`, "content-type": "application/json" },
+      body: `{"service":"aml","method":"POST","path":"/","json":${json}}`,
+    });
+  }
+  expect(upstream.asked.slice(-2).map(({ body }) => body)).toStrictEqual([sent[0], '{"h":1,"a":2}']);
 });
 
 test.each([
@@ -148,3 +180,56 @@ test("an update that names nothing to change is refused", async () => {
   const update = service.org.client.apiKeys.updateApiKey({ id: apiKey!.id, updateMask: { paths: [] } });
   await expect(update).rejects.toMatchObject({ code: Code.InvalidArgument, rawMessage: nothing });
 });
+
+describe("what is far too large is refused by its size alone, whatever else is wrong with it", () => {
+  const wanted = { name: "k", scopes: ["a:view"] };
+  const many = <T>(count: number, item: T) => Array.from({ length: count }, () => item);
+  const notes = (count: number) => Object.fromEntries(many(count, 0).map((_, index) => [`n${index}\n`, "v"]));
+  test.each([
+    ["a text", { name: "\n".repeat(1 << 20) }, "name: must be at most 200 characters"],
+    ["a list", { scopes: many(300_000, "\n") }, "scopes: must contain no more than 200 item(s)"],
+    ["an item", { scopes: ["\n".repeat(1 << 20)] }, "scopes[0]: must be at most 64 characters"],
+    ["a map", { metadata: notes(51) }, "metadata: map must be at most 50 entries"],
+    [
+      "a name",
+      { metadata: { ["\n".repeat(1 << 20)]: "v" } },
+      "metadata: each name must be at most 64 characters",
+    ],
+    ["a value", { metadata: { note: "\n".repeat(1 << 20) } }, "metadata[…]: must be at most 512 characters"],
+  ])("%s", async (_, fields, message) => {
+    const refusal = { code: Code.InvalidArgument, rawMessage: message };
+    const asking = service.org.client.apiKeys.createApiKey({ ...wanted, ...fields });
+    await expect(asking).rejects.toMatchObject(refusal);
+  });
+
+  test("and what is just too large, by its rule", async () => {
+    const asking = service.org.client.apiKeys.createApiKey({ ...wanted, name: "🙂".repeat(201) });
+    await expect(asking).rejects.toMatchObject({ rawMessage: "name: must be at most 200 characters" });
+    const { apiKey } = await service.org.client.apiKeys.createApiKey({ ...wanted, name: "🙂".repeat(200) });
+    expect(apiKey!.name).toHaveLength(400);
+  });
+});
+
+test("a value that cannot be stored is named as it stands in the request, also as one of several", async () => {
+  const { apiKeys, verification } = service.org.client;
+  const wanted = { name: "k", scopes: ["a:view"], environment: "sandbox" };
+  const presented = { case: "key", value: `aml_${"\0".repeat(20)}` } as const;
+  await expect(apiKeys.importKey({ ...wanted, presented })).rejects.toMatchObject({
+    rawMessage: "key: must not contain NUL characters",
+  });
+  await expect(apiKeys.importKey(wanted)).rejects.toMatchObject({ rawMessage: "give one of key, sha256" });
+  await expect(
+    verification.verifyKeys({ requests: [{ key: "k" }, { key: "k", scopes: ["a:view", "\0"] }] }),
+  ).rejects.toMatchObject({ rawMessage: "requests[1].scopes[1]: must not contain NUL characters" });
+});
+
+test.each(["application/json; charset=utf8", "application/json;charset=UTF-8"])(
+  "a body of type %s is read over REST and over Connect",
+  async (type) => {
+    for (const path of ["/api/api-keys", "/patchbay.apikeys.v1.ApiKeyService/CreateApiKey"]) {
+      const body = { name: "k", scopes: ["a:view"] };
+      const reply = await service.org.rest("POST", path, body, { "content-type": type });
+      expect(reply.status).toBeOneOf([200, 201]);
+    }
+  },
+);

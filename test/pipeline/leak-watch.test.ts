@@ -43,7 +43,7 @@ async function settledLeaks(owner: Tenant, by = service): Promise<Leaked[]> {
   const marker = await issue(by.org);
   await fetch(`${by.url}/healthz?marker=${marker.secret}`);
   const seen = async () => (await leaksOf(by.org)).some(({ target }) => target === marker.id);
-  await expect.poll(seen, { timeout: 5_000 }).toBe(true);
+  await expect.poll(seen, { timeout: 50_000 }).toBe(true);
   return (await leaksOf(owner)).filter(({ target }) => target !== marker.id);
 }
 

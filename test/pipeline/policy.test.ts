@@ -7,7 +7,9 @@ import {
 } from "@bufbuild/protobuf/wkt";
 import { describe, expect, test } from "vitest";
 import { policy, PolicySchema, type Policy } from "#gen/patchbay/options/v1/options_pb.js";
-import { PolicyFaults, policyOf, requirePolicies } from "#src/pipeline/policy.ts";
+import { asksForUser } from "#src/pipeline/gate.ts";
+import { services } from "#src/client/services.ts";
+import { PolicyFaults, policyOf, requirePolicies, scopeVocabulary } from "#src/pipeline/policy.ts";
 
 type Access = Policy["access"];
 const view: Access = { case: "scope", value: "connections:view" };
@@ -93,4 +95,25 @@ test("all faults of all methods are told at once", () => {
 test("a method without a policy has none that the gate could read, so it is refused", () => {
   const [method] = contractWith({}).methods as [DescMethod];
   expect(() => policyOf(method)).toThrow(/has no policy/);
+});
+
+test.each([
+  ["sandbox", "live", false],
+  ["sandbox", "always", true],
+  ["sandbox", "never", false],
+  ["live", "live", true],
+  ["live", "always", true],
+  ["live", "never", false],
+] as const)(
+  "in the %s environment, four-eyes deletion %s asks for a user: %s",
+  (environment, setting, expected) => {
+    expect(asksForUser(setting, environment)).toBe(expected);
+  },
+);
+
+test("each scope of the vocabulary is asked for by a method, and the one that lifts the granting rule by none", () => {
+  const asked = Object.values(services)
+    .flatMap((service): readonly DescMethod[] => service.methods)
+    .flatMap((method) => (policyOf(method).access.case === "scope" ? [policyOf(method).access.value] : []));
+  expect(new Set(asked)).toStrictEqual(new Set(scopeVocabulary.filter((scope) => scope !== "api:grant")));
 });

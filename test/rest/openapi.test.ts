@@ -1,13 +1,12 @@
 import type { JsonObject } from "@bufbuild/protobuf";
-import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import { validate } from "@scalar/openapi-parser";
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { AuditService } from "#gen/patchbay/audit/v1/audit_service_pb.js";
-import { ApiKeyService } from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
-import { CatalogService } from "#gen/patchbay/catalog/v1/catalog_service_pb.js";
-import { ConnectionService } from "#gen/patchbay/connections/v1/connection_service_pb.js";
-import { DirectoryService } from "#gen/patchbay/directory/v1/directory_service_pb.js";
+import { services } from "#src/client/services.ts";
+import { toHttpFailure } from "#src/pipeline/failures.ts";
+import { takesIdempotencyKey } from "#src/pipeline/policy.ts";
+import { createPublicCalls } from "#src/pipeline/public-calls.ts";
+import { createRateLimiter } from "#src/ratelimit/limiter.ts";
 import { restRoutes } from "#src/rest/binding.ts";
 import { openApiOf } from "#src/rest/openapi.ts";
 import { createPages } from "#src/rest/pages.ts";
@@ -16,8 +15,7 @@ import { library, unsayable } from "./support.ts";
 
 const committed = readFileSync("gen/openapi.json", "utf8");
 
-const services = [ApiKeyService, AuditService, CatalogService, ConnectionService, DirectoryService];
-const { NO_SIDE_EFFECTS } = MethodOptions_IdempotencyLevel;
+const contracts = Object.values(services);
 
 /** The value at the end of a way through a document. */
 function at(document: unknown, ...way: (string | number)[]): unknown {
@@ -36,8 +34,10 @@ test.each<[which: string, document: JsonObject]>([
 });
 
 test("the document has every route and page that is served, and no other", () => {
-  const routes = restRoutes(services).map(({ httpMethod, template }) => `${httpMethod} ${template.text}`);
-  const pages = [...createPages({ ready: true }).keys()].map((path) => `GET ${path}`);
+  const routes = restRoutes(contracts).map(({ httpMethod, template }) => `${httpMethod} ${template.text}`);
+  const publicCalls = createPublicCalls(createRateLimiter(() => new Date()));
+  const pipeline = { publicCalls, failureOf: toHttpFailure };
+  const pages = [...createPages({ ready: true }, pipeline).keys()].map((path) => `GET ${path}`);
   const documented = Object.entries(at(JSON.parse(committed), "paths") as JsonObject).flatMap(
     ([path, methods]) =>
       Object.keys(methods as JsonObject).map((method) => `${method.toUpperCase()} ${path}`),
@@ -146,16 +146,18 @@ test("a field that an answer may lack says when", () => {
   expect(silent).toEqual([]);
 });
 
-test("every POST that is no mere reading takes an Idempotency-Key, and no other call does", () => {
+test("the methods that take an Idempotency-Key say so", () => {
   const paths = at(JSON.parse(committed), "paths") as Record<string, Record<string, JsonObject>>;
-  const taking = Object.values(paths)
+  const saying = Object.values(paths)
     .flatMap(Object.values<JsonObject>)
     .filter(({ parameters }) => JSON.stringify(parameters ?? []).includes("parameters/Idempotency-Key"))
     .map(({ operationId }) => (operationId as string).replace(/_2$/, ""));
-  const posts = restRoutes(services)
-    .filter(({ httpMethod, method }) => httpMethod === "POST" && method.idempotency !== NO_SIDE_EFFECTS)
-    .map(({ method }) => `${method.parent.name}_${method.name}`);
-  expect(new Set(taking)).toEqual(new Set(posts));
+  const taking = contracts
+    .flatMap((service) => service.methods)
+    .filter(takesIdempotencyKey)
+    .map((method) => `${method.parent.name}_${method.name}`);
+  expect(new Set(saying)).toEqual(new Set(taking));
+  expect(saying).toContain("ApiKeyService_CreateApiKey");
 });
 
 test("a call that takes no fields takes an empty object, and no body at all", () => {

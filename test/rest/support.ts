@@ -112,10 +112,8 @@ export async function startRest(overrides: Partial<RestOptions> = {}) {
     timeoutMs: 10_000,
     ...overrides,
   });
-  const listener = (request: Parameters<typeof handler>[0], response: Parameters<typeof handler>[1]) =>
-    void handler(request, response);
-  const http1 = createHttp1(listener).listen(0, "127.0.0.1");
-  const http2 = createHttp2(listener).listen(0, "127.0.0.1");
+  const http1 = createHttp1(handler).listen(0, "127.0.0.1");
+  const http2 = createHttp2(handler).listen(0, "127.0.0.1");
   await Promise.all([once(http1, "listening"), once(http2, "listening")]);
   const sessions = new Set<{ destroy(): void }>();
   http2.on("session", (session) => sessions.add(session));

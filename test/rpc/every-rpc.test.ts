@@ -1,11 +1,4 @@
-import {
-  create,
-  getOption,
-  hasOption,
-  toBinary,
-  type DescMethod,
-  type DescService,
-} from "@bufbuild/protobuf";
+import { create, getOption, hasOption, toBinary, type DescMethod } from "@bufbuild/protobuf";
 import { Code, ConnectError, createClient, type Interceptor, type Transport } from "@connectrpc/connect";
 import {
   createConnectTransport,
@@ -15,24 +8,14 @@ import {
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { http } from "#gen/google/api/annotations_pb.js";
 import { ApiKeyService } from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
-import { AuditService } from "#gen/patchbay/audit/v1/audit_service_pb.js";
-import { CatalogService } from "#gen/patchbay/catalog/v1/catalog_service_pb.js";
-import { ConnectionService } from "#gen/patchbay/connections/v1/connection_service_pb.js";
-import { DirectoryService } from "#gen/patchbay/directory/v1/directory_service_pb.js";
 import { policy } from "#gen/patchbay/options/v1/options_pb.js";
 import { newApiKeySecret } from "#src/api-keys/secret-format.ts";
 import { reasonOf } from "#src/client/node.ts";
+import { services } from "#src/client/services.ts";
 import { faultsOf } from "#src/pipeline/policy.ts";
 import { startService, type TestService } from "../support/service.ts";
 
-const services: DescService[] = [
-  ConnectionService,
-  CatalogService,
-  ApiKeyService,
-  AuditService,
-  DirectoryService,
-];
-const methods = services.flatMap((service) => service.methods);
+const methods = Object.values(services).flatMap((service): readonly DescMethod[] => service.methods);
 const named = methods.map((method) => [method.name, method] as const);
 /** REST has no streams. */
 const unary = named.filter(([, { methodKind }]) => methodKind === "unary");

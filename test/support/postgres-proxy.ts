@@ -1,21 +1,24 @@
 import { once } from "node:events";
-import { connect, createServer, type AddressInfo, type Socket } from "node:net";
+import { createServer, type AddressInfo, type Socket } from "node:net";
 import { parseAddress } from "#src/db/address.ts";
+import { openSocket } from "#src/db/socket.ts";
 
 /** A wire to Postgres that can be cut and held. */
 export interface PostgresProxy extends AsyncDisposable {
   readonly url: string;
   /** Keeps what the server answers from now on, on all connections, until they are cut. */
   holdAnswers(): void;
-  /** Keeps everything, in both directions, as a stopped server or a cable pulled out would. */
+  /** Keeps everything on the connections that there are, in both directions, as a forgetful firewall would. */
   freeze(): void;
-  /** How many statements were sent so far, leaving out the connection that listens for announcements. */
+  /** Keeps everything, on new connections too, as a stopped server or a cable pulled out would. */
+  blackHole(): void;
+  /** How many statements were sent so far, leaving out the connection that listens. */
   statements(): number;
   /** Ends all connections. */
   cut(): void;
   /** Refuses new connections from now on, and ends the old. */
   close(): Promise<void>;
-  /** Takes connections again, at the same port. */
+  /** Takes connections again, at the same port, and passes everything on. */
   reopen(): Promise<void>;
 }
 
@@ -23,12 +26,13 @@ export interface PostgresProxy extends AsyncDisposable {
 export async function startProxy(url: string): Promise<PostgresProxy> {
   const pairs = new Set<{ readonly client: Socket; readonly server: Socket }>();
   let statements = 0;
+  let isBlackHole = false;
   const listener = createServer((client) => {
     countStatements(client, () => (statements += 1));
     const pair = { client, server: connectTo(url) };
     pairs.add(pair);
-    client.pipe(pair.server);
-    pair.server.pipe(client);
+    if (!isBlackHole) client.pipe(pair.server);
+    if (!isBlackHole) pair.server.pipe(client);
     for (const socket of [client, pair.server]) {
       socket.on("error", () => undefined);
       socket.on("close", () => {
@@ -49,6 +53,13 @@ export async function startProxy(url: string): Promise<PostgresProxy> {
     }
   }
 
+  function freeze(): void {
+    for (const { client, server } of pairs) {
+      client.unpipe(server).pause();
+      server.unpipe(client).pause();
+    }
+  }
+
   async function close(): Promise<void> {
     cut();
     if (!listener.listening) return;
@@ -61,16 +72,16 @@ export async function startProxy(url: string): Promise<PostgresProxy> {
     holdAnswers() {
       for (const { client, server } of pairs) server.unpipe(client).pause();
     },
-    freeze() {
-      for (const { client, server } of pairs) {
-        client.unpipe(server).pause();
-        server.unpipe(client).pause();
-      }
+    freeze,
+    blackHole() {
+      isBlackHole = true;
+      freeze();
     },
     statements: () => statements,
     cut,
     close,
     async reopen() {
+      isBlackHole = false;
       listener.listen(port, "127.0.0.1");
       await once(listener, "listening");
     },
@@ -102,15 +113,12 @@ function countStatements(client: Socket, count: () => void): void {
 }
 
 function connectTo(text: string): Socket {
-  const { url, options } = parseAddress(text);
-  if (options.path !== undefined) return connect(options.path);
-  const { hostname, port } = new URL(url);
-  return connect(port === "" ? 5432 : Number(port), hostname);
+  return openSocket(parseAddress(text));
 }
 
 function behind(text: string, port: number): string {
-  const { url, options } = parseAddress(text);
-  const { pathname, username, password } = new URL(url);
-  const user = options.user ?? username;
-  return `postgres://${user}${password && `:${password}`}@127.0.0.1:${port}${pathname}`;
+  const { user = "", password, database = "" } = parseAddress(text);
+  const login = [user, password].filter((part) => part !== undefined).map(encodeURIComponent);
+  // The statements could not be counted inside TLS.
+  return `postgres://${login.join(":")}@127.0.0.1:${port}/${encodeURIComponent(database)}?sslmode=disable`;
 }

@@ -1,16 +1,13 @@
-import { randomBytes } from "node:crypto";
 import { Writable } from "node:stream";
 import { createApp, type App } from "#src/app.ts";
 import { foundOrganization } from "#src/cli/found-organization.ts";
 import { createLog } from "#src/cli/log.ts";
-import { readConfig } from "#src/config.ts";
+import { readConfig, type Config, type Flags } from "#src/config/config.ts";
 import { createPatchbayClient, type PatchbayClient } from "#src/client/node.ts";
-import { localRootKey } from "#src/crypto/root-key.ts";
+import { localRootKey, newRootKeyText, type RootKey } from "#src/crypto/root-key.ts";
 import { createDatabase } from "#src/db/database.ts";
-import { parseOutboundAllow } from "#src/outbound/allow.ts";
+import type { Tls } from "#src/net/servers.ts";
 import type { Environment } from "#src/platform/caller.ts";
-import { Secret } from "#src/platform/secret.ts";
-import type { LimitsPerMinute } from "#src/api-keys/limits.ts";
 import { createTestDatabase, type TestDatabase } from "./postgres.ts";
 
 /** The real service on a real database, with a clock that the test may turn. */
@@ -65,10 +62,16 @@ export interface TestServiceOptions {
   readonly corsOrigins?: readonly string[];
   readonly trustedProxyHops?: number;
   /** So high, unless the test chooses, that none is reached. */
-  readonly limits?: Partial<LimitsPerMinute>;
+  readonly limits?: {
+    readonly callsPerMinute?: number;
+    readonly maxCallsPerMinute?: number;
+    readonly failuresPerMinute?: number;
+  };
   readonly rateLimitUrl?: string;
+  /** For clients that the test makes itself: those of a tenant do not trust any certificate of a test. */
+  readonly tls?: Tls;
   readonly postgres?: TestDatabase;
-  readonly rootKey?: string;
+  readonly rootKey?: string | RootKey;
 }
 
 /** Starts the service on a port of its own. Loopback may be called, since the outside world is played there. */
@@ -77,36 +80,43 @@ export async function startService(options: TestServiceOptions = {}): Promise<Te
   const postgres = options.postgres ?? (await createTestDatabase());
   const lines: string[] = [];
   const log = createLog("debug", linesTo(lines));
-  const rootKey = localRootKey(options.rootKey ?? randomBytes(32).toString("base64"));
-  const database = createDatabase({ url: postgres.url, log, slots: 6 });
+  const { rootKey: given = newRootKeyText() } = options;
+  const rootKey = typeof given === "string" ? localRootKey(given) : given;
+  const database = createDatabase({ url: postgres.url, log, poolSize: 6 });
   const clock = createClock();
-  const asked = options.fourEyesDeletion && { fourEyesDeletion: options.fourEyesDeletion };
-  const { fourEyesDeletion, callerServiceSlug, legacyPrefixes } = readConfig({ environment, ...asked }, {});
-  const limits = { callsPerMinute: 1_000_000, failuresPerMinute: 1_000_000, ...options.limits };
-  const config = {
+  const flags: Flags = {
     environment,
-    fourEyesDeletion,
-    callerServiceSlug: options.callerServiceSlug ?? callerServiceSlug,
-    legacyPrefixes: options.legacyPrefixes ?? legacyPrefixes,
-    limits,
-    rateLimitUrl: options.rateLimitUrl === undefined ? undefined : Secret.fromText(options.rateLimitUrl),
-    corsOrigins,
-    trustedProxyHops: options.trustedProxyHops ?? 0,
-    outboundAllow: parseOutboundAllow(outboundAllow),
+    outboundAllow: outboundAllow || "none",
+    corsOrigins: corsOrigins.join(),
+    trustedProxyHops: String(options.trustedProxyHops ?? 0),
+    ...(options.fourEyesDeletion && { fourEyesDeletion: options.fourEyesDeletion }),
+    ...(options.callerServiceSlug && { callerServiceSlug: options.callerServiceSlug }),
+    ...(options.legacyPrefixes && { legacyPrefixes: options.legacyPrefixes.join() }),
+    ...(options.rateLimitUrl && { rateLimitUrl: options.rateLimitUrl }),
+  };
+  const most = 1_000_000;
+  const { callsPerMinute = most, maxCallsPerMinute = most, failuresPerMinute = most } = options.limits ?? {};
+  const config: Config = {
+    ...readConfig(flags, {}),
+    rateLimitPerMinute: callsPerMinute,
+    maxRateLimitPerMinute: maxCallsPerMinute,
+    failedAuthenticationsPerMinute: failuresPerMinute,
   };
   const app = await createApp(config, {
     database,
     rootKey,
+    tls: options.tls,
     log,
     now: clock.now,
     monotonicNow: () => clock.now().getTime(),
   });
   const { port } = await app.listen("127.0.0.1", 0);
-  const url = `http://127.0.0.1:${port}`;
+  app.beReady();
+  const url = `${options.tls === undefined ? "http" : "https"}://127.0.0.1:${port}`;
 
   async function newOrganization(name: string): Promise<Tenant> {
     const { admin, secret } = await foundOrganization({ database, rootKey }, environment, name);
-    return { orgId: admin.orgId, apiKeyId: admin.apiKeyId, ...presenter(url, secret) };
+    return { orgId: admin.orgId, apiKeyId: admin.via.id, ...presenter(url, secret) };
   }
 
   return {

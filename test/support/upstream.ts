@@ -22,17 +22,17 @@ export interface Upstream extends AsyncDisposable {
   /** Every request so far. */
   readonly asked: readonly Asked[];
   /** Answers from now on. */
-  answer(next: Answer | ((asked: Asked) => Answer)): void;
+  answer(next: Answer | ((asked: Asked) => Answer | Promise<Answer>)): void;
 }
 
 /** Starts a server that answers 200 `{}` until it is told otherwise. */
 export async function startUpstream(): Promise<Upstream> {
   const asked: Asked[] = [];
-  let answerTo: (one: Asked) => Answer = () => ({});
+  let answerTo: (one: Asked) => Answer | Promise<Answer> = () => ({});
   const server = createServer((request, response) => {
     const chunks: Buffer[] = [];
     request.on("data", (chunk: Buffer) => chunks.push(chunk));
-    request.on("end", () => {
+    const answer = async () => {
       const one: Asked = {
         method: request.method ?? "",
         url: request.url ?? "",
@@ -40,9 +40,11 @@ export async function startUpstream(): Promise<Upstream> {
         body: Buffer.concat(chunks).toString(),
       };
       asked.push(one);
-      const { status = 200, headers = { "content-type": "application/json" }, body = "{}" } = answerTo(one);
+      const json = { "content-type": "application/json" };
+      const { status = 200, headers = json, body = "{}" } = await answerTo(one);
       response.writeHead(status, headers).end(body);
-    });
+    };
+    request.on("end", () => void answer());
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return {

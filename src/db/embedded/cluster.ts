@@ -3,7 +3,7 @@ import { chown, mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs
 import { join } from "node:path";
 import type { Installation } from "./installation.ts";
 import { serverEnvironment, serverFolder } from "./server.ts";
-import type { ServerUser } from "./server-user.ts";
+import { requireName, type ServerUser } from "./server-user.ts";
 import { isAlive } from "./owner.ts";
 
 /** The one user of the embedded Postgres. Who can reach the socket is this user; its folder is private. */
@@ -46,6 +46,7 @@ async function initialize(
   installation: Installation,
   user: ServerUser,
 ): Promise<void> {
+  requireName(user);
   const unfinished = join(dataDir, `${unfinishedPrefix}${process.pid}`);
   await rm(unfinished, { recursive: true, force: true });
   await mkdir(unfinished, { mode: 0o700 });

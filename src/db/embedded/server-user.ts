@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { readFile, stat } from "node:fs/promises";
+import { userInfo } from "node:os";
 
 /** Whom Postgres runs as. It refuses to run as root. */
 export interface ServerUser {
@@ -34,6 +35,24 @@ export async function findServerUser(cluster: string): Promise<ServerUser> {
   const { uid, gid } =
     owner ?? (await findAccount("postgres")) ?? (await findAccount("nobody")) ?? unknownAccount();
   return createUser(uid, { uid, gid }, true);
+}
+
+/**
+ * Fails if the user has no name, as a container's may have none that is started with any uid. initdb asks for it
+ * before all else, and there is no way around; Postgres itself never does.
+ */
+export function requireName({ uid, isOther }: ServerUser): void {
+  // Another user than ourselves was found by its name, or by data that initdb has made.
+  if (isOther) return;
+  try {
+    userInfo();
+  } catch {
+    throw new Error(
+      `the embedded Postgres cannot make its data folder as uid ${uid}, which has no name in /etc/passwd: start the ` +
+        `service as a user that has one, or add the line patchbay:x:${uid}:0::/:/sbin/nologin there for the first ` +
+        "start, or set DATABASE_URL",
+    );
+  }
 }
 
 function createUser(uid: number, credentials: ServerUser["credentials"], isOther: boolean): ServerUser {

@@ -7,7 +7,7 @@ import { ensureCluster, removeStaleLocks, superuser } from "./cluster.ts";
 import { findInstallation } from "./installation.ts";
 import { currentOwner, formatOwner, isRunning, parseOwner, type Owner } from "./owner.ts";
 import { startServer, type Server, type ServerOptions } from "./server.ts";
-import { findServerUser } from "./server-user.ts";
+import { findServerUser, requireName } from "./server-user.ts";
 import { findSocketFolder } from "./socket-folder.ts";
 
 /** A Postgres of our own, kept running until it is stopped. */
@@ -79,6 +79,11 @@ export async function startEmbeddedPostgres(options: EmbeddedOptions): Promise<E
   };
 }
 
+/** Fails if a first start could not make the data, as far as that is known without making any. */
+export async function assertCanBeMade(dataDir: string): Promise<void> {
+  requireName(await findServerUser(join(resolve(dataDir), "postgres")));
+}
+
 /** Where the Postgres of a service that runs on this data folder answers; undefined if there is none. */
 export async function findRunningPostgres(dataDir: string): Promise<string | undefined> {
   const cluster = join(resolve(dataDir), "postgres");
@@ -89,7 +94,7 @@ export async function findRunningPostgres(dataDir: string): Promise<string | und
 }
 
 function urlOf(socketFolder: string): string {
-  return `postgresql:///postgres?${new URLSearchParams({ host: socketFolder, user: superuser }).toString()}`;
+  return `postgresql:///postgres?host=${encodeURIComponent(socketFolder)}&user=${superuser}`;
 }
 
 interface Place {

@@ -1,32 +1,28 @@
 import { createApp } from "#src/app.ts";
 import { createLog } from "#src/cli/log.ts";
+import { readConfig } from "#src/config/config.ts";
 import { localRootKey } from "#src/crypto/root-key.ts";
 import { createDatabase } from "#src/db/database.ts";
-import { parseOutboundAllow } from "#src/outbound/allow.ts";
 import { tellParent } from "./measured.ts";
 
 const [url = "", rootKey = ""] = process.argv.slice(2);
 // Counted as everywhere, and never reached.
-const limits = { callsPerMinute: 1e9, failuresPerMinute: 1e9 };
+const limits = {
+  rateLimitPerMinute: 1e9,
+  maxRateLimitPerMinute: 1e9,
+  failedAuthenticationsPerMinute: 1e9,
+};
 // The access log is part of what a request costs; its lines go where nobody reads them.
 const log = createLog("info", { write: () => undefined });
-const app = await createApp(
-  {
-    environment: "sandbox",
-    fourEyesDeletion: false,
-    callerServiceSlug: "orchestration",
-    legacyPrefixes: [],
-    limits,
-    outboundAllow: parseOutboundAllow(""),
-    corsOrigins: [],
-    trustedProxyHops: 0,
-  },
-  {
-    database: createDatabase({ url, log }),
-    rootKey: localRootKey(rootKey),
-    log,
-    now: () => new Date(),
-    monotonicNow: () => performance.now(),
-  },
-);
-tellParent((await app.listen("127.0.0.1", 0)).port);
+const config = { ...readConfig({ outboundAllow: "none" }, {}), ...limits };
+const app = await createApp(config, {
+  database: createDatabase({ url, log }),
+  rootKey: localRootKey(rootKey),
+  tls: undefined,
+  log,
+  now: () => new Date(),
+  monotonicNow: () => performance.now(),
+});
+const { port } = await app.listen("127.0.0.1", 0);
+app.beReady();
+tellParent(port);

@@ -83,16 +83,17 @@ export declare type ApiKey = Message<"patchbay.apikeys.v1.ApiKey"> & {
   revokedAt?: Timestamp | undefined;
 
   /**
-   * When the key was last presented and accepted. Recorded within 10 seconds.
-   * Absent before the first time.
+   * When the key was last presented and accepted. Recorded within 10 seconds, the
+   * first time at once. Absent before.
    *
    * @generated from field: google.protobuf.Timestamp last_used_at = 10;
    */
   lastUsedAt?: Timestamp | undefined;
 
   /**
-   * How many calls a minute the key may make, all its secrets together. Absent
-   * for a key that has the deployment's limit.
+   * How many calls a minute the key may make, all its secrets together, and never
+   * more than the ceiling of the deployment. Absent for a key that has the
+   * deployment's limit.
    *
    * @generated from field: optional int32 rate_limit_per_minute = 11;
    */
@@ -175,7 +176,8 @@ export declare type ApiKeySecret = Message<"patchbay.apikeys.v1.ApiKeySecret"> &
 
   /**
    * When the secret was last presented and accepted: shows who was not
-   * redeployed yet. Recorded within 10 seconds. Absent before the first time.
+   * redeployed yet. Recorded within 10 seconds, the first time at once. Absent
+   * before.
    *
    * @generated from field: google.protobuf.Timestamp last_used_at = 4;
    */

@@ -2,7 +2,7 @@
 // @generated from file patchbay/apikeys/v1/api_key_service.proto (package patchbay.apikeys.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
 import type { ApiKey } from "./api_key_pb.js";
@@ -19,7 +19,7 @@ export declare const file_patchbay_apikeys_v1_api_key_service: GenFile;
  */
 export declare type CreateApiKeyRequest = Message<"patchbay.apikeys.v1.CreateApiKeyRequest"> & {
   /**
-   * What people call it.
+   * What people call it: one line with something to see in it.
    *
    * @generated from field: string name = 1;
    */
@@ -47,7 +47,8 @@ export declare type CreateApiKeyRequest = Message<"patchbay.apikeys.v1.CreateApi
   expiresAt?: Timestamp | undefined;
 
   /**
-   * How many calls a minute the key may make. The deployment's limit if absent.
+   * How many calls a minute the key may make, up to the ceiling of the deployment.
+   * The deployment's limit if absent.
    *
    * @generated from field: optional int32 rate_limit_per_minute = 5;
    */
@@ -63,7 +64,8 @@ export declare type CreateApiKeyRequest = Message<"patchbay.apikeys.v1.CreateApi
 
   /**
    * What the key's owners note about it, for themselves and for the services
-   * that verify it. Not for secrets.
+   * that verify it: texts of any form, each under a name of one line. Not for
+   * secrets.
    *
    * @generated from field: map<string, string> metadata = 7;
    */
@@ -125,7 +127,7 @@ export declare const CreateApiKeyResponseSchema: GenMessage<CreateApiKeyResponse
  */
 export declare type ImportKeyRequest = Message<"patchbay.apikeys.v1.ImportKeyRequest"> & {
   /**
-   * What people call it.
+   * What people call it: one line with something to see in it.
    *
    * @generated from field: string name = 1;
    */
@@ -185,7 +187,8 @@ export declare type ImportKeyRequest = Message<"patchbay.apikeys.v1.ImportKeyReq
   expiresAt?: Timestamp | undefined;
 
   /**
-   * How many calls a minute the key may make. The deployment's limit if absent.
+   * How many calls a minute the key may make, up to the ceiling of the deployment.
+   * The deployment's limit if absent.
    *
    * @generated from field: optional int32 rate_limit_per_minute = 8;
    */
@@ -201,7 +204,8 @@ export declare type ImportKeyRequest = Message<"patchbay.apikeys.v1.ImportKeyReq
 
   /**
    * What the key's owners note about it, for themselves and for the services
-   * that verify it. Not for secrets.
+   * that verify it: texts of any form, each under a name of one line. Not for
+   * secrets.
    *
    * @generated from field: map<string, string> metadata = 10;
    */
@@ -240,408 +244,6 @@ export declare type ImportKeyResponse = Message<"patchbay.apikeys.v1.ImportKeyRe
  * Use `create(ImportKeyResponseSchema)` to create a new message.
  */
 export declare const ImportKeyResponseSchema: GenMessage<ImportKeyResponse>;
-
-/**
- * Asks about one presented key.
- *
- * @generated from message patchbay.apikeys.v1.VerifyKeyRequest
- */
-export declare type VerifyKeyRequest = Message<"patchbay.apikeys.v1.VerifyKeyRequest"> & {
-  /**
-   * The key, or the whole value of the Authorization header. Empty if there was
-   * none. At most 512 characters can be a key; more are accepted and refused as
-   * one.
-   *
-   * @generated from field: string key = 1;
-   */
-  key: string;
-
-  /**
-   * What the endpoint needs; the key must grant all of them.
-   *
-   * @generated from field: repeated string scopes = 2;
-   */
-  scopes: string[];
-
-  /**
-   * The endpoint, whose scope is then looked up in the catalog and needed
-   * beside `scopes`.
-   *
-   * @generated from field: patchbay.apikeys.v1.EndpointReference endpoint = 3;
-   */
-  endpoint?: EndpointReference | undefined;
-
-  /**
-   * The environment that the endpoint belongs to, `sandbox` or `live`. That of
-   * this deployment if empty.
-   *
-   * @generated from field: string environment = 4;
-   */
-  environment: string;
-
-  /**
-   * The service that presented the key, if the caller knows it. Without it, no
-   * service principal is good.
-   *
-   * @generated from field: string caller_service_slug = 5;
-   */
-  callerServiceSlug: string;
-
-  /**
-   * The client's address, as the caller knows it. A key with a list of addresses
-   * is refused without it.
-   *
-   * @generated from field: string source_ip = 6;
-   */
-  sourceIp: string;
-
-  /**
-   * The endpoint is under four-eyes: the key must be bound to a user.
-   *
-   * @generated from field: bool four_eyes = 7;
-   */
-  fourEyes: boolean;
-
-  /**
-   * Users who have already acted on the artifact: the key's user must be another.
-   * Implies `four_eyes`.
-   *
-   * @generated from field: repeated string distinct_from_user_ids = 8;
-   */
-  distinctFromUserIds: string[];
-
-  /**
-   * How fresh the answer must be.
-   *
-   * @generated from field: patchbay.apikeys.v1.Consistency consistency = 9;
-   */
-  consistency: Consistency;
-
-  /**
-   * Requests with this key that the caller has let in since it last asked, on
-   * the strength of an earlier answer. They are charged to the key's budget.
-   *
-   * @generated from field: int32 already_made = 10;
-   */
-  alreadyMade: number;
-};
-
-/**
- * Describes the message patchbay.apikeys.v1.VerifyKeyRequest.
- * Use `create(VerifyKeyRequestSchema)` to create a new message.
- */
-export declare const VerifyKeyRequestSchema: GenMessage<VerifyKeyRequest>;
-
-/**
- * Names an endpoint of a service, as the catalog does.
- *
- * @generated from message patchbay.apikeys.v1.EndpointReference
- */
-export declare type EndpointReference = Message<"patchbay.apikeys.v1.EndpointReference"> & {
-  /**
-   * The service's slug, such as `aml`.
-   *
-   * @generated from field: string service_slug = 1;
-   */
-  serviceSlug: string;
-
-  /**
-   * The HTTP method.
-   *
-   * @generated from field: string method = 2;
-   */
-  method: string;
-
-  /**
-   * The path of the request, such as `/api/rules/17`, or its template. Give the
-   * template where it is known: a path is compared byte by byte, and a router
-   * that ignores case or decodes first may see another endpoint in it.
-   *
-   * @generated from field: string path = 3;
-   */
-  path: string;
-};
-
-/**
- * Describes the message patchbay.apikeys.v1.EndpointReference.
- * Use `create(EndpointReferenceSchema)` to create a new message.
- */
-export declare const EndpointReferenceSchema: GenMessage<EndpointReference>;
-
-/**
- * Says what became of the key.
- *
- * @generated from message patchbay.apikeys.v1.VerifyKeyResponse
- */
-export declare type VerifyKeyResponse = Message<"patchbay.apikeys.v1.VerifyKeyResponse"> & {
-  /**
-   * Whether the request may go on. Nothing else in this message means so.
-   *
-   * @generated from field: bool valid = 1;
-   */
-  valid: boolean;
-
-  /**
-   * Why it may not.
-   *
-   * @generated from field: patchbay.apikeys.v1.VerifyKeyCode code = 2;
-   */
-  code: VerifyKeyCode;
-
-  /**
-   * Who makes the request. Absent if it may not go on.
-   *
-   * @generated from field: patchbay.apikeys.v1.Principal principal = 3;
-   */
-  principal?: Principal | undefined;
-
-  /**
-   * The key that was presented, if the caller's organisation has it, also when it
-   * is refused. For logs.
-   *
-   * @generated from field: string api_key_id = 4;
-   */
-  apiKeyId: string;
-
-  /**
-   * What is left of the key's budget. Absent if a check before it failed.
-   *
-   * @generated from field: patchbay.apikeys.v1.RateBudget budget = 5;
-   */
-  budget?: RateBudget | undefined;
-
-  /**
-   * What to answer if the key is refused; and the headers that belong to the
-   * answer in any case.
-   *
-   * @generated from field: patchbay.apikeys.v1.RelayedAnswer answer = 6;
-   */
-  answer?: RelayedAnswer | undefined;
-};
-
-/**
- * Describes the message patchbay.apikeys.v1.VerifyKeyResponse.
- * Use `create(VerifyKeyResponseSchema)` to create a new message.
- */
-export declare const VerifyKeyResponseSchema: GenMessage<VerifyKeyResponse>;
-
-/**
- * Who makes a request.
- *
- * @generated from message patchbay.apikeys.v1.Principal
- */
-export declare type Principal = Message<"patchbay.apikeys.v1.Principal"> & {
-  /**
-   * The organisation.
-   *
-   * @generated from field: string organization_id = 1;
-   */
-  organizationId: string;
-
-  /**
-   * The key. Both it and the user belong in every audit record.
-   *
-   * @generated from field: string api_key_id = 2;
-   */
-  apiKeyId: string;
-
-  /**
-   * The key's name.
-   *
-   * @generated from field: string name = 3;
-   */
-  name: string;
-
-  /**
-   * The user that the key acts as. Absent for an unbound key.
-   *
-   * @generated from field: optional string effective_user_id = 4;
-   */
-  effectiveUserId?: string | undefined;
-
-  /**
-   * The key's scopes.
-   *
-   * @generated from field: repeated string scopes = 5;
-   */
-  scopes: string[];
-
-  /**
-   * Of a service principal: the service that presents it. Absent for other keys.
-   *
-   * @generated from field: optional string caller_service_slug = 6;
-   */
-  callerServiceSlug?: string | undefined;
-
-  /**
-   * What its owners noted about the key.
-   *
-   * @generated from field: map<string, string> metadata = 7;
-   */
-  metadata: { [key: string]: string };
-
-  /**
-   * The instant from which the key is refused. Absent for a key without end.
-   *
-   * @generated from field: google.protobuf.Timestamp expires_at = 8;
-   */
-  expiresAt?: Timestamp | undefined;
-};
-
-/**
- * Describes the message patchbay.apikeys.v1.Principal.
- * Use `create(PrincipalSchema)` to create a new message.
- */
-export declare const PrincipalSchema: GenMessage<Principal>;
-
-/**
- * What a key may still do.
- *
- * @generated from message patchbay.apikeys.v1.RateBudget
- */
-export declare type RateBudget = Message<"patchbay.apikeys.v1.RateBudget"> & {
-  /**
-   * Requests a minute.
-   *
-   * @generated from field: int32 limit = 1;
-   */
-  limit: number;
-
-  /**
-   * Requests that would be let in right now.
-   *
-   * @generated from field: int32 remaining = 2;
-   */
-  remaining: number;
-
-  /**
-   * Until the whole limit is there again.
-   *
-   * @generated from field: int32 reset_ms = 3;
-   */
-  resetMs: number;
-};
-
-/**
- * Describes the message patchbay.apikeys.v1.RateBudget.
- * Use `create(RateBudgetSchema)` to create a new message.
- */
-export declare const RateBudgetSchema: GenMessage<RateBudget>;
-
-/**
- * What a service relays to its own caller.
- *
- * @generated from message patchbay.apikeys.v1.RelayedAnswer
- */
-export declare type RelayedAnswer = Message<"patchbay.apikeys.v1.RelayedAnswer"> & {
-  /**
-   * The HTTP status; 0 if the request may go on.
-   *
-   * @generated from field: int32 status = 1;
-   */
-  status: number;
-
-  /**
-   * Header fields, by their lower-case names.
-   *
-   * @generated from field: map<string, string> headers = 2;
-   */
-  headers: { [key: string]: string };
-
-  /**
-   * The body, as it stands; `application/json`.
-   *
-   * @generated from field: string body = 3;
-   */
-  body: string;
-};
-
-/**
- * Describes the message patchbay.apikeys.v1.RelayedAnswer.
- * Use `create(RelayedAnswerSchema)` to create a new message.
- */
-export declare const RelayedAnswerSchema: GenMessage<RelayedAnswer>;
-
-/**
- * Asks about several presented keys.
- *
- * @generated from message patchbay.apikeys.v1.VerifyKeysRequest
- */
-export declare type VerifyKeysRequest = Message<"patchbay.apikeys.v1.VerifyKeysRequest"> & {
-  /**
-   * Each as for VerifyKey.
-   *
-   * @generated from field: repeated patchbay.apikeys.v1.VerifyKeyRequest requests = 1;
-   */
-  requests: VerifyKeyRequest[];
-};
-
-/**
- * Describes the message patchbay.apikeys.v1.VerifyKeysRequest.
- * Use `create(VerifyKeysRequestSchema)` to create a new message.
- */
-export declare const VerifyKeysRequestSchema: GenMessage<VerifyKeysRequest>;
-
-/**
- * Carries the answers.
- *
- * @generated from message patchbay.apikeys.v1.VerifyKeysResponse
- */
-export declare type VerifyKeysResponse = Message<"patchbay.apikeys.v1.VerifyKeysResponse"> & {
-  /**
-   * One for each question, in their order.
-   *
-   * @generated from field: repeated patchbay.apikeys.v1.VerifyKeyResponse responses = 1;
-   */
-  responses: VerifyKeyResponse[];
-};
-
-/**
- * Describes the message patchbay.apikeys.v1.VerifyKeysResponse.
- * Use `create(VerifyKeysResponseSchema)` to create a new message.
- */
-export declare const VerifyKeysResponseSchema: GenMessage<VerifyKeysResponse>;
-
-/**
- * Asks for nothing: the organisation is that of the caller's key.
- *
- * @generated from message patchbay.apikeys.v1.WatchRevocationsRequest
- */
-export declare type WatchRevocationsRequest = Message<"patchbay.apikeys.v1.WatchRevocationsRequest"> & {
-};
-
-/**
- * Describes the message patchbay.apikeys.v1.WatchRevocationsRequest.
- * Use `create(WatchRevocationsRequestSchema)` to create a new message.
- */
-export declare const WatchRevocationsRequestSchema: GenMessage<WatchRevocationsRequest>;
-
-/**
- * Says what to forget.
- *
- * @generated from message patchbay.apikeys.v1.WatchRevocationsResponse
- */
-export declare type WatchRevocationsResponse = Message<"patchbay.apikeys.v1.WatchRevocationsResponse"> & {
-  /**
-   * Forget all keys: from here on, no change goes unmentioned.
-   *
-   * @generated from field: bool forget_all = 1;
-   */
-  forgetAll: boolean;
-
-  /**
-   * Keys that changed: revoked, rotated, or what they may do.
-   *
-   * @generated from field: repeated string api_key_ids = 2;
-   */
-  apiKeyIds: string[];
-};
-
-/**
- * Describes the message patchbay.apikeys.v1.WatchRevocationsResponse.
- * Use `create(WatchRevocationsResponseSchema)` to create a new message.
- */
-export declare const WatchRevocationsResponseSchema: GenMessage<WatchRevocationsResponse>;
 
 /**
  * Asks for the organisation's keys.
@@ -751,7 +353,7 @@ export declare type UpdateApiKeyRequest = Message<"patchbay.apikeys.v1.UpdateApi
   id: string;
 
   /**
-   * What people call it.
+   * What people call it: one line with something to see in it.
    *
    * @generated from field: optional string name = 2;
    */
@@ -789,7 +391,8 @@ export declare type UpdateApiKeyRequest = Message<"patchbay.apikeys.v1.UpdateApi
   updateMask?: FieldMask | undefined;
 
   /**
-   * How many calls a minute the key may make; null means the deployment's limit.
+   * How many calls a minute the key may make, up to the ceiling of the deployment;
+   * null means the deployment's limit.
    *
    * @generated from field: optional int32 rate_limit_per_minute = 7;
    */
@@ -860,9 +463,8 @@ export declare type RotateApiKeyRequest = Message<"patchbay.apikeys.v1.RotateApi
   /**
    * The newest secret never arrived: end it at once, in place of keeping it for
    * the grace; so leave out `grace_seconds`. Refused (SECRET_IN_USE) if it is the
-   * one that the key was imported with, or was ever presented. Another replica
-   * notes that within 10 seconds, so a secret that was first used in the last
-   * moments may pass for one that never was.
+   * one that the key was imported with, or was ever presented and let in, at
+   * whichever replica: the first use of a secret is stored before its call goes on.
    *
    * @generated from field: bool replace_unused = 3;
    */
@@ -1100,148 +702,11 @@ export declare type WhoAmIResponse = Message<"patchbay.apikeys.v1.WhoAmIResponse
 export declare const WhoAmIResponseSchema: GenMessage<WhoAmIResponse>;
 
 /**
- * How fresh an answer must be.
+ * Issues, imports, rotates and revokes the keys that callers present as Bearer
+ * tokens. VerificationService says whether a presented key is good.
  *
- * @generated from enum patchbay.apikeys.v1.Consistency
- */
-export enum Consistency {
-  /**
-   * At most 5 seconds old.
-   *
-   * @generated from enum value: CONSISTENCY_UNSPECIFIED = 0;
-   */
-  UNSPECIFIED = 0,
-
-  /**
-   * Read from the database for this call.
-   *
-   * @generated from enum value: CONSISTENCY_STRONG = 1;
-   */
-  STRONG = 1,
-}
-
-/**
- * Describes the enum patchbay.apikeys.v1.Consistency.
- */
-export declare const ConsistencySchema: GenEnum<Consistency>;
-
-/**
- * What became of a presented key. Values may be added: treat one that is unknown
- * as a refusal, and look at `valid`.
- *
- * @generated from enum patchbay.apikeys.v1.VerifyKeyCode
- */
-export enum VerifyKeyCode {
-  /**
-   * Never sent.
-   *
-   * @generated from enum value: VERIFY_KEY_CODE_UNSPECIFIED = 0;
-   */
-  UNSPECIFIED = 0,
-
-  /**
-   * The key is good for what it was presented for.
-   *
-   * @generated from enum value: VERIFY_KEY_CODE_VALID = 1;
-   */
-  VALID = 1,
-
-  /**
-   * There was no key, or what was presented has not the form of a key that is
-   * issued here. A key of an earlier system that nobody imported is among these
-   * (401).
-   *
-   * @generated from enum value: VERIFY_KEY_CODE_MALFORMED = 2;
-   */
-  MALFORMED = 2,
-
-  /**
-   * The caller's organisation has no such key, or the grace of this secret is
-   * over (401).
-   *
-   * @generated from enum value: VERIFY_KEY_CODE_NOT_FOUND = 3;
-   */
-  NOT_FOUND = 3,
-
-  /**
-   * The key was revoked (401).
-   *
-   * @generated from enum value: VERIFY_KEY_CODE_REVOKED = 4;
-   */
-  REVOKED = 4,
-
-  /**
-   * The key is past its end (401 `key expired`).
-   *
-   * @generated from enum value: VERIFY_KEY_CODE_EXPIRED = 5;
-   */
-  EXPIRED = 5,
-
-  /**
-   * The key belongs to a service principal, and another service presented it (401).
-   *
-   * @generated from enum value: VERIFY_KEY_CODE_WRONG_CALLER_SERVICE = 6;
-   */
-  WRONG_CALLER_SERVICE = 6,
-
-  /**
-   * The key is of the other environment (403 `key is sandbox; endpoint is live`).
-   *
-   * @generated from enum value: VERIFY_KEY_CODE_WRONG_ENVIRONMENT = 7;
-   */
-  WRONG_ENVIRONMENT = 7,
-
-  /**
-   * The key may not be presented from this address (403).
-   *
-   * @generated from enum value: VERIFY_KEY_CODE_ADDRESS_NOT_ALLOWED = 8;
-   */
-  ADDRESS_NOT_ALLOWED = 8,
-
-  /**
-   * The key's budget is spent (429 `rate limit exceeded`).
-   *
-   * @generated from enum value: VERIFY_KEY_CODE_RATE_LIMITED = 9;
-   */
-  RATE_LIMITED = 9,
-
-  /**
-   * The key lacks a scope (403 `missing scope: …`).
-   *
-   * @generated from enum value: VERIFY_KEY_CODE_MISSING_SCOPE = 10;
-   */
-  MISSING_SCOPE = 10,
-
-  /**
-   * The endpoint needs a user, and the key is bound to none (422
-   * `api_key_not_bound_to_user`).
-   *
-   * @generated from enum value: VERIFY_KEY_CODE_NOT_BOUND_TO_USER = 11;
-   */
-  NOT_BOUND_TO_USER = 11,
-
-  /**
-   * The key's user has already acted on the artifact (403 `four-eyes violation`).
-   *
-   * @generated from enum value: VERIFY_KEY_CODE_FOUR_EYES_VIOLATION = 12;
-   */
-  FOUR_EYES_VIOLATION = 12,
-}
-
-/**
- * Describes the enum patchbay.apikeys.v1.VerifyKeyCode.
- */
-export declare const VerifyKeyCodeSchema: GenEnum<VerifyKeyCode>;
-
-/**
- * Issues, verifies, rotates and revokes the keys that callers present as Bearer
- * tokens.
- *
- * Methods that hand out a secret or take one in keep an `Idempotency-Key` header
- * (gRPC metadata `idempotency-key`, 1 to 255 visible ASCII characters) for 24
- * hours: a retry with the same header has no second effect. It is answered
- * ALREADY_EXISTS (ALREADY_CREATED), because no secret is kept to be answered
- * again; the same header with another request is IDEMPOTENCY_KEY_REUSED.
+ * A retry with the same `Idempotency-Key` has no second effect; see
+ * `Policy.repeated` in options.proto.
  *
  * @generated from service patchbay.apikeys.v1.ApiKeyService
  */
@@ -1287,63 +752,6 @@ export declare const ApiKeyService: GenService<{
     output: typeof ImportKeyResponseSchema;
   },
   /**
-   * Says whether a key that was presented to the caller is good for what it was
-   * presented for, and how to answer if not. It is for services that let
-   * Patchbay keep their keys, which ask on every request.
-   *
-   * A key that is no good is an answer, never an error: `valid` is false, and
-   * `answer` holds status, headers and body to relay. The checks come in this
-   * order, and the first that fails is the answer: form, known to the caller's
-   * organisation, revoked, expired, caller service, environment, address, rate
-   * limit, scopes, user. What reaches the rate limit is charged to it.
-   *
-   * A change is seen at once where it was made, on other replicas within
-   * milliseconds, and after 5 seconds at most.
-   *
-   * Errors: INVALID_ARGUMENT for a question that cannot be answered, such as an
-   * endpoint that the catalog does not name; UNAVAILABLE without the database,
-   * which a caller must treat as a refusal.
-   *
-   * @generated from rpc patchbay.apikeys.v1.ApiKeyService.VerifyKey
-   */
-  verifyKey: {
-    methodKind: "unary";
-    input: typeof VerifyKeyRequestSchema;
-    output: typeof VerifyKeyResponseSchema;
-  },
-  /**
-   * Answers several questions of VerifyKey together, in their order, which is
-   * also the order of charging.
-   *
-   * Errors: as VerifyKey; if one question cannot be answered, none is, and if it
-   * is for INVALID_ARGUMENT, nothing is charged.
-   *
-   * @generated from rpc patchbay.apikeys.v1.ApiKeyService.VerifyKeys
-   */
-  verifyKeys: {
-    methodKind: "unary";
-    input: typeof VerifyKeysRequestSchema;
-    output: typeof VerifyKeysResponseSchema;
-  },
-  /**
-   * Tells, as long as the caller listens, which keys of its organisation
-   * changed, so that what it remembers of them is no longer used.
-   *
-   * The first message says to forget everything. From then on there is a message
-   * at least every second, empty if nothing changed; whoever hears none for
-   * longer must assume that a revocation was missed. It ends with UNAVAILABLE
-   * when the service stops, or cannot hear of changes itself, and when the
-   * caller's own key changes or ends: call again. One organisation may have 1000
-   * streams open at each replica.
-   *
-   * @generated from rpc patchbay.apikeys.v1.ApiKeyService.WatchRevocations
-   */
-  watchRevocations: {
-    methodKind: "server_streaming";
-    input: typeof WatchRevocationsRequestSchema;
-    output: typeof WatchRevocationsResponseSchema;
-  },
-  /**
    * Lists the organisation's keys, oldest first, revoked ones too.
    *
    * Errors: INVALID_ARGUMENT for a page token that this method did not issue.
@@ -1370,6 +778,10 @@ export declare const ApiKeyService: GenService<{
   /**
    * Changes the fields that the request names and leaves the others. A field
    * that is named but not set is cleared: `{"actAsUserId": null}` unbinds.
+   *
+   * Without `api:grant`, a caller can change only keys whose scopes, as they are
+   * afterwards, its own key grants: services that verify the key act on each of
+   * its fields. To revoke, `api:manage` is enough.
    *
    * Errors: NOT_FOUND; INVALID_ARGUMENT for a field that cannot be changed or
    * an unknown user (UNKNOWN_USER); PERMISSION_DENIED (MISSING_SCOPE,

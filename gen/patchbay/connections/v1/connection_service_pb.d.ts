@@ -323,7 +323,8 @@ export declare type TestConnectionResponse = Message<"patchbay.connections.v1.Te
   latencyMs?: number | undefined;
 
   /**
-   * The stage that failed (DNS, TCP, TLS, status) and why. Present when not `ok`.
+   * The stage that failed (QUEUE, DNS, TCP, TLS, HTTP, status) and why. Present
+   * when not `ok`.
    *
    * @generated from field: optional string error = 3;
    */
@@ -357,9 +358,9 @@ export declare type CallServiceRequest = Message<"patchbay.connections.v1.CallSe
   method: string;
 
   /**
-   * Starts with `/` and is joined to the base URL. Segments are sent as they
-   * are given; dot segments, encoded ones too, `?`, `#` and backslashes are
-   * refused.
+   * Starts with `/` and is joined to the base URL; empty for the base URL
+   * itself. Segments are sent as they are given; dot segments, encoded ones too,
+   * `?`, `#` and backslashes are refused.
    *
    * @generated from field: string path = 3;
    */
@@ -367,7 +368,7 @@ export declare type CallServiceRequest = Message<"patchbay.connections.v1.CallSe
 
   /**
    * Query parameters: strings, numbers, booleans, or lists of them for a
-   * parameter that occurs several times.
+   * parameter that occurs several times. Integers beyond 2^53 must be strings.
    *
    * @generated from field: google.protobuf.Struct query = 4;
    */
@@ -388,7 +389,8 @@ export declare type CallServiceRequest = Message<"patchbay.connections.v1.CallSe
   body: {
     /**
      * Sent as `application/json` unless `headers` says otherwise. Numbers are
-     * doubles: send `text` or `raw` for integers beyond 2^53.
+     * doubles: in a JSON request, one that a double does not keep exactly is
+     * refused. Send `text` or `raw` for a body that needs it.
      *
      * @generated from field: google.protobuf.Value json = 6;
      */
@@ -455,7 +457,9 @@ export declare type CallServiceResponse = Message<"patchbay.connections.v1.CallS
    */
   body: {
     /**
-     * A JSON body whose every number a double can hold.
+     * A JSON body of up to 1 MiB that loses nothing as a message: a double keeps
+     * each of its numbers exactly, no object has two members of one name, and it
+     * is nested at most 32 levels deep. Any other JSON is `text`.
      *
      * @generated from field: google.protobuf.Value json = 4;
      */
@@ -463,7 +467,9 @@ export declare type CallServiceResponse = Message<"patchbay.connections.v1.CallS
     case: "json";
   } | {
     /**
-     * Any other body that is valid UTF-8 and whose type is text, JSON, XML or a form.
+     * A body whose type is text, JSON, XML or a form, decoded from the charset
+     * that it declares, else from UTF-8. Charsets are what browsers mean by their
+     * names: `iso-8859-1` is windows-1252.
      *
      * @generated from field: string text = 5;
      */
@@ -471,7 +477,9 @@ export declare type CallServiceResponse = Message<"patchbay.connections.v1.CallS
     case: "text";
   } | {
     /**
-     * Anything else. Base64 in JSON.
+     * Any other body, as it is: of another type, in a charset that is not known
+     * or that its bytes do not fit, with NUL characters, or in a content coding
+     * that could not be undone, which `headers` then names. Base64 in JSON.
      *
      * @generated from field: bytes raw = 6;
      */
@@ -525,7 +533,8 @@ export declare const ConnectionService: GenService<{
    * Errors: INVALID_ARGUMENT (INVALID_SLUG, INVALID_BASE_URL, ADDRESS_DENIED;
    * CREDENTIAL_REQUIRED for a custom service without a key, and for a built-in
    * one for which neither request nor catalog names scopes); PERMISSION_DENIED
-   * (MISSING_SCOPE) naming the first scope that the caller cannot give.
+   * (MISSING_SCOPE) naming the first scope that the caller cannot give;
+   * UNAVAILABLE (ROOT_KEY_UNAVAILABLE).
    *
    * @generated from rpc patchbay.connections.v1.ConnectionService.UpsertServiceConnection
    */
@@ -549,13 +558,14 @@ export declare const ConnectionService: GenService<{
   /**
    * Changes the fields that the request names and leaves the others.
    *
-   * A base URL with another origin (scheme, host or port) needs `api_key` in the
-   * same request: a credential goes only where it was stored for. A service
+   * A base URL whose path goes on below the old one is free. Any other needs
+   * `api_key` in the same request: a credential goes only where it was stored
+   * for, and on a shared host another path may be another service. A service
    * principal does not move at all: connect the service again. An `api_key`
    * takes its place and revokes it.
    *
    * Errors: NOT_FOUND; INVALID_ARGUMENT (INVALID_BASE_URL, ADDRESS_DENIED,
-   * CREDENTIAL_REQUIRED).
+   * CREDENTIAL_REQUIRED); with an `api_key`, UNAVAILABLE (ROOT_KEY_UNAVAILABLE).
    *
    * @generated from rpc patchbay.connections.v1.ConnectionService.UpdateConnection
    */
@@ -584,7 +594,9 @@ export declare const ConnectionService: GenService<{
     output: typeof DeleteConnectionResponseSchema;
   },
   /**
-   * Probes the service now, active or not, and records a success as healthy.
+   * Probes the service now, active or not, and records a success as healthy,
+   * unless the connection has another base URL by then. The audit event says
+   * which base URL was tested.
    *
    * A service that does not answer is a result (`ok: false`), not an error.
    * The probe is a GET of the base URL without the credential: any answer
@@ -612,10 +624,16 @@ export declare const ConnectionService: GenService<{
    * your own, which take 4 MiB unless told otherwise, need a higher limit for
    * those.
    *
+   * An organisation has up to 64 calls under way to one origin, and 256 in all.
+   * Further ones wait, which counts towards their deadline.
+   *
    * Errors: NOT_FOUND for a slug that is not connected; INVALID_ARGUMENT
    * (INVALID_PATH, INVALID_OUTBOUND_REQUEST); FAILED_PRECONDITION
-   * (CONNECTION_INACTIVE); PERMISSION_DENIED (ADDRESS_DENIED); UNAVAILABLE
-   * (UPSTREAM_UNREACHABLE); DEADLINE_EXCEEDED (UPSTREAM_TIMEOUT).
+   * (CONNECTION_INACTIVE, CREDENTIAL_REFLECTED); PERMISSION_DENIED
+   * (ADDRESS_DENIED); RESOURCE_EXHAUSTED (TOO_MANY_CALLS, UPSTREAM_TOO_LARGE,
+   * OVERLOADED); UNAVAILABLE (UPSTREAM_UNREACHABLE; ROOT_KEY_UNAVAILABLE, and then
+   * nothing was sent); DEADLINE_EXCEEDED (UPSTREAM_TIMEOUT). If the service had
+   * begun to answer, its status is `upstream_status` in the metadata.
    *
    * @generated from rpc patchbay.connections.v1.ConnectionService.CallService
    */

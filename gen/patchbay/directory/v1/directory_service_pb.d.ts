@@ -33,8 +33,9 @@ export declare type UpsertUserRequest = Message<"patchbay.directory.v1.UpsertUse
   email: string;
 
   /**
-   * What the person is, in the organisation's own words. If left out, a known
-   * user keeps the one it has, and a new one is a `member`.
+   * What the person is, in the organisation's own words: one line with something
+   * to see in it. If left out, a known user keeps the one it has, and a new one is
+   * a `member`.
    *
    * @generated from field: optional string role = 3;
    */

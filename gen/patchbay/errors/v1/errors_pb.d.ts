@@ -145,8 +145,9 @@ export enum Reason {
   ADDRESS_DENIED = 17,
 
   /**
-   * The connection needs a credential, or its base URL's origin changes, so that
-   * the credential must be given again (400).
+   * The connection needs a credential, or its base URL changes to another origin,
+   * or to a path that is not below the old one, so that the credential must be
+   * given again (400).
    *
    * @generated from enum value: REASON_CREDENTIAL_REQUIRED = 18;
    */
@@ -334,6 +335,38 @@ export enum Reason {
    * @generated from enum value: REASON_WATCH_ENDED = 44;
    */
   WATCH_ENDED = 44,
+
+  /**
+   * The organisation, or the service, has too many bytes on their way at once
+   * (503, with `Retry-After`).
+   *
+   * @generated from enum value: REASON_OVERLOADED = 45;
+   */
+  OVERLOADED = 45,
+
+  /**
+   * Whatever keeps the root key failed or did not answer in time, so that no
+   * credential could be sealed or opened; nothing was done (503).
+   *
+   * @generated from enum value: REASON_ROOT_KEY_UNAVAILABLE = 46;
+   */
+  ROOT_KEY_UNAVAILABLE = 46,
+
+  /**
+   * The caller's organisation, or its address without a key, has as many streams
+   * open as it may (429).
+   *
+   * @generated from enum value: REASON_TOO_MANY_STREAMS = 47;
+   */
+  TOO_MANY_STREAMS = 47,
+
+  /**
+   * As many calls of the organisation wait for earlier ones to end as may (429,
+   * with `Retry-After`).
+   *
+   * @generated from enum value: REASON_TOO_MANY_CALLS = 50;
+   */
+  TOO_MANY_CALLS = 50,
 }
 
 /**

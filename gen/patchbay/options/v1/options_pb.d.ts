@@ -87,6 +87,22 @@ export declare type Policy = Message<"patchbay.options.v1.Policy"> & {
    * @generated from field: string unmetered_because = 8;
    */
   unmeteredBecause: string;
+
+  /**
+   * What the caller is answered when it repeats the call under the same
+   * `Idempotency-Key`, `{id}` standing for what the call was about. Empty where it
+   * is enough to know that nothing is left to do.
+   *
+   * Every audited method that is a POST over REST takes that header (gRPC metadata
+   * `idempotency-key`, 1 to 255 visible ASCII characters). The name is the
+   * caller's own, and is kept for 24 hours: a repetition has no second effect. It
+   * is ALREADY_EXISTS (ALREADY_CREATED), because what was answered, which may have
+   * been a secret, is not kept; the same name with another request is
+   * IDEMPOTENCY_KEY_REUSED.
+   *
+   * @generated from field: string repeated = 9;
+   */
+  repeated: string;
 };
 
 /**

@@ -1,0 +1,117 @@
+import {
+  create,
+  fromJson,
+  toJson,
+  type JsonObject,
+  type JsonValue,
+  type MessageInitShape,
+} from "@bufbuild/protobuf";
+import { ValueSchema } from "@bufbuild/protobuf/wkt";
+import type {
+  CallServiceRequest,
+  CallServiceResponseSchema,
+} from "#gen/patchbay/connections/v1/connection_service_pb.js";
+import { parseExactly } from "#src/json/exact.ts";
+import { someText } from "#src/json/texts.ts";
+import type { OutboundReply } from "#src/outbound/outbound.ts";
+import { InvalidRequest } from "#src/platform/errors.ts";
+import { decodeText, readMediaType, xmlEncoding, type MediaType } from "./charset.ts";
+import { InvalidCall } from "./errors.ts";
+
+/** What is sent as a call's body, and the type it is sent as unless the caller names one. */
+export interface RequestBody {
+  readonly bytes: Buffer;
+  readonly contentType: string;
+}
+
+/** The body that the request carries in one of three forms; undefined for none. */
+export function requestBody(body: CallServiceRequest["body"]): RequestBody | undefined {
+  switch (body.case) {
+    case "json":
+      return {
+        bytes: Buffer.from(JSON.stringify(toJson(ValueSchema, body.value))),
+        contentType: "application/json",
+      };
+    case "text":
+      return { bytes: Buffer.from(body.value), contentType: "text/plain; charset=utf-8" };
+    case "raw":
+      return { bytes: Buffer.from(body.value), contentType: "application/octet-stream" };
+    case undefined:
+      return undefined;
+  }
+}
+
+/** The query's parameters in the order given, a list as one parameter several times. */
+export function queryPairs(query: JsonObject | undefined): [string, string][] {
+  return Object.entries(query ?? {}).flatMap(([name, value]) =>
+    (Array.isArray(value) ? value : [value]).map((one): [string, string] => [name, queryText(name, one)]),
+  );
+}
+
+function queryText(name: string, value: JsonValue): string {
+  if (typeof value === "string") return value;
+  const field = `query.${name.slice(0, 64)}`;
+  // Whoever made a double of it may have lost digits, and a URL shows 1e21 where an integer is expected.
+  if (Number.isInteger(value) && !Number.isSafeInteger(value)) {
+    throw new InvalidCall(`${field}: an integer beyond 2^53 does not fit a number; give it as a string`);
+  }
+  if (typeof value === "number" || typeof value === "boolean") return String(value);
+  throw new InvalidCall(`${field}: give a string, a number, a boolean, or a list of them`);
+}
+
+type ReplyBody = NonNullable<MessageInitShape<typeof CallServiceResponseSchema>["body"]>;
+
+/** Beyond this, turning JSON into a message and back would hold up other calls; it is answered as text. */
+const maxInlineJsonBytes = 1024 * 1024;
+
+/** Readers of protobuf stop at 100 messages inside each other, and an object in a `Value` is three of them. */
+const maxInlineJsonDepth = 32;
+
+/** The answer's body in the form that loses nothing and is easiest to read. */
+export async function replyBody({
+  headers,
+  body,
+}: Pick<OutboundReply, "headers" | "body">): Promise<ReplyBody> {
+  if (body.length === 0) return { case: undefined };
+  const type = readMediaType(headers["content-type"] ?? "");
+  // A coding that is still named is one that could not be undone.
+  const isPlain = headers["content-encoding"] === undefined;
+  const text = isPlain && type && isTextual(type.essence) ? await textOf(body, type) : undefined;
+  if (type === undefined || text === undefined) return { case: "raw", value: body };
+  const json = isJson(type.essence) && body.length <= maxInlineJsonBytes ? exactJson(text) : undefined;
+  return json === undefined ? { case: "text", value: text } : { case: "json", value: json };
+}
+
+/** The body's characters. One with NUL, where many programs take text to end, is not answered as text. */
+async function textOf(body: Buffer, { essence, charset }: MediaType): Promise<string | undefined> {
+  const declared = charset ?? (essence.endsWith("xml") ? xmlEncoding(body) : undefined);
+  const text = await decodeText(body, declared ?? "utf-8");
+  return text?.includes("\0") === true ? undefined : text;
+}
+
+function isTextual(kind: string): boolean {
+  return (
+    kind.startsWith("text/") ||
+    isJson(kind) ||
+    kind.endsWith("+xml") ||
+    ["application/xml", "application/javascript", "application/x-ndjson"].includes(kind) ||
+    kind === "application/x-www-form-urlencoded"
+  );
+}
+
+function isJson(kind: string): boolean {
+  return kind === "application/json" || kind.endsWith("+json");
+}
+
+/** The JSON as a message, unless that would change it. */
+function exactJson(text: string) {
+  try {
+    const json = parseExactly(text.replace(/^\ufeff/, ""), maxInlineJsonDepth);
+    // Only an escape can hide half a surrogate pair.
+    if (/\\ud[89a-f]/i.test(text) && someText(json, (one) => !one.isWellFormed())) return undefined;
+    return create(ValueSchema, fromJson(ValueSchema, json));
+  } catch (error) {
+    if (error instanceof InvalidRequest) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,74 @@
+import type { ServiceImpl } from "@connectrpc/connect";
+import type { ConnectionService } from "#gen/patchbay/connections/v1/connection_service_pb.js";
+import type { Connections } from "#src/connections/connections.ts";
+import { TooManyCalls } from "#src/outbound/errors.ts";
+import type { Outbound } from "#src/outbound/outbound.ts";
+import { callOf, viewerOf } from "#src/platform/caller.ts";
+import { ServiceError } from "#src/platform/errors.ts";
+import { queryPairs, replyBody, requestBody } from "./call-body.ts";
+
+/** Calls a service through the connection that has its slug, with the credential that nobody else sees. */
+export function createCallService(parts: {
+  connections: Pick<Connections, "open" | "use">;
+  outbound: Outbound;
+  now: () => Date;
+}): ServiceImpl<typeof ConnectionService>["callService"] {
+  const { connections, outbound, now } = parts;
+  const { use } = connections;
+  return async (request, context) => {
+    const viewer = viewerOf(context);
+    const { holding } = callOf(context);
+    const body = requestBody(request.body);
+    const query = queryPairs(request.query);
+    const { connection, credential } = await connections.open(viewer, request.service);
+    using _wiped = credential.secret;
+    const timeoutMs = context.timeoutMs();
+    const sent = outbound.send({
+      share: viewer.orgId,
+      baseUrl: connection.baseUrl,
+      method: request.method,
+      path: request.path,
+      query,
+      headers: withContentType(request.headers, body?.contentType),
+      ...(body && { body: body.bytes }),
+      credential,
+      signal: context.signal,
+      hold: (bytes) => holding?.grow(bytes),
+      ...(timeoutMs !== undefined && { timeoutMs }),
+    });
+    const reply = await sent.catch((error: unknown) => {
+      if (!wasRefusedHere(error)) use.noteCall(viewer.orgId, connection.id, now());
+      throw error;
+    });
+    use.noteCall(viewer.orgId, connection.id, now());
+    if (reply.status >= 200 && reply.status < 300) {
+      const { id: connectionId, baseUrl } = connection;
+      use.noteHealthy(viewer.orgId, { connectionId, baseUrl, at: now() });
+    }
+    // As text or JSON it is there a second time.
+    holding?.grow(reply.body.length);
+    return {
+      status: reply.status,
+      headers: reply.headers,
+      latencyMs: Math.round(reply.latencyMs),
+      body: await replyBody(reply),
+    };
+  };
+}
+
+/** Nothing left for the service: such a call does not count as one. */
+function wasRefusedHere(error: unknown): boolean {
+  return (
+    error instanceof TooManyCalls ||
+    (error instanceof ServiceError &&
+      (error.kind === "invalid_argument" || error.kind === "permission_denied"))
+  );
+}
+
+function withContentType(
+  headers: Record<string, string>,
+  contentType: string | undefined,
+): Record<string, string> {
+  const isGiven = Object.keys(headers).some((name) => name.toLowerCase() === "content-type");
+  return contentType === undefined || isGiven ? headers : { ...headers, "content-type": contentType };
+}

@@ -1,0 +1,83 @@
+import { InvalidSetting, Problem, type Decisive } from "./setting.ts";
+import { nameOf, settingNamed, settings, type SettingName } from "./settings.ts";
+
+type Settings = typeof settings;
+type Value<Name extends SettingName> = ReturnType<Settings[Name]["parse"]>;
+type HasDefault = { readonly fallback: string } | { readonly fallbackFor: unknown };
+
+/** The settings, checked. */
+export type Config = {
+  readonly [Name in SettingName]: Settings[Name] extends HasDefault ? Value<Name> : Value<Name> | undefined;
+};
+
+/** The settings that can be given as flags, as they were given. */
+export type Flags = Partial<Record<SettingName, string>>;
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Reads the settings. This is the only place that knows the environment of the process. */
+export function readConfig(flags: Flags, env: Environment = process.env): Config {
+  const textOf = (name: SettingName) =>
+    filled(flags[name]) ?? filled(env[settingNamed(name).env]) ?? settingNamed(name).fallback;
+  const valueOf = (name: SettingName) => {
+    const text = textOf(name);
+    return text === undefined ? undefined : parsed(name, text);
+  };
+  const decisive = {
+    host: valueOf("host"),
+    environment: valueOf("environment"),
+    rateLimitPerMinute: valueOf("rateLimitPerMinute"),
+  } as Decisive;
+  const names = Object.keys(settings) as SettingName[];
+  const values = names.map((name) => {
+    const text = textOf(name) ?? settingNamed(name).fallbackFor?.(decisive);
+    return [name, text === undefined ? undefined : parsed(name, text)];
+  });
+  const config = Object.fromEntries(values) as Config;
+  requireOneRootKey(config);
+  requireWholeTls(config);
+  requireCeiling(config, decisive);
+  return config;
+}
+
+function parsed(name: SettingName, text: string): unknown {
+  try {
+    return settingNamed(name).parse(text);
+  } catch (error) {
+    if (error instanceof Problem) throw invalidSetting(name, error.message);
+    throw error;
+  }
+}
+
+/** The failure of a setting whose value turned out to be of no use. */
+export function invalidSetting(name: SettingName, problem: string): InvalidSetting {
+  return new InvalidSetting(nameOf(name), problem);
+}
+
+function requireOneRootKey({ rootKey, rootKeyFile }: Config): void {
+  if (rootKey === undefined || rootKeyFile === undefined) return;
+  throw invalidSetting("rootKeyFile", `give it or ${nameOf("rootKey")}, not both`);
+}
+
+function requireWholeTls({ tlsCert, tlsKey }: Config): void {
+  const missing = (name: SettingName, beside: SettingName) =>
+    invalidSetting(name, `is missing beside ${nameOf(beside)}; give both or none`);
+  if (tlsCert === undefined && tlsKey !== undefined) throw missing("tlsCert", "tlsKey");
+  if (tlsKey === undefined && tlsCert !== undefined) throw missing("tlsKey", "tlsCert");
+}
+
+/** What was given must not contradict the ceiling; the usual limit gives way to it. */
+function requireCeiling(
+  { maxRateLimitPerMinute: most }: Config,
+  { rateLimitPerMinute: wanted }: Decisive,
+): void {
+  if (wanted === undefined || wanted <= most) return;
+  throw invalidSetting(
+    "maxRateLimitPerMinute",
+    `give at least ${wanted}, which is ${nameOf("rateLimitPerMinute")}, not ${most}`,
+  );
+}
+
+function filled(text: string | undefined): string | undefined {
+  return text === undefined || text.trim() === "" ? undefined : text.trim();
+}

@@ -1,0 +1,36 @@
+/** A setting as people give it: by flag, else by environment, else its default. An empty one counts as not given. */
+export interface Setting<Value> {
+  /** Without `--`. Secrets have none: every user of the machine sees the flags of a process. */
+  readonly flag?: string;
+  readonly env: string;
+  /** What kind of value it takes, in a word. */
+  readonly value: string;
+  /** What holds when it is not given, as people would give it; absent if that is nothing. */
+  readonly fallback?: string;
+  /** The same where it depends on other settings. */
+  readonly fallbackFor?: (others: Decisive) => string;
+  readonly about: string;
+  readonly secret?: true;
+  /** Throws a `Problem` for a text that cannot be used. */
+  readonly parse: (text: string) => Value;
+}
+
+/** The settings that the defaults of others follow from. */
+export interface Decisive {
+  readonly host: string;
+  readonly environment: "sandbox" | "live";
+  /** Undefined if it is not given. */
+  readonly rateLimitPerMinute: number | undefined;
+}
+
+/** What is wrong with the text of a setting, and what would do. */
+export class Problem extends Error {}
+
+/** A setting that cannot be used; the message names it both ways and says what would do. */
+export class InvalidSetting extends Error {
+  override readonly name = "InvalidSetting";
+
+  constructor(name: string, problem: string) {
+    super(`${name}: ${problem}`);
+  }
+}

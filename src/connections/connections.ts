@@ -1,0 +1,50 @@
+import { ConnectionService } from "#gen/patchbay/connections/v1/connection_service_pb.js";
+import { createServicePrincipals } from "#src/api-keys/service-principal.ts";
+import type { Keyring } from "#src/crypto/keyring.ts";
+import type { Pepper } from "#src/crypto/service-keys.ts";
+import type { Viewer } from "#src/platform/caller.ts";
+import type { Log } from "#src/platform/log.ts";
+import { serve, type Feature } from "#src/platform/served-service.ts";
+import type { Connection } from "./connection.ts";
+import { createConnectionUse, type ConnectionUse } from "./connection-use.ts";
+import { createCredentials, type OpenCredential } from "./credentials.ts";
+import { ConnectionInactive, ServiceNotConnected } from "./errors.ts";
+import { createConnectionService, type ConnectionParts } from "./service.ts";
+import { findSealed } from "./store.ts";
+
+/** A connection that may be called through, and what its calls carry. */
+export interface OpenConnection {
+  readonly connection: Pick<Connection, "id" | "baseUrl">;
+  readonly credential: OpenCredential;
+}
+
+/** Keeps connections and their credentials. */
+export interface Connections extends Feature {
+  /** The connection that has the slug, and its credential in the clear, which the caller wipes. */
+  open(viewer: Viewer, slug: string): Promise<OpenConnection>;
+  readonly use: ConnectionUse;
+}
+
+export function createConnections(
+  shared: Omit<ConnectionParts, "credentials" | "use"> & {
+    keyring: Keyring;
+    pepper: Pepper;
+    callerServiceSlug: string;
+    log: Log;
+  },
+): Connections {
+  const { database, keyring, log } = shared;
+  const credentials = createCredentials(keyring, createServicePrincipals(shared));
+  const use = createConnectionUse(database, log);
+  return {
+    services: [serve(ConnectionService, createConnectionService({ ...shared, credentials, use }))],
+    async open(viewer, slug) {
+      const connection = await database.read(viewer.orgId, (tx) => findSealed(tx, viewer, slug));
+      if (connection === undefined) throw new ServiceNotConnected();
+      if (!connection.active) throw new ConnectionInactive(slug);
+      return { connection, credential: await credentials.open(connection) };
+    },
+    use,
+    close: () => use.close(),
+  };
+}

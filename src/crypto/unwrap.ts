@@ -1,0 +1,75 @@
+import { createSecretKey, type KeyObject } from "node:crypto";
+import { LRUCache } from "lru-cache";
+import type { Log } from "#src/platform/log.ts";
+import { RootKeyUnavailable } from "./errors.ts";
+import { wrapContext, type WrappedKey } from "./org-keys.ts";
+import type { RootKey } from "./root-key.ts";
+import { SealBroken } from "./seal.ts";
+
+/** Answers an organisation's key. It may take seconds, so no transaction waits for it. */
+export type Unwrap = (wrapped: WrappedKey) => Promise<KeyObject>;
+
+/** A destroyed key must stop opening secrets soon, also where it is cached. */
+const cacheMs = 5 * 60 * 1000;
+/** A call waits for this long. The root key may take longer: its answer is for the calls that come after. */
+const waitMs = 5_000;
+/** A root key that has not answered by then never will: the next call asks it again. */
+const hungMs = 60_000;
+/** A root key that failed is asked again no sooner, however many calls come. */
+const pauseMs = 1_000;
+
+/** Asks the root key once for each key at a time, and keeps the answer. A slow answer holds up only its organisation. */
+export function createUnwrap(rootKey: RootKey, log: Log): Unwrap {
+  const unwrapped = new LRUCache<string, KeyObject>({ max: 10_000, ttl: cacheMs });
+  const asking = new Map<string, Promise<KeyObject>>();
+
+  async function ask(id: string, { orgId, version, wrappedKey }: WrappedKey): Promise<KeyObject> {
+    const slow = setTimeout(
+      () =>
+        log.warn({ orgId }, "the root key is slow to unwrap an organisation's key; its calls are refused"),
+      waitMs,
+    ).unref();
+    try {
+      const bytes = await rootKey.unwrap(wrappedKey, wrapContext({ orgId, version }));
+      const key = createSecretKey(bytes);
+      bytes.fill(0);
+      unwrapped.set(id, key);
+      return key;
+    } finally {
+      clearTimeout(slow);
+    }
+  }
+
+  async function askOnce(id: string, wrapped: WrappedKey): Promise<KeyObject> {
+    try {
+      const key = await within(hungMs, ask(id, wrapped));
+      asking.delete(id);
+      return key;
+    } catch (error) {
+      setTimeout(() => asking.delete(id), pauseMs).unref();
+      // That is no matter of trying again: the wrapped key was changed, or is another organisation's.
+      if (error instanceof SealBroken) throw error;
+      log.warn({ err: error, orgId: wrapped.orgId }, "the root key did not unwrap an organisation's key");
+      throw error instanceof RootKeyUnavailable ? error : new RootKeyUnavailable(error);
+    }
+  }
+
+  return async (wrapped) => {
+    const id = `${wrapped.orgId}/${wrapped.version}`;
+    const known = unwrapped.get(id);
+    if (known !== undefined) return known;
+    const asked = asking.get(id) ?? askOnce(id, wrapped);
+    asking.set(id, asked);
+    return within(waitMs, asked);
+  };
+}
+
+/** Settles as the work does, or fails once it has taken too long; the work goes on. */
+async function within<T>(milliseconds: number, work: Promise<T>): Promise<T> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(
+    () => late.reject(new RootKeyUnavailable(new Error(`no answer in ${milliseconds} ms`))),
+    milliseconds,
+  );
+  return Promise.race([work, late.promise]).finally(() => clearTimeout(timer));
+}

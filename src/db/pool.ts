@@ -1,0 +1,157 @@
+import type { Connection } from "./connection.ts";
+import { ConnectionLost, DatabaseUnavailable, TooManyCallsWait } from "./errors.ts";
+
+/** A connection that is lent to one operation, until it is disposed of. */
+export interface Lease extends Disposable {
+  readonly connection: Connection;
+}
+
+/** Stands for the organisation where there is none: what the service does for all of them. */
+export const ownUse = "";
+
+/** A fixed number of connections, shared out fairly between organisations. */
+export interface Pool {
+  /** A connection for an operation of the organisation; waits for one at most this long. */
+  lease(orgId: string, waitMs: number): Promise<Lease>;
+  /** Ends the connections that are not lent: they may be as dead as the one that did not answer. */
+  endIdle(): void;
+  /** Lends nothing any more, waits for what is lent, and ends the connections. */
+  close(): Promise<void>;
+}
+
+/** What one organisation has of the pool. */
+interface Share {
+  leased: number;
+  /** How many operations have come to an end, other than by the loss of their connection. */
+  ended: number;
+  /** In the order in which they came. */
+  readonly waiting: Set<PromiseWithResolvers<Lease>>;
+}
+
+/**
+ * `size` connections that are opened when they are first needed.
+ *
+ * An organisation is lent another one only while more are free than it has: by itself it comes to half of them,
+ * beside others to less. So one that comes new finds a connection, even while all that another has wait for one
+ * locked row. More would be of little use to it, since its changes wait for each other at the head of its audit
+ * chain anyway.
+ *
+ * What is of no organisation goes first, because every call begins with it: the look-up of its key. It gets at most
+ * half, so that a flood of made-up keys leaves the other half to callers that are known.
+ */
+export function createPool(size: number, open: () => Connection): Pool {
+  const half = Math.ceil(size / 2);
+  // Whoever was served longest ago is first.
+  const shares = new Map<string, Share>();
+  // Last in, first out: the connections of a quiet service stay few and warm.
+  const idle: Connection[] = [];
+  let free = size;
+  let closing: PromiseWithResolvers<void> | undefined;
+
+  function shareOf(orgId: string): Share {
+    const share = shares.get(orgId) ?? { leased: 0, ended: 0, waiting: new Set() };
+    shares.set(orgId, share);
+    return share;
+  }
+
+  /** Of an organisation that has nothing and wants nothing, nothing is kept. */
+  function tidy(orgId: string, { leased, waiting }: Share): void {
+    if (leased === 0 && waiting.size === 0) shares.delete(orgId);
+  }
+
+  /** Whose turn it is: the service's own, else that of the organisation with the fewest connections. */
+  function nextInTurn(): [string, Share] | undefined {
+    const own = shares.get(ownUse);
+    if (own !== undefined && own.waiting.size > 0 && own.leased < half) return [ownUse, own];
+    let next: [string, Share] | undefined;
+    for (const [orgId, share] of shares) {
+      if (orgId === ownUse || share.waiting.size === 0) continue;
+      if (share.leased < (next?.[1].leased ?? free)) next = [orgId, share];
+    }
+    return next;
+  }
+
+  function lendWhatIsFree(): void {
+    while (free > 0) {
+      const [orgId, share] = nextInTurn() ?? [];
+      if (orgId === undefined || share === undefined) return;
+      const [first] = share.waiting;
+      if (first === undefined) return;
+      share.waiting.delete(first);
+      shares.delete(orgId);
+      shares.set(orgId, share);
+      first.resolve(lend(orgId, share));
+    }
+  }
+
+  function lend(orgId: string, share: Share): Lease {
+    share.leased += 1;
+    free -= 1;
+    const connection = takeIdle() ?? open();
+    return {
+      connection,
+      [Symbol.dispose]() {
+        share.leased -= 1;
+        free += 1;
+        if (connection.lost === undefined) {
+          share.ended += 1;
+          idle.push(connection);
+        }
+        tidy(orgId, share);
+        lendWhatIsFree();
+        if (free === size) closing?.resolve();
+      },
+    };
+  }
+
+  function takeIdle(): Connection | undefined {
+    for (;;) {
+      const connection = idle.pop();
+      // One that the server has ended meanwhile is of no use to anybody.
+      if (connection === undefined || connection.lost === undefined) return connection;
+    }
+  }
+
+  return {
+    async lease(orgId, waitMs) {
+      if (closing !== undefined) throw closed();
+      const share = shareOf(orgId);
+      const turn = Promise.withResolvers<Lease>();
+      share.waiting.add(turn);
+      const endedBefore = share.ended;
+      lendWhatIsFree();
+      const timer = setTimeout(() => {
+        share.waiting.delete(turn);
+        tidy(orgId, share);
+        // With nothing ended meanwhile, it is the database that does not get on, and not the caller who asks for much.
+        const isOwnLine = orgId !== ownUse && share.ended > endedBefore;
+        turn.reject(isOwnLine ? new TooManyCallsWait() : DatabaseUnavailable.busy(notFree(waitMs)));
+      }, waitMs);
+      return await turn.promise.finally(() => clearTimeout(timer));
+    },
+
+    endIdle() {
+      const why = new ConnectionLost("another connection of the pool did not answer");
+      for (const connection of idle.splice(0)) connection.lose(why);
+    },
+
+    async close() {
+      closing ??= Promise.withResolvers<void>();
+      for (const { waiting } of shares.values()) {
+        for (const turn of waiting) turn.reject(closed());
+        waiting.clear();
+      }
+      if (free === size) closing.resolve();
+      await closing.promise;
+      await Promise.all(idle.splice(0).map((connection) => connection.end()));
+    },
+  };
+}
+
+function closed(): Error {
+  return DatabaseUnavailable.unreachable(new ConnectionLost("the database was closed by this service"));
+}
+
+function notFree(waitMs: number): Error {
+  return new Error(`no connection became free in ${waitMs} ms`);
+}

@@ -1,0 +1,23 @@
+import { index, pgTable, primaryKey } from "drizzle-orm/pg-core";
+import { bytea, instant, key } from "#src/db/columns.ts";
+
+/** What requests with an Idempotency-Key did, for 24 hours. Not what they answered: that was a secret. */
+export const idempotentRequests = pgTable(
+  "idempotent_requests",
+  {
+    orgId: key("org_id").notNull(),
+    /** What the caller is known by, such as `api_key/key_…`: two callers may choose the same name for their requests. */
+    callerId: key("caller_id").notNull(),
+    /** As a keyed hash in hex: whoever imports a key may name the request by it. */
+    idempotencyKey: key("idempotency_key").notNull(),
+    /** The keyed hash of method and request, which may hold a secret. */
+    requestHash: bytea("request_hash").notNull(),
+    /** The id of what the request was about. */
+    target: key("target").notNull(),
+    at: instant("at").notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.orgId, table.callerId, table.idempotencyKey] }),
+    index("idempotent_requests_at").on(table.orgId, table.at),
+  ],
+);

@@ -1,0 +1,34 @@
+import type { Endpoint } from "./endpoints.ts";
+import { describeService } from "./siblings.ts";
+
+/** Names an endpoint by its template, or by the path of a request to it. */
+export interface EndpointReference {
+  readonly serviceSlug: string;
+  readonly method: string;
+  readonly path: string;
+}
+
+/** The endpoint that the catalog has for it; undefined if there is none. */
+export function findEndpoint({ serviceSlug, method, path }: EndpointReference): Endpoint | undefined {
+  const wanted = path.split("?", 1)[0]?.split("/") ?? [];
+  const matching = (describeService(serviceSlug)?.endpoints ?? []).filter(
+    (endpoint) => endpoint.method === method.toUpperCase() && matches(endpoint.path.split("/"), wanted),
+  );
+  // Where /rules/active and /rules/{id} both fit, the one that names more is meant, as in every router.
+  return matching.sort((a, b) => rankOf(a) - rankOf(b))[0];
+}
+
+function matches(template: readonly string[], path: readonly string[]): boolean {
+  return (
+    template.length === path.length &&
+    template.every((segment, i) => segment === path[i] || (isVariable(segment) && path[i] !== ""))
+  );
+}
+
+function rankOf({ path }: Endpoint): number {
+  return path.split("/").filter(isVariable).length;
+}
+
+function isVariable(segment: string): boolean {
+  return segment.startsWith("{") && segment.endsWith("}");
+}

@@ -1,0 +1,8 @@
+import type { JsonValue } from "@bufbuild/protobuf";
+
+/** Whether one of the texts in the JSON, names of members among them, is such a one. */
+export function someText(json: JsonValue, isSuch: (text: string) => boolean): boolean {
+  if (typeof json === "string") return isSuch(json);
+  if (typeof json !== "object" || json === null) return false;
+  return Object.entries(json).some(([name, value]) => isSuch(name) || someText(value, isSuch));
+}

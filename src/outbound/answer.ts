@@ -1,0 +1,104 @@
+import type { Dispatcher } from "undici";
+import { codingsOf, inflated, inflatedInPart, isReadable, readAll, type Hold } from "./body.ts";
+import { CredentialReflected, UpstreamTooLarge } from "./errors.ts";
+import { tooManyHeaders } from "./failures.ts";
+import { replyHeaders, type Fields } from "./headers.ts";
+import { reflects } from "./reflection.ts";
+
+/** What an answer is read by. */
+export interface AnswerRules {
+  readonly host: string;
+  /** The credential that must not be in it; undefined if none was sent. */
+  readonly token: string | undefined;
+  /** Of the body, both before and after it is inflated. */
+  readonly bodyBytes: number;
+  readonly headerBytes: number;
+  readonly hold: Hold;
+}
+
+/** Reads the answer to its end: not compressed, if it can be inflated, and without headers that concern only us. */
+export async function readAnswer(
+  { statusCode: status, headers, body: stream }: Dispatcher.ResponseData,
+  rules: AnswerRules,
+) {
+  const { host, token, bodyBytes, headerBytes, hold } = rules;
+  // With `responseHeaders: "raw"` it is a list of names and values, which undici's types do not say.
+  const raw = headers as unknown as string[];
+  if (raw.join("").length > headerBytes) throw new UpstreamTooLarge(host, tooManyHeaders, status);
+  const fields = replyHeaders(raw);
+  const received = await readAll(stream, bodyBytes, hold);
+  const decoded = received && (await withoutCoding(fields, received, bodyBytes, hold));
+  if (decoded === undefined) throw new UpstreamTooLarge(host, moreThan(bodyBytes), status);
+  if (token !== undefined && reflects([headerText(fields), ...decoded.seen], token)) {
+    throw new CredentialReflected(host, status);
+  }
+  return { status, headers: recordOf(fields), body: decoded.body };
+}
+
+/** A body as it is passed on, and all that can be seen in it. */
+interface Decoded {
+  readonly body: Buffer;
+  readonly seen: readonly Buffer[];
+}
+
+/**
+ * The body inflated, and the headers without what no longer fits it. A body that cannot be inflated stays as it is,
+ * and so does the header that says its coding: what the service answered is not thrown away. So does one with two
+ * codings on top of each other, since each multiplies what the other one hides.
+ */
+async function withoutCoding(
+  fields: Fields,
+  body: Buffer,
+  limitBytes: number,
+  hold: Hold,
+): Promise<Decoded | undefined> {
+  // An answer to HEAD has the headers of a body that does not come.
+  if (body.length === 0) return { body, seen: [] };
+  const codings = codingsOf(fields.get("content-encoding") ?? "");
+  const [coding, ...more] = codings;
+  if (coding === undefined) {
+    fields.delete("content-encoding");
+    return { body, seen: [body] };
+  }
+  const plain =
+    more.length === 0 && isReadable(coding) ? await inflated(body, coding, limitBytes, hold) : "damaged";
+  if (plain === "too large") return undefined;
+  if (plain === "damaged") return { body, seen: await layersOf(body, codings, limitBytes, hold) };
+  fields.delete("content-encoding");
+  fields.delete("content-length");
+  return { body: plain, seen: [plain] };
+}
+
+/** As many as anybody would put on top of each other. */
+const maxLayers = 4;
+
+/** The body, and what can be read under its codings. */
+async function layersOf(
+  body: Buffer,
+  codings: readonly string[],
+  limitBytes: number,
+  hold: Hold,
+): Promise<Buffer[]> {
+  const layers = [body];
+  let layer = body;
+  for (const coding of codings.toReversed().slice(0, maxLayers)) {
+    if (!isReadable(coding)) break;
+    layer = await inflatedInPart(layer, coding, limitBytes, hold);
+    layers.push(layer);
+  }
+  return layers;
+}
+
+function moreThan(bytes: number): string {
+  const limit = bytes >= 1024 * 1024 ? `${Math.floor(bytes / 1024 / 1024)} MiB` : `${bytes} bytes`;
+  return `answered with more than ${limit}; ask it for less, such as one page`;
+}
+
+function headerText(fields: Fields): Buffer {
+  return Buffer.from([...fields].map(([name, value]) => `${name}: ${value}\n`).join(""), "latin1");
+}
+
+/** Without a prototype, since the service chooses the names. */
+function recordOf(fields: Fields): Record<string, string> {
+  return Object.assign(Object.create(null) as Record<string, string>, Object.fromEntries(fields));
+}

@@ -1,0 +1,112 @@
+import { TooManyCalls } from "./errors.ts";
+
+/** How many calls of one share may be under way and may wait. What one share does says nothing of another. */
+export interface TurnLimits {
+  /** Under way at once to one origin. */
+  readonly callsPerOrigin: number;
+  /** Under way at once in all. */
+  readonly callsPerShare: number;
+  readonly waitingCalls: number;
+  /** What the bodies of those that wait may come to. */
+  readonly waitingBytes: number;
+}
+
+/** A call that is to begin. */
+export interface Applicant {
+  readonly share: string;
+  readonly origin: string;
+  readonly host: string;
+  /** Of its body, which is held while it waits. */
+  readonly bytes: number;
+  /** Its reason is thrown when it aborts before the turn has come. */
+  readonly signal: AbortSignal;
+}
+
+/** Gives each share its own places, in the order of its calls; one to an origin that is full holds up no other. */
+export interface Turns {
+  /** Resolves when the call may begin. It has ended when the turn is disposed of. Throws TooManyCalls. */
+  take(call: Applicant): Promise<Disposable>;
+}
+
+interface Share {
+  running: number;
+  readonly runningTo: Map<string, number>;
+  readonly waiting: Set<Waiting>;
+  waitingBytes: number;
+}
+
+interface Waiting {
+  readonly call: Applicant;
+  readonly start: () => void;
+}
+
+export function createTurns(limits: TurnLimits): Turns {
+  const shares = new Map<string, Share>();
+
+  function shareOf(key: string): Share {
+    const known = shares.get(key);
+    if (known !== undefined) return known;
+    const share: Share = { running: 0, runningTo: new Map(), waiting: new Set(), waitingBytes: 0 };
+    shares.set(key, share);
+    return share;
+  }
+
+  function mayStart(share: Share, { origin }: Applicant): boolean {
+    return share.running < limits.callsPerShare && (share.runningTo.get(origin) ?? 0) < limits.callsPerOrigin;
+  }
+
+  function start(share: Share, call: Applicant): Disposable {
+    share.running++;
+    share.runningTo.set(call.origin, (share.runningTo.get(call.origin) ?? 0) + 1);
+    return { [Symbol.dispose]: () => end(share, call) };
+  }
+
+  function end(share: Share, { share: key, origin }: Applicant): void {
+    share.running--;
+    const left = (share.runningTo.get(origin) ?? 0) - 1;
+    if (left > 0) share.runningTo.set(origin, left);
+    else share.runningTo.delete(origin);
+    // One place became free, so at most one call can begin.
+    for (const next of share.waiting) {
+      if (!mayStart(share, next.call)) continue;
+      next.start();
+      break;
+    }
+    if (share.running === 0) shares.delete(key);
+  }
+
+  function wait(share: Share, call: Applicant): Promise<Disposable> {
+    if (share.waiting.size >= limits.waitingCalls || share.waitingBytes + call.bytes > limits.waitingBytes) {
+      throw new TooManyCalls(call.host);
+    }
+    const { promise, resolve, reject } = Promise.withResolvers<Disposable>();
+    const leave = (): void => {
+      share.waiting.delete(waiting);
+      share.waitingBytes -= call.bytes;
+      call.signal.removeEventListener("abort", giveUp);
+    };
+    const giveUp = (): void => {
+      leave();
+      reject(call.signal.reason as Error);
+    };
+    const waiting: Waiting = {
+      call,
+      start() {
+        leave();
+        resolve(start(share, call));
+      },
+    };
+    share.waiting.add(waiting);
+    share.waitingBytes += call.bytes;
+    call.signal.addEventListener("abort", giveUp, { once: true });
+    return promise;
+  }
+
+  return {
+    async take(call) {
+      call.signal.throwIfAborted();
+      const share = shareOf(call.share);
+      return mayStart(share, call) ? start(share, call) : await wait(share, call);
+    },
+  };
+}

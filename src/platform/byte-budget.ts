@@ -1,0 +1,133 @@
+import { ServiceError } from "./errors.ts";
+
+/** What calls may hold in memory: requests, answers of other services, and answers that wait for their callers. */
+export interface ByteBudget {
+  /** What one call will hold. Its owner, an organisation, is asked for with the first bytes. */
+  open(ownerOf: () => string): Holding;
+}
+
+/** The bytes that one call holds. */
+export interface Holding {
+  /** Takes more, before they are held. Throws `Overloaded` if there is no room, also none that can be made. */
+  grow(bytes: number): void;
+  /** Takes these in place of all that was taken before, for an answer of that length. */
+  become(bytes: number): void;
+  /**
+   * From now on the bytes only wait for the caller to read them. `cut` ends the call: it is called when others need
+   * the room, and no answer of the owner's waits longer.
+   */
+  waitForReader(cut: () => void): void;
+  /** Gives all of it back. */
+  release(): void;
+}
+
+/** There is no room for what the call would hold. */
+export class Overloaded extends ServiceError {
+  readonly kind = "resource_exhausted";
+  readonly reason = "OVERLOADED";
+
+  readonly whose: "organisation" | "service";
+
+  constructor(whose: Overloaded["whose"], facts: Readonly<Record<string, string>> = {}) {
+    super(
+      whose === "organisation"
+        ? "your organisation has too many bytes on their way at once; read the answers of other calls, or make " +
+            "fewer at once, and try again"
+        : "the service has too many bytes on their way at once; try again in a moment",
+      { headers: { "retry-after": "1" }, metadata: { budget: whose, ...facts } },
+    );
+    this.whose = whose;
+  }
+
+  /** The same of a call that the other service had answered already, so that it took effect there. */
+  afterAnswer(status: number | undefined): Overloaded {
+    return status === undefined ? this : new Overloaded(this.whose, { upstream_status: String(status) });
+  }
+}
+
+/** An answer that was just sent is given this long before it can be taken for one whose caller does not read. */
+const patienceMs = 1_000;
+
+interface Held {
+  owner: string;
+  bytes: number;
+  /** Since when it waits for its reader. */
+  waitingSince: number;
+  cut: () => void;
+}
+
+/** A budget of `totalBytes`, of which one owner has half at most, so that none can use up that of all. */
+export function createByteBudget(totalBytes: number, monotonicNow: () => number): ByteBudget {
+  const bytesOf = new Map<string, number>();
+  /** In the order in which they began to wait. */
+  const waiting = new Set<Held>();
+  let total = 0;
+
+  function add(held: Held, bytes: number): void {
+    held.bytes += bytes;
+    total += bytes;
+    const left = (bytesOf.get(held.owner) ?? 0) + bytes;
+    if (left === 0) bytesOf.delete(held.owner);
+    else bytesOf.set(held.owner, left);
+  }
+
+  function end(held: Held): void {
+    waiting.delete(held);
+    add(held, -held.bytes);
+  }
+
+  /** Ends the owner's call that waits longest for its reader; false if none has waited long enough. */
+  function cutLongest(owner: string): boolean {
+    const latest = monotonicNow() - patienceMs;
+    for (const held of waiting) {
+      if (held.owner !== owner || held.waitingSince > latest) continue;
+      end(held);
+      held.cut();
+      return true;
+    }
+    return false;
+  }
+
+  function greediest(): string {
+    const [owner] = [...bytesOf].reduce((most, one) => (one[1] > most[1] ? one : most), ["", 0]);
+    return owner;
+  }
+
+  function makeRoom(owner: string, bytes: number): void {
+    while ((bytesOf.get(owner) ?? 0) + bytes > totalBytes / 2) {
+      if (!cutLongest(owner)) throw new Overloaded("organisation");
+    }
+    while (total + bytes > totalBytes) {
+      if (!cutLongest(greediest())) throw new Overloaded("service");
+    }
+  }
+
+  return {
+    open(ownerOf) {
+      let held: Held | undefined;
+      let isOver = false;
+      return {
+        grow(bytes) {
+          if (isOver) return;
+          held ??= { owner: ownerOf(), bytes: 0, waitingSince: 0, cut: () => undefined };
+          makeRoom(held.owner, bytes);
+          add(held, bytes);
+        },
+        become(bytes) {
+          if (held === undefined) this.grow(bytes);
+          else if (!isOver) add(held, bytes - held.bytes);
+        },
+        waitForReader(cut) {
+          if (held === undefined || isOver) return;
+          held.waitingSince = monotonicNow();
+          held.cut = cut;
+          waiting.add(held);
+        },
+        release() {
+          isOver = true;
+          if (held !== undefined) end(held);
+        },
+      };
+    },
+  };
+}

@@ -1,0 +1,20 @@
+import type { DescService } from "@bufbuild/protobuf";
+import type { ServiceImpl } from "@connectrpc/connect";
+
+/** A contract, and the code of some or all of its methods. */
+export interface ServedService {
+  readonly desc: DescService;
+  readonly impl: Readonly<Record<string, unknown>>;
+}
+
+/** Pairs a contract with code of its shape. A feature may serve a part of it; the start fails if a method is missing. */
+export function serve<Desc extends DescService>(desc: Desc, impl: Partial<ServiceImpl<Desc>>): ServedService {
+  return { desc, impl };
+}
+
+/** What a part of the service adds to it. */
+export interface Feature {
+  readonly services: readonly ServedService[];
+  /** Writes what is still in memory, and closes what is still open. */
+  close?(): Promise<void>;
+}

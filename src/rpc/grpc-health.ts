@@ -1,0 +1,72 @@
+import type { ServiceImpl } from "@connectrpc/connect";
+import type { DescService } from "@bufbuild/protobuf";
+import { EventEmitter, on } from "node:events";
+import { type Health, HealthCheckResponse_ServingStatus as Status } from "#gen/grpc/health/v1/health_pb.js";
+import { ServiceError } from "#src/platform/errors.ts";
+
+/** Whether the service takes calls: what load balancers ask, over gRPC and HTTP alike. */
+export interface Readiness {
+  readonly ready: boolean;
+  set(ready: boolean): void;
+  /** Answers the state now and each time it changes, until it is ready no more. */
+  watch(signal: AbortSignal): AsyncIterable<boolean>;
+}
+
+export function createReadiness(): Readiness {
+  const changes = new EventEmitter().setMaxListeners(0);
+  let ready = false;
+  return {
+    get ready() {
+      return ready;
+    },
+    set(next) {
+      if (next === ready) return;
+      ready = next;
+      changes.emit("change", next);
+    },
+    async *watch(signal) {
+      const later = on(changes, "change", { signal });
+      yield ready;
+      // A service that is not ready any more is stopping, and a watcher that stayed would hold that up.
+      while (ready) {
+        await later.next();
+        yield ready;
+      }
+    },
+  };
+}
+
+/** The name is that of no service here. */
+class UnknownService extends ServiceError {
+  readonly kind = "not_found";
+  readonly reason = "NOT_FOUND";
+  override readonly message = "no such service; ask with an empty name for the whole server";
+}
+
+/** `grpc.health.v1`, for the whole server (the empty name) and for each of its services. */
+export function createHealthService(
+  readiness: Readiness,
+  services: readonly DescService[],
+): ServiceImpl<typeof Health> {
+  const known = new Set(["", ...services.map(({ typeName }) => typeName)]);
+  const now = () => ({ status: statusOf(readiness.ready) });
+  return {
+    check({ service }) {
+      if (!known.has(service)) throw new UnknownService();
+      return now();
+    },
+    list() {
+      return { statuses: Object.fromEntries([...known].map((name) => [name, now()])) };
+    },
+    async *watch({ service }, context) {
+      for await (const ready of readiness.watch(context.signal)) {
+        // A watcher of an unknown service gets that answer and is kept: it may be deployed later (the protocol's rule).
+        yield { status: known.has(service) ? statusOf(ready) : Status.SERVICE_UNKNOWN };
+      }
+    },
+  };
+}
+
+function statusOf(ready: boolean): Status {
+  return ready ? Status.SERVING : Status.NOT_SERVING;
+}

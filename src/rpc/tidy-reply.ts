@@ -1,0 +1,154 @@
+import { create, toBinary, toJson } from "@bufbuild/protobuf";
+import { anyPack } from "@bufbuild/protobuf/wkt";
+import { Code, encodeBinaryHeader } from "@connectrpc/connect";
+import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
+import { StatusSchema } from "#gen/google/rpc/status_pb.js";
+import type { ServiceError } from "#src/platform/errors.ts";
+import { codes, errorInfoOf } from "#src/pipeline/failures.ts";
+import { statusOfKind } from "#src/platform/http-failure.ts";
+import { explainFramework, explainStatus } from "./framework-failure.ts";
+import type { ProcedureHandler } from "./router.ts";
+
+/** What Connect answers to a request, before it is written to the socket. */
+export type Reply = Awaited<ReturnType<ProcedureHandler>>;
+
+/**
+ * The reply in our own words where Connect speaks for itself: refusals without a body get one, its own
+ * failures get a reason and the code that fits, and a gRPC message is written so that grpc-js can read it.
+ *
+ * A failure of ours always carries details; one without is Connect's.
+ */
+export async function tidyReply(
+  reply: Reply,
+  requestType: string,
+  allowedMethods: readonly string[],
+): Promise<Reply> {
+  const allow = allowedMethods.join(", ");
+  const bare = reply.body === undefined ? explainStatus(reply.status, allow) : undefined;
+  if (bare !== undefined) return bareRefusal(reply, bare, allow);
+  if (requestType.startsWith("application/grpc-web")) return withTidyFrames(reply);
+  if (requestType.startsWith("application/grpc")) return withTidyTrailer(reply);
+  // A compressed error is long, and Connect's own are short.
+  return reply.status >= 400 && !reply.header?.has("content-encoding")
+    ? await tidyConnectError(reply)
+    : reply;
+}
+
+function bareRefusal(reply: Reply, failure: ServiceError, allow: string): Reply {
+  const header = new Headers(reply.header);
+  header.set("content-type", "application/json");
+  if (reply.status === 405) header.set("allow", allow);
+  return { ...reply, header, body: chunks(connectErrorBytes(failure)) };
+}
+
+/** The whole reply to a request that no procedure gets to see. */
+export function refusal(requestType: string, failure: ServiceError): Reply {
+  if (requestType.startsWith("application/grpc")) {
+    const type = /^application\/grpc(?:-web)?(?:-text)?/.exec(requestType)?.[0] ?? "application/grpc";
+    return { status: 200, header: failureTrailer(new Headers({ "content-type": type }), failure) };
+  }
+  const header = new Headers({ "content-type": "application/json" });
+  return { status: statusOfKind[failure.kind], header, body: chunks(connectErrorBytes(failure)) };
+}
+
+async function tidyConnectError(reply: Reply): Promise<Reply> {
+  const bytes = await Array.fromAsync(reply.body ?? []);
+  const error = JSON.parse(Buffer.concat(bytes).toString()) as {
+    code: string;
+    message?: string;
+    details?: unknown;
+  };
+  if (error.details !== undefined) return { ...reply, body: chunks(...bytes) };
+  const code = allCodes.find((one) => connectName(one) === error.code);
+  if (code === undefined || code === Code.Canceled) return { ...reply, body: chunks(...bytes) };
+  const failure = explainFramework(code, error.message ?? "");
+  const body = connectErrorBytes(failure);
+  const header = new Headers(reply.header);
+  header.set("content-length", String(body.length));
+  return { ...reply, status: statusOfKind[failure.kind], header, body: chunks(body) };
+}
+
+/** The JSON that a unary Connect call fails with (https://connectrpc.com/docs/protocol, “Error end-stream”). */
+function connectErrorBytes(failure: ServiceError): Buffer {
+  const info = errorInfoOf(failure);
+  const value = Buffer.from(toBinary(ErrorInfoSchema, info)).toString("base64").replace(/=+$/, "");
+  const detail = { type: ErrorInfoSchema.typeName, value, debug: toJson(ErrorInfoSchema, info) };
+  return Buffer.from(JSON.stringify({ code: failure.kind, message: failure.message, details: [detail] }));
+}
+
+/** Every code but that of success, which Connect leaves out. */
+const allCodes = Object.values(Code).filter((value) => typeof value === "number");
+
+function connectName(code: Code): string {
+  return Code[code].replace(/(?<=.)[A-Z]/g, (letter) => `_${letter}`).toLowerCase();
+}
+
+/** gRPC: the trailer is complete only when the body was sent, so it is read then. */
+function withTidyTrailer(reply: Reply): Reply {
+  return {
+    status: reply.status,
+    ...(reply.header && { header: tidyTrailer(reply.header) }),
+    ...(reply.body && { body: reply.body }),
+    get trailer() {
+      return reply.trailer && tidyTrailer(reply.trailer);
+    },
+  } as Reply;
+}
+
+function tidyTrailer(trailer: Headers): Headers {
+  const message = trailer.get("grpc-message");
+  const code = allCodes.find((one) => String(one) === trailer.get("grpc-status"));
+  if (message === null || code === undefined) return trailer;
+  if (trailer.has("grpc-status-details-bin") || code === Code.Canceled) {
+    trailer.set("grpc-message", percentEncode(decodeURIComponent(message)));
+    return trailer;
+  }
+  return failureTrailer(trailer, explainFramework(code, decodeURIComponent(message)));
+}
+
+function failureTrailer(trailer: Headers, failure: ServiceError): Headers {
+  const details = [anyPack(ErrorInfoSchema, errorInfoOf(failure))];
+  const status = create(StatusSchema, { code: codes[failure.kind], message: failure.message, details });
+  trailer.set("grpc-status", String(codes[failure.kind]));
+  trailer.set("grpc-message", percentEncode(failure.message));
+  trailer.set("grpc-status-details-bin", encodeBinaryHeader(status, StatusSchema));
+  return trailer;
+}
+
+/**
+ * Connect encodes more than gRPC asks for, and grpc-js decodes less than that: `missing scope%3A …`. Only what
+ * gRPC names is encoded here: all but printable ASCII, and `%` itself.
+ */
+function percentEncode(message: string): string {
+  return message.replace(/[^\x20-\x24\x26-\x7e]+/g, encodeURIComponent);
+}
+
+const trailerFrame = 0x80;
+const frameHeaderBytes = 5;
+
+/** gRPC-Web: the trailer is the last frame of the body. */
+function withTidyFrames(reply: Reply): Reply {
+  return { ...reply, ...(reply.body && { body: mapFrames(reply.body) }) };
+}
+
+async function* mapFrames(body: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+  for await (const frame of body) yield frame[0] === trailerFrame ? tidyFrame(frame) : frame;
+}
+
+function tidyFrame(frame: Uint8Array): Uint8Array {
+  const trailer = new Headers();
+  for (const line of Buffer.from(frame.subarray(frameHeaderBytes)).toString().split("\r\n")) {
+    const colon = line.indexOf(":");
+    if (colon > 0) trailer.append(line.slice(0, colon), line.slice(colon + 1).trim());
+  }
+  const text = [...tidyTrailer(trailer)].map(([name, value]) => `${name}: ${value}\r\n`).join("");
+  const payload = Buffer.from(text);
+  const header = Buffer.alloc(frameHeaderBytes);
+  header[0] = trailerFrame;
+  header.writeUInt32BE(payload.length, 1);
+  return Buffer.concat([header, payload]);
+}
+
+async function* chunks(...bytes: Uint8Array[]): AsyncIterable<Uint8Array> {
+  yield* bytes;
+}

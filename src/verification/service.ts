@@ -1,0 +1,62 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import type {
+  VerificationService,
+  VerifyKeyRequest,
+  VerifyKeyResponseSchema,
+} from "#gen/patchbay/verification/v1/verification_service_pb.js";
+import { findEndpoint } from "#src/integrations/find-endpoint.ts";
+import { callerOf, callOf, type Environment } from "#src/platform/caller.ts";
+import { InvalidRequest } from "#src/platform/errors.ts";
+import type { Revocations } from "./revocations.ts";
+import { questionIn, verdictMessage } from "./verdict-messages.ts";
+import type { Question, VerifyKey } from "./verify-key.ts";
+
+/** Answers what other services ask about keys. See the contract, `verification_service.proto`. */
+export function createVerificationService(parts: {
+  verify: VerifyKey;
+  revocations: Revocations;
+  environment: Environment;
+}): ServiceImpl<typeof VerificationService> {
+  const { verify, revocations, environment } = parts;
+
+  /** What the endpoint needs by the catalog, and what the request names beside it. */
+  function scopesFor({ scopes, endpoint }: VerifyKeyRequest): readonly string[] {
+    if (endpoint === undefined) return scopes;
+    const found = findEndpoint(endpoint);
+    if (found === undefined) {
+      throw new InvalidRequest(
+        "endpoint: the catalog names no such endpoint of that service; see GET /api/catalog/services, or give scopes",
+      );
+    }
+    return found.scope === undefined ? scopes : [found.scope, ...scopes];
+  }
+
+  function questionOf(request: VerifyKeyRequest, context: HandlerContext): Question {
+    const { requestId } = callOf(context);
+    return questionIn(request, { scopes: scopesFor(request), requestId }, environment);
+  }
+
+  async function answer(
+    question: Question,
+    context: HandlerContext,
+  ): Promise<MessageInitShape<typeof VerifyKeyResponseSchema>> {
+    return verdictMessage(await verify(question, callerOf(context).orgId));
+  }
+
+  return {
+    verifyKey: (request, context) => answer(questionOf(request, context), context),
+
+    async verifyKeys({ requests }, context) {
+      // All of them first: where one cannot be asked, nothing is charged for the others.
+      const questions = requests.map((request) => questionOf(request, context));
+      // One after another, which is the order of charging, and leaves the database to others as well.
+      const responses = [];
+      for (const question of questions) responses.push(await answer(question, context));
+      return { responses };
+    },
+
+    watchRevocations: (_request, context) =>
+      revocations.watch(callerOf(context), async () => callOf(context).recheck?.(), context.signal),
+  };
+}

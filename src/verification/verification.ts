@@ -1,0 +1,65 @@
+import { VerificationService } from "#gen/patchbay/verification/v1/verification_service_pb.js";
+import type { Pepper } from "#src/crypto/service-keys.ts";
+import type { Database } from "#src/db/database.ts";
+import type { Environment } from "#src/platform/caller.ts";
+import type { Log } from "#src/platform/log.ts";
+import { serve, type Feature } from "#src/platform/served-service.ts";
+import type { UsageLog } from "#src/platform/usage-log.ts";
+import { createRateLimiter, type RateLimiter } from "#src/ratelimit/limiter.ts";
+import { createAuthenticate, type Authenticate } from "./authenticate.ts";
+import { createKeyLookup, type KeyLookup } from "./key-lookup.ts";
+import { createKeyUse } from "./key-use.ts";
+import { createLimits, type Limits, type LimitsPerMinute } from "./limits.ts";
+import { createMisuseEvents, type MisuseEvents } from "./misuse-events.ts";
+import { createRevocations } from "./revocations.ts";
+import { createVerificationService } from "./service.ts";
+import { createVerifyKey } from "./verify-key.ts";
+
+/** Judges presented keys, for this service's own gate and for other services. */
+export interface Verification extends Feature {
+  readonly authenticate: Authenticate;
+  readonly keys: KeyLookup;
+  readonly rateLimits: Limits;
+  readonly misuse: MisuseEvents;
+  /** Ends the streams that would hold up a shutdown. */
+  stopStreams(): void;
+}
+
+export async function createVerification(
+  shared: LimitsPerMinute & {
+    database: Database;
+    pepper: Pepper;
+    environment: Environment;
+    legacyPrefixes: readonly string[];
+    /** Counts the calls of each key. */
+    callLimiter: RateLimiter;
+    /** Uses of secrets, by their hashes: that shows which callers still present an old one. */
+    usage: UsageLog;
+    log: Log;
+    now: () => Date;
+    monotonicNow: () => number;
+  },
+): Promise<Verification> {
+  const { database, environment, callLimiter, log, now } = shared;
+  const keys = await createKeyLookup(shared);
+  const misuse = createMisuseEvents({ database, log, now });
+  const rateLimits = createLimits({
+    calls: callLimiter,
+    // Not shared: it is asked before anything is known of the caller, so that a flood of guesses would become one
+    // of the shared server. It guards this replica's look-ups, and no number of replicas makes a key guessable.
+    failures: createRateLimiter(now),
+    perMinute: shared,
+  });
+  const use = createKeyUse(shared);
+  const revocations = createRevocations({ database, now });
+  const verify = createVerifyKey({ keys, limits: rateLimits, misuse, use, now });
+  return {
+    services: [serve(VerificationService, createVerificationService({ verify, revocations, environment }))],
+    authenticate: createAuthenticate({ keys, misuse, environment, use, now }),
+    keys,
+    rateLimits,
+    misuse,
+    stopStreams: () => revocations.stop(),
+    close: () => misuse.close(),
+  };
+}
