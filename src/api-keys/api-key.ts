@@ -1,10 +1,10 @@
 import type { Environment } from "#src/platform/caller.ts";
 import { ApiKeyRevoked, SelfModification, ServicePrincipalKey } from "./errors.ts";
 
-/** With the deployment's pepper; only a key that was imported by its hash is without. */
+/** Hashed with the deployment's pepper, or without it for a key that was imported by its hash. */
 export type HashKind = "peppered" | "sha256";
 
-/** What may be presented for a key. The secret itself is nowhere, only its hash. */
+/** One secret of a key. The secret itself is stored nowhere, only its hash. */
 export interface KeySecret {
   readonly hash: Buffer;
   readonly hashKind: HashKind;
@@ -26,9 +26,9 @@ export interface ApiKey {
   readonly name: string;
   readonly environment: Environment;
   readonly kind: KeyKind;
-  /** Of a service principal: the one service that may present it. */
+  /** For a service principal: the one service that may present it. */
   readonly callerServiceSlug: string | undefined;
-  /** As they were given. */
+  /** In the spelling that the caller gave. */
   readonly scopes: readonly string[];
   readonly actAsUserId: string | undefined;
   /** Newest first; there is always one. */
@@ -36,7 +36,7 @@ export interface ApiKey {
   readonly createdAt: Date;
   readonly expiresAt: Date | undefined;
   readonly revokedAt: Date | undefined;
-  /** Of all its secrets together; undefined for the deployment's limit. */
+  /** For all its secrets together; undefined for the deployment's limit. */
   readonly rateLimitPerMinute: number | undefined;
   /** The addresses that may present it; empty for all. */
   readonly allowedCidrs: readonly string[];

@@ -1,6 +1,6 @@
 import { ServiceError } from "#src/platform/errors.ts";
 
-/** The caller's key lacks what the call, or what the call would hand out, needs. */
+/** The caller's key lacks a scope that the call needs, or that the call would give to another key. */
 export class MissingScope extends ServiceError {
   readonly kind = "permission_denied";
   readonly reason = "MISSING_SCOPE";
@@ -27,7 +27,7 @@ export class ApiKeyRevoked extends ServiceError {
   }
 }
 
-/** The key's own end has come, so a new secret of it would be good for nothing. */
+/** The key's own end has come, so a new secret would be of no use. */
 export class ApiKeyExpired extends ServiceError {
   readonly kind = "failed_precondition";
   readonly reason = "API_KEY_EXPIRED";
@@ -51,7 +51,7 @@ export class TooManySecrets extends ServiceError {
   }
 }
 
-/** The newest secret was to be replaced as one that never arrived, and somebody has it. */
+/** The newest secret was to be replaced as one that never arrived, but it did arrive. */
 export class SecretInUse extends ServiceError {
   readonly kind = "failed_precondition";
   readonly reason = "SECRET_IN_USE";
@@ -63,7 +63,7 @@ export class SecretInUse extends ServiceError {
   }
 }
 
-/** Somebody has this key already. Who, and since when, is not said: it may be another organisation. */
+/** The key was imported already. The answer does not say by which organisation: it may be another one. */
 export class KeyAlreadyImported extends ServiceError {
   readonly kind = "already_exists";
   readonly reason = "KEY_ALREADY_IMPORTED";
@@ -71,7 +71,7 @@ export class KeyAlreadyImported extends ServiceError {
     "the key is known here already; if your organisation imported it, GET /api/api-keys lists it";
 }
 
-/** The key is the credential of a connection, and nobody else's to change. */
+/** The key is the credential of a connection, and can be changed only through it. */
 export class ServicePrincipalKey extends ServiceError {
   readonly kind = "failed_precondition";
   readonly reason = "SERVICE_PRINCIPAL";
@@ -85,7 +85,7 @@ export class ServicePrincipalKey extends ServiceError {
   }
 }
 
-/** Somebody asked for a service principal. */
+/** The caller asked for a service principal. */
 export class CallerServiceReserved extends ServiceError {
   readonly kind = "permission_denied";
   readonly reason = "CALLER_SERVICE_RESERVED";
@@ -94,7 +94,7 @@ export class CallerServiceReserved extends ServiceError {
     "without an apiKey; leave it out";
 }
 
-/** A key tried to change what it may do or who answers for it. */
+/** A key tried to change its own rights or its own user. */
 export class SelfModification extends ServiceError {
   readonly kind = "permission_denied";
   readonly reason = "SELF_MODIFICATION";

@@ -7,7 +7,7 @@ import type { ApiKey } from "./api-key.ts";
 import { MissingScope, UnknownUser } from "./errors.ts";
 import { firstNotGrantable, scopesProblem } from "./scopes.ts";
 
-/** Refuses a new key that breaks a rule, or that its maker may not give: wider than the maker's own. */
+/** Refuses a new key that breaks a rule, or that may do more than the caller's own. */
 export async function requireGivable(tx: Tx, caller: Caller, key: ApiKey, now: Date): Promise<void> {
   requireScopes(key.scopes);
   requireGrantable(caller, key.scopes);
@@ -32,7 +32,7 @@ export function requireGrantable(caller: Caller, scopes: readonly string[]): voi
   if (missing !== undefined) throw new MissingScope(missing);
 }
 
-/** Whoever may issue keys decides how much each may do; how much that is at most is for the operator to say. */
+/** Whoever may issue keys chooses the limit of each one; the operator sets the highest limit. */
 export function requireRateLimit(rateLimitPerMinute: number | undefined, most: number): void {
   if (rateLimitPerMinute === undefined || rateLimitPerMinute <= most) return;
   throw new InvalidRequest(

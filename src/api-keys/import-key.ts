@@ -12,14 +12,14 @@ import { KeyAlreadyImported } from "./errors.ts";
 import { findPresented } from "./presented-key.ts";
 import { insertKey } from "./store.ts";
 
-/** What keys a deployment takes over. */
+/** The keys that a deployment takes over. */
 export interface Importable {
   readonly environment: Environment;
   /** What keys of earlier systems begin with. */
   readonly legacyPrefixes: readonly string[];
 }
 
-/** What is kept of a secret that somebody else issued, and the hash by which it may have been imported before. */
+/** What is kept of a secret that another system issued, and the hash by which it may have been imported before. */
 export interface ImportedSecret {
   readonly stored: KeySecret;
   readonly plain: Buffer;
@@ -49,10 +49,10 @@ export function importedSecret(
 }
 
 /**
- * Stores the key, unless somebody has its secret already, in whichever organisation.
+ * Stores the key, unless a key of any organisation has its secret already.
  *
- * Two that import the same secret at once meet at its unique hash. A key and its mere hash have different ones, and
- * the hash of a key that is already there cannot be told; that does no harm, as the key's own entry wins.
+ * Two imports of one secret at once meet at its unique hash. A key and its plain hash are stored differently, and an
+ * import of the hash cannot see that the key is already there; that does no harm, as the key's own entry wins.
  */
 export async function insertImported(tx: Tx, key: ApiKey, { stored, plain }: ImportedSecret): Promise<void> {
   if ((await findPresented(tx, { peppered: stored.hash, plain })) !== undefined) {
@@ -65,7 +65,7 @@ export async function insertImported(tx: Tx, key: ApiKey, { stored, plain }: Imp
   }
 }
 
-/** What is left of a header of 512 bytes behind `Bearer `. */
+/** What is left of a header of 512 bytes after `Bearer `. */
 const maxBytes = 505;
 
 function requirePresentable(text: string): void {

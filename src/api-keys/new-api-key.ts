@@ -19,7 +19,7 @@ export interface NewApiKeyFields {
   readonly callerServiceSlug?: string | undefined;
 }
 
-/** A key that nobody has used yet, and its secret, which is stored nowhere. */
+/** A new key, not used yet, and its secret, which is stored nowhere. */
 export function newApiKey(
   fields: NewApiKeyFields,
   pepper: Pepper,

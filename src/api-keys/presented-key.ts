@@ -3,7 +3,7 @@ import type { Tx } from "#src/db/database.ts";
 import type { Environment } from "#src/platform/caller.ts";
 import { addressCheck, type AddressCheck } from "./addresses.ts";
 
-/** What a presented secret was found to be. */
+/** The key that a presented secret was issued for, and what is known of the secret. */
 export interface PresentedKey {
   readonly orgId: string;
   readonly id: string;
@@ -16,20 +16,20 @@ export interface PresentedKey {
   readonly boundUserId: string | undefined;
   readonly expiresAt: Date | undefined;
   readonly revokedAt: Date | undefined;
-  /** The hash of the secret that was presented, which tells a key's secrets apart. */
+  /** The hash of the presented secret: a key can have several. */
   readonly secretHash: string;
-  /** Until when the secret is good that was presented; undefined for the newest. */
+  /** Until when the presented secret is good; undefined for the newest. */
   readonly validUntil: Date | undefined;
   /** Whether a call with the secret was ever let in, on whichever replica. */
   readonly wasUsed: boolean;
   readonly rateLimitPerMinute: number | undefined;
-  /** Of a service principal: the one service that may present it. */
+  /** For a service principal: the one service that may present it. */
   readonly callerServiceSlug: string | undefined;
   readonly allows: AddressCheck;
   readonly metadata: Readonly<Record<string, string>>;
 }
 
-/** What the presented secret was issued for, in whichever organisation; undefined if no key has this hash. */
+/** The key that the presented secret was issued for, in any organisation; undefined if no key has this hash. */
 export async function findPresented(
   tx: Tx,
   hashes: { peppered: Buffer; plain: Buffer },

@@ -38,13 +38,13 @@ export const apiKeys = pgTable(
   ],
 );
 
-/** What may be presented for a key, as hashes. */
+/** The secrets of keys, as hashes. */
 export const apiKeySecrets = pgTable(
   "api_key_secrets",
   {
-    // Unique over all organisations: a presented secret names its organisation, not the other way round.
+    // Unique over all organisations: the organisation is found by the presented secret.
     secretHash: bytea("secret_hash").primaryKey(),
-    /** Only a key that was imported by its hash is without pepper. */
+    /** Only a key that was imported by its hash has no pepper. */
     hashKind: text("hash_kind", { enum: ["peppered", "sha256"] })
       .notNull()
       .default("peppered"),

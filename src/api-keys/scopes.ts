@@ -21,7 +21,7 @@ export function scopesProblem(scopes: readonly string[]): string | undefined {
 
 /**
  * One spelling for scopes that mean the same: `sar.write` is `sar:write`, and `rule.read` is `rule:view`.
- * Scopes are stored and shown as they were given, and compared in this form.
+ * Scopes are stored and shown in the spelling that the caller gave, and compared in this form.
  */
 export function canonicalScope(scope: string): string {
   if (isWildcard(scope)) return scope;

@@ -37,8 +37,8 @@ export function mayBeImported(secret: string, legacyPrefixes: readonly string[])
 const issuedPrefix = /^qe_sk_(?:sandbox|live)_/;
 
 const maxLength = 512;
-// HTTP's white space is space and tab. Of a key in UTF-8, whose bytes are read as characters, a byte may well be
-// what Unicode calls a space.
+// HTTP's white space is space and tab. The bytes of a key in UTF-8 are read as characters, and some of them may be
+// spaces for Unicode.
 const bearer = /^bearer +([^ \t][^]*)$/i;
 
 /** The secret of an Authorization header's value. The scheme's case does not matter (RFC 9110, 11.1). */
@@ -46,14 +46,14 @@ export function secretOfBearer(value: string): string | undefined {
   return value.length > maxLength ? undefined : bearer.exec(withoutOuterSpace(value))?.[1];
 }
 
-/** The secret of a text that is one, or an Authorization header's value. */
+/** The secret in a text that is either the secret itself or an Authorization header's value. */
 export function secretIn(text: string): string | undefined {
   if (/^[ \t]*(?:bearer|basic)(?:[ \t]|$)/i.test(text)) return secretOfBearer(text);
   return text === "" || text.length > maxLength ? undefined : text;
 }
 
 /**
- * The text that somebody presented. Node reads each byte of a header as one character, and keys of earlier systems
+ * The text that a client presented. Node reads each byte of a header as one character, and keys of earlier systems
  * may hold any character: where those bytes are UTF-8, that is what was meant.
  */
 export function secretText(presented: string): string {

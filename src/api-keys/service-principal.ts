@@ -9,14 +9,14 @@ import { detailsOf, newApiKey } from "./new-api-key.ts";
 import { getKeyForUpdate, insertKey, saveKey } from "./store.ts";
 
 /**
- * Issues and ends service principals: API keys that are the credential of one connection and shown to nobody.
+ * Issues and ends service principals: API keys that are the credential of one connection and never shown.
  *
  * The events are for the caller to append when it has changed everything else: an append locks the record of the
- * organisation, and whoever locked a key after that could wait for one who waits for the record.
+ * organisation, and a transaction that locks a key after that could wait for one that waits for the record.
  */
 export interface ServicePrincipals {
   /**
-   * A new key for the service. Throws if the scopes are none, or more than the caller may give. It has the rate
+   * A new key for the service. Throws if there are no scopes, or more than the caller may give. The key has the rate
    * limit of the key that it replaces, if there was one.
    */
   issue(tx: Tx, caller: Caller, wanted: WantedPrincipal): Promise<IssuedPrincipal>;
@@ -39,7 +39,7 @@ export interface IssuedPrincipal {
   readonly event: NewAuditEvent;
 }
 
-/** Creates what connections get their service principals from: keys that only the one caller service may present. */
+/** Creates the issuer of connections' service principals: keys that only the one caller service may present. */
 export function createServicePrincipals(parts: {
   pepper: Pepper;
   callerServiceSlug: string;

@@ -45,7 +45,7 @@ const defaultPageSize = 1000;
 /** The requirement's grace: a day in which callers are redeployed. */
 const defaultGraceSeconds = 24 * 60 * 60;
 
-/** What keeping keys takes. */
+/** What keeping keys needs. */
 export interface ApiKeyParts {
   readonly database: Database;
   readonly change: Change;
@@ -53,7 +53,7 @@ export interface ApiKeyParts {
   readonly environment: Environment;
   /** What imported keys may begin with. */
   readonly legacyPrefixes: readonly string[];
-  /** How much a key may be given. */
+  /** The highest limit that a key may be given. */
   readonly maxRateLimitPerMinute: number;
   /** Uses of secrets, by their hashes. */
   readonly usage: UsageLog;
@@ -155,7 +155,7 @@ export function createApiKeyService(parts: ApiKeyParts): ServiceImpl<typeof ApiK
         const key = await getKeyForUpdate(tx, caller, request.id);
         if (key === undefined) throw new ApiKeyNotFound();
         const next = update(key, changes, caller.via);
-        // All that can change is what verifiers act on or are told, its name too, so it takes what issuing it would.
+        // Verifiers act on or see all that can change, the name too, so a change takes what issuing the key would.
         requireGrantable(caller, next.scopes);
         if ("actAsUserId" in changes) await requireActiveUser(tx, caller.orgId, next.actAsUserId);
         await saveKey(tx, next);

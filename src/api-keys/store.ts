@@ -23,7 +23,7 @@ export async function insertKey(tx: Tx, key: ApiKey): Promise<void> {
     allowedCidrs: [...key.allowedCidrs],
     metadata: key.metadata,
   });
-  // Fails for a secret that any organisation has already: it must not be taken from that one's key.
+  // Fails for a secret that a key of any organisation has already: it must not be taken from that key.
   await tx.insert(apiKeySecrets).values(secretRowsOf(key));
 }
 
@@ -45,7 +45,7 @@ function secretRowsOf(key: ApiKey) {
     createdAt,
     validUntil: validUntil ?? null,
   }));
-  // In the order in which `recordUse` locks them, or the two could lock each other out.
+  // In the order in which `recordUse` locks them, or the two could deadlock.
   return rows.toSorted((a, b) => Buffer.compare(a.secretHash, b.secretHash));
 }
 
@@ -59,8 +59,8 @@ export async function getKey(tx: Tx, viewer: Viewer, id: string): Promise<ApiKey
 }
 
 /**
- * Locks the row, so that two changes cannot both start from the same state. Not against references to it: a change
- * that its caller named refers to the caller's own key, and two that rotate their own would wait for each other.
+ * Locks the row, so that two changes cannot both start from the same state. References to it are still allowed: a
+ * request with an Idempotency-Key refers to the caller's own key, and two that rotate their own keys would deadlock.
  */
 export async function getKeyForUpdate(tx: Tx, viewer: Viewer, id: string): Promise<ApiKey | undefined> {
   return (await withSecrets(tx, viewer, await lockKey(tx, viewer, id)))[0];
@@ -92,7 +92,7 @@ function lockKey(tx: Tx, viewer: Viewer, id: string): Promise<KeyRow[]> {
     .for("no key update");
 }
 
-/** Keys after the one that the page starts behind, oldest first. */
+/** The keys of the page, oldest first. */
 export async function listKeys(tx: Tx, viewer: Viewer, page: PageRequest): Promise<ApiKey[]> {
   const rows = await tx
     .select()
@@ -123,7 +123,7 @@ export async function saveKey(tx: Tx, key: ApiKey): Promise<void> {
 /** Notes when secrets were last used, by their hashes; an older time never overwrites a newer one. */
 export async function recordUse(tx: Tx, orgId: string, uses: ReadonlyMap<string, Use>): Promise<void> {
   const rows = JSON.stringify([...uses].map(([hash, use]) => ({ hash, at: use.lastAt })));
-  // Locked in one order first: an UPDATE has that of its plan, in which two replicas could lock each other out.
+  // Locked in one order first: an UPDATE locks in the order of its plan, and two replicas could deadlock.
   await tx.execute(sql`
     update ${apiKeySecrets} as known
     set last_used_at = greatest(known.last_used_at, used.at)
@@ -138,7 +138,7 @@ export async function recordUse(tx: Tx, orgId: string, uses: ReadonlyMap<string,
     where known.secret_hash = used.secret_hash`);
 }
 
-/** Notes that a secret is used, and answers until when it is good, which may have changed a moment ago. */
+/** Notes that a secret is used, and returns until when it is good, which may have changed a moment ago. */
 export async function recordFirstUse(
   tx: Tx,
   { orgId, secretHash }: { orgId: string; secretHash: string },
@@ -162,10 +162,10 @@ function inView({ orgId, environment }: Pick<Viewer, "orgId" | "environment">) {
 type KeyRow = typeof apiKeys.$inferSelect;
 type SecretRow = typeof apiKeySecrets.$inferSelect;
 
-/** So many secrets of a key are told of. Those that are still good are among them: they end last, and are five. */
-const maxSecretsTold = 10;
+/** A key is shown with its last secrets only. Those that are still good are among them: they end last, and are five. */
+const maxSecretsShown = 10;
 
-/** The keys with what may be presented for them, newest first, and of their past the last part. */
+/** The keys, each with its last secrets, newest first. */
 async function withSecrets(tx: Tx, { orgId }: Viewer, keys: readonly KeyRow[]): Promise<ApiKey[]> {
   if (keys.length === 0) return [];
   const ids = keys.map(({ id }) => id);
@@ -176,7 +176,7 @@ async function withSecrets(tx: Tx, { orgId }: Viewer, keys: readonly KeyRow[]): 
       place: sql`row_number() over (partition by ${keyId} order by ${validUntil} desc nulls first)`.as(
         "place",
       ),
-      // Whose use it was that counts as the key's last one.
+      // The secret that was used last is shown as well: its last use is the key's.
       lastOfKey: sql`max(${lastUsedAt}) over (partition by ${keyId})`.as("last_of_key"),
     })
     .from(apiKeySecrets)
@@ -185,9 +185,9 @@ async function withSecrets(tx: Tx, { orgId }: Viewer, keys: readonly KeyRow[]): 
   const rows = await tx
     .select()
     .from(placed)
-    .where(or(lte(placed.place, maxSecretsTold), eq(placed.lastUsedAt, placed.lastOfKey)))
-    // The newest has no end, whatever the clocks of two replicas say of when it was made; of two made in one
-    // instant, the one that ends later is the newer.
+    .where(or(lte(placed.place, maxSecretsShown), eq(placed.lastUsedAt, placed.lastOfKey)))
+    // The newest secret has no end, whatever the clocks of two replicas say of when it was made; if two were made in
+    // one instant, the one that ends later is the newer.
     .orderBy(sql`${placed.validUntil} is not null`, desc(placed.createdAt), desc(placed.validUntil));
   const byKey = Map.groupBy(rows, (row) => row.keyId);
   return keys.map((key) => fromRow(key, byKey.get(key.id) ?? []));

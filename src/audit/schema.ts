@@ -5,7 +5,7 @@ import { bytea, instant, jsonText, key } from "#src/db/columns.ts";
 export const auditHeads = pgTable("audit_heads", {
   // No reference to orgs: the record of an organisation outlives it.
   orgId: key("org_id").primaryKey(),
-  seq: bigint({ mode: "number" }).notNull(),
+  seq: bigint({ mode: "bigint" }).notNull(),
   hash: bytea().notNull(),
 });
 
@@ -19,7 +19,7 @@ export const auditEvents = pgTable(
   "audit_events",
   {
     orgId: key("org_id").notNull(),
-    seq: bigint({ mode: "number" }).notNull(),
+    seq: bigint({ mode: "bigint" }).notNull(),
     at: instant("at").notNull(),
     action: key().notNull(),
     target: key().notNull(),

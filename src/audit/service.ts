@@ -1,23 +1,37 @@
-import type { JsonObject, MessageInitShape } from "@bufbuild/protobuf";
-import { timestampFromDate } from "@bufbuild/protobuf/wkt";
-import type { ServiceImpl } from "@connectrpc/connect";
-import type { AuditEventSchema } from "#gen/patchbay/audit/v1/audit_event_pb.js";
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import { AuditService } from "#gen/patchbay/audit/v1/audit_service_pb.js";
 import type { Database } from "#src/db/database.ts";
 import { callerOf } from "#src/platform/caller.ts";
 import { InvalidPageToken, nextPage, readPage } from "#src/platform/paging.ts";
 import { serve, type Feature } from "#src/platform/served-service.ts";
+import { eventToMessage, headOf, verdictToMessage } from "./messages.ts";
 import { listEvents } from "./store.ts";
-import type { StoredEvent } from "./verify.ts";
+import { createVerifyRecord } from "./verify-record.ts";
 
 const defaultPageSize = 100;
+/** Well within what proxies wait for an answer. */
+const maxVerificationMs = 30_000;
 
-/** Answers the record of changes. See the contract, `audit_service.proto`. */
-export function createAudit({ database }: { database: Database }): Feature {
-  return { services: [serve(AuditService, createAuditService(database))] };
+interface AuditParts {
+  readonly database: Database;
+  readonly monotonicNow: () => number;
 }
 
-function createAuditService(database: Database): ServiceImpl<typeof AuditService> {
+/** Answers the record of changes, and whether it is whole. See the contract, `audit_service.proto`. */
+export function createAudit(parts: AuditParts): Feature {
+  return { services: [serve(AuditService, createAuditService(parts))] };
+}
+
+function createAuditService({ database, monotonicNow }: AuditParts): ServiceImpl<typeof AuditService> {
+  const verifyRecord = createVerifyRecord(database);
+
+  /** Until time is up, with some of the caller's left to answer, or the caller has gone. */
+  function mayGoOn({ signal, timeoutMs }: HandlerContext): () => boolean {
+    const mostMs = Math.min(maxVerificationMs, 0.8 * (timeoutMs() ?? Infinity));
+    const end = monotonicNow() + mostMs;
+    return () => !signal.aborted && monotonicNow() < end;
+  }
+
   return {
     async listAuditEvents(request, context) {
       const { orgId } = callerOf(context);
@@ -31,30 +45,22 @@ function createAuditService(database: Database): ServiceImpl<typeof AuditService
         ),
       );
       return {
-        events: page.items.map(toMessage),
+        events: page.items.map(eventToMessage),
         ...nextPage(page),
       };
+    },
+
+    async verifyAudit({ known, after }, context) {
+      const { orgId } = callerOf(context);
+      const kept = { known: headOf(known), after: headOf(after) };
+      return verdictToMessage(await verifyRecord(orgId, kept, mayGoOn(context)));
     },
   };
 }
 
-function seqFrom(text: string): number | undefined {
+function seqFrom(text: string): bigint | undefined {
   if (text === "") return undefined;
-  if (!/^\d{1,15}$/.test(text)) throw new InvalidPageToken();
-  return Number(text);
-}
-
-function toMessage(event: StoredEvent): MessageInitShape<typeof AuditEventSchema> {
-  return {
-    seq: BigInt(event.seq),
-    at: timestampFromDate(event.at),
-    action: event.action,
-    target: event.target,
-    ...(event.apiKeyId !== null && { apiKeyId: event.apiKeyId }),
-    ...(event.userId !== null && { userId: event.userId }),
-    ...(event.requestId !== null && { requestId: event.requestId }),
-    details: JSON.parse(event.details) as JsonObject,
-    hash: event.hash.toString("hex"),
-    previousHash: event.previousHash.toString("hex"),
-  };
+  const seq = /^-?\d{1,19}$/.test(text) ? BigInt(text) : undefined;
+  if (seq === undefined || BigInt.asIntN(64, seq) !== seq) throw new InvalidPageToken();
+  return seq;
 }

@@ -1,14 +1,14 @@
-import { and, asc, desc, eq, gt, lt } from "drizzle-orm";
+import { and, asc, desc, eq, getTableColumns, gt, lt, lte, max, min, sql } from "drizzle-orm";
 import type { Tx } from "#src/db/database.ts";
 import { auditEvents, auditHeads } from "./schema.ts";
-import type { Head, StoredEvent } from "./verify.ts";
+import { chainStart, type Head, type StoredEvent } from "./verify-chain.ts";
 
 /** Which events to list; what is undefined does not narrow. */
 export interface EventFilter {
   readonly action?: string | undefined;
   readonly target?: string | undefined;
   /** Only events before this one: the last seq of the page before. */
-  readonly before?: number | undefined;
+  readonly before?: bigint | undefined;
   readonly limit: number;
 }
 
@@ -30,18 +30,46 @@ export async function listEvents(tx: Tx, orgId: string, filter: EventFilter): Pr
     .limit(limit);
 }
 
-/** The organisation's events after the given one, in the order of the chain: what `verify` reads. */
-export async function readChain(tx: Tx, orgId: string, after: number, limit: number): Promise<StoredEvent[]> {
-  return await tx
-    .select()
-    .from(auditEvents)
-    .where(and(eq(auditEvents.orgId, orgId), gt(auditEvents.seq, after)))
-    .orderBy(asc(auditEvents.seq))
-    .limit(limit);
+/** A part of a chain: the events after one, up to another, and no more than those that begin in the first bytes. */
+export interface Stretch {
+  readonly after: bigint;
+  readonly upTo: bigint;
+  /** Of details. At least one event is read, however large it is. */
+  readonly maxBytes: number;
 }
 
-/** Where the organisation's chain ends; undefined if nothing was recorded yet. */
-export async function readHead(tx: Tx, orgId: string): Promise<Head | undefined> {
+/** Events of the organisation in the order of its chain, for `followChain`. */
+export async function readChain(tx: Tx, orgId: string, stretch: Stretch): Promise<StoredEvent[]> {
+  const { seq, details } = auditEvents;
+  const bytesBefore = sql<string>`sum(octet_length(${details}::text)) over (
+    order by ${seq} rows between unbounded preceding and 1 preceding)`.as("bytes_before");
+  const events = tx
+    .select({ ...getTableColumns(auditEvents), bytesBefore })
+    .from(auditEvents)
+    .where(and(eq(auditEvents.orgId, orgId), gt(seq, stretch.after), lte(seq, stretch.upTo)))
+    .as("events");
+  return await tx
+    .select()
+    .from(events)
+    .where(sql`coalesce(${events.bytesBefore}, 0) < ${stretch.maxBytes}`)
+    .orderBy(asc(events.seq));
+}
+
+/** The lowest and the highest number of the organisation's events; undefined if it has none. */
+export async function readBounds(
+  tx: Tx,
+  orgId: string,
+): Promise<{ first: bigint; last: bigint } | undefined> {
+  const [bounds] = await tx
+    .select({ first: min(auditEvents.seq), last: max(auditEvents.seq) })
+    .from(auditEvents)
+    .where(eq(auditEvents.orgId, orgId));
+  const { first = null, last = null } = bounds ?? {};
+  return first === null || last === null ? undefined : { first, last };
+}
+
+/** Where the organisation's record ends, as its last change left it. */
+export async function readHead(tx: Tx, orgId: string): Promise<Head> {
   const [head] = await tx.select().from(auditHeads).where(eq(auditHeads.orgId, orgId));
-  return head;
+  return { seq: head?.seq ?? chainStart.seq, hash: head?.hash ?? chainStart.hash };
 }

@@ -51,7 +51,7 @@ export function queryPairs(query: JsonObject | undefined): [string, string][] {
 function queryText(name: string, value: JsonValue): string {
   if (typeof value === "string") return value;
   const field = `query.${name.slice(0, 64)}`;
-  // Whoever made a double of it may have lost digits, and a URL shows 1e21 where an integer is expected.
+  // A client that made it a double may have lost digits, and a URL shows 1e21 where an integer is expected.
   if (Number.isInteger(value) && !Number.isSafeInteger(value)) {
     throw new InvalidCall(`${field}: an integer beyond 2^53 does not fit a number; give it as a string`);
   }
@@ -64,7 +64,7 @@ type ReplyBody = NonNullable<MessageInitShape<typeof CallServiceResponseSchema>[
 /** Beyond this, turning JSON into a message and back would hold up other calls; it is answered as text. */
 const maxInlineJsonBytes = 1024 * 1024;
 
-/** Readers of protobuf stop at 100 messages inside each other, and an object in a `Value` is three of them. */
+/** Readers of protobuf stop at 100 nested messages, and an object in a `Value` is three of them. */
 const maxInlineJsonDepth = 32;
 
 /** The answer's body in the form that loses nothing and is easiest to read. */
@@ -74,7 +74,7 @@ export async function replyBody({
 }: Pick<OutboundReply, "headers" | "body">): Promise<ReplyBody> {
   if (body.length === 0) return { case: undefined };
   const type = readMediaType(headers["content-type"] ?? "");
-  // A coding that is still named is one that could not be undone.
+  // A coding that is still named could not be decoded.
   const isPlain = headers["content-encoding"] === undefined;
   const text = isPlain && type && isTextual(type.essence) ? await textOf(body, type) : undefined;
   if (type === undefined || text === undefined) return { case: "raw", value: body };

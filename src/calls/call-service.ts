@@ -2,12 +2,13 @@ import type { ServiceImpl } from "@connectrpc/connect";
 import type { ConnectionService } from "#gen/patchbay/connections/v1/connection_service_pb.js";
 import type { Connections } from "#src/connections/connections.ts";
 import { TooManyCalls } from "#src/outbound/errors.ts";
-import type { Outbound } from "#src/outbound/outbound.ts";
+import type { Outbound, OutboundReply } from "#src/outbound/outbound.ts";
+import { Overloaded, type Holding } from "#src/platform/byte-budget.ts";
 import { callOf, viewerOf } from "#src/platform/caller.ts";
 import { ServiceError } from "#src/platform/errors.ts";
 import { queryPairs, replyBody, requestBody } from "./call-body.ts";
 
-/** Calls a service through the connection that has its slug, with the credential that nobody else sees. */
+/** Calls a service through the connection that has its slug, with a credential that the caller never sees. */
 export function createCallService(parts: {
   connections: Pick<Connections, "open" | "use">;
   outbound: Outbound;
@@ -45,8 +46,7 @@ export function createCallService(parts: {
       const { id: connectionId, baseUrl } = connection;
       use.noteHealthy(viewer.orgId, { connectionId, baseUrl, at: now() });
     }
-    // As text or JSON it is there a second time.
-    holding?.grow(reply.body.length);
+    holdDecoded(holding, reply);
     return {
       status: reply.status,
       headers: reply.headers,
@@ -56,7 +56,16 @@ export function createCallService(parts: {
   };
 }
 
-/** Nothing left for the service: such a call does not count as one. */
+/** As text or JSON the body is in memory a second time. Without room for that, the caller still learns the status. */
+function holdDecoded(holding: Holding | undefined, { status, body }: OutboundReply): void {
+  try {
+    holding?.grow(body.length);
+  } catch (error) {
+    throw error instanceof Overloaded ? error.afterAnswer(status) : error;
+  }
+}
+
+/** Whether nothing was sent to the service: such a call does not count as one. */
 function wasRefusedHere(error: unknown): boolean {
   return (
     error instanceof TooManyCalls ||

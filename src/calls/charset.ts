@@ -25,7 +25,7 @@ export function readMediaType(text: string): MediaType | undefined {
 export function xmlEncoding(bytes: Buffer): string | undefined {
   const start = bytes.toString("latin1", 0, 200);
   const label = /^(?:\xef\xbb\xbf)?<\?xml\s[^>]*?encoding\s*=\s*["']([\w.:-]+)["']/.exec(start)?.[1];
-  // Some writers copy it from their memory, but in UTF-16 it would not have been found here.
+  // Some programs declare the UTF-16 of their strings in memory, but a text in UTF-16 would not have matched here.
   return label?.toLowerCase().startsWith("utf-16") === true ? undefined : label;
 }
 
@@ -33,7 +33,7 @@ export function xmlEncoding(bytes: Buffer): string | undefined {
 const pieceBytes = 1024 * 1024;
 
 /**
- * The text that the bytes are in this charset; undefined if they are not valid in it, or nothing knows it. Labels mean
+ * The text that the bytes are in this charset; undefined if they are not valid in it, or it is unknown. Labels mean
  * what they mean to browsers (`iso-8859-1` is windows-1252), except that ASCII has no more than 128 characters.
  */
 export async function decodeText(bytes: Buffer, charset: string): Promise<string | undefined> {
@@ -54,7 +54,7 @@ export async function decodeText(bytes: Buffer, charset: string): Promise<string
 
 const asciiLabels = new Set(["us-ascii", "ascii", "ansi_x3.4-1968"]);
 
-/** Throws a RangeError for a charset that nothing knows; the decoder throws a TypeError for bytes that are not in it. */
+/** Throws a RangeError for an unknown charset; the decoder throws a TypeError for bytes that are not valid in it. */
 function decoderOf(bytes: Buffer, charset: string): TextDecoder {
   const decoder = new TextDecoder(charset, strict);
   if (!decoder.encoding.startsWith("utf-16")) return decoder;
@@ -65,5 +65,5 @@ function decoderOf(bytes: Buffer, charset: string): TextDecoder {
     : decoder;
 }
 
-/** A byte order mark stays as the first character: it is in what the service sent. */
+/** A byte order mark stays as the first character: the service sent it. */
 const strict = { fatal: true, ignoreBOM: true };

@@ -1,6 +1,6 @@
 import { ServiceError } from "#src/platform/errors.ts";
 
-/** A query parameter that has no one way to be written in a URL. */
+/** A query parameter that cannot be written in a URL in exactly one way. */
 export class InvalidCall extends ServiceError {
   readonly kind = "invalid_argument";
   readonly reason = "INVALID_OUTBOUND_REQUEST";

@@ -19,7 +19,7 @@ export function createProbe(outbound: Outbound): Probe {
     try {
       const reply = await outbound.send({
         share: orgId,
-        // Calls that hang are nothing for a probe to wait for.
+        // A probe must not wait behind calls that hang.
         lane: "probes",
         baseUrl,
         method: "GET",

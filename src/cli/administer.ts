@@ -11,7 +11,7 @@ import { createLog, fileDescriptor } from "./log.ts";
 import { joinPostgres } from "./postgres.ts";
 import { openRuntime, type Runtime } from "./runtime.ts";
 
-/** `patchbay org create`: the ids go to stderr for people, the secret to stdout for what comes next. */
+/** `patchbay org create`: the ids go to stderr for people, the secret to stdout for the next program. */
 export async function createOrganization(config: Config, name: string): Promise<void> {
   requireName("<name>", name);
   await using runtime = await openForCommand(config);
@@ -50,7 +50,7 @@ function openForCommand(config: Config): Promise<Runtime> {
   return openRuntime(config, createLog("warn", fileDescriptor(2)), joinPostgres);
 }
 
-/** The organisation that is meant: the given one, or the only one. Asked as owner: nobody else sees all. */
+/** The organisation that is meant: the given one, or the only one. Asked as owner: no other role sees all. */
 async function findOrganizationId({ ownerUrl }: Runtime, wanted: string | undefined): Promise<string> {
   await using owner = openConnection(ownerUrl, { application_name: "patchbay" });
   const rows = await owner.run("select id, name from orgs order by id");

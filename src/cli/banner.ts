@@ -5,7 +5,7 @@ import { demoSlug } from "./demo.ts";
 import type { Founding } from "./found-organization.ts";
 import { rootKeyFileOf } from "./root-key.ts";
 
-/** What a start tells the person who made it: where things are, and on the first one what to try. */
+/** What a start shows the operator: where things are, and on the first start what to try. */
 export function banner(facts: {
   config: Config;
   address: { host: string; port: number };

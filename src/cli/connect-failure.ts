@@ -17,8 +17,8 @@ const brokenTls: Explain = (_, message) =>
   `${message}: TLS 1.2 or 1.3 could not be agreed on; see the log of the server`;
 const untrusted: Explain = (_, message) =>
   `${message}: the server's certificate is signed by an authority that is not known here; name a file with the ` +
-  "authority's certificate as sslrootcert. sslmode=require, without channel_binding=require, does not ask who the " +
-  "server is";
+  "authority's certificate as sslrootcert. sslmode=require, without channel_binding=require, does not check which " +
+  "server it is";
 
 const explanations: Readonly<Record<string, Explain | undefined>> = {
   ECONNREFUSED: (address) =>
@@ -33,10 +33,10 @@ const explanations: Readonly<Record<string, Explain | undefined>> = {
   ETIMEDOUT: unreachable,
   EHOSTUNREACH: unreachable,
   ENETUNREACH: unreachable,
-  NO_POSTGRES: (address) => `what answers at ${placeOf(address)} is no Postgres: check host and port`,
+  NO_POSTGRES: (address) => `the server at ${placeOf(address)} is not Postgres: check host and port`,
   TLS_NOT_OFFERED: (address) =>
     `the server at ${placeOf(address)} does not speak TLS, which the URL asks for: switch it on there (ssl = on), or ` +
-    "write sslmode=disable if nobody else is on the network between",
+    "write sslmode=disable if the network between is private",
   ERR_TLS_CERT_ALTNAME_INVALID: ({ host }) =>
     `the server's certificate is for another name than ${host}: write the name that it is for`,
   CERT_HAS_EXPIRED: () => "the server's certificate has expired: renew it",
@@ -49,7 +49,7 @@ const explanations: Readonly<Record<string, Explain | undefined>> = {
     password === undefined ? `${message}: the URL has no password` : `${message}: check user and password`,
   "28000": ({ tls }, message) => {
     if (tls?.mode === "disable") return `${message}: the server may ask for TLS; leave out sslmode=disable`;
-    return `${message}: check user, password and sslcert, and who is let in by pg_hba.conf there`;
+    return `${message}: check user, password and sslcert, and which users pg_hba.conf there lets in`;
   },
   "3D000": (_, message) => `${message}: create it, or write the name of another`,
   "53300": (_, message) => `${message}: raise max_connections there, or end other clients`,

@@ -1,5 +1,7 @@
 import { X509Certificate } from "node:crypto";
 import { stat } from "node:fs/promises";
+import { verifyNewest } from "#src/audit/verify-newest.ts";
+import { createVerifyRecord } from "#src/audit/verify-record.ts";
 import { readConfig, type Config, type Flags } from "#src/config/config.ts";
 import { isLoopback } from "#src/config/loopback.ts";
 import { nameOf } from "#src/config/settings.ts";
@@ -15,6 +17,7 @@ import { createLog, fileDescriptor } from "./log.ts";
 import { joinPostgres, type Postgres } from "./postgres.ts";
 import { findRootKey, hasData, rootKeyFileOf } from "./root-key.ts";
 import { readTls } from "./tls.ts";
+import { findRecords } from "./verify-audit.ts";
 
 /** What one check found, what to do about it, and what later checks go on with. */
 interface Finding<Found = unknown> {
@@ -23,9 +26,9 @@ interface Finding<Found = unknown> {
   readonly found?: Found;
 }
 
-/** Checks what the service needs, one line for each, and changes nothing; answers whether it would run. */
+/** Checks what the service needs, one line for each, and changes nothing; returns whether it would run. */
 export async function doctor(flags: Flags): Promise<boolean> {
-  // What goes wrong is in the findings.
+  // The findings say what is wrong.
   const log = createLog("silent", fileDescriptor(2));
   let healthy = true;
 
@@ -57,6 +60,7 @@ export async function doctor(flags: Flags): Promise<boolean> {
   opened.defer(() => database.close());
   await check("role", () => checkRole(database));
   if (rootKey !== undefined) await check("sealing", () => checkSealing(database, owner, rootKey));
+  await check("audit", () => checkAudit(database, owner));
   return healthy;
 }
 
@@ -132,7 +136,7 @@ async function checkClock(owner: Connection): Promise<Finding> {
   return skewMs > maxSkewMs ? warn(`${text}: run NTP on both`) : ok(text);
 }
 
-/** Answers whether the tables are as this release knows them. */
+/** Finds whether the tables are as this release knows them. */
 async function checkSchema(url: string, log: Log): Promise<Finding<boolean>> {
   const due = await dueMigrations({ url, log });
   return due.length === 0 ? ok("up to date", true) : ok(`the next start applies ${due.join(", ")}`, false);
@@ -149,4 +153,30 @@ async function checkSealing(database: Database, owner: Connection, rootKey: Root
   if (stored === undefined) return ok("nothing is sealed yet");
   await loadPepper(database, rootKey, () => new Date());
   return ok("the root key opens what is stored");
+}
+
+const newestEvents = 1_000n;
+const auditMs = 5_000;
+
+/** Looks at what is newest, for a few seconds: a record of years would take minutes. */
+async function checkAudit(database: Database, owner: Connection): Promise<Finding> {
+  const verifyRecord = createVerifyRecord(database);
+  const end = performance.now() + auditMs;
+  const mayGoOn = () => performance.now() < end;
+  const orgIds = await findRecords(owner);
+  let done = 0;
+  for (const orgId of orgIds) {
+    const verdict = await verifyNewest({ database, verifyRecord }, orgId, newestEvents, mayGoOn);
+    if ("fault" in verdict) {
+      const { seq, problem } = verdict.fault;
+      return { state: "fail", text: `${orgId}, event ${seq}: ${problem}; see \`patchbay audit verify\`` };
+    }
+    if ("next" in verdict) break;
+    done++;
+  }
+  const covered = done < orgIds.length ? `${done} of ${orgIds.length} in ${auditMs / 1000} s` : `${done}`;
+  return ok(
+    `the newest ${newestEvents} events of each organisation (${covered}) are as recorded; ` +
+      "`patchbay audit verify` looks at all",
+  );
 }

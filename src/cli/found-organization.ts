@@ -30,15 +30,15 @@ export async function foundOrganization(
 }
 
 /**
- * The first start: makes an organisation unless somebody already has a key for this environment. `keep` gets
- * the secret before the commit: a key that went nowhere would lock everybody out.
+ * The first start: makes an organisation unless there is already a key for this environment. `keep` gets
+ * the secret before the commit: if the only key were lost, no caller could get in.
  */
 export async function foundFirstOrganization(
   parts: Parts,
   environment: Environment,
   keep: (secret: string) => Promise<void>,
 ): Promise<Founding | undefined> {
-  // The root key is asked for what is founded, and not at every start.
+  // The root key is asked only when an organisation is founded, and not at every start.
   if (!(await parts.database.system((tx) => isFirstStart(tx, environment)))) return undefined;
   const { orgId, insert } = await prepare(parts, environment, "My organisation");
   return parts.database.change<Founding | undefined>(orgId, async (tx) => {
@@ -49,7 +49,7 @@ export async function foundFirstOrganization(
   });
 }
 
-/** Whether nobody has a key yet. Locks out other first starts to the end of the transaction. */
+/** Whether there is no key yet. Locks out other first starts to the end of the transaction. */
 async function isFirstStart(tx: Tx, environment: Environment): Promise<boolean> {
   const [row] = await tx.execute<{ first: boolean }>(sql`select begin_first_start(${environment}) as first`);
   return row?.first === true;

@@ -26,7 +26,7 @@ export function createLog(
       level,
       base: null,
       timestamp: pino.stdTimeFunctions.isoTime,
-      // Nothing logs these on purpose. An error that carries a request or a setting shall not do it either.
+      // Nothing logs these on purpose. An error that carries a request or a setting must not do it either.
       redact: { paths: redacted.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]), censor: "[secret]" },
       hooks: {
         streamWrite(line) {

@@ -1,8 +1,8 @@
 import { open } from "node:fs/promises";
 
 /**
- * Makes a file that only this user can read, and sees it to the disk: what else is stored may be worth nothing
- * without it. Fails with EEXIST rather than overwrite.
+ * Makes a file that only this user can read, and syncs it to the disk: other data may be worth nothing without it.
+ * Fails with EEXIST rather than overwrite.
  */
 export async function writeNewFile(file: string, text: string): Promise<void> {
   await using handle = await open(file, "wx", 0o600);

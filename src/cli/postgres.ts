@@ -21,7 +21,7 @@ export async function openPostgres(config: Config, log: Log): Promise<Postgres> 
   return { url: embedded.url, kind: "embedded", [Symbol.asyncDispose]: () => embedded.stop() };
 }
 
-/** The Postgres for a command: the one that the running service has, if it has one. */
+/** The Postgres for a command: that of the running service, if there is one. */
 export async function joinPostgres(config: Config, log: Log): Promise<Postgres> {
   const url = config.databaseUrl === undefined ? await findRunningPostgres(config.dataDir) : undefined;
   if (url === undefined) return openPostgres(config, log);
@@ -30,7 +30,7 @@ export async function joinPostgres(config: Config, log: Log): Promise<Postgres> 
 
 const oldestPostgres = 15;
 
-/** Asked first, because later failures could not say which setting is to blame. */
+/** Checked first, because later failures could not say which setting is to blame. */
 async function openExternal(url: string): Promise<Postgres> {
   const { version, isStandby } = await askServer(url).catch((error: unknown) => {
     const why = explainConnectFailure(error, parseAddress(url));

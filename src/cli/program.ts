@@ -14,7 +14,7 @@ export async function runCli(argv: readonly string[]): Promise<void> {
   }
 }
 
-/** Each command loads its own code, once its settings are good: that takes longer than everything before it. */
+/** Each command loads its own code once its settings are good: loading takes longer than all earlier steps. */
 function program(): Command {
   const root = new Command("patchbay")
     .description("Keeps credentials of services, makes calls with them, and issues API keys.")
@@ -56,10 +56,21 @@ function program(): Command {
       await createKey(config, { orgId: flags.org, name: flags.name, scopes });
     });
 
+  withSettings(root.command("audit").description("the record of changes").command("verify"), databaseSettings)
+    .description("check that no audit event was changed, deleted or moved; a line for each organisation")
+    .option("--org <id>", "one organisation instead of all")
+    .option("--head <seq:hash>", "a head that was kept elsewhere, which the record must still hold")
+    .action(async ({ org, head, ...flags }: Flags & { org?: string; head?: string }) => {
+      const config = readConfig(flags);
+      const { verifyAudit } = await import("./verify-audit.ts");
+      process.exitCode = (await verifyAudit(config, { orgId: org, head })) ? 0 : 1;
+    });
+
   return root;
 }
 
 const allSettings = Object.keys(settings) as SettingName[];
+const databaseSettings: SettingName[] = ["dataDir", "databaseUrl"];
 const commandSettings: SettingName[] = ["dataDir", "databaseUrl", "environment", "rootKey", "rootKeyFile"];
 
 /** The settings that the command takes: flags, and in the help the names of those that have none. */
@@ -81,7 +92,7 @@ function version(): string {
   return (JSON.parse(text) as { version: string }).version;
 }
 
-/** What to change, if it is a setting; else also what lies beneath, which the message may not tell. */
+/** The message; unless a setting is to blame, with the causes behind it, which the message may not name. */
 function describe(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   if (error instanceof InvalidSetting || error.cause === undefined) return error.message;

@@ -48,7 +48,7 @@ export async function findRootKey(config: Config): Promise<RootKey | undefined> 
   return undefined;
 }
 
-/** Where the root key is, unless it is given as such. Beside the data, not in it: a copy of the data opens nothing. */
+/** The root key's file, unless the key itself is given. Beside the data, not in it: copied data alone opens nothing. */
 export function rootKeyFileOf(config: Config): string {
   return config.rootKeyFile ?? `${config.dataDir}.root-key`;
 }

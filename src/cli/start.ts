@@ -11,7 +11,7 @@ import { openRuntime, type Runtime } from "./runtime.ts";
 import { untilSignal } from "./signals.ts";
 import { readTls } from "./tls.ts";
 
-/** Runs the service until it is told to stop. */
+/** Runs the service until a signal stops it. */
 export async function start(config: Config): Promise<void> {
   const log = createLog(config.logLevel, fileDescriptor(1), {
     style: process.stdout.isTTY ? "readable" : "json",
@@ -26,11 +26,11 @@ export async function start(config: Config): Promise<void> {
     now: () => new Date(),
     monotonicNow: () => performance.now(),
   });
-  // Before that, a stop ends the process at once. From here on something may be founded, and be so only in part.
+  // Before this, a stop ends the process at once. From here on, that could leave a first start half done.
   const stopped = untilSignal();
   let demo: Demo | undefined;
   try {
-    // Before anything is founded: a start that ends here is no first start yet.
+    // Before anything is founded: a start that fails here does not count as the first.
     const address = await listen("port", () => app.listen(config.host, config.port));
     const metrics = await listenForMetrics(app, config);
     demo = await introduce(app, runtime, config, address, log);
@@ -49,7 +49,7 @@ export async function start(config: Config): Promise<void> {
 }
 
 /**
- * Makes what a first start makes, and says where things are. Apart from what runs on, so that nothing refers to the
+ * Makes what a first start makes, and shows where things are. A function of its own, so that nothing refers to the
  * admin key any more once it was shown.
  */
 async function introduce(
@@ -61,7 +61,7 @@ async function introduce(
 ): Promise<Demo | undefined> {
   let adminKeyFile: string | undefined;
   const founding = await foundFirstOrganization(runtime, config.environment, async (secret) => {
-    // Only a terminal shows the key. What else reads stdout may keep it, as container logs do.
+    // Only a terminal shows the key. Other readers of stdout, such as container logs, may keep it.
     if (!process.stdout.isTTY) adminKeyFile = await writeAdminKey(config, secret);
   });
   const demo =

@@ -10,12 +10,12 @@ export type Config = {
   readonly [Name in SettingName]: Settings[Name] extends HasDefault ? Value<Name> : Value<Name> | undefined;
 };
 
-/** The settings that can be given as flags, as they were given. */
+/** The settings that can be given as flags, not parsed yet. */
 export type Flags = Partial<Record<SettingName, string>>;
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Reads the settings. This is the only place that knows the environment of the process. */
+/** Reads the settings. This is the only place that reads the environment of the process. */
 export function readConfig(flags: Flags, env: Environment = process.env): Config {
   const textOf = (name: SettingName) =>
     filled(flags[name]) ?? filled(env[settingNamed(name).env]) ?? settingNamed(name).fallback;
@@ -49,7 +49,7 @@ function parsed(name: SettingName, text: string): unknown {
   }
 }
 
-/** The failure of a setting whose value turned out to be of no use. */
+/** The failure of a setting whose value turned out to be unusable. */
 export function invalidSetting(name: SettingName, problem: string): InvalidSetting {
   return new InvalidSetting(nameOf(name), problem);
 }
@@ -66,7 +66,7 @@ function requireWholeTls({ tlsCert, tlsKey }: Config): void {
   if (tlsKey === undefined && tlsCert !== undefined) throw missing("tlsKey", "tlsCert");
 }
 
-/** What was given must not contradict the ceiling; the usual limit gives way to it. */
+/** A limit that was given must not exceed the ceiling; the default limit gives way to it. */
 function requireCeiling(
   { maxRateLimitPerMinute: most }: Config,
   { rateLimitPerMinute: wanted }: Decisive,

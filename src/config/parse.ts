@@ -4,10 +4,10 @@ import { parseOutboundAllow } from "#src/outbound/allow.ts";
 import { Secret } from "#src/platform/secret.ts";
 import { Problem } from "./setting.ts";
 
-/** The text as it stands. */
+/** The text, unchanged. */
 export const text = (given: string) => given;
 
-/** A file or folder, from here. */
+/** A file or folder, relative to the current folder. */
 export const path = (given: string) => resolve(given);
 
 /** A text that no log, error or answer shows. */
@@ -49,7 +49,7 @@ export function postgresUrl(given: string): Secret {
 export function keyPrefixes(given: string): string[] {
   const list = given.split(",").map((prefix) => prefix.trim());
   for (const prefix of list) {
-    // With one of ours among them, it would be open whether a key names its environment.
+    // With a prefix of our own keys among them, it would be unclear whether a key names its environment.
     const isOurs = prefix.startsWith("qe_sk_") || "qe_sk_".startsWith(prefix);
     if (isOurs || !/^[A-Za-z0-9_-]{1,31}[_-]$/.test(prefix)) {
       throw new Problem(
@@ -72,7 +72,7 @@ export function redisUrl(given: string): Secret {
 function isRedisUrl(given: string): boolean {
   const url = URL.parse(given);
   if (url === null || !/^rediss?:$/.test(url.protocol) || url.hostname === "") return false;
-  // What would be left unread was most likely meant to be a part of the password.
+  // A part that would be ignored was most likely meant to belong to the password.
   if (!/^(\/\d*)?$/.test(url.pathname) || url.search !== "" || url.hash !== "") return false;
   return [url.username, url.password].every(isPercentEncoded);
 }

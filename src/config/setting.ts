@@ -5,9 +5,9 @@ export interface Setting<Value> {
   readonly env: string;
   /** What kind of value it takes, in a word. */
   readonly value: string;
-  /** What holds when it is not given, as people would give it; absent if that is nothing. */
+  /** The default, as people would give it; absent if there is none. */
   readonly fallback?: string;
-  /** The same where it depends on other settings. */
+  /** The default, if it depends on other settings. */
   readonly fallbackFor?: (others: Decisive) => string;
   readonly about: string;
   readonly secret?: true;
@@ -15,7 +15,7 @@ export interface Setting<Value> {
   readonly parse: (text: string) => Value;
 }
 
-/** The settings that the defaults of others follow from. */
+/** The settings that the defaults of others depend on. */
 export interface Decisive {
   readonly host: string;
   readonly environment: "sandbox" | "live";
@@ -23,10 +23,10 @@ export interface Decisive {
   readonly rateLimitPerMinute: number | undefined;
 }
 
-/** What is wrong with the text of a setting, and what would do. */
+/** What is wrong with the text of a setting, and what to give instead. */
 export class Problem extends Error {}
 
-/** A setting that cannot be used; the message names it both ways and says what would do. */
+/** A setting that cannot be used; the message names its flag and variable and says what to give. */
 export class InvalidSetting extends Error {
   override readonly name = "InvalidSetting";
 

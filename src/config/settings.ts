@@ -235,12 +235,12 @@ export const settings = {
 /** The name of a setting in code. */
 export type SettingName = keyof typeof settings;
 
-/** A setting as it stands in the table, when it is not known which one. */
+/** A setting of the table, when it is not known which one. */
 export function settingNamed(name: SettingName): Setting<unknown> {
   return settings[name];
 }
 
-/** How people know the setting. */
+/** The name that people know the setting by. */
 export function nameOf(name: SettingName): string {
   const { flag, env } = settingNamed(name);
   return flag === undefined ? env : `--${flag} (${env})`;

@@ -7,7 +7,7 @@ import { recordHealthy, recordUse, type HealthyAnswer } from "./store.ts";
 export interface ConnectionUse {
   noteCall(orgId: string, connectionId: string, at: Date): void;
   noteHealthy(orgId: string, answer: HealthyAnswer): void;
-  /** Writes what this replica still holds in memory, so that a read shows calls that came before it. */
+  /** Writes what this replica still holds in memory, so that a read shows all earlier calls. */
   flush(orgId: string): Promise<void>;
   close(): Promise<void>;
 }

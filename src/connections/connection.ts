@@ -30,12 +30,12 @@ export function isUnhealthy(connection: Connection, now: Date): boolean {
   return now.getTime() - since.getTime() > staleAfterMs;
 }
 
-/** What answers and audit events show of a key: enough to compare, nothing to use. */
+/** What answers and audit events show of a key: enough to compare it, not to use it. */
 export function fingerprintOf(apiKey: Buffer): string {
   return `sha256:${createHash("sha256").update(apiKey).digest("hex")}`;
 }
 
-/** The key can be sent as `Authorization: Bearer <key>` as it stands. */
+/** Refuses a key that cannot be sent unchanged as `Authorization: Bearer <key>`. */
 export function requireSendable(apiKey: string): void {
   const problem = pastedProblem(apiKey);
   if (problem !== undefined) throw new InvalidRequest(`apiKey: ${problem}`);
@@ -47,8 +47,8 @@ export function requireSendable(apiKey: string): void {
 }
 
 /**
- * A stored credential goes where it was stored for and below that, so whoever edits the base URL must not be able to
- * send it elsewhere: to another origin, or to another path, which on a shared host may be another service.
+ * A stored credential goes only to the base URL that it was stored for, and below it. So whoever edits the base URL
+ * must not be able to send it to another origin, nor to another path, which on a shared host may be another service.
  */
 export function requireWithin(
   before: Pick<Connection, "baseUrl">,
@@ -60,8 +60,8 @@ export function requireWithin(
   const change = sameOrigin ? "path is no longer the old one or below it" : "origin changes";
   throw new CredentialRequired(
     principalKeyId === undefined
-      ? `apiKey: the base URL's ${change}, so the key must be given again; it goes only where it was stored for`
-      : `the base URL's ${change}, and the service principal goes only where it was issued for; connect the ` +
-          "service again with POST /api/service-connections, which issues a new one, or give an apiKey",
+      ? `apiKey: the base URL's ${change}, so the key must be given again; it goes only to the URL it was stored for`
+      : `the base URL's ${change}, and the service principal goes only to the URL that it was issued for; connect ` +
+          "the service again with POST /api/service-connections, which issues a new one, or give an apiKey",
   );
 }

@@ -15,7 +15,7 @@ import { putCredential, type SealedConnection, type StoredCredential } from "./s
 /** What a connection is to hold: a key that was given, or a service principal with these scopes. */
 export type WantedCredential = { readonly apiKey: string } | { readonly principalScopes: readonly string[] };
 
-/** What whoever connects a service asks for. Only siblings take the keys that we issue. */
+/** The credential that the caller asks for. Only siblings accept the keys that we issue. */
 export function wantedCredential(
   slug: ServiceSlug,
   { apiKey, scopes }: { apiKey?: string | undefined; scopes: readonly string[] },
@@ -39,13 +39,13 @@ export function wantedCredential(
   return { principalScopes };
 }
 
-/** A credential that was stored, and what is to be recorded of its keys before the event of the connection. */
+/** A credential that was stored, and the events of its keys, to be recorded before the connection's own. */
 export interface Replaced {
   readonly stored: StoredCredential;
   readonly events: readonly NewAuditEvent[];
 }
 
-/** Seals a credential in place of the one before. A principal that was there is revoked. */
+/** Seals a credential in place of the previous one. If that was a service principal, its key is revoked. */
 export type StoreCredential = (
   tx: Tx,
   connection: Connection,
@@ -54,23 +54,23 @@ export type StoreCredential = (
 
 /** The credentials of connections, sealed, and the service principals among them. */
 export interface Credentials {
-  /** Makes the change with what stores the wanted credential: the root key is asked before it, not inside. */
+  /** Runs the change with a function that stores the wanted credential. The root key is asked before, not inside. */
   storing<T>(
     caller: Caller,
     wanted: WantedCredential,
     change: (store: StoreCredential) => Promise<T>,
   ): Promise<T>;
-  /** Revokes the principal of a connection that is gone. */
+  /** Revokes the service principal of a deleted connection. */
   end(tx: Tx, viewer: Viewer, before: StoredCredential): Promise<readonly NewAuditEvent[]>;
-  /** The credential in the clear, for the one place it may go to. */
+  /** The credential in the clear, and the base URL that it is bound to. */
   open(connection: SealedConnection): Promise<OpenCredential>;
 }
 
-/** What a call carries. */
+/** The credential that a call carries. */
 export interface OpenCredential {
   readonly boundTo: string;
   readonly secret: Secret;
-  /** Of a service principal: who presents it. */
+  /** For a service principal: the service that presents it. */
   readonly callerService: string | undefined;
 }
 

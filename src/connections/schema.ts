@@ -42,7 +42,7 @@ export const credentials = pgTable(
     kekVersion: integer("kek_version").notNull(),
     sealed: bytea("sealed").notNull(),
     fingerprint: text("fingerprint").notNull(),
-    /** The API key that this credential is a secret of, if Patchbay issued it for the connection. */
+    /** The API key whose secret this credential is, if Patchbay issued it for the connection. */
     principalKeyId: key("principal_key_id"),
   },
   (table) => [

@@ -39,7 +39,7 @@ import {
 
 const defaultPageSize = 1000;
 
-/** What keeping connections takes. */
+/** What keeping connections needs. */
 export interface ConnectionParts {
   readonly database: Database;
   readonly change: Change;
@@ -187,7 +187,7 @@ export function createConnectionService(parts: ConnectionParts): KeptConnections
   };
 }
 
-/** Last of a transaction, and the connection's event last of all. */
+/** Called last in a transaction. The connection's own event comes last of all. */
 async function appendAll(tx: Tx, call: Call, events: readonly NewAuditEvent[], last: NewAuditEvent) {
   for (const event of [...events, last]) await append(tx, call, event);
 }

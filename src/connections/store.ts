@@ -19,7 +19,7 @@ export interface StoredCredential {
   readonly sealed: Sealed;
   /** `sha256:…` of the key. */
   readonly fingerprint: string;
-  /** The API key that it is the secret of, if it was issued for the connection. */
+  /** The API key whose secret it is, if it was issued for the connection. */
   readonly principalKeyId: string | undefined;
 }
 
@@ -47,18 +47,18 @@ export async function getConnectionForUpdate(
   return row && fromRow(row);
 }
 
-/** What a call through a connection takes. */
+/** What a call through a connection needs. */
 export interface SealedConnection extends Pick<Connection, "orgId" | "id" | "baseUrl" | "active"> {
   readonly credential: StoredCredential;
   /** The organisation's key that the credential was sealed with, null if it was destroyed. */
   readonly wrappedKey: Buffer | null;
-  /** Of a service principal: the service that may present it, which the key alone knows. */
+  /** For a service principal: the service that may present it, as its key says. */
   readonly callerServiceSlug: string | undefined;
 }
 
 /**
- * The connection that has the slug, and its sealed key, in one statement: of two, the second could see the key of an
- * upsert whose base URL the first did not, and the key would go where it was not stored for.
+ * The connection that has the slug, and its sealed key, in one statement: with two, the first could see the old base
+ * URL and the second a new key, and the key would go to a URL that it was not stored for.
  */
 export async function findSealed(
   tx: Tx,
@@ -83,7 +83,7 @@ export async function findSealed(
   };
 }
 
-/** The connection that has the slug, with its row locked: whoever changes or deletes it comes before or after. */
+/** The connection that has the slug, with its row locked: a change or deletion comes before or after. */
 export async function findBySlugForUpdate(
   tx: Tx,
   viewer: Viewer,
@@ -95,7 +95,7 @@ export async function findBySlugForUpdate(
   return row && fromRow(row);
 }
 
-/** Connections after the one that the page starts behind, oldest first. */
+/** The connections of the page, oldest first. */
 export async function listConnections(tx: Tx, viewer: Viewer, page: PageRequest): Promise<Connection[]> {
   const rows = await selectConnections(tx)
     .where(and(inView(viewer), gt(connections.id, page.after)))
@@ -120,7 +120,7 @@ export async function insertConnection(tx: Tx, connection: Connection): Promise<
   await tx.insert(connectionHealth).values({ orgId, connectionId: id, nextDueAt: createdAt });
 }
 
-/** Writes what may change of a connection, and makes it due: what was known of its health is of the old state. */
+/** Writes what may change of a connection, and makes its probe due: the recorded health is of the old state. */
 export async function saveConnection(tx: Tx, connection: Connection, now: Date): Promise<void> {
   const { orgId, id, baseUrl, active } = connection;
   await tx
@@ -148,7 +148,7 @@ export async function getCredential(tx: Tx, orgId: string, connectionId: string)
   return credentialFromRow(row);
 }
 
-/** Stores the key in place of the one before. */
+/** Stores the key in place of the previous one. */
 export async function putCredential(
   tx: Tx,
   orgId: string,
@@ -169,7 +169,7 @@ export async function putCredential(
     .onConflictDoUpdate({ target: [credentials.orgId, credentials.connectionId], set: values });
 }
 
-/** Notes calls. One made through a connection that is gone by now is left out. */
+/** Notes calls, except those made through a connection that is gone by now. */
 export async function recordUse(tx: Tx, orgId: string, uses: ReadonlyMap<string, Use>): Promise<void> {
   const rows = JSON.stringify([...uses].map(([id, use]) => ({ id, calls: use.count, at: use.lastAt })));
   await tx.execute(sql`
@@ -184,7 +184,7 @@ export async function recordUse(tx: Tx, orgId: string, uses: ReadonlyMap<string,
         last_used_at = greatest(known.last_used_at, excluded.last_used_at)`);
 }
 
-/** That a connection's service answered well, and where it was asked. */
+/** A connection's service answered well, at this base URL. */
 export interface HealthyAnswer {
   readonly connectionId: string;
   readonly baseUrl: string;
@@ -198,8 +198,8 @@ export interface HealthyAnswer {
 export async function recordHealthy(tx: Tx, orgId: string, answers: readonly HealthyAnswer[]): Promise<void> {
   const rows = JSON.stringify(answers);
   const noted = sql`json_to_recordset(${rows}::json) as noted ("connectionId" text, "baseUrl" text, at timestamptz)`;
-  // In a statement of its own: whoever replaces a base URL writes this row too, so the next statement sees the base
-  // URL of the one that this waited for. In the order of `record_probes`: an UPDATE has that of its plan.
+  // Locked in a statement of its own: a change of the base URL writes this row too, so the next statement sees the
+  // URL of a change that this one waited for. In the order of `record_probes`: an UPDATE locks in that of its plan.
   await tx.execute(sql`
     select from ${connectionHealth} join ${noted} on connection_id = "connectionId"
     where org_id = ${orgId}

@@ -6,7 +6,7 @@ import type { RootKey } from "./root-key.ts";
 import { open, seal } from "./seal.ts";
 import { createUnwrap } from "./unwrap.ts";
 
-/** Whose secret it is. All of it is authenticated: sealed bytes open only as the record they were made for. */
+/** The record that a secret belongs to. All fields are authenticated: sealed bytes open only for the same record. */
 export interface SealOwner {
   readonly orgId: string;
   readonly kind: "connection";
@@ -26,18 +26,18 @@ export interface Sealed {
  * takes seconds to answer, so it is asked before a transaction or after it, and never inside.
  */
 export interface Keyring {
-  /** Makes the change with what seals the organisation's secrets. Tries a second time if its key is replaced meanwhile. */
+  /** Runs the change with a sealer of the organisation's secrets; again, once, if its key is replaced meanwhile. */
   sealing<T>(orgId: string, change: (sealer: Sealer) => Promise<T>): Promise<T>;
   /** The secret, which the caller wipes. `wrapped` is the key of the version that it was sealed with. */
   open(owner: SealOwner, sealed: Sealed, wrapped: Buffer): Promise<Secret>;
 }
 
-/** Seals secrets of one organisation, inside of a transaction. */
+/** Seals secrets of one organisation, inside a transaction. */
 export interface Sealer {
   seal(tx: Tx, owner: SealOwner, secret: Secret): Promise<Sealed>;
 }
 
-/** The organisation has another key by now than the sealer. */
+/** The organisation has a newer key than the sealer. */
 class KeyReplaced extends Error {
   override readonly name = "KeyReplaced";
 }
@@ -68,7 +68,7 @@ export function createKeyring(parts: { database: Database; rootKey: RootKey; log
       }
     },
 
-    // By version, never by trying: a key that happens to open something it should not would hide a fault.
+    // By version, never by trying keys: one that opens something it should not would hide a fault.
     async open(owner, { kekVersion, bytes }, wrapped) {
       const { orgId } = owner;
       const key = await unwrap({ orgId, version: kekVersion, wrappedKey: wrapped });

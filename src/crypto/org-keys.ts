@@ -13,7 +13,7 @@ export interface WrappedKey {
 
 const keyBytes = 32;
 
-/** What the root key authenticates with an organisation's key: it unwraps as no other's and as no other version. */
+/** What the root key authenticates with an organisation's key: it unwraps for no other organisation or version. */
 export function wrapContext({ orgId, version }: Pick<WrappedKey, "orgId" | "version">): string[] {
   return ["kek", orgId, String(version)];
 }

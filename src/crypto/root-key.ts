@@ -6,7 +6,7 @@ import { open, seal } from "./seal.ts";
  * it never needs to hand out the key, only to wrap and unwrap 32 bytes.
  */
 export interface RootKey {
-  /** Names the key without telling anything of it; stored beside what it wrapped. */
+  /** Names the key without revealing anything of it; stored beside what it wrapped. */
   readonly id: string;
   wrap(key: Buffer, context: readonly string[]): Promise<Buffer>;
   /** Rejects when the bytes were not wrapped by this key for this context. */

@@ -3,7 +3,7 @@ import { sql } from "drizzle-orm";
 import { bytea, instant, key } from "#src/db/columns.ts";
 import { orgs } from "#src/directory/schema.ts";
 
-/** An organisation's own keys, wrapped by the root key. A destroyed key has lost its bytes for good. */
+/** The keys of organisations, wrapped by the root key. A destroyed key has lost its bytes for good. */
 export const orgKeys = pgTable(
   "org_keys",
   {

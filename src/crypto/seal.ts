@@ -17,8 +17,8 @@ export class SealBroken extends Error {
 /**
  * AES-256-GCM with a random nonce: `format ‖ nonce ‖ ciphertext ‖ tag`.
  *
- * The context (who the bytes belong to) is authenticated with them: moved to another row or organisation, they
- * do not open. A key seals fewer than 2³² records, which is the bound for random nonces (NIST SP 800-38D, 8.3).
+ * The context (the record that the bytes belong to) is authenticated with them: moved to another row or organisation,
+ * they do not open. A key seals fewer than 2³² records, which is the bound for random nonces (NIST SP 800-38D, 8.3).
  */
 export function seal(key: KeyObject, plain: Buffer, context: readonly string[]): Buffer {
   const nonce = randomBytes(nonceBytes);
@@ -28,7 +28,7 @@ export function seal(key: KeyObject, plain: Buffer, context: readonly string[]):
   return Buffer.concat([Buffer.of(format), nonce, sealed, cipher.getAuthTag()]);
 }
 
-/** What was sealed for exactly this context, in a Buffer that the caller wipes. Throws `SealBroken`. */
+/** The bytes that were sealed for exactly this context, in a Buffer that the caller wipes. Throws `SealBroken`. */
 export function open(key: KeyObject, sealed: Buffer, context: readonly string[]): Buffer {
   if (sealed.length < headerBytes + tagBytes || sealed[0] !== format) throw new SealBroken();
   const nonce = sealed.subarray(1, headerBytes);

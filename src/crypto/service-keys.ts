@@ -5,7 +5,7 @@ import type { RootKey } from "./root-key.ts";
 import { serviceKeys } from "./schema.ts";
 import { SealBroken } from "./seal.ts";
 
-/** Hashes a presented key for look-up, so that reading the database gives nobody a key to present. */
+/** Hashes a presented key for look-up, so that whoever reads the database has no key to present. */
 export type Pepper = (secret: string) => Buffer;
 
 /** The root key is not the one that this database was set up with. */
@@ -36,7 +36,7 @@ async function makePepper(database: Database, rootKey: RootKey, createdAt: Date)
   const wrappedKey = await rootKey.wrap(fresh, pepperContext);
   fresh.fill(0);
   return database.system(async (tx) => {
-    // Replicas that start together all insert; the first one's pepper is everybody's.
+    // Replicas that start together all insert; the pepper of the first one is used by all.
     await tx
       .insert(serviceKeys)
       .values({ purpose: "pepper", version: 1, wrappedKey, rootKeyId: rootKey.id, createdAt })

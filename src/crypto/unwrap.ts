@@ -6,19 +6,19 @@ import { wrapContext, type WrappedKey } from "./org-keys.ts";
 import type { RootKey } from "./root-key.ts";
 import { SealBroken } from "./seal.ts";
 
-/** Answers an organisation's key. It may take seconds, so no transaction waits for it. */
+/** Unwraps an organisation's key. It may take seconds, so no transaction waits for it. */
 export type Unwrap = (wrapped: WrappedKey) => Promise<KeyObject>;
 
 /** A destroyed key must stop opening secrets soon, also where it is cached. */
 const cacheMs = 5 * 60 * 1000;
-/** A call waits for this long. The root key may take longer: its answer is for the calls that come after. */
+/** A call waits at most this long. The root key may take longer: its answer then serves later calls. */
 const waitMs = 5_000;
 /** A root key that has not answered by then never will: the next call asks it again. */
 const hungMs = 60_000;
-/** A root key that failed is asked again no sooner, however many calls come. */
+/** A root key that failed is asked again only after this pause, however many calls come. */
 const pauseMs = 1_000;
 
-/** Asks the root key once for each key at a time, and keeps the answer. A slow answer holds up only its organisation. */
+/** Asks the root key once at a time for each key, and keeps the answer. A slow one holds up only its organisation. */
 export function createUnwrap(rootKey: RootKey, log: Log): Unwrap {
   const unwrapped = new LRUCache<string, KeyObject>({ max: 10_000, ttl: cacheMs });
   const asking = new Map<string, Promise<KeyObject>>();
@@ -47,7 +47,7 @@ export function createUnwrap(rootKey: RootKey, log: Log): Unwrap {
       return key;
     } catch (error) {
       setTimeout(() => asking.delete(id), pauseMs).unref();
-      // That is no matter of trying again: the wrapped key was changed, or is another organisation's.
+      // Trying again would not help: the wrapped key was changed, or is another organisation's.
       if (error instanceof SealBroken) throw error;
       log.warn({ err: error, orgId: wrapped.orgId }, "the root key did not unwrap an organisation's key");
       throw error instanceof RootKeyUnavailable ? error : new RootKeyUnavailable(error);

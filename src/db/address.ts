@@ -1,6 +1,6 @@
 import { InvalidDatabaseUrl, readOptions, type Tls } from "./url-options.ts";
 
-/** Where a Postgres listens, and how to get in. What is undefined is left to the driver's own defaults. */
+/** Where a Postgres listens, and how to log in. Undefined fields are left to the driver's own defaults. */
 export interface Address {
   /** The name that the server's certificate must be for; with a Unix socket, its folder. */
   readonly host: string;
@@ -10,7 +10,7 @@ export interface Address {
   readonly user: string | undefined;
   readonly password: string | undefined;
   readonly database: string | undefined;
-  /** Undefined on a Unix socket, which nobody can listen in on. */
+  /** Undefined on a Unix socket, whose traffic never crosses a network. */
   readonly tls: Tls | undefined;
   /** Command-line options for the session, such as `-c geqo=off`. */
   readonly sessionOptions: string | undefined;
@@ -64,7 +64,7 @@ function optionsIn(query: string | undefined): Map<string, string> {
     const [name, value] = splitAt(option, "=");
     // It may be the rest of a password, so the message does not repeat it.
     if (value === undefined || !/^[A-Za-z_]+$/.test(name)) throw InvalidDatabaseUrl.malformed();
-    // Of two, the last one counts. Unlike in forms, + is a plus.
+    // If an option is given twice, the last one counts. Unlike in forms, + is a plus.
     options.set(name, decode(value));
   }
   return options;
@@ -109,7 +109,7 @@ function decode(text: string): string {
     // It would end the value on its way to the server, and begin the next.
     if (!decoded.includes("\0")) return decoded;
   } catch {
-    // Told below.
+    // Reported below.
   }
   throw InvalidDatabaseUrl.malformed();
 }

@@ -1,6 +1,6 @@
 type Convert = (value: unknown) => unknown;
 
-// Array type and element type. postgres.js would ask the server for them; drizzle's own reader drops backslashes.
+// Array types and their element types. postgres.js would ask the server for them; drizzle's reader drops backslashes.
 const arrayTypes = [
   [1000, 16],
   [1001, 17],

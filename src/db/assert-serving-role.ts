@@ -14,7 +14,7 @@ export async function assertServingRole(database: Database): Promise<void> {
       ) as owns
       from pg_roles where rolname = current_user`),
   );
-  // What is a transaction by itself takes the role from its session, whose settings a pooler may drop.
+  // A statement outside any transaction has the role of its session, whose settings a pooler may drop.
   const [session] = await database.single((tx) =>
     tx.execute<{ user: string }>(sql`select current_user as user`),
   );

@@ -6,7 +6,7 @@ import { customType, timestamp } from "drizzle-orm/pg-core";
  */
 export const key = customType<{ data: string }>({ dataType: () => 'text collate "C"' });
 
-/** A moment, to the millisecond that a Date holds: what is read back is exactly what was written. */
+/** An instant, to the millisecond like a Date: what is read back is exactly what was written. */
 export function instant(name: string) {
   return timestamp(name, { withTimezone: true, precision: 3 });
 }

@@ -14,11 +14,11 @@ export type Rows = RowList<Row[]>;
 /**
  * One socket to Postgres, from its first statement to its end. Once lost it stays lost.
  *
- * postgres.js by itself connects again and goes on: what is left of a transaction whose backend died then
- * runs on the new session, outside any transaction or inside somebody else's. Here it is refused.
+ * postgres.js by itself connects again and goes on: the rest of a transaction whose backend died would
+ * run on the new session, outside any transaction or inside another caller's. Here it is refused.
  */
 export interface Connection extends AsyncDisposable {
-  /** Sends one statement, in the order of the calls and without waiting for the ones before. */
+  /** Sends one statement, in the order of the calls and without waiting for earlier ones. */
   run(statement: string, parameters?: readonly unknown[], shape?: "objects" | "arrays"): Promise<Rows>;
   /** Settles like the work, or fails as soon as the connection is lost. */
   orLost<T>(work: Promise<T>): Promise<T>;
@@ -34,7 +34,7 @@ export interface Connection extends AsyncDisposable {
 // make ever new statements, and the server would keep each.
 const maxKeptStatements = 250;
 
-/** A connection that opens with its first statement. `onNotify` hears of the channels that it listens to. */
+/** A connection that opens with its first statement. `onNotify` gets the notifications of its channels. */
 export function openConnection(
   url: string,
   settings: SessionSettings,
@@ -54,7 +54,7 @@ export function openConnection(
   }
 
   const address = parseAddress(url);
-  /** Learns of the socket's end before the driver does, which listens only some ticks later. */
+  /** Notices the socket's end before the driver, which listens only some ticks later. */
   function watch(watched: Socket): void {
     socket = watched;
     // Without this, an error would end the process.
@@ -67,12 +67,12 @@ export function openConnection(
     ...(address.password !== undefined && { pass: address.password }),
     ...(address.database !== undefined && { database: address.database }),
     ...(onNotify && { onnotify: onNotify }),
-    // What it would read from variables such as PGSSL otherwise; the socket below is all that counts.
+    // Otherwise read from variables such as PGSSL. Only the socket below counts.
     ...{ host: "localhost", port: 5432, ssl: false, sslnegotiation: null },
     max: 1,
     max_lifetime: null,
     idle_timeout: 0,
-    // Whoever runs an operation has a deadline for all of it.
+    // Each operation has a deadline of its own for everything.
     connect_timeout: 0,
     // Asking for the array types is an extra statement whose failure nothing can catch.
     fetch_types: false,

@@ -11,33 +11,33 @@ export type { Tx } from "./transaction.ts";
 /** The only way to Postgres: each call is one transaction, as the role that owns nothing. */
 export interface Database {
   /**
-   * One organisation's rows, in a READ ONLY transaction: what reads cannot change anything unaudited. All its
+   * One organisation's rows, in a READ ONLY transaction: a read cannot change anything unaudited. All its
    * statements see the same moment, so what they read fits together.
    */
   read<T>(orgId: string, run: (tx: Tx) => Promise<T>): Promise<T>;
   /**
    * A change. It commits only if it appended at least one audit event; `return unchanged(value)` instead
-   * rolls back and answers the value, for what turns out to be the case already. Each of its statements sees what is
-   * committed by then: lock first, and what is read after that stays so to the end.
+   * rolls back and returns the value, if the wanted state turns out to exist already. Each of its statements sees what
+   * is committed by then: lock first, and what is read after that stays so to the end.
    */
   change<T>(orgId: string, run: (tx: Tx) => Promise<T | Unchanged<T>>): Promise<T>;
-  /** Bookkeeping that is no change of state by anybody: last use, health results. Not audited. */
+  /** Bookkeeping that no caller asked for: last use, health results. Not audited. */
   record<T>(orgId: string, run: (tx: Tx) => Promise<T>): Promise<T>;
   /** No organisation: row security shows and takes nothing, so only SECURITY DEFINER functions are of use. */
   system<T>(run: (tx: Tx) => Promise<T>): Promise<T>;
   /**
-   * One statement that is a READ ONLY transaction by itself, for what is asked so often that BEGIN and COMMIT would
-   * count. Like `system`, it is of no organisation; but if one organisation is known to ask, it waits among the
-   * operations of that one.
+   * One statement that is a READ ONLY transaction by itself, for questions so frequent that BEGIN and COMMIT would
+   * cost too much. Like `system`, it belongs to no organisation; but if it is known which organisation asks, it waits
+   * among that one's operations.
    */
   single<T>(run: (tx: Tx) => Promise<T>, askedBy?: string): Promise<T>;
-  /** Notifies of changes from now on, of this process and of others; waits for the first try to listen. */
+  /** Notifies of changes from now on, made here or by other processes; waits for the first attempt to listen. */
   listen(listener: Listener): Promise<void>;
-  /** Waits for what is running, refuses what comes. */
+  /** Waits for running operations, refuses new ones. */
   close(): Promise<void>;
 }
 
-/** What a change answers when there was nothing to change. */
+/** What a change returns when there was nothing to change. */
 export class Unchanged<T> {
   readonly value: T;
 
@@ -62,17 +62,17 @@ export interface DatabaseOptions {
   readonly deadlineMs?: number;
 }
 
-/** What part of the deadline may pass in the queue: whoever begins with less left would only fail later. */
+/** How much of the deadline may pass in the queue: an operation that begins with less left would only fail later. */
 const waitingPart = 0.75;
 /**
- * For the first answer, while the database is silent: it has left a question unanswered for the whole deadline, and
- * nothing has answered since. A call that does several operations must not wait for the deadline with each of them.
+ * How long the first answer may take while the database is silent: it left a question unanswered for a whole deadline,
+ * and has answered nothing since. A call with several operations must not wait for the deadline in each of them.
  */
 const silentMs = 500;
-/** Statements end this long before the deadline, so that it is the server that ends them, and not their connection. */
+/** Statements end this long before the deadline: the server must end them, before their connection is closed. */
 const marginMs = 250;
 
-// The server's own deadlines are for what our side cannot see: a connection that died without a word.
+// The server's own deadlines are for what this side cannot see: a connection that died silently.
 const serverDeadlines = {
   statement_timeout: 4_000,
   lock_timeout: 3_000,
@@ -87,7 +87,7 @@ export function createDatabase(options: DatabaseOptions): Database {
     DateStyle: "ISO",
     TimeZone: "UTC",
     role: servingRole,
-    // For `single`, which has no BEGIN to say so: a change there would be one without an audit event.
+    // For `single`, which has no BEGIN that could say so: a change there would have no audit event.
     default_transaction_read_only: "on",
     ...serverDeadlines,
   };
@@ -99,7 +99,7 @@ export function createDatabase(options: DatabaseOptions): Database {
     log,
   });
 
-  /** Runs on a connection of the pool, all within one deadline. */
+  /** Runs the work on a connection of the pool, all within one deadline. */
   async function onConnection<T>(orgId: string, work: (operation: Operation) => Promise<T>): Promise<T> {
     const endsAt = performance.now() + deadlineMs;
     const msLeft = () => Math.max(0, endsAt - performance.now());
@@ -121,7 +121,7 @@ export function createDatabase(options: DatabaseOptions): Database {
     }
   }
 
-  /** Nothing but this frees a statement whose server is stopped or unreachable. */
+  /** Only this frees a statement whose server is stopped or unreachable. */
   function loseAfter(connection: Connection, milliseconds: number): NodeJS.Timeout {
     return setTimeout(() => {
       silent = true;
@@ -172,15 +172,15 @@ type Kind = "read" | "change" | "record" | "system";
 /** A turn on a connection. */
 interface Operation {
   readonly connection: Connection;
-  /** To be called at the first answer: the database is there. */
+  /** Called at the first answer: the database is there. */
   readonly answered: () => void;
   /** Until the deadline. */
   readonly msLeft: () => number;
 }
 
-// Said each time: the server may have another default, on which either would go wrong.
+// Stated each time: the server may have another default, and both kinds depend on theirs.
 const oneMoment = "isolation level repeatable read read only";
-/** With one moment, what is read after waiting for a lock would be what was there before the wait. */
+/** With one moment for all statements, a read after the wait for a lock would see the rows as before the wait. */
 const lockThenRead = "isolation level read committed read write";
 
 async function begin(connection: Connection, kind: Kind, orgId: string, statementMs: number): Promise<void> {
@@ -196,7 +196,7 @@ async function begin(connection: Connection, kind: Kind, orgId: string, statemen
       ]),
     ]);
   } catch (error) {
-    // Nobody knows in what state the session is.
+    // The state of the session is unknown.
     connection.lose(new ConnectionLost("the transaction could not begin"));
     throw error;
   }
@@ -243,12 +243,12 @@ async function rollback(connection: Connection): Promise<void> {
   try {
     await connection.run("rollback");
   } catch {
-    // A lost connection rolls back by itself; any other failure leaves a session that nobody may use again.
+    // A lost connection rolls back by itself; any other failure leaves a session that must not be used again.
     connection.lose(new ConnectionLost("the transaction could not be rolled back"));
   }
 }
 
-/** Commits, and answers what listeners are to be notified of. */
+/** Commits, and returns what listeners are to be notified of. */
 async function commit(connection: Connection, kind: Kind): Promise<string[]> {
   // Sent together: COMMIT after a failed statement is a rollback, so an unaudited change cannot slip through.
   const [settled, committed] = await Promise.allSettled([
@@ -260,7 +260,7 @@ async function commit(connection: Connection, kind: Kind): Promise<string[]> {
     const inDoubt = committed.reason instanceof ConnectionLost && kind !== "read";
     throw inDoubt ? DatabaseUnavailable.inDoubt(committed.reason) : committed.reason;
   }
-  // Postgres answers ROLLBACK, and no error, to the COMMIT of a transaction in which a statement failed.
+  // Postgres answers the COMMIT of a transaction in which a statement failed with ROLLBACK, and with no error.
   if (committed.value.command !== "COMMIT") {
     throw new Error(
       "a failed statement was ignored, so the transaction was rolled back instead of committed",

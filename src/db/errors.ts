@@ -47,7 +47,7 @@ export class DatabaseUnavailable extends ServiceError {
   readonly reason = "DATABASE_UNAVAILABLE";
 
   private constructor(message: string, outcome: Outcome, cause: unknown) {
-    // Nobody should repeat by rote what may have been done.
+    // A client must not repeat automatically what may have been done.
     const headers = outcome === "unknown" ? {} : { "retry-after": "1" };
     super(message, { metadata: { outcome }, headers, cause });
   }
@@ -62,7 +62,7 @@ export class DatabaseUnavailable extends ServiceError {
     return new DatabaseUnavailable(message, "nothing was changed", cause);
   }
 
-  /** The connection was lost in COMMIT, so nobody knows whether the change was made. */
+  /** The connection was lost in COMMIT, so it is unknown whether the change was made. */
   static inDoubt(cause: unknown): DatabaseUnavailable {
     const message =
       "the database was lost while it stored the change, so it is not known whether the change was made: " +
@@ -71,7 +71,7 @@ export class DatabaseUnavailable extends ServiceError {
   }
 }
 
-/** The organisation's share of the pool is at work for calls of its own that came before. */
+/** The organisation's share of the pool is taken by its own earlier calls. */
 export class TooManyCallsWait extends ServiceError {
   readonly kind = "resource_exhausted";
   readonly reason = "TOO_MANY_CALLS";
@@ -90,11 +90,11 @@ export function isUniqueViolation(error: unknown, constraint: string): boolean {
   return error instanceof DatabaseError && error.code === "23505" && error.constraint === constraint;
 }
 
-// Cancelled by a timeout, lost a race for locks, or out of room: the transaction is rolled back, and the same
-// one may well succeed later.
+// Cancelled by a timeout, lost a race for locks, or out of room: the transaction is rolled back, and may succeed
+// later.
 const passing = new Set(["57014", "55P03", "40001", "40P01"]);
 
-/** The error that callers are told of: what passes by itself becomes an answer that says to try again. */
+/** The error that callers get: a problem that passes by itself becomes an answer that says to try again. */
 export function toServiceError(error: unknown): unknown {
   if (error instanceof ConnectionLost) return DatabaseUnavailable.unreachable(error);
   if (error instanceof DatabaseError && (passing.has(error.code) || error.code.startsWith("53"))) {
@@ -103,7 +103,7 @@ export function toServiceError(error: unknown): unknown {
   return error;
 }
 
-/** The driver's error without values, and told apart: a refused statement, a lost connection, or our own mistake. */
+/** The driver's error without values, by kind: a refused statement, a lost connection, or our own mistake. */
 export function fromDriver(error: unknown): Error {
   if (error instanceof ConnectionLost) return error;
   const { code, severity, message, constraint_name, table_name } = error as Record<

@@ -51,10 +51,10 @@ export async function dueMigrations({ url, log, folder = ownFolder }: MigrateOpt
   return dueAfter(await readMigrations(folder), applied, log).map(({ name }) => name);
 }
 
-/** Runs alone among all that migrate this database. */
+/** Runs alone: no other process migrates this database meanwhile. */
 async function withMigrationLock(connection: Connection, log: Log, run: () => Promise<void>): Promise<void> {
-  // Asking again and again instead of waiting inside Postgres: a statement that waits holds a snapshot, and
-  // CREATE INDEX CONCURRENTLY of the one that migrates would wait for it in turn.
+  // Asks again and again instead of waiting inside Postgres: a waiting statement holds a snapshot, and the
+  // CREATE INDEX CONCURRENTLY of the process that migrates would wait for it in turn.
   for (let attempt = 0; ; attempt++) {
     const [row] = await connection.run(`select pg_try_advisory_lock(${lockKey}) as locked`);
     if (row?.["locked"] === true) break;
@@ -82,12 +82,12 @@ async function readApplied(connection: Connection): Promise<Applied[]> {
   return rows.map((row) => row as unknown as Applied);
 }
 
-/** What is left to apply; refuses a database whose past is another one than the files tell. */
+/** The migrations left to apply; refuses a database whose applied migrations differ from the files. */
 function dueAfter(migrations: readonly Migration[], applied: readonly Applied[], log: Log): Migration[] {
   for (const [index, { name, hash }] of applied.entries()) {
     const migration = migrations[index];
     if (migration === undefined) {
-      // The release before must run on this schema, or a rolling update would not be possible.
+      // The previous release must run on this schema, or a rolling update would not be possible.
       log.warn({ migration: name }, "the database was migrated by a newer release");
       return [];
     }
@@ -118,7 +118,7 @@ async function apply(connection: Connection, migration: Migration): Promise<void
   }
 }
 
-/** Tries again when a lock was not free, with a pause in which waiting transactions get their turn. */
+/** Tries again if a lock was not free, after a pause in which waiting transactions get their turn. */
 async function patiently(log: Log, migration: Migration, run: () => Promise<void>): Promise<void> {
   for (let attempt = 1; ; attempt++) {
     try {

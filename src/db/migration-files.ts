@@ -9,7 +9,7 @@ export interface Migration {
   /** SHA-256 of the file, in hex. */
   readonly hash: string;
   readonly statements: readonly string[];
-  /** False for what Postgres runs only outside a transaction, such as CREATE INDEX CONCURRENTLY. */
+  /** False for statements that Postgres runs only outside a transaction, such as CREATE INDEX CONCURRENTLY. */
   readonly inTransaction: boolean;
 }
 

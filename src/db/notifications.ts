@@ -2,18 +2,18 @@ import type { Log } from "#src/platform/log.ts";
 import type { Connection } from "./connection.ts";
 import { ConnectionLost } from "./errors.ts";
 
-/** Is notified of changes, such as `key/<org>/<id>`: that what is remembered of something is old. */
+/** Is notified of changes, such as `key/<org>/<id>`: whatever is remembered of it is out of date. */
 export interface Listener {
-  /** Of a change of this process, before its caller is answered; of others, as soon as Postgres says so. */
+  /** Called for a change of this process before its caller is answered; for others, as soon as Postgres reports it. */
   notified(what: string): void;
-  /** True: from here on nothing is missed, but what came before may have been. False: nothing arrives. */
+  /** True: from here on no change is missed, though earlier ones may have been. False: no notification arrives. */
   listening(isListening: boolean): void;
 }
 
 /** The listening connection. */
 export interface Notifications {
   notify(what: string): void;
-  /** Starts to listen. Settles when the first try has succeeded or failed; it goes on trying by itself. */
+  /** Starts to listen. Settles when the first attempt has succeeded or failed; it goes on trying by itself. */
   listen(listener: Listener): Promise<void>;
   close(): Promise<void>;
 }
@@ -24,8 +24,8 @@ const answerMs = 2_000;
 const pauseMs = 250;
 
 /**
- * Keeps one connection of its own on the channel, for Postgres tells each session only once: what was sent while
- * it was away is lost, which is what `listening` is for.
+ * Keeps one connection of its own on the channel. Postgres keeps no notification for a session that is away, so
+ * listeners learn by `listening` that they may have missed some.
  */
 export function createNotifications(parts: {
   open: (onNotify: (channel: string, payload: string) => void) => Connection;
@@ -107,7 +107,7 @@ async function withDeadline(connection: Connection, statement: string): Promise<
   }
 }
 
-/** Ends early, and without an error, when it is no longer worth waiting. */
+/** Waits; ends early, and without an error, when the signal aborts. */
 function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {

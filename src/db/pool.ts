@@ -6,42 +6,42 @@ export interface Lease extends Disposable {
   readonly connection: Connection;
 }
 
-/** Stands for the organisation where there is none: what the service does for all of them. */
+/** Stands for the organisation in operations that the service runs for all of them. */
 export const ownUse = "";
 
 /** A fixed number of connections, shared out fairly between organisations. */
 export interface Pool {
   /** A connection for an operation of the organisation; waits for one at most this long. */
   lease(orgId: string, waitMs: number): Promise<Lease>;
-  /** Ends the connections that are not lent: they may be as dead as the one that did not answer. */
+  /** Ends the idle connections: they may be as dead as the connection that did not answer. */
   endIdle(): void;
-  /** Lends nothing any more, waits for what is lent, and ends the connections. */
+  /** Lends no more connections, waits for those that are lent, and ends all. */
   close(): Promise<void>;
 }
 
-/** What one organisation has of the pool. */
+/** One organisation's part of the pool. */
 interface Share {
   leased: number;
-  /** How many operations have come to an end, other than by the loss of their connection. */
+  /** How many operations have ended, except by the loss of their connection. */
   ended: number;
-  /** In the order in which they came. */
+  /** In the order of their arrival. */
   readonly waiting: Set<PromiseWithResolvers<Lease>>;
 }
 
 /**
  * `size` connections that are opened when they are first needed.
  *
- * An organisation is lent another one only while more are free than it has: by itself it comes to half of them,
- * beside others to less. So one that comes new finds a connection, even while all that another has wait for one
- * locked row. More would be of little use to it, since its changes wait for each other at the head of its audit
+ * An organisation gets another connection only while more are free than it has: alone it gets half of them, beside
+ * others less. So a new organisation finds a connection, even while all those of another wait for one locked row.
+ * More would be of little use to an organisation, since its changes wait for each other at the head of its audit
  * chain anyway.
  *
- * What is of no organisation goes first, because every call begins with it: the look-up of its key. It gets at most
- * half, so that a flood of made-up keys leaves the other half to callers that are known.
+ * Operations of no organisation go first, because every call begins with one: the look-up of its key. They get at
+ * most half, so that a flood of made-up keys leaves the other half to known callers.
  */
 export function createPool(size: number, open: () => Connection): Pool {
   const half = Math.ceil(size / 2);
-  // Whoever was served longest ago is first.
+  // The organisation that was served longest ago is first.
   const shares = new Map<string, Share>();
   // Last in, first out: the connections of a quiet service stay few and warm.
   const idle: Connection[] = [];
@@ -54,7 +54,7 @@ export function createPool(size: number, open: () => Connection): Pool {
     return share;
   }
 
-  /** Of an organisation that has nothing and wants nothing, nothing is kept. */
+  /** Forgets an organisation that has no connection and waits for none. */
   function tidy(orgId: string, { leased, waiting }: Share): void {
     if (leased === 0 && waiting.size === 0) shares.delete(orgId);
   }
@@ -107,7 +107,7 @@ export function createPool(size: number, open: () => Connection): Pool {
   function takeIdle(): Connection | undefined {
     for (;;) {
       const connection = idle.pop();
-      // One that the server has ended meanwhile is of no use to anybody.
+      // A connection that the server has ended meanwhile is of no use.
       if (connection === undefined || connection.lost === undefined) return connection;
     }
   }
@@ -123,7 +123,7 @@ export function createPool(size: number, open: () => Connection): Pool {
       const timer = setTimeout(() => {
         share.waiting.delete(turn);
         tidy(orgId, share);
-        // With nothing ended meanwhile, it is the database that does not get on, and not the caller who asks for much.
+        // If none of its operations ended meanwhile, the database is stuck; it is not the caller that asks for much.
         const isOwnLine = orgId !== ownUse && share.ended > endedBefore;
         turn.reject(isOwnLine ? new TooManyCallsWait() : DatabaseUnavailable.busy(notFree(waitMs)));
       }, waitMs);

@@ -36,7 +36,7 @@ const createRole = `do $$ begin
   end if;
 end $$`;
 
-/** The connected user lacks CREATEROLE; somebody who has it must help once. */
+/** The connected user lacks CREATEROLE; an administrator must help once. */
 class MayNotCreateRole extends Error {
   override readonly name = "MayNotCreateRole";
 

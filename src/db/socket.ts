@@ -6,14 +6,14 @@ import type { Address } from "./address.ts";
 import { ConnectionLost } from "./errors.ts";
 import type { Tls } from "./url-options.ts";
 
-/** A socket to the server, before anything is said on it. What goes wrong comes as its error. */
+/** A socket to the server, before anything is sent on it. Failures come as its error event. */
 export function openSocket({ target }: Address): Socket {
   return "path" in target ? connect(target.path) : connect(target.port, target.host);
 }
 
 /**
  * The socket over which the driver may speak: as it is, or inside TLS, as the address asks for. The driver's own
- * TLS is not used, for it cannot tell a server without it from one that went away.
+ * TLS is not used, for it cannot distinguish a server without TLS from one that went away.
  */
 export async function secure(socket: Socket, { host, tls }: Address): Promise<Socket> {
   if (tls === undefined || tls.mode === "disable") return socket;
@@ -33,9 +33,9 @@ async function offersTls(socket: Socket): Promise<boolean> {
   socket.write(sslRequest);
   const [answer] = (await once(socket, "data")) as [Buffer];
   const said = answer.toString("latin1");
-  // More than the one byte would be taken for a part of what follows inside TLS, though anybody may have sent it.
+  // Further bytes would be taken for a part of what follows inside TLS, though anyone on the way may have sent them.
   if (said === "S" || said === "N") return said === "S";
-  throw new ConnectionLost("what answers is no Postgres", "NO_POSTGRES");
+  throw new ConnectionLost("the server is not Postgres", "NO_POSTGRES");
 }
 
 async function tlsOptions(host: string, tls: Tls): Promise<ConnectionOptions> {

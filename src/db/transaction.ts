@@ -20,7 +20,7 @@ export type Tx = Omit<PgDatabase<PostgresJsQueryResultHKT>, "transaction">;
 /** A `Tx` on a connection that stops working when the transaction is over. */
 export interface OpenTransaction {
   readonly tx: Tx;
-  /** From here on, what still holds the `Tx` gets an error instead of somebody else's transaction. */
+  /** From here on, code that still holds the `Tx` gets an error instead of another caller's transaction. */
   close(): void;
 }
 

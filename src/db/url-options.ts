@@ -9,11 +9,11 @@ export class InvalidDatabaseUrl extends Error {
   }
 }
 
-/** What must be so before a password or a statement is sent over TCP. */
+/** What the connection must have before a password or a statement is sent over TCP. */
 export interface Tls {
-  /** `prefer` takes what there is. The `verify` modes check the certificate, `full` also that it is the host's. */
+  /** `prefer` uses TLS if offered. The `verify` modes check the certificate, `full` also that it is the host's. */
   readonly mode: "disable" | "prefer" | "require" | "verify-ca" | "verify-full";
-  /** Begins with TLS instead of asking for it, as Postgres 17 and newer take it. */
+  /** Begins with TLS instead of asking for it, as Postgres 17 and newer accept. */
   readonly direct: boolean;
   /** A file; undefined stands for the authorities that Node trusts. */
   readonly rootCert: string | undefined;
@@ -36,7 +36,7 @@ export interface UrlOptions {
 
 /**
  * Reads the options that libpq knows, and those that providers write for other clients. Each is honoured, known to
- * change nothing, or refused: one that nobody here knows must not reach the server, which would take it for one of
+ * change nothing, or refused: an unknown one must not reach the server, which would take it for one of
  * its settings, and one that asks for more safety than there is must not be passed over.
  */
 export function readOptions(given: ReadonlyMap<string, string>): UrlOptions {
@@ -84,7 +84,7 @@ interface Harmless {
 }
 
 const unneeded = "leave it out";
-/** What is taken as long as it asks for what is the case anyway. */
+/** Options that are accepted if they ask for what is the case anyway. */
 const harmless = new Map<string, Harmless>(
   Object.entries({
     gssencmode: { values: ["disable", "prefer"], otherwise: "GSSAPI is not spoken; use sslmode instead" },
@@ -121,7 +121,7 @@ const harmless = new Map<string, Harmless>(
   }),
 );
 
-/** What cannot be had, and what to do instead. */
+/** Options that cannot be honoured, and what to do instead. */
 const refused = new Map(
   Object.entries({
     service: "service files are not read; write its values into the URL",
@@ -130,7 +130,7 @@ const refused = new Map(
     requiressl: "write sslmode=require",
     require_auth:
       "how to log in is the server's choice; sslmode=verify-full makes sure that it is the right server",
-    requirepeer: "who owns the socket is not looked at; keep its folder private",
+    requirepeer: "the owner of the socket is not checked; keep its folder private",
     sslcrl: "revocation lists are not read; leave it out",
     sslcrldir: "revocation lists are not read; leave it out",
     sslkeylogfile: unneeded,
@@ -152,7 +152,7 @@ function requireHarmless(name: string, value: string, all: ReadonlyMap<string, s
   }
   const instead = refused.get(name);
   if (instead !== undefined) throw new InvalidDatabaseUrl(`its ${name} cannot be honoured: ${instead}`);
-  // With a ? in it, a password looks like this; the message must hold no part of it.
+  // A password with a ? in it looks like this; the message must hold no part of it.
   if ([...all.values()].some((one) => one.includes("@"))) throw InvalidDatabaseUrl.malformed();
   throw new InvalidDatabaseUrl(
     `its option ${name} is not known here: leave it out; a setting of the server is written ` +
@@ -160,7 +160,7 @@ function requireHarmless(name: string, value: string, all: ReadonlyMap<string, s
   );
 }
 
-// Both take what there is; which of the two is tried first shows only in the time that it takes.
+// `allow` and `prefer` use what the server offers; they differ only in what is tried first.
 const modes = { disable: "disable", allow: "prefer", prefer: "prefer", require: "require" } as const;
 const verifying = { "verify-ca": "verify-ca", "verify-full": "verify-full" } as const;
 /** Words of libpq, and those of node-postgres, JDBC and Prisma for the same. */
@@ -199,7 +199,7 @@ function readTls(options: ReadonlyMap<string, string>): Tls {
   };
 }
 
-/** Without a word about it, TLS is used if the server has it, as libpq does. */
+/** If the URL says nothing about TLS, it is used if the server has it, as libpq does. */
 function askedMode(options: ReadonlyMap<string, string>): Tls["mode"] {
   const asked = Object.entries(wordsForModes).map(([name, words]) => {
     const word = oneOf(options, name, Object.keys(words));
@@ -208,7 +208,7 @@ function askedMode(options: ReadonlyMap<string, string>): Tls["mode"] {
   return mildestFirst.findLast((mode) => asked.includes(mode)) ?? "prefer";
 }
 
-/** What else is asked for than by the mode: that the server is the right one. */
+/** The mode, made stricter if another option asks to check that the server is the right one. */
 function strictest(options: ReadonlyMap<string, string>, mode: Tls["mode"]): Tls["mode"] {
   const binding = oneOf(options, "channel_binding", ["disable", "prefer", "require"]);
   const rootCert = options.get("sslrootcert");
@@ -216,7 +216,8 @@ function strictest(options: ReadonlyMap<string, string>, mode: Tls["mode"]): Tls
     throw new InvalidDatabaseUrl("its channel_binding=require needs TLS: leave out sslmode=disable");
   }
   if (mode === "disable") return mode;
-  // It makes sure that nobody sits between us and the server. So does its certificate, which the driver can check.
+  // Channel binding makes sure that nothing sits between us and the server. So does a check of the certificate, which
+  // the driver can make.
   if (binding === "require" || rootCert === "system") return "verify-full";
   return rootCert !== undefined && mode !== "verify-full" ? "verify-ca" : mode;
 }

@@ -44,7 +44,7 @@ async function serve({ port, token }: Settings): Promise<Demo> {
   const server = createServer((request, response) => {
     const allowed = presents(request, token);
     const answer = allowed ? greeting(request, token) : { error: "this demo asks for its Bearer token" };
-    // Reading to the end lets the caller send its whole body before it is answered.
+    // Reading to the end lets the caller send its whole body before the answer.
     request.resume().once("end", () => {
       response.writeHead(allowed ? 200 : 401, { "content-type": "application/json" });
       response.end(JSON.stringify(answer));

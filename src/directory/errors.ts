@@ -7,7 +7,7 @@ export class UserNotFound extends ServiceError {
   override readonly message = "no such user; list them with GET /api/users";
 }
 
-/** The email belongs to somebody else, by the external id. */
+/** The email belongs to another person, by the external id. */
 export class UserConflict extends ServiceError {
   readonly kind = "already_exists";
   readonly reason = "USER_CONFLICT";
@@ -21,7 +21,7 @@ export class UserConflict extends ServiceError {
   }
 }
 
-/** A key would make its own user active again, and so bind itself. */
+/** A key tried to make its own user active again, and so to bind itself to an active user. */
 export class SelfReactivation extends ServiceError {
   readonly kind = "permission_denied";
   readonly reason = "SELF_MODIFICATION";

@@ -109,7 +109,7 @@ function createDirectoryService(parts: DirectoryParts): ServiceImpl<typeof Direc
   };
 }
 
-/** Deactivation takes a key's person away, and only another key may give it back. */
+/** After a deactivation, only another key may make the user of this key active again. */
 function refuseSelfReactivation({ via }: Caller, user: User): void {
   if (user.status === "deactivated" && via.boundUserId === user.id) throw new SelfReactivation();
 }

@@ -55,7 +55,7 @@ export async function getUserForUpdate(tx: Tx, orgId: string, id: string): Promi
   return row && fromRow(row);
 }
 
-/** Users after the one that the page starts behind, oldest first. */
+/** The users of the page, oldest first. */
 export async function listUsers(tx: Tx, orgId: string, page: PageRequest): Promise<User[]> {
   const rows = await tx
     .select()

@@ -14,7 +14,7 @@ export interface User {
   readonly createdAt: Date;
 }
 
-/** What the organisation says of a person. What is undefined stays as it is. */
+/** What the organisation says of a person. Undefined fields of the user stay as they are. */
 export interface Person {
   readonly externalId: string | undefined;
   /** In lower case. */
@@ -22,12 +22,12 @@ export interface Person {
   readonly role: string | undefined;
 }
 
-/** The user that the person is, of those who share its external id or its email. The external id counts first. */
+/** The person's user among those with the same external id or email. The external id counts first. */
 export function userOf(person: Person, candidates: readonly User[]): User | undefined {
   const { externalId, email } = person;
   const byEmail = candidates.find((user) => user.email === email);
   const byExternalId = candidates.find((user) => externalId !== undefined && user.externalId === externalId);
-  // Two people never become one: what the one answered for would be put down to the other.
+  // Two people never become one: the actions of one would be attributed to the other.
   const belongsToAnother =
     byExternalId === undefined
       ? externalId !== undefined && byEmail?.externalId !== undefined
@@ -36,13 +36,13 @@ export function userOf(person: Person, candidates: readonly User[]): User | unde
   return byExternalId ?? byEmail;
 }
 
-/** A user for somebody who was not known before. */
+/** A user for a person who was not known before. */
 export function newUser(orgId: string, person: Person, now: Date): User {
   const { externalId, email, role = "member" } = person;
   return { orgId, id: newId("usr", now), externalId, email, role, status: "active", createdAt: now };
 }
 
-/** The user as the person is now. Whoever is named again is active again. */
+/** The user with the person's present data. A user that is registered again is active again. */
 export function bringUpToDate(user: User, { externalId, email, role }: Person): User {
   return {
     ...user,
@@ -53,7 +53,7 @@ export function bringUpToDate(user: User, { externalId, email, role }: Person): 
   };
 }
 
-/** What of the user is different, before and after; undefined if nothing is. */
+/** The fields of the user that differ, before and after; undefined if none does. */
 export function changesBetween(before: User, after: User): Changes | undefined {
   const fields = ["externalId", "email", "role", "status"] as const;
   const changed = fields.filter((field) => before[field] !== after[field]);

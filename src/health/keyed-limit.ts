@@ -1,4 +1,4 @@
-/** A place that a task takes while it runs, of which there are so many. */
+/** A key that a task counts under while it runs, and how many tasks may run under it at once. */
 export interface Place {
   readonly key: string;
   readonly most: number;
@@ -9,7 +9,7 @@ interface Waiting {
   readonly start: () => void;
 }
 
-/** Runs tasks, at most `total` at once and at most as many of one place as it has; the others wait in order. */
+/** Runs tasks, at most `total` at once and at most `most` of one place; the others wait in order. */
 export function createKeyedLimit(total: number) {
   const waiting: Waiting[] = [];
   const running = new Map<string, number>();
@@ -18,7 +18,7 @@ export function createKeyedLimit(total: number) {
   function startWhatMay() {
     for (let i = 0; i < waiting.length && runningInAll < total;) {
       const next = waiting[i]!;
-      // What finds no place is passed over, so that one slow host does not hold up all behind it.
+      // A task whose place is full is passed over, so that one slow host does not hold up all tasks behind it.
       if (next.places.some(({ key, most }) => (running.get(key) ?? 0) >= most)) {
         i++;
         continue;

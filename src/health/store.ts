@@ -13,13 +13,13 @@ export interface DueProbe extends Record<string, unknown> {
 export interface ProbeOutcome {
   readonly orgId: string;
   readonly connectionId: string;
-  /** What was asked: if the connection has another one by now, the outcome says nothing of it. */
+  /** The URL that was probed: if the connection has another one by now, the outcome says nothing of it. */
   readonly baseUrl: string;
   readonly at: Date;
   readonly error: string | undefined;
 }
 
-/** A connection whose last probe ended differently from the one before. */
+/** A connection whose last probe ended differently from the previous probe. */
 export interface Transition extends Record<string, unknown> {
   readonly orgId: string;
   readonly connectionId: string;
@@ -42,7 +42,7 @@ export async function claimDue(
   );
 }
 
-/** Records what probes found, and answers which connections changed. */
+/** Records what probes found, and returns the connections whose health changed. */
 export async function recordOutcomes(tx: Tx, outcomes: readonly ProbeOutcome[]): Promise<Transition[]> {
   return await tx.execute<Transition>(
     sql`select org_id as "orgId", connection_id as "connectionId", error

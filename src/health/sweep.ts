@@ -8,11 +8,11 @@ import { claimDue, recordOutcomes, type DueProbe, type ProbeOutcome } from "./st
 
 /** Keeps what is known of each connection's health up to date. */
 export interface HealthSweep {
-  /** Probes what is due now, and resolves when all of it is recorded. */
+  /** Makes the probes that are due now, and resolves when all of them are recorded. */
   runOnce(): Promise<void>;
   /** Sweeps from now on, until `stop`. */
   start(): void;
-  /** Resolves when the sweep that runs is recorded. */
+  /** Resolves when the running sweep is recorded. */
   stop(): Promise<void>;
 }
 
@@ -20,7 +20,7 @@ const lookEveryMs = 1_000;
 const batchSize = 500;
 /** Beyond this many claimed probes, no more are claimed: they wait in the table, where another replica sees them. */
 const maxClaimed = 5_000;
-/** Of one organisation. The rest of it waits for its next turn, so that others have theirs. */
+/** The most of one organisation. Its other probes wait for its next turn, so that other organisations have theirs. */
 const maxClaimedOfOne = 1_000;
 const maxProbes = 128;
 const maxProbesPerHost = 4;
@@ -59,11 +59,11 @@ export function createHealthSweep(parts: {
     });
   }
 
-  /** Claims what is due and starts its probes; answers how many that were. */
+  /** Claims the probes that are due and starts them; returns how many they were. */
   async function claim(): Promise<number> {
     const due = await database.system((tx) => claimDue(tx, environment, now(), batchSize));
     for (const one of due) {
-      // Still waiting for its slow host since the period before; another base URL need not wait for that.
+      // Still waiting for its slow host since the last period; another base URL need not wait for that.
       const asked = `${one.connectionId} ${one.baseUrl}`;
       if (claimed.has(asked)) continue;
       const ofOne = claimedOf.get(one.orgId) ?? 0;

@@ -5,7 +5,7 @@ import type { Call, NamedRequest } from "#src/platform/caller.ts";
 import { AlreadyCreated, IdempotencyKeyReused } from "./errors.ts";
 import { findRequest, forgetOldRequests, forgetRequest, insertRequest, lockRequest } from "./store.ts";
 
-/** A repetition is known as one for this long. */
+/** A repetition is recognised for this long. */
 const keptMs = 24 * 60 * 60 * 1000;
 
 /** Creates the way in which every audited method of every feature makes its change. */
@@ -17,7 +17,7 @@ export function createChange(parts: { database: Database; pepper: Pepper; now: (
     const { named } = call;
     if (named === undefined) return database.change(orgId, run);
 
-    // Both hashed as secrets are: the request may hold one, and the name be derived from one.
+    // Both are hashed like secrets: the request may hold a secret, and the name may be derived from one.
     const request = {
       orgId,
       callerId: `${via.kind}/${via.id}`,
@@ -27,7 +27,7 @@ export function createChange(parts: { database: Database; pepper: Pepper; now: (
     const at = now();
     const old = new Date(at.getTime() - keptMs);
     return database.change(orgId, async (tx) => {
-      // Waits for one of the same name that is still on its way.
+      // Waits for a request of the same name that is still running.
       await lockRequest(tx, request);
       await forgetRequest(tx, request, old);
       await requireFirst(tx, request, named);

@@ -1,6 +1,6 @@
 import { ServiceError } from "#src/platform/errors.ts";
 
-/** A request with this Idempotency-Key took effect before. What it answered then was not kept. */
+/** A request with this Idempotency-Key took effect before. Its answer was not kept. */
 export class AlreadyCreated extends ServiceError {
   readonly kind = "already_exists";
   readonly reason = "ALREADY_CREATED";

@@ -28,7 +28,7 @@ function textOf(method: DescMethod, message: Message): string {
   return `${method.parent.typeName}/${method.name} ${json}`;
 }
 
-/** Maps come in any order, and mean the same. */
+/** The order of a map's entries means nothing. */
 function inOrder(value: JsonValue): JsonValue {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
   return Object.fromEntries(Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1)));

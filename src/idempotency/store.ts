@@ -12,7 +12,7 @@ export async function lockRequest(tx: Tx, { orgId, callerId, idempotencyKey }: N
   await tx.execute(sql`select pg_advisory_xact_lock(hashtextextended(${name}, 0))`);
 }
 
-/** Keeps the request, which must be the caller's only one of this name. */
+/** Stores the request, which must be the caller's only one of this name. */
 export async function insertRequest(tx: Tx, row: Row): Promise<void> {
   await tx.insert(idempotentRequests).values(row);
 }
@@ -23,21 +23,21 @@ export async function findRequest(tx: Tx, named: Named): Promise<Row | undefined
   return row;
 }
 
-/** Deletes the caller's request of this name if it is as old as that. */
+/** Deletes the caller's request of this name if it is at least that old. */
 export async function forgetRequest(tx: Tx, named: Named, old: Date): Promise<void> {
   await tx.delete(idempotentRequests).where(and(isNamed(named), lte(idempotentRequests.at, old)));
 }
 
-/** More than the one that is added each time, so that they cannot pile up. */
+/** More than the one request that is added each time, so that old ones cannot pile up. */
 const forgottenAtOnce = 100;
 
-/** Deletes some of the organisation's requests that are as old as that. */
+/** Deletes some of the organisation's requests that are at least that old. */
 export async function forgetOldRequests(tx: Tx, orgId: string, old: Date): Promise<void> {
   const { callerId, idempotencyKey, at } = idempotentRequests;
   const rows = tx
     .select({ callerId, idempotencyKey })
     .from(idempotentRequests)
-    // One transaction at a time, the others go on: two that delete the same rows could lock each other out.
+    // One transaction at a time, and the others skip this: two that delete the same rows could deadlock.
     .where(
       and(
         eq(idempotentRequests.orgId, orgId),

@@ -42,7 +42,7 @@ interface Body {
   readonly content?: Readonly<Record<string, { readonly schema?: JsonObject } | undefined>>;
 }
 
-/** What the document says. Its schemas must be whole in themselves: a `$ref` would dangle in an answer. */
+/** What the document says. Its schemas must hold no `$ref`: in an answer, it would lead nowhere. */
 export function describe(document: OpenApiDocument): ServiceDescription {
   const endpoints = Object.entries(document.paths).flatMap(([path, item]) =>
     Object.entries(item).map(([method, operation]) => endpointFrom(method.toUpperCase(), path, operation)),
@@ -53,7 +53,7 @@ export function describe(document: OpenApiDocument): ServiceDescription {
   };
 }
 
-/** Every scope that an endpoint of the service needs; none for a service that nothing is known of. */
+/** Every scope that an endpoint of the service needs; none for an unknown service. */
 export function scopesOf(service: ServiceDescription | undefined): string[] {
   const scopes = (service?.endpoints ?? []).flatMap(({ scope }) => scope ?? []);
   return [...new Set(scopes)].sort(compare);

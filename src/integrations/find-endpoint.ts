@@ -14,7 +14,7 @@ export function findEndpoint({ serviceSlug, method, path }: EndpointReference): 
   const matching = (describeService(serviceSlug)?.endpoints ?? []).filter(
     (endpoint) => endpoint.method === method.toUpperCase() && matches(endpoint.path.split("/"), wanted),
   );
-  // Where /rules/active and /rules/{id} both fit, the one that names more is meant, as in every router.
+  // If /rules/active and /rules/{id} both match, the more specific one is meant, as in every router.
   return matching.sort((a, b) => rankOf(a) - rankOf(b))[0];
 }
 

@@ -1,6 +1,6 @@
 import { InvalidSlug } from "./errors.ts";
 
-/** The sibling products that the catalog knows without being told. */
+/** The sibling products, which the catalog knows without any connection. */
 export const builtInSlugs = [
   "identity",
   "aml",

@@ -5,8 +5,8 @@ import { fieldNamed } from "./field-names.ts";
 import { isObject } from "./object.ts";
 
 /**
- * Refuses days and hours that no calendar and no clock has, in JSON that `fromJson` takes: the 30th of February, which
- * it reads as the 2nd of March, would be stored as another time than was said.
+ * Refuses days and hours that do not exist, in JSON that `fromJson` accepts: it reads the 30th of February as the 2nd
+ * of March, and another time would be stored than the client gave.
  */
 export function refuseImpossibleTimes(message: DescMessage, json: JsonValue, prefix = ""): void {
   if (!isObject(json)) return;
@@ -21,7 +21,7 @@ export function refuseImpossibleTimes(message: DescMessage, json: JsonValue, pre
 function refuseIn(message: DescMessage, json: JsonValue, at: string): void {
   if (message.typeName !== TimestampSchema.typeName) return refuseImpossibleTimes(message, json, `${at}.`);
   if (typeof json === "string" && !isPossible(json)) {
-    throw new InvalidRequest(`field "${at}" must be a time that there is, such as 2026-01-31T08:00:00Z`);
+    throw new InvalidRequest(`field "${at}" must be a time that exists, such as 2026-01-31T08:00:00Z`);
   }
 }
 
@@ -32,7 +32,7 @@ function valuesOf({ fieldKind }: DescField, json: JsonValue): [place: string, va
   return [["", json]];
 }
 
-/** Whether the date is itself once it was a date, and the day has that hour: RFC 3339 knows no 24:00. */
+/** Whether the text survives being read as a date, and the day has that hour: RFC 3339 has no 24:00. */
 function isPossible(text: string): boolean {
   const date = text.slice(0, "2026-01-31".length);
   return new Date(`${date}T00:00:00Z`).toISOString().startsWith(date) && !text.includes("T24");

@@ -4,8 +4,8 @@ import { countMembers, scanJson } from "./scan.ts";
 import { readSlowly } from "./slow-reader.ts";
 
 /**
- * The value of a JSON text, or a refusal: of text that is no JSON or too deep, and of what `JSON.parse` would change
- * in silence, since of members with one name it keeps the last, and of numbers what a double can hold.
+ * The value of a JSON text. Refuses text that is not JSON or nested too deeply, and what `JSON.parse` would silently
+ * change: it keeps only the last of members with one name, and only what a double can hold of a number.
  */
 export function parseExactly(text: string, maxDepth: number): JsonValue {
   // Before parsing, which takes half a second for 4 MiB of brackets, and whose result is walked by recursion.

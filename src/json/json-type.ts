@@ -23,7 +23,8 @@ const int64 = {
   minimum: Number.MIN_SAFE_INTEGER,
   maximum: Number.MAX_SAFE_INTEGER,
 };
-const uint64 = { ...int64, format: "uint64", pattern: String.raw`^\d{1,20}$`, minimum: 0 };
+/** A 64-bit number that is not negative. */
+export const uint64 = { ...int64, format: "uint64", pattern: String.raw`^\d{1,20}$`, minimum: 0 };
 
 const scalars: Readonly<Record<ScalarType, JsonType>> = {
   [ScalarType.DOUBLE]: { type: "number", format: "double" },

@@ -1,6 +1,6 @@
 /**
  * Whether a double keeps the number that is written there: the digits of its own shortest text are those of this
- * one, apart from zeros that say nothing. `1.0`, `1E+2` and `0.30000000000000004` are kept; `9007199254740993`,
+ * one, apart from zeros that mean nothing. `1.0`, `1E+2` and `0.30000000000000004` are kept; `9007199254740993`,
  * `1e-400` and `-0`, whose sign no JSON writer of ours repeats, are not.
  */
 export function isKeptByDouble(text: string): boolean {
@@ -17,7 +17,7 @@ export function isKeptByDouble(text: string): boolean {
   );
 }
 
-/** Where the digits stand that say something, and the power of ten in front of the first; all 0 for zero. */
+/** Where the significant digits stand, and the power of ten in front of the first; all 0 for zero. */
 interface Significand {
   readonly start: number;
   readonly end: number;

@@ -9,7 +9,7 @@ import { someText } from "./texts.ts";
 export const maxDepth = 100;
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 
-/** The message that this JSON is. Unknown fields are faults: a misspelt one would be lost unseen. */
+/** The message in this JSON. Unknown fields are refused: a misspelt one would be lost unseen. */
 export function messageFromJson(message: DescMessage, json: JsonValue): Message {
   const read = messageIn(message, json);
   refuseImpossibleTimes(message, json);

@@ -1,11 +1,11 @@
 import type { JsonValue } from "@bufbuild/protobuf";
 import { isKeptByDouble } from "./number.ts";
 
-/** What a JSON text says that `JSON.parse` does not tell. For a text that is no JSON it means nothing. */
+/** What `JSON.parse` does not report of a JSON text. It means nothing for a text that is not JSON. */
 export interface JsonScan {
-  /** How many objects and lists lie inside each other; no more is counted than one beyond the limit. */
+  /** How many objects and lists lie inside each other; counted at most to one beyond the limit. */
   readonly depth: number;
-  /** How many members its objects have. Of two with one name, `JSON.parse` keeps one. */
+  /** How many members its objects have. If two have one name, `JSON.parse` keeps one. */
   readonly members: number;
   /** Whether a name is written with an escape. */
   readonly escapesNames: boolean;
@@ -67,7 +67,7 @@ function hasEscape(text: string, start: number, end: number): boolean {
 const quote = 0x22;
 const backslash = 0x5c;
 
-/** The index behind the string that begins here. */
+/** The index after the string that begins here. */
 export function endOfString(text: string, start: number): number {
   for (let at = start + 1; at < text.length; at++) {
     const code = text.charCodeAt(at);
@@ -77,7 +77,7 @@ export function endOfString(text: string, start: number): number {
   return text.length;
 }
 
-/** The index behind the number that begins here. */
+/** The index after the number that begins here. */
 export function endOfNumber(text: string, start: number): number {
   let at = start + 1;
   while (at < text.length && isOfNumber(text.charCodeAt(at))) at++;
@@ -90,8 +90,8 @@ function isOfNumber(code: number): boolean {
 }
 
 /**
- * Whether the number has so few digits that any double keeps it, as most have: 15, and two of an exponent. One that
- * begins with -0 may be the zero whose sign is lost.
+ * Whether the number is so short that any double keeps it, as most are: at most 15 digits, and two in the exponent. A
+ * number that begins with -0 may be the zero whose sign is lost.
  */
 function isShortNumber(text: string, start: number, end: number): boolean {
   if (end - start > 19 || text.startsWith("-0", start)) return false;

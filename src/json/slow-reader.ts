@@ -13,7 +13,7 @@ export function readSlowly(text: string): JsonValue {
   const path: (string | number)[] = [];
   let at = 0;
 
-  /** The next character that says something. */
+  /** The next character that is not white space. */
   function next(): string {
     while (" \t\n\r".includes(text.charAt(at)) && at < text.length) at++;
     return text.charAt(at);

@@ -1,6 +1,6 @@
 import type { JsonValue } from "@bufbuild/protobuf";
 
-/** Whether one of the texts in the JSON, names of members among them, is such a one. */
+/** Whether `isSuch` holds for one of the texts in the JSON, names of members among them. */
 export function someText(json: JsonValue, isSuch: (text: string) => boolean): boolean {
   if (typeof json === "string") return isSuch(json);
   if (typeof json !== "object" || json === null) return false;

@@ -1,7 +1,7 @@
 import { collectDefaultMetrics, Counter, Histogram, Registry } from "prom-client";
 import type { AnsweredRequest } from "#src/net/access-log.ts";
 
-/** What the service counts for its operators. Nothing in it tells of an organisation, a key or a path. */
+/** What the service counts for its operators. None of it names an organisation, a key or a path. */
 export interface Metrics {
   requestAnswered(request: AnsweredRequest): void;
   /** A call was limited by this replica alone, since the shared limits were away. */
@@ -35,7 +35,7 @@ export function createMetrics(): Metrics {
   });
 
   return {
-    // Only names of RPCs that exist become labels: paths that somebody made up would be without end.
+    // Only names of RPCs that exist become labels: clients can make up any number of paths.
     requestAnswered({ rpc = "none", protocol = "none", status, grpcStatus, cut, latencyMs }) {
       requests.inc({ rpc, protocol, status: cut ? "cut" : (grpcStatus ?? status ?? "none") });
       durations.observe({ rpc, protocol }, latencyMs / 1000);

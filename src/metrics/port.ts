@@ -5,7 +5,7 @@ import { answerFailure } from "#src/net/response.ts";
 import type { Log } from "#src/platform/log.ts";
 import type { Metrics } from "./metrics.ts";
 
-/** The port that metrics are read from: one of its own, so that who may call the service need not see them. */
+/** The port that metrics are read from: one of its own, so that callers of the service need not see them. */
 export interface MetricsPort {
   listen(host: string, port: number): Promise<{ host: string; port: number }>;
   close(): void;

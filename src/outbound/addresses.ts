@@ -26,7 +26,7 @@ const globalUnicast = known("2000::/3");
 /** Whether the address belongs to the public internet. */
 export function isPublic(address: Address): boolean {
   if (isNeverCalled(address) || address.range() !== "unicast") return false;
-  // For ipaddr.js everything without a special meaning is unicast, also what nobody has assigned yet.
+  // For ipaddr.js everything without a special meaning is unicast, also what is not assigned yet.
   return address.kind() === "ipv4" || within(address, globalUnicast);
 }
 

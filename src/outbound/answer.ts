@@ -5,12 +5,12 @@ import { tooManyHeaders } from "./failures.ts";
 import { replyHeaders, type Fields } from "./headers.ts";
 import { reflects } from "./reflection.ts";
 
-/** What an answer is read by. */
+/** How an answer is read. */
 export interface AnswerRules {
   readonly host: string;
   /** The credential that must not be in it; undefined if none was sent. */
   readonly token: string | undefined;
-  /** Of the body, both before and after it is inflated. */
+  /** The most bytes of the body, both before and after it is inflated. */
   readonly bodyBytes: number;
   readonly headerBytes: number;
   readonly hold: Hold;
@@ -43,8 +43,8 @@ interface Decoded {
 
 /**
  * The body inflated, and the headers without what no longer fits it. A body that cannot be inflated stays as it is,
- * and so does the header that says its coding: what the service answered is not thrown away. So does one with two
- * codings on top of each other, since each multiplies what the other one hides.
+ * and so does the header that names its coding: what the service answered is not thrown away. A body with two codings
+ * on top of each other stays as it is too, since each multiplies the bytes that the other one hides.
  */
 async function withoutCoding(
   fields: Fields,
@@ -69,7 +69,7 @@ async function withoutCoding(
   return { body: plain, seen: [plain] };
 }
 
-/** As many as anybody would put on top of each other. */
+/** In practice, no service puts more codings on top of each other. */
 const maxLayers = 4;
 
 /** The body, and what can be read under its codings. */

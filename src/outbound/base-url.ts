@@ -9,7 +9,7 @@ export interface BaseUrl {
   /** The host as an address without brackets, or a name in ASCII. */
   readonly host: string;
   readonly port: number;
-  /** What every path is put behind; empty, or begins with a slash and does not end with one. */
+  /** What every path is appended to; empty, or begins with a slash and does not end with one. */
   readonly path: string;
 }
 
@@ -50,7 +50,7 @@ export function baseUrlText({ origin, path }: BaseUrl): string {
 
 /**
  * Whether all calls of the base URL are calls of the other one too: it is the same, or goes on behind a slash. Both are
- * in the form of `baseUrlText`, so that an origin or a path that merely begins alike is told apart.
+ * in the form of `baseUrlText`, so that an origin or a path that merely begins alike does not count.
  */
 export function isWithin(baseUrl: string, outer: string): boolean {
   return baseUrl === outer || baseUrl.startsWith(`${outer}/`);

@@ -19,7 +19,7 @@ export async function readAll(
   for await (const chunk of stream) {
     size += chunk.length;
     if (size > limitBytes) return undefined;
-    // Twice: in the end, the pieces lie beside the whole.
+    // Twice: at the end, memory holds both the pieces and the whole.
     hold(2 * chunk.length);
     chunks.push(chunk);
   }
@@ -55,7 +55,7 @@ export async function inflated(
   }
 }
 
-/** What comes out of a body that is damaged or cut off, up to there. */
+/** What comes out of a damaged or cut-off body, up to the damage. */
 export async function inflatedInPart(
   body: Buffer,
   coding: string,
@@ -63,7 +63,7 @@ export async function inflatedInPart(
   hold: Hold,
 ): Promise<Buffer> {
   const inflater = inflaterOf(body, coding, "lenient");
-  // A step that fails gives nothing, so the checksum at the end, of 4 or 8 bytes, is one of its own.
+  // A step that fails gives nothing, so the checksum at the end, of 4 or 8 bytes, gets a step of its own.
   inflater.write(body.subarray(0, -8));
   inflater.end(body.subarray(-8));
   const chunks: Buffer[] = [];
@@ -77,7 +77,7 @@ export async function inflatedInPart(
     }
   } catch (error) {
     if (error instanceof Overloaded) throw error;
-    // Here it is damaged.
+    // The damage begins here.
   }
   return Buffer.concat(chunks);
 }
@@ -91,7 +91,7 @@ function inflaterOf(body: Buffer, coding: string, reading: "strict" | "lenient")
         finishFlush: isLenient ? constants.BROTLI_OPERATION_FLUSH : constants.BROTLI_OPERATION_FINISH,
       });
     case "deflate":
-      // Meant is zlib's format, but many servers send the raw stream; the first four bits tell.
+      // `deflate` means zlib's format, but many servers send the raw stream; the first four bits show which it is.
       return ((body[0] ?? 0) & 0x0f) === 8 ? createInflate(zlibOptions) : createInflateRaw(zlibOptions);
     default:
       return createGunzip(zlibOptions);

@@ -44,8 +44,7 @@ export interface Connector {
 /**
  * Opens the sockets that undici speaks on, and lets no byte out to an address that may not be called.
  *
- * undici's own connector would start TLS in the same step that connects, which is a byte too late for the
- * last check.
+ * undici's own connector would start TLS in the same step that connects, which is too late for the last check.
  */
 export function createConnector(options: {
   readonly allow: OutboundAllow;
@@ -58,7 +57,7 @@ export function createConnector(options: {
   const closing = new AbortController();
   let lookingUp: Promise<LookupAddress[]> | undefined;
 
-  /** Of attempts at one time, the pool's only host is looked up once. */
+  /** Looks up the pool's only host, once for all attempts at one time. */
   function lookUp(host: string, how: LookupOptions): Promise<LookupAddress[]> {
     lookingUp ??= lookup(host, how, closing.signal).finally(() => (lookingUp = undefined));
     return lookingUp;

@@ -1,6 +1,6 @@
 import { ServiceError } from "#src/platform/errors.ts";
 
-/** How far a call got before it failed. In the queue it waits here for others to end. */
+/** How far a call got before it failed. In the queue, it waits in this service for other calls to end. */
 export type Stage = "QUEUE" | "DNS" | "TCP" | "TLS" | "HTTP";
 
 /** The base URL cannot be used for calls, now or later. */
@@ -13,7 +13,7 @@ export class InvalidBaseUrl extends ServiceError {
   }
 }
 
-/** The path could mean something else than what stands there. */
+/** The path could be read as another path. */
 export class InvalidPath extends ServiceError {
   readonly kind = "invalid_argument";
   readonly reason = "INVALID_PATH";
@@ -30,8 +30,8 @@ export class InvalidOutboundRequest extends ServiceError {
 }
 
 /**
- * The host is, or resolves to, an address that this deployment may not call. Names the host as it was given
- * and never the address behind it, which would map our network for the caller.
+ * The host is, or resolves to, an address that this deployment may not call. Names the host as the caller
+ * wrote it and never the address behind it, which would map our network for the caller.
  */
 export class AddressDenied extends ServiceError {
   readonly kind: "permission_denied" | "invalid_argument";
@@ -94,7 +94,7 @@ export class UpstreamTooLarge extends ServiceError {
   }
 }
 
-/** The answer holds the credential that was sent, so nobody gets to see it. */
+/** The answer holds the credential that was sent, so the caller does not get it. */
 export class CredentialReflected extends ServiceError {
   readonly kind = "failed_precondition";
   readonly reason = "CREDENTIAL_REFLECTED";
@@ -109,7 +109,7 @@ export class CredentialReflected extends ServiceError {
   }
 }
 
-/** As many calls of one share wait already as may. This one was not sent. */
+/** No more calls of the share may wait. This one was not sent. */
 export class TooManyCalls extends ServiceError {
   readonly kind = "resource_exhausted";
   readonly reason = "TOO_MANY_CALLS";
@@ -123,7 +123,7 @@ export class TooManyCalls extends ServiceError {
   }
 }
 
-/** Once a service has answered, its caller must learn it: what was called for may have happened. */
+/** Once a service has answered, the caller must learn that: the call may have taken effect. */
 function answeredWith(status: number | undefined): string {
   return status === undefined ? "" : `; it answered with status ${status}, so the call was made`;
 }

@@ -19,7 +19,7 @@ const problems: Readonly<Record<string, string>> = {
   CERT_HAS_EXPIRED: "has a certificate that has expired; renew it there",
   CERT_NOT_YET_VALID: "has a certificate that is not valid yet; check both clocks",
   CERT_REVOKED: "has a certificate that was revoked; renew it there",
-  DEPTH_ZERO_SELF_SIGNED_CERT: "has a certificate of its own making; trust it with NODE_EXTRA_CA_CERTS",
+  DEPTH_ZERO_SELF_SIGNED_CERT: "has a self-signed certificate; trust it with NODE_EXTRA_CA_CERTS",
   SELF_SIGNED_CERT_IN_CHAIN: "has a certificate of an unknown authority; trust it with NODE_EXTRA_CA_CERTS",
   UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
     "has a certificate of an unknown authority; trust it with NODE_EXTRA_CA_CERTS",
@@ -32,8 +32,8 @@ const problems: Readonly<Record<string, string>> = {
 };
 
 /**
- * The failure in the words of a service error; anything that is not the service's doing stays what it is. The status
- * is that of the answer, if it had begun.
+ * The failure as a service error; an error that the service did not cause stays what it is. The status is that of the
+ * answer, if it had begun.
  */
 export function upstreamFailure(error: unknown, host: string, status?: number): unknown {
   if (error instanceof ConnectFailed) {
@@ -50,7 +50,7 @@ export function upstreamFailure(error: unknown, host: string, status?: number): 
     return new UpstreamUnreachable(host, problems[code] ?? `failed with ${code}`, { stage });
   }
   const progress = { stage: "HTTP", status } as const;
-  // Carries the bytes it could not read, which may hold what we sent, and in this version no code.
+  // Carries the bytes that undici could not read, which may hold what we sent, and in this version no code.
   if (error instanceof errors.HTTPParserError) {
     return new UpstreamUnreachable(
       host,

@@ -9,7 +9,7 @@ const fieldValue = /^[\t\x20-\x7e\x80-\xff]*$/;
 /** Says which service presents the credential, if that is a key which only one service may present. */
 export const callerServiceHeader = "x-caller-service";
 
-/** Belong to one connection, and mean nothing, or something else, on the next. */
+/** Headers of one connection, which mean nothing, or something else, on the next. */
 const hopByHop = new Set([
   "connection",
   "http2-settings",
@@ -21,7 +21,7 @@ const hopByHop = new Set([
   "upgrade",
 ]);
 
-/** Ours to say: whom the request is for, who asks, how long it is and what answer we can read. */
+/** Headers that only we may set: the host, the caller, the length, and the answers that we can read. */
 const ours = new Set([
   "accept-encoding",
   "authorization",
@@ -74,7 +74,7 @@ export function replyHeaders(raw: readonly string[]): Fields {
   }
   const dropped = connectionOptions(fields.get("connection"));
   for (const name of fields.keys()) {
-    // A cookie would be a session that one caller's answer gives to all who use the connection.
+    // A cookie would be a session that one caller's answer gives to all callers of the connection.
     if (dropped.has(name) || isHopByHop(name) || /^set-cookie2?$/.test(name)) fields.delete(name);
   }
   return fields;

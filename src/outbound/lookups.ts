@@ -7,7 +7,7 @@ export type Lookup = (host: string, options: LookupOptions, signal: AbortSignal)
 
 /**
  * The system's look-up, one at a time for each share. It has two threads for the whole process, and a name whose
- * server does not answer holds one of them for many seconds: two such names would be enough to cut off everybody.
+ * server does not answer holds one of them for many seconds: two such names would be enough to cut off all callers.
  */
 export function createLookups(lookup: LookupFunction): (share: string) => Lookup {
   const turns = createTurns({

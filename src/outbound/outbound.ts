@@ -25,20 +25,20 @@ export interface Outbound {
    * one that can never be called; a name is not resolved for that.
    */
   checkBaseUrl(raw: string): string;
-  /** Cuts what is under way and closes every socket. */
+  /** Cuts the calls under way and closes every socket. */
   close(): Promise<void>;
 }
 
 /** A call, as its caller describes it. */
 export interface OutboundRequest {
-  /** Whose share of the calls, sockets and look-ups it takes; what others do with theirs does not delay it. */
+  /** The share that its sockets and look-ups belong to; calls of other shares do not delay it. */
   readonly share: string;
   /** Within the share, calls and sockets of one lane do not delay those of another. */
   readonly lane?: string;
   readonly baseUrl: string;
   /** In capitals. */
   readonly method: string;
-  /** Put behind the base URL's path; percent-encoded, begins with a slash. Empty for the base URL itself. */
+  /** Appended to the base URL's path; percent-encoded, begins with a slash. Empty for the base URL itself. */
   readonly path: string;
   /** Not encoded yet. */
   readonly query?: readonly [string, string][];
@@ -47,18 +47,18 @@ export interface OutboundRequest {
   /** Sent as a Bearer token, and only to the base URL that it was stored for, or below that. */
   readonly credential?: OutboundCredential;
   readonly timeoutMs?: number;
-  /** Takes what is received and inflated from a budget; of none if absent. */
+  /** Takes the received and inflated bytes from a budget; absent, nothing counts them. */
   readonly hold?: Hold;
   /** Its reason is what `send` throws when it aborts. */
   readonly signal?: AbortSignal;
 }
 
-/** What the call is made with. */
+/** The credential that a call is made with. */
 export interface OutboundCredential {
   /** The base URL that it was stored for. */
   readonly boundTo: string;
   readonly secret: Secret;
-  /** Named beside it, for a key that only one service may present. */
+  /** Sent beside it, for a key that only one service may present. */
   readonly callerService?: string | undefined;
 }
 
@@ -75,7 +75,7 @@ export interface OutboundReply {
 
 /** How long and how much a call may take, and how many there may be. */
 export interface OutboundLimits extends TurnLimits {
-  /** Until a connection stands, TLS included. */
+  /** Until the connection is established, TLS included. */
   readonly connectMs: number;
   /** From the request to the answer's headers. */
   readonly headersMs: number;
@@ -83,9 +83,9 @@ export interface OutboundLimits extends TurnLimits {
   readonly idleMs: number;
   /** For the whole call. */
   readonly totalMs: number;
-  /** Of the request, and of the answer both before and after it is inflated. */
+  /** For the request's body, and for the answer's, both before and after it is inflated. */
   readonly bodyBytes: number;
-  /** Of the answer's headers. */
+  /** For the answer's headers. */
   readonly headerBytes: number;
   /** Beyond this many, idle sockets are closed. */
   readonly sockets: number;
@@ -175,7 +175,7 @@ export function createOutbound(options: {
     return { ...reply, latencyMs: performance.now() - startedAt };
   }
 
-  /** What a call is given up with when its time is up. */
+  /** The error of a call whose time is up. */
   function outOfTime(host: string, totalMs: number, { stage, status }: CallUnderWay): UpstreamTimeout {
     const seconds = totalMs / 1000;
     const problem =
@@ -195,7 +195,7 @@ export function createOutbound(options: {
       const call: CallUnderWay = { signal, stage: () => "QUEUE", status: undefined };
       const timer = setTimeout(() => deadline.abort(outOfTime(target.host, totalMs, call)), totalMs);
       try {
-        // undici looks at the signal only once the request has a socket; being connected counts as well.
+        // undici looks at the signal only once the request has a socket, but the time to connect counts as well.
         return await Promise.race([exchange(target, request, call), whenAborted(signal)]);
       } catch (error) {
         if (error instanceof Overloaded) throw error.afterAnswer(call.status);
@@ -244,7 +244,7 @@ function headersOf(
   const fields = requestHeaders(given);
   if (!fields.has("user-agent")) fields.set("user-agent", "patchbay");
   fields.set("accept-encoding", acceptedCodings);
-  // Last, so that nothing of the caller's can stand in its place.
+  // Last, so that no header of the caller can replace it.
   if (token !== undefined) fields.set("authorization", `Bearer ${token}`);
   if (callerService !== undefined) fields.set(callerServiceHeader, callerService);
   return [...fields].flat();

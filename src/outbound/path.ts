@@ -2,7 +2,7 @@ import { InvalidOutboundRequest, InvalidPath } from "./errors.ts";
 
 /**
  * What follows the origin in the request line: base path, path and query, exactly as they were checked. Without a
- * path it is the base path itself, which no slash can be put behind.
+ * path it is the base path itself, and no slash is added.
  */
 export function requestTarget(basePath: string, path: string, query: readonly [string, string][]): string {
   const problem = path === "" ? undefined : pathProblem(path);
@@ -11,7 +11,7 @@ export function requestTarget(basePath: string, path: string, query: readonly [s
 }
 
 /**
- * Why the path is refused; undefined for one that can only mean what stands there.
+ * Why the path is refused; undefined for one that can only be read in one way.
  *
  * It is sent as it is, so nothing may be left that a URL parser, a proxy or the service itself would repair,
  * decode or resolve into another path.
@@ -43,7 +43,7 @@ export function pathProblem(path: string): string | undefined {
 
 const maxEncodings = 4;
 
-/** Also with the parameters and blanks that some servers drop before they look. */
+/** Finds it also with the parameters and blanks that some servers drop before they look. */
 function hasDotSegment(path: string): boolean {
   return path.split(/[/\\]/).some((segment) => /^\s*\.{1,2}\s*(?:[;?#]|$)/.test(segment));
 }

@@ -4,9 +4,9 @@ import type { Stage } from "./errors.ts";
 
 /** Keeps the sockets of each share to each origin apart from all others. */
 export interface Pools {
-  /** The sockets for one call, which has ended when they are disposed of. New ones are opened by the connector. */
+  /** The sockets for one call, to dispose of when it has ended. The connector opens new ones. */
   open(share: string, origin: string, createConnector: () => Connector): PoolInUse;
-  /** Cuts what is under way and closes every socket. */
+  /** Cuts the calls under way and closes every socket. */
   close(): Promise<void>;
 }
 

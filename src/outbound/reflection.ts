@@ -4,7 +4,7 @@
  * echo requests in error pages, redirects and debug output.
  */
 export function reflects(answer: readonly Buffer[], token: string): boolean {
-  // A token of a few bytes stands in most answers by chance (a dummy key "none" would break every call), so
+  // A token of a few bytes is in most answers by chance (a dummy key "none" would break every call), so
   // a short one is sought as the header value that carried it. That is how services echo it.
   const needles = formsOf(Buffer.from(token.length >= minTokenLength ? token : `Bearer ${token}`));
   return answer.some((text) => {
@@ -24,8 +24,8 @@ function formsOf(secret: Buffer): Buffer[] {
 }
 
 /**
- * The part of the secret's base64 that stays the same whatever stands around it, when the bytes before it
- * leave this remainder by three.
+ * The part of the secret's base64 that stays the same whatever stands around it, if the number of bytes before
+ * it leaves this remainder when divided by three.
  */
 function base64Inside(secret: Buffer, before: number): string {
   const bits = (before + secret.length) * 8;

@@ -1,13 +1,13 @@
 import { TooManyCalls } from "./errors.ts";
 
-/** How many calls of one share may be under way and may wait. What one share does says nothing of another. */
+/** How many calls of one share may be under way and may wait. Shares do not affect each other. */
 export interface TurnLimits {
   /** Under way at once to one origin. */
   readonly callsPerOrigin: number;
   /** Under way at once in all. */
   readonly callsPerShare: number;
   readonly waitingCalls: number;
-  /** What the bodies of those that wait may come to. */
+  /** The most bytes of all bodies that wait. */
   readonly waitingBytes: number;
 }
 
@@ -16,15 +16,15 @@ export interface Applicant {
   readonly share: string;
   readonly origin: string;
   readonly host: string;
-  /** Of its body, which is held while it waits. */
+  /** The bytes of its body, which is held while it waits. */
   readonly bytes: number;
   /** Its reason is thrown when it aborts before the turn has come. */
   readonly signal: AbortSignal;
 }
 
-/** Gives each share its own places, in the order of its calls; one to an origin that is full holds up no other. */
+/** Gives each share its own places, in the order of its calls; a call to a full origin holds up no other. */
 export interface Turns {
-  /** Resolves when the call may begin. It has ended when the turn is disposed of. Throws TooManyCalls. */
+  /** Resolves when the call may begin. Dispose of the turn when the call has ended. Throws TooManyCalls. */
   take(call: Applicant): Promise<Disposable>;
 }
 

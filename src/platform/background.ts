@@ -3,13 +3,13 @@ import type { Log } from "./log.ts";
 
 /** Work that no answer waits for. It runs piece by piece, so that a flood of it takes one database connection. */
 export interface Background {
-  /** Runs it soon, in its turn. Answers false, and forgets it, if too much is waiting already. */
+  /** Runs it soon, in its turn. Returns false, and forgets it, if too much is waiting already. */
   run(work: () => Promise<void>): boolean;
   /** Waits until all is done, but not for ever. */
   close(): Promise<void>;
 }
 
-/** Begun only in a later turn of the event loop: whoever is answered now is answered as fast as if there were none. */
+/** Begins each piece in a later turn of the event loop, so that it does not delay the answer of the present call. */
 export function createBackground(parts: {
   /** What the work is, for the log. */
   name: string;
@@ -34,7 +34,7 @@ export function createBackground(parts: {
         log.error({ err: error }, `${name}: failed`);
       }
     }
-    if (dropped > 0) log.warn({ dropped }, `${name}: so much was dropped`);
+    if (dropped > 0) log.warn({ dropped }, `${name}: this many were dropped`);
     dropped = 0;
     working = undefined;
   }
@@ -59,7 +59,7 @@ export function createBackground(parts: {
     async close() {
       const deadline = setTimeout(() => {
         closed = true;
-        // What runs ends by the deadlines of what it waits for.
+        // Running work ends by the deadlines of what it waits for.
         if (waiting.length > 0) drop(waiting.splice(0).length, "the service stops");
       }, closeMs);
       await working;

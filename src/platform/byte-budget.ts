@@ -2,19 +2,19 @@ import { ServiceError } from "./errors.ts";
 
 /** What calls may hold in memory: requests, answers of other services, and answers that wait for their callers. */
 export interface ByteBudget {
-  /** What one call will hold. Its owner, an organisation, is asked for with the first bytes. */
+  /** What one call will hold. Its owner, an organisation, must be known with the first bytes. */
   open(ownerOf: () => string): Holding;
 }
 
 /** The bytes that one call holds. */
 export interface Holding {
-  /** Takes more, before they are held. Throws `Overloaded` if there is no room, also none that can be made. */
+  /** Takes more bytes, before they are held. Throws `Overloaded` if there is no room and none can be made. */
   grow(bytes: number): void;
-  /** Takes these in place of all that was taken before, for an answer of that length. */
+  /** Takes these bytes in place of all that were taken before, for an answer of that length. */
   become(bytes: number): void;
   /**
    * From now on the bytes only wait for the caller to read them. `cut` ends the call: it is called when others need
-   * the room, and no answer of the owner's waits longer.
+   * the room, if no answer of the owner has waited longer.
    */
   waitForReader(cut: () => void): void;
   /** Gives all of it back. */
@@ -28,24 +28,34 @@ export class Overloaded extends ServiceError {
 
   readonly whose: "organisation" | "service";
 
-  constructor(whose: Overloaded["whose"], facts: Readonly<Record<string, string>> = {}) {
+  constructor(whose: Overloaded["whose"], upstreamStatus?: number) {
     super(
-      whose === "organisation"
-        ? "your organisation has too many bytes on their way at once; read the answers of other calls, or make " +
-            "fewer at once, and try again"
-        : "the service has too many bytes on their way at once; try again in a moment",
-      { headers: { "retry-after": "1" }, metadata: { budget: whose, ...facts } },
+      upstreamStatus === undefined
+        ? `${noRoom[whose]}; try again in a moment`
+        : `${noRoom[whose]}; the called service answered with status ${upstreamStatus}, so the call was made`,
+      upstreamStatus === undefined
+        ? { headers: { "retry-after": "1" }, metadata: { budget: whose } }
+        : { metadata: { budget: whose, upstream_status: String(upstreamStatus) } },
     );
     this.whose = whose;
   }
 
-  /** The same of a call that the other service had answered already, so that it took effect there. */
+  /**
+   * The same for a call that the other service had answered already, so that it took effect there and must not be
+   * repeated by rote.
+   */
   afterAnswer(status: number | undefined): Overloaded {
-    return status === undefined ? this : new Overloaded(this.whose, { upstream_status: String(status) });
+    return status === undefined ? this : new Overloaded(this.whose, status);
   }
 }
 
-/** An answer that was just sent is given this long before it can be taken for one whose caller does not read. */
+const noRoom = {
+  organisation:
+    "your organisation has too many bytes on their way at once; read the answers of other calls, or make fewer at once",
+  service: "the service has too many bytes on their way at once",
+};
+
+/** An answer must have waited this long before its caller counts as one that does not read. */
 const patienceMs = 1_000;
 
 interface Held {
@@ -56,7 +66,7 @@ interface Held {
   cut: () => void;
 }
 
-/** A budget of `totalBytes`, of which one owner has half at most, so that none can use up that of all. */
+/** A budget of `totalBytes`, of which one owner has at most half, so that none can use up all of it. */
 export function createByteBudget(totalBytes: number, monotonicNow: () => number): ByteBudget {
   const bytesOf = new Map<string, number>();
   /** In the order in which they began to wait. */

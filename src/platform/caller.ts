@@ -1,22 +1,22 @@
 import { createContextKey, type HandlerContext } from "@connectrpc/connect";
 import type { Holding } from "./byte-budget.ts";
 
-/** Whose records a call may see: its organisation's, in the environment of this deployment. */
+/** The records that a call may see: its organisation's, in the environment of this deployment. */
 export interface Viewer {
   readonly orgId: string;
   readonly environment: Environment;
-  /** The user on whose behalf the call is made; undefined if nobody answers for it. */
+  /** The user on whose behalf the call is made; undefined if no user answers for it. */
   readonly userId: string | undefined;
 }
 
-/** Who makes a call, by what, and what that allows. */
+/** What is known of a caller: its organisation and user, its key, and what the key allows. */
 export interface Caller extends Viewer {
   readonly via: Via;
-  /** What people call the means. */
+  /** The name of the means, for people. */
   readonly name: string;
   readonly scopes: readonly string[];
   readonly expiresAt: Date | undefined;
-  /** When the secret that was presented is refused, before the key is; undefined for the newest. */
+  /** From when the presented secret is refused, if that is before its key's end; undefined for the newest. */
   readonly secretValidUntil?: Date | undefined;
   /** How many calls a minute the key may make; undefined for the deployment's limit. */
   readonly rateLimitPerMinute: number | undefined;
@@ -39,9 +39,9 @@ export interface Call {
   readonly requestId: string;
   /** `authorization` header lines on the wire; Node's `headers` keeps only the first. */
   readonly authorizationLines: number;
-  /** Where the connection came from: from a proxy, if there is one in front. */
+  /** The address that the connection came from: a proxy's, if there is one in front. */
   readonly peerAddress?: string | undefined;
-  /** The client's; undefined if it went away at once, or if the proxies in front do not say it. */
+  /** The client's address; undefined if it went away at once, or if the proxies in front do not report it. */
   readonly remoteAddress?: string | undefined;
   /** `<package>.<Service>/<Method>`, once the call is routed. */
   rpc?: string;
@@ -89,7 +89,7 @@ export function callerOf(context: Pick<HandlerContext, "values">): Caller {
   return caller;
 }
 
-/** Whose records a handler that is not public may see. A caller's key is always of this deployment's environment. */
+/** The viewer of a handler that is not public. A caller's key is always of this deployment's environment. */
 export function viewerOf(context: Pick<HandlerContext, "values">): Viewer {
   return callerOf(context);
 }

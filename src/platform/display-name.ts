@@ -5,7 +5,7 @@ const refused = String.raw`\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u
 
 /**
  * What people call something: one line with something to see in it. The rule `display_name` of the contracts has the
- * same expression and words, for all who read those.
+ * same expression and words, for readers of the contracts.
  */
 export const displayNamePattern = `^[${blank}]*[^${blank}${refused}][^${refused}]*$`;
 

@@ -32,12 +32,12 @@ export interface FailureFacts {
   readonly details?: readonly ErrorDetail[];
   /** What the answer's headers say of the failure, such as `allow`. */
   readonly headers?: Readonly<Record<string, string>>;
-  /** What it came of, for the log. */
+  /** The error behind it, for the log. */
   readonly cause?: unknown;
 }
 
 /**
- * A failure that was foreseen: its message may be shown to the caller, and its reason is one that clients
+ * An expected failure: its message may be shown to the caller, and its reason is one that clients
  * may rely on. Anything thrown that is not one of these reaches the caller as `internal error`.
  */
 export abstract class ServiceError extends Error {
@@ -59,7 +59,7 @@ export abstract class ServiceError extends Error {
   }
 }
 
-/** The request breaks a rule; the message names the field and says what would do. */
+/** The request breaks a rule; the message names the field and says what to give. */
 export class InvalidRequest extends ServiceError {
   readonly kind = "invalid_argument";
   readonly reason = "INVALID_REQUEST";

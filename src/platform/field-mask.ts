@@ -4,7 +4,7 @@ import { InvalidRequest } from "./errors.ts";
 /**
  * Which fields an update changes: those that the mask names, else those that are set.
  *
- * Naming a field without setting it clears it, which is the only way to say so in a message.
+ * A field that is named and not set is cleared: a message has no other way to say so.
  */
 export function changedFields<Name extends string>(
   mask: FieldMask | undefined,

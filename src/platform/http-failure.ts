@@ -1,6 +1,6 @@
 import type { ErrorKind, ReasonName, ServiceError } from "./errors.ts";
 
-/** How a failure looks over HTTP: to callers of the REST paths, and to those whom a guard answers in our words. */
+/** How a failure looks over HTTP: in the answers of the REST paths, and in those of the guards before them. */
 export interface HttpFailure {
   readonly status: number;
   readonly message: string;
@@ -33,7 +33,7 @@ export const statusOfKind: Readonly<Record<ErrorKind, number>> = {
   internal: 500,
 };
 
-/** Where HTTP knows a more telling status than the kind has. */
+/** Where HTTP has a more precise status than that of the kind. */
 const statusOfReason: Partial<Record<ReasonName, number>> = {
   API_KEY_NOT_BOUND_TO_USER: 422,
   METHOD_NOT_ALLOWED: 405,

@@ -18,10 +18,10 @@ export function targetOf({ url = "" }: Pick<Request, "url">): { path: string; qu
   return { path: target.slice(0, end), query: target.slice(end + 1) };
 }
 
-/** DNS has no longer names, and a port follows. How long a host takes to be read grows with the square of its length. */
+/** DNS has no longer names, and a port follows. The time to read a host grows with the square of its length. */
 const longestHost = 253 + ":65535".length;
 
-/** The host that a request names, and its port; undefined if it names none, or what is none. */
+/** The host that a request names, and its port; undefined if it names none, or no valid one. */
 export function hostOf(request: Request): string | undefined {
   const [, inTarget] = /^https?:\/\/([^/?]*)/i.exec(request.url ?? "") ?? [];
   const inHeader = "authority" in request ? request.authority : request.headers.host;

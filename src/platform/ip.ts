@@ -11,15 +11,15 @@ export interface Network {
 }
 
 /**
- * The address that a text is, in any spelling; undefined for any other text. Whatever is compared with an address is
- * read here as well, so that no spelling of it is a way around.
+ * The address in a text, in any spelling; undefined for any other text. Whatever is compared with an address is read
+ * here as well, so that no spelling of an address escapes the comparison.
  */
 export function readAddress(text: string): Address | undefined {
   const literal = readLiteral(text);
   return literal instanceof ipaddr.IPv6 && isMapped(literal) ? literal.toIPv4Address() : literal;
 }
 
-/** The network that a text is, such as `10.0.0.0/8`; an address alone is a network of one. */
+/** The network in a text, such as `10.0.0.0/8`; an address alone is a network of one. */
 export function readNetwork(text: string): Network | undefined {
   const [address = "", length, ...rest] = text.split("/");
   const base = readLiteral(address);
@@ -29,7 +29,7 @@ export function readNetwork(text: string): Network | undefined {
   const bits = length === undefined ? all : Number(length);
   if (bits > all) return undefined;
   if (!(base instanceof ipaddr.IPv6 && isMapped(base))) return { base, bits };
-  // With fewer bits it holds all of IPv4 and much that is no address at all: nobody means that.
+  // With fewer bits it holds all of IPv4 and much that is no address at all: no caller means that.
   return bits < mappedBits ? undefined : { base: base.toIPv4Address(), bits: bits - mappedBits };
 }
 
@@ -53,7 +53,7 @@ function isMapped(address: ipaddr.IPv6): boolean {
   return address.isIPv4MappedAddress();
 }
 
-/** As it stands there. A zone means something on one machine only. */
+/** The address as it is written. A zone means something on one machine only. */
 function readLiteral(text: string): Address | undefined {
   if (isIP(text) === 4) return ipaddr.IPv4.parse(text);
   return isIP(text) === 0 || text.includes("%") ? undefined : ipaddr.IPv6.parse(withoutDots(text));

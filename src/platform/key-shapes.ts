@@ -1,6 +1,6 @@
-/** Recognises keys, of ours and of earlier systems, in what clients name and what is about to be written down. */
+/** Recognises keys, ours and those of earlier systems, in what clients send and in what is about to be written. */
 export interface KeyShapes {
-  /** Whether a text holds what may be a key. It is tried on what a client chose, so it says yes too often. */
+  /** Whether a text holds what may be a key. In doubt it says yes: the text was chosen by a client. */
   foundIn(text: string): boolean;
   /** The text with the secret part of every key taken out. */
   redact(text: string): string;
@@ -18,7 +18,7 @@ export function createKeyShapes(legacyPrefixes: readonly string[]): KeyShapes {
   };
 }
 
-// In any case: a key whose case was changed on the way is no good, but everybody can change it back.
+// In any case: a key whose case was changed on the way is no good, but is easily changed back.
 const issuedKeys = /(?<prefix>qe_sk_(?:sandbox|live)_)[a-z2-7]{6,}/gi;
 
 /** They hold any characters, but are long; scopes and names may begin like one. */

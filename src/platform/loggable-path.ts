@@ -17,7 +17,7 @@ export function loggablePath(url: string, keys: KeyShapes): string {
     .join("/");
 }
 
-/** Of a whole URL, in which a user may have put a password, the path alone. */
+/** Only the path, even of a whole URL: a client may have put a password into that. */
 function pathOf(url: string): string {
   const path = targetOf({ url }).path.replace(/#.*$/s, "");
   return path.startsWith("/") || path === "*" ? path : "[not-a-path]";

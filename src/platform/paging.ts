@@ -2,7 +2,7 @@ import { InvalidRequest } from "./errors.ts";
 
 /** One page of a list that is ordered by a text key: the rows after `after`, one more than the caller asked for. */
 export interface PageRequest {
-  /** The last key of the page before; empty for the first page. */
+  /** The last key of the previous page; empty for the first page. */
   readonly after: string;
   readonly limit: number;
 }
@@ -27,8 +27,8 @@ export class InvalidPageToken extends InvalidRequest {
 }
 
 /**
- * Reads one page with `load`, which answers at most `limit` rows after `after` in the order of `keyOf`.
- * One row more than the page holds is read, which tells whether there is a next page without counting.
+ * Reads one page with `load`, which returns at most `limit` rows after `after` in the order of `keyOf`.
+ * One row more than the page holds is read, which shows without counting whether there is a next page.
  */
 export async function readPage<T>(
   request: ListRequest,
@@ -44,12 +44,12 @@ export async function readPage<T>(
   return { items, nextPageToken: more ? tokenFrom(keyOf(last)) : undefined };
 }
 
-/** How a list's answer says that there is more: not at all when there is not. */
+/** How a list's answer says that there is more; empty if there is not. */
 export function nextPage({ nextPageToken }: Page<unknown>): { nextPageToken?: string } {
   return nextPageToken === undefined ? {} : { nextPageToken };
 }
 
-// Marked, so that a token is not mistaken for a key of the table: clients shall not make them up.
+// Marked, so that a token is not mistaken for a key of the table: clients must not make them up.
 const mark = "p1:";
 
 function tokenFrom(key: string): string {

@@ -1,9 +1,9 @@
-/** Somebody encodes twice by mistake; more often, only somebody who hides something. */
+/** A client encodes twice by mistake; more rounds than this are only made to hide something. */
 const mostRounds = 4;
 
 /**
- * The text with its percent escapes decoded, and those that appear by that, as bytes. Broken ones stay, as they must
- * not keep what stands beside them from being seen.
+ * The text as bytes, with its percent escapes decoded, and those that appear by that. Broken ones stay, for they must
+ * not hide what stands beside them.
  */
 export function decodedThrough(text: string): string {
   let decoded = text;

@@ -8,9 +8,9 @@ export interface Use {
 
 /**
  * Collects uses in memory and writes them together: a write for each call would cost more than the call.
- * What was not written yet when the process is killed is lost; a shutdown writes it.
+ * Uses that are not written yet are lost when the process is killed; a shutdown writes them.
  *
- * It is there to be shown. Nothing may be decided by it: another replica holds uses that are not written yet, and so
+ * It is only for display. Nothing may be decided by it: another replica holds uses that are not written yet, and so
  * does this one after a write that failed.
  */
 export interface UsageLog {
@@ -60,7 +60,7 @@ export function createUsageLog(
     return started;
   }
 
-  /** Of all who ask while a write is on its way, which may not hold what they noted, the next one is for all. */
+  /** The write that is on its way may lack the latest uses, so all calls that ask meanwhile share the next one. */
   function follow(orgId: string, before: Promise<void>): Promise<void> {
     const started = before.then(() => {
       following.delete(orgId);

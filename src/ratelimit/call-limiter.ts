@@ -19,7 +19,7 @@ export async function createCallLimiter(parts: {
   if (url === undefined) return { ...local, close: async () => undefined };
   // Loaded only where it is needed: the client takes longer to load than all the rest of the limits.
   const { connectRedis } = await import("./redis.ts");
-  // Ids of keys are random, so that of other databases only a copy of this one has the same.
+  // Ids of keys are random, so only a copy of this database has the same ones.
   const prefix = `patchbay:${environment}:calls:`;
   return createSharedRateLimiter({
     open: (lost) => connectRedis({ url, prefix }, lost),

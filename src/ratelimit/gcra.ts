@@ -16,11 +16,11 @@ export interface Debt {
 
 /** What is left, after a request or before one. */
 export interface Budget {
-  /** Whether the request was allowed; of a look, whether one would be. */
+  /** Whether the request was allowed; for a look, whether one would be. */
   readonly allowed: boolean;
   /** Requests that would be allowed right now. */
   readonly remaining: number;
-  /** Until the whole limit is there again. */
+  /** Until the whole limit is available again. */
   readonly resetMs: number;
   /** Until one more request is allowed; 0 when one is. */
   readonly retryAfterMs: number;
@@ -28,10 +28,10 @@ export interface Budget {
 
 /**
  * Takes one request, if there is one left, by the generic cell rate algorithm (ITU-T I.371). Unlike windows, it has
- * no edge at which twice the limit passes at once, and it never refuses who stays within the limit in every window.
+ * no edge at which twice the limit passes at once, and it never refuses a name within its limit in every window.
  *
- * Requests that were already made elsewhere are charged first. They cannot be refused any more, so they may be owed
- * for as much as a window beyond the limit: forgiven, several guards would exceed it again and again. Not for more,
+ * Requests that were already made elsewhere are charged first. They cannot be refused any more, so up to one window
+ * beyond the limit may be owed: if it were forgiven, several guards would exceed the limit again and again. Not more,
  * or one wrong report would shut out its name for long.
  */
 export function spend(
@@ -47,7 +47,7 @@ export function spend(
   return { debt: { at: now, units }, budget: budgetOf(rate, units, allowed) };
 }
 
-/** What is left, with nothing taken. */
+/** What is left; takes nothing. */
 export function look(rate: RateLimit, debt: Debt | undefined, now: number): Budget {
   const units = unitsAt(rate, debt, now);
   return budgetOf(rate, units, units + rate.windowMs <= capacityOf(rate));
@@ -55,11 +55,11 @@ export function look(rate: RateLimit, debt: Debt | undefined, now: number): Budg
 
 function unitsAt({ limit }: RateLimit, debt: Debt | undefined, now: number): number {
   if (debt === undefined) return 0;
-  // A clock that was set back forgives nothing, and does not keep anybody waiting until it has caught up.
+  // A clock that was set back forgives nothing, and keeps no client waiting until it has caught up.
   return Math.max(0, debt.units - Math.max(0, now - debt.at) * limit);
 }
 
-/** At most up to twice the capacity, and never less than before: a debt from under a higher limit may be above it. */
+/** Up to twice the capacity, and never less than before: a debt from under a higher limit may be more. */
 function charged(rate: RateLimit, units: number, alreadyMade: number): number {
   const more = Math.min(alreadyMade, rate.limit) * rate.windowMs;
   return Math.max(units, Math.min(units + more, 2 * capacityOf(rate)));
@@ -69,7 +69,7 @@ function capacityOf({ limit, windowMs }: RateLimit): number {
   return limit * windowMs;
 }
 
-/** What is left of a rate to somebody who owes so many units. */
+/** What is left of a rate when this many units are owed. */
 export function budgetOf(rate: RateLimit, units: number, allowed: boolean): Budget {
   const { limit, windowMs } = rate;
   const left = capacityOf(rate) - units;

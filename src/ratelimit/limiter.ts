@@ -1,7 +1,7 @@
 import { LRUCache } from "lru-cache";
 import { look, spend, type Budget, type Debt, type RateLimit } from "./gcra.ts";
 
-/** Counts what each name spends. It answers later, so that one that replicas share can stand in for it. */
+/** Counts what each name spends. It returns promises, so that a limiter that replicas share can take its place. */
 export interface RateLimiter {
   /**
    * Takes one request from the budget of the name, if there is one left. Requests that were already made elsewhere
@@ -12,7 +12,7 @@ export interface RateLimiter {
   look(name: string, rate: RateLimit): Promise<Budget>;
 }
 
-/** So many names are remembered, some megabytes. Beyond them, who was quiet for longest starts afresh. */
+/** At most this many names are remembered, some megabytes. Beyond it, the name quiet for longest starts afresh. */
 const maxNames = 65_536;
 
 /** A limiter of this process alone: with several replicas, each allows the whole limit. */

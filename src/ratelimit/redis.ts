@@ -4,7 +4,7 @@ import { budgetOf, type Debt, type RateLimit } from "./gcra.ts";
 import type { SharedCounts } from "./shared-limiter.ts";
 
 /**
- * `spend` and `look` of gcra.ts, where nobody can come between reading and writing. The time is the server's, so that
+ * `spend` and `look` of gcra.ts, where nothing can come between reading and writing. The time is the server's, so that
  * the clocks of replicas do not matter. Lua's numbers are doubles like ours, and every product here is below 2^53; but
  * it would print large ones rounded, hence the format.
  *
@@ -62,11 +62,11 @@ export async function connectRedis(
   const client = createClient({
     url: url.reveal().toString(),
     scripts: { count: countScript },
-    // Who calls while it is away is told so at once; when to connect again is not up to the client.
+    // Calls fail at once while the server is away; when to connect again is decided elsewhere.
     disableOfflineQueue: true,
     socket: { connectTimeout: connectMs, reconnectStrategy: false },
     RESP: 2,
-    // Nothing but the script is ever asked, which is all that the server has to permit.
+    // Only the script is ever called, so the server has to permit nothing else.
     disableClientInfo: true,
     maintNotifications: "disabled",
   });
@@ -84,7 +84,7 @@ export async function connectRedis(
       const { allowed, debt } = await within(answerMs, asking);
       return budgetOf(rate, debt.units, allowed);
     } catch (error) {
-      // Whatever it was: what does not answer in time, or answers something else, is not asked again.
+      // Whatever the error: a server that does not answer in time, or not as the script does, is not asked again.
       fail(error as Error);
       throw error;
     }
@@ -92,13 +92,13 @@ export async function connectRedis(
 
   client.on("error", fail);
   try {
-    // The client's own limit is for the socket; a server may take it and then say nothing.
+    // The client's own limit is for the socket; a server may accept it and then say nothing.
     await within(2 * connectMs, client.connect());
   } catch (error) {
     fail(error as Error);
     throw error;
   }
-  // It has to answer, to write and to know the script before it may hold up a request.
+  // The server has to answer, to write and to know the script before it may hold up a request.
   await ask("check", "spend", { limit: 1, windowMs: 1_000 });
   isOpen = true;
 

@@ -20,7 +20,7 @@ export async function createSharedRateLimiter(parts: {
   /** Takes over while the shared counts are away. */
   local: RateLimiter;
   log: Log;
-  /** Told of each call that the local limiter answers. */
+  /** Called for each call that the local limiter answers. */
   fellBack: () => void;
 }): Promise<SharedRateLimiter> {
   const { open, local, log, fellBack } = parts;
@@ -44,7 +44,7 @@ export async function createSharedRateLimiter(parts: {
   function goAway({ message, code }: NodeJS.ErrnoException): void {
     counts = undefined;
     if (isClosed) return;
-    // Of a host with several addresses, the error of all of them has only a code.
+    // If a host has several addresses, the error of all of them has only a code.
     const problem = message === "" ? code : message;
     if (!isAway) log.warn({ problem }, "rate limits are not shared: each replica limits by itself for now");
     isAway = true;
@@ -53,12 +53,12 @@ export async function createSharedRateLimiter(parts: {
     }, retryMs);
   }
 
-  /** Undefined if the shared counts are away, or go away over this. */
+  /** Undefined if the shared counts are away, or are lost by this call. */
   async function ask(question: (counts: SharedCounts) => Promise<Budget>): Promise<Budget | undefined> {
     try {
       if (counts !== undefined) return await question(counts);
     } catch {
-      // Whoever was the first to notice has said so.
+      // The first call that noticed has logged it.
     }
     fellBack();
     return undefined;
@@ -71,7 +71,7 @@ export async function createSharedRateLimiter(parts: {
     async spend(name, rate, alreadyMade) {
       const shared = await ask((counts) => counts.spend(name, rate, alreadyMade));
       if (shared?.allowed === false) return shared;
-      // The local limiter counts along. Left alone it knows what it let through, and does not start afresh.
+      // The local limiter counts along. When it must limit alone, it knows what was let through.
       const alone = await local.spend(name, rate, alreadyMade);
       return shared ?? alone;
     },

@@ -8,7 +8,7 @@ import {
 } from "@bufbuild/protobuf";
 import { FeatureSet_FieldPresence as Presence } from "@bufbuild/protobuf/wkt";
 import { rest_field } from "#gen/patchbay/options/v1/options_pb.js";
-import { jsonType, nameType } from "#src/json/json-type.ts";
+import { jsonType, nameType, uint64 } from "#src/json/json-type.ts";
 import { isObject } from "#src/json/object.ts";
 import { commentOf } from "./comments.ts";
 import { isRequired, keywordsOf, merged, neededIn, schemasOf } from "./rules.ts";
@@ -78,7 +78,8 @@ export function createSchemas() {
 
   function asGiven(field: DescField): JsonObject {
     const names = field.fieldKind === "map" ? { propertyNames: nameType(field) } : {};
-    return textsWithoutNul(merged({ ...inShape(field, given(field)), ...names }, keywordsOf(field)));
+    const shape = { ...inShape(field, given(field)), ...names };
+    return textsWithoutNul(unsignedIfNotNegative(merged(shape, keywordsOf(field))));
   }
 
   function given(field: DescField): JsonObject {
@@ -159,4 +160,9 @@ function textsWithoutNul(schema: JsonObject): JsonObject {
     return isObject(part) ? [[word, textsWithoutNul(part)]] : [];
   });
   return { ...schema, ...(isFree && withoutNul), ...Object.fromEntries(inner) };
+}
+
+/** Minima are for numbers, and 64-bit ones come as texts too. */
+function unsignedIfNotNegative(schema: JsonObject): JsonObject {
+  return schema.format === "int64" && schema.minimum === 0 ? { ...schema, pattern: uint64.pattern } : schema;
 }

@@ -6,7 +6,7 @@ import type { KeyLookup } from "./key-lookup.ts";
 import type { KeyUse } from "./key-use.ts";
 import { environmentOf } from "#src/api-keys/secret-format.ts";
 
-/** Says who presents a secret to this service itself, or why nobody is let in. */
+/** Finds the caller whose secret is presented to this service itself, or throws why it is refused. */
 export type Authenticate = (presented: PresentedSecret) => Promise<Caller>;
 
 /** A secret, and what to do before it is looked up. */
@@ -39,10 +39,10 @@ export function createAuthenticate(parts: {
   };
 }
 
-/** Why a secret is refused that nobody here knows. */
+/** Why an unknown secret is refused. */
 export function unknownKey(secret: string, environment: Environment): InvalidBearer | WrongEnvironment {
   const named = environmentOf(secret);
   if (named === undefined) return new InvalidBearer("malformed");
-  // A real key of the other environment is unknown here, where that has a database of its own.
+  // A real key of the other environment is unknown here if that environment has a database of its own.
   return named === environment ? new InvalidBearer("unknown") : new WrongEnvironment(named, environment);
 }

@@ -1,10 +1,10 @@
 import type { Environment } from "#src/platform/caller.ts";
 import { ServiceError } from "#src/platform/errors.ts";
 
-/** What is wrong with a presented key, for those who may know. */
+/** What is wrong with a presented key, for records and for verifying services. */
 export type InvalidBecause = "malformed" | "unknown" | "retired" | "revoked" | "wrong caller service";
 
-/** No key, a malformed one, an unknown one, or a revoked one: who presented it is not told which. */
+/** No key, a malformed one, an unknown one, or a revoked one: the answer does not say which. */
 export class InvalidBearer extends ServiceError {
   readonly kind = "unauthenticated";
   readonly reason = "INVALID_BEARER";
@@ -34,7 +34,7 @@ export class WrongEnvironment extends ServiceError {
   }
 }
 
-/** The key has a list of addresses, and the client's is not on it, or not known. */
+/** The key has a list of addresses, and the client's address is not on it, or not known. */
 export class AddressNotAllowed extends ServiceError {
   readonly kind = "permission_denied";
   readonly reason = "ADDRESS_NOT_ALLOWED";

@@ -15,11 +15,11 @@ export interface Presentation {
 
 /**
  * The caller behind a key, or the failure. The order is the requirement's: revoked, expired, caller, environment,
- * address. What follows, limit, scope and user, depends on the endpoint.
+ * address. The checks after these (limit, scope and user) depend on the endpoint.
  */
 export function judge(key: PresentedKey, at: Presentation, now: Date): Caller {
   if (key.revokedAt !== undefined) throw new InvalidBearer("revoked");
-  // A secret whose grace is over is as unknown as one that never was, though its key goes on.
+  // A secret whose grace is over is refused like an unknown one, though its key is still good.
   if (hasEnded(key.validUntil, now)) throw new InvalidBearer("retired");
   if (hasEnded(key.expiresAt, now)) throw new KeyExpired();
   if (key.callerServiceSlug !== undefined && key.callerServiceSlug !== at.callerServiceSlug) {

@@ -9,7 +9,7 @@ import { environmentOf, mayBeImported, secretText } from "#src/api-keys/secret-f
 
 /** Says what presented secrets were issued for. */
 export interface KeyLookup {
-  /** Undefined if nothing was; without asking the database if the text cannot be a key. */
+  /** Undefined if it was issued for nothing. A text that cannot be a key is not looked up in the database. */
   find(secret: string, options?: FindOptions): Promise<PresentedKey | undefined>;
 }
 
@@ -17,25 +17,25 @@ export interface KeyLookup {
 export interface FindOptions {
   /** Asks the database, whatever is remembered. */
   readonly strong?: boolean;
-  /** Runs first, and may throw, unless the secret is known: whoever presents it may be guessing. */
+  /** Runs first, and may throw, unless the secret is known: the client may be guessing. */
   readonly beforeGuess?: (() => Promise<void>) | undefined;
-  /** The organisation that asks, where that is known: its flood of questions waits in its own queue. */
+  /** The organisation that asks, if it is known: a flood of its look-ups waits in its own queue. */
   readonly askedBy?: string;
 }
 
-/** How long an answer of the database is good, however it is told that nothing changed: no revocation takes longer. */
+/** How long an answer of the database is good, even if no change is announced: no revocation takes longer. */
 export const boundMs = 5_000;
-/** A key that nobody has is unknown for so long; an import ends that at once. */
+/** How long an unknown key is remembered as unknown; an import ends that at once. */
 const unknownMs = 2_000;
-/** A key with all the scopes and notes that it may have takes some tens of kilobytes. */
+/** A key with the most scopes and metadata that it may have takes some tens of kilobytes. */
 const maxRemembered = 10_000;
 
-/** What the database said of a secret. */
+/** The database's answer for a secret. */
 interface Remembered {
   readonly key: PresentedKey | undefined;
   /** When the look-up began, by the monotonic clock. */
   readonly askedAt: number;
-  /** How many changes had been announced by then. What changed meanwhile may have been read as it was before. */
+  /** How many changes had been announced by then. The answer may lack any later change. */
   readonly epoch: number;
 }
 
@@ -62,11 +62,11 @@ export async function createKeyLookup(parts: {
 }): Promise<KeyLookup> {
   const { database, pepper, environment, legacyPrefixes, monotonicNow } = parts;
   const known = new LRUCache<string, Known>({ max: maxRemembered });
-  // Of no key, or of one that was revoked. Apart from the good ones, or a flood of made-up keys would push those out;
-  // together, so that no answer comes sooner for a key that once was than for one that never was.
+  // Unknown and revoked secrets. Apart from the good ones, or a flood of made-up keys would push the good ones out;
+  // together, so that a revoked key is not answered sooner than one that never existed.
   const refused = new LRUCache<string, Remembered>({ max: maxRemembered });
   const loading = new Map<string, Loading>();
-  /** At which epoch each key changed last, by the name that announcements call it. */
+  /** The epoch of each key's last change, by the key's name in announcements. */
   const changes = new Map<string, number>();
   let epoch = 0;
   let forgottenAt = 0;
@@ -94,13 +94,13 @@ export async function createKeyLookup(parts: {
     listening(isListening) {
       if (!isListening) return;
       forgetAll();
-      // What an import meanwhile would have announced. In doubt, legacy keys are looked up.
+      // An import may have been announced meanwhile, unheard. In doubt, legacy keys are looked up.
       askForImports().catch(() => (importsExist = true));
     },
   });
   await askForImports();
 
-  /** Whether nothing that was announced since then concerns the key. */
+  /** Whether no change that was announced since then concerns the key. */
   function isUnchanged(key: PresentedKey, since: number): boolean {
     return since >= forgottenAt && (changes.get(`key/${key.orgId}/${key.id}`) ?? 0) <= since;
   }
@@ -124,7 +124,7 @@ export async function createKeyLookup(parts: {
     return key;
   }
 
-  /** One question at a time for each secret; but none that began before a change answers one that came after. */
+  /** One look-up at a time for each secret; but one that began before a change answers no call that came after it. */
   function askOnce(secret: string, id: string, askedBy?: string): Promise<PresentedKey | undefined> {
     const running = loading.get(id);
     if (running?.epoch === epoch) return running.key;

@@ -17,13 +17,13 @@ export interface KeyUse {
 
 export function createKeyUse(parts: { database: Database; usage: UsageLog; now: () => Date }): KeyUse {
   const { database, usage, now } = parts;
-  /** For as long as the key is remembered as one that was never used. */
+  /** Kept for as long as the key is remembered as never used. */
   const firstUses = new WeakMap<PresentedKey, Promise<void>>();
 
   async function recordFirst(key: PresentedKey, at: Date): Promise<void> {
     await database.record(key.orgId, async (tx) => {
       const { validUntil } = await recordFirstUse(tx, key, at);
-      // The rotation that ended it held a lock until now. Thrown in here, so that a refused use is not noted.
+      // A replacement held its lock until now. Thrown inside the transaction, so that a refused use is not recorded.
       if (hasEnded(validUntil, now())) throw new InvalidBearer("retired");
     });
   }

@@ -8,41 +8,41 @@ export interface Limits {
   /** Takes one call from the budget of the key, if there is one left, and says what is left. */
   spend(key: LimitedKey, alreadyMade?: number): Promise<Spent>;
   /**
-   * Runs an authentication, which is to ask `beforeGuess` before it looks anything up. A client of whom too many
-   * failed is refused there, and after each further failure; what is known to be good gets in all the same, as
-   * behind a proxy all clients may have one name.
+   * Runs an authentication, which must call `beforeGuess` before it looks anything up. A client with too many
+   * failures is refused there, and after each further failure; a key that is known to be good is let in all the
+   * same, since all clients behind a proxy may share one name.
    */
   limitFailures<T>(client: string, authenticate: (beforeGuess: BeforeGuess) => Promise<T>): Promise<T>;
 }
 
-/** Refuses a client who guessed too often. */
+/** Refuses a client that guessed too often. */
 export type BeforeGuess = () => Promise<void>;
 
-/** Whose budget it is. Not a secret's: a rotation must not double it. */
+/** The key whose budget it is. A secret has no budget of its own: a rotation must not double it. */
 export interface LimitedKey {
   readonly orgId: string;
   readonly id: string;
   readonly rateLimitPerMinute: number | undefined;
 }
 
-/** A budget and the limit that it is of. */
+/** What is left of a budget, and the limit that the budget is for. */
 export interface Spent {
   readonly rate: RateLimit;
   readonly budget: Budget;
 }
 
-/** What holds for keys, with a limit of their own and without one, and for each client. */
+/** The limits of keys, with a limit of their own and without one, and of each client. */
 export interface LimitsPerMinute {
   readonly rateLimitPerMinute: number;
-  /** However much a key was given. */
+  /** Holds whatever limit a key was given. */
   readonly maxRateLimitPerMinute: number;
   readonly failedAuthenticationsPerMinute: number;
 }
 
 export function createLimits(parts: {
-  /** Of keys. */
+  /** Counts the calls of keys. */
   calls: RateLimiter;
-  /** Of clients. A flood of them must not make keys forgotten, so it is another one. */
+  /** Counts the failures of clients. Apart from `calls`: a flood of clients must not make it forget keys. */
   failures: RateLimiter;
   perMinute: LimitsPerMinute;
 }): Limits {
@@ -73,7 +73,7 @@ export function createLimits(parts: {
 
 const refusals = new Set<ErrorKind>(["unauthenticated", "permission_denied"]);
 
-/** Whether the key was found wanting; a database that is down is not the client's failure. */
+/** Whether the key was refused; a database that is down is not the client's failure. */
 function isRefusal(thrown: unknown): boolean {
   return thrown instanceof ServiceError && refusals.has(thrown.kind);
 }

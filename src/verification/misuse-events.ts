@@ -8,38 +8,38 @@ import type { PresentedKey } from "#src/api-keys/presented-key.ts";
 import { InvalidBearer, type InvalidBecause } from "./errors.ts";
 
 /**
- * Tells the owner of a key, in the audit log, that it is somewhere it should not be. It never ends a key by itself:
- * one forgotten job would then cut off everything else that uses the key.
+ * Records for the owner of a key, in the audit log, that the key is where it should not be. It never ends a key by
+ * itself: one forgotten job would then cut off everything else that uses the key.
  */
 export interface MisuseEvents {
   /** A key, good or not, came in a URL. */
   noteLeak(key: PresentedKey, leak: Leak, by: Sighting): void;
-  /** A key was refused. Of all refusals, those after a revocation or a rotation are noted. */
+  /** A key was refused. Only refusals after a revocation or a rotation are recorded. */
   noteUse(key: PresentedKey, because: InvalidBecause, by: Sighting): void;
-  /** Records what is left. */
+  /** Records the events that still wait. */
   close(): Promise<void>;
 }
 
 /** Where in a URL a key was. */
 export interface Leak {
   readonly place: "path" | "query";
-  /** Of the URL; without the key, if that is where it was. */
+  /** The path of the URL, without the key if the key was in the path. */
   readonly path: string;
 }
 
-/** Who presented a key, as far as it is known. */
+/** What is known of the client that presented a key. */
 export interface Sighting {
   readonly requestId: string;
   readonly address: string | undefined;
 }
 
-/** For so long after an event of a key, others of the same kind are only counted. */
+/** How long after an event of a key others of the same kind are only counted. */
 const quietMs = 60 * 60 * 1000;
-/** After one that could not be recorded: a lost database shall not get one attempt for each request. */
+/** The same, if the event could not be recorded: a lost database must not get an attempt for each request. */
 const retryMs = 60 * 1000;
-/** So many keys are remembered. Beyond them, the one that was quiet for longest may get its next event too early. */
+/** At most this many keys are remembered. Beyond it, the key that was quiet for longest may get an event too early. */
 const maxRemembered = 10_000;
-/** So many events may wait: more than there are in any hour in which all is well. */
+/** At most this many events wait: more than any normal hour has. */
 const maxWaiting = 1_000;
 const closeMs = 5_000;
 
@@ -47,13 +47,13 @@ const closeMs = 5_000;
 interface Noted {
   readonly since: number;
   quietMs: number;
-  /** How many there were of which there is no event. */
+  /** How many were only counted. */
   suppressed: number;
 }
 
 /**
- * Nothing of it is awaited by who calls, and it does the same for each refused key, so that a revoked one is
- * answered as fast as one that never was.
+ * The caller awaits none of it, and it does the same for each refused key, so that a revoked key is answered as fast
+ * as one that never existed.
  */
 export function createMisuseEvents(parts: { database: Database; log: Log; now: () => Date }): MisuseEvents {
   const { database, log, now } = parts;
@@ -84,7 +84,7 @@ export function createMisuseEvents(parts: { database: Database; log: Log; now: (
       try {
         await database.change(orgId, (tx) => append(tx, "service", { action, target, details }));
       } catch (err) {
-        // With all that would have been in the event: it may have been the last time that the key was seen.
+        // With all that the event would hold: the key may never be seen again.
         log.error({ err, orgId, action, target, details }, "the misuse of a key could not be recorded");
         countLater();
       }
@@ -121,7 +121,7 @@ export function recordingMisuse<T>(misuse: MisuseEvents, key: PresentedKey, by: 
   }
 }
 
-/** A clock that was set back does not make it longer. */
+/** A clock that was set back does not make the quiet time longer. */
 function isQuiet({ since, quietMs }: Noted, at: number): boolean {
   return at >= since && at < since + quietMs;
 }

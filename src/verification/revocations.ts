@@ -4,7 +4,7 @@ import { ServiceError } from "#src/platform/errors.ts";
 import { hasEnded } from "#src/api-keys/api-key.ts";
 import { TooManyStreams } from "#src/ratelimit/errors.ts";
 
-/** The stream cannot promise any longer that nothing goes unmentioned. */
+/** The stream can no longer promise to name every change. */
 class WatchEnded extends ServiceError {
   readonly kind = "unavailable";
   readonly reason = "WATCH_ENDED";
@@ -20,7 +20,7 @@ export interface Forgetting {
   readonly apiKeyIds: string[];
 }
 
-/** Tells who listens which keys of their organisation changed. */
+/** Announces to watchers which keys of their organisation changed. */
 export interface Revocations {
   /** `recheck` fails if the caller's key is no longer good. */
   watch(caller: Caller, recheck: () => Promise<void>, signal: AbortSignal): AsyncIterable<Forgetting>;
@@ -28,14 +28,14 @@ export interface Revocations {
   stop(): void;
 }
 
-/** A listener is told something, if only that nothing happened, twice in the second that it is promised. */
+/** A watcher is promised a message each second, even if nothing changed; twice as often leaves room for delays. */
 const heartbeatMs = 500;
-/** More than this at once is not worth naming. */
+/** More keys than this at once are not worth naming. */
 const maxNamed = 1_000;
-/** Of one organisation: each takes a ten-thousandth of a processor, and there must be some left for the others. */
+/** The most of one organisation: each takes a ten-thousandth of a processor, and the others need some of it too. */
 const maxStreams = 1_000;
 
-const deaf = "changes cannot be heard of right now";
+const deaf = "changes cannot be received right now";
 const stopped = "the service stops";
 
 interface Watcher {
@@ -82,7 +82,7 @@ export function createRevocations(parts: { database: Database; now: () => Date }
       const [kind, orgId = "", id] = what.split("/");
       if (kind !== "key" || id === undefined) return;
       for (const watcher of watchers.get(orgId) ?? []) {
-        // It may have been revoked, or have lost its scope: whoever calls again goes through the gate.
+        // It may have been revoked, or have lost its scope: a new call goes through the gate.
         if (watcher.caller.via.id === id) end(watcher, "your own key changed");
         // A watcher that reads nothing must not make the set grow for ever.
         if (watcher.changed.size <= maxNamed) watcher.changed.add(id);
@@ -106,7 +106,7 @@ export function createRevocations(parts: { database: Database; now: () => Date }
     add(watcher);
     signal.addEventListener("abort", wake);
     try {
-      // Between the gate and here the key may have changed, and nobody would say so a second time.
+      // The key may have changed after the gate checked it, and that change is not announced again.
       await recheck();
       yield { forgetAll: true, apiKeyIds: [] };
       while (!signal.aborted) {
@@ -129,7 +129,7 @@ export function createRevocations(parts: { database: Database; now: () => Date }
   return {
     watch,
     stop() {
-      // Whoever was ended calls again at once, over a connection that may still be there.
+      // A client whose stream ended calls again at once, over a connection that may still be open.
       closedBecause = stopped;
       endAll(stopped);
     },

@@ -20,7 +20,7 @@ export function createVerificationService(parts: {
 }): ServiceImpl<typeof VerificationService> {
   const { verify, revocations, environment } = parts;
 
-  /** What the endpoint needs by the catalog, and what the request names beside it. */
+  /** The scopes that the endpoint needs by the catalog, and those that the request names as well. */
   function scopesFor({ scopes, endpoint }: VerifyKeyRequest): readonly string[] {
     if (endpoint === undefined) return scopes;
     const found = findEndpoint(endpoint);
@@ -48,9 +48,9 @@ export function createVerificationService(parts: {
     verifyKey: (request, context) => answer(questionOf(request, context), context),
 
     async verifyKeys({ requests }, context) {
-      // All of them first: where one cannot be asked, nothing is charged for the others.
+      // All are read first: if one is invalid, nothing is charged for the others.
       const questions = requests.map((request) => questionOf(request, context));
-      // One after another, which is the order of charging, and leaves the database to others as well.
+      // One after another: that is the order of charging, and it leaves the database free for others as well.
       const responses = [];
       for (const question of questions) responses.push(await answer(question, context));
       return { responses };

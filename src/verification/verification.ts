@@ -45,8 +45,8 @@ export async function createVerification(
   const misuse = createMisuseEvents({ database, log, now });
   const rateLimits = createLimits({
     calls: callLimiter,
-    // Not shared: it is asked before anything is known of the caller, so that a flood of guesses would become one
-    // of the shared server. It guards this replica's look-ups, and no number of replicas makes a key guessable.
+    // Not shared: it is asked before anything is known of the caller, so a flood of guesses would also flood the
+    // shared server. It guards this replica's look-ups, and no number of replicas makes a key guessable.
     failures: createRateLimiter(now),
     perMinute: shared,
   });

@@ -18,13 +18,13 @@ import { secretIn } from "#src/api-keys/secret-format.ts";
 
 /** What a service asks about a key that was presented to it. */
 export interface Question {
-  /** Of the call that asks. */
+  /** The id of the call that asks. */
   readonly requestId: string;
   /** The key, or a whole Authorization header. */
   readonly presented: string;
   /** The environment of the endpoint. */
   readonly environment: Environment;
-  /** All of them are needed. */
+  /** The key needs all of them. */
   readonly scopes: readonly string[];
   readonly callerServiceSlug: string | undefined;
   readonly sourceIp: string | undefined;
@@ -41,7 +41,7 @@ export interface Question {
 export interface Verdict {
   /** The key, if the organisation that asks has it. */
   readonly key: PresentedKey | undefined;
-  /** What is left of its budget, once that was looked at. */
+  /** What is left of its budget; undefined if the key was refused before that was looked at. */
   readonly spent: Spent | undefined;
   /** Why it is refused; undefined if it is good. */
   readonly refusal: ServiceError | undefined;
@@ -59,7 +59,7 @@ export function createVerifyKey(parts: {
 }): VerifyKey {
   const { keys, limits, misuse, use, now } = parts;
 
-  /** Finds the key among the organisation's own; another one's looks like none. */
+  /** Finds the key among the organisation's own; another organisation's key looks like none. */
   async function find(question: Question, orgId: string, beforeGuess?: () => Promise<void>) {
     const secret = secretIn(question.presented);
     if (secret === undefined) throw new InvalidBearer("malformed");
@@ -84,7 +84,7 @@ export function createVerifyKey(parts: {
     }
 
     try {
-      // Clients that no service tells apart cannot be counted apart: they would lock each other out.
+      // Clients without a known address cannot be counted separately: together, they would lock each other out.
       const good =
         address === undefined
           ? await authenticate()
@@ -96,7 +96,7 @@ export function createVerifyKey(parts: {
       return { key, spent, refusal: undefined };
     } catch (thrown) {
       if (!(thrown instanceof ServiceError) || thrown.kind === "unavailable") throw thrown;
-      // It is the question that was too much, and not a use of the key.
+      // The question itself was one too many; the key was not judged.
       if (thrown instanceof TooManyCallsWait) throw thrown;
       return { key, spent, refusal: thrown };
     }

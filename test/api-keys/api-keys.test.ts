@@ -1,6 +1,7 @@
-import { Code } from "@connectrpc/connect";
+import { Code, ConnectError } from "@connectrpc/connect";
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { reasonOf } from "#src/client/node.ts";
 import { createTestDatabase } from "../support/postgres.ts";
 import { startService, type Presenter, type TestService } from "../support/service.ts";
 
@@ -104,6 +105,15 @@ describe("issuing a key", () => {
     expect([reply.status, reply.body]).toStrictEqual([403, { error: "missing scope: connections:use" }]);
   });
 
+  test("for a calling service is refused: only Patchbay itself issues service principals", async () => {
+    const fields = { name: "k", scopes: ["a:view"], callerServiceSlug: "orchestration" };
+    const reply = await service.org.rest("POST", "/api/api-keys", fields);
+    expect([reply.status, reply.headers.get("x-error-reason")]).toStrictEqual([
+      403,
+      "CALLER_SERVICE_RESERVED",
+    ]);
+  });
+
   test("a live key with the wildcard write is issued with a warning", async () => {
     await using live = await startService({ environment: "live" });
     const reply = await live.org.rest("POST", "/api/api-keys", { name: "wide", scopes: ["write"] });
@@ -164,6 +174,16 @@ describe("changing a key", () => {
       ]);
     },
   );
+
+  test("an update mask that names a fixed field is refused, with those that can be changed", async () => {
+    const { id } = await issue({ scopes: ["a:view"] });
+    const changing = service.org.client.apiKeys.updateApiKey({ id, updateMask: { paths: ["created_at"] } });
+    const error = ConnectError.from(await changing.catch((thrown: unknown) => thrown));
+    expect([error.code, reasonOf(error)]).toStrictEqual([Code.InvalidArgument, "IMMUTABLE_FIELD"]);
+    expect(error.rawMessage).toMatch(
+      /^createdAt cannot be changed; change one of name, scopes, actAsUserId,/,
+    );
+  });
 
   test("a key cannot widen or rebind itself", async () => {
     const userId = await addUser("active");

@@ -1,10 +1,9 @@
 import { sql } from "drizzle-orm";
-import fc from "fast-check";
 import { pino } from "pino";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { append } from "#src/audit/append.ts";
-import { listEvents, readChain, readHead, type EventFilter } from "#src/audit/store.ts";
-import { verify, type Fault, type Head } from "#src/audit/verify.ts";
+import { listEvents, readHead, type EventFilter } from "#src/audit/store.ts";
+import { createVerifyRecord } from "#src/audit/verify-record.ts";
 import { createDatabase, type Database, type Tx } from "#src/db/database.ts";
 import { orgs } from "#src/directory/schema.ts";
 import type { Call } from "#src/platform/caller.ts";
@@ -40,25 +39,6 @@ async function list(orgId: string, filter: Partial<EventFilter> = {}) {
   return await database.read(orgId, (tx) => listEvents(tx, orgId, { limit: 100, ...filter }));
 }
 
-async function exportHead(orgId: string): Promise<Head> {
-  const head = await database.read(orgId, (tx) => readHead(tx, orgId));
-  if (head === undefined) throw new Error("nothing was recorded");
-  return head;
-}
-
-async function check(orgId: string, ...exported: Head[]): Promise<Fault | undefined> {
-  const stored = await exportHead(orgId);
-  const events = await database.read(orgId, (tx) => readChain(tx, orgId, 0, 1_000));
-  return verify(orgId, events, [stored, ...exported]);
-}
-
-/** What somebody with the owner's password can do: the trigger is only in the way of slips. */
-async function tamper(...statements: string[]): Promise<void> {
-  await postgres.asOwner("alter table audit_events disable trigger user");
-  for (const statement of statements) await postgres.asOwner(statement);
-  await postgres.asOwner("alter table audit_events enable trigger user");
-}
-
 describe("an event", () => {
   const call: Call = {
     requestId: "req_1",
@@ -86,7 +66,7 @@ describe("an event", () => {
     );
     const [event] = await list("org_call");
     expect(event).toMatchObject({
-      ...{ orgId: "org_call", seq: 1, action: "connection.upsert", target: "scn_1" },
+      ...{ orgId: "org_call", seq: 1n, action: "connection.upsert", target: "scn_1" },
       ...{
         apiKeyId: "key_1",
         userId: "usr_1",
@@ -94,7 +74,7 @@ describe("an event", () => {
       },
       details: '{"old":null,"new":"sha256:1"}',
     });
-    expect(Math.abs(Date.now() - (event?.at.getTime() ?? 0))).toBeLessThan(60_000);
+    expect(Math.abs(Date.now() - (event?.at?.getTime() ?? 0))).toBeLessThan(60_000);
   });
 
   test("of a call without a caller is refused", async () => {
@@ -123,16 +103,16 @@ describe("the list", () => {
     const orgId = await organisationWith(5);
     const first = await list(orgId, { limit: 2 });
     const second = await list(orgId, { limit: 2, before: first.at(-1)?.seq });
-    expect([...first, ...second].map(({ seq }) => seq)).toEqual([5, 4, 3, 2]);
+    expect([...first, ...second].map(({ seq }) => seq)).toEqual([5n, 4n, 3n, 2n]);
   });
 
   test("can be narrowed to an action, a target, or both", async () => {
     const orgId = await organisationWith(5);
     const narrowed = async (filter: Partial<EventFilter>) =>
       (await list(orgId, filter)).map(({ seq }) => seq);
-    expect(await narrowed({ action: "step.3" })).toEqual([3]);
-    expect(await narrowed({ target: "t1" })).toEqual([5, 3, 1]);
-    expect(await narrowed({ target: "t1", before: 5 })).toEqual([3, 1]);
+    expect(await narrowed({ action: "step.3" })).toEqual([3n]);
+    expect(await narrowed({ target: "t1" })).toEqual([5n, 3n, 1n]);
+    expect(await narrowed({ target: "t1", before: 5n })).toEqual([3n, 1n]);
     expect(await narrowed({ action: "step.3", target: "t0" })).toEqual([]);
   });
 
@@ -140,7 +120,7 @@ describe("the list", () => {
     const [ours, theirs] = [await organisationWith(1), await organisationWith(2)];
     expect(await list(theirs)).toHaveLength(2);
     expect(await database.read(ours, (tx) => listEvents(tx, theirs, { limit: 10 }))).toEqual([]);
-    expect(await database.read(ours, (tx) => readHead(tx, theirs))).toBeUndefined();
+    expect(await database.read(ours, (tx) => readHead(tx, theirs))).toMatchObject({ seq: 0n });
   });
 });
 
@@ -179,8 +159,8 @@ describe("a change and its event", () => {
     const orgId = await organisationWith(0);
     await Promise.all(Array.from({ length: 40 }, (_, n) => step(orgId, n)));
     const events = await list(orgId);
-    expect(events.map(({ seq }) => seq)).toEqual(Array.from({ length: 40 }, (_, n) => 40 - n));
-    expect(await check(orgId)).toBeUndefined();
+    expect(events.map(({ seq }) => seq)).toEqual(Array.from({ length: 40 }, (_, n) => BigInt(40 - n)));
+    expect(await createVerifyRecord(database)(orgId)).toMatchObject({ verified: 40n, head: { seq: 40n } });
   });
 });
 
@@ -207,128 +187,4 @@ describe("the service's role", () => {
       await expect(postgres.asOwner(statement)).rejects.toMatchObject({ code: "PB003" });
     },
   );
-});
-
-describe("verification", () => {
-  test("passes whatever the events hold", async () => {
-    const text = fc
-      .string({ unit: "binary" })
-      .filter((value) => !value.includes("\0") && value.isWellFormed());
-    const events = fc.array(
-      fc.record({ action: text, target: text, details: fc.dictionary(text, fc.jsonValue()) }),
-      {
-        minLength: 1,
-        maxLength: 3,
-      },
-    );
-    await fc.assert(
-      fc.asyncProperty(events, async (recorded) => {
-        const orgId = `org_${count++}`;
-        await database.change(orgId, async (tx) => {
-          for (const event of recorded) await append(tx, "service", event);
-        });
-        expect(await check(orgId)).toBeUndefined();
-        const [newest] = await list(orgId);
-        expect(newest?.details).toBe(JSON.stringify(recorded.at(-1)?.details));
-      }),
-      { numRuns: 25 },
-    );
-  });
-
-  const edits: [string, string][] = [
-    ["the action", "action = 'step.9'"],
-    ["the target", "target = 'other'"],
-    ["the time, by a millisecond", "at = at + interval '1 millisecond'"],
-    ["the key", "api_key_id = 'key_2'"],
-    ["an absent user into an empty one", "user_id = ''"],
-    ["the request", "request_id = 'req_9'"],
-    ["a space in the details", `details = '{"n": 2}'`],
-    ["the hash", "hash = sha256('x')"],
-    ["the previous hash", "previous_hash = sha256('x')"],
-    ["a character moved from one field into the next", "action = 'step.', target = '2' || target"],
-  ];
-  test.each(edits)("detects an edit: %s", async (_, edit) => {
-    const orgId = await organisationWith(3);
-    await tamper(`update audit_events set ${edit} where org_id = '${orgId}' and seq = 2`);
-    expect(await check(orgId)).toMatchObject({ seq: 2 });
-  });
-
-  test("detects a deleted event", async () => {
-    const orgId = await organisationWith(3);
-    await tamper(`delete from audit_events where org_id = '${orgId}' and seq = 2`);
-    expect(await check(orgId)).toEqual({ seq: 2, problem: "event 2 is missing, or out of order" });
-  });
-
-  test("detects two events that changed places", async () => {
-    const orgId = await organisationWith(3);
-    await tamper(
-      `update audit_events set seq = -2 where org_id = '${orgId}' and seq = 2`,
-      `update audit_events set seq = 2 where org_id = '${orgId}' and seq = 3`,
-      `update audit_events set seq = 3 where org_id = '${orgId}' and seq = -2`,
-    );
-    expect(await check(orgId)).toMatchObject({ seq: 2 });
-  });
-
-  test("detects an event that was moved to another organisation", async () => {
-    const [ours, theirs] = [await organisationWith(1), await organisationWith(0)];
-    await tamper(
-      `update audit_events set org_id = '${theirs}' where org_id = '${ours}'`,
-      `update audit_heads set org_id = '${theirs}' where org_id = '${ours}'`,
-    );
-    expect(await check(theirs)).toMatchObject({ seq: 1 });
-  });
-
-  test("detects a cut tail by the stored head", async () => {
-    const orgId = await organisationWith(3);
-    await tamper(`delete from audit_events where org_id = '${orgId}' and seq = 3`);
-    expect(await check(orgId)).toEqual({ seq: 3, problem: "the events up to a known head are missing" });
-  });
-
-  test("detects a cut tail whose stored head was cut too, by a head that was exported before", async () => {
-    const orgId = await organisationWith(3);
-    const exported = await exportHead(orgId);
-    await tamper(
-      `delete from audit_events where org_id = '${orgId}' and seq = 3`,
-      `update audit_heads set (seq, hash) = (select seq, hash from audit_events
-         where org_id = '${orgId}' and seq = 2) where org_id = '${orgId}'`,
-    );
-    expect(await check(orgId)).toBeUndefined();
-    expect(await check(orgId, exported)).toMatchObject({ seq: 3 });
-  });
-
-  test("detects a tail that was written anew, by a head that was exported before", async () => {
-    const orgId = await organisationWith(2);
-    const exported = await exportHead(orgId);
-    await tamper(
-      `delete from audit_events where org_id = '${orgId}'`,
-      `update audit_heads set seq = 0, hash = decode(repeat('00', 32), 'hex') where org_id = '${orgId}'`,
-    );
-    await step(orgId, 7);
-    await step(orgId, 8);
-    expect(await check(orgId)).toBeUndefined();
-    expect(await check(orgId, exported)).toEqual({ seq: 2, problem: "it differs from a known head" });
-  });
-
-  test("detects two histories that were spliced, each whole in itself", async () => {
-    const orgId = await organisationWith(3);
-    const read = () => database.read(orgId, (tx) => readChain(tx, orgId, 0, 10));
-    const history = await read();
-    await tamper(
-      `delete from audit_events where org_id = '${orgId}'`,
-      `update audit_heads set seq = 0, hash = decode(repeat('00', 32), 'hex') where org_id = '${orgId}'`,
-    );
-    for (const n of [7, 8, 9]) await step(orgId, n);
-    const other = await read();
-    expect(verify(orgId, [...history.slice(0, 1), ...other.slice(1)], [])).toEqual({
-      seq: 2,
-      problem: "it does not follow the event before",
-    });
-  });
-
-  test("passes for events that came after an exported head", async () => {
-    const orgId = await organisationWith(2);
-    const exported = await exportHead(orgId);
-    await step(orgId, 3);
-    expect(await check(orgId, exported)).toBeUndefined();
-  });
 });

@@ -4,8 +4,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { pino } from "pino";
 import { append } from "#src/audit/append.ts";
-import { readChain, readHead } from "#src/audit/store.ts";
-import { verify } from "#src/audit/verify.ts";
+import { createVerifyRecord } from "#src/audit/verify-record.ts";
 import { openConnection, type Connection } from "#src/db/connection.ts";
 import { createDatabase, type Database } from "#src/db/database.ts";
 import { startEmbeddedPostgres } from "#src/db/embedded/supervisor.ts";
@@ -201,15 +200,9 @@ async function readTargets(owner: Connection, query: string): Promise<Map<string
 }
 
 async function countBrokenChains(database: Database): Promise<number> {
-  let broken = 0;
-  for (const orgId of organisations) {
-    const [events, head] = await database.read(orgId, async (tx) => [
-      await readChain(tx, orgId, 0, 1_000_000),
-      await readHead(tx, orgId),
-    ]);
-    if (head === undefined || verify(orgId, events, [head]) !== undefined) broken++;
-  }
-  return broken;
+  const verifyRecord = createVerifyRecord(database);
+  const verdicts = await Promise.all(organisations.map((orgId) => verifyRecord(orgId)));
+  return verdicts.filter((verdict) => "fault" in verdict).length;
 }
 
 if (import.meta.main) {

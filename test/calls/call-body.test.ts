@@ -79,6 +79,13 @@ describe("JSON that a message would change stays text", () => {
     }
   });
 
+  test("beyond 1 MiB, since it would hold up other calls", async () => {
+    const MiB = 1024 * 1024;
+    const text = JSON.stringify("x".repeat(MiB - 2));
+    expect(await answered(text, "application/json")).toStrictEqual({ json: "x".repeat(MiB - 2) });
+    expect(await answered(`${text} `, "application/json")).toStrictEqual({ text: `${text} ` });
+  });
+
   test("and nothing else does", async () => {
     await fc.assert(
       fc.asyncProperty(fc.json({ maxDepth: 4 }), async (text) => {

@@ -1,7 +1,9 @@
 import { chmod, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { tamper } from "../audit/support.ts";
 import { createTestDatabase } from "../support/postgres.ts";
+import { startService } from "../support/service.ts";
 import { run, temporaryFolder } from "./patchbay.ts";
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>;
@@ -46,6 +48,38 @@ test("on an external database, doctor applies no migration and says which are du
   expect(code).toBe(0);
   expect(await database.asOwner("select to_regclass('schema_migrations') as made")).toMatchObject([
     { made: null },
+  ]);
+});
+
+test("doctor says which organisation's record was tampered with, if it was among the newest events", async () => {
+  await using service = await startService();
+  const other = await service.newOrganization("globex");
+  const file = join(folder.path, "its-root-key");
+  await writeFile(file, Buffer.alloc(32, 1).toString("base64"), { mode: 0o600 });
+  const env = { DATABASE_URL: service.postgres.url, PATCHBAY_ROOT_KEY_FILE: file };
+  const audit = async () => {
+    const { code, stdout } = await run(["doctor"], { env });
+    return [code, /^\w+ +audit .*$/m.exec(stdout)?.[0]];
+  };
+  const { orgId } = service.org;
+  await service.postgres.asOwner(`select set_config('app.org_id', '${orgId}', false)`);
+  await service.postgres.asOwner(
+    "select audit_append('a', 't', null, null, null, '{}') from generate_series(3, 1500)",
+  );
+  const edit = (seq: number, id: string) =>
+    `update audit_events set action = 'x' where org_id = '${id}' and seq = ${seq}`;
+  await tamper(service.postgres, edit(400, orgId));
+  expect((await audit())[1]).toMatch(
+    /^ok .*the newest 1000 events of each organisation \(2\) are as recorded; /,
+  );
+  await tamper(service.postgres, edit(2, other.orgId));
+  expect((await audit())[1]).toMatch(
+    new RegExp(`^fail .*${other.orgId}, event 2: it was changed after .*; see `),
+  );
+  await tamper(service.postgres, `delete from audit_events where org_id = '${orgId}' and seq = 500`);
+  expect(await audit()).toStrictEqual([
+    1,
+    expect.stringMatching(new RegExp(`${orgId}, event 500: it is missing`)),
   ]);
 });
 

@@ -122,10 +122,25 @@ describe("beside the running service", () => {
     expect(me.body.data).toMatchObject({ organizationId: orgId, name: "ops" });
   });
 
+  test("audit verify verifies the record of each organisation, and prints its head", async () => {
+    const { code, stdout } = await run(["audit", "verify", "--data-dir", dataDir]);
+    expect([code, stdout]).toStrictEqual([
+      0,
+      expect.stringMatching(/^(ok {5}org_\S+ {2}\d+ events, head .*\n){2}$/),
+    ]);
+    const { body } = await rest("GET", "/api/audit/verify");
+    expect(stdout).toContain(
+      `  ${body.data.verifiedEvents} events, head ${body.data.head.seq}:${body.data.head.hash}\n`,
+    );
+  });
+
   test("doctor finds everything in order", async () => {
     const { code, stdout } = await run(["doctor", "--data-dir", dataDir]);
     expect(stdout).toMatch(/^ok +database +embedded, of the running service$/m);
     expect(stdout).toMatch(/^ok +sealing +the root key opens what is stored$/m);
+    expect(stdout).toMatch(
+      /^ok +audit +the newest 1000 events of each organisation \(2\) are as recorded; /m,
+    );
     expect([code, stdout]).toStrictEqual([0, expect.stringMatching(/^(ok .*\n)+$/)]);
   });
 

@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { chown, mkdir, readFile, readdir } from "node:fs/promises";
+import { chown, mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -60,6 +60,22 @@ test("a first start that fails for want of its port is made again, and has lost 
   await using service = patchbay(args, { env });
   await service.ready();
   expect(service.stdout()).toContain(`Admin key    in ${join(folder.path, "port", "admin-key")}, 0600`);
+});
+
+test("a first start that cannot write its admin key makes none, and the next start does", async () => {
+  await using database = await createTestDatabase("empty");
+  const { args, env } = on(database, "no-folder");
+  await writeFile(join(folder.path, "no-folder"), "");
+  const failed = await run(args, { env });
+  expect([failed.code, failed.stderr]).toStrictEqual([
+    1,
+    expect.stringMatching(/^patchbay: --data-dir \(PATCHBAY_DATA_DIR\): .*\n$/) as string,
+  ]);
+  expect(await database.asOwner("select 1 from api_keys")).toHaveLength(0);
+  await rm(join(folder.path, "no-folder"));
+  await using service = patchbay(args, { env });
+  await service.ready();
+  expect(service.stdout()).toContain(`Admin key    in ${join(folder.path, "no-folder", "admin-key")}, 0600`);
 });
 
 test("metrics have a port of their own, and a server of rate limits that is away delays neither start nor end", async () => {

@@ -124,7 +124,7 @@ describe.runIf(process.platform === "linux")("a Postgres elsewhere", () => {
     async (options) => {
       expect(await refusal(on(plain, options))).toBe(
         `DATABASE_URL: cannot connect: the server at ${plain}:5432 does not speak TLS, which the URL asks for: switch ` +
-          "it on there (ssl = on), or write sslmode=disable if nobody else is on the network between",
+          "it on there (ssl = on), or write sslmode=disable if the network between is private",
       );
     },
   );
@@ -171,7 +171,7 @@ describe.runIf(process.platform === "linux")("a Postgres elsewhere", () => {
       'password authentication failed for user "easy": check user and password',
     ],
     ["no password", on(secured, "", "easy"), "the URL has no password"],
-    ["an unknown user", on(plain, "", "stranger:pw"), "who is let in by pg_hba.conf there"],
+    ["an unknown user", on(plain, "", "stranger:pw"), "which users pg_hba.conf there lets in"],
     [
       "an unknown database",
       `postgres://easy:pw@${plain}/elsewhere`,
@@ -223,9 +223,9 @@ describe.runIf(process.platform === "linux")("a Postgres elsewhere", () => {
   });
 });
 
-describe("what answers to the question for TLS", () => {
+describe("what answers the question for TLS", () => {
   test.each([
-    ["is no Postgres", "HTTP/1.1 400 Bad Request\r\n\r\n"],
+    ["is not Postgres", "HTTP/1.1 400 Bad Request\r\n\r\n"],
     // Whoever sits between could have them taken for what the server says inside TLS.
     ["sends more than the answer", "SE\0\0\0"],
   ])("and %s is refused", async (_, answer) => {
@@ -237,7 +237,7 @@ describe("what answers to the question for TLS", () => {
     await once(stranger, "listening");
     const { port } = stranger.address() as AddressInfo;
     expect(await refusal(`postgres://me:pw@127.0.0.1:${port}/x`)).toBe(
-      `DATABASE_URL: cannot connect: what answers at 127.0.0.1:${port} is no Postgres: check host and port`,
+      `DATABASE_URL: cannot connect: the server at 127.0.0.1:${port} is not Postgres: check host and port`,
     );
     stranger.close();
   });

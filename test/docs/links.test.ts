@@ -8,8 +8,9 @@ test.each(pages)("every link of %s leads to a file, and to a heading in it", (pa
   expect(brokenLinks(page)).toStrictEqual([]);
 });
 
-test("every test that a page names is there", () => {
-  const named = pages.flatMap((page) => readFileSync(page, "utf8").match(/(?<=`)test\/[\w./-]+(?=`)/g) ?? []);
+test("every file of code, test or contract that a page names is there", () => {
+  const paths = /(?<=`)(?:src|test|proto)\/[\w./-]+(?=`)/g;
+  const named = pages.flatMap((page) => readFileSync(page, "utf8").match(paths) ?? []);
   expect(named.length).toBeGreaterThan(20);
   expect(named.filter((path) => !existsSync(path))).toStrictEqual([]);
 });

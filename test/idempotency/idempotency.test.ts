@@ -347,9 +347,12 @@ describe("every audited POST of every feature has no second effect under one nam
   });
 });
 
-test("methods that are no POST do not look at the header", async () => {
-  const { id } = await issue();
+test("methods that are no POST or leave no event, such as calls through connections, do not look at the header", async () => {
+  const { id, secret } = await issue();
   const headers = { "idempotency-key": "not a name" };
+  const called = await post("/api/service-calls", "not a name", { service: "custom:none", method: "POST" });
+  expect(called.reason).toBe("NOT_FOUND");
+  expect((await post("/api/api-keys/verify", "not a name", { key: secret })).status).toBe(200);
   await service.org.client.apiKeys.updateApiKey({ id, name: "x" }, { headers });
   await service.org.client.apiKeys.updateApiKey({ id, name: "x" }, { headers });
   await service.org.client.apiKeys.revokeApiKey({ id }, { headers });

@@ -35,7 +35,7 @@ test("a flood is bounded, and the log says with two lines that and how much was 
   expect(done).toBe(10);
   expect(queue.lines).toMatchObject([
     { level: 40, msg: "chores: dropped, too much is waiting" },
-    { level: 40, msg: "chores: so much was dropped", dropped: 9_990 },
+    { level: 40, msg: "chores: this many were dropped", dropped: 9_990 },
   ]);
 });
 

@@ -289,7 +289,7 @@ describe("the body", () => {
     ["POST", "/v1/books", { color: 1 }, '400 field "color" must be one of COLOR_UNSPECIFIED, COLOR_RED, COLOR_BLUE'], // prettier-ignore
     ["POST", "/v1/books", { blob: "aG k=" }, '400 field "blob" must be a string (base64)'],
     ["POST", "/v1/books", { blob: "aGk==" }, '400 field "blob" must be a string (base64)'],
-    ["POST", "/v1/books", { at: "2026-02-30T00:00:00Z" }, '400 field "at" must be a time that there is, such as 2026-01-31T08:00:00Z'], // prettier-ignore
+    ["POST", "/v1/books", { at: "2026-02-30T00:00:00Z" }, '400 field "at" must be a time that exists, such as 2026-01-31T08:00:00Z'], // prettier-ignore
     ["POST", "/v1/books", { at: "2026-01-31T24:00:00Z" }, '400 field "at" must be a string (date-time) such as 2026-01-31T08:00:00Z'], // prettier-ignore
     ["POST", "/v1/books", { takes: "1.5s or so" }, '400 field "takes" must be a string such as 1.5s'],
     ["POST", "/v1/books", { readMask: "" }, '400 field "readMask" must be a string such as oneField,anotherField'], // prettier-ignore

@@ -103,6 +103,22 @@ export function unsayableRules({ userId, baseUrl, endpoint }: Present): Unsayabl
       fits: fc.constant(""),
     },
     {
+      operations: /_VerifyAudit$/,
+      way: "query",
+      because: "OpenAPI cannot say that a parameter needs another one",
+      example: { "known.seq": "1" },
+      refusal: /^INVALID_REQUEST known.hash: /,
+      fits: fc.oneof(...["known", "after"].map(headAt), fc.constant({})),
+    },
+    {
+      operations: /_VerifyAudit$/,
+      way: "query",
+      because: "a regular expression for numbers up to 2^63 would be longer than people read",
+      example: { "after.seq": "9".repeat(19), "after.hash": "0".repeat(64) },
+      refusal: /^INVALID_REQUEST field "after.seq" must be an integer \(int64\)/,
+      fits: fc.oneof(...["known", "after"].map(headAt), fc.constant({})),
+    },
+    {
       operations: /_(UpsertService|Update)Connection/,
       way: "body.baseUrl",
       because: grammar,
@@ -161,4 +177,12 @@ export function unsayableRules({ userId, baseUrl, endpoint }: Present): Unsayabl
       ),
     },
   ];
+}
+
+/** An event of the audit record, by its number and hash. */
+function headAt(field: string): fc.Arbitrary<Json> {
+  const hash = fc.stringMatching(/^[0-9A-Fa-f]{64}$/);
+  return fc
+    .tuple(fc.nat(), hash)
+    .map(([seq, hash]) => ({ [`${field}.seq`]: String(seq), [`${field}.hash`]: hash }));
 }

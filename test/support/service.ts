@@ -68,6 +68,7 @@ export interface TestServiceOptions {
     readonly failuresPerMinute?: number;
   };
   readonly rateLimitUrl?: string;
+  readonly memoryBudgetMib?: number;
   /** For clients that the test makes itself: those of a tenant do not trust any certificate of a test. */
   readonly tls?: Tls;
   readonly postgres?: TestDatabase;
@@ -93,6 +94,7 @@ export async function startService(options: TestServiceOptions = {}): Promise<Te
     ...(options.callerServiceSlug && { callerServiceSlug: options.callerServiceSlug }),
     ...(options.legacyPrefixes && { legacyPrefixes: options.legacyPrefixes.join() }),
     ...(options.rateLimitUrl && { rateLimitUrl: options.rateLimitUrl }),
+    ...(options.memoryBudgetMib && { memoryBudgetMib: String(options.memoryBudgetMib) }),
   };
   const most = 1_000_000;
   const { callsPerMinute = most, maxCallsPerMinute = most, failuresPerMinute = most } = options.limits ?? {};

@@ -2,8 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createMisuseEvents } from "#src/verification/misuse-events.ts";
 import type { PresentedKey } from "#src/api-keys/presented-key.ts";
 import type { InvalidBecause } from "#src/verification/errors.ts";
-import { listEvents, readChain, readHead } from "#src/audit/store.ts";
-import { verify } from "#src/audit/verify.ts";
+import { listEvents } from "#src/audit/store.ts";
+import { createVerifyRecord } from "#src/audit/verify-record.ts";
 import { createDatabase, type Database } from "#src/db/database.ts";
 import { DatabaseUnavailable } from "#src/db/errors.ts";
 import { recordingLog } from "../net/support.ts";
@@ -69,7 +69,7 @@ async function eventsOf({ orgId }: PresentedKey) {
   const events = await database.read(orgId, (tx) => listEvents(tx, orgId, { limit: 1_000 }));
   return events
     .toReversed()
-    .map(({ details, ...event }) => ({ ...event, details: JSON.parse(details) as object }));
+    .map(({ details, ...event }) => ({ ...event, details: JSON.parse(String(details)) as object }));
 }
 
 describe("an event", () => {
@@ -194,10 +194,7 @@ describe("how often", () => {
       { details: { suppressed: 0, requestId: "req_0" } },
       { details: { suppressed: 9_999 } },
     ]);
-    const { orgId } = key;
-    const chain = await database.read(orgId, (tx) => readChain(tx, orgId, 0, 10));
-    const head = await database.read(orgId, (tx) => readHead(tx, orgId));
-    expect(verify(orgId, chain, [head!])).toBeUndefined();
+    expect(await createVerifyRecord(database)(key.orgId)).toMatchObject({ head: { seq: 2n } });
     expect(misuse.lines).toEqual([]);
   });
 

@@ -6,7 +6,7 @@ import { serverEnvironment, serverFolder } from "./server.ts";
 import { requireName, type ServerUser } from "./server-user.ts";
 import { isAlive } from "./owner.ts";
 
-/** The one user of the embedded Postgres. Who can reach the socket is this user; its folder is private. */
+/** The one user of the embedded Postgres. Whoever can reach the socket is this user; its folder is private. */
 export const superuser = "patchbay";
 
 const minute = 60_000;
@@ -66,7 +66,7 @@ async function initialize(
 
 const unfinishedPrefix = "postgres.new-";
 
-/** Removes what a killed initdb left. By age: its process may count in another container. */
+/** Removes what a killed initdb left. By age: its process may belong to another container. */
 async function sweepUnfinished(dataDir: string): Promise<void> {
   for (const name of await readdir(dataDir)) {
     const path = join(dataDir, name);
@@ -101,14 +101,14 @@ async function runInitdb(folder: string, installation: Installation, user: Serve
 
 /**
  * Removes lock files that name a process which is not a server of this folder. After a crash or in a new
- * container the id may belong to anybody, and Postgres would refuse to start because of it. Only for when
- * nobody answers on the socket.
+ * container the id may belong to any process, and Postgres would refuse to start because of it. Only for use
+ * when no server answers on the socket.
  */
 export async function removeStaleLocks(cluster: string, socketFolder: string): Promise<void> {
   for (const lock of [join(cluster, "postmaster.pid"), join(socketFolder, ".s.PGSQL.5432.lock")]) {
     const [line] = (await readFile(lock, "utf8").catch(() => "")).split("\n");
     const pid = Number(line);
-    // Postgres itself sees that a process is gone. This is for one that lives and is no Postgres.
+    // Postgres itself notices that a process is gone. This is for one that lives and is not Postgres.
     if (Number.isInteger(pid) && pid > 0 && isAlive(pid) && !(await worksIn(cluster, pid))) await rm(lock);
   }
 }
@@ -120,7 +120,7 @@ async function worksIn(cluster: string, pid: number): Promise<boolean> {
     const [folder, workplace] = await Promise.all([stat(cluster), stat(`/proc/${pid}/cwd`)]);
     return folder.dev === workplace.dev && folder.ino === workplace.ino;
   } catch {
-    // Gone, or of a user whose processes we may not look at, which ours is not.
+    // Gone, or of a user whose processes we may not inspect, so it is not ours.
     return false;
   }
 }

@@ -118,7 +118,7 @@ async function publishCopy(packageFolder: string, folder: string): Promise<boole
     return true;
   } catch {
     await rm(unfinished, { recursive: true, force: true });
-    // Somebody else's copy may have been first.
+    // Another process's copy may have been first.
     return await exists(folder);
   }
 }

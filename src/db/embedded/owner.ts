@@ -9,9 +9,9 @@ export interface Owner {
   readonly pid: number;
   /** When the process started, in the kernel's words: another process may have the same id later. */
   readonly started: string;
-  /** The kernel's name for the set of processes that `pid` counts in; containers have their own. */
+  /** The kernel's name for the namespace that `pid` belongs to; containers have their own. */
   readonly pidSpace: string;
-  /** Tells two supervisors of one process apart. */
+  /** Distinguishes two supervisors of one process. */
   readonly instance: string;
 }
 
@@ -25,12 +25,12 @@ export function currentOwner(): Owner {
   };
 }
 
-/** At most 63 bytes, as Postgres keeps of a cluster name. */
+/** At most 63 bytes, for Postgres keeps no more of a cluster name. */
 export function formatOwner({ pid, started, pidSpace, instance }: Owner): string {
   return `patchbay:${pid}:${started}:${pidSpace}:${instance}`;
 }
 
-/** The owner that the name tells; undefined if it is none of ours. */
+/** The owner that the name states; undefined if the name is none of ours. */
 export function parseOwner(name: string): Owner | undefined {
   const [patchbay, pid, started, pidSpace, instance] = name.split(":");
   if (patchbay !== "patchbay" || pid === undefined || started === undefined) return undefined;
@@ -38,7 +38,7 @@ export function parseOwner(name: string): Owner | undefined {
   return { pid: Number(pid), started, pidSpace, instance };
 }
 
-/** Whether the process still runs. One that we cannot see, as in another container, counts as running. */
+/** Whether the process still runs. One that we cannot see, such as one of another container, counts as running. */
 export function isRunning(owner: Owner): boolean {
   if (owner.pidSpace !== ownPidSpace()) return true;
   return isAlive(owner.pid) && startOf(owner.pid) === (owner.started || undefined);
@@ -54,7 +54,7 @@ export function isAlive(pid: number): boolean {
   }
 }
 
-/** Ticks since the boot, on Linux; other systems tell it to nobody but `ps`. Undefined for what is dead. */
+/** Ticks since the boot, on Linux; other systems show it only to `ps`. Undefined for a dead process. */
 function startOf(pid: number): string | undefined {
   try {
     const line = readFileSync(`/proc/${pid}/stat`, "utf8");

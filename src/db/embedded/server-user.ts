@@ -2,18 +2,18 @@ import { spawnSync } from "node:child_process";
 import { readFile, stat } from "node:fs/promises";
 import { userInfo } from "node:os";
 
-/** Whom Postgres runs as. It refuses to run as root. */
+/** The user that Postgres runs as. It refuses to run as root. */
 export interface ServerUser {
   readonly uid: number;
-  /** What a process is started with to run as the user; empty if that is who we are. */
+  /** What a process is started with to run as the user; empty if this process already does. */
   readonly credentials: { readonly uid?: number; readonly gid?: number };
-  /** True if it is not who we are. */
+  /** True if it is not the user of this process. */
   readonly isOther: boolean;
   /** Whether the user can reach and run the program. */
   canUse(program: string): boolean;
 }
 
-/** Ourselves, or as root the owner of the data if there is data, else `postgres`, else `nobody`. */
+/** This process's user; if that is root, the owner of the data if there is data, else `postgres`, else `nobody`. */
 export async function findServerUser(cluster: string): Promise<ServerUser> {
   const own = process.getuid?.() ?? 0;
   const owner = await stat(cluster).then(
@@ -30,7 +30,9 @@ export async function findServerUser(cluster: string): Promise<ServerUser> {
     return createUser(own, {}, false);
   }
   if (owner?.uid === 0) {
-    throw new Error(`${cluster} belongs to root, as whom Postgres does not run: give it back with chown -R`);
+    throw new Error(
+      `${cluster} belongs to root, but Postgres does not run as root: give it back with chown -R`,
+    );
   }
   const { uid, gid } =
     owner ?? (await findAccount("postgres")) ?? (await findAccount("nobody")) ?? unknownAccount();
@@ -38,11 +40,11 @@ export async function findServerUser(cluster: string): Promise<ServerUser> {
 }
 
 /**
- * Fails if the user has no name, as a container's may have none that is started with any uid. initdb asks for it
- * before all else, and there is no way around; Postgres itself never does.
+ * Fails if the user has no name: a container can be started with any uid. initdb always asks for the name first;
+ * Postgres itself never does.
  */
 export function requireName({ uid, isOther }: ServerUser): void {
-  // Another user than ourselves was found by its name, or by data that initdb has made.
+  // Another user than that of this process was found by its name, or by data that initdb has made.
   if (isOther) return;
   try {
     userInfo();

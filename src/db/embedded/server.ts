@@ -17,7 +17,7 @@ export interface ServerOptions {
   readonly user: ServerUser;
   readonly cluster: string;
   readonly socketFolder: string;
-  /** Who it works for, see owner.ts. */
+  /** Names the process that it works for, see owner.ts. */
   readonly clusterName: string;
   readonly settings: Readonly<Record<string, string>>;
   readonly log: Log;
@@ -27,14 +27,14 @@ export interface ServerOptions {
 export const serverEnvironment = { PATH: "/usr/local/bin:/usr/bin:/bin", LC_ALL: "C", TZ: "UTC" };
 
 /**
- * The data folder as Postgres is told it. Another user than ours may not be able to reach the folder by its
- * path, for example below /root; the server works in the folder, and can always reach it as that.
+ * The data folder as it is passed to Postgres. Another user than ours may not be able to reach the folder by its
+ * path, for example below /root; the server works in the folder, and can always reach it as its working folder.
  */
 export function serverFolder(folder: string, user: ServerUser): string {
   return user.isOther && process.platform === "linux" ? "/proc/self/cwd" : folder;
 }
 
-// Its standard input is a pipe that only we hold. When we end, however hard, the pipe does too, and `read`
+// Its standard input is a pipe that only this process holds. However this process ends, the pipe ends too, and `read`
 // returns. SIGINT is Postgres's fast shutdown.
 const watchdog = `
 exec 3<&0 </dev/null
@@ -65,7 +65,7 @@ export function startServer(options: ServerOptions): Server {
       stdio: ["pipe", "ignore", "pipe"],
     },
   );
-  // Writing to it is never tried, but its end may come as an error.
+  // Nothing is ever written to it, but its end may come as an error.
   child.stdin.on("error", () => undefined);
   const lastLines: string[] = [];
   child.stderr.on("data", (chunk: Buffer) => {
@@ -95,7 +95,7 @@ export function startServer(options: ServerOptions): Server {
 function serverArguments({ cluster, user, socketFolder, clusterName, settings }: ServerOptions): string[] {
   const all = {
     listen_addresses: "",
-    // Relative to the data folder, which is where it works, see serverFolder.
+    // Relative to the data folder, in which the server works, see serverFolder.
     unix_socket_directories: socketFolder === cluster ? "." : socketFolder,
     unix_socket_permissions: "0700",
     cluster_name: clusterName,

@@ -21,7 +21,7 @@ export async function findSocketFolder(cluster: string, user: ServerUser): Promi
     if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
   }
   const found = await lstat(folder);
-  // Anybody may make a folder in the temporary folder, and listen in it in our stead.
+  // Any user may make a folder in the temporary folder, and listen in it in our stead.
   if (!found.isDirectory() || found.uid !== user.uid || (found.mode & 0o077) !== 0) {
     throw new Error(`${folder} must be a folder that only the user with uid ${user.uid} can read: remove it`);
   }

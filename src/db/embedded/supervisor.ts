@@ -103,11 +103,11 @@ interface Place {
   readonly server: ServerOptions;
 }
 
-/** Starts a server once nobody else serves the folder, and answers when it takes connections. */
+/** Starts a server once no other serves the folder, and returns it when it takes connections. */
 async function launch(place: Place): Promise<Server> {
   const giveUpAt = performance.now() + startPatienceMs;
   for (;;) {
-    await untilNobodyServes(place, giveUpAt);
+    await untilNoneServes(place, giveUpAt);
     await removeStaleLocks(place.server.cluster, place.server.socketFolder);
     const server = startServer(place.server);
     const lastLines = await untilReady(place, server, giveUpAt);
@@ -122,10 +122,10 @@ async function launch(place: Place): Promise<Server> {
 }
 
 /** Refuses if a living process owns the server that answers; ends one whose owner is dead. */
-async function untilNobodyServes(place: Place, giveUpAt: number): Promise<void> {
+async function untilNoneServes(place: Place, giveUpAt: number): Promise<void> {
   for (;;) {
     const answer = await ask(place.url);
-    if (answer === "nobody") return;
+    if (answer === "none") return;
     const owner = typeof answer === "string" ? undefined : parseOwner(answer.clusterName);
     if (owner !== undefined && isOrphaned(owner, place.owner)) await end(place.url);
     else if (typeof answer !== "string" || performance.now() > giveUpAt) {
@@ -135,7 +135,7 @@ async function untilNobodyServes(place: Place, giveUpAt: number): Promise<void> 
   }
 }
 
-/** Ours, when its watchdog was killed: nothing would end it with us. Another's, when that process is gone. */
+/** One of ours, if its watchdog was killed: nothing would end it with us. Another's, if that process is gone. */
 function isOrphaned(owner: Owner, ours: Owner): boolean {
   return owner.instance === ours.instance || !isRunning(owner);
 }
@@ -159,10 +159,10 @@ async function untilReady(place: Place, server: Server, giveUpAt: number): Promi
 }
 
 /**
- * Asks the socket who serves: a file that names a process can be stale, an answer cannot. "silent" is a server
- * that starts, stops or hangs.
+ * Asks at the socket which server serves: a file that names a process can be stale, an answer cannot. "silent" is a
+ * server that starts, stops or hangs.
  */
-async function ask(url: string): Promise<"nobody" | "silent" | { readonly clusterName: string }> {
+async function ask(url: string): Promise<"none" | "silent" | { readonly clusterName: string }> {
   await using connection = openConnection(url, { application_name: "patchbay supervisor" });
   const impatient = setTimeout(() => connection.lose(new ConnectionLost("no answer")), 2_000);
   try {
@@ -170,7 +170,7 @@ async function ask(url: string): Promise<"nobody" | "silent" | { readonly cluste
     return { clusterName: String(row?.["name"]) };
   } catch (error) {
     const code = error instanceof ConnectionLost ? error.code : undefined;
-    return code === "ENOENT" || code === "ECONNREFUSED" ? "nobody" : "silent";
+    return code === "ENOENT" || code === "ECONNREFUSED" ? "none" : "silent";
   } finally {
     clearTimeout(impatient);
   }
@@ -189,7 +189,7 @@ async function end(url: string): Promise<void> {
   }
 }
 
-/** Two services on one folder would be one too many. */
+/** Another service uses the data folder. */
 class DataFolderInUse extends Error {
   override readonly name = "DataFolderInUse";
 

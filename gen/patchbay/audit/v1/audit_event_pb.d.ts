@@ -27,7 +27,8 @@ export declare type AuditEvent = Message<"patchbay.audit.v1.AuditEvent"> & {
   seq: bigint;
 
   /**
-   * When the change was made.
+   * When the change was made. Absent if the database no longer holds a time that
+   * can be shown, which no event is recorded with.
    *
    * @generated from field: google.protobuf.Timestamp at = 2;
    */
@@ -69,7 +70,8 @@ export declare type AuditEvent = Message<"patchbay.audit.v1.AuditEvent"> & {
   requestId?: string | undefined;
 
   /**
-   * What changed; hashes of secrets, never secrets.
+   * What changed; hashes of secrets, never secrets. Absent if the database no
+   * longer holds what can be shown, which no event is recorded with.
    *
    * @generated from field: google.protobuf.Struct details = 8;
    */

@@ -80,6 +80,142 @@ export declare type ListAuditEventsResponse = Message<"patchbay.audit.v1.ListAud
 export declare const ListAuditEventsResponseSchema: GenMessage<ListAuditEventsResponse>;
 
 /**
+ * Asks whether the record is as it was recorded. Without a head, it is verified
+ * from its first event on.
+ *
+ * @generated from message patchbay.audit.v1.VerifyAuditRequest
+ */
+export declare type VerifyAuditRequest = Message<"patchbay.audit.v1.VerifyAuditRequest"> & {
+  /**
+   * A head that you kept: the record must still hold its event, unchanged. It
+   * may be of any age. Over REST `known.seq` and `known.hash`.
+   *
+   * @generated from field: patchbay.audit.v1.AuditHead known = 1;
+   */
+  known?: AuditHead | undefined;
+
+  /**
+   * A head that you trust, such as the one of the last verification or `next`
+   * of the previous answer: only what came after it is recomputed.
+   *
+   * @generated from field: patchbay.audit.v1.AuditHead after = 2;
+   */
+  after?: AuditHead | undefined;
+};
+
+/**
+ * Describes the message patchbay.audit.v1.VerifyAuditRequest.
+ * Use `create(VerifyAuditRequestSchema)` to create a new message.
+ */
+export declare const VerifyAuditRequestSchema: GenMessage<VerifyAuditRequest>;
+
+/**
+ * An event by its number and its hash, which stands for it and for every event
+ * before it.
+ *
+ * @generated from message patchbay.audit.v1.AuditHead
+ */
+export declare type AuditHead = Message<"patchbay.audit.v1.AuditHead"> & {
+  /**
+   * The event's number; 0 for the start of the record.
+   *
+   * @generated from field: int64 seq = 1;
+   */
+  seq: bigint;
+
+  /**
+   * The event's hash, 64 hexadecimal digits; zeros for the start of the record.
+   *
+   * @generated from field: string hash = 2;
+   */
+  hash: string;
+};
+
+/**
+ * Describes the message patchbay.audit.v1.AuditHead.
+ * Use `create(AuditHeadSchema)` to create a new message.
+ */
+export declare const AuditHeadSchema: GenMessage<AuditHead>;
+
+/**
+ * Carries what was found.
+ *
+ * @generated from message patchbay.audit.v1.VerifyAuditResponse
+ */
+export declare type VerifyAuditResponse = Message<"patchbay.audit.v1.VerifyAuditResponse"> & {
+  /**
+   * Whether all that was looked at is as it was recorded. It is so far, if
+   * there is `next`.
+   *
+   * @generated from field: bool valid = 1;
+   */
+  valid: boolean;
+
+  /**
+   * How many events were recomputed and found to be as they were recorded.
+   *
+   * @generated from field: int64 verified_events = 2;
+   */
+  verifiedEvents: bigint;
+
+  /**
+   * Where the record ends. Keep it elsewhere. Present when the record is valid
+   * to its end.
+   *
+   * @generated from field: patchbay.audit.v1.AuditHead head = 3;
+   */
+  head?: AuditHead | undefined;
+
+  /**
+   * The first fault. Present when the record is not valid.
+   *
+   * @generated from field: patchbay.audit.v1.AuditFault fault = 4;
+   */
+  fault?: AuditFault | undefined;
+
+  /**
+   * How far it got when time was up; absent if it was not. Call again with it as
+   * `after`, and with the same `known`.
+   *
+   * @generated from field: patchbay.audit.v1.AuditHead next = 5;
+   */
+  next?: AuditHead | undefined;
+};
+
+/**
+ * Describes the message patchbay.audit.v1.VerifyAuditResponse.
+ * Use `create(VerifyAuditResponseSchema)` to create a new message.
+ */
+export declare const VerifyAuditResponseSchema: GenMessage<VerifyAuditResponse>;
+
+/**
+ * What is wrong with a record.
+ *
+ * @generated from message patchbay.audit.v1.AuditFault
+ */
+export declare type AuditFault = Message<"patchbay.audit.v1.AuditFault"> & {
+  /**
+   * The event, or where one should be.
+   *
+   * @generated from field: int64 seq = 1;
+   */
+  seq: bigint;
+
+  /**
+   * What is wrong, in words.
+   *
+   * @generated from field: string problem = 2;
+   */
+  problem: string;
+};
+
+/**
+ * Describes the message patchbay.audit.v1.AuditFault.
+ * Use `create(AuditFaultSchema)` to create a new message.
+ */
+export declare const AuditFaultSchema: GenMessage<AuditFault>;
+
+/**
  * Answers the record of changes. It is append-only: nothing here writes.
  *
  * @generated from service patchbay.audit.v1.AuditService
@@ -96,6 +232,27 @@ export declare const AuditService: GenService<{
     methodKind: "unary";
     input: typeof ListAuditEventsRequestSchema;
     output: typeof ListAuditEventsResponseSchema;
+  },
+  /**
+   * Verifies the record: recomputes the hash of each event, from the first one
+   * on or after a head that you trust, and compares heads that you kept.
+   *
+   * An event that was edited, deleted, moved or inserted shows by itself. A
+   * tail that was cut, and a record that was written anew with new hashes,
+   * show only against a head that was kept where the owner of the database
+   * cannot reach it: keep `head` of the answer, and give it as `known` next
+   * time. A fault is an answer, not an error.
+   *
+   * It takes about half a minute for a million events. After 30 seconds, or a
+   * little before the caller's deadline, it stops and answers `next`: call again
+   * with that as `after`.
+   *
+   * @generated from rpc patchbay.audit.v1.AuditService.VerifyAudit
+   */
+  verifyAudit: {
+    methodKind: "unary";
+    input: typeof VerifyAuditRequestSchema;
+    output: typeof VerifyAuditResponseSchema;
   },
 }>;
 

@@ -12,7 +12,7 @@ import { file_patchbay_options_v1_options } from "../../options/v1/options_pb.js
  * Describes the file patchbay/audit/v1/audit_service.proto.
  */
 export const file_patchbay_audit_v1_audit_service = /*@__PURE__*/
-  fileDesc("CiVwYXRjaGJheS9hdWRpdC92MS9hdWRpdF9zZXJ2aWNlLnByb3RvEhFwYXRjaGJheS5hdWRpdC52MSKIAQoWTGlzdEF1ZGl0RXZlbnRzUmVxdWVzdBIdCglwYWdlX3NpemUYASABKAVCCrpIBxoFGOgHKAASHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMYgAQSFwoGYWN0aW9uGAMgASgJQge6SARyAhhAEhgKBnRhcmdldBgEIAEoCUIIukgFcgMYgAEiegoXTGlzdEF1ZGl0RXZlbnRzUmVzcG9uc2USLQoGZXZlbnRzGAEgAygLMh0ucGF0Y2hiYXkuYXVkaXQudjEuQXVkaXRFdmVudBIcCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAlIAIgBAUISChBfbmV4dF9wYWdlX3Rva2VuMqcBCgxBdWRpdFNlcnZpY2USlgEKD0xpc3RBdWRpdEV2ZW50cxIpLnBhdGNoYmF5LmF1ZGl0LnYxLkxpc3RBdWRpdEV2ZW50c1JlcXVlc3QaKi5wYXRjaGJheS5hdWRpdC52MS5MaXN0QXVkaXRFdmVudHNSZXNwb25zZSIskAIBirIZDAoKYXVkaXQ6dmlld4LT5JMCExIRL2FwaS9hdWRpdC9ldmVudHNiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_patchbay_audit_v1_audit_event, file_patchbay_options_v1_options]);
+  fileDesc("CiVwYXRjaGJheS9hdWRpdC92MS9hdWRpdF9zZXJ2aWNlLnByb3RvEhFwYXRjaGJheS5hdWRpdC52MSKIAQoWTGlzdEF1ZGl0RXZlbnRzUmVxdWVzdBIdCglwYWdlX3NpemUYASABKAVCCrpIBxoFGOgHKAASHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMYgAQSFwoGYWN0aW9uGAMgASgJQge6SARyAhhAEhgKBnRhcmdldBgEIAEoCUIIukgFcgMYgAEiegoXTGlzdEF1ZGl0RXZlbnRzUmVzcG9uc2USLQoGZXZlbnRzGAEgAygLMh0ucGF0Y2hiYXkuYXVkaXQudjEuQXVkaXRFdmVudBIcCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAlIAIgBAUISChBfbmV4dF9wYWdlX3Rva2VuIm4KElZlcmlmeUF1ZGl0UmVxdWVzdBIrCgVrbm93bhgBIAEoCzIcLnBhdGNoYmF5LmF1ZGl0LnYxLkF1ZGl0SGVhZBIrCgVhZnRlchgCIAEoCzIcLnBhdGNoYmF5LmF1ZGl0LnYxLkF1ZGl0SGVhZCJJCglBdWRpdEhlYWQSFAoDc2VxGAEgASgDQge6SAQiAigAEiYKBGhhc2gYAiABKAlCGLpIFXITMhFeWzAtOUEtRmEtZl17NjR9JCLDAQoTVmVyaWZ5QXVkaXRSZXNwb25zZRINCgV2YWxpZBgBIAEoCBIXCg92ZXJpZmllZF9ldmVudHMYAiABKAMSKgoEaGVhZBgDIAEoCzIcLnBhdGNoYmF5LmF1ZGl0LnYxLkF1ZGl0SGVhZBIsCgVmYXVsdBgEIAEoCzIdLnBhdGNoYmF5LmF1ZGl0LnYxLkF1ZGl0RmF1bHQSKgoEbmV4dBgFIAEoCzIcLnBhdGNoYmF5LmF1ZGl0LnYxLkF1ZGl0SGVhZCIqCgpBdWRpdEZhdWx0EgsKA3NlcRgBIAEoAxIPCgdwcm9ibGVtGAIgASgJMrQCCgxBdWRpdFNlcnZpY2USlgEKD0xpc3RBdWRpdEV2ZW50cxIpLnBhdGNoYmF5LmF1ZGl0LnYxLkxpc3RBdWRpdEV2ZW50c1JlcXVlc3QaKi5wYXRjaGJheS5hdWRpdC52MS5MaXN0QXVkaXRFdmVudHNSZXNwb25zZSIskAIBirIZDAoKYXVkaXQ6dmlld4LT5JMCExIRL2FwaS9hdWRpdC9ldmVudHMSigEKC1ZlcmlmeUF1ZGl0EiUucGF0Y2hiYXkuYXVkaXQudjEuVmVyaWZ5QXVkaXRSZXF1ZXN0GiYucGF0Y2hiYXkuYXVkaXQudjEuVmVyaWZ5QXVkaXRSZXNwb25zZSIskAIBirIZDAoKYXVkaXQ6dmlld4LT5JMCExIRL2FwaS9hdWRpdC92ZXJpZnliBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_patchbay_audit_v1_audit_event, file_patchbay_options_v1_options]);
 
 /**
  * Describes the message patchbay.audit.v1.ListAuditEventsRequest.
@@ -27,6 +27,34 @@ export const ListAuditEventsRequestSchema = /*@__PURE__*/
  */
 export const ListAuditEventsResponseSchema = /*@__PURE__*/
   messageDesc(file_patchbay_audit_v1_audit_service, 1);
+
+/**
+ * Describes the message patchbay.audit.v1.VerifyAuditRequest.
+ * Use `create(VerifyAuditRequestSchema)` to create a new message.
+ */
+export const VerifyAuditRequestSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_audit_v1_audit_service, 2);
+
+/**
+ * Describes the message patchbay.audit.v1.AuditHead.
+ * Use `create(AuditHeadSchema)` to create a new message.
+ */
+export const AuditHeadSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_audit_v1_audit_service, 3);
+
+/**
+ * Describes the message patchbay.audit.v1.VerifyAuditResponse.
+ * Use `create(VerifyAuditResponseSchema)` to create a new message.
+ */
+export const VerifyAuditResponseSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_audit_v1_audit_service, 4);
+
+/**
+ * Describes the message patchbay.audit.v1.AuditFault.
+ * Use `create(AuditFaultSchema)` to create a new message.
+ */
+export const AuditFaultSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_audit_v1_audit_service, 5);
 
 /**
  * Answers the record of changes. It is append-only: nothing here writes.

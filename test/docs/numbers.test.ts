@@ -1,0 +1,35 @@
+import { readFileSync } from "node:fs";
+import { expect, test } from "vitest";
+
+/** What a page says of a limit, and where the code sets it. What each limit does has tests with limits of their own. */
+// prettier-ignore
+const limits: [page: string, says: string, file: string, code: readonly string[]][] = [
+  ["docs/concepts.md", "up to 64 calls under way to one origin and 256 in all", "src/outbound/outbound.ts", ["callsPerOrigin: 64,", "callsPerShare: 256,"]],
+  ["docs/errors.md", "(64 to one origin, 256 in all)", "src/outbound/outbound.ts", ["callsPerOrigin: 64,", "callsPerShare: 256,"]],
+  ["docs/errors.md", "(1,000, or 64 MiB of bodies)", "src/outbound/outbound.ts", ["waitingCalls: 1_000,", "waitingBytes: 64 * 1024 * 1024,"]],
+  ["docs/errors.md", "5 s to connect, 30 s to its headers, 30 s between two pieces of its body, 60 s in all", "src/outbound/outbound.ts", ["connectMs: 5_000,", "headersMs: 30_000,", "idleMs: 30_000,", "totalMs: 60_000,"]],
+  ["docs/errors.md", "more than 10 MiB, inflated, or more than 16 KiB of headers", "src/outbound/outbound.ts", ["bodyBytes: 10 * 1024 * 1024,", "headerBytes: 16 * 1024,"]],
+  ["proto/patchbay/connections/v1/connection_service.proto", "up to 64 calls under way to one origin, and 256 in all", "src/outbound/outbound.ts", ["callsPerOrigin: 64,", "callsPerShare: 256,"]],
+  ["docs/errors.md", "yours, or 65 s", "src/pipeline/pipeline.ts", ["timeoutMs: 65_000,"]],
+  ["docs/errors.md", "more than 4 MiB", "src/pipeline/pipeline.ts", ["4 * 1024 * 1024"]],
+  ["docs/errors.md", "did not answer within 5 seconds", "src/crypto/unwrap.ts", ["waitMs = 5_000;"]],
+  ["docs/concepts.md", "remembered for 5 minutes", "src/crypto/unwrap.ts", ["cacheMs = 5 * 60 * 1000;"]],
+  ["docs/concepts.md", "a key for up to five seconds", "src/verification/key-lookup.ts", ["boundMs = 5_000;"]],
+  ["docs/concepts.md", "600 requests a minute", "src/pipeline/public-calls.ts", ["limit: 600,", "windowMs: 60_000"]],
+  ["docs/concepts.md", "At most 64 streams without a key", "src/pipeline/public-calls.ts", ["maxStreams = 64;"]],
+  ["docs/errors.md", "1,000 streams of changes open", "src/verification/revocations.ts", ["maxStreams = 1_000;"]],
+  ["docs/errors.md", "five of its secrets are still good", "src/api-keys/rotation.ts", ["maxLiveSecrets = 5;"]],
+  ["docs/concepts.md", "505 bytes of UTF-8 at most", "src/api-keys/import-key.ts", ["maxBytes = 505;"]],
+  ["docs/concepts.md", "each 60 seconds, within 10 %", "drizzle/0003_keys_and_probes.sql", ["interval '54 seconds' + random() * interval '12 seconds'"]],
+  ["docs/guard.md", "used for 5 seconds from when it was asked for", "src/client/guard/answers.ts", ["boundMs = 5_000;"]],
+  ["docs/guard.md", "Without a message of the stream for 3 seconds", "src/client/guard/revocation-watch.ts", ["silenceMs = 3_000;"]],
+  ["docs/promises.md", "`lastUsedAt` is written within 10 seconds", "src/platform/usage-log.ts", ["flushEveryMs = 10_000;"]],
+  ["docs/operating.md", "at most one event an hour for each key and action", "src/verification/misuse-events.ts", ["quietMs = 60 * 60 * 1000;"]],
+  ["docs/behind-a-proxy.md", "16 KiB of headers and 4 MiB of body", "src/net/limits.ts", ["headerBytes: 16 * 1024,"]],
+];
+
+test.each(limits)("%s says “%s”, and the code does", (page, says, file, lines) => {
+  expect(readFileSync(page, "utf8").replace(/\n *\/\/ /g, " ")).toContain(says);
+  const code = readFileSync(file, "utf8");
+  for (const line of lines) expect(code).toContain(line);
+});
