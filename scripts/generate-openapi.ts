@@ -14,7 +14,7 @@ export function generateOpenApi(): string {
     .filter((service) => service.typeName.startsWith("patchbay."))
     .sort((a, b) => (a.typeName < b.typeName ? -1 : 1));
   const { version } = JSON.parse(readFileSync("package.json", "utf8")) as { version: string };
-  return `${JSON.stringify(openApiOf(services, version), null, 2)}\n`;
+  return `${JSON.stringify(openApiOf(services, version, registry.getEnum("patchbay.errors.v1.Reason")), null, 2)}\n`;
 }
 
 if (import.meta.main) writeFileSync("gen/openapi.json", generateOpenApi());

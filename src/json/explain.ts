@@ -1,13 +1,22 @@
-import { type DescField, type DescMessage, fromJson, type JsonValue } from "@bufbuild/protobuf";
+import { type DescField, type DescMessage, fromJson, getOption, type JsonValue } from "@bufbuild/protobuf";
+import { rest_field } from "#gen/patchbay/options/v1/options_pb.js";
 import { fieldNamed, unknown } from "./field-names.ts";
-import { inWords } from "./json-type.ts";
+import { inWords, isOfType, jsonType, nameType } from "./json-type.ts";
 import { isObject } from "./object.ts";
 
+/** Whether the JSON can be the field's. */
+export type Accepts = (field: DescField, json: JsonValue) => boolean;
+
 /**
- * Why `fromJson` refuses this JSON, naming the field and never a value: the errors of `fromJson` repeat values, and a
- * value may be a secret. Undefined if no reason is found.
+ * Why this JSON is refused, naming the field and never a value: the errors of `fromJson` repeat values, and a value
+ * may be a secret. Undefined if no reason is found.
  */
-export function explain(message: DescMessage, json: JsonValue, at = ""): string | undefined {
+export function explain(
+  message: DescMessage,
+  json: JsonValue,
+  accepts: Accepts,
+  at = "",
+): string | undefined {
   if (!isObject(json)) return `${at === "" ? "the request" : `field "${at}"`} must be an object`;
   const prefix = at === "" ? "" : `${at}.`;
   const seen = new Map<unknown, DescField>();
@@ -22,22 +31,24 @@ export function explain(message: DescMessage, json: JsonValue, at = ""): string 
         return `only one of "${prefix}${other.jsonName}" and "${prefix}${field.jsonName}" may be given`;
       seen.set(field.oneof, field);
     }
-    const problem = explainField(field, value, prefix + field.jsonName);
+    const problem = explainField(field, value, accepts, prefix + field.jsonName);
     if (problem !== undefined) return problem;
   }
   return undefined;
 }
 
-function explainField(field: DescField, value: JsonValue, at: string): string | undefined {
+function explainField(field: DescField, value: JsonValue, accepts: Accepts, at: string): string | undefined {
   const inner =
     field.message && !field.message.typeName.startsWith("google.protobuf.") ? field.message : undefined;
   if (inner && field.fieldKind === "list" && Array.isArray(value)) {
-    return first(value.entries(), ([index, item]) => explain(inner, item, `${at}[${index}]`));
+    return first(value.entries(), ([index, item]) => explain(inner, item, accepts, `${at}[${index}]`));
   }
-  if (inner && field.fieldKind === "message" && value !== null) return explain(inner, value, at);
+  if (inner && field.fieldKind === "message" && value !== null) return explain(inner, value, accepts, at);
   const values = inner && field.fieldKind === "map" && isObject(value) ? Object.values(value) : [];
-  const problem = first(values, (item) => explain(inner!, item, `${at}[…]`));
-  return problem ?? (accepts(field, value) ? undefined : `field "${at}" must be ${inWords(field)}`);
+  const problem = first(values, (item) => explain(inner!, item, accepts, `${at}[…]`));
+  if (problem !== undefined) return problem;
+  if (accepts(field, value)) return undefined;
+  return `field "${at}" must be ${inWords(field)}${value === null ? "; leave it out rather than give null" : ""}`;
 }
 
 function first<Item>(
@@ -51,11 +62,30 @@ function first<Item>(
   return undefined;
 }
 
-function accepts(field: DescField, value: JsonValue): boolean {
+/** Takes what `fromJson` reads. */
+export const whatIsReadable: Accepts = (field, json) => {
   try {
-    fromJson(field.parent, { [field.jsonName]: value });
+    fromJson(field.parent, { [field.jsonName]: json });
     return true;
   } catch {
     return false;
   }
-}
+};
+
+/**
+ * Takes what the OpenAPI document publishes: one form of each value, and null only where it clears. Null for anything
+ * else would be taken for "not set", which of a list of allowed addresses means "all".
+ */
+export const whatIsPublished: Accepts = (field, json) => {
+  if (json === null && field.message?.typeName !== "google.protobuf.Value") {
+    return getOption(field, rest_field).clearable;
+  }
+  const type = jsonType(field);
+  if (field.fieldKind === "list") return Array.isArray(json) && json.every((item) => isOfType(item, type));
+  if (field.fieldKind !== "map") return isOfType(json, type);
+  const names = nameType(field);
+  return (
+    isObject(json) &&
+    Object.entries(json).every(([name, value]) => isOfType(name, names) && isOfType(value, type))
+  );
+};

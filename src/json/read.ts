@@ -2,7 +2,7 @@ import { type DescMessage, fromJson, type JsonValue, type Message } from "@bufbu
 import { InvalidRequest } from "#src/platform/errors.ts";
 import { refuseImpossibleTimes } from "./calendar.ts";
 import { parseExactly } from "./exact.ts";
-import { explain } from "./explain.ts";
+import { explain, whatIsPublished, whatIsReadable } from "./explain.ts";
 import { someText } from "./texts.ts";
 
 /** How many objects and lists may lie inside each other. */
@@ -20,8 +20,16 @@ function messageIn(message: DescMessage, json: JsonValue): Message {
   try {
     return fromJson(message, json, { ignoreUnknownFields: false, recursionLimit: 2 * maxDepth });
   } catch {
-    throw new InvalidRequest(explain(message, json) ?? `the request does not fit ${message.name}`);
+    const problem = explain(message, json, whatIsReadable);
+    throw new InvalidRequest(problem ?? `the request does not fit ${message.name}`);
   }
+}
+
+/** The message that this JSON is, in the one form that the OpenAPI document publishes. */
+export function messageFromPublishedJson(message: DescMessage, json: JsonValue): Message {
+  const problem = explain(message, json, whatIsPublished);
+  if (problem !== undefined) throw new InvalidRequest(problem);
+  return messageFromJson(message, json);
 }
 
 /** The JSON in these bytes. */

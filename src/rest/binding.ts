@@ -8,7 +8,7 @@ import {
   hasOption,
   ScalarType,
 } from "@bufbuild/protobuf";
-import { MethodOptions_IdempotencyLevel as Idempotency } from "@bufbuild/protobuf/wkt";
+import { FieldMaskSchema, MethodOptions_IdempotencyLevel as Idempotency } from "@bufbuild/protobuf/wkt";
 import { METHODS } from "node:http";
 import { http } from "#gen/google/api/annotations_pb.js";
 import type { HttpRule } from "#gen/google/api/http_pb.js";
@@ -28,6 +28,8 @@ export interface Binding {
   readonly variables: readonly (readonly DescField[])[];
   /** What the body holds: the whole message, one of its fields, or nothing. */
   readonly body: "*" | DescField | undefined;
+  /** The update mask of a PATCH, which is filled with the names of the body's fields and not given itself. */
+  readonly mask: DescField | undefined;
   /** The field that is answered instead of the whole message. */
   readonly responseBody: DescField | undefined;
   /** Answered without the `data` envelope. */
@@ -108,10 +110,15 @@ function bind(method: DescMethod, rule: HttpRule, template: Template, fault: Fau
     template,
     variables,
     body,
+    mask: httpMethod === "PATCH" && body === "*" ? input.fields.find(isUpdateMask) : undefined,
     responseBody,
     bare,
     status,
   };
+}
+
+function isUpdateMask({ name, message }: DescField): boolean {
+  return name === "update_mask" && message?.typeName === FieldMaskSchema.typeName;
 }
 
 function topLevel(message: DescMessage, name: string, option: string, fault: Fault): DescField | undefined {

@@ -1,6 +1,13 @@
-import type { DescField, DescMessage, DescMethod, DescService } from "@bufbuild/protobuf";
+import type {
+  DescEnum,
+  DescEnumValue,
+  DescField,
+  DescMessage,
+  DescMethod,
+  DescService,
+} from "@bufbuild/protobuf";
 
-type Commented = DescService | DescMethod | DescMessage | DescField;
+type Commented = DescService | DescMethod | DescMessage | DescField | DescEnum | DescEnumValue;
 
 /** The comment above a declaration; empty if its file was compiled without source info. */
 export function commentOf(declaration: Commented): string {
@@ -19,6 +26,12 @@ function pathOf(declaration: Commented): number[] {
       return [...pathOf(declaration.parent), 2, declaration.parent.proto.method.indexOf(declaration.proto)];
     case "field":
       return [...pathOf(declaration.parent), 2, declaration.parent.proto.field.indexOf(declaration.proto)];
+    case "enum_value":
+      return [...pathOf(declaration.parent), 2, declaration.parent.proto.value.indexOf(declaration.proto)];
+    case "enum":
+      return declaration.parent
+        ? [...pathOf(declaration.parent), 4, declaration.parent.proto.enumType.indexOf(declaration.proto)]
+        : [5, declaration.file.proto.enumType.indexOf(declaration.proto)];
     case "message":
       return declaration.parent
         ? [...pathOf(declaration.parent), 3, declaration.parent.proto.nestedType.indexOf(declaration.proto)]

@@ -1,5 +1,6 @@
-import { type DescField, type JsonObject, type JsonValue, ScalarType } from "@bufbuild/protobuf";
+import type { DescField, JsonObject, JsonValue } from "@bufbuild/protobuf";
 import { isWrapperDesc } from "@bufbuild/protobuf/wkt";
+import { jsonType } from "#src/json/json-type.ts";
 import { isObject } from "#src/json/object.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 
@@ -18,23 +19,14 @@ export function hasFields(field: DescField): field is DescField & { fieldKind: "
   return field.fieldKind === "message" && !field.message.typeName.startsWith("google.protobuf.");
 }
 
-/** A text in the path or query as the JSON that `fromJson` expects; it refuses what is not of the type. */
+/** A text in the path or query as the JSON that it stands for; as text where it stands for nothing else. */
 export function jsonFromText(field: DescField, text: string): JsonValue {
-  const { scalar } = field.message && isWrapperDesc(field.message) ? field.message.fields[0] : field;
-  if (field.enum && /^-?\d+$/.test(text)) return Number(text);
-  switch (scalar) {
-    case undefined:
-    case ScalarType.STRING:
-    case ScalarType.BYTES:
-    case ScalarType.FLOAT:
-    case ScalarType.DOUBLE:
-      return text;
-    case ScalarType.BOOL:
-      return text === "true" ? true : text === "false" ? false : text;
-    default:
-      // The empty text is no number; `0x10` and `1e3` would be taken for one.
-      return /^-?\d+$/.test(text) ? text : "";
-  }
+  const { type } = jsonType(field);
+  if (type === "boolean" && (text === "true" || text === "false")) return text === "true";
+  // The empty text and `0x10` are no numbers, though they could be taken for some.
+  if (type === "integer" && /^-?\d+$/.test(text)) return Number(text);
+  if (type === "number" && /^-?\d+(?:\.\d+)?(?:[Ee][+-]?\d+)?$/.test(text)) return Number(text);
+  return text;
 }
 
 /** The value of a field in the JSON of its message, whichever way it is spelled there. */

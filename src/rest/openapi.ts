@@ -1,73 +1,108 @@
 import {
+  type DescEnum,
   type DescField,
   type DescMessage,
+  type DescOneof,
   type DescService,
   getOption,
   type JsonObject,
   toJson,
 } from "@bufbuild/protobuf";
+import { FeatureSet_FieldPresence as Presence } from "@bufbuild/protobuf/wkt";
 import { ReasonSchema } from "#gen/patchbay/errors/v1/errors_pb.js";
 import { policy, PolicySchema } from "#gen/patchbay/options/v1/options_pb.js";
+import { answerComponents, failureAnswers, successHeaders } from "./answers.ts";
+import { takesIdempotencyKey } from "#src/pipeline/policy.ts";
 import { type Binding, restRoutes } from "./binding.ts";
 import { commentOf } from "./comments.ts";
+import { type StatusesOfReasons, statusesOf } from "./failures.ts";
 import { hasFields, takesText } from "./fields.ts";
-import { createSchemas, isRequired, type Schemas } from "./schemas.ts";
+import { pagePaths, pageTag } from "./page-paths.ts";
+import { isRequired, neededIn } from "./rules.ts";
+import { createSchemas, type Schemas } from "./schemas.ts";
 
 /**
  * The OpenAPI 3.1 document of services, from the same bindings that serve them.
  *
- * Descriptions need descriptors with source info, which generated code drops: take them from a `buf build` image.
+ * Descriptions and statuses of failures need descriptors with source info, which generated code drops: take them from
+ * a `buf build` image.
  */
-export function openApiOf(services: readonly DescService[], version: string): JsonObject {
+export function openApiOf(
+  services: readonly DescService[],
+  version: string,
+  reasons: DescEnum = ReasonSchema,
+): JsonObject {
   const schemas = createSchemas();
-  const paths: Record<string, JsonObject> = {};
+  const statuses = statusesOf(reasons);
+  const paths: Record<string, JsonObject> = { ...pagePaths };
   for (const binding of restRoutes(services)) {
     // OpenAPI has no word for "any method".
     if (binding.httpMethod === "*") continue;
-    (paths[pathOf(binding)] ??= {})[binding.httpMethod.toLowerCase()] = operationOf(binding, schemas);
+    const operation = operationOf(binding, schemas, statuses);
+    (paths[pathOf(binding)] ??= {})[binding.httpMethod.toLowerCase()] = operation;
   }
+  const { schemas: failures, ...answers } = answerComponents(statuses);
   return {
     openapi: "3.1.0",
-    info: { title: "Patchbay", version, license: { name: "Apache-2.0", identifier: "Apache-2.0" } },
-    tags: services.map((service) => ({ name: service.name, description: commentOf(service) })),
+    info: {
+      title: "Patchbay",
+      version,
+      description,
+      license: { name: "Apache-2.0", identifier: "Apache-2.0" },
+    },
+    servers: [{ url: "/", description: "The service that answered this document." }],
+    tags: [...services.map((service) => ({ name: service.name, description: commentOf(service) })), pageTag],
     security: [{ apiKey: [] }],
     paths: sorted(paths),
     components: {
-      securitySchemes: { apiKey: { type: "http", scheme: "bearer" } },
-      responses: { Error: errorResponse },
-      schemas: sorted(schemas.named),
+      securitySchemes: { apiKey: { type: "http", scheme: "bearer", description: "An API key, `qe_sk_…`." } },
+      parameters: headerParameters,
+      ...answers,
+      schemas: sorted({ ...schemas.named, ...failures }),
     },
   };
 }
 
-const errorResponse: JsonObject = {
-  description: "The call failed.",
-  headers: {
-    "x-error-reason": {
-      description: "Why, in a form that programs may rely on.",
-      schema: { enum: ReasonSchema.values.slice(1).map((value) => value.name.replace("REASON_", "")) },
-    },
+const description = `Keeps the connections and API keys of an organisation's services.
+
+Send a key as \`Authorization: Bearer …\`, and never in a URL. Bodies are JSON in UTF-8, at most 4 MiB, nested at \
+most 100 levels deep. A field has the one form that its schema says, and null only where it clears something; what is \
+not set is left out. Field names may also be spelled as in the contracts (\`act_as_user_id\`).
+
+Answers hold what was asked for in \`data\`. Failures are \`{"error": "…"}\`, for people; the header \
+\`x-error-reason\` is for programs. Later versions add fields to answers, values to enums, and reasons: clients \
+must expect ones that they do not know.
+`.trim();
+
+const headerParameters: Record<string, JsonObject> = {
+  "x-request-id": {
+    name: "x-request-id",
+    in: "header",
+    description:
+      "Names the call in the service's log and audit events: at most 64 letters, digits, `.`, `_` and `-`. " +
+      "Anything else is replaced by a new id.",
+    schema: { type: "string" },
   },
-  content: {
-    "application/json": {
-      schema: {
-        type: "object",
-        required: ["error"],
-        properties: { error: { type: "string", description: "Why, in words for people." } },
-      },
-    },
+  "Idempotency-Key": {
+    name: "Idempotency-Key",
+    in: "header",
+    description:
+      "Names the request for 24 hours: a retry with the same header has no second effect. " +
+      "Visible ASCII characters, of the caller's own choice.",
+    schema: { type: "string", pattern: "^[!-~]{1,255}$" },
   },
 };
 
-function operationOf(binding: Binding, schemas: Schemas): JsonObject {
-  const { method, index, responseBody, bare, status } = binding;
+function operationOf(binding: Binding, schemas: Schemas, statuses: StatusesOfReasons): JsonObject {
+  const { method, index, status } = binding;
   const comment = commentOf(method);
   const access = getOption(method, policy);
-  const shown = responseBody
-    ? schemas.ofField(responseBody, "output")
-    : schemas.reference(method.output, "output");
-  const enveloped = { type: "object", required: ["data"], properties: { data: shown } };
-  const parameters = [...pathParameters(binding, schemas), ...queryParameters(binding, schemas)];
+  const headers = ["x-request-id", ...(takesIdempotencyKey(binding.method) ? ["Idempotency-Key"] : [])];
+  const parameters = [
+    ...pathParameters(binding, schemas),
+    ...queryParameters(binding, schemas),
+    ...headers.map((name) => ({ $ref: `#/components/parameters/${name}` })),
+  ];
   const requestBody = requestBodyOf(binding, schemas);
   return {
     operationId: `${method.parent.name}_${method.name}${index === 0 ? "" : `_${index + 1}`}`,
@@ -76,17 +111,26 @@ function operationOf(binding: Binding, schemas: Schemas): JsonObject {
     description: comment,
     ...(access.access.case === "public" && { security: [] }),
     "x-patchbay-policy": toJson(PolicySchema, access, { useProtoFieldName: true }),
-    ...(parameters.length > 0 && { parameters }),
+    parameters,
     ...(requestBody && { requestBody }),
     responses: {
       [status]: {
         description: "Success.",
-        content: { "application/json": { schema: bare ? shown : enveloped } },
+        headers: successHeaders(binding),
+        content: { "application/json": { schema: answerOf(binding, schemas) } },
       },
-      "4XX": { $ref: "#/components/responses/Error" },
-      "5XX": { $ref: "#/components/responses/Error" },
+      ...failureAnswers(binding, statuses),
     },
   };
+}
+
+function answerOf({ method, responseBody, bare }: Binding, schemas: Schemas): JsonObject {
+  const whole = responseBody
+    ? schemas.ofField(responseBody, "output")
+    : schemas.reference(method.output, "output");
+  const mayBeUnset = responseBody?.presence === Presence.EXPLICIT && !isRequired(responseBody);
+  const shown = mayBeUnset ? { anyOf: [whole, { type: "null" }] } : whole;
+  return bare ? shown : { type: "object", required: ["data"], properties: { data: shown } };
 }
 
 function pathOf({ template }: Binding): string {
@@ -114,12 +158,14 @@ function pathParameters({ template, variables }: Binding, schemas: Schemas): Jso
 
 function queryParameters({ method, body, variables }: Binding, schemas: Schemas): JsonObject[] {
   if (body === "*") return [];
+  const needed = neededIn(method.input);
   return leaves(method.input)
     .filter((fields) => fields[0] !== body)
     .filter((fields) => !variables.some((bound) => bound.every((field, index) => field === fields[index])))
     .map((fields) => {
       const name = fields.map((field) => field.jsonName).join(".");
-      return parameter("query", name, schemas.ofField(fields.at(-1)!, "input"), isRequired(fields.at(-1)!));
+      const isNeeded = fields.length === 1 && needed.has(fields[0]!);
+      return parameter("query", name, schemas.ofField(fields.at(-1)!, "input"), isNeeded);
     });
 }
 
@@ -142,14 +188,21 @@ function leaves(message: DescMessage, way: readonly DescField[] = []): DescField
   });
 }
 
-function requestBodyOf({ method, body, variables }: Binding, schemas: Schemas): JsonObject | undefined {
+function requestBodyOf(binding: Binding, schemas: Schemas): JsonObject | undefined {
+  const { method, body, mask, variables } = binding;
   if (body === undefined) return undefined;
-  const bound = variables.flatMap((fields) => (fields.length === 1 ? fields : []));
-  const schema =
-    body === "*" ? schemas.ofMessage(method.input, "input", bound) : schemas.ofField(body, "input");
-  const isEmpty = body === "*" && Object.keys(schema.properties ?? {}).length === 0;
-  const required = body === "*" ? schema.required !== undefined : isRequired(body);
-  return isEmpty ? undefined : { required, content: { "application/json": { schema } } };
+  if (body !== "*") {
+    const required = neededIn(method.input).has(body);
+    return { required, content: { "application/json": { schema: schemas.ofField(body, "input") } } };
+  }
+  const elsewhere = [mask ?? [], ...variables.filter((fields) => fields.length === 1)].flat();
+  const schema = {
+    ...schemas.ofMessage(method.input, "input", elsewhere),
+    ...(mask && { minProperties: 1 }),
+  };
+  const isElsewhere = (part: DescField | DescOneof) => part.kind === "field" && elsewhere.includes(part);
+  const required = mask !== undefined || [...neededIn(method.input)].some((part) => !isElsewhere(part));
+  return { required, content: { "application/json": { schema } } };
 }
 
 function sorted<T>(record: Readonly<Record<string, T>>): Record<string, T> {

@@ -168,12 +168,10 @@ describe("changing a key", () => {
     async (field) => {
       const key = await issue({ scopes: ["a:view"] });
       const reply = await service.org.rest("PATCH", `/api/api-keys/${key.id}`, { [field]: "x" });
-      if (field === "id") expect((await service.org.rest("GET", `/api/api-keys/${key.id}`)).status).toBe(200);
-      else
-        expect([reply.status, reply.body]).toStrictEqual([
-          400,
-          { error: expect.stringContaining(field) as string },
-        ]);
+      expect([reply.status, reply.body]).toStrictEqual([
+        400,
+        { error: expect.stringContaining(field) as string },
+      ]);
     },
   );
 

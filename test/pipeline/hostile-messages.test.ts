@@ -172,15 +172,13 @@ test("a method that does not exist is unimplemented in the terms of gRPC", async
 
 test("an update that names nothing to change is refused", async () => {
   const { apiKey } = await service.org.client.apiKeys.createApiKey({ name: "k", scopes: ["a:view"] });
-  for (const body of [{}, { updateMask: "" }]) {
-    const reply = await service.org.rest("PATCH", `/api/api-keys/${apiKey!.id}`, body);
-    expect([reply.status, reply.body]).toStrictEqual([
-      400,
-      {
-        error: expect.stringMatching(/^nothing to change; give one of name, scopes, actAsUserId, /) as string,
-      },
-    ]);
-  }
+  const nothing = expect.stringMatching(
+    /^nothing to change; give one of name, scopes, actAsUserId, /,
+  ) as string;
+  const reply = await service.org.rest("PATCH", `/api/api-keys/${apiKey!.id}`, {});
+  expect([reply.status, reply.body]).toStrictEqual([400, { error: nothing }]);
+  const update = service.org.client.apiKeys.updateApiKey({ id: apiKey!.id, updateMask: { paths: [] } });
+  await expect(update).rejects.toMatchObject({ code: Code.InvalidArgument, rawMessage: nothing });
 });
 
 describe("what is far too large is refused by its size alone, whatever else is wrong with it", () => {

@@ -45,8 +45,12 @@ const files = fromBinary(
   execFileSync("node_modules/.bin/buf", args, { maxBuffer: 1 << 24 }),
 );
 
+const registry = createFileRegistry(files);
+
 /** The service of test/rest/proto, whose every method answers its request. */
-export const library = createFileRegistry(files).getService("library.v1.Library")!;
+export const library = registry.getService("library.v1.Library")!;
+/** One with a rule that its OpenAPI document could not say. */
+export const unsayable = registry.getService("library.v1.Unsayable")!;
 
 /** A service with one method that has this rule. */
 export function serviceWith(

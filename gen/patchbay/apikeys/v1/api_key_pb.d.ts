@@ -47,7 +47,8 @@ export declare type ApiKey = Message<"patchbay.apikeys.v1.ApiKey"> & {
   scopes: string[];
 
   /**
-   * The user who answers for what the key does in four-eyes workflows.
+   * The user who answers for what the key does in four-eyes workflows. Absent for
+   * an unbound key.
    *
    * @generated from field: optional string act_as_user_id = 5;
    */
@@ -83,7 +84,7 @@ export declare type ApiKey = Message<"patchbay.apikeys.v1.ApiKey"> & {
 
   /**
    * When the key was last presented and accepted. Recorded within 10 seconds, the
-   * first time at once.
+   * first time at once. Absent before.
    *
    * @generated from field: google.protobuf.Timestamp last_used_at = 10;
    */
@@ -116,7 +117,8 @@ export declare type ApiKey = Message<"patchbay.apikeys.v1.ApiKey"> & {
   kind: string;
 
   /**
-   * Of a service principal: the one service that may present it.
+   * Of a service principal: the one service that may present it. Absent for other
+   * keys.
    *
    * @generated from field: optional string caller_service_slug = 14;
    */
@@ -175,6 +177,7 @@ export declare type ApiKeySecret = Message<"patchbay.apikeys.v1.ApiKeySecret"> &
   /**
    * When the secret was last presented and accepted: shows which caller
    * was not redeployed yet. Recorded within 10 seconds, the first time at once.
+   * Absent before.
    *
    * @generated from field: google.protobuf.Timestamp last_used_at = 4;
    */

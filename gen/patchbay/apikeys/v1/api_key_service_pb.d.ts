@@ -360,7 +360,7 @@ export declare type UpdateApiKeyRequest = Message<"patchbay.apikeys.v1.UpdateApi
   name?: string | undefined;
 
   /**
-   * Replaces the whole list.
+   * Replaces the whole list, which is never empty.
    *
    * @generated from field: repeated string scopes = 3;
    */
@@ -382,8 +382,9 @@ export declare type UpdateApiKeyRequest = Message<"patchbay.apikeys.v1.UpdateApi
 
   /**
    * The fields to change, of `name`, `scopes`, `act_as_user_id`, `expires_at`,
-   * `rate_limit_per_minute`, `allowed_cidrs`, `metadata`. Over REST it is filled
-   * from the body's keys; without it, every field that is set changes.
+   * `rate_limit_per_minute`, `allowed_cidrs`, `metadata`. Without it, every field
+   * that is set changes. Leave it out over REST: there, the fields in the body are
+   * those that change.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 6;
    */

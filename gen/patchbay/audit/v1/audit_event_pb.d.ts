@@ -63,7 +63,7 @@ export declare type AuditEvent = Message<"patchbay.audit.v1.AuditEvent"> & {
   userId?: string | undefined;
 
   /**
-   * The `x-request-id` of the call.
+   * The `x-request-id` of the call. Absent for changes by the service itself.
    *
    * @generated from field: optional string request_id = 7;
    */

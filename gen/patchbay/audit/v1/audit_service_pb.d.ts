@@ -174,8 +174,8 @@ export declare type VerifyAuditResponse = Message<"patchbay.audit.v1.VerifyAudit
   fault?: AuditFault | undefined;
 
   /**
-   * How far it got when time was up. Call again with it as `after`, and with
-   * the same `known`.
+   * How far it got when time was up; absent if it was not. Call again with it as
+   * `after`, and with the same `known`.
    *
    * @generated from field: patchbay.audit.v1.AuditHead next = 5;
    */

@@ -213,8 +213,9 @@ export declare type UpdateConnectionRequest = Message<"patchbay.connections.v1.U
   active?: boolean | undefined;
 
   /**
-   * The fields to change, of `base_url`, `api_key`, `active`. Over REST it is
-   * filled from the body's keys; without it, every field that is set changes.
+   * The fields to change, of `base_url`, `api_key`, `active`. Without it, every
+   * field that is set changes. Leave it out over REST: there, the fields in the
+   * body are those that change.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 5;
    */

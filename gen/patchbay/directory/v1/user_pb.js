@@ -3,13 +3,14 @@
 /* eslint-disable */
 
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_buf_validate_validate } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file patchbay/directory/v1/user.proto.
  */
 export const file_patchbay_directory_v1_user = /*@__PURE__*/
-  fileDesc("CiBwYXRjaGJheS9kaXJlY3RvcnkvdjEvdXNlci5wcm90bxIVcGF0Y2hiYXkuZGlyZWN0b3J5LnYxIpkBCgRVc2VyEgoKAmlkGAEgASgJEhgKC2V4dGVybmFsX2lkGAIgASgJSACIAQESDQoFZW1haWwYAyABKAkSDAoEcm9sZRgEIAEoCRIOCgZzdGF0dXMYBSABKAkSLgoKY3JlYXRlZF9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCDgoMX2V4dGVybmFsX2lkYgZwcm90bzM", [file_google_protobuf_timestamp]);
+  fileDesc("CiBwYXRjaGJheS9kaXJlY3RvcnkvdjEvdXNlci5wcm90bxIVcGF0Y2hiYXkuZGlyZWN0b3J5LnYxIqEBCgRVc2VyEgoKAmlkGAEgASgJEhgKC2V4dGVybmFsX2lkGAIgASgJSACIAQESDQoFZW1haWwYAyABKAkSDAoEcm9sZRgEIAEoCRIOCgZzdGF0dXMYBSABKAkSNgoKY3JlYXRlZF9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBrpIA8gBAUIOCgxfZXh0ZXJuYWxfaWRiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_timestamp]);
 
 /**
  * Describes the message patchbay.directory.v1.User.

@@ -4,7 +4,7 @@
 
 import type { GenExtension, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { MethodOptions } from "@bufbuild/protobuf/wkt";
+import type { FieldOptions, MessageOptions, MethodOptions } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file patchbay/options/v1/options.proto.
@@ -141,6 +141,49 @@ export declare type RestShape = Message<"patchbay.options.v1.RestShape"> & {
 export declare const RestShapeSchema: GenMessage<RestShape>;
 
 /**
+ * How a field of a request looks over REST.
+ *
+ * @generated from message patchbay.options.v1.RestField
+ */
+export declare type RestField = Message<"patchbay.options.v1.RestField"> & {
+  /**
+   * Null is taken for the field, and clears it. Every other field refuses null.
+   *
+   * @generated from field: bool clearable = 1;
+   */
+  clearable: boolean;
+
+  /**
+   * The field is there to be refused by name: the OpenAPI document leaves it out.
+   *
+   * @generated from field: bool refused = 2;
+   */
+  refused: boolean;
+
+  /**
+   * A regular expression that the service's own code holds each text of the field
+   * to: of a list its items, of a map its values. The OpenAPI document publishes
+   * it; the code has the words that a caller reads.
+   *
+   * @generated from field: string pattern = 3;
+   */
+  pattern: string;
+
+  /**
+   * More that the code holds the field to, as keywords of JSON Schema, in JSON.
+   *
+   * @generated from field: string schema = 4;
+   */
+  schema: string;
+};
+
+/**
+ * Describes the message patchbay.options.v1.RestField.
+ * Use `create(RestFieldSchema)` to create a new message.
+ */
+export declare const RestFieldSchema: GenMessage<RestField>;
+
+/**
  * Who may call the method and what it leaves in the audit log.
  *
  * @generated from extension: patchbay.options.v1.Policy policy = 52001;
@@ -153,4 +196,19 @@ export declare const policy: GenExtension<MethodOptions, Policy>;
  * @generated from extension: patchbay.options.v1.RestShape rest = 52002;
  */
 export declare const rest: GenExtension<MethodOptions, RestShape>;
+
+/**
+ * How a field of a request looks over REST.
+ *
+ * @generated from extension: patchbay.options.v1.RestField rest_field = 52003;
+ */
+export declare const rest_field: GenExtension<FieldOptions, RestField>;
+
+/**
+ * What the service's own code refuses beyond the rules of a request, as far as
+ * JSON Schema can say it: a schema, as JSON. The OpenAPI document publishes it.
+ *
+ * @generated from extension: string rest_schema = 52004;
+ */
+export declare const rest_schema: GenExtension<MessageOptions, string>;
 

@@ -9,7 +9,7 @@ import { file_google_protobuf_descriptor } from "@bufbuild/protobuf/wkt";
  * Describes the file patchbay/options/v1/options.proto.
  */
 export const file_patchbay_options_v1_options = /*@__PURE__*/
-  fileDesc("CiFwYXRjaGJheS9vcHRpb25zL3YxL29wdGlvbnMucHJvdG8SE3BhdGNoYmF5Lm9wdGlvbnMudjEi2wEKBlBvbGljeRIPCgVzY29wZRgBIAEoCUgAEhcKDWF1dGhlbnRpY2F0ZWQYAiABKAhIABIQCgZwdWJsaWMYAyABKAhIABIUCgxhdWRpdF9hY3Rpb24YBCADKAkSGQoRdW5hdWRpdGVkX2JlY2F1c2UYBSABKAkSEQoJZm91cl9leWVzGAYgASgIEhoKEmZvdXJfZXllc19kZWxldGlvbhgHIAEoCBIZChF1bm1ldGVyZWRfYmVjYXVzZRgIIAEoCRIQCghyZXBlYXRlZBgJIAEoCUIICgZhY2Nlc3MiMQoJUmVzdFNoYXBlEgwKBGJhcmUYASABKAgSFgoOc3VjY2Vzc19zdGF0dXMYAiABKAU6VQoGcG9saWN5Eh4uZ29vZ2xlLnByb3RvYnVmLk1ldGhvZE9wdGlvbnMYoZYDIAEoCzIbLnBhdGNoYmF5Lm9wdGlvbnMudjEuUG9saWN5UgZwb2xpY3k6VAoEcmVzdBIeLmdvb2dsZS5wcm90b2J1Zi5NZXRob2RPcHRpb25zGKKWAyABKAsyHi5wYXRjaGJheS5vcHRpb25zLnYxLlJlc3RTaGFwZVIEcmVzdGIGcHJvdG8z", [file_google_protobuf_descriptor]);
+  fileDesc("CiFwYXRjaGJheS9vcHRpb25zL3YxL29wdGlvbnMucHJvdG8SE3BhdGNoYmF5Lm9wdGlvbnMudjEi2wEKBlBvbGljeRIPCgVzY29wZRgBIAEoCUgAEhcKDWF1dGhlbnRpY2F0ZWQYAiABKAhIABIQCgZwdWJsaWMYAyABKAhIABIUCgxhdWRpdF9hY3Rpb24YBCADKAkSGQoRdW5hdWRpdGVkX2JlY2F1c2UYBSABKAkSEQoJZm91cl9leWVzGAYgASgIEhoKEmZvdXJfZXllc19kZWxldGlvbhgHIAEoCBIZChF1bm1ldGVyZWRfYmVjYXVzZRgIIAEoCRIQCghyZXBlYXRlZBgJIAEoCUIICgZhY2Nlc3MiMQoJUmVzdFNoYXBlEgwKBGJhcmUYASABKAgSFgoOc3VjY2Vzc19zdGF0dXMYAiABKAUiUAoJUmVzdEZpZWxkEhEKCWNsZWFyYWJsZRgBIAEoCBIPCgdyZWZ1c2VkGAIgASgIEg8KB3BhdHRlcm4YAyABKAkSDgoGc2NoZW1hGAQgASgJOlUKBnBvbGljeRIeLmdvb2dsZS5wcm90b2J1Zi5NZXRob2RPcHRpb25zGKGWAyABKAsyGy5wYXRjaGJheS5vcHRpb25zLnYxLlBvbGljeVIGcG9saWN5OlQKBHJlc3QSHi5nb29nbGUucHJvdG9idWYuTWV0aG9kT3B0aW9ucxiilgMgASgLMh4ucGF0Y2hiYXkub3B0aW9ucy52MS5SZXN0U2hhcGVSBHJlc3Q6XgoKcmVzdF9maWVsZBIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMYo5YDIAEoCzIeLnBhdGNoYmF5Lm9wdGlvbnMudjEuUmVzdEZpZWxkUglyZXN0RmllbGQ6QgoLcmVzdF9zY2hlbWESHy5nb29nbGUucHJvdG9idWYuTWVzc2FnZU9wdGlvbnMYpJYDIAEoCVIKcmVzdFNjaGVtYWIGcHJvdG8z", [file_google_protobuf_descriptor]);
 
 /**
  * Describes the message patchbay.options.v1.Policy.
@@ -26,6 +26,13 @@ export const RestShapeSchema = /*@__PURE__*/
   messageDesc(file_patchbay_options_v1_options, 1);
 
 /**
+ * Describes the message patchbay.options.v1.RestField.
+ * Use `create(RestFieldSchema)` to create a new message.
+ */
+export const RestFieldSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_options_v1_options, 2);
+
+/**
  * Who may call the method and what it leaves in the audit log.
  *
  * @generated from extension: patchbay.options.v1.Policy policy = 52001;
@@ -40,4 +47,21 @@ export const policy = /*@__PURE__*/
  */
 export const rest = /*@__PURE__*/
   extDesc(file_patchbay_options_v1_options, 1);
+
+/**
+ * How a field of a request looks over REST.
+ *
+ * @generated from extension: patchbay.options.v1.RestField rest_field = 52003;
+ */
+export const rest_field = /*@__PURE__*/
+  extDesc(file_patchbay_options_v1_options, 2);
+
+/**
+ * What the service's own code refuses beyond the rules of a request, as far as
+ * JSON Schema can say it: a schema, as JSON. The OpenAPI document publishes it.
+ *
+ * @generated from extension: string rest_schema = 52004;
+ */
+export const rest_schema = /*@__PURE__*/
+  extDesc(file_patchbay_options_v1_options, 3);
 

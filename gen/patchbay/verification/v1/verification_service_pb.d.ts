@@ -159,7 +159,7 @@ export declare type VerifyKeyResponse = Message<"patchbay.verification.v1.Verify
   code: VerifyKeyCode;
 
   /**
-   * Who makes the request. Only if it is valid.
+   * Who makes the request. Absent if it may not go on.
    *
    * @generated from field: patchbay.verification.v1.Principal principal = 3;
    */
@@ -174,7 +174,7 @@ export declare type VerifyKeyResponse = Message<"patchbay.verification.v1.Verify
   apiKeyId: string;
 
   /**
-   * What is left of the key's budget, once that was looked at.
+   * What is left of the key's budget. Absent if a check before it failed.
    *
    * @generated from field: patchbay.verification.v1.RateBudget budget = 5;
    */
@@ -237,7 +237,7 @@ export declare type Principal = Message<"patchbay.verification.v1.Principal"> & 
   scopes: string[];
 
   /**
-   * Of a service principal: the service that presents it.
+   * Of a service principal: the service that presents it. Absent for other keys.
    *
    * @generated from field: optional string caller_service_slug = 6;
    */

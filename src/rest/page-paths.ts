@@ -1,0 +1,44 @@
+import type { JsonObject } from "@bufbuild/protobuf";
+
+/** The tag of the pages. */
+export const pageTag = { name: "Pages", description: "What load balancers and tools ask, without a key." };
+
+const failure = { $ref: "#/components/schemas/Failure" };
+
+/** What the OpenAPI document says of the pages beside the methods (`pages.ts`). */
+export const pagePaths: Readonly<Record<string, JsonObject>> = {
+  "/healthz": {
+    get: page("healthz", "Says that the process answers.", {
+      200: answer("The process answers.", status("ok")),
+    }),
+  },
+  "/readyz": {
+    get: page("readyz", "Says whether the service takes calls.", {
+      200: answer("It takes calls.", status("ready")),
+      503: answer("It takes none: it is starting or stopping.", failure),
+    }),
+  },
+  "/openapi.json": {
+    get: page("openapi", "Answers this document.", {
+      200: answer("The document.", { type: "object", required: ["openapi", "info", "paths"] }),
+      304: { description: "The caller has it already: it sent the document's ETag as If-None-Match." },
+      429: { $ref: "#/components/responses/TooManyRequests" },
+    }),
+  },
+};
+
+function page(operationId: string, summary: string, responses: JsonObject): JsonObject {
+  return { operationId, tags: [pageTag.name], summary, security: [], responses };
+}
+
+function answer(description: string, schema: JsonObject): JsonObject {
+  return {
+    description,
+    headers: { "x-request-id": { $ref: "#/components/headers/x-request-id" } },
+    content: { "application/json": { schema } },
+  };
+}
+
+function status(value: string): JsonObject {
+  return { type: "object", required: ["status"], properties: { status: { const: value } } };
+}

@@ -1,0 +1,188 @@
+import fc from "fast-check";
+import type { Json } from "../support/json-schema.ts";
+
+/** A rule of the service that no JSON Schema can say. */
+export interface Unsayable {
+  readonly operations: RegExp;
+  /** The names of the properties on the way to what the rule is about, items of lists being on it unnamed. */
+  readonly way: string;
+  /** Where the example goes, if not there. */
+  readonly exampleAt?: string;
+  readonly because: string;
+  /** What the document allows and the service refuses, and with which reason and text. */
+  readonly example: Json;
+  readonly refusal: RegExp;
+  /** What both take. */
+  readonly fits: fc.Arbitrary<Json>;
+}
+
+/** What the service in the test has. */
+export interface Present {
+  readonly userId: string;
+  readonly baseUrl: string;
+  readonly endpoint: Json;
+}
+
+/** Every one of them. A rule that a schema can say belongs there instead. */
+export function unsayableRules({ userId, baseUrl, endpoint }: Present): Unsayable[] {
+  const keys = /_(Create|Import|Update)(Api)?Key$/;
+  const time = "it depends on what the time is";
+  const stored = "it depends on what is stored";
+  const grammar = "its grammar is beyond a regular expression that people could read";
+  const deployment = "it depends on how the service is deployed";
+  const catalog = "it depends on what the catalog has";
+  return [
+    {
+      operations: keys,
+      way: "body.expiresAt",
+      because: time,
+      example: "2001-02-03T04:05:06Z",
+      refusal: /^INVALID_REQUEST expiresAt: lies in the past/,
+      fits: fc
+        .date({
+          min: new Date("2100-01-01T00:00:00Z"),
+          max: new Date("9998-01-01T00:00:00Z"),
+          noInvalidDate: true,
+        })
+        .map((date) => date.toISOString()),
+    },
+    {
+      operations: keys,
+      way: "body.actAsUserId",
+      because: stored,
+      example: "usr_of_nobody",
+      refusal: /^UNKNOWN_USER /,
+      fits: fc.constant(userId),
+    },
+    {
+      operations: keys,
+      way: "body.allowedCidrs",
+      because: grammar,
+      example: ["1.2.3/8"],
+      refusal: /^INVALID_REQUEST allowedCidrs: /,
+      fits: fc.array(fc.constantFrom("10.0.0.0/8", "192.0.2.7", "2001:db8::/32"), { maxLength: 100 }),
+    },
+    {
+      operations: /_ImportKey$/,
+      way: "body.environment",
+      because: deployment,
+      example: "live",
+      refusal: /^INVALID_REQUEST environment: is live, and this deployment is sandbox/,
+      fits: fc.constant("sandbox"),
+    },
+    {
+      operations: /_ImportKey$/,
+      way: "body.key",
+      because: deployment,
+      example: "of_an_unknown_system",
+      refusal: /^INVALID_REQUEST key: only keys that begin with /,
+      fits: fc.stringMatching(/^aml_[A-Za-z0-9]{16,64}$/),
+    },
+    {
+      operations: /_VerifyKey$/,
+      way: "body.endpoint",
+      because: catalog,
+      example: { serviceSlug: "aml", method: "GET", path: "/nowhere" },
+      refusal: /^INVALID_REQUEST endpoint: the catalog names no such endpoint/,
+      fits: fc.constant(endpoint),
+    },
+    {
+      operations: /_VerifyKeys$/,
+      way: "body.requests.endpoint",
+      because: catalog,
+      example: { serviceSlug: "aml", method: "GET", path: "/nowhere" },
+      refusal: /^INVALID_REQUEST endpoint: the catalog names no such endpoint/,
+      fits: fc.constant(endpoint),
+    },
+    {
+      operations: /_List/,
+      way: "query.pageToken",
+      because: stored,
+      example: "made-up",
+      refusal: /^INVALID_REQUEST pageToken: not one that this list issued/,
+      fits: fc.constant(""),
+    },
+    {
+      operations: /_VerifyAudit$/,
+      way: "query",
+      because: "OpenAPI cannot say that a parameter needs another one",
+      example: { "known.seq": "1" },
+      refusal: /^INVALID_REQUEST known.hash: /,
+      fits: fc.oneof(...["known", "after"].map(headAt), fc.constant({})),
+    },
+    {
+      operations: /_VerifyAudit$/,
+      way: "query",
+      because: "a regular expression for numbers up to 2^63 would be longer than people read",
+      example: { "after.seq": "9".repeat(19), "after.hash": "0".repeat(64) },
+      refusal: /^INVALID_REQUEST field "after.seq" must be an integer \(int64\)/,
+      fits: fc.oneof(...["known", "after"].map(headAt), fc.constant({})),
+    },
+    {
+      operations: /_(UpsertService|Update)Connection/,
+      way: "body.baseUrl",
+      because: grammar,
+      example: "https://bank..example",
+      refusal: /^INVALID_BASE_URL /,
+      fits: fc.constant(baseUrl),
+    },
+    {
+      operations: /_(UpsertService|Update)Connection/,
+      way: "body.baseUrl",
+      because: deployment,
+      example: "http://10.0.0.1",
+      refusal: /^ADDRESS_DENIED /,
+      fits: fc.constant(baseUrl),
+    },
+    {
+      operations: /_UpsertServiceConnection$/,
+      way: "body.serviceSlug",
+      because: catalog,
+      exampleAt: "body",
+      example: { serviceSlug: "bank-statement", baseUrl },
+      refusal: /^CREDENTIAL_REQUIRED the catalog names no scopes for bank-statement/,
+      fits: fc.oneof(
+        fc.constantFrom("aml", "identity"),
+        fc.stringMatching(/^custom:[a-z0-9][a-z0-9-]{0,62}$/),
+      ),
+    },
+    {
+      operations: /_UpdateConnection/,
+      way: "body",
+      because: stored,
+      example: { baseUrl: "https://elsewhere.example" },
+      refusal: /^CREDENTIAL_REQUIRED /,
+      fits: fc.record(
+        { baseUrl: fc.constant(baseUrl), apiKey: fc.constant("k"), active: fc.boolean() },
+        { requiredKeys: [] },
+      ),
+    },
+    {
+      operations: /_CallService$/,
+      way: "body.path",
+      because: "a regular expression that all tools read cannot exclude a segment",
+      example: "/a/../b",
+      refusal: /^INVALID_PATH /,
+      fits: fc.stringMatching(/^(?:\/[A-Za-z0-9_~-]{1,9}){1,5}$/),
+    },
+    {
+      operations: /_CallService$/,
+      way: "body.headers",
+      because: "a schema cannot compare names",
+      example: { "x-once": "1", "X-Once": "2" },
+      refusal: /^INVALID_OUTBOUND_REQUEST headers.X-Once: given twice, in different letter case/,
+      fits: fc.dictionary(
+        fc.stringMatching(/^[!#$%&'*+.^_`|~0-9a-z-]+$/),
+        fc.stringMatching(/^[\t\x20-\x7e\x80-\xff]*$/),
+      ),
+    },
+  ];
+}
+
+/** An event of the audit record, by its number and hash. */
+function headAt(field: string): fc.Arbitrary<Json> {
+  const hash = fc.stringMatching(/^[0-9A-Fa-f]{64}$/);
+  return fc
+    .tuple(fc.nat(), hash)
+    .map(([seq, hash]) => ({ [`${field}.seq`]: String(seq), [`${field}.hash`]: hash }));
+}
