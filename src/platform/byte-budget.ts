@@ -10,7 +10,10 @@ export interface ByteBudget {
 export interface Holding {
   /** Takes more bytes, before they are held. Throws `Overloaded` if there is no room and none can be made. */
   grow(bytes: number): void;
-  /** Takes these bytes in place of all that were taken before, for an answer of that length. */
+  /**
+   * Takes these bytes in place of all that were taken before, for an answer of that length. Never refused: the answer
+   * is there, and may tell of a change that was made. Without room, answers that wait are cut as `grow` does it.
+   */
   become(bytes: number): void;
   /**
    * From now on the bytes only wait for the caller to read them. `cut` ends the call: it is called when others need
@@ -103,29 +106,37 @@ export function createByteBudget(totalBytes: number, monotonicNow: () => number)
     return owner;
   }
 
-  function makeRoom(owner: string, bytes: number): void {
+  /** Cuts answers until the bytes find room; returns why there is none if that was not enough. */
+  function makeRoom(owner: string, bytes: number): Overloaded | undefined {
     while ((bytesOf.get(owner) ?? 0) + bytes > totalBytes / 2) {
-      if (!cutLongest(owner)) throw new Overloaded("organisation");
+      if (!cutLongest(owner)) return new Overloaded("organisation");
     }
     while (total + bytes > totalBytes) {
-      if (!cutLongest(greediest())) throw new Overloaded("service");
+      if (!cutLongest(greediest())) return new Overloaded("service");
     }
+    return undefined;
   }
 
   return {
     open(ownerOf) {
       let held: Held | undefined;
       let isOver = false;
+      const begin = (): Held => ({ owner: ownerOf(), bytes: 0, waitingSince: 0, cut: () => undefined });
       return {
         grow(bytes) {
           if (isOver) return;
-          held ??= { owner: ownerOf(), bytes: 0, waitingSince: 0, cut: () => undefined };
-          makeRoom(held.owner, bytes);
+          held ??= begin();
+          const refusal = makeRoom(held.owner, bytes);
+          if (refusal !== undefined) throw refusal;
           add(held, bytes);
         },
         become(bytes) {
-          if (held === undefined) this.grow(bytes);
-          else if (!isOver) add(held, bytes - held.bytes);
+          if (isOver) return;
+          held ??= begin();
+          // What waited until now was read.
+          waiting.delete(held);
+          makeRoom(held.owner, bytes - held.bytes);
+          add(held, bytes - held.bytes);
         },
         waitForReader(cut) {
           if (held === undefined || isOver) return;

@@ -145,13 +145,15 @@ function refuse(
   shown: HttpFailure,
   headersSoFar: Headers | undefined,
 ): void {
+  // Its answer has begun: the caller must not take it for a whole one.
+  if (response.headersSent) return void response.destroy();
   const isUnread = !hasNoBody(request) && !request.complete;
   const headers: Record<string, string> = {
     ...Object.fromEntries(headersSoFar ?? []),
     ...shown.headers,
     "x-error-reason": shown.reason,
   };
-  // Otherwise the caller would go on sending a body that nobody reads. A stream of HTTP/2 is ended by the port, a
+  // Otherwise the caller would go on sending a body in vain. A stream of HTTP/2 is ended by the port, a
   // little later: curl loses an answer that a reset follows at once.
   if (isUnread && request.httpVersionMajor === 1) headers.connection = "close";
   send(response, shown.status, { error: shown.message }, headers);

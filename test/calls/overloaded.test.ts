@@ -36,8 +36,8 @@ afterAll(async () => {
 
 const wanted = () => ({ serviceSlug: "custom:store", baseUrl: upstream.url, apiKey: "k" });
 
-function upload(path: string) {
-  const body = { case: "raw", value: new Uint8Array(3.9 * MiB) } as const;
+function upload(path: string, bytes = 3.9 * MiB) {
+  const body = { case: "raw", value: new Uint8Array(bytes) } as const;
   return service.org.client.connections.callService({ service: "custom:store", method: "POST", path, body });
 }
 
@@ -62,6 +62,21 @@ describe("an organisation that has as many bytes on their way as it may", () => 
       expect(headers.has("retry-after")).toBe(false);
     },
   );
+
+  test("is answered what it asks without a body, and learns that a change is made", async () => {
+    const metadata = Object.fromEntries(Array.from({ length: 10 }, (_, i) => [`note${i}`, "x".repeat(200)]));
+    const issue = (_: unknown, i: number) =>
+      service.org.rest("POST", "/api/api-keys", { name: `key ${i}`, scopes: ["connections:use"], metadata });
+    const [issued] = await Promise.all(Array.from({ length: 60 }, issue));
+    // Leaves no room for a list of all these keys.
+    const before = upstream.asked.length;
+    holding.push(upload("/hold", 0.75 * MiB));
+    await vi.waitUntil(() => upstream.asked.length > before, { timeout: 60_000 });
+    const list = await service.org.rest("GET", "/api/api-keys");
+    expect([list.status, JSON.stringify(list.body).length > 0.1 * MiB]).toStrictEqual([200, true]);
+    const revoked = await service.org.rest("DELETE", `/api/api-keys/${issued!.body.data.apiKey.id}`);
+    expect(revoked.status).toBe(200);
+  });
 
   test("is refused another call before that is sent, and told when to come back", async () => {
     const error = ConnectError.from(await upload("/new").catch((thrown: unknown) => thrown));

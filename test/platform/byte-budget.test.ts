@@ -52,6 +52,22 @@ describe("a budget", () => {
     expect(cut).toStrictEqual(["first", "second", "third"]);
   });
 
+  test("refuses no answer that is there, and makes room for it like for any other bytes", () => {
+    const { clock, budget } = budgetOf(100);
+    const cut: string[] = [];
+    const waiting = budget.open(() => "a");
+    waiting.grow(30);
+    waiting.waitForReader(() => cut.push("waiting"));
+    budget.open(() => "a").grow(20);
+    budget.open(() => "a").become(10);
+    expect(cut).toStrictEqual([]);
+    clock.now += 1_000;
+    budget.open(() => "a").become(10);
+    expect(cut).toStrictEqual(["waiting"]);
+    expect(() => budget.open(() => "a").grow(11)).toThrow(Overloaded);
+    budget.open(() => "a").grow(10);
+  });
+
   test("never cuts another organisation's answers to make room in one that has used up its half", () => {
     const { clock, budget } = budgetOf(100);
     const theirs = budget.open(() => "b");
@@ -79,7 +95,7 @@ describe("a budget", () => {
     expect(cut).toStrictEqual(["large"]);
   });
 
-  test("is never exceeded, by whatever calls do in whatever order", () => {
+  test("is exceeded by no bytes that may be refused, whatever calls do in whatever order", () => {
     const step = fc.record({
       call: fc.nat(9),
       owner: fc.constantFrom("a", "b", "c"),
