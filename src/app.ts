@@ -69,10 +69,13 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
   const metricsPort = createMetricsPort(metrics, log);
   const readiness = createReadiness();
   const shutdown = new AbortController();
-
   const pepper = await loadPepper(database, rootKey, now);
+  // Closed as well if the rest of this function fails: open sockets would keep the process from ending.
+  await using opened = new AsyncDisposableStack();
   const callLimiter = await createCallLimiter({ ...config, log, now, fellBack: metrics.rateLimitFellBack });
+  opened.defer(() => callLimiter.close());
   const outbound = createOutbound({ allow: parseOutboundAllow(config.outboundAllow) });
+  opened.defer(() => outbound.close());
   const shared = {
     ...config,
     ...parts,
@@ -97,6 +100,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     createDirectory(shared),
     createAudit(shared),
   ];
+  for (const feature of features) opened.defer(() => feature.close?.());
   const healthSweep = createHealthSweep({ ...shared, probe: calls.probe });
 
   const pipeline = createPipeline({
@@ -107,6 +111,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     limits: verification.rateLimits,
   });
   const leaks = createLeakWatch({ ...shared, ...verification, limits: verification.rateLimits });
+  opened.defer(() => leaks.close());
   const dispatch = createDispatch({
     rpc: createRpc(pipeline, { readiness, shutdownSignal: shutdown.signal, log }),
     pages: createPages(readiness, pipeline),
@@ -114,16 +119,16 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
   });
   const port = createPort({
     handler: withAccessLog(withCors(leaks.over(dispatch), config.corsOrigins), {
+      ...config,
       log,
       monotonicNow: () => performance.now(),
-      trustedProxyHops: config.trustedProxyHops,
-      legacyPrefixes: config.legacyPrefixes,
       answered: (request) => metrics.requestAnswered(request),
     }),
     tls: parts.tls,
     log,
   });
 
+  const closing = opened.move();
   return {
     call: pipeline.call,
     healthSweep,
@@ -134,13 +139,10 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
       readiness.set(false);
       verification.stopStreams();
       try {
-        const [finished] = await Promise.all([port.drain(graceMs), healthSweep.stop()]);
-        return finished;
+        return (await Promise.all([port.drain(graceMs), healthSweep.stop()]))[0];
       } finally {
         shutdown.abort();
-        await leaks.close();
-        await Promise.all([...features.map((feature) => feature.close?.()), callLimiter.close()]);
-        await outbound.close();
+        await closing.disposeAsync();
         metricsPort.close();
       }
     },

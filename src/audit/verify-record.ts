@@ -1,6 +1,6 @@
 import type { Database } from "#src/db/database.ts";
 import { createRecordReader, least, type RecordReader } from "./read-record.ts";
-import { createTurns } from "./turns.ts";
+import { createStepQueue } from "./step-queue.ts";
 import { chainStart, compareHead, followChain, missing, type Fault, type Head } from "./verify-chain.ts";
 
 /** Heads that were kept where the owner of the database could not reach them. */
@@ -25,7 +25,7 @@ export type VerifyRecord = (orgId: string, kept?: KeptHeads, mayGoOn?: () => boo
  * loop is held for long. Where the record ends is read first: what is appended meanwhile is not looked at.
  */
 export function createVerifyRecord(database: Database): VerifyRecord {
-  const inTurn = createTurns();
+  const inTurn = createStepQueue();
 
   return async (orgId, kept = {}, mayGoOn = () => true) => {
     const { after = chainStart } = kept;

@@ -101,7 +101,10 @@ async function checkTls(config: Config): Promise<Finding> {
       `none: keys cross the network in clear; set ${nameOf("tlsCert")} and ${nameOf("tlsKey")}, or end TLS in front`,
     );
   }
-  const ends = new X509Certificate(tls.cert).validToDate;
+  const { validFromDate: begins, validToDate: ends } = new X509Certificate(tls.cert);
+  if (begins.getTime() > Date.now()) {
+    return { state: "fail", text: `${config.tlsCert}, valid from ${begins.toISOString()} only` };
+  }
   const text = `${config.tlsCert}, valid until ${ends.toISOString()}`;
   const daysLeft = (ends.getTime() - Date.now()) / (24 * 60 * 60 * 1000);
   if (daysLeft < 0) return { state: "fail", text: `${text}: renew it` };

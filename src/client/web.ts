@@ -16,6 +16,7 @@ export interface PatchbayClientOptions extends ConnectTransportOptions {
 export function createPatchbayClient({ apiKey, ...options }: PatchbayClientOptions): PatchbayClient {
   // The key goes on last: an interceptor that tries again gets a fresh one.
   const interceptors = [...(options.interceptors ?? []), presentKey(apiKey)];
-  // Binary, because a server refuses JSON fields that it does not know, as it must during a rolling upgrade.
+  // Binary: a server refuses JSON fields that it does not know. During a rolling upgrade, a newer client would fail at
+  // an older server.
   return clientsOver(createConnectTransport({ useBinaryFormat: true, ...options, interceptors }));
 }

@@ -26,6 +26,7 @@ export function readConfig(flags: Flags, env: Environment = process.env): Config
   const decisive = {
     host: valueOf("host"),
     environment: valueOf("environment"),
+    trustedProxyHops: valueOf("trustedProxyHops"),
     rateLimitPerMinute: valueOf("rateLimitPerMinute"),
   } as Decisive;
   const names = Object.keys(settings) as SettingName[];

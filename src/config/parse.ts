@@ -47,6 +47,7 @@ export function postgresUrl(given: string): Secret {
 }
 
 export function keyPrefixes(given: string): string[] {
+  if (given.trim() === "none") return [];
   const list = given.split(",").map((prefix) => prefix.trim());
   for (const prefix of list) {
     // With a prefix of our own keys among them, it would be unclear whether a key names its environment.

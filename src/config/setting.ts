@@ -19,6 +19,7 @@ export interface Setting<Value> {
 export interface Decisive {
   readonly host: string;
   readonly environment: "sandbox" | "live";
+  readonly trustedProxyHops: number;
   /** Undefined if it is not given. */
   readonly rateLimitPerMinute: number | undefined;
 }

@@ -93,8 +93,8 @@ export const settings = {
     value: "list",
     fallback: "qedi_,bs_,aml_",
     about:
-      "what imported keys may begin with beside qe_sk_, separated by commas; a key with a prefix that is taken out " +
-      "is refused",
+      "what imported keys may begin with beside qe_sk_, separated by commas, or none; a key with a prefix that is " +
+      "taken out is refused",
     parse: keyPrefixes,
   },
   outboundAllow: {
@@ -103,9 +103,10 @@ export const settings = {
     value: "list",
     about:
       "what connections may call beside the public internet: hosts, host:port, addresses or CIDRs, separated by " +
-      "commas, or none; not given, it is loopback as long as the service itself listens on loopback",
+      "commas, or none; not given, it is loopback as long as the service listens on loopback, with no proxy in front",
     // So that a first try, which only this machine can reach, needs no setting.
-    fallbackFor: ({ host }) => (isLoopback(host) ? "127.0.0.0/8, ::1/128" : "none"),
+    fallbackFor: ({ host, trustedProxyHops }) =>
+      isLoopback(host) && trustedProxyHops === 0 ? "127.0.0.0/8, ::1/128" : "none",
     parse: outboundAllow,
   },
   rootKey: {

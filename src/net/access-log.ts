@@ -99,7 +99,7 @@ function writeLine(log: Log, line: ReturnType<typeof lineOf>): void {
 interface Outcome {
   /** Undefined if the request was cut before it was answered. */
   readonly status: number | undefined;
-  /** Undefined in gRPC-Web, which keeps it in the body, and in other protocols. */
+  /** Undefined in gRPC-Web, which keeps it in the body unless the call is refused, and in other protocols. */
   readonly grpcStatus: number | undefined;
   /** True if the client went away, or was sent away, before it had the whole response. */
   readonly cut: true | undefined;

@@ -16,14 +16,15 @@ export function createInterceptors(report: ReportFailure, validator: Validator):
 function reportFailures(report: ReportFailure): Interceptor {
   return (next) => async (request) => {
     const call = callOf({ values: request.contextValues });
-    // A cancelled call fails somewhere by being cancelled; why is what its signal says.
-    const cause = (thrown: unknown) => (request.signal.aborted ? request.signal.reason : thrown) as unknown;
     try {
       const response = await next(request);
       if (!response.stream) return response;
-      return { ...response, message: reported(response.message, (thrown) => report(cause(thrown), call)) };
+      return {
+        ...response,
+        message: reported(response.message, (thrown) => report(thrown, call, request.signal)),
+      };
     } catch (thrown) {
-      throw report(cause(thrown), call);
+      throw report(thrown, call, request.signal);
     }
   };
 }

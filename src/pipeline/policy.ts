@@ -34,7 +34,10 @@ const open: MethodPolicy = {
   unmeteredBecause: "",
   repeated: "",
 };
-/** Many load balancers may stand behind one address, and one that is refused takes the service for dead. */
+/**
+ * Many load balancers may stand behind one address, and one that is refused takes the service for dead. A watch is
+ * bounded by the streams of its address.
+ */
 const health: MethodPolicy = { ...open, unmeteredBecause: "load balancers ask it" };
 
 /** Which callers a method admits and what it leaves behind. Throws for a method that does not declare it. */

@@ -3,16 +3,27 @@ import type { Call } from "#src/platform/caller.ts";
 import type { Log } from "#src/platform/log.ts";
 import { asFailure, InternalError, toConnectError } from "./failures.ts";
 
-/** What the caller of a call may know of something thrown. */
-export type ReportFailure = (thrown: unknown, call: Call) => ConnectError;
+/** What the caller of a call may know of something thrown. The signal is aborted if the call has ended already. */
+export type ReportFailure = (thrown: unknown, call: Call, signal?: AbortSignal) => ConnectError;
 
 /** Shows callers what they may know, and the log the faults of this service. */
 export function createReportFailure(log: Log): ReportFailure {
-  return (thrown, { requestId, rpc }) => {
+  return (thrown, { requestId, rpc }, signal) => {
     const failure = asFailure(thrown);
-    if (failure instanceof InternalError) {
-      log.error({ err: failure.cause, requestId, rpc }, "call failed by a fault of ours");
+    if (signal?.aborted !== true) {
+      if (failure instanceof InternalError) {
+        log.error({ err: failure.cause, requestId, rpc }, "call failed by a fault of ours");
+      }
+      return toConnectError(failure);
     }
-    return toConnectError(failure);
+    // An ended call fails somewhere by having ended. Something else may be a fault, or only look like one.
+    if (failure instanceof InternalError && !isAbort(thrown, signal)) {
+      log.warn({ err: failure.cause, requestId, rpc }, "a call that had ended failed by something else");
+    }
+    return toConnectError(asFailure(signal.reason));
   };
+}
+
+function isAbort(thrown: unknown, { reason }: AbortSignal): boolean {
+  return thrown === reason || (thrown instanceof Error && thrown.name === "AbortError");
 }

@@ -7,30 +7,34 @@ import { ServiceError } from "#src/platform/errors.ts";
 /** Whether the service takes calls: what load balancers ask, over gRPC and HTTP alike. */
 export interface Readiness {
   readonly ready: boolean;
+  /** Ready at the end of the start, and not any more from the stop on, which is for good. */
   set(ready: boolean): void;
-  /** Answers the state now and each time it changes, until it is ready no more. */
+  /** Yields the state now and each time it changes, up to the stop. */
   watch(signal: AbortSignal): AsyncIterable<boolean>;
 }
 
 export function createReadiness(): Readiness {
   const changes = new EventEmitter().setMaxListeners(0);
   let ready = false;
+  let isStopping = false;
   return {
     get ready() {
       return ready;
     },
     set(next) {
-      if (next === ready) return;
+      isStopping ||= !next;
       ready = next;
-      changes.emit("change", next);
+      changes.emit("change");
     },
     async *watch(signal) {
       const later = on(changes, "change", { signal });
-      yield ready;
-      // A service that is not ready any more is stopping, and a watcher that stayed would hold that up.
-      while (ready) {
+      let shown = ready;
+      yield shown;
+      // Once it has shown the stop it ends: a watcher that stayed would hold that up.
+      while (shown || !isStopping) {
         await later.next();
-        yield ready;
+        shown = ready;
+        yield shown;
       }
     },
   };

@@ -21,7 +21,7 @@ export type RpcHandler = (procedure: ProcedureHandler, request: Request, respons
  */
 export function createRpcHandler(parts: {
   contextValues: (request: Request, response: Response) => ContextValues;
-  /** The deadline of a unary call whose caller sets none. */
+  /** The deadline of a unary call whose caller sets none, or a later one. */
   timeoutMs: number;
   log: Log;
 }): RpcHandler {

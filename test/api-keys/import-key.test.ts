@@ -30,7 +30,10 @@ function importKey(fields: Record<string, unknown>, by: Presenter = service.org)
 async function present(key: string, to = service) {
   const authorization = `Bearer ${Buffer.from(key).toString("latin1")}`;
   const response = await fetch(`${to.url}/api/auth/me`, { headers: { authorization } });
-  return { status: response.status, body: (await response.json()) as { data?: { apiKeyId: string } } };
+  return {
+    status: response.status,
+    body: (await response.json()) as { data?: { apiKeyId: string; expiresAt?: string } },
+  };
 }
 
 async function issue(fields: Record<string, unknown> = {}, by: Presenter = service.org) {
@@ -142,10 +145,12 @@ describe("an imported key", () => {
   test("ends, and stays within its addresses and its user, as the import said", async () => {
     const { user } = await service.org.client.directory.upsertUser({ email: "mlro@example.com" });
     const [key, elsewhere] = [legacyKey(), legacyKey()];
-    const expiresAt = new Date(service.clock.now().getTime() + day).toISOString();
-    await importKey({ key, expiresAt, actAsUserId: user!.id });
+    const expiresAt = new Date(service.clock.now().getTime() + day);
+    await importKey({ key, expiresAt: expiresAt.toISOString(), actAsUserId: user!.id });
     await importKey({ key: elsewhere, allowedCidrs: ["10.0.0.0/8"] });
-    expect((await present(key)).body.data).toMatchObject({ effectiveUserId: user!.id, expiresAt });
+    const { data } = (await present(key)).body;
+    expect(data).toMatchObject({ effectiveUserId: user!.id });
+    expect(new Date(data!.expiresAt!)).toStrictEqual(expiresAt);
     expect((await present(elsewhere)).status).toBe(403);
     service.clock.advance(day);
     expect((await present(key)).body).toStrictEqual({ error: "key expired" });

@@ -3,7 +3,7 @@ import { pino } from "pino";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { append } from "#src/audit/append.ts";
 import { readChain, readHead } from "#src/audit/store.ts";
-import { createTurns } from "#src/audit/turns.ts";
+import { createStepQueue } from "#src/audit/step-queue.ts";
 import { chainStart, followChain, type Head, type StoredEvent } from "#src/audit/verify-chain.ts";
 import { createVerifyRecord, type VerifyRecord } from "#src/audit/verify-record.ts";
 import { createDatabase, type Database } from "#src/db/database.ts";
@@ -436,7 +436,7 @@ describe("page by page", () => {
 
 describe("turns", () => {
   test("one step runs at a time, and who has many waiting delays another by one", async () => {
-    const inTurn = createTurns();
+    const inTurn = createStepQueue();
     const order: string[] = [];
     let running = 0;
     const run = (key: string) =>
@@ -451,7 +451,7 @@ describe("turns", () => {
   });
 
   test("a step that fails fails its caller alone", async () => {
-    const inTurn = createTurns();
+    const inTurn = createStepQueue();
     const failing = inTurn("a", () => Promise.reject(new Error("on purpose")));
     const next = inTurn("a", () => Promise.resolve("done"));
     await expect(failing).rejects.toThrow("on purpose");

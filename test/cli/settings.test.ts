@@ -187,6 +187,8 @@ describe("where a setting comes from", () => {
     expect(allowed({ host: "localhost" })).toBe("127.0.0.0/8, ::1/128");
     expect(allowed({ host: "0.0.0.0" })).toBe("");
     expect(allowed({ host: "::" })).toBe("");
+    // Whoever the proxy lets in can call it as well.
+    expect(allowed({ trustedProxyHops: "1" })).toBe("");
     expect(allowed({ outboundAllow: "none" })).toBe("");
   });
 
@@ -194,6 +196,10 @@ describe("where a setting comes from", () => {
     expect(readConfig({}, {}).legacyPrefixes).toStrictEqual(["qedi_", "bs_", "aml_"]);
     const longest = `${"a".repeat(31)}_`;
     expect(readConfig({ legacyPrefixes: `old-, a_,${longest}` }, {}).legacyPrefixes).toStrictEqual(["old-", "a_", longest]); // prettier-ignore
+  });
+
+  test("imports can be limited to the service's own prefix", () => {
+    expect(readConfig({ legacyPrefixes: "none" }, {}).legacyPrefixes).toStrictEqual([]);
   });
 
   test("each flag is its setting's name, which is how the command line hands it over", () => {

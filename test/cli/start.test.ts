@@ -3,6 +3,7 @@ import { chown, mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises
 import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { freePort } from "../support/ports.ts";
 import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
 import {
   hasTerminal,
@@ -60,6 +61,16 @@ test("a first start that fails for want of its port is made again, and has lost 
   await using service = patchbay(args, { env });
   await service.ready();
   expect(service.stdout()).toContain(`Admin key    in ${join(folder.path, "port", "admin-key")}, 0600`);
+});
+
+test("a start that fails while it builds the service ends, and no socket or timer of it goes on", async () => {
+  await using database = await createTestDatabase();
+  await database.asOwner("drop table api_keys cascade");
+  const { args, env } = on(database, "broken");
+  // No server listens there, so that the attempts to share rate limits would go on for ever.
+  const rateLimits = { PATCHBAY_RATE_LIMIT_URL: `redis://127.0.0.1:${await freePort()}` };
+  const failed = await run(args, { env: { ...env, ...rateLimits } });
+  expect([failed.code, failed.stderr]).toStrictEqual([1, expect.stringMatching(/^patchbay: /) as string]);
 });
 
 test("a first start that cannot write its admin key makes none, and the next start does", async () => {

@@ -7,7 +7,7 @@ export type InTurn = <T>(key: string, step: () => Promise<T>) => Promise<T>;
  * Runs steps one at a time, and lets the event loop go round between them. The keys take turns: a key with a hundred
  * steps waiting delays another key's by one.
  */
-export function createTurns(): InTurn {
+export function createStepQueue(): InTurn {
   const waiting = new Map<string, (() => Promise<void>)[]>();
   let isRunning = false;
 
