@@ -4,7 +4,7 @@ import { Overloaded } from "#src/platform/byte-budget.ts";
 import { ServiceError } from "#src/platform/errors.ts";
 import type { Secret } from "#src/platform/secret.ts";
 import { permitsHost, type OutboundAllow } from "./allow.ts";
-import { readAnswer } from "./answer.ts";
+import { endAnswer, readAnswer } from "./answer.ts";
 import { baseUrlText, isWithin, readBaseUrl, type BaseUrl } from "./base-url.ts";
 import { acceptedCodings, type Hold } from "./body.ts";
 import { createConnector, type Connect, type Connector } from "./connector.ts";
@@ -166,13 +166,13 @@ export function createOutbound(options: {
     const sent = { origin, method, path, headers, body, signal, responseHeaders: "raw" } as const;
     const answer = await pool.dispatcher.request(sent);
     call.status = answer.statusCode;
-    const reply = await readAnswer(answer, {
-      ...limits,
-      host,
-      token,
-      hold: request.hold ?? (() => undefined),
-    });
-    return { ...reply, latencyMs: performance.now() - startedAt };
+    try {
+      const hold = request.hold ?? (() => undefined);
+      const reply = await readAnswer(answer, { ...limits, host, token, hold });
+      return { ...reply, latencyMs: performance.now() - startedAt };
+    } finally {
+      endAnswer(answer);
+    }
   }
 
   /** The error of a call whose time is up. */

@@ -224,6 +224,13 @@ describe.concurrent("a call that fails after the service began to answer says wi
     });
   });
 
+  test("and leaves no socket behind, however much of the body it did not read", async () => {
+    const answer = response("x".repeat(4 * 1024 * 1024), `x-long: ${"x".repeat(17 * 1024)}\r\n`);
+    await using service = await clientOf((socket) => void socket.write(answer), patient);
+    await expect(service.get()).rejects.toMatchObject({ reason: tooLarge });
+    await service.upstream.abandoned();
+  });
+
   test("and before that says none", async () => {
     await using service = await clientOf((socket) => socket.end("HTTP/1.1 201 Crea"), patient);
     await expect(service.get()).rejects.toMatchObject({
