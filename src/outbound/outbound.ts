@@ -49,6 +49,8 @@ export interface OutboundRequest {
   readonly timeoutMs?: number;
   /** Takes the received and inflated bytes from a budget; absent, nothing counts them. */
   readonly hold?: Hold;
+  /** Ends the call after the answer's headers, for a caller that wants the status alone: headers and body come back empty. */
+  readonly statusOnly?: boolean;
   /** Its reason is what `send` throws when it aborts. */
   readonly signal?: AbortSignal;
 }
@@ -168,7 +170,9 @@ export function createOutbound(options: {
     call.status = answer.statusCode;
     try {
       const hold = request.hold ?? (() => undefined);
-      const reply = await readAnswer(answer, { ...limits, host, token, hold });
+      const reply = request.statusOnly
+        ? { status: answer.statusCode, headers: {}, body: Buffer.alloc(0) }
+        : await readAnswer(answer, { ...limits, host, token, hold });
       return { ...reply, latencyMs: performance.now() - startedAt };
     } finally {
       endAnswer(answer);
