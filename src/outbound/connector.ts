@@ -35,7 +35,7 @@ interface Attempt {
 /** Opens the sockets of one pool. */
 export interface Connector {
   readonly connect: buildConnector.connector;
-  /** How far its calls got: the stage of a connection that is being made, else HTTP. */
+  /** How far a call got that has no socket yet: the stage of a connection that is being made, else HTTP. */
   stage(): Stage;
   /** Ends the attempts that are under way. */
   close(): void;

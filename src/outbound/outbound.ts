@@ -14,6 +14,7 @@ import { callerServiceHeader, requestHeaders } from "./headers.ts";
 import { createLookups } from "./lookups.ts";
 import { requestTarget } from "./path.ts";
 import { createPools } from "./pools.ts";
+import { noteStart } from "./request-start.ts";
 import { createTurns, type TurnLimits } from "./turns.ts";
 
 /** The one way out: every HTTP call that this service makes goes through here. */
@@ -51,6 +52,8 @@ export interface OutboundRequest {
   readonly hold?: Hold;
   /** Ends the call after the answer's headers, for a caller that wants the status alone: headers and body come back empty. */
   readonly statusOnly?: boolean;
+  /** Called before the first byte is sent to the service. If it was not called, the service has seen nothing. */
+  readonly onSent?: () => void;
   /** Its reason is what `send` throws when it aborts. */
   readonly signal?: AbortSignal;
 }
@@ -166,7 +169,11 @@ export function createOutbound(options: {
     const token = request.credential && tokenFor(target, request.credential);
     const headers = headersOf(request.headers ?? {}, token, request.credential?.callerService);
     const sent = { origin, method, path, headers, body, signal, responseHeaders: "raw" } as const;
-    const answer = await pool.dispatcher.request(sent);
+    const started = (): void => {
+      call.stage = () => "HTTP";
+      request.onSent?.();
+    };
+    const answer = await pool.dispatcher.compose(noteStart(started)).request(sent);
     call.status = answer.statusCode;
     try {
       const hold = request.hold ?? (() => undefined);

@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
-import { createServer, Socket, type AddressInfo } from "node:net";
+import { connect as connectTcp, createServer, Socket, type AddressInfo } from "node:net";
 import { createServer as createTlsServer, setDefaultCACertificates, type TlsOptions } from "node:tls";
 import { afterAll, describe, expect, test } from "vitest";
 import { ConnectFailed } from "#src/outbound/connector.ts";
@@ -104,6 +104,30 @@ describe("a connection that does not come about in time says where it stuck", ()
       reason: "UPSTREAM_TIMEOUT",
       message: "TCP: 127.0.0.1 did not answer completely in 0.03 s",
     });
+  });
+});
+
+describe("a call that was sent", () => {
+  test("says so when its time is up, although another to the same origin is still connecting", async () => {
+    await using upstream = await startUpstream(silent);
+    let sockets = 0;
+    const connecting = Promise.withResolvers<void>();
+    await using client = localClient({
+      limits: { connectMs: 60_000 },
+      connect: (options) => {
+        if (sockets++ === 0) return connectTcp(options);
+        connecting.resolve();
+        return new Socket();
+      },
+    });
+    const caller = new AbortController();
+    const paid = client.get(upstream.origin, { method: "POST", timeoutMs: 3_000 }).catch(String);
+    await expect.poll(() => upstream.received, { timeout: 3_000 }).toContain("POST");
+    const stuck = client.get(upstream.origin, { signal: caller.signal }).catch(String);
+    await connecting.promise;
+    expect(await paid).toMatch(/HTTP: 127\.0\.0\.1 did not answer completely/);
+    caller.abort();
+    await stuck;
   });
 });
 
