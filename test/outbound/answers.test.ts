@@ -20,7 +20,7 @@ async function clientOf(answer: Answer, limits: Partial<OutboundLimits> = {}) {
   };
 }
 
-const broken = { reason: "UPSTREAM_UNREACHABLE", kind: "unavailable", stage: "HTTP" };
+const broken = { reason: "UPSTREAM_UNREACHABLE", kind: "unavailable", metadata: { stage: "HTTP" } };
 
 /** Longer than any of these tests, so that what ends a call is what the test is about. */
 const patient = { connectMs: 20_000, headersMs: 20_000, idleMs: 20_000, totalMs: 20_000 };

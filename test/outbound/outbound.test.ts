@@ -20,7 +20,6 @@ describe("a connection that fails says how far it got", () => {
     await using client = localClient({ lookup: fakeLookup({}).lookup });
     await expect(client.get("http://gone.example")).rejects.toMatchObject({
       reason: "UPSTREAM_UNREACHABLE",
-      stage: "DNS",
       metadata: { stage: "DNS" },
       message: "DNS: gone.example has no address; check the host name in the base URL",
     });
@@ -28,13 +27,13 @@ describe("a connection that fails says how far it got", () => {
 
   test("DNS: the name has no address", async () => {
     await using client = localClient({ lookup: fakeLookup({ "empty.example": [] }).lookup });
-    await expect(client.get("http://empty.example")).rejects.toMatchObject({ stage: "DNS" });
+    await expect(client.get("http://empty.example")).rejects.toMatchObject({ metadata: { stage: "DNS" } });
   });
 
   test.each(["127.0.0.1", "localhost"])("TCP: nothing listens on %s", async (host) => {
     await using client = localClient({ lookup: fakeLookup({ localhost: ["127.0.0.1", "::1"] }).lookup });
     await expect(client.get(`http://${host}:${await closedPort()}`)).rejects.toMatchObject({
-      stage: "TCP",
+      metadata: { stage: "TCP" },
       message: `TCP: ${host} refuses the connection; check the port, and that the service is running`,
     });
   });
@@ -62,7 +61,7 @@ describe("a connection that fails says how far it got", () => {
     ["EANYTHINGELSE", "TCP"],
   ] as const)("%s is told in our words", (code, stage) => {
     const error = upstreamFailure(new ConnectFailed(stage, code), "bank.example") as Error;
-    expect(error).toMatchObject({ reason: "UPSTREAM_UNREACHABLE", stage });
+    expect(error).toMatchObject({ reason: "UPSTREAM_UNREACHABLE", metadata: { stage } });
     expect(error.message).toMatch(new RegExp(`^${stage}: bank\\.example `));
   });
 
@@ -77,7 +76,7 @@ describe("a connection that does not come about in time says where it stuck", ()
     await using client = localClient({ limits: { connectMs: 30 }, lookup: () => {} });
     await expect(client.get("http://slow.example")).rejects.toMatchObject({
       reason: "UPSTREAM_TIMEOUT",
-      stage: "DNS",
+      metadata: { stage: "DNS" },
     });
   });
 
@@ -85,7 +84,7 @@ describe("a connection that does not come about in time says where it stuck", ()
     await using client = localClient({ limits: { connectMs: 30 }, connect: () => new Socket() });
     await expect(client.get("http://127.0.0.1")).rejects.toMatchObject({
       reason: "UPSTREAM_TIMEOUT",
-      stage: "TCP",
+      metadata: { stage: "TCP" },
     });
   });
 
@@ -93,7 +92,7 @@ describe("a connection that does not come about in time says where it stuck", ()
     await using upstream = await startUpstream(silent);
     await using client = localClient({ limits: { connectMs: 250 } });
     const sent = client.get(`https://127.0.0.1:${upstream.port}`);
-    await expect(sent).rejects.toMatchObject({ reason: "UPSTREAM_TIMEOUT", stage: "TLS" });
+    await expect(sent).rejects.toMatchObject({ reason: "UPSTREAM_TIMEOUT", metadata: { stage: "TLS" } });
     await upstream.abandoned();
   });
 
@@ -171,7 +170,7 @@ describe("TLS", () => {
     await using client = localClient({ lookup });
     await expect(client.get(`https://localhost:${server.port}`)).rejects.toMatchObject({
       reason: "UPSTREAM_UNREACHABLE",
-      stage: "TLS",
+      metadata: { stage: "TLS" },
       message: expect.stringContaining("NODE_EXTRA_CA_CERTS"),
     });
     expect(server.seen.requests).toBe(0);
@@ -183,7 +182,9 @@ describe("TLS", () => {
     const before = process.env["NODE_TLS_REJECT_UNAUTHORIZED"];
     process.env["NODE_TLS_REJECT_UNAUTHORIZED"] = "0";
     try {
-      await expect(client.get(`https://localhost:${server.port}`)).rejects.toMatchObject({ stage: "TLS" });
+      await expect(client.get(`https://localhost:${server.port}`)).rejects.toMatchObject({
+        metadata: { stage: "TLS" },
+      });
     } finally {
       if (before === undefined) delete process.env["NODE_TLS_REJECT_UNAUTHORIZED"];
       else process.env["NODE_TLS_REJECT_UNAUTHORIZED"] = before;
@@ -195,7 +196,7 @@ describe("TLS", () => {
     await using server = await startTls(response("ok"));
     await using client = localClient({ lookup });
     await expect(client.get(`https://other.example:${server.port}`)).rejects.toMatchObject({
-      stage: "TLS",
+      metadata: { stage: "TLS" },
       message: "TLS: other.example has a certificate for another host name; check the base URL",
     });
     expect(server.seen.requests).toBe(0);

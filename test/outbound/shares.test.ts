@@ -36,7 +36,6 @@ describe("a call", () => {
     await taken.promise;
     await expect(client.get(upstream.origin, { timeoutMs: 30 })).rejects.toMatchObject({
       reason: "UPSTREAM_TIMEOUT",
-      stage: "QUEUE",
       metadata: { stage: "QUEUE" },
       message: expect.stringMatching(
         /^QUEUE: 127\.0\.0\.1 was not called in 0\.03 s, because earlier calls /,
@@ -110,7 +109,9 @@ describe("what one share does", () => {
     await using client = localClient({ limits: { callsPerShare: 2 } });
     const hanging = [one, other].map(({ origin }) => client.get(origin, { path: "/hang" }));
     await Promise.all([one.hold(1), other.hold(1)]);
-    await expect(client.get(one.origin, { timeoutMs: 30 })).rejects.toMatchObject({ stage: "QUEUE" });
+    await expect(client.get(one.origin, { timeoutMs: 30 })).rejects.toMatchObject({
+      metadata: { stage: "QUEUE" },
+    });
     expect(await client.get(one.origin, { share: "globex" })).toMatchObject({ status: 200 });
     for (const service of [one, other]) service.letGo();
     await Promise.all(hanging);
@@ -196,7 +197,7 @@ describe("look-ups", () => {
     );
     expect(await client.get(urlOf("quick"), { share: "globex" })).toMatchObject({ status: 200 });
     for (const error of await Promise.all(hanging)) {
-      expect(error).toMatchObject({ reason: "UPSTREAM_TIMEOUT", stage: "DNS" });
+      expect(error).toMatchObject({ reason: "UPSTREAM_TIMEOUT", metadata: { stage: "DNS" } });
     }
     // Nobody waits for the other names any more, so that their turn does not come.
     letGo();
