@@ -1,6 +1,6 @@
 import { ServiceError } from "#src/platform/errors.ts";
 
-/** How far a call got before it failed. In the queue, it waits in this service for other calls to end. */
+/** How far a call got before it failed. In the queue, it waits in this service for other calls. */
 export type Stage = "QUEUE" | "DNS" | "TCP" | "TLS" | "HTTP";
 
 /** The base URL cannot be used for calls, now or later. */

@@ -9,13 +9,14 @@ import { baseUrlText, isWithin, readBaseUrl, type BaseUrl } from "./base-url.ts"
 import { acceptedCodings, type Hold } from "./body.ts";
 import { createConnector, type Connect, type Connector } from "./connector.ts";
 import { AddressDenied, InvalidOutboundRequest, UpstreamTimeout, type Stage } from "./errors.ts";
-import { upstreamFailure } from "./failures.ts";
+import { notLookedUp, upstreamFailure } from "./failures.ts";
 import { callerServiceHeader, requestHeaders } from "./headers.ts";
+import { defaultLimits, type OutboundLimits } from "./limits.ts";
 import { createLookups } from "./lookups.ts";
 import { requestTarget } from "./path.ts";
 import { createPools } from "./pools.ts";
 import { noteStart } from "./request-start.ts";
-import { createTurns, type TurnLimits } from "./turns.ts";
+import { createTurns } from "./turns.ts";
 
 /** The one way out: every HTTP call that this service makes goes through here. */
 export interface Outbound {
@@ -78,42 +79,12 @@ export interface OutboundReply {
   readonly latencyMs: number;
 }
 
-/** How long and how much a call may take, and how many there may be. */
-export interface OutboundLimits extends TurnLimits {
-  /** Until the connection is established, TLS included. */
-  readonly connectMs: number;
-  /** From the request to the answer's headers. */
-  readonly headersMs: number;
-  /** Between two pieces of the answer's body. */
-  readonly idleMs: number;
-  /** For the whole call. */
-  readonly totalMs: number;
-  /** For the request's body, and for the answer's, both before and after it is inflated. */
-  readonly bodyBytes: number;
-  /** For the answer's headers. */
-  readonly headerBytes: number;
-  /** Beyond this many, idle sockets are closed. */
-  readonly sockets: number;
-}
-
-const defaultLimits: OutboundLimits = {
-  connectMs: 5_000,
-  headersMs: 30_000,
-  idleMs: 30_000,
-  totalMs: 60_000,
-  bodyBytes: 10 * 1024 * 1024,
-  headerBytes: 16 * 1024,
-  callsPerOrigin: 64,
-  callsPerShare: 256,
-  waitingCalls: 1_000,
-  waitingBytes: 64 * 1024 * 1024,
-  sockets: 1_024,
-};
-
 /** A call on its way, and how far it has come. */
 interface CallUnderWay {
   readonly signal: AbortSignal;
   stage: () => Stage;
+  /** Whether other calls let it begin. If it is in the queue then, it waits for the look-up of other names. */
+  hasTurn: boolean;
   /** Once the answer has begun. */
   status: number | undefined;
 }
@@ -145,8 +116,14 @@ export function createOutbound(options: {
     maxSockets: limits.sockets,
   });
 
-  function connectorOf(share: string): Connector {
-    return createConnector({ allow, timeoutMs: limits.connectMs, lookup: lookupOf(share), connect });
+  function connectorOf(request: OutboundRequest): Connector {
+    const lookup = lookupOf(lookupShare(request));
+    return createConnector({ allow, timeoutMs: limits.connectMs, lookup, connect });
+  }
+
+  /** A lane looks up for itself, unless one share could hold every thread with its lanes, and cut off all others. */
+  function lookupShare(request: OutboundRequest): string {
+    return limits.lookupThreads > 2 ? laneOf(request) : request.share;
   }
 
   function targetOf(raw: string, kind: AddressDenied["kind"]): BaseUrl {
@@ -161,9 +138,10 @@ export function createOutbound(options: {
     const method = methodOf(request.method);
     const path = requestTarget(target.path, request.path, request.query ?? []);
     const body = bodyOf(request.body, limits.bodyBytes);
-    const share = JSON.stringify([request.share, request.lane]);
+    const share = laneOf(request);
     using _turn = await turns.take({ share, origin, host, bytes: body?.length ?? 0, signal });
-    using pool = pools.open(share, origin, () => connectorOf(request.share));
+    using pool = pools.open(share, origin, () => connectorOf(request));
+    call.hasTurn = true;
     call.stage = pool.stage;
     const startedAt = performance.now();
     const token = request.credential && tokenFor(target, request.credential);
@@ -187,14 +165,20 @@ export function createOutbound(options: {
   }
 
   /** The error of a call whose time is up. */
-  function outOfTime(host: string, totalMs: number, { stage, status }: CallUnderWay): UpstreamTimeout {
+  function outOfTime(host: string, totalMs: number, call: CallUnderWay): UpstreamTimeout {
+    const { hasTurn, status } = call;
+    const stage = call.stage();
     const seconds = totalMs / 1000;
-    const problem =
-      stage() === "QUEUE"
-        ? `was not called in ${seconds} s, because earlier calls of your organisation were still under way ` +
-          `(at most ${limits.callsPerOrigin} to one origin and ${limits.callsPerShare} in all); make fewer at a time`
-        : `did not answer completely in ${seconds} s`;
-    return new UpstreamTimeout(host, problem, { stage: stage(), status });
+    let problem = `did not answer completely in ${seconds} s`;
+    if (stage === "QUEUE") problem = hasTurn ? notLookedUp : notCalled(seconds);
+    return new UpstreamTimeout(host, problem, { stage, status });
+  }
+
+  function notCalled(seconds: number): string {
+    return (
+      `was not called in ${seconds} s, because earlier calls of your organisation were still under way ` +
+      `(at most ${limits.callsPerOrigin} to one origin and ${limits.callsPerShare} in all); make fewer at a time`
+    );
   }
 
   return {
@@ -203,7 +187,7 @@ export function createOutbound(options: {
       const totalMs = Math.min(request.timeoutMs ?? limits.totalMs, limits.totalMs);
       const deadline = new AbortController();
       const signal = AbortSignal.any([deadline.signal, ...(request.signal ? [request.signal] : [])]);
-      const call: CallUnderWay = { signal, stage: () => "QUEUE", status: undefined };
+      const call: CallUnderWay = { signal, stage: () => "QUEUE", hasTurn: false, status: undefined };
       const timer = setTimeout(() => deadline.abort(outOfTime(target.host, totalMs, call)), totalMs);
       try {
         // undici looks at the signal only once the request has a socket, but the time to connect counts as well.
@@ -259,6 +243,11 @@ function headersOf(
   if (token !== undefined) fields.set("authorization", `Bearer ${token}`);
   if (callerService !== undefined) fields.set(callerServiceHeader, callerService);
   return [...fields].flat();
+}
+
+/** The lane among those of all shares. */
+function laneOf({ share, lane }: OutboundRequest): string {
+  return JSON.stringify([share, lane]);
 }
 
 function methodOf(method: string): string {

@@ -1,7 +1,8 @@
 import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
 import { parseOutboundAllow } from "#src/outbound/allow.ts";
-import { createOutbound, type OutboundLimits } from "#src/outbound/outbound.ts";
+import type { OutboundLimits } from "#src/outbound/limits.ts";
+import { createOutbound } from "#src/outbound/outbound.ts";
 import { response, startUpstream, type Answer } from "./network.ts";
 
 /** A client with a service that answers so. */
