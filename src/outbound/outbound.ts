@@ -154,7 +154,11 @@ export function createOutbound(options: {
     const answer = await pool.dispatcher.compose(noteStart(started)).request(sent);
     call.status = answer.statusCode;
     try {
-      const hold = request.hold ?? (() => undefined);
+      const hold = (bytes: number): void => {
+        // Undici ends with the signal by itself, but what is inflated here has arrived already.
+        signal.throwIfAborted();
+        request.hold?.(bytes);
+      };
       const reply = request.statusOnly
         ? { status: answer.statusCode, headers: {}, body: Buffer.alloc(0) }
         : await readAnswer(answer, { ...limits, host, token, hold });
