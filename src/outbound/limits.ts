@@ -1,7 +1,7 @@
-import type { TurnLimits } from "./turns.ts";
+import type { CallSlotLimits } from "./call-slots.ts";
 
 /** How long and how much a call may take, and how many there may be. */
-export interface OutboundLimits extends TurnLimits {
+export interface OutboundLimits extends CallSlotLimits {
   /** Until the connection is established, TLS included. */
   readonly connectMs: number;
   /** From the request to the answer's headers. */

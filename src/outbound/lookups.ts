@@ -1,6 +1,6 @@
 import type { LookupAddress, LookupOptions } from "node:dns";
 import type { LookupFunction } from "node:net";
-import { createTurns } from "./turns.ts";
+import { createCallSlots } from "./call-slots.ts";
 
 /**
  * Finds the addresses of a host. Aborting ends the wait for a turn; a look-up that has begun, which `begun` is called
@@ -17,7 +17,7 @@ export type Lookup = (
  * server does not answer holds one of them for many seconds: a few such names would be enough to cut off all callers.
  */
 export function createLookups(lookup: LookupFunction): (share: string) => Lookup {
-  const turns = createTurns({
+  const slots = createCallSlots({
     callsPerOrigin: 1,
     callsPerShare: 1,
     waitingCalls: Infinity,
@@ -26,7 +26,7 @@ export function createLookups(lookup: LookupFunction): (share: string) => Lookup
 
   return (share) =>
     async (host, options, { signal, begun }) => {
-      using _turn = await turns.take({ share, origin: host, host, bytes: 0, signal });
+      using _slot = await slots.take({ share, origin: host, host, bytes: 0, signal });
       begun();
       return await new Promise((resolve, reject) => {
         lookup(host, { ...options, all: true }, (error, addresses) => {

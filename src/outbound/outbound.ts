@@ -16,7 +16,7 @@ import { createLookups } from "./lookups.ts";
 import { requestTarget } from "./path.ts";
 import { createPools } from "./pools.ts";
 import { noteStart } from "./request-start.ts";
-import { createTurns } from "./turns.ts";
+import { createCallSlots } from "./call-slots.ts";
 
 /** The one way out: every HTTP call that this service makes goes through here. */
 export interface Outbound {
@@ -83,8 +83,8 @@ export interface OutboundReply {
 interface CallUnderWay {
   readonly signal: AbortSignal;
   stage: () => Stage;
-  /** Whether other calls let it begin. If it is in the queue then, it waits for the look-up of other names. */
-  hasTurn: boolean;
+  /** Whether it has a call slot. If it is in the queue then, it waits for the look-up of other names. */
+  hasSlot: boolean;
   /** Once the answer has begun. */
   status: number | undefined;
 }
@@ -101,7 +101,7 @@ export function createOutbound(options: {
 }): Outbound {
   const { allow, lookup = systemLookup, connect = connectTcp } = options;
   const limits = { ...defaultLimits, ...options.limits };
-  const turns = createTurns(limits);
+  const slots = createCallSlots(limits);
   const lookupOf = createLookups(lookup);
   const pools = createPools({
     pool: {
@@ -139,9 +139,9 @@ export function createOutbound(options: {
     const path = requestTarget(target.path, request.path, request.query ?? []);
     const body = bodyOf(request.body, limits.bodyBytes);
     const share = laneOf(request);
-    using _turn = await turns.take({ share, origin, host, bytes: body?.length ?? 0, signal });
+    using _slot = await slots.take({ share, origin, host, bytes: body?.length ?? 0, signal });
     using pool = pools.open(share, origin, () => connectorOf(request));
-    call.hasTurn = true;
+    call.hasSlot = true;
     call.stage = pool.stage;
     const startedAt = performance.now();
     const token = request.credential && tokenFor(target, request.credential);
@@ -155,7 +155,7 @@ export function createOutbound(options: {
     call.status = answer.statusCode;
     try {
       const hold = (bytes: number): void => {
-        // Undici ends with the signal by itself, but what is inflated here has arrived already.
+        // The stream ends with the signal by itself, but what is inflated has arrived already.
         signal.throwIfAborted();
         request.hold?.(bytes);
       };
@@ -170,11 +170,11 @@ export function createOutbound(options: {
 
   /** The error of a call whose time is up. */
   function outOfTime(host: string, totalMs: number, call: CallUnderWay): UpstreamTimeout {
-    const { hasTurn, status } = call;
+    const { hasSlot, status } = call;
     const stage = call.stage();
     const seconds = totalMs / 1000;
     let problem = `did not answer completely in ${seconds} s`;
-    if (stage === "QUEUE") problem = hasTurn ? notLookedUp : notCalled(seconds);
+    if (stage === "QUEUE") problem = hasSlot ? notLookedUp : notCalled(seconds);
     return new UpstreamTimeout(host, problem, { stage, status });
   }
 
@@ -191,7 +191,7 @@ export function createOutbound(options: {
       const totalMs = Math.min(request.timeoutMs ?? limits.totalMs, limits.totalMs);
       const deadline = new AbortController();
       const signal = AbortSignal.any([deadline.signal, ...(request.signal ? [request.signal] : [])]);
-      const call: CallUnderWay = { signal, stage: () => "QUEUE", hasTurn: false, status: undefined };
+      const call: CallUnderWay = { signal, stage: () => "QUEUE", hasSlot: false, status: undefined };
       const timer = setTimeout(() => deadline.abort(outOfTime(target.host, totalMs, call)), totalMs);
       try {
         // undici looks at the signal only once the request has a socket, but the time to connect counts as well.
