@@ -1,11 +1,9 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { ConnectionService } from "#gen/patchbay/connections/v1/connection_service_pb.js";
 import type { Connections } from "#src/connections/connections.ts";
-import { TooManyCalls } from "#src/outbound/errors.ts";
 import type { Outbound, OutboundReply } from "#src/outbound/outbound.ts";
 import { Overloaded, type Holding } from "#src/platform/byte-budget.ts";
 import { callOf, viewerOf } from "#src/platform/caller.ts";
-import { ServiceError } from "#src/platform/errors.ts";
 import { queryPairs, replyBody, requestBody } from "./call-body.ts";
 
 /** Calls a service through the connection that has its slug, with a credential that the caller never sees. */
@@ -24,7 +22,7 @@ export function createCallService(parts: {
     const { connection, credential } = await connections.open(viewer, request.service);
     using _wiped = credential.secret;
     const timeoutMs = context.timeoutMs();
-    const sent = outbound.send({
+    const reply = await outbound.send({
       share: viewer.orgId,
       baseUrl: connection.baseUrl,
       method: request.method,
@@ -33,15 +31,11 @@ export function createCallService(parts: {
       headers: withContentType(request.headers, body?.contentType),
       ...(body && { body: body.bytes }),
       credential,
+      onSent: () => use.noteCall(viewer.orgId, connection.id, now()),
       signal: context.signal,
       hold: (bytes) => holding?.grow(bytes),
       ...(timeoutMs !== undefined && { timeoutMs }),
     });
-    const reply = await sent.catch((error: unknown) => {
-      if (!wasRefusedHere(error)) use.noteCall(viewer.orgId, connection.id, now());
-      throw error;
-    });
-    use.noteCall(viewer.orgId, connection.id, now());
     if (reply.status >= 200 && reply.status < 300) {
       const { id: connectionId, baseUrl } = connection;
       use.noteHealthy(viewer.orgId, { connectionId, baseUrl, at: now() });
@@ -63,15 +57,6 @@ function holdDecoded(holding: Holding | undefined, { status, body }: OutboundRep
   } catch (error) {
     throw error instanceof Overloaded ? error.afterAnswer(status) : error;
   }
-}
-
-/** Whether nothing was sent to the service: such a call does not count as one. */
-function wasRefusedHere(error: unknown): boolean {
-  return (
-    error instanceof TooManyCalls ||
-    (error instanceof ServiceError &&
-      (error.kind === "invalid_argument" || error.kind === "permission_denied"))
-  );
 }
 
 function withContentType(

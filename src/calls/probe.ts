@@ -24,6 +24,8 @@ export function createProbe(outbound: Outbound): Probe {
         baseUrl,
         method: "GET",
         path: "",
+        // A body of any length, or one that never ends, is a sign of life as well.
+        statusOnly: true,
         timeoutMs: probeTimeoutMs,
       });
       if (reply.status >= 500) return { ok: false, error: `status: the service answered ${reply.status}` };

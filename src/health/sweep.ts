@@ -77,7 +77,9 @@ export function createHealthSweep(parts: {
           )
           .finally(() => {
             claimed.delete(asked);
-            claimedOf.set(one.orgId, claimedOf.get(one.orgId)! - 1);
+            const left = (claimedOf.get(one.orgId) ?? 0) - 1;
+            if (left > 0) claimedOf.set(one.orgId, left);
+            else claimedOf.delete(one.orgId);
           }),
       );
     }

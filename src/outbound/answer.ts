@@ -16,6 +16,15 @@ export interface AnswerRules {
   readonly hold: Hold;
 }
 
+/**
+ * Ends the answer where it stands. Without this, a body that is not read to its end keeps its socket for ever: its
+ * parser is paused, and then no time limit runs.
+ */
+export function endAnswer({ body }: Dispatcher.ResponseData): void {
+  // Its error is that it ends early, and without a listener that would end the process.
+  body.on("error", () => {}).destroy();
+}
+
 /** Reads the answer to its end: not compressed, if it can be inflated, and without headers that concern only us. */
 export async function readAnswer(
   { statusCode: status, headers, body: stream }: Dispatcher.ResponseData,

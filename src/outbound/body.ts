@@ -1,11 +1,10 @@
-import { Overloaded } from "#src/platform/byte-budget.ts";
 import type { Transform } from "node:stream";
 import { constants, createBrotliDecompress, createGunzip, createInflate, createInflateRaw } from "node:zlib";
 
 /** The codings that `inflated` reads, as we ask for them. */
 export const acceptedCodings = "gzip, deflate, br";
 
-/** Takes bytes from the caller's budget, before they are held. Throws if there is no room. */
+/** Takes bytes from the caller's budget, before they are held. Throws if there is no room, or no caller any more. */
 export type Hold = (bytes: number) => void;
 
 /** Everything the stream has to give; undefined if that is more than the limit. */
@@ -50,7 +49,7 @@ export async function inflated(
   try {
     return (await readAll(inflater, limitBytes, hold)) ?? "too large";
   } catch (error) {
-    if (error instanceof Overloaded) throw error;
+    if (error !== inflater.errored) throw error;
     return "damaged";
   }
 }
@@ -70,13 +69,14 @@ export async function inflatedInPart(
   let size = 0;
   try {
     for await (const chunk of inflater as AsyncIterable<Buffer>) {
-      hold(chunk.length);
+      // Twice, as above.
+      hold(2 * chunk.length);
       chunks.push(chunk);
       size += chunk.length;
       if (size > limitBytes) break;
     }
   } catch (error) {
-    if (error instanceof Overloaded) throw error;
+    if (error !== inflater.errored) throw error;
     // The damage begins here.
   }
   return Buffer.concat(chunks);

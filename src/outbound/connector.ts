@@ -35,7 +35,7 @@ interface Attempt {
 /** Opens the sockets of one pool. */
 export interface Connector {
   readonly connect: buildConnector.connector;
-  /** How far its calls got: the stage of a connection that is being made, else HTTP. */
+  /** How far a call got that has no socket yet: the stage of a connection that is being made, else HTTP. */
   stage(): Stage;
   /** Ends the attempts that are under way. */
   close(): void;
@@ -56,11 +56,24 @@ export function createConnector(options: {
   const attempts = new Set<Attempt>();
   const closing = new AbortController();
   let lookingUp: Promise<LookupAddress[]> | undefined;
+  let waitsForLookup = false;
 
   /** Looks up the pool's only host, once for all attempts at one time. */
   function lookUp(host: string, how: LookupOptions): Promise<LookupAddress[]> {
-    lookingUp ??= lookup(host, how, closing.signal).finally(() => (lookingUp = undefined));
+    if (lookingUp !== undefined) return lookingUp;
+    waitsForLookup = true;
+    const begun = (): void => void (waitsForLookup = false);
+    lookingUp = lookup(host, how, { signal: closing.signal, begun }).finally(() => (lookingUp = undefined));
     return lookingUp;
+  }
+
+  /** While another name has the turn, it is not this name that is slow. */
+  function stageOf({ stage }: Attempt): Stage {
+    return stage === "DNS" && waitsForLookup ? "QUEUE" : stage;
+  }
+
+  function end(attempt: Attempt, code: string): void {
+    attempt.socket?.destroy(new ConnectFailed(stageOf(attempt), code));
   }
 
   async function open(target: buildConnector.Options, attempt: Attempt): Promise<Socket> {
@@ -115,7 +128,10 @@ export function createConnector(options: {
         (error: Error) => callback(error, null),
       );
     },
-    stage: () => attempts.values().next().value?.stage ?? "HTTP",
+    stage: () => {
+      const [attempt] = attempts;
+      return attempt === undefined ? "HTTP" : stageOf(attempt);
+    },
     close: () => {
       closing.abort(new ConnectFailed("DNS", "ECANCELED"));
       for (const attempt of attempts) end(attempt, "ECANCELED");
@@ -132,10 +148,6 @@ async function established(
   // `once` listens only until the event; an error without a listener would end the process.
   socket.on("error", () => {});
   await once(socket, event);
-}
-
-function end(attempt: Attempt, code: string): void {
-  attempt.socket?.destroy(new ConnectFailed(attempt.stage, code));
 }
 
 /** A lookup that refuses the whole name if one of its addresses may not be called. */

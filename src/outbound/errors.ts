@@ -1,6 +1,6 @@
 import { ServiceError } from "#src/platform/errors.ts";
 
-/** How far a call got before it failed. In the queue, it waits in this service for other calls to end. */
+/** How far a call got before it failed. In the queue, it waits in this service for other calls. */
 export type Stage = "QUEUE" | "DNS" | "TCP" | "TLS" | "HTTP";
 
 /** The base URL cannot be used for calls, now or later. */
@@ -54,32 +54,26 @@ export interface Progress {
   readonly status?: number | undefined;
 }
 
-/** The service could not be reached, broke off, or answered with something that is not HTTP. */
-export class UpstreamUnreachable extends ServiceError {
-  readonly kind = "unavailable";
-  readonly reason = "UPSTREAM_UNREACHABLE";
+/** The call to the service failed; the text begins with the stage. */
+abstract class UpstreamFailure extends ServiceError {
   override readonly metadata;
-  readonly stage: Stage;
 
   constructor(host: string, problem: string, { stage, status }: Progress) {
     super(`${stage}: ${host} ${problem}${answeredWith(status)}`);
-    this.stage = stage;
     this.metadata = { stage, ...statusOf(status) };
   }
 }
 
+/** The service could not be reached, broke off, or answered with something that is not HTTP. */
+export class UpstreamUnreachable extends UpstreamFailure {
+  readonly kind = "unavailable";
+  readonly reason = "UPSTREAM_UNREACHABLE";
+}
+
 /** The service did not answer in time. */
-export class UpstreamTimeout extends ServiceError {
+export class UpstreamTimeout extends UpstreamFailure {
   readonly kind = "deadline_exceeded";
   readonly reason = "UPSTREAM_TIMEOUT";
-  override readonly metadata;
-  readonly stage: Stage;
-
-  constructor(host: string, problem: string, { stage, status }: Progress) {
-    super(`${stage}: ${host} ${problem}${answeredWith(status)}`);
-    this.stage = stage;
-    this.metadata = { stage, ...statusOf(status) };
-  }
 }
 
 /** The service's answer is larger than what we take. */

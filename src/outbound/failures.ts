@@ -39,13 +39,11 @@ export function upstreamFailure(error: unknown, host: string, status?: number): 
   if (error instanceof ConnectFailed) {
     const { stage, code } = error;
     if (code === connectTimeout || code === "ETIMEDOUT") {
-      return new UpstreamTimeout(
-        host,
-        "could not be connected to in time; check the base URL and firewalls",
-        {
-          stage,
-        },
-      );
+      const problem =
+        stage === "QUEUE"
+          ? notLookedUp
+          : "could not be connected to in time; check the base URL and firewalls";
+      return new UpstreamTimeout(host, problem, { stage });
     }
     return new UpstreamUnreachable(host, problems[code] ?? `failed with ${code}`, { stage });
   }
@@ -75,3 +73,8 @@ export function upstreamFailure(error: unknown, host: string, status?: number): 
 
 /** What to say when there are more headers than are read. */
 export const tooManyHeaders = "answered with more headers than are read";
+
+/** What to say when a name was not looked up, because others had the turn all the time. */
+export const notLookedUp =
+  "was not looked up in time, because an earlier look-up of your organisation had no answer yet and one runs at a " +
+  "time; check the host names of all your connections";

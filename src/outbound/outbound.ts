@@ -4,17 +4,19 @@ import { Overloaded } from "#src/platform/byte-budget.ts";
 import { ServiceError } from "#src/platform/errors.ts";
 import type { Secret } from "#src/platform/secret.ts";
 import { permitsHost, type OutboundAllow } from "./allow.ts";
-import { readAnswer } from "./answer.ts";
+import { endAnswer, readAnswer } from "./answer.ts";
 import { baseUrlText, isWithin, readBaseUrl, type BaseUrl } from "./base-url.ts";
 import { acceptedCodings, type Hold } from "./body.ts";
 import { createConnector, type Connect, type Connector } from "./connector.ts";
 import { AddressDenied, InvalidOutboundRequest, UpstreamTimeout, type Stage } from "./errors.ts";
-import { upstreamFailure } from "./failures.ts";
+import { notLookedUp, upstreamFailure } from "./failures.ts";
 import { callerServiceHeader, requestHeaders } from "./headers.ts";
+import { defaultLimits, type OutboundLimits } from "./limits.ts";
 import { createLookups } from "./lookups.ts";
 import { requestTarget } from "./path.ts";
 import { createPools } from "./pools.ts";
-import { createTurns, type TurnLimits } from "./turns.ts";
+import { noteStart } from "./request-start.ts";
+import { createCallSlots } from "./call-slots.ts";
 
 /** The one way out: every HTTP call that this service makes goes through here. */
 export interface Outbound {
@@ -49,6 +51,10 @@ export interface OutboundRequest {
   readonly timeoutMs?: number;
   /** Takes the received and inflated bytes from a budget; absent, nothing counts them. */
   readonly hold?: Hold;
+  /** Ends the call after the answer's headers, for a caller that wants the status alone: headers and body come back empty. */
+  readonly statusOnly?: boolean;
+  /** Called before the first byte is sent to the service. If it was not called, the service has seen nothing. */
+  readonly onSent?: () => void;
   /** Its reason is what `send` throws when it aborts. */
   readonly signal?: AbortSignal;
 }
@@ -73,42 +79,12 @@ export interface OutboundReply {
   readonly latencyMs: number;
 }
 
-/** How long and how much a call may take, and how many there may be. */
-export interface OutboundLimits extends TurnLimits {
-  /** Until the connection is established, TLS included. */
-  readonly connectMs: number;
-  /** From the request to the answer's headers. */
-  readonly headersMs: number;
-  /** Between two pieces of the answer's body. */
-  readonly idleMs: number;
-  /** For the whole call. */
-  readonly totalMs: number;
-  /** For the request's body, and for the answer's, both before and after it is inflated. */
-  readonly bodyBytes: number;
-  /** For the answer's headers. */
-  readonly headerBytes: number;
-  /** Beyond this many, idle sockets are closed. */
-  readonly sockets: number;
-}
-
-const defaultLimits: OutboundLimits = {
-  connectMs: 5_000,
-  headersMs: 30_000,
-  idleMs: 30_000,
-  totalMs: 60_000,
-  bodyBytes: 10 * 1024 * 1024,
-  headerBytes: 16 * 1024,
-  callsPerOrigin: 64,
-  callsPerShare: 256,
-  waitingCalls: 1_000,
-  waitingBytes: 64 * 1024 * 1024,
-  sockets: 1_024,
-};
-
 /** A call on its way, and how far it has come. */
 interface CallUnderWay {
   readonly signal: AbortSignal;
   stage: () => Stage;
+  /** Whether it has a call slot. If it is in the queue then, it waits for the look-up of other names. */
+  hasSlot: boolean;
   /** Once the answer has begun. */
   status: number | undefined;
 }
@@ -125,7 +101,7 @@ export function createOutbound(options: {
 }): Outbound {
   const { allow, lookup = systemLookup, connect = connectTcp } = options;
   const limits = { ...defaultLimits, ...options.limits };
-  const turns = createTurns(limits);
+  const slots = createCallSlots(limits);
   const lookupOf = createLookups(lookup);
   const pools = createPools({
     pool: {
@@ -140,8 +116,14 @@ export function createOutbound(options: {
     maxSockets: limits.sockets,
   });
 
-  function connectorOf(share: string): Connector {
-    return createConnector({ allow, timeoutMs: limits.connectMs, lookup: lookupOf(share), connect });
+  function connectorOf(request: OutboundRequest): Connector {
+    const lookup = lookupOf(lookupShare(request));
+    return createConnector({ allow, timeoutMs: limits.connectMs, lookup, connect });
+  }
+
+  /** A lane looks up for itself, unless one share could hold every thread with its lanes, and cut off all others. */
+  function lookupShare(request: OutboundRequest): string {
+    return limits.lookupThreads > 2 ? laneOf(request) : request.share;
   }
 
   function targetOf(raw: string, kind: AddressDenied["kind"]): BaseUrl {
@@ -156,34 +138,51 @@ export function createOutbound(options: {
     const method = methodOf(request.method);
     const path = requestTarget(target.path, request.path, request.query ?? []);
     const body = bodyOf(request.body, limits.bodyBytes);
-    const share = JSON.stringify([request.share, request.lane]);
-    using _turn = await turns.take({ share, origin, host, bytes: body?.length ?? 0, signal });
-    using pool = pools.open(share, origin, () => connectorOf(request.share));
+    const share = laneOf(request);
+    using _slot = await slots.take({ share, origin, host, bytes: body?.length ?? 0, signal });
+    using pool = pools.open(share, origin, () => connectorOf(request));
+    call.hasSlot = true;
     call.stage = pool.stage;
     const startedAt = performance.now();
     const token = request.credential && tokenFor(target, request.credential);
     const headers = headersOf(request.headers ?? {}, token, request.credential?.callerService);
     const sent = { origin, method, path, headers, body, signal, responseHeaders: "raw" } as const;
-    const answer = await pool.dispatcher.request(sent);
+    const started = (): void => {
+      call.stage = () => "HTTP";
+      request.onSent?.();
+    };
+    const answer = await pool.dispatcher.compose(noteStart(started)).request(sent);
     call.status = answer.statusCode;
-    const reply = await readAnswer(answer, {
-      ...limits,
-      host,
-      token,
-      hold: request.hold ?? (() => undefined),
-    });
-    return { ...reply, latencyMs: performance.now() - startedAt };
+    try {
+      const hold = (bytes: number): void => {
+        // The stream ends with the signal by itself, but what is inflated has arrived already.
+        signal.throwIfAborted();
+        request.hold?.(bytes);
+      };
+      const reply = request.statusOnly
+        ? { status: answer.statusCode, headers: {}, body: Buffer.alloc(0) }
+        : await readAnswer(answer, { ...limits, host, token, hold });
+      return { ...reply, latencyMs: performance.now() - startedAt };
+    } finally {
+      endAnswer(answer);
+    }
   }
 
   /** The error of a call whose time is up. */
-  function outOfTime(host: string, totalMs: number, { stage, status }: CallUnderWay): UpstreamTimeout {
+  function outOfTime(host: string, totalMs: number, call: CallUnderWay): UpstreamTimeout {
+    const { hasSlot, status } = call;
+    const stage = call.stage();
     const seconds = totalMs / 1000;
-    const problem =
-      stage() === "QUEUE"
-        ? `was not called in ${seconds} s, because earlier calls of your organisation were still under way ` +
-          `(at most ${limits.callsPerOrigin} to one origin and ${limits.callsPerShare} in all); make fewer at a time`
-        : `did not answer completely in ${seconds} s`;
-    return new UpstreamTimeout(host, problem, { stage: stage(), status });
+    let problem = `did not answer completely in ${seconds} s`;
+    if (stage === "QUEUE") problem = hasSlot ? notLookedUp : notCalled(seconds);
+    return new UpstreamTimeout(host, problem, { stage, status });
+  }
+
+  function notCalled(seconds: number): string {
+    return (
+      `was not called in ${seconds} s, because earlier calls of your organisation were still under way ` +
+      `(at most ${limits.callsPerOrigin} to one origin and ${limits.callsPerShare} in all); make fewer at a time`
+    );
   }
 
   return {
@@ -192,7 +191,7 @@ export function createOutbound(options: {
       const totalMs = Math.min(request.timeoutMs ?? limits.totalMs, limits.totalMs);
       const deadline = new AbortController();
       const signal = AbortSignal.any([deadline.signal, ...(request.signal ? [request.signal] : [])]);
-      const call: CallUnderWay = { signal, stage: () => "QUEUE", status: undefined };
+      const call: CallUnderWay = { signal, stage: () => "QUEUE", hasSlot: false, status: undefined };
       const timer = setTimeout(() => deadline.abort(outOfTime(target.host, totalMs, call)), totalMs);
       try {
         // undici looks at the signal only once the request has a socket, but the time to connect counts as well.
@@ -248,6 +247,11 @@ function headersOf(
   if (token !== undefined) fields.set("authorization", `Bearer ${token}`);
   if (callerService !== undefined) fields.set(callerServiceHeader, callerService);
   return [...fields].flat();
+}
+
+/** The lane among those of all shares. */
+function laneOf({ share, lane }: OutboundRequest): string {
+  return JSON.stringify([share, lane]);
 }
 
 function methodOf(method: string): string {

@@ -13,7 +13,7 @@ export interface Pools {
 /** A pool while a call uses it. */
 export interface PoolInUse extends Disposable {
   readonly dispatcher: Dispatcher;
-  /** How far its calls got. */
+  /** How far a call got that has no socket yet. */
   readonly stage: () => Stage;
 }
 

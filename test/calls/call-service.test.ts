@@ -1,4 +1,4 @@
-import { Code, ConnectError } from "@connectrpc/connect";
+import { Code, ConnectError, type CallOptions } from "@connectrpc/connect";
 import { createServer, type ServerResponse } from "node:http";
 import { createServer as createTcpServer, type AddressInfo, type Socket } from "node:net";
 import { gzipSync } from "node:zlib";
@@ -121,6 +121,35 @@ test("lastUsedAt moves with a call, whatever it answers", async () => {
   expect(Number(connections[0]!.lastUsedAt!.seconds)).toBeGreaterThanOrEqual(
     Math.floor(before.getTime() / 1000),
   );
+});
+
+describe("a call that got no answer", () => {
+  let serial = 0;
+  async function lastUsedAfterCall(baseUrl: string, options?: CallOptions) {
+    const serviceSlug = `custom:unanswered-${serial++}`;
+    const { connections } = service.org.client;
+    const { connection } = await connections.upsertServiceConnection({ serviceSlug, baseUrl, apiKey });
+    const { id } = connection!;
+    await expect(connections.callService({ service: serviceSlug, method: "GET" }, options)).rejects.toThrow();
+    // A read writes first what calls noted.
+    return (await connections.getConnection({ id })).connection!.lastUsedAt;
+  }
+
+  test("counts as a use once it was sent", async () => {
+    await using silent = await startSilent();
+    expect(await lastUsedAfterCall(silent.url, { timeoutMs: 1_000 })).toBeDefined();
+  });
+
+  test("is no use of the connection when the service could not be connected to", async () => {
+    expect(await lastUsedAfterCall("http://127.0.0.1:1")).toBeUndefined();
+  });
+
+  test("is no use of the connection when its time was up before it was sent", async () => {
+    // Over TLS, nothing is sent before the silent server has spoken.
+    await using silent = await startSilent();
+    const url = silent.url.replace("http:", "https:");
+    expect(await lastUsedAfterCall(url, { timeoutMs: 1_000 })).toBeUndefined();
+  });
 });
 
 describe("bodies", () => {

@@ -4,12 +4,12 @@ import { expect, test } from "vitest";
 /** What a page says of a limit, and where the code sets it. What each limit does has tests with limits of their own. */
 // prettier-ignore
 const limits: [page: string, says: string, file: string, code: readonly string[]][] = [
-  ["docs/concepts.md", "up to 64 calls under way to one origin and 256 in all", "src/outbound/outbound.ts", ["callsPerOrigin: 64,", "callsPerShare: 256,"]],
-  ["docs/errors.md", "(64 to one origin, 256 in all)", "src/outbound/outbound.ts", ["callsPerOrigin: 64,", "callsPerShare: 256,"]],
-  ["docs/errors.md", "(1,000, or 64 MiB of bodies)", "src/outbound/outbound.ts", ["waitingCalls: 1_000,", "waitingBytes: 64 * 1024 * 1024,"]],
-  ["docs/errors.md", "5 s to connect, 30 s to its headers, 30 s between two pieces of its body, 60 s in all", "src/outbound/outbound.ts", ["connectMs: 5_000,", "headersMs: 30_000,", "idleMs: 30_000,", "totalMs: 60_000,"]],
-  ["docs/errors.md", "more than 10 MiB, inflated, or more than 16 KiB of headers", "src/outbound/outbound.ts", ["bodyBytes: 10 * 1024 * 1024,", "headerBytes: 16 * 1024,"]],
-  ["proto/patchbay/connections/v1/connection_service.proto", "up to 64 calls under way to one origin, and 256 in all", "src/outbound/outbound.ts", ["callsPerOrigin: 64,", "callsPerShare: 256,"]],
+  ["docs/concepts.md", "up to 64 calls under way to one origin and 256 in all", "src/outbound/limits.ts", ["callsPerOrigin: 64,", "callsPerShare: 256,"]],
+  ["docs/errors.md", "(64 to one origin, 256 in all)", "src/outbound/limits.ts", ["callsPerOrigin: 64,", "callsPerShare: 256,"]],
+  ["docs/errors.md", "(1,000, or 64 MiB of bodies)", "src/outbound/limits.ts", ["waitingCalls: 1_000,", "waitingBytes: 64 * 1024 * 1024,"]],
+  ["docs/errors.md", "5 s to connect, 30 s to its headers, 30 s between two pieces of its body, 60 s in all", "src/outbound/limits.ts", ["connectMs: 5_000,", "headersMs: 30_000,", "idleMs: 30_000,", "totalMs: 60_000,"]],
+  ["docs/errors.md", "more than 10 MiB, inflated, or more than 16 KiB of headers", "src/outbound/limits.ts", ["bodyBytes: 10 * 1024 * 1024,", "headerBytes: 16 * 1024,"]],
+  ["proto/patchbay/connections/v1/connection_service.proto", "up to 64 calls under way to one origin, and 256 in all", "src/outbound/limits.ts", ["callsPerOrigin: 64,", "callsPerShare: 256,"]],
   ["docs/errors.md", "yours, or 65 s", "src/pipeline/pipeline.ts", ["timeoutMs: 65_000,"]],
   ["docs/errors.md", "more than 4 MiB", "src/pipeline/pipeline.ts", ["4 * 1024 * 1024"]],
   ["docs/errors.md", "did not answer within 5 seconds", "src/crypto/unwrap.ts", ["waitMs = 5_000;"]],

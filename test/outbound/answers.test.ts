@@ -1,15 +1,16 @@
 import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
 import { parseOutboundAllow } from "#src/outbound/allow.ts";
-import { createOutbound, type OutboundLimits } from "#src/outbound/outbound.ts";
+import type { OutboundLimits } from "#src/outbound/limits.ts";
+import { createOutbound, type OutboundRequest } from "#src/outbound/outbound.ts";
 import { response, startUpstream, type Answer } from "./network.ts";
 
 /** A client with a service that answers so. */
 async function clientOf(answer: Answer, limits: Partial<OutboundLimits> = {}) {
   const upstream = await startUpstream(answer);
   const outbound = createOutbound({ allow: parseOutboundAllow("127.0.0.1"), limits });
-  const get = (method = "GET") =>
-    outbound.send({ share: "acme", baseUrl: upstream.origin, method, path: "/" });
+  const get = (method = "GET", more: Partial<OutboundRequest> = {}) =>
+    outbound.send({ share: "acme", baseUrl: upstream.origin, method, path: "/", ...more });
   return {
     upstream,
     get,
@@ -20,7 +21,7 @@ async function clientOf(answer: Answer, limits: Partial<OutboundLimits> = {}) {
   };
 }
 
-const broken = { reason: "UPSTREAM_UNREACHABLE", kind: "unavailable", stage: "HTTP" };
+const broken = { reason: "UPSTREAM_UNREACHABLE", kind: "unavailable", metadata: { stage: "HTTP" } };
 
 /** Longer than any of these tests, so that what ends a call is what the test is about. */
 const patient = { connectMs: 20_000, headersMs: 20_000, idleMs: 20_000, totalMs: 20_000 };
@@ -187,6 +188,37 @@ describe.concurrent("an answer that is too large is cut off", () => {
   });
 });
 
+describe.concurrent("what is held of an answer that is inflated", () => {
+  const plain = Buffer.alloc(4 * 1024 * 1024, "x");
+
+  test("grows no more once the caller has left", async () => {
+    await using service = await clientOf(response(gzipSync(plain), "content-encoding: gzip\r\n"), patient);
+    const caller = new AbortController();
+    const reason = new Error("the caller went away");
+    let held = 0;
+    const hold = (bytes: number): void => {
+      held += bytes;
+      if (held > plain.length) caller.abort(reason);
+    };
+    await expect(service.get("GET", { signal: caller.signal, hold })).rejects.toBe(reason);
+    const atLeaving = held;
+    // Inflating the same for another caller takes as long as what would be left of it.
+    await service.get();
+    expect(held).toBe(atLeaving);
+  });
+
+  test.each([
+    ["for the caller", "gzip"],
+    ["only to look for the credential under several codings", "br, gzip"],
+  ])("counts its pieces and their whole, if it is inflated %s", async (_, coding) => {
+    const body = gzipSync(plain);
+    await using service = await clientOf(response(body, `content-encoding: ${coding}\r\n`), patient);
+    let held = 0;
+    await service.get("GET", { hold: (bytes) => void (held += bytes) });
+    expect(held).toBeGreaterThanOrEqual(2 * (body.length + plain.length));
+  });
+});
+
 describe.concurrent("a call that fails after the service began to answer says with which status", () => {
   const head = "HTTP/1.1 201 Created\r\n";
   const unreachable = "UPSTREAM_UNREACHABLE";
@@ -222,6 +254,13 @@ describe.concurrent("a call that fails after the service began to answer says wi
       metadata: { upstream_status: "201" },
       message: expect.stringContaining("; it answered with status 201, so the call was made"),
     });
+  });
+
+  test("and leaves no socket behind, however much of the body it did not read", async () => {
+    const answer = response("x".repeat(4 * 1024 * 1024), `x-long: ${"x".repeat(17 * 1024)}\r\n`);
+    await using service = await clientOf((socket) => void socket.write(answer), patient);
+    await expect(service.get()).rejects.toMatchObject({ reason: tooLarge });
+    await service.upstream.abandoned();
   });
 
   test("and before that says none", async () => {

@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
-import { createServer, Socket, type AddressInfo } from "node:net";
+import { connect as connectTcp, createServer, Socket, type AddressInfo } from "node:net";
 import { createServer as createTlsServer, setDefaultCACertificates, type TlsOptions } from "node:tls";
 import { afterAll, describe, expect, test } from "vitest";
 import { ConnectFailed } from "#src/outbound/connector.ts";
@@ -20,7 +20,6 @@ describe("a connection that fails says how far it got", () => {
     await using client = localClient({ lookup: fakeLookup({}).lookup });
     await expect(client.get("http://gone.example")).rejects.toMatchObject({
       reason: "UPSTREAM_UNREACHABLE",
-      stage: "DNS",
       metadata: { stage: "DNS" },
       message: "DNS: gone.example has no address; check the host name in the base URL",
     });
@@ -28,13 +27,13 @@ describe("a connection that fails says how far it got", () => {
 
   test("DNS: the name has no address", async () => {
     await using client = localClient({ lookup: fakeLookup({ "empty.example": [] }).lookup });
-    await expect(client.get("http://empty.example")).rejects.toMatchObject({ stage: "DNS" });
+    await expect(client.get("http://empty.example")).rejects.toMatchObject({ metadata: { stage: "DNS" } });
   });
 
   test.each(["127.0.0.1", "localhost"])("TCP: nothing listens on %s", async (host) => {
     await using client = localClient({ lookup: fakeLookup({ localhost: ["127.0.0.1", "::1"] }).lookup });
     await expect(client.get(`http://${host}:${await closedPort()}`)).rejects.toMatchObject({
-      stage: "TCP",
+      metadata: { stage: "TCP" },
       message: `TCP: ${host} refuses the connection; check the port, and that the service is running`,
     });
   });
@@ -62,7 +61,7 @@ describe("a connection that fails says how far it got", () => {
     ["EANYTHINGELSE", "TCP"],
   ] as const)("%s is told in our words", (code, stage) => {
     const error = upstreamFailure(new ConnectFailed(stage, code), "bank.example") as Error;
-    expect(error).toMatchObject({ reason: "UPSTREAM_UNREACHABLE", stage });
+    expect(error).toMatchObject({ reason: "UPSTREAM_UNREACHABLE", metadata: { stage } });
     expect(error.message).toMatch(new RegExp(`^${stage}: bank\\.example `));
   });
 
@@ -77,7 +76,7 @@ describe("a connection that does not come about in time says where it stuck", ()
     await using client = localClient({ limits: { connectMs: 30 }, lookup: () => {} });
     await expect(client.get("http://slow.example")).rejects.toMatchObject({
       reason: "UPSTREAM_TIMEOUT",
-      stage: "DNS",
+      metadata: { stage: "DNS" },
     });
   });
 
@@ -85,7 +84,7 @@ describe("a connection that does not come about in time says where it stuck", ()
     await using client = localClient({ limits: { connectMs: 30 }, connect: () => new Socket() });
     await expect(client.get("http://127.0.0.1")).rejects.toMatchObject({
       reason: "UPSTREAM_TIMEOUT",
-      stage: "TCP",
+      metadata: { stage: "TCP" },
     });
   });
 
@@ -93,7 +92,7 @@ describe("a connection that does not come about in time says where it stuck", ()
     await using upstream = await startUpstream(silent);
     await using client = localClient({ limits: { connectMs: 250 } });
     const sent = client.get(`https://127.0.0.1:${upstream.port}`);
-    await expect(sent).rejects.toMatchObject({ reason: "UPSTREAM_TIMEOUT", stage: "TLS" });
+    await expect(sent).rejects.toMatchObject({ reason: "UPSTREAM_TIMEOUT", metadata: { stage: "TLS" } });
     await upstream.abandoned();
   });
 
@@ -104,6 +103,30 @@ describe("a connection that does not come about in time says where it stuck", ()
       reason: "UPSTREAM_TIMEOUT",
       message: "TCP: 127.0.0.1 did not answer completely in 0.03 s",
     });
+  });
+});
+
+describe("a call that was sent", () => {
+  test("says so when its time is up, although another to the same origin is still connecting", async () => {
+    await using upstream = await startUpstream(silent);
+    let sockets = 0;
+    const connecting = Promise.withResolvers<void>();
+    await using client = localClient({
+      limits: { connectMs: 60_000 },
+      connect: (options) => {
+        if (sockets++ === 0) return connectTcp(options);
+        connecting.resolve();
+        return new Socket();
+      },
+    });
+    const caller = new AbortController();
+    const paid = client.get(upstream.origin, { method: "POST", timeoutMs: 3_000 }).catch(String);
+    await expect.poll(() => upstream.received, { timeout: 3_000 }).toContain("POST");
+    const stuck = client.get(upstream.origin, { signal: caller.signal }).catch(String);
+    await connecting.promise;
+    expect(await paid).toMatch(/HTTP: 127\.0\.0\.1 did not answer completely/);
+    caller.abort();
+    await stuck;
   });
 });
 
@@ -147,7 +170,7 @@ describe("TLS", () => {
     await using client = localClient({ lookup });
     await expect(client.get(`https://localhost:${server.port}`)).rejects.toMatchObject({
       reason: "UPSTREAM_UNREACHABLE",
-      stage: "TLS",
+      metadata: { stage: "TLS" },
       message: expect.stringContaining("NODE_EXTRA_CA_CERTS"),
     });
     expect(server.seen.requests).toBe(0);
@@ -159,7 +182,9 @@ describe("TLS", () => {
     const before = process.env["NODE_TLS_REJECT_UNAUTHORIZED"];
     process.env["NODE_TLS_REJECT_UNAUTHORIZED"] = "0";
     try {
-      await expect(client.get(`https://localhost:${server.port}`)).rejects.toMatchObject({ stage: "TLS" });
+      await expect(client.get(`https://localhost:${server.port}`)).rejects.toMatchObject({
+        metadata: { stage: "TLS" },
+      });
     } finally {
       if (before === undefined) delete process.env["NODE_TLS_REJECT_UNAUTHORIZED"];
       else process.env["NODE_TLS_REJECT_UNAUTHORIZED"] = before;
@@ -171,7 +196,7 @@ describe("TLS", () => {
     await using server = await startTls(response("ok"));
     await using client = localClient({ lookup });
     await expect(client.get(`https://other.example:${server.port}`)).rejects.toMatchObject({
-      stage: "TLS",
+      metadata: { stage: "TLS" },
       message: "TLS: other.example has a certificate for another host name; check the base URL",
     });
     expect(server.seen.requests).toBe(0);

@@ -36,7 +36,6 @@ describe("a call", () => {
     await taken.promise;
     await expect(client.get(upstream.origin, { timeoutMs: 30 })).rejects.toMatchObject({
       reason: "UPSTREAM_TIMEOUT",
-      stage: "QUEUE",
       metadata: { stage: "QUEUE" },
       message: expect.stringMatching(
         /^QUEUE: 127\.0\.0\.1 was not called in 0\.03 s, because earlier calls /,
@@ -110,7 +109,9 @@ describe("what one share does", () => {
     await using client = localClient({ limits: { callsPerShare: 2 } });
     const hanging = [one, other].map(({ origin }) => client.get(origin, { path: "/hang" }));
     await Promise.all([one.hold(1), other.hold(1)]);
-    await expect(client.get(one.origin, { timeoutMs: 30 })).rejects.toMatchObject({ stage: "QUEUE" });
+    await expect(client.get(one.origin, { timeoutMs: 30 })).rejects.toMatchObject({
+      metadata: { stage: "QUEUE" },
+    });
     expect(await client.get(one.origin, { share: "globex" })).toMatchObject({ status: 200 });
     for (const service of [one, other]) service.letGo();
     await Promise.all(hanging);
@@ -156,12 +157,12 @@ describe("what one share does", () => {
 });
 
 describe("look-ups", () => {
-  /** Looks up with two threads, as the system does; a name that begins with "hang" holds one until it is let go. */
-  function twoThreads() {
+  /** Looks up with few threads, as the system does; a name that begins with "hang" holds one until it is let go. */
+  function fewThreads(count: number) {
     const asked: string[] = [];
     const queue: (() => void)[] = [];
     const hanging: (() => void)[] = [];
-    let free = 2;
+    let free = count;
     const next = (): void => {
       if (free === 0 || queue.length === 0) return;
       free--;
@@ -188,20 +189,55 @@ describe("look-ups", () => {
 
   test("of names whose server does not answer cut off only the share that asks", async () => {
     await using upstream = await startUpstream(response("ok"));
-    const { asked, lookup, letGo } = twoThreads();
-    await using client = localClient({ lookup, limits: { connectMs: 3_000 } });
+    const { asked, lookup, letGo } = fewThreads(2);
+    await using client = localClient({ lookup, limits: { connectMs: 3_000, lookupThreads: 2 } });
     const urlOf = (host: string) => `http://${host}.example:${upstream.port}`;
     const hanging = [{}, { lane: "probes" }].flatMap((lane) =>
       [1, 2, 3].map((n) => client.get(urlOf(`hang${n}`), lane).catch((error: unknown) => error)),
     );
     expect(await client.get(urlOf("quick"), { share: "globex" })).toMatchObject({ status: 200 });
-    for (const error of await Promise.all(hanging)) {
-      expect(error).toMatchObject({ reason: "UPSTREAM_TIMEOUT", stage: "DNS" });
+    const [first, ...others] = await Promise.all(hanging);
+    expect(first).toMatchObject({ reason: "UPSTREAM_TIMEOUT", metadata: { stage: "DNS" } });
+    for (const error of others) {
+      expect(error).toMatchObject({
+        reason: "UPSTREAM_TIMEOUT",
+        metadata: { stage: "QUEUE" },
+        message: expect.stringContaining("not looked up in time, because an earlier look-up"),
+      });
     }
     // Nobody waits for the other names any more, so that their turn does not come.
     letGo();
     expect(await client.get(urlOf("quick"))).toMatchObject({ status: 200 });
     expect(asked).toEqual(["hang1.example", "quick.example", "quick.example"]);
+  });
+
+  test("say what they waited for when the time of the whole call is up, too", async () => {
+    const { lookup } = fewThreads(2);
+    await using client = localClient({ lookup });
+    const stuck = client.get("http://hang1.example").catch(() => {});
+    const call = client.get("http://quick.example", { timeoutMs: 300 });
+    await expect(call).rejects.toThrow(
+      /^QUEUE: quick\.example was not looked up in time, because an earlier/,
+    );
+    await client.close();
+    await stuck;
+  });
+
+  test("of probes do not delay those of calls, where there are threads for both", async () => {
+    await using upstream = await startUpstream(response("ok"));
+    const { lookup } = fewThreads(3);
+    await using client = localClient({ lookup, limits: { lookupThreads: 3 } });
+    const urlOf = (host: string) => `http://${host}.example:${upstream.port}`;
+    let ended = 0;
+    const probes = [1, 2, 3].map((n) =>
+      client.get(urlOf(`hang${n}`), { lane: "probes" }).catch(() => ended++),
+    );
+    expect(await client.get(urlOf("quick"))).toMatchObject({ status: 200 });
+    expect(ended).toBe(0);
+    const stuck = client.get(urlOf("hang4")).catch(() => {});
+    expect(await client.get(urlOf("quick"), { share: "globex" })).toMatchObject({ status: 200 });
+    await client.close();
+    await Promise.all([...probes, stuck]);
   });
 
   test("of one name at one time are one", async () => {

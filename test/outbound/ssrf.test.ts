@@ -205,7 +205,7 @@ describe("what a name resolves to", () => {
     const addresses = ["93.184.216.34", "2606:2800:220:1::1"];
     const { outcome, dialled } = await client("", { "ok.example": addresses }).get("http://ok.example");
     expect(dialled).toEqual(addresses);
-    expect(outcome).toMatchObject({ reason: "UPSTREAM_UNREACHABLE", stage: "TCP" });
+    expect(outcome).toMatchObject({ reason: "UPSTREAM_UNREACHABLE", metadata: { stage: "TCP" } });
   });
 
   test.each([

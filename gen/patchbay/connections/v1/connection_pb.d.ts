@@ -72,8 +72,8 @@ export declare type Connection = Message<"patchbay.connections.v1.Connection"> &
   createdAt?: Timestamp | undefined;
 
   /**
-   * When a call last used the connection; tests do not count. Recorded within
-   * 10 seconds. Absent before the first call.
+   * When a call was last sent to the service; tests do not count. Recorded
+   * within 10 seconds. Absent before the first call.
    *
    * @generated from field: google.protobuf.Timestamp last_used_at = 8;
    */

@@ -316,7 +316,7 @@ export declare type TestConnectionResponse = Message<"patchbay.connections.v1.Te
   ok: boolean;
 
   /**
-   * From the first byte sent to the last received. Present when `ok`.
+   * From the first byte sent to the answer's headers. Present when `ok`.
    *
    * @generated from field: optional int32 latency_ms = 2;
    */

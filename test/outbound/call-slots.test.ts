@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { createTurns } from "#src/outbound/turns.ts";
+import { createCallSlots } from "#src/outbound/call-slots.ts";
 
 const limits = { callsPerOrigin: 2, callsPerShare: 3, waitingCalls: 4, waitingBytes: 100 };
 
@@ -19,7 +19,7 @@ interface Call {
   readonly origin: string;
   readonly bytes: number;
   state: "waiting" | "running" | "refused" | "over";
-  turn?: Disposable;
+  slot?: Disposable;
   readonly caller: AbortController;
 }
 
@@ -44,7 +44,7 @@ function isRefused(calls: readonly Call[], call: Call): boolean {
 test("calls begin as soon as their share may make them, in the order in which they came, and never before", async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(event, { minLength: 40, maxLength: 80 }), async (events) => {
-      const turns = createTurns(limits);
+      const slots = createCallSlots(limits);
       const expected: Call[] = [];
       const seen: Call["state"][] = [];
       for (const event of events) {
@@ -55,9 +55,9 @@ test("calls begin as soon as their share may make them, in the order in which th
           seen.push("waiting");
           follow(expected);
           if (call.state === "waiting" && isRefused(expected, call)) call.state = "refused";
-          turns.take({ ...event, host: event.origin, signal: call.caller.signal }).then(
-            (turn) => {
-              call.turn = turn;
+          slots.take({ ...event, host: event.origin, signal: call.caller.signal }).then(
+            (slot) => {
+              call.slot = slot;
               seen[index] = "running";
             },
             () => (seen[index] = call.caller.signal.aborted ? "over" : "refused"),
@@ -68,7 +68,7 @@ test("calls begin as soon as their share may make them, in the order in which th
           if (call?.state === "waiting") call.caller.abort(new Error("given up"));
           else if (call?.state === "running") {
             call.caller.abort(new Error("too late to give up"));
-            call.turn?.[Symbol.dispose]();
+            call.slot?.[Symbol.dispose]();
             seen[index] = "over";
           } else continue;
           call.state = "over";

@@ -1,7 +1,7 @@
 import { TooManyCalls } from "./errors.ts";
 
 /** How many calls of one share may be under way and may wait. Shares do not affect each other. */
-export interface TurnLimits {
+export interface CallSlotLimits {
   /** Under way at once to one origin. */
   readonly callsPerOrigin: number;
   /** Under way at once in all. */
@@ -18,13 +18,13 @@ export interface Applicant {
   readonly host: string;
   /** The bytes of its body, which is held while it waits. */
   readonly bytes: number;
-  /** Its reason is thrown when it aborts before the turn has come. */
+  /** Its reason is thrown when it aborts before it has a slot. */
   readonly signal: AbortSignal;
 }
 
-/** Gives each share its own places, in the order of its calls; a call to a full origin holds up no other. */
-export interface Turns {
-  /** Resolves when the call may begin. Dispose of the turn when the call has ended. Throws TooManyCalls. */
+/** Gives each share its own slots, in the order of its calls; a call to a full origin holds up no other. */
+export interface CallSlots {
+  /** Resolves when the call may begin. Dispose of the slot when the call has ended. Throws TooManyCalls. */
   take(call: Applicant): Promise<Disposable>;
 }
 
@@ -40,7 +40,7 @@ interface Waiting {
   readonly start: () => void;
 }
 
-export function createTurns(limits: TurnLimits): Turns {
+export function createCallSlots(limits: CallSlotLimits): CallSlots {
   const shares = new Map<string, Share>();
 
   function shareOf(key: string): Share {
@@ -66,7 +66,7 @@ export function createTurns(limits: TurnLimits): Turns {
     const left = (share.runningTo.get(origin) ?? 0) - 1;
     if (left > 0) share.runningTo.set(origin, left);
     else share.runningTo.delete(origin);
-    // One place became free, so at most one call can begin.
+    // One slot became free, so at most one call can begin.
     for (const next of share.waiting) {
       if (!mayStart(share, next.call)) continue;
       next.start();
