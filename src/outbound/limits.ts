@@ -16,8 +16,6 @@ export interface OutboundLimits extends CallSlotLimits {
   readonly headerBytes: number;
   /** Beyond this many, idle sockets are closed. */
   readonly sockets: number;
-  /** How many names the process can look up at once: half of Node's UV_THREADPOOL_SIZE, rounded up. */
-  readonly lookupThreads: number;
 }
 
 /** What a call may take where nothing else is said. */
@@ -33,5 +31,4 @@ export const defaultLimits: OutboundLimits = {
   waitingCalls: 1_000,
   waitingBytes: 64 * 1024 * 1024,
   sockets: 1_024,
-  lookupThreads: 2,
 };

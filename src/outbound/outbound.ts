@@ -116,14 +116,10 @@ export function createOutbound(options: {
     maxSockets: limits.sockets,
   });
 
-  function connectorOf(request: OutboundRequest): Connector {
-    const lookup = lookupOf(lookupShare(request));
+  function connectorOf({ share }: OutboundRequest): Connector {
+    // Not by lane: the system has two threads for look-ups, which one share would hold with a dead name in each.
+    const lookup = lookupOf(share);
     return createConnector({ allow, timeoutMs: limits.connectMs, lookup, connect });
-  }
-
-  /** A lane looks up for itself, unless one share could hold every thread with its lanes, and cut off all others. */
-  function lookupShare(request: OutboundRequest): string {
-    return limits.lookupThreads > 2 ? laneOf(request) : request.share;
   }
 
   function targetOf(raw: string, kind: AddressDenied["kind"]): BaseUrl {

@@ -157,12 +157,12 @@ describe("what one share does", () => {
 });
 
 describe("look-ups", () => {
-  /** Looks up with few threads, as the system does; a name that begins with "hang" holds one until it is let go. */
-  function fewThreads(count: number) {
+  /** Looks up with two threads, as the system does; a name that begins with "hang" holds one until it is let go. */
+  function fewThreads() {
     const asked: string[] = [];
     const queue: (() => void)[] = [];
     const hanging: (() => void)[] = [];
-    let free = count;
+    let free = 2;
     const next = (): void => {
       if (free === 0 || queue.length === 0) return;
       free--;
@@ -189,8 +189,8 @@ describe("look-ups", () => {
 
   test("of names whose server does not answer cut off only the share that asks", async () => {
     await using upstream = await startUpstream(response("ok"));
-    const { asked, lookup, letGo } = fewThreads(2);
-    await using client = localClient({ lookup, limits: { connectMs: 3_000, lookupThreads: 2 } });
+    const { asked, lookup, letGo } = fewThreads();
+    await using client = localClient({ lookup, limits: { connectMs: 3_000 } });
     const urlOf = (host: string) => `http://${host}.example:${upstream.port}`;
     const hanging = [{}, { lane: "probes" }].flatMap((lane) =>
       [1, 2, 3].map((n) => client.get(urlOf(`hang${n}`), lane).catch((error: unknown) => error)),
@@ -212,7 +212,7 @@ describe("look-ups", () => {
   });
 
   test("say what they waited for when the time of the whole call is up, too", async () => {
-    const { lookup } = fewThreads(2);
+    const { lookup } = fewThreads();
     await using client = localClient({ lookup });
     const stuck = client.get("http://hang1.example").catch(() => {});
     const call = client.get("http://quick.example", { timeoutMs: 300 });
@@ -221,23 +221,6 @@ describe("look-ups", () => {
     );
     await client.close();
     await stuck;
-  });
-
-  test("of probes do not delay those of calls, where there are threads for both", async () => {
-    await using upstream = await startUpstream(response("ok"));
-    const { lookup } = fewThreads(3);
-    await using client = localClient({ lookup, limits: { lookupThreads: 3 } });
-    const urlOf = (host: string) => `http://${host}.example:${upstream.port}`;
-    let ended = 0;
-    const probes = [1, 2, 3].map((n) =>
-      client.get(urlOf(`hang${n}`), { lane: "probes" }).catch(() => ended++),
-    );
-    expect(await client.get(urlOf("quick"))).toMatchObject({ status: 200 });
-    expect(ended).toBe(0);
-    const stuck = client.get(urlOf("hang4")).catch(() => {});
-    expect(await client.get(urlOf("quick"), { share: "globex" })).toMatchObject({ status: 200 });
-    await client.close();
-    await Promise.all([...probes, stuck]);
   });
 
   test("of one name at one time are one", async () => {
