@@ -17,13 +17,9 @@ export function createReportFailure(log: Log): ReportFailure {
       return toConnectError(failure);
     }
     // An ended call fails somewhere by having ended. Something else may be a fault, or only look like one.
-    if (failure instanceof InternalError && !isAbort(thrown, signal)) {
+    if (failure instanceof InternalError && thrown !== signal.reason) {
       log.warn({ err: failure.cause, requestId, rpc }, "a call that had ended failed by something else");
     }
     return toConnectError(asFailure(signal.reason));
   };
-}
-
-function isAbort(thrown: unknown, { reason }: AbortSignal): boolean {
-  return thrown === reason || (thrown instanceof Error && thrown.name === "AbortError");
 }
