@@ -74,7 +74,13 @@ export function createRestHandler(options: RestOptions): Handler {
     }
   }
 
-  return (request, response) => void handle(request, response);
+  return (request, response) => {
+    handle(request, response).catch((error: unknown) => {
+      // A failure that could not be sent. Unhandled, it would end the process, and with it the calls of all others.
+      options.failureOf(error, request);
+      response.destroy();
+    });
+  };
 }
 
 /** The story of one call. */

@@ -339,3 +339,16 @@ test("the gate sees headers, URL and HTTP method before the body", async () => {
     "GetBook",
   ]);
 });
+
+test("a failure that cannot be sent ends its own request, and no other", async () => {
+  await using service = await startRest({
+    failureOf: (_error, { url }) => ({
+      status: 400,
+      message: "no",
+      reason: "INVALID_REQUEST",
+      headers: url === "/v1/unsendable" ? { "x-broken": "a\nb" } : {},
+    }),
+  });
+  await expect(service.send("GET", "/v1/unsendable")).rejects.toThrow("fetch failed");
+  expect((await service.send("GET", "/v1/unknown")).status).toBe(400);
+});
