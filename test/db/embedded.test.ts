@@ -24,10 +24,11 @@ import { openConnection, type Rows } from "#src/db/connection.ts";
 import { createDatabase } from "#src/db/database.ts";
 import { findInstallation } from "#src/db/embedded/installation.ts";
 import type { ServerUser } from "#src/db/embedded/server-user.ts";
-import { startEmbeddedPostgres } from "#src/db/embedded/supervisor.ts";
+import { findRunningPostgres, startEmbeddedPostgres } from "#src/db/embedded/supervisor.ts";
 import { DatabaseUnavailable } from "#src/db/errors.ts";
 import { migrate } from "#src/db/migrate.ts";
 import { orgs } from "#src/directory/schema.ts";
+import { recordingLog } from "../net/support.ts";
 
 const log = pino({ level: "silent" });
 const script = join(import.meta.dirname, "embedded-service.ts");
@@ -264,6 +265,17 @@ test("operations survive three crashes of the server: they fail or succeed, and 
   expect(outcomes.answered).toBeGreaterThan(0);
   await database.close();
   await postgres.stop();
+});
+
+test("a stop while a crashed server is started again ends, and leaves no server", async () => {
+  const dataDir = copyOfMade("stopping");
+  const { lines, log: recorded } = recordingLog();
+  const postgres = await startEmbeddedPostgres({ dataDir, log: recorded });
+  process.kill(await postmasterOf(dataDir), "SIGKILL");
+  const isStartedAgain = () => lines.some(({ msg }) => String(msg).endsWith("is started again"));
+  await expect.poll(isStartedAgain, { timeout: 50_000, interval: 1 }).toBe(true);
+  await postgres.stop();
+  expect(await findRunningPostgres(dataDir)).toBeUndefined();
 });
 
 test("of two first starts at once one wins, and the other says who uses the folder", async () => {

@@ -60,7 +60,10 @@ export async function startEmbeddedPostgres(options: EmbeddedOptions): Promise<E
   async function relaunch(): Promise<Server> {
     for (;;) {
       try {
-        return await launch(place);
+        const started = await launch(place);
+        // A stop that came meanwhile could stop only the previous one.
+        if (stopping) await started.stop();
+        return started;
       } catch (error) {
         if (stopping) return server;
         log.error({ err: error }, "the embedded Postgres does not start");
