@@ -1,5 +1,6 @@
 import { type DescField, type DescMessage, fromJson, getOption, type JsonValue } from "@bufbuild/protobuf";
 import { rest_field } from "#gen/patchbay/options/v1/options_pb.js";
+import { withBytes } from "./base64.ts";
 import { fieldNamed, unknown } from "./field-names.ts";
 import { inWords, isOfType, jsonType, nameType } from "./json-type.ts";
 import { isObject } from "./object.ts";
@@ -65,7 +66,7 @@ function first<Item>(
 /** Takes what `fromJson` reads. */
 export const whatIsReadable: Accepts = (field, json) => {
   try {
-    fromJson(field.parent, { [field.jsonName]: json });
+    fromJson(field.parent, withBytes(field.parent, { [field.jsonName]: json }));
     return true;
   } catch {
     return false;

@@ -1,5 +1,6 @@
 import { type DescMessage, fromJson, type JsonValue, type Message } from "@bufbuild/protobuf";
 import { InvalidRequest } from "#src/platform/errors.ts";
+import { withBytes } from "./base64.ts";
 import { refuseImpossibleTimes } from "./calendar.ts";
 import { parseExactly } from "./exact.ts";
 import { explain, whatIsPublished, whatIsReadable } from "./explain.ts";
@@ -18,7 +19,10 @@ export function messageFromJson(message: DescMessage, json: JsonValue): Message 
 
 function messageIn(message: DescMessage, json: JsonValue): Message {
   try {
-    return fromJson(message, json, { ignoreUnknownFields: false, recursionLimit: 2 * maxDepth });
+    return fromJson(message, withBytes(message, json), {
+      ignoreUnknownFields: false,
+      recursionLimit: 2 * maxDepth,
+    });
   } catch {
     const problem = explain(message, json, whatIsReadable);
     throw new InvalidRequest(problem ?? `the request does not fit ${message.name}`);

@@ -1,10 +1,4 @@
-import {
-  type DescMethodUnary,
-  type DescService,
-  type JsonValue,
-  type Message,
-  toJson,
-} from "@bufbuild/protobuf";
+import { type DescMethodUnary, type DescService, type Message } from "@bufbuild/protobuf";
 import {
   Code,
   ConnectError,
@@ -29,8 +23,7 @@ import { hasNoBody, jsonOfBody, readBody, refuseEncoding } from "./body.ts";
 import { decodeRequest } from "./decode.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import { MessageTooLarge } from "./errors.ts";
-import { isObject } from "#src/json/object.ts";
-import { get } from "./fields.ts";
+import { jsonOf } from "#src/json/write.ts";
 import { createRouter, type Route } from "./router.ts";
 
 /** What the REST side needs of the service around it. */
@@ -64,8 +57,9 @@ export function createRestHandler(options: RestOptions): Handler {
         if (!context.signal.aborted) context.abort(new ConnectError("the caller went away", Code.Canceled));
       });
       try {
-        const message = await untilAborted(context.signal, serve(options, request, route, query, context));
-        answer(response, route.binding, message, context);
+        const served = serve(options, request, route, query, context);
+        const body = served.then((message) => bodyOf(route.binding, message));
+        answer(response, route.binding, await untilAborted(context.signal, body), context);
       } finally {
         context.abort("the call has ended");
       }
@@ -130,18 +124,21 @@ function untilAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
   });
 }
 
+async function bodyOf({ method, responseBody, bare }: Binding, message: Message): Promise<Buffer> {
+  const json = jsonOf(method.output, message, { only: responseBody, wrapIn: bare ? undefined : "data" });
+  return typeof json === "string" ? Buffer.from(json) : Buffer.concat(await json);
+}
+
 function answer(
   response: Response,
-  { method, responseBody, bare, status }: Binding,
-  message: Message,
+  { status }: Binding,
+  body: Buffer,
   { responseHeader, values }: HandlerContext,
 ): void {
-  const json = toJson(method.output, message, { alwaysEmitImplicit: true });
-  const shown = responseBody && isObject(json) ? (get(json, responseBody) ?? null) : json;
-  const bytes = send(response, status, bare ? shown : { data: shown }, Object.fromEntries(responseHeader));
+  send(response, status, body, Object.fromEntries(responseHeader));
   // All that led to it is gone, and the answer lies here until the caller has read it.
   const holding = holdingOf(values);
-  holding?.become(bytes);
+  holding?.become(body.length);
   holding?.waitForReader(() => response.destroy());
 }
 
@@ -162,16 +159,15 @@ function refuse(
   // Otherwise the caller would go on sending a body in vain. A stream of HTTP/2 is ended by the port, a
   // little later: curl loses an answer that a reset follows at once.
   if (isUnread && request.httpVersionMajor === 1) headers.connection = "close";
-  send(response, shown.status, { error: shown.message }, headers);
+  send(response, shown.status, Buffer.from(JSON.stringify({ error: shown.message })), headers);
 }
 
 function send(
   response: Response,
   status: number,
-  json: JsonValue,
+  body: Buffer,
   headers: Readonly<Record<string, string>>,
-): number {
-  const body = Buffer.from(JSON.stringify(json));
+): void {
   // Both modules' responses take these calls, and neither sends a body to HEAD; only their types cannot be called as one.
   (response as ServerResponse).writeHead(status, {
     ...headers,
@@ -179,7 +175,6 @@ function send(
     "content-length": body.length,
   });
   (response as ServerResponse).end(body);
-  return body.length;
 }
 
 function holdingOf(values: ContextValues): Holding | undefined {

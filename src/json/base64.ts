@@ -1,0 +1,68 @@
+import { ScalarType, type DescField, type DescMessage, type JsonValue } from "@bufbuild/protobuf";
+import { hasCustomJsonRepresentation, isWrapperDesc } from "@bufbuild/protobuf/wkt";
+import { fieldNamed } from "./field-names.ts";
+import { isObject } from "./object.ts";
+
+/** Whether the text is base64 in either alphabet, with or without padding, and nothing else. */
+export function isBase64(text: string): boolean {
+  const padding = text.endsWith("==") ? 2 : text.endsWith("=") ? 1 : 0;
+  const digits = text.length - padding;
+  const fits = padding === 0 ? digits % 4 !== 1 : text.length % 4 === 0;
+  return fits && !/[^A-Za-z0-9+/_-]/.test(text.slice(0, digits));
+}
+
+/**
+ * The JSON for `fromJson`, with bytes where base64 was: it takes bytes as they are, but decodes base64 in JavaScript,
+ * which takes many times as long. What is not plain base64 is left to it, to be read (it knows more forms) or refused.
+ */
+export function withBytes(message: DescMessage, json: JsonValue): JsonValue {
+  if (!mayHoldBytes(message)) return json;
+  // The JSON of a wrapper is that of its value.
+  if (isWrapperDesc(message)) return bytesOf(json);
+  if (!isObject(json)) return json;
+  return Object.fromEntries(
+    Object.entries(json).map(([name, value]) => {
+      const field = fieldNamed(message, name);
+      return [name, field === undefined ? value : fieldWithBytes(field, value)];
+    }),
+  );
+}
+
+function fieldWithBytes(field: DescField, json: JsonValue): JsonValue {
+  const one = (value: JsonValue) => {
+    if (field.message !== undefined) return withBytes(field.message, value);
+    return field.scalar === ScalarType.BYTES ? bytesOf(value) : value;
+  };
+  if (field.fieldKind === "list") return Array.isArray(json) ? json.map(one) : json;
+  if (field.fieldKind !== "map") return one(json);
+  if (!isObject(json)) return json;
+  return Object.fromEntries(Object.entries(json).map(([name, value]) => [name, one(value)]));
+}
+
+function bytesOf(json: JsonValue): JsonValue {
+  if (typeof json !== "string") return json;
+  const text = json.replace(/[ \t\r\n]+/g, "");
+  if (!isBase64(text)) return json;
+  const { buffer, byteOffset, length } = Buffer.from(text, "base64");
+  // Bytes are no JSON, except to `fromJson`. No Buffer: its `slice` is not that of the arrays that messages hold.
+  const bytes: unknown = new Uint8Array(buffer, byteOffset, length);
+  return bytes as JsonValue;
+}
+
+const known = new WeakMap<DescMessage, boolean>();
+
+/** Whether a field of the message, or of one inside it, holds bytes. */
+function mayHoldBytes(message: DescMessage): boolean {
+  const holds = known.get(message) ?? findsBytes(message, new Set());
+  known.set(message, holds);
+  return holds;
+}
+
+function findsBytes(message: DescMessage, seen: Set<DescMessage>): boolean {
+  if (seen.has(message)) return false;
+  seen.add(message);
+  if (hasCustomJsonRepresentation(message) && !isWrapperDesc(message)) return false;
+  return message.fields.some((field) =>
+    field.message === undefined ? field.scalar === ScalarType.BYTES : findsBytes(field.message, seen),
+  );
+}
