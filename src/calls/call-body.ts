@@ -1,20 +1,13 @@
-import {
-  create,
-  fromJson,
-  toJson,
-  type JsonObject,
-  type JsonValue,
-  type MessageInitShape,
-} from "@bufbuild/protobuf";
-import { ValueSchema } from "@bufbuild/protobuf/wkt";
+import { toJson, type JsonObject, type JsonValue, type MessageInitShape } from "@bufbuild/protobuf";
+import { ValueSchema, type Value } from "@bufbuild/protobuf/wkt";
 import type {
   CallServiceRequest,
   CallServiceResponseSchema,
 } from "#gen/patchbay/connections/v1/connection_service_pb.js";
+import { isExactJson } from "#src/json/exact-text.ts";
 import { parseExactly } from "#src/json/exact.ts";
-import { someText } from "#src/json/texts.ts";
+import { valueOfText } from "#src/json/json-text.ts";
 import type { OutboundReply } from "#src/outbound/outbound.ts";
-import { InvalidRequest } from "#src/platform/errors.ts";
 import { decodeText, readMediaType, xmlEncoding, type MediaType } from "./charset.ts";
 import { InvalidCall } from "./errors.ts";
 
@@ -78,7 +71,7 @@ export async function replyBody({
   const isPlain = headers["content-encoding"] === undefined;
   const text = isPlain && type && isTextual(type.essence) ? await textOf(body, type) : undefined;
   if (type === undefined || text === undefined) return { case: "raw", value: body };
-  const json = isJson(type.essence) && body.length <= maxInlineJsonBytes ? exactJson(text) : undefined;
+  const json = isJson(type.essence) && body.length <= maxInlineJsonBytes ? await exactJson(text) : undefined;
   return json === undefined ? { case: "text", value: text } : { case: "json", value: json };
 }
 
@@ -104,14 +97,8 @@ function isJson(kind: string): boolean {
 }
 
 /** The JSON as a message, unless that would change it. */
-function exactJson(text: string) {
-  try {
-    const json = parseExactly(text.replace(/^\ufeff/, ""), maxInlineJsonDepth);
-    // Only an escape can hide half a surrogate pair.
-    if (/\\ud[89a-f]/i.test(text) && someText(json, (one) => !one.isWellFormed())) return undefined;
-    return create(ValueSchema, fromJson(ValueSchema, json));
-  } catch (error) {
-    if (error instanceof InvalidRequest) return undefined;
-    throw error;
-  }
+async function exactJson(answered: string): Promise<Value | undefined> {
+  const text = answered.replace(/^\ufeff/, "");
+  if (!(await isExactJson(text, maxInlineJsonDepth))) return undefined;
+  return valueOfText(text, (json) => parseExactly(json, maxInlineJsonDepth));
 }

@@ -7,6 +7,7 @@ import {
   type Message,
 } from "@bufbuild/protobuf";
 import { FeatureSet_FieldPresence, hasCustomJsonRepresentation, isWrapperDesc } from "@bufbuild/protobuf/wkt";
+import { textOfValue } from "./json-text.ts";
 import { longLength, piecesOfBytes, piecesOfString, piecesOfText } from "./pieces.ts";
 
 /** Where JSON is written. */
@@ -83,7 +84,11 @@ function wellKnownWriter(desc: DescMessage): Write {
     const write = scalarWriter(desc.fields[0].scalar);
     return (sink, message: Members) => write(sink, message.value);
   }
-  return (sink, message: Message) => void (sink.text += JSON.stringify(toJson(desc, message)));
+  return (sink, message: Message) => {
+    const text = textOfValue(message);
+    if (text === undefined) sink.text += JSON.stringify(toJson(desc, message));
+    else writeText(sink, text);
+  };
 }
 
 function objectWriter(desc: DescMessage): Write {
@@ -166,6 +171,11 @@ function writeString(sink: Sink, text: string): void {
 function writeBytes(sink: Sink, bytes: Uint8Array): void {
   if (bytes.length > longLength) writePieces(sink, piecesOfBytes(bytes));
   else sink.text += `"${Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("base64")}"`;
+}
+
+function writeText(sink: Sink, text: string): void {
+  if (text.length > longLength) writePieces(sink, piecesOfText(text));
+  else sink.text += text;
 }
 
 function writePieces(sink: Sink, pieces: Iterable<Buffer>): void {

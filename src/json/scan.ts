@@ -93,7 +93,7 @@ function isOfNumber(code: number): boolean {
  * Whether the number is so short that any double keeps it, as most are: at most 15 digits, and two in the exponent. A
  * number that begins with -0 may be the zero whose sign is lost.
  */
-function isShortNumber(text: string, start: number, end: number): boolean {
+export function isShortNumber(text: string, start: number, end: number): boolean {
   if (end - start > 19 || text.startsWith("-0", start)) return false;
   let at = start;
   while (at < end && text.charCodeAt(at) <= nine) at++;

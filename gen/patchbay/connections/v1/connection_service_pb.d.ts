@@ -459,7 +459,9 @@ export declare type CallServiceResponse = Message<"patchbay.connections.v1.CallS
     /**
      * A JSON body of up to 1 MiB that loses nothing as a message: a double keeps
      * each of its numbers exactly, no object has two members of one name, and it
-     * is nested at most 32 levels deep. Any other JSON is `text`.
+     * is nested at most 32 levels deep. Any other JSON is `text`, on every
+     * protocol: one with `9007199254740993` in it, for instance. In a JSON answer,
+     * it may be spelled as the service spelled it: `1.0` and not `1`.
      *
      * @generated from field: google.protobuf.Value json = 4;
      */
