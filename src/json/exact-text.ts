@@ -1,4 +1,4 @@
-import { setImmediate as nextTurn } from "node:timers/promises";
+import { inTurns } from "#src/platform/in-turns.ts";
 import { isKeptByDouble } from "./number.ts";
 import { isShortNumber } from "./scan.ts";
 
@@ -7,13 +7,8 @@ import { isShortNumber } from "./scan.ts";
  * doubles keep all numbers, no text has half a surrogate pair, and it is not nested deeper than the limit. Looks at
  * long texts in turns with the rest of the event loop.
  */
-export async function isExactJson(text: string, maxDepth: number): Promise<boolean> {
-  const looking = look(text, maxDepth);
-  for (;;) {
-    const { done, value } = looking.next();
-    if (done === true) return value;
-    await nextTurn();
-  }
+export function isExactJson(text: string, maxDepth: number): Promise<boolean> {
+  return inTurns(look(text, maxDepth));
 }
 
 /** Takes about a millisecond. */

@@ -1,5 +1,5 @@
 import type { DescField, DescMessage, Message } from "@bufbuild/protobuf";
-import { setImmediate as nextTurn } from "node:timers/promises";
+import { inTurns } from "#src/platform/in-turns.ts";
 import { fieldReader, fieldWriter, messageWriter, type Sink } from "./field-writers.ts";
 import { longLength, piecesOfText } from "./pieces.ts";
 
@@ -25,7 +25,7 @@ export function jsonOf(
   else writeField(sink, message, only);
   if (wrapIn !== undefined) sink.text += "}";
   if (sink.pieces.length === 0 && sink.text.length <= longLength) return sink.text;
-  return encoded([...sink.pieces, piecesOfText(sink.text)]);
+  return inTurns(encoded([...sink.pieces, piecesOfText(sink.text)]));
 }
 
 function writeField(sink: Sink, message: Message, field: DescField): void {
@@ -34,12 +34,12 @@ function writeField(sink: Sink, message: Message, field: DescField): void {
   else fieldWriter(field)(sink, value);
 }
 
-async function encoded(parts: readonly Iterable<Buffer>[]): Promise<Buffer[]> {
+function* encoded(parts: readonly Iterable<Buffer>[]): Generator<undefined, Buffer[]> {
   const buffers: Buffer[] = [];
   for (const part of parts) {
     for (const buffer of part) {
       buffers.push(buffer);
-      await nextTurn();
+      yield;
     }
   }
   return buffers;

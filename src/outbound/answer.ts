@@ -38,7 +38,7 @@ export async function readAnswer(
   const received = await readAll(stream, bodyBytes, hold);
   const decoded = received && (await withoutCoding(fields, received, bodyBytes, hold));
   if (decoded === undefined) throw new UpstreamTooLarge(host, moreThan(bodyBytes), status);
-  if (token !== undefined && reflects([headerText(fields), ...decoded.seen], token)) {
+  if (token !== undefined && (await reflects([headerText(fields), ...decoded.seen], token))) {
     throw new CredentialReflected(host, status);
   }
   return { status, headers: recordOf(fields), body: decoded.body };

@@ -1,19 +1,32 @@
+import { inTurns } from "#src/platform/in-turns.ts";
+
 /**
  * Whether an answer holds the credential that was sent: as it is, or in base64, hexadecimal,
  * percent-encoding or JSON escapes. A service that wants to can still hide it; this is for the many that
  * echo requests in error pages, redirects and debug output.
  */
-export function reflects(answer: readonly Buffer[], token: string): boolean {
+export function reflects(answer: readonly Buffer[], token: string): Promise<boolean> {
   // A token of a few bytes is in most answers by chance (a dummy key "none" would break every call), so
   // a short one is sought as the header value that carried it. That is how services echo it.
   const needles = formsOf(Buffer.from(token.length >= minTokenLength ? token : `Bearer ${token}`));
-  return answer.some((text) => {
-    const plain = unescaped(text);
-    return needles.some((needle) => text.includes(needle) || plain?.includes(needle));
-  });
+  return inTurns(holdsOne(answer, needles));
+}
+
+function* holdsOne(answer: readonly Buffer[], needles: readonly Buffer[]): Generator<undefined, boolean> {
+  for (const text of answer) {
+    const plain = yield* unescaped(text);
+    for (const needle of needles) {
+      if (text.includes(needle) || plain?.includes(needle)) return true;
+      // A search takes up to half a millisecond for each megabyte.
+      if (text.length > turnLength) yield;
+    }
+  }
+  return false;
 }
 
 const minTokenLength = 8;
+/** What is looked at in one turn of the event loop; it takes about a millisecond. */
+const turnLength = 256 * 1024;
 
 function formsOf(secret: Buffer): Buffer[] {
   const base64 = [0, 1, 2].map((before) => base64Inside(secret, before));
@@ -37,31 +50,46 @@ const percent = 0x25;
 const backslash = 0x5c;
 
 /** The text with percent-encoding and JSON escapes of ASCII undone; undefined if it has neither. */
-function unescaped(text: Buffer): Buffer | undefined {
+function* unescaped(text: Buffer): Generator<undefined, Buffer | undefined> {
   if (!text.includes(percent) && !text.includes(backslash)) return undefined;
-  const plain = Buffer.allocUnsafe(text.length);
-  let length = 0;
-  for (let i = 0; i < text.length;) {
-    const byte = text[i]!;
-    let value = -1;
-    let width = 1;
-    if (byte === percent) {
-      value = hexByte(text, i + 1);
-      width = 3;
-    } else if (byte === backslash && text[i + 1] === 0x75 && text[i + 2] === 0x30 && text[i + 3] === 0x30) {
-      value = hexByte(text, i + 4);
-      width = 6;
-    } else if (
-      byte === backslash &&
-      (text[i + 1] === 0x2f || text[i + 1] === 0x22 || text[i + 1] === backslash)
-    ) {
-      value = text[i + 1]!;
-      width = 2;
-    }
-    plain[length++] = value === -1 ? byte : value;
-    i += value === -1 ? 1 : width;
+  const place: Place = { text, at: 0, plain: Buffer.allocUnsafe(text.length), length: 0 };
+  while (place.at < text.length) {
+    if (place.at > 0) yield;
+    unescapeUntil(Math.min(place.at + turnLength, text.length), place);
   }
-  return plain.subarray(0, length);
+  return place.plain.subarray(0, place.length);
+}
+
+/** How far the text is read, and what came of it. */
+interface Place {
+  readonly text: Buffer;
+  at: number;
+  readonly plain: Buffer;
+  length: number;
+}
+
+/** Reads at least up to the end, and on to that of an escape. Not part of the generator, which is several times slower. */
+function unescapeUntil(end: number, place: Place): void {
+  const { text, plain } = place;
+  let { at, length } = place;
+  while (at < end) {
+    const byte = text[at]!;
+    const width = byte === percent || byte === backslash ? escapeWidth(text, at) : 1;
+    // An escape ends in what it stands for: two digits, or the character itself.
+    plain[length++] = width === 1 ? byte : width === 2 ? text[at + 1]! : hexByte(text, at + width - 2);
+    at += width;
+  }
+  place.at = at;
+  place.length = length;
+}
+
+/** How many bytes the escape has that begins here; 1 if none does. */
+function escapeWidth(text: Buffer, at: number): number {
+  if (text[at] === percent) return hexByte(text, at + 1) === -1 ? 1 : 3;
+  const next = text[at + 1];
+  if (next === 0x2f || next === 0x22 || next === backslash) return 2;
+  const isUnicode = next === 0x75 && text[at + 2] === 0x30 && text[at + 3] === 0x30;
+  return isUnicode && hexByte(text, at + 4) !== -1 ? 6 : 1;
 }
 
 function hexByte(text: Buffer, at: number): number {
