@@ -41,9 +41,13 @@ function fieldWithBytes(field: DescField, json: JsonValue): JsonValue {
 
 function bytesOf(json: JsonValue): JsonValue {
   if (typeof json !== "string") return json;
+  if (isBase64(json)) return decoded(json);
   const text = json.replace(/[ \t\r\n]+/g, "");
-  if (!isBase64(text)) return json;
-  const { buffer, byteOffset, length } = Buffer.from(text, "base64");
+  return text !== json && isBase64(text) ? decoded(text) : json;
+}
+
+function decoded(base64: string): JsonValue {
+  const { buffer, byteOffset, length } = Buffer.from(base64, "base64");
   // Bytes are no JSON, except to `fromJson`. No Buffer: its `slice` is not that of the arrays that messages hold.
   const bytes: unknown = new Uint8Array(buffer, byteOffset, length);
   return bytes as JsonValue;

@@ -41,7 +41,7 @@ export function parseJson(bytes: Uint8Array): JsonValue {
   const text = textOf(bytes);
   const json = parseExactly(text, maxDepth);
   // Only an escape can hide what is unsafe: raw, it is invalid JSON or invalid UTF-8.
-  if (/\\u(?:0000|d[89a-f])/i.test(text) && someText(json, isUnstorable)) {
+  if (text.includes("\\u") && /\\u(?:0000|d[89a-f])/i.test(text) && someText(json, isUnstorable)) {
     throw new InvalidRequest("the body contains NUL or half a surrogate pair, which text cannot hold");
   }
   return json;

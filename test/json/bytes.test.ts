@@ -31,9 +31,9 @@ test("bytes are read wherever protobuf-es reads them, as the same bytes, and ref
       expect(outcome(() => messageFromJson(allKinds, json))).toStrictEqual(expected);
       seen[expected === "refused" ? "refused" : "read"]++;
     }),
-    { numRuns: 2_000 },
+    { numRuns: 600 },
   );
-  for (const count of Object.values(seen)) expect(count).toBeGreaterThan(100);
+  for (const count of Object.values(seen)) expect(count).toBeGreaterThan(50);
 });
 
 test("base64 of every form is read as protobuf-es reads it", () => {

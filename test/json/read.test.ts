@@ -124,3 +124,17 @@ test("what is read is what was written, and what is refused is refused for what 
   );
   for (const count of Object.values(seen)) expect(count).toBeGreaterThan(20);
 });
+
+test("a long text ends at the quote that ends it, whatever escapes are in it", () => {
+  const pieces = fc.constantFrom("\\", '"', "x", "x".repeat(30), "\n", "é");
+  fc.assert(
+    fc.property(fc.array(pieces, { maxLength: 40 }), (list) => {
+      const value = { a: list.join(""), b: [{ c: 1 }] };
+      expect(read(JSON.stringify(value))).toStrictEqual(value);
+      // That the second member is seen to be one shows that the scan found the end of the first.
+      const twice = `{"a":${JSON.stringify(value.a)},"a":0}`;
+      expect(read(twice)).toBe('field "a" is given twice');
+    }),
+    { numRuns: 1_000 },
+  );
+});

@@ -1,0 +1,68 @@
+import { fork, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { monitorEventLoopDelay } from "node:perf_hooks";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { startService, type TestService } from "../support/service.ts";
+import type { Order, Outcome } from "./outside-process.ts";
+
+let service: TestService;
+let outside: ChildProcess;
+beforeAll(async () => {
+  service = await startService();
+  outside = fork(fileURLToPath(new URL("./outside-process.ts", import.meta.url)));
+  const [{ upstreamUrl: baseUrl }] = (await once(outside, "message")) as [{ upstreamUrl: string }];
+  const connection = { serviceSlug: "custom:outside", baseUrl, apiKey: "the-siblings-own-key" };
+  await service.org.client.connections.upsertServiceConnection(connection);
+});
+afterAll(async () => {
+  outside.disconnect();
+  await service[Symbol.asyncDispose]();
+});
+
+/** The other processes of the machine only ever add to a stretch, so the shortest of several tells most. */
+const rounds = 5;
+
+/** For how many milliseconds one call held the event loop at most. */
+async function longestStretch(order: Order): Promise<number> {
+  const delay = monitorEventLoopDelay({ resolution: 1 });
+  delay.enable();
+  outside.send(order);
+  const [outcome] = (await once(outside, "message")) as [Outcome];
+  delay.disable();
+  expect(outcome).toEqual({ status: 200, isWhole: true });
+  return delay.max / 1e6;
+}
+
+/** What it takes this machine to write ten megabytes of JSON in one go; on a quiet one, 30 ms. */
+function knownWork(): number {
+  const text = "0123456789abcdef".repeat((10 * 1024 * 1024) / 16 - 1);
+  const start = performance.now();
+  Buffer.from(JSON.stringify(`${text}\n`));
+  return performance.now() - start;
+}
+
+describe.each([["REST", "/api/service-calls"]])("over %s, other calls get their turn", (protocol, path) => {
+  test.each([
+    ["nothing", "10 MiB of bytes"],
+    ["nothing", "10 MiB of text"],
+    ["nothing", "10 MiB of JSON"],
+    ["nothing", "1 MiB of JSON"],
+    ["4 MiB of bytes", "nothing"],
+    ["4 MiB of text", "nothing"],
+    ["4 MiB of one JSON string", "nothing"],
+  ])("while a call brings %s and is answered %s", async (body, answer) => {
+    const { url, org } = service;
+    const works: number[] = [];
+    const stretches: number[] = [];
+    for (let round = 0; round < rounds; round++) {
+      works.push(knownWork());
+      stretches.push(await longestStretch({ url: url + path, secret: org.secret, answer, body }));
+    }
+    const [stretch, work] = [Math.min(...stretches), Math.min(...works)];
+    console.log(
+      `${protocol}, ${body}, ${answer}: ${stretch.toFixed(1)} ms; known work ${work.toFixed(1)} ms`,
+    );
+    expect(stretch).toBeLessThan(work);
+  });
+});

@@ -1,0 +1,111 @@
+// The caller and the called service of event-loop.test.ts. They have a process of their own, so that the event loop of
+// the test's process does nothing but what our service does.
+import { createServer, request } from "node:http";
+import type { AddressInfo } from "node:net";
+
+/** A call that the caller shall make. */
+export interface Order {
+  readonly url: string;
+  readonly secret: string;
+  readonly answer: string;
+  readonly body: string;
+}
+
+/** What came of it: the caller's status, and whether all bytes arrived on both sides. */
+export interface Outcome {
+  readonly status: number;
+  readonly isWhole: boolean;
+}
+
+const MiB = 1024 * 1024;
+const bytes = Buffer.from(Array.from({ length: MiB }, (_, index) => Math.imul(index, 2_654_435_761) >>> 9));
+const fill = (size: number, unit: string) => unit.repeat(Math.floor(size / Buffer.byteLength(unit)));
+const members = Array.from({ length: 60_000 }, (_, index) => `"k${index}":${index / 10}`);
+
+/** What the called service answers, and under which name the caller finds it. */
+const answers: Readonly<Record<string, { type: string; form: string; body: Buffer }>> = {
+  "10 MiB of bytes": { type: "image/png", form: "raw", body: Buffer.concat(Array<Buffer>(10).fill(bytes)) },
+  "10 MiB of text": {
+    type: "text/plain",
+    form: "text",
+    body: Buffer.from(fill(10 * MiB, 'Fünf % \\"sind" 日本 \\u0041 genug.\n')),
+  },
+  "10 MiB of JSON": {
+    type: "application/json",
+    form: "text",
+    body: Buffer.from(`["${fill(10 * MiB - 4, "a %\\n")}"]`),
+  },
+  "1 MiB of JSON": { type: "application/json", form: "json", body: Buffer.from(`{${members.join()}}`) },
+  nothing: { type: "text/plain", form: "", body: Buffer.alloc(0) },
+};
+
+/** What the caller sends, as JSON and as the bytes that the called service shall get. */
+const bodies: Readonly<Record<string, { fields: object; sent: Buffer }>> = {
+  "4 MiB of bytes": bytesBody(Buffer.concat([bytes, bytes, bytes]).subarray(0, 3 * MiB - 200)),
+  "4 MiB of text": textBody(fill(4 * MiB - 200, "a % é日. ")),
+  "4 MiB of one JSON string": jsonBody(fill(4 * MiB - 200, "a % é日. ")),
+  nothing: { fields: {}, sent: Buffer.alloc(0) },
+};
+
+function bytesBody(sent: Buffer) {
+  return { fields: { raw: sent.toString("base64") }, sent };
+}
+
+function textBody(text: string) {
+  return { fields: { text }, sent: Buffer.from(text) };
+}
+
+function jsonBody(json: string) {
+  return { fields: { json }, sent: Buffer.from(JSON.stringify(json)) };
+}
+
+let received = Buffer.alloc(0);
+const upstream = createServer((asked, response) => {
+  const chunks: Buffer[] = [];
+  asked.on("data", (chunk: Buffer) => chunks.push(chunk));
+  asked.on("end", () => {
+    received = Buffer.concat(chunks);
+    const { type, body } = answers[decodeURIComponent(asked.url!.slice(1))]!;
+    response.writeHead(200, { "content-type": type, "content-length": body.length }).end(body);
+  });
+});
+
+function call({ url, secret, answer, body }: Order): Promise<Outcome> {
+  const { fields, sent } = bodies[body]!;
+  const message = JSON.stringify({
+    service: "custom:outside",
+    method: "POST",
+    path: `/${encodeURIComponent(answer)}`,
+    ...fields,
+  });
+  const headers = { authorization: `Bearer ${secret}`, "content-type": "application/json" };
+  return new Promise((resolve, reject) => {
+    const asking = request(url, { method: "POST", headers }, (response) => {
+      const chunks: Buffer[] = [];
+      response.on("data", (chunk: Buffer) => chunks.push(chunk));
+      response.on("end", () => {
+        const status = response.statusCode!;
+        const isWhole = sent.equals(received) && isAnswer(answer, Buffer.concat(chunks).toString());
+        resolve({ status, isWhole });
+      });
+    });
+    asking.on("error", reject).end(message);
+  });
+}
+
+function isAnswer(name: string, text: string): boolean {
+  const json = JSON.parse(text) as Record<string, unknown>;
+  const shown = (json["data"] ?? json) as Record<string, unknown>;
+  const { form, body } = answers[name]!;
+  if (form === "") return !("raw" in shown || "text" in shown || "json" in shown);
+  if (form === "json") return JSON.stringify(shown[form]) === body.toString();
+  return shown[form] === body.toString(form === "raw" ? "base64" : "utf8");
+}
+
+process.on("message", (order: Order) => {
+  void call(order).then((outcome) => process.send!(outcome));
+});
+process.on("disconnect", () => process.exit());
+upstream.listen(0, "127.0.0.1", () => {
+  process.send!({ upstreamUrl: `http://127.0.0.1:${(upstream.address() as AddressInfo).port}` });
+});
