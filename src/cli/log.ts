@@ -2,6 +2,7 @@ import pino, { type DestinationStream } from "pino";
 import type { Config } from "#src/config/config.ts";
 import { createKeyShapes } from "#src/platform/key-shapes.ts";
 import type { Log } from "#src/platform/log.ts";
+import { createIsoTime } from "./iso-time.ts";
 
 /** Where a process writes its log; 1 is its stdout and 2 its stderr. */
 export function fileDescriptor(number: 1 | 2): DestinationStream {
@@ -25,7 +26,7 @@ export function createLog(
     {
       level,
       base: null,
-      timestamp: pino.stdTimeFunctions.isoTime,
+      timestamp: createIsoTime(Date.now),
       // Nothing logs these on purpose. An error that carries a request or a setting must not do it either.
       redact: { paths: redacted.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]), censor: "[secret]" },
       hooks: {

@@ -7,6 +7,7 @@ import { canonicalAddress } from "#src/platform/ip.ts";
 import { createKeyShapes, type KeyShapes } from "#src/platform/key-shapes.ts";
 import type { Log } from "#src/platform/log.ts";
 import { beginCall } from "#src/pipeline/request-call.ts";
+import { accessLogOf, type AccessLog } from "./access-line.ts";
 import { clientAddressOf } from "./forwarded-for.ts";
 import { loggablePath } from "#src/platform/loggable-path.ts";
 
@@ -26,8 +27,7 @@ interface AccessLogOptions {
 export function withAccessLog(handler: Handler, options: AccessLogOptions): Handler {
   const { monotonicNow, trustedProxyHops, answered } = options;
   const keys = createKeyShapes(options.legacyPrefixes);
-  // Its members are known, and none of them is secret: to look for those that are would cost ten times the line.
-  const log = options.log.child({}, { redact: [] });
+  const log = accessLogOf(options.log);
   return (request, response) => {
     const startedAt = monotonicNow();
     const call: Call = {
@@ -89,7 +89,7 @@ function lineOf(request: Request, response: Response, call: Call, keys: KeyShape
   };
 }
 
-function writeLine(log: Log, line: ReturnType<typeof lineOf>): void {
+function writeLine(log: AccessLog, line: ReturnType<typeof lineOf>): void {
   if (isHealthCheck(line.path)) log.debug(line, "request");
   // Of one that was cut, the caller saw no status; what was our fault has a line of its own.
   else if (line.cut === true) log.info(line, "request");

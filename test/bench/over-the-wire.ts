@@ -1,154 +1,137 @@
-import { credentials } from "@grpc/grpc-js";
-import { fork, type ChildProcess } from "node:child_process";
-import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
-import { Agent, request as httpRequest } from "node:http";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { pino } from "pino";
-import { foundOrganization } from "#src/cli/found-organization.ts";
-import { createPatchbayClient } from "#src/client/grpc-js.ts";
-import { localRootKey, newRootKeyText } from "#src/crypto/root-key.ts";
-import { createDatabase } from "#src/db/database.ts";
-import { startEmbeddedPostgres } from "#src/db/embedded/supervisor.ts";
-import { migrate } from "#src/db/migrate.ts";
+import { grpcAsker, httpAsker, type Ask } from "./askers.ts";
+import { printFigures } from "./figures.ts";
+import type { Options } from "./options.ts";
+import { connectUpstream, startBenchPostgres, upstreamSlug } from "./patchbay.ts";
+import { chosen, measure, type Cell } from "./rounds.ts";
+import { startServer, type Server } from "./server.ts";
 
-const warmUp = 3_000;
-const calls = 12_000;
-const concurrency = 16;
+const callers = 16;
 
-/** A server in a process of its own. */
-interface Measured {
-  readonly port: number;
-  cpu(): Promise<number>;
-  end(): void;
+/** What the upstream answers by path. A large answer keeps a server busy with few callers. */
+const answers = [
+  { size: "200 B JSON", path: "/small", callers },
+  { size: "100 KB JSON", path: "/large", callers: 8 },
+  { size: "5 MB bytes", path: "/bytes", callers: 2 },
+] as const;
+
+/**
+ * What WhoAmI, VerifyKey and CallService cost the server over each protocol, beside servers that do nothing but
+ * answer, and a proxy that does nothing but hand on.
+ */
+export async function run(options: Options): Promise<void> {
+  await using postgres = await startBenchPostgres();
+  const { apiKey, start } = await postgres.found("over_the_wire");
+  const upstream = await startServer("upstream");
+  const bare = await startBare(upstream);
+  const cells = bareCells(bare, apiKey);
+  const servers: Server[] = [upstream, ...Object.values(bare)];
+  for (const { suffix, besideSuffix, environment } of options.variants) {
+    const patchbay = await start(environment);
+    servers.push(patchbay);
+    await connectUpstream(patchbay, apiKey, upstream);
+    for (const { name, peers, ...rest } of patchbayCells(patchbay.port, apiKey)) {
+      const beside = besideSuffix === undefined ? peers : [...peers, name + besideSuffix];
+      cells.push({ name: name + suffix, server: patchbay, beside, ...rest });
+    }
+  }
+  printFigures(await measure(chosen(cells, options.only), options));
+  for (const server of servers) server.end();
 }
 
-async function startServer(name: string, ...args: string[]): Promise<Measured> {
-  const child = fork(fileURLToPath(new URL(`./servers/${name}.ts`, import.meta.url)), args);
-  const { port } = (await answerOf(child)) as { port: number };
+interface Bare {
+  readonly http: Server;
+  readonly grpc: Server;
+  readonly proxy: Server;
+}
+
+async function startBare(upstream: Server): Promise<Bare> {
   return {
-    port,
-    async cpu() {
-      child.send("cpu");
-      return ((await answerOf(child)) as { cpuMicroseconds: number }).cpuMicroseconds;
+    http: await startServer("bare-http"),
+    grpc: await startServer("grpc-js"),
+    proxy: await startServer("bare-proxy", [String(upstream.port)]),
+  };
+}
+
+const bareHttp = "bare node:http";
+const bareGrpc = "grpc-js server";
+const bareProxy = (size: string) => `bare proxy, ${size}`;
+
+const methods = {
+  verifyKey: "/patchbay.verification.v1.VerificationService/VerifyKey",
+  whoAmI: "/patchbay.apikeys.v1.ApiKeyService/WhoAmI",
+  callService: "/patchbay.connections.v1.ConnectionService/CallService",
+};
+
+function bareCells({ http, grpc, proxy }: Bare, apiKey: string): Cell[] {
+  const question = questionAbout(apiKey);
+  return [
+    {
+      name: bareHttp,
+      server: http,
+      ask: httpAsker(http.port, methods.verifyKey, apiKey, question),
+      callers,
+      beside: [],
     },
-    end: () => void child.send("end"),
-  };
-}
-
-async function answerOf(child: ChildProcess): Promise<unknown> {
-  const [answer] = (await once(child, "message")) as unknown[];
-  return answer;
-}
-
-type Ask = () => Promise<void>;
-
-function httpAsker(port: number, path: string, secret: string, body?: object): Ask {
-  const agent = new Agent({ keepAlive: true, maxSockets: concurrency });
-  const sent = body && JSON.stringify(body);
-  const method = sent === undefined ? "GET" : "POST";
-  const headers = {
-    authorization: `Bearer ${secret}`,
-    ...(sent !== undefined && { "content-type": "application/json", "content-length": sent.length }),
-  };
-  return () =>
-    new Promise((resolve, reject) => {
-      const request = httpRequest({ host: "127.0.0.1", port, method, path, agent, headers }, (response) => {
-        if (response.statusCode !== 200) reject(new Error(`answered ${response.statusCode}`));
-        response.resume().once("end", resolve);
-      });
-      request.once("error", reject).end(sent);
-    });
-}
-
-type GrpcClient = ReturnType<typeof createPatchbayClient>;
-
-function grpcAsker(port: number, apiKey: string, ask: (client: GrpcClient) => Promise<unknown>): Ask {
-  const address = `127.0.0.1:${port}`;
-  const client = createPatchbayClient({ address, credentials: credentials.createInsecure(), apiKey });
-  return async () => void (await ask(client));
-}
-
-/** What one call costs the server, and how many there are in a second. */
-interface Cost {
-  readonly cpuMicroseconds: number;
-  readonly perSecond: number;
-}
-
-async function cost(server: Measured, ask: Ask): Promise<Cost> {
-  await many(ask, warmUp);
-  const [cpuBefore, startedAt] = [await server.cpu(), performance.now()];
-  await many(ask, calls);
-  const seconds = (performance.now() - startedAt) / 1000;
-  return { cpuMicroseconds: ((await server.cpu()) - cpuBefore) / calls, perSecond: calls / seconds };
-}
-
-async function many(ask: Ask, times: number): Promise<void> {
-  let left = times;
-  const worker = async () => {
-    while (left-- > 0) await ask();
-  };
-  await Promise.all(Array.from({ length: concurrency }, worker));
-}
-
-/** What WhoAmI and VerifyKey cost the server over each protocol, beside servers that do nothing but answer. */
-export async function run(): Promise<void> {
-  const dataDir = await mkdtemp(join(tmpdir(), "patchbay-bench-"));
-  const log = pino({ level: "silent" });
-  const postgres = await startEmbeddedPostgres({ dataDir, log });
-  await migrate({ url: postgres.url, log });
-  const rootKeyText = newRootKeyText();
-  const database = createDatabase({ url: postgres.url, log });
-  const rootKey = localRootKey(rootKeyText);
-  const { secret } = await foundOrganization({ database, rootKey }, "sandbox", "bench");
-  await database.close();
-
-  const http = await startServer("bare-http");
-  const grpc = await startServer("grpc-js");
-  const patchbay = await startServer("patchbay", postgres.url, rootKeyText);
-  const question = { key: secret, scopes: ["connections:view"] };
-  const verifyKey = "/patchbay.verification.v1.VerificationService/VerifyKey";
-
-  const bare = {
-    http: await cost(http, httpAsker(http.port, verifyKey, secret, question)),
-    grpc: await cost(
-      grpc,
-      grpcAsker(grpc.port, secret, (client) => client.verification.verifyKey(question)),
-    ),
-  };
-  print("bare node:http", bare.http, bare);
-  print("grpc-js server", bare.grpc, bare);
-  const rows: [string, Ask][] = [
-    ["liveness", httpAsker(patchbay.port, "/healthz", secret)],
-    ["WhoAmI REST", httpAsker(patchbay.port, "/api/auth/me", secret)],
-    [
-      "WhoAmI Connect JSON",
-      httpAsker(patchbay.port, "/patchbay.apikeys.v1.ApiKeyService/WhoAmI", secret, {}),
-    ],
-    ["WhoAmI gRPC", grpcAsker(patchbay.port, secret, (client) => client.apiKeys.whoAmI({}))],
-    ["VerifyKey REST", httpAsker(patchbay.port, "/api/api-keys/verify", secret, question)],
-    ["VerifyKey Connect JSON", httpAsker(patchbay.port, verifyKey, secret, question)],
-    ["VerifyKey gRPC", grpcAsker(patchbay.port, secret, (client) => client.verification.verifyKey(question))],
+    {
+      name: bareGrpc,
+      server: grpc,
+      ask: grpcAsker(grpc.port, apiKey, (client) => client.verification.verifyKey(question)),
+      callers,
+      beside: [bareHttp],
+    },
+    ...answers.map((answer) => ({
+      name: bareProxy(answer.size),
+      server: proxy,
+      ask: httpAsker(proxy.port, answer.path, apiKey),
+      callers: answer.callers,
+      beside: [],
+    })),
   ];
-  for (const [name, ask] of rows) print(name, await cost(patchbay, ask), bare);
-
-  for (const server of [http, grpc, patchbay]) server.end();
-  await postgres.stop();
-  await rm(dataDir, { recursive: true });
 }
 
-function print(name: string, { cpuMicroseconds, perSecond }: Cost, bare: { http: Cost; grpc: Cost }): void {
-  const peers = name.endsWith("gRPC") ? { ...bare } : { http: bare.http };
-  const ratios = Object.entries(peers).map(
-    ([peer, its]) =>
-      `${(cpuMicroseconds / its.cpuMicroseconds).toFixed(1)} × ${peerNames[peer as "http" | "grpc"]}`,
-  );
-  const cpu = `${cpuMicroseconds.toFixed(0).padStart(6)} µs CPU`;
-  console.log(`${name.padEnd(24)}${cpu}${perSecond.toFixed(0).padStart(8)}/s   ${ratios.join(", ")}`);
+/** A cell that every Patchbay has. */
+interface PatchbayCell extends Pick<Cell, "name" | "ask" | "callers"> {
+  /** The bare servers that it is compared with. */
+  readonly peers: readonly string[];
 }
 
-const peerNames = { http: "bare node:http", grpc: "grpc-js server" };
+function patchbayCells(port: number, apiKey: string): PatchbayCell[] {
+  const question = questionAbout(apiKey);
+  const http = (path: string, body?: object) => httpAsker(port, path, apiKey, body);
+  const cell = (name: string, ask: Ask, peer: string) => ({ name, ask, callers, peers: [peer] });
+  return [
+    cell("liveness", http("/healthz"), bareHttp),
+    cell("WhoAmI REST", http("/api/auth/me"), bareHttp),
+    cell("WhoAmI Connect JSON", http(methods.whoAmI, {}), bareHttp),
+    cell(
+      "WhoAmI gRPC",
+      grpcAsker(port, apiKey, ({ apiKeys }) => apiKeys.whoAmI({})),
+      bareGrpc,
+    ),
+    cell("VerifyKey REST", http("/api/api-keys/verify", question), bareHttp),
+    cell("VerifyKey Connect JSON", http(methods.verifyKey, question), bareHttp),
+    cell(
+      "VerifyKey gRPC",
+      grpcAsker(port, apiKey, ({ verification }) => verification.verifyKey(question)),
+      bareGrpc,
+    ),
+    ...answers.flatMap(({ size, path, callers: fewer }) => {
+      const request = { service: upstreamSlug, method: "GET", path };
+      const asks: [string, Ask][] = [
+        ["REST", http("/api/service-calls", request)],
+        ["Connect JSON", http(methods.callService, request)],
+        ["gRPC", grpcAsker(port, apiKey, ({ connections }) => connections.callService(request))],
+      ];
+      return asks.map(([protocol, ask]) => ({
+        name: `CallService ${protocol}, ${size}`,
+        ask,
+        callers: fewer,
+        peers: [bareProxy(size)],
+      }));
+    }),
+  ];
+}
 
-if (import.meta.main) await run();
+function questionAbout(apiKey: string) {
+  return { key: apiKey, scopes: ["connections:view"] };
+}

@@ -1,5 +1,7 @@
 import { run as flood } from "./flood.ts";
+import { run as growth } from "./growth.ts";
 import { run as killStorm } from "./kill-storm.ts";
+import { readOptions, type Options } from "./options.ts";
 import { run as overTheWire } from "./over-the-wire.ts";
 import { run as revocation } from "./revocation.ts";
 import { run as verifyKey } from "./verify-key.ts";
@@ -7,11 +9,12 @@ import { run as verifyKey } from "./verify-key.ts";
 interface Bench {
   readonly title: string;
   /** Prints its figures, or answers them. */
-  run(): Promise<object | void>;
+  run(options: Options): Promise<object | void>;
 }
 
 const benches: Record<string, Bench> = {
-  "over-the-wire": { title: "Over the wire: server CPU per call, and calls per second", run: overTheWire },
+  "over-the-wire": { title: "Over the wire: server CPU and latency of a call", run: overTheWire },
+  growth: { title: "Growth: a call with more stored, and with more callers", run: growth },
   "verify-key": { title: "VerifyKey in process: median of five rounds, lowest to highest", run: verifyKey },
   revocation: { title: "Revocation: until another replica refuses a key that it remembers", run: revocation },
   flood: { title: "Flood: memory that callers cost who read no answer", run: flood },
@@ -21,7 +24,7 @@ const benches: Record<string, Bench> = {
   },
 };
 
-const asked = process.argv.slice(2);
+const { names: asked, options } = readOptions(process.argv.slice(2));
 const unknown = asked.filter((name) => !Object.hasOwn(benches, name));
 if (unknown.length > 0) {
   console.error(`no bench ${unknown.join(", ")}; there are ${Object.keys(benches).join(", ")}`);
@@ -32,7 +35,7 @@ if (unknown.length > 0) {
 for (const [name, { title, run }] of Object.entries(benches)) {
   if (asked.length > 0 && !asked.includes(name)) continue;
   console.log(title);
-  const figures = await run();
+  const figures = await run(options);
   if (figures !== undefined) console.log(figures);
   console.log();
 }
