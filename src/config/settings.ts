@@ -223,6 +223,16 @@ export const settings = {
     about: "how long calls on their way may take to finish after SIGTERM",
     parse: wholeNumber(0, 3_600),
   },
+  unaryLane: {
+    flag: "unary-lane",
+    env: "PATCHBAY_UNARY_LANE",
+    value: "on|off",
+    fallback: "on",
+    about:
+      "whether unary calls over Connect and gRPC take the service's own short way; off has the Connect library serve " +
+      "them all, to compare the two, or if the short way turns out to have a fault",
+    parse: oneOf("on", "off"),
+  },
   logLevel: {
     flag: "log-level",
     env: "PATCHBAY_LOG_LEVEL",

@@ -69,6 +69,7 @@ export interface TestServiceOptions {
   };
   readonly rateLimitUrl?: string;
   readonly memoryBudgetMib?: number;
+  readonly unaryLane?: "on" | "off";
   /** For clients that the test makes itself: those of a tenant do not trust any certificate of a test. */
   readonly tls?: Tls;
   readonly postgres?: TestDatabase;
@@ -95,6 +96,7 @@ export async function startService(options: TestServiceOptions = {}): Promise<Te
     ...(options.legacyPrefixes && { legacyPrefixes: options.legacyPrefixes.join() }),
     ...(options.rateLimitUrl && { rateLimitUrl: options.rateLimitUrl }),
     ...(options.memoryBudgetMib && { memoryBudgetMib: String(options.memoryBudgetMib) }),
+    ...(options.unaryLane && { unaryLane: options.unaryLane }),
   };
   const most = 1_000_000;
   const { callsPerMinute = most, maxCallsPerMinute = most, failuresPerMinute = most } = options.limits ?? {};
