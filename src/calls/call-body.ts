@@ -1,4 +1,4 @@
-import { toJson, type JsonObject, type JsonValue, type MessageInitShape } from "@bufbuild/protobuf";
+import { type JsonObject, type JsonValue, type MessageInitShape } from "@bufbuild/protobuf";
 import { ValueSchema, type Value } from "@bufbuild/protobuf/wkt";
 import type {
   CallServiceRequest,
@@ -7,6 +7,7 @@ import type {
 import { isExactJson } from "#src/json/exact-text.ts";
 import { parseExactly } from "#src/json/exact.ts";
 import { valueOfText } from "#src/json/json-text.ts";
+import { jsonBytesOf } from "#src/json/write.ts";
 import type { OutboundReply } from "#src/outbound/outbound.ts";
 import { decodeText, readMediaType, xmlEncoding, type MediaType } from "./charset.ts";
 import { InvalidCall } from "./errors.ts";
@@ -18,13 +19,10 @@ export interface RequestBody {
 }
 
 /** The body that the request carries in one of three forms; undefined for none. */
-export function requestBody(body: CallServiceRequest["body"]): RequestBody | undefined {
+export async function requestBody(body: CallServiceRequest["body"]): Promise<RequestBody | undefined> {
   switch (body.case) {
     case "json":
-      return {
-        bytes: Buffer.from(JSON.stringify(toJson(ValueSchema, body.value))),
-        contentType: "application/json",
-      };
+      return { bytes: await jsonBytesOf(ValueSchema, body.value), contentType: "application/json" };
     case "text":
       return { bytes: Buffer.from(body.value), contentType: "text/plain; charset=utf-8" };
     case "raw":

@@ -17,7 +17,7 @@ export function createCallService(parts: {
   return async (request, context) => {
     const viewer = viewerOf(context);
     const { holding } = callOf(context);
-    const body = requestBody(request.body);
+    const body = await requestBody(request.body);
     const query = queryPairs(request.query);
     const { connection, credential } = await connections.open(viewer, request.service);
     using _wiped = credential.secret;

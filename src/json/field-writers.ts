@@ -1,4 +1,5 @@
 import {
+  isMessage,
   ScalarType,
   toJson,
   type DescEnum,
@@ -6,7 +7,12 @@ import {
   type DescMessage,
   type Message,
 } from "@bufbuild/protobuf";
-import { FeatureSet_FieldPresence, hasCustomJsonRepresentation, isWrapperDesc } from "@bufbuild/protobuf/wkt";
+import {
+  FeatureSet_FieldPresence,
+  hasCustomJsonRepresentation,
+  isWrapperDesc,
+  ValueSchema,
+} from "@bufbuild/protobuf/wkt";
 import { textOfValue } from "./json-text.ts";
 import { longLength, piecesOfBytes, piecesOfString, piecesOfText } from "./pieces.ts";
 
@@ -86,8 +92,10 @@ function wellKnownWriter(desc: DescMessage): Write {
   }
   return (sink, message: Message) => {
     const text = textOfValue(message);
-    if (text === undefined) sink.text += JSON.stringify(toJson(desc, message));
-    else writeText(sink, text);
+    if (text !== undefined) writeText(sink, text);
+    else if (isMessage(message, ValueSchema) && message.kind.case === "stringValue") {
+      writeString(sink, message.kind.value);
+    } else sink.text += JSON.stringify(toJson(desc, message));
   };
 }
 

@@ -28,6 +28,12 @@ export function jsonOf(
   return inTurns(encoded([...sink.pieces, piecesOfText(sink.text)]));
 }
 
+/** The same as one piece of bytes. */
+export async function jsonBytesOf(desc: DescMessage, message: Message, shape?: JsonShape): Promise<Buffer> {
+  const json = jsonOf(desc, message, shape);
+  return typeof json === "string" ? Buffer.from(json) : Buffer.concat(await json);
+}
+
 function writeField(sink: Sink, message: Message, field: DescField): void {
   const value: unknown = fieldReader(field)(message);
   if (value === undefined) sink.text += "null";

@@ -23,7 +23,7 @@ import { hasNoBody, jsonOfBody, readBody, refuseEncoding } from "./body.ts";
 import { decodeRequest } from "./decode.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import { MessageTooLarge } from "./errors.ts";
-import { jsonOf } from "#src/json/write.ts";
+import { jsonBytesOf } from "#src/json/write.ts";
 import { createRouter, type Route } from "./router.ts";
 
 /** What the REST side needs of the service around it. */
@@ -58,7 +58,9 @@ export function createRestHandler(options: RestOptions): Handler {
       });
       try {
         const served = serve(options, request, route, query, context);
-        const body = served.then((message) => bodyOf(route.binding, message));
+        const { method, responseBody: only, bare } = route.binding;
+        const shape = { only, wrapIn: bare ? undefined : "data" };
+        const body = served.then((message) => jsonBytesOf(method.output, message, shape));
         answer(response, route.binding, await untilAborted(context.signal, body), context);
       } finally {
         context.abort("the call has ended");
@@ -122,11 +124,6 @@ function untilAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
     signal.addEventListener("abort", () => reject(signal.reason), { once: true });
     work.then(resolve, reject);
   });
-}
-
-async function bodyOf({ method, responseBody, bare }: Binding, message: Message): Promise<Buffer> {
-  const json = jsonOf(method.output, message, { only: responseBody, wrapIn: bare ? undefined : "data" });
-  return typeof json === "string" ? Buffer.from(json) : Buffer.concat(await json);
 }
 
 function answer(

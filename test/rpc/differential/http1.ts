@@ -1,8 +1,8 @@
 import { connect, type Socket } from "node:net";
 import { readAnswers, type Http1Answer } from "./http1-answers.ts";
 
-/** What a raw client does: send bytes, end its half of the connection, hang up, or wait for something. */
-export type Step = string | Buffer | "end" | "hang up" | (() => Promise<unknown>);
+/** What a raw client does: send bytes, or something else, such as to end its half of the connection or to wait. */
+export type Step = string | Buffer | ((socket: Socket) => unknown);
 
 /** All that a client sees of one connection. */
 export interface Http1Observation {
@@ -29,9 +29,7 @@ export async function observeHttp1(
   const client = await openClient(port);
   try {
     for (const step of steps) {
-      if (step === "end") client.socket.end();
-      else if (step === "hang up") client.socket.destroy();
-      else if (typeof step === "function") await step();
+      if (typeof step === "function") await step(client.socket);
       else client.socket.write(step);
     }
     const parsed = () => readAnswers(client.received(), client.ended(), head);
