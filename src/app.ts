@@ -113,7 +113,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
   const leaks = createLeakWatch({ ...shared, ...verification, limits: verification.rateLimits });
   opened.defer(() => leaks.close());
   const dispatch = createDispatch({
-    rpc: createRpc(pipeline, { readiness, shutdownSignal: shutdown.signal, log }),
+    rpc: createRpc(pipeline, { ...config, readiness, shutdownSignal: shutdown.signal, log }),
     pages: createPages(readiness, pipeline),
     rest: createRestHandler(pipeline),
   });

@@ -5,53 +5,38 @@ import {
   type MessageInitShape,
   type Message,
 } from "@bufbuild/protobuf";
-import type { HandlerContext, Interceptor, UnaryRequest, UnaryResponse } from "@connectrpc/connect";
+import type { HandlerContext } from "@connectrpc/connect";
+import { callOf } from "#src/platform/caller.ts";
 import type { ServedService } from "#src/platform/served-service.ts";
+import type { BehindGate } from "./behind-gate.ts";
+import type { ReportFailure } from "./report-failure.ts";
 
-/** Runs interceptors and handler of one unary call. */
+/** Runs the handler of one unary call, and what stands between it and the gate. */
 export type CallUnary = (
   method: DescMethodUnary,
   message: Message,
   context: HandlerContext,
 ) => Promise<Message>;
 
-/** The way into the handlers for what is not Connect, such as REST: through the same interceptors. */
+/** The way into the handlers for all calls that Connect does not serve. */
 export function createCallUnary(
   services: readonly ServedService[],
-  interceptors: readonly Interceptor[],
+  behindGate: BehindGate,
+  report: ReportFailure,
 ): CallUnary {
-  const impls = new Map(services.map(({ desc, impl }) => [desc.typeName, impl]));
-
-  async function handle(request: UnaryRequest, context: HandlerContext): Promise<UnaryResponse> {
-    const { method } = request;
-    const impl = impls.get(method.parent.typeName)?.[method.localName] as Handle;
-    const answer = await impl(request.message, { ...context, signal: request.signal });
-    return {
-      stream: false,
-      service: request.service,
-      method,
-      message: create(method.output, answer),
-      header: context.responseHeader,
-      trailer: context.responseTrailer,
-    };
-  }
+  const impls = new Map(services.map(({ desc, impl }) => [desc, impl]));
 
   return async (method, message, context) => {
-    type Next = ReturnType<Interceptor>;
-    const innermost: Next = (request) => handle(request as UnaryRequest, context);
-    const chain = interceptors.reduceRight((next, interceptor) => interceptor(next), innermost);
-    const response = await chain({
-      stream: false,
-      service: method.parent,
-      method,
-      message,
-      requestMethod: context.requestMethod,
-      url: context.url,
-      signal: context.signal,
-      header: context.requestHeader,
-      contextValues: context.values,
-    });
-    return response.message as Message;
+    const handle = impls.get(method.parent)?.[method.localName] as Handle;
+    const call = callOf(context);
+    const idempotencyKey = () => context.requestHeader.get("idempotency-key");
+    try {
+      return await behindGate({ method, message, call, idempotencyKey }, async () =>
+        create(method.output, await handle(message, context)),
+      );
+    } catch (thrown) {
+      throw report(thrown, call, context.signal);
+    }
   };
 }
 

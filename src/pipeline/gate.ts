@@ -11,14 +11,35 @@ import { rateLimitHeaders } from "#src/ratelimit/headers.ts";
 import { callOf, type Call, type Caller, type Environment } from "#src/platform/caller.ts";
 import { refuseCredentialsInUrl } from "./credentials-in-url.ts";
 import type { ReportFailure } from "./report-failure.ts";
-import { policyOf, type MethodPolicy } from "./policy.ts";
+import { nameOf, policyOf, type MethodPolicy } from "./policy.ts";
 import type { PublicCalls } from "./public-calls.ts";
 
 /**
  * Decides from the headers whether a call may go on, before its body is read. Throws what the caller is
  * answered; whatever it does not know, it refuses.
  */
-export type Gate = (context: HandlerContext) => Promise<void>;
+export type Gate = (asked: Admission) => Promise<void>;
+
+/** What the gate looks at, and where it says what is left of a budget. */
+export interface Admission extends Pick<HandlerContext, "method" | "values" | "signal"> {
+  /** The URL, or its path and query. */
+  readonly target: string;
+  readonly authorization: string | undefined;
+  /** Puts a header into the answer. */
+  answerWith(name: string, value: string): void;
+}
+
+/** A call that Connect serves, as the gate sees it. */
+export function admissionOf(context: HandlerContext): Admission {
+  return {
+    method: context.method,
+    values: context.values,
+    signal: context.signal,
+    target: context.url,
+    authorization: context.requestHeader.get("authorization") ?? undefined,
+    answerWith: (name, value) => context.responseHeader.set(name, value),
+  };
+}
 
 /** Where a deletion that declares `four_eyes_deletion` needs a key that is bound to a user. */
 export type FourEyesDeletion = "live" | "always" | "never";
@@ -39,20 +60,20 @@ export function createGate(parts: {
   const { authenticate, limits, publicCalls, report } = parts;
   const deletionNeedsUser = asksForUser(parts.fourEyesDeletion, parts.environment);
 
-  async function decide(context: HandlerContext, call: Call) {
-    refuseCredentialsInUrl(context.url);
-    const policy = policyOf(context.method);
+  async function decide(asked: Admission, call: Call) {
+    refuseCredentialsInUrl(asked.target);
+    const policy = policyOf(asked.method);
     call.auditActions = policy.auditAction;
     const { remoteAddress: address, requestId } = call;
     if (policy.access.case === "public") {
       if (policy.unmeteredBecause === "") await publicCalls.spend(address);
-      if (context.method.methodKind !== "unary") publicCalls.openStream(address, context.signal);
+      if (asked.method.methodKind !== "unary") publicCalls.openStream(address, asked.signal);
       return;
     }
     const identify = async (beforeGuess?: BeforeGuess) =>
-      authenticate({ secret: bearerOf(context.requestHeader, call), address, requestId, beforeGuess });
+      authenticate({ secret: bearerOf(asked.authorization, call), address, requestId, beforeGuess });
     call.caller = await limits.limitFailures(clientNameOf(address), identify);
-    if (policy.unmeteredBecause === "") await spendCall(call.caller, context.responseHeader);
+    if (policy.unmeteredBecause === "") await spendCall(call.caller, asked);
     requirePermission(call.caller, policy);
     call.recheck = async () => {
       call.caller = await identify();
@@ -66,17 +87,17 @@ export function createGate(parts: {
   }
 
   /** Takes one call from the budget of the caller's key, and says in the answer's headers what is left. */
-  async function spendCall(caller: Caller, answer: Headers) {
+  async function spendCall(caller: Caller, asked: Admission) {
     const { rate, budget } = await limits.spend({ ...caller, id: caller.via.id });
-    for (const [name, value] of Object.entries(rateLimitHeaders(rate, budget))) answer.set(name, value);
+    for (const [name, value] of Object.entries(rateLimitHeaders(rate, budget))) asked.answerWith(name, value);
     if (!budget.allowed) throw new RateLimited(budget);
   }
 
-  return async (context) => {
-    const call = callOf(context);
-    call.rpc = `${context.service.typeName}/${context.method.name}`;
+  return async (asked) => {
+    const call = callOf(asked);
+    call.rpc = nameOf(asked.method);
     try {
-      await decide(context, call);
+      await decide(asked, call);
     } catch (thrown) {
       throw report(thrown, call);
     }
@@ -85,10 +106,9 @@ export function createGate(parts: {
 }
 
 /** The secret that the one Authorization header carries. */
-function bearerOf(header: Headers, call: Call): string {
-  const value = header.get("authorization");
+function bearerOf(value: string | undefined, call: Call): string {
   // With two headers, which one counts would depend on the reader: a proxy, Node or us.
-  const secret = value === null || call.authorizationLines > 1 ? undefined : secretOfBearer(value);
+  const secret = value === undefined || call.authorizationLines > 1 ? undefined : secretOfBearer(value);
   if (secret === undefined) throw new InvalidBearer("malformed");
   return secret;
 }

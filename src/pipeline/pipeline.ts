@@ -12,11 +12,13 @@ import type { ServedService } from "#src/platform/served-service.ts";
 import { createCallUnary, type CallUnary } from "./call-unary.ts";
 import { toHttpFailure } from "./failures.ts";
 import { createGate, type FourEyesDeletion, type Gate } from "./gate.ts";
-import { createInterceptors } from "./interceptors.ts";
+import { createBehindGate } from "./behind-gate.ts";
+import { createInterceptor } from "./interceptors.ts";
+import { createLane, type Lane } from "./lane.ts";
 import { requirePolicies } from "./policy.ts";
 import { joinServices } from "./join-services.ts";
 import { createPublicCalls, type PublicCalls } from "./public-calls.ts";
-import { createReportFailure } from "./report-failure.ts";
+import { createReportFailure, type ReportFailure } from "./report-failure.ts";
 import { callOfRequest } from "./request-call.ts";
 import { createRequestValidator } from "./validation.ts";
 
@@ -28,10 +30,14 @@ export interface Pipeline {
   readonly publicCalls: PublicCalls;
   /** First, from the headers and before the body is read. */
   readonly gate: Gate;
-  /** Then around the handler, once the message is there. */
-  readonly interceptors: Interceptor[];
-  /** Interceptors and handler of one unary call, for protocols other than Connect's. */
+  /** Then around the handler, once the message is there: for what Connect serves. */
+  readonly interceptor: Interceptor;
+  /** The same with the handler of one unary call, for all others. */
   readonly call: CallUnary;
+  /** Gate, body and handler of one unary call, framed by a protocol's codec. */
+  readonly lane: Lane;
+  /** What its caller may see of anything thrown. */
+  readonly report: ReportFailure;
   /** The values of one request, which hold its call. What the call holds in memory is given back with the response. */
   readonly contextValues: (request: Request, response: Response) => ContextValues;
   /** Of one message. */
@@ -64,24 +70,31 @@ export function createPipeline(parts: {
   const services = joinServices(contracts, parts.served);
   const report = createReportFailure(log);
   const publicCalls = createPublicCalls(createRateLimiter(parts.now));
-  const interceptors = createInterceptors(report, createRequestValidator(contracts));
+
+  function contextValues(request: Request, response: Response): ContextValues {
+    const call = callOfRequest(request);
+    const holding = budget.open(() => call.caller?.orgId ?? "");
+    call.holding = holding;
+    onceClosed(response, () => holding.release());
+    return createContextValues().set(callKey, call);
+  }
+
+  const behindGate = createBehindGate(createRequestValidator(contracts));
+  const gate = createGate({ ...parts, publicCalls, report });
+  const call = createCallUnary(services, behindGate, report);
   return {
     services,
     contracts,
     publicCalls,
-    gate: createGate({ ...parts, publicCalls, report }),
-    interceptors,
+    gate,
+    interceptor: createInterceptor(report, behindGate),
+    report,
+    call,
+    lane: createLane({ gate, call, contextValues }),
     readMaxBytes: 4 * 1024 * 1024,
     // A call through a connection may take 60 s; ours ends a little later, so that the caller learns why.
     timeoutMs: 65_000,
-    call: createCallUnary(services, interceptors),
-    contextValues(request, response) {
-      const call = callOfRequest(request);
-      const holding = budget.open(() => call.caller?.orgId ?? "");
-      call.holding = holding;
-      onceClosed(response, () => holding.release());
-      return createContextValues().set(callKey, call);
-    },
+    contextValues,
     failureOf: (thrown, request) => toHttpFailure(report(thrown, callOfRequest(request))),
   };
 }

@@ -40,8 +40,19 @@ const open: MethodPolicy = {
  */
 const health: MethodPolicy = { ...open, unmeteredBecause: "load balancers ask it" };
 
+const policies = new WeakMap<DescMethod, MethodPolicy>();
+
 /** Which callers a method admits and what it leaves behind. Throws for a method that does not declare it. */
 export function policyOf(method: DescMethod): MethodPolicy {
+  const known = policies.get(method);
+  if (known !== undefined) return known;
+  const policy = readPolicy(method);
+  policies.set(method, policy);
+  return policy;
+}
+
+// Options are decoded anew each time that they are asked for.
+function readPolicy(method: DescMethod): MethodPolicy {
   const standard = openPackages.exec(method.parent.typeName)?.groups?.["name"];
   if (standard !== undefined) return standard === "health" ? health : open;
   if (!hasOption(method, policyOption)) throw new PolicyFaults([`${nameOf(method)} has no policy`]);
@@ -105,6 +116,7 @@ function isKnownScope(scope: string): boolean {
   return (scopeVocabulary as readonly string[]).includes(scope);
 }
 
-function nameOf(method: DescMethod): string {
+/** `<package>.<Service>/<Method>`. */
+export function nameOf(method: DescMethod): string {
   return `${method.parent.typeName}/${method.name}`;
 }

@@ -1,59 +1,13 @@
 import type { JsonValue } from "@bufbuild/protobuf";
-import type { Holding } from "#src/platform/byte-budget.ts";
+import { parseJson } from "#src/json/read.ts";
 import type { Request } from "#src/platform/http.ts";
 import { UnsupportedContentType } from "./errors.ts";
-import { parseJson } from "#src/json/read.ts";
-
-const none = Buffer.alloc(0);
-
-/** Whether the headers already say that no body follows. */
-export function hasNoBody(request: Request): boolean {
-  if ("stream" in request) return request.stream.endAfterHeaders;
-  return (
-    (request.headers["content-length"] ?? "0") === "0" && request.headers["transfer-encoding"] === undefined
-  );
-}
 
 /** Refuses a compressed body, which could be inflated beyond every limit. */
 export function refuseEncoding({ headers }: Request): void {
   const encoding = headers["content-encoding"] ?? "identity";
   if (encoding.toLowerCase() === "identity") return;
   throw new UnsupportedContentType("compressed bodies are not read: send the body without Content-Encoding");
-}
-
-/** Reads the body; undefined, with the rest unread, as soon as it is known to be larger than the limit. */
-export function readBody(
-  request: Request,
-  maxBytes: number,
-  holding: Holding | undefined,
-): Promise<Buffer | undefined> {
-  if (hasNoBody(request)) return Promise.resolve(none);
-  if (Number(request.headers["content-length"] ?? 0) > maxBytes) return Promise.resolve(undefined);
-  // A body that breaks off settles nothing here: it ends the call's signal, and with it the call.
-  return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = [];
-    let bytes = 0;
-    const stop = () => void request.off("data", read).pause();
-    const read = (chunk: Buffer) => {
-      bytes += chunk.length;
-      if (bytes > maxBytes) {
-        stop();
-        return resolve(undefined);
-      }
-      try {
-        holding?.grow(chunk.length);
-        chunks.push(chunk);
-      } catch (error) {
-        stop();
-        reject(error);
-      }
-    };
-    request.on("data", read);
-    request.once("end", () => {
-      // On HTTP/2, a reset with code 0 looks like the end of the body.
-      if (!("stream" in request && request.aborted)) resolve(Buffer.concat(chunks));
-    });
-  });
 }
 
 /** The JSON of a body, which is undefined if there is none. */

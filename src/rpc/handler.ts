@@ -8,6 +8,7 @@ import { hostOf, type Request, type Response } from "#src/platform/http.ts";
 import type { ServiceError } from "#src/platform/errors.ts";
 import { universalRequest } from "./caller-gone.ts";
 import { acceptedCompressions } from "./compression.ts";
+import { connectTimeoutMs, grpcTimeoutMs } from "./deadline.ts";
 import { unknownProcedure, unreadableHost } from "./framework-failure.ts";
 import type { ProcedureHandler } from "./router.ts";
 import { refusal, tidyReply } from "./tidy-reply.ts";
@@ -34,7 +35,10 @@ export function createRpcHandler(parts: {
       const values = contextValues(request, response);
       const holding = values.get(callKey)?.holding;
       const asked = universalRequest(request, response, values);
-      limitDeadline(asked.header, type, procedure.method.methodKind === "unary" ? timeoutMs : undefined);
+      const isUnary = procedure.method.methodKind === "unary";
+      const deadlineMs = limitDeadline(asked.header, type, isUnary ? timeoutMs : undefined);
+      // A stream has sent a part of its answer by then, and Connect ends it in its own form.
+      if (isUnary && deadlineMs !== undefined) asked.endAfter(deadlineMs);
       const counted = { ...asked, body: received(asked.body, holding) };
       const reply = await tidyReply(await procedure(counted), type, procedure.allowedMethods);
       // Refused before its body was read: otherwise the caller would go on sending in vain. A stream of
@@ -95,31 +99,20 @@ function isPieces(body: unknown): body is AsyncIterable<Uint8Array> {
 /** Timers end at once beyond this. */
 const longestTimerMs = 2 ** 31 - 1;
 
-/** Gives a unary call the default deadline, and lets no caller set one that is later, or later than timers can be. */
-function limitDeadline(header: Headers, type: string, defaultMs: number | undefined): void {
+/**
+ * Gives a unary call the default deadline, and lets no caller set one that is later, or later than timers can be.
+ * Answers how long it is; undefined if there is none, or a malformed one, which is left for Connect to refuse.
+ */
+function limitDeadline(header: Headers, type: string, defaultMs: number | undefined): number | undefined {
   const grpc = isGrpcType(type);
   const name = grpc ? "grpc-timeout" : "connect-timeout-ms";
   const mostMs = defaultMs ?? longestTimerMs;
-  const askedMs = grpc ? grpcTimeoutMs(header.get(name)) : Number(header.get(name) ?? Infinity);
+  const askedMs = grpc ? (grpcTimeoutMs(header.get(name) ?? "") ?? 0) : Number(header.get(name) ?? Infinity);
   const isDefaulted = header.get(name) === null && defaultMs !== undefined;
   if (isDefaulted || (header.get(name) !== null && askedMs > mostMs)) {
     header.set(name, grpc ? `${Math.floor(mostMs / 1000)}S` : String(mostMs));
   }
-}
-
-const unitMs: Readonly<Record<string, number>> = {
-  H: 3_600_000,
-  M: 60_000,
-  S: 1_000,
-  m: 1,
-  u: 1e-3,
-  n: 1e-6,
-};
-
-/** What is malformed is left for Connect to refuse. */
-function grpcTimeoutMs(text: string | null): number {
-  const [, digits, unit] = /^(\d{1,8})([HMSmun])$/.exec(text ?? "") ?? [];
-  return digits === undefined || unit === undefined ? 0 : Number(digits) * (unitMs[unit] ?? 0);
+  return grpc ? grpcTimeoutMs(header.get(name) ?? "") : connectTimeoutMs(header.get(name) ?? "");
 }
 
 /** Whether the caller expects an answer in the terms of gRPC. */

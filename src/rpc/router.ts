@@ -1,5 +1,5 @@
 import { createConnectRouter, type ConnectRouter, type Interceptor } from "@connectrpc/connect";
-import type { Gate } from "#src/pipeline/gate.ts";
+import { admissionOf, type Gate } from "#src/pipeline/gate.ts";
 import { policyOf } from "#src/pipeline/policy.ts";
 import type { ServedService } from "#src/platform/served-service.ts";
 import { compressions } from "./compression.ts";
@@ -19,17 +19,17 @@ export type ProcedureHandler = ConnectRouter["handlers"][number];
 export function createProcedures(parts: {
   services: readonly ServedService[];
   gate: Gate;
-  interceptors: Interceptor[];
+  interceptor: Interceptor;
   readMaxBytes: number;
   shutdownSignal: AbortSignal;
 }): ReadonlyMap<string, ProcedureHandler> {
-  const { services, gate, interceptors, readMaxBytes, shutdownSignal } = parts;
+  const { services, gate, interceptor, readMaxBytes, shutdownSignal } = parts;
   const router = createConnectRouter({
     acceptCompression: compressions,
     // Connect-ES allows 4 GiB unless told otherwise: five bytes would reserve all of it.
     readMaxBytes,
-    requestGate: gate,
-    interceptors: [...interceptors, explainMessages],
+    requestGate: (context) => gate(admissionOf(context)),
+    interceptors: [interceptor, explainMessages],
     shutdownSignal,
   });
   for (const { desc, impl } of services) {

@@ -1,14 +1,18 @@
+import type { DescMethodUnary } from "@bufbuild/protobuf";
 import { Health } from "#gen/grpc/health/v1/health_pb.js";
 import { ServerReflection } from "#gen/grpc/reflection/v1/reflection_pb.js";
 import { ServerReflection as ServerReflectionV1Alpha } from "#gen/grpc/reflection/v1alpha/reflection_pb.js";
 import type { Pipeline } from "#src/pipeline/pipeline.ts";
-import type { Handler } from "#src/platform/http.ts";
+import { policyOf } from "#src/pipeline/policy.ts";
+import { callOf } from "#src/platform/caller.ts";
+import { hostOf, type Handler } from "#src/platform/http.ts";
 import type { Log } from "#src/platform/log.ts";
 import { serve } from "#src/platform/served-service.ts";
 import { createRpcHandler, refuseUnknownProcedure } from "./handler.ts";
 import { createHealthService, type Readiness } from "./grpc-health.ts";
 import { createReflection } from "./reflection.ts";
-import { createProcedures } from "./router.ts";
+import { createCodecs } from "./lane-codec.ts";
+import { createProcedures, type ProcedureHandler } from "./router.ts";
 
 /** All methods over gRPC, gRPC-Web and Connect. */
 export interface Rpc {
@@ -25,10 +29,12 @@ export function createRpc(
     readiness: Readiness;
     shutdownSignal: AbortSignal;
     log: Log;
+    /** Whether unary calls take the lane; else Connect serves all of them. */
+    unaryLane: "on" | "off";
   },
 ): Rpc {
   const { readiness, shutdownSignal, log } = parts;
-  const { services, contracts, publicCalls, gate, interceptors, readMaxBytes } = pipeline;
+  const { services, contracts, publicCalls, gate, interceptor, readMaxBytes } = pipeline;
   const reflection = createReflection([...contracts, Health], publicCalls);
   const procedures = createProcedures({
     services: [
@@ -38,18 +44,35 @@ export function createRpc(
       serve(ServerReflectionV1Alpha, reflection.v1alpha),
     ],
     gate,
-    interceptors,
+    interceptor,
     readMaxBytes,
     shutdownSignal,
   });
   const handle = createRpcHandler({ ...pipeline, log });
+  const codecOf = createCodecs({
+    ...pipeline,
+    report: (thrown, { values, signal }) => pipeline.report(thrown, callOf({ values }), signal),
+  });
+
+  function handlerOf(procedure: ProcedureHandler): Handler {
+    const { method } = procedure;
+    const connect: Handler = (request, response) => void handle(procedure, request, response);
+    // What anybody may call has limits of its own, which Connect keeps.
+    const takesLane =
+      parts.unaryLane === "on" && method.methodKind === "unary" && policyOf(method).access.case !== "public";
+    if (!takesLane) return connect;
+    return (request, response) => {
+      const codec = hostOf(request) === undefined ? undefined : codecOf(request);
+      if (codec === undefined) return connect(request, response);
+      pipeline.lane(method as DescMethodUnary, codec, request, response).catch((error: unknown) => {
+        log.warn({ err: error }, "a reply could not be sent");
+        response.destroy();
+      });
+    };
+  }
+
   return {
-    procedures: new Map(
-      [...procedures].map(([path, procedure]): [string, Handler] => [
-        path,
-        (request, response) => void handle(procedure, request, response),
-      ]),
-    ),
+    procedures: new Map([...procedures].map(([path, procedure]) => [path, handlerOf(procedure)])),
     refuseUnknown: (request, response) => void refuseUnknownProcedure(request, response),
   };
 }

@@ -2,8 +2,6 @@ import type { DescMessage, JsonReadOptions, JsonWriteOptions } from "@bufbuild/p
 import { messageFromJson, parseJson } from "#src/json/read.ts";
 import { toConnectError } from "#src/pipeline/failures.ts";
 
-const backslash = 0x5c;
-
 /**
  * JSON options under which a request is refused in our own words.
  *
@@ -21,8 +19,9 @@ export function strictJson(input: DescMessage): Partial<JsonReadOptions & JsonWr
         try {
           const json = parseJson(bytes);
           messageFromJson(input, json);
-          // Connect parses what it gets here with `JSON.parse`, which may take a name with an escape for another one.
-          return bytes.includes(backslash) ? JSON.stringify(json) : Buffer.from(bytes).toString("utf8");
+          // Not the text itself: Connect parses what it gets here with `JSON.parse`, which may take a name with an escape
+          // for another one, and whose errors repeat the text, e.g. if it begins with a byte order mark.
+          return JSON.stringify(json);
         } catch (error) {
           throw toConnectError(error);
         }

@@ -1,11 +1,14 @@
-import { create, toBinary, toJson } from "@bufbuild/protobuf";
-import { anyPack } from "@bufbuild/protobuf/wkt";
-import { Code, encodeBinaryHeader } from "@connectrpc/connect";
-import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
-import { StatusSchema } from "#gen/google/rpc/status_pb.js";
+import { Code } from "@connectrpc/connect";
 import type { ServiceError } from "#src/platform/errors.ts";
-import { codes, errorInfoOf } from "#src/pipeline/failures.ts";
+import { toConnectError } from "#src/pipeline/failures.ts";
 import { statusOfKind } from "#src/platform/http-failure.ts";
+import {
+  allCodes,
+  connectErrorBytes,
+  connectName,
+  grpcErrorTrailers,
+  percentEncode,
+} from "./error-frames.ts";
 import { explainFramework, explainStatus } from "./framework-failure.ts";
 import type { ProcedureHandler } from "./router.ts";
 
@@ -38,7 +41,7 @@ function bareRefusal(reply: Reply, failure: ServiceError, allow: string): Reply 
   const header = new Headers(reply.header);
   header.set("content-type", "application/json");
   if (reply.status === 405) header.set("allow", allow);
-  return { ...reply, header, body: chunks(connectErrorBytes(failure)) };
+  return { ...reply, header, body: chunks(connectErrorBytes(toConnectError(failure))) };
 }
 
 /** The whole reply to a request that no procedure gets to see. */
@@ -48,7 +51,11 @@ export function refusal(requestType: string, failure: ServiceError): Reply {
     return { status: 200, header: failureTrailer(new Headers({ "content-type": type }), failure) };
   }
   const header = new Headers({ "content-type": "application/json" });
-  return { status: statusOfKind[failure.kind], header, body: chunks(connectErrorBytes(failure)) };
+  return {
+    status: statusOfKind[failure.kind],
+    header,
+    body: chunks(connectErrorBytes(toConnectError(failure))),
+  };
 }
 
 async function tidyConnectError(reply: Reply): Promise<Reply> {
@@ -62,25 +69,10 @@ async function tidyConnectError(reply: Reply): Promise<Reply> {
   const code = allCodes.find((one) => connectName(one) === error.code);
   if (code === undefined || code === Code.Canceled) return { ...reply, body: chunks(...bytes) };
   const failure = explainFramework(code, error.message ?? "");
-  const body = connectErrorBytes(failure);
+  const body = connectErrorBytes(toConnectError(failure));
   const header = new Headers(reply.header);
   header.set("content-length", String(body.length));
   return { ...reply, status: statusOfKind[failure.kind], header, body: chunks(body) };
-}
-
-/** The JSON that a unary Connect call fails with (https://connectrpc.com/docs/protocol, “Error end-stream”). */
-function connectErrorBytes(failure: ServiceError): Buffer {
-  const info = errorInfoOf(failure);
-  const value = Buffer.from(toBinary(ErrorInfoSchema, info)).toString("base64").replace(/=+$/, "");
-  const detail = { type: ErrorInfoSchema.typeName, value, debug: toJson(ErrorInfoSchema, info) };
-  return Buffer.from(JSON.stringify({ code: failure.kind, message: failure.message, details: [detail] }));
-}
-
-/** Every code but that of success, which Connect leaves out. */
-const allCodes = Object.values(Code).filter((value) => typeof value === "number");
-
-function connectName(code: Code): string {
-  return Code[code].replace(/(?<=.)[A-Z]/g, (letter) => `_${letter}`).toLowerCase();
 }
 
 /** gRPC: the trailer is complete only when the body was sent, so it is read then. */
@@ -107,20 +99,9 @@ function tidyTrailer(trailer: Headers): Headers {
 }
 
 function failureTrailer(trailer: Headers, failure: ServiceError): Headers {
-  const details = [anyPack(ErrorInfoSchema, errorInfoOf(failure))];
-  const status = create(StatusSchema, { code: codes[failure.kind], message: failure.message, details });
-  trailer.set("grpc-status", String(codes[failure.kind]));
-  trailer.set("grpc-message", percentEncode(failure.message));
-  trailer.set("grpc-status-details-bin", encodeBinaryHeader(status, StatusSchema));
+  for (const [name, value] of Object.entries(grpcErrorTrailers(toConnectError(failure))))
+    trailer.set(name, value);
   return trailer;
-}
-
-/**
- * Connect encodes more than gRPC asks for, and grpc-js decodes less than that: `missing scope%3A …`. Only what
- * gRPC names is encoded here: all but printable ASCII, and `%` itself.
- */
-function percentEncode(message: string): string {
-  return message.replace(/[^\x20-\x24\x26-\x7e]+/g, encodeURIComponent);
 }
 
 const trailerFrame = 0x80;

@@ -14,7 +14,7 @@ import { createLog } from "#src/cli/log.ts";
 import { callKey, type Call } from "#src/platform/caller.ts";
 import { createCallUnary } from "#src/pipeline/call-unary.ts";
 import { createReportFailure } from "#src/pipeline/report-failure.ts";
-import { createInterceptors } from "#src/pipeline/interceptors.ts";
+import { createBehindGate } from "#src/pipeline/behind-gate.ts";
 import { startService, type TestService } from "../support/service.ts";
 
 let service: TestService;
@@ -135,7 +135,7 @@ describe("behind the gate", () => {
   const { revokeApiKey } = ApiKeyService.method;
   const lines: string[] = [];
   const log = createLog("error", { write: (line: string) => void lines.push(line) });
-  const interceptors = createInterceptors(createReportFailure(log), createValidator());
+  const behindGate = createBehindGate(createValidator());
 
   async function callWith(
     handle: (request: RevokeApiKeyRequest, call: Call) => object,
@@ -157,7 +157,7 @@ describe("behind the gate", () => {
       url: "",
       contextValues: createContextValues().set(callKey, call),
     });
-    const callUnary = createCallUnary([{ desc: ApiKeyService, impl }], interceptors);
+    const callUnary = createCallUnary([{ desc: ApiKeyService, impl }], behindGate, createReportFailure(log));
     return callUnary(revokeApiKey, create(RevokeApiKeyRequestSchema, { id: "key_1" }), context);
   }
 

@@ -19,6 +19,7 @@ import type { AddressInfo } from "node:net";
 import { http } from "#gen/google/api/annotations_pb.js";
 import { HttpRuleSchema } from "#gen/google/api/http_pb.js";
 import { rest, RestShapeSchema } from "#gen/patchbay/options/v1/options_pb.js";
+import { createLane } from "#src/pipeline/lane.ts";
 import { ServiceError } from "#src/platform/errors.ts";
 import { createRestHandler, type RestOptions } from "#src/rest/handler.ts";
 import type { HttpFailure } from "#src/platform/http-failure.ts";
@@ -76,6 +77,7 @@ const statuses: Readonly<Record<string, number>> = {
   METHOD_NOT_ALLOWED: 405,
   MESSAGE_TOO_LARGE: 413,
   UNSUPPORTED_CONTENT_TYPE: 415,
+  DEADLINE_EXCEEDED: 504,
 };
 
 function errorFrom(error: unknown): HttpFailure {
@@ -92,18 +94,24 @@ function errorFrom(error: unknown): HttpFailure {
   return { status: 500, message: "internal error", reason: "INTERNAL", headers: {} };
 }
 
+type LaneParts = Parameters<typeof createLane>[0];
+
 /** A running REST server over HTTP/1.1 and over HTTP/2, with what its methods were called with. */
-export async function startRest(overrides: Partial<RestOptions> = {}) {
+export async function startRest(overrides: Partial<RestOptions & LaneParts> = {}) {
   const called: { method: string; request: JsonValue; signal: AbortSignal; url: string }[] = [];
   const thrown: unknown[] = [];
-  const handler = createRestHandler({
-    contracts: [library],
+  const lane = createLane({
     gate: () => Promise.resolve(),
     call: (method, request, { signal, url }) => {
       called.push({ method: method.name, request: toJson(method.input, request), signal, url });
       return Promise.resolve(request);
     },
     contextValues: createContextValues,
+    ...overrides,
+  });
+  const handler = createRestHandler({
+    contracts: [library],
+    lane,
     failureOf: (error) => {
       thrown.push(error);
       return errorFrom(error);

@@ -1,0 +1,93 @@
+import type { DescMethodUnary, Message } from "@bufbuild/protobuf";
+import type { ContextValues } from "@connectrpc/connect";
+import type { ServerResponse } from "node:http";
+import type { Request, Response } from "#src/platform/http.ts";
+import { hasNoBody } from "./body.ts";
+import type { CallUnary } from "./call-unary.ts";
+import { Exchange } from "./exchange.ts";
+import type { Gate } from "./gate.ts";
+
+/** How a protocol frames one unary call. */
+export interface Codec {
+  readonly protocolName: string;
+  /** How long the call may take. Throws, behind the gate, if its caller's deadline is malformed. */
+  deadline(request: Request): Deadline;
+  /** Reads and decodes the message. */
+  read(exchange: Exchange): Promise<Message>;
+  answer(exchange: Exchange, message: Message): Answer | Promise<Answer>;
+  refuse(exchange: Exchange, thrown: unknown): Answer | Promise<Answer>;
+}
+
+/** How long a call may take, and what is wrong with what its caller says of that. */
+export interface Deadline {
+  readonly timeoutMs: number;
+  readonly fault?: Error | undefined;
+}
+
+/** What goes back, in one write. */
+export interface Answer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string | number>>;
+  readonly body?: Buffer | undefined;
+  readonly trailers?: Readonly<Record<string, string>> | undefined;
+}
+
+/** Serves one unary call from its headers to its answer. */
+export type Lane = (
+  method: DescMethodUnary,
+  codec: Codec,
+  request: Request,
+  response: Response,
+) => Promise<void>;
+
+/** The story of every unary call that Connect does not serve: gate, body, handler, answer. */
+export function createLane(parts: {
+  gate: Gate;
+  call: CallUnary;
+  contextValues: (request: Request, response: Response) => ContextValues;
+}): Lane {
+  const { gate, call, contextValues } = parts;
+
+  async function serve(exchange: Exchange, codec: Codec): Promise<Message> {
+    const message = await codec.read(exchange);
+    return call(exchange.method, message, exchange);
+  }
+
+  async function answerTo(exchange: Exchange, codec: Codec, { fault }: Deadline): Promise<Answer> {
+    try {
+      // Not cut short by a deadline: whoever has no good key learns that, however little time it gives.
+      await gate(exchange);
+      if (fault !== undefined) throw fault;
+      return await codec.answer(exchange, await exchange.orEnd(serve(exchange, codec)));
+    } catch (thrown) {
+      return await codec.refuse(exchange, thrown);
+    } finally {
+      exchange.close();
+    }
+  }
+
+  return async (method, codec, request, response) => {
+    const deadline = codec.deadline(request);
+    const values = contextValues(request, response);
+    const { protocolName } = codec;
+    const exchange = new Exchange({ method, request, response, protocolName, values, ...deadline });
+    const given = await answerTo(exchange, codec, deadline);
+    answer(request, response, given);
+    // All that led to it is gone, and the answer lies here until the caller has read it.
+    exchange.holding?.become(given.body?.length ?? 0);
+    exchange.holding?.waitForReader(() => response.destroy());
+  };
+}
+
+/** Sends an answer, unless nobody is there to read it any more. */
+export function answer(request: Request, response: Response, given: Answer): void {
+  const { status, headers, body, trailers } = given;
+  // Otherwise the caller would go on sending a body in vain. A stream of HTTP/2 is ended by the port, a little later:
+  // curl loses an answer that a reset follows at once.
+  const isUnread = request.httpVersionMajor === 1 && !hasNoBody(request) && !request.complete;
+  // Both modules' responses take these calls, and neither sends a body to HEAD; only their types cannot be called as one.
+  const out = response as ServerResponse;
+  out.writeHead(status, isUnread ? { ...headers, connection: "close" } : headers);
+  if (trailers !== undefined) out.addTrailers(trailers);
+  out.end(body);
+}

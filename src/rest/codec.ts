@@ -1,0 +1,64 @@
+import { jsonOf } from "#src/json/write.ts";
+import { readBody } from "#src/pipeline/body.ts";
+import type { Answer, Codec } from "#src/pipeline/lane.ts";
+import { InvalidRequest } from "#src/platform/errors.ts";
+import type { HttpFailure } from "#src/platform/http-failure.ts";
+import type { Request } from "#src/platform/http.ts";
+import { jsonOfBody, refuseEncoding } from "./body.ts";
+import { decodeRequest } from "./decode.ts";
+import { MessageTooLarge } from "./errors.ts";
+import type { Route } from "./router.ts";
+
+/** Frames the call of one route. */
+export function restCodec(
+  route: Route,
+  query: string,
+  parts: {
+    readMaxBytes: number;
+    timeoutMs: number;
+    failureOf: (thrown: unknown, request: Request) => HttpFailure;
+  },
+): Codec {
+  const { readMaxBytes, timeoutMs, failureOf } = parts;
+  const { body, httpMethod, method, responseBody, bare, status } = route.binding;
+  const shape = { only: responseBody, wrapIn: bare ? undefined : "data" };
+  return {
+    protocolName: "rest",
+    deadline: () => ({ timeoutMs }),
+    async read({ request, holding }) {
+      refuseEncoding(request);
+      const maxBytes = body === undefined ? 0 : readMaxBytes;
+      const bytes = await readBody(request, maxBytes, holding);
+      if (bytes === undefined) {
+        throw body === undefined
+          ? new InvalidRequest(`this ${httpMethod} takes no body: send fields in path and query`)
+          : new MessageTooLarge(maxBytes);
+      }
+      return decodeRequest(route, query, jsonOfBody(request, bytes));
+    },
+    async answer(exchange, message) {
+      const json = jsonOf(method.output, message, shape);
+      const bytes = typeof json === "string" ? Buffer.from(json) : Buffer.concat(await json);
+      return jsonAnswer(status, exchange.answerHeaders(), bytes);
+    },
+    refuse: (exchange, thrown) =>
+      failureAnswer(failureOf(thrown, exchange.request), exchange.answerHeaders()),
+  };
+}
+
+/** A failure as REST answers it. */
+export function failureAnswer(shown: HttpFailure, headers: Readonly<Record<string, string>>): Answer {
+  return jsonAnswer(
+    shown.status,
+    { ...headers, ...shown.headers, "x-error-reason": shown.reason },
+    Buffer.from(JSON.stringify({ error: shown.message })),
+  );
+}
+
+function jsonAnswer(status: number, headers: Readonly<Record<string, string>>, body: Buffer): Answer {
+  return {
+    status,
+    headers: { ...headers, "content-type": "application/json", "content-length": body.length },
+    body,
+  };
+}

@@ -1,0 +1,87 @@
+import { type Message, toBinary } from "@bufbuild/protobuf";
+import { messageFromJson, parseJson } from "#src/json/read.ts";
+import { jsonOf } from "#src/json/write.ts";
+import type { Exchange } from "#src/pipeline/exchange.ts";
+import type { Codec } from "#src/pipeline/lane.ts";
+import { compressed, compressionFor } from "./compression.ts";
+import { deadlineOf } from "./deadline.ts";
+import { connectErrorBytes, httpStatusOf } from "./error-frames.ts";
+import type { LaneParts } from "./lane-codec.ts";
+import { messageFromBinary, readMessage } from "./unary-body.ts";
+
+interface Framing {
+  readonly contentType: string;
+  readonly read: (exchange: Exchange) => Promise<Message>;
+  readonly encode: (exchange: Exchange, message: Message) => Promise<Buffer> | Buffer;
+}
+
+/** Unary calls of the Connect protocol (https://connectrpc.com/docs/protocol). */
+export function connectCodecs(parts: LaneParts): { json: Codec; proto: Codec } {
+  const { readMaxBytes, timeoutMs, report } = parts;
+
+  function codec({ contentType, encode, read }: Framing): Codec {
+    return {
+      protocolName: "connect",
+      deadline: ({ headers }) =>
+        deadlineOf("connect", headers["connect-timeout-ms"] as string | undefined, timeoutMs),
+      read,
+      async answer(exchange, message) {
+        const trailers = Object.entries(exchange.answerTrailers());
+        const headers = {
+          ...exchange.answerHeaders(),
+          ...Object.fromEntries(trailers.map(([name, value]) => [`trailer-${name}`, value])),
+          "content-type": contentType,
+        };
+        return framed(200, headers, await encode(exchange, message), exchange.request.headers);
+      },
+      refuse(exchange, thrown) {
+        const error = report(thrown, exchange);
+        const headers = {
+          ...exchange.answerHeaders(),
+          ...Object.fromEntries(error.metadata),
+          "content-type": "application/json",
+        };
+        const status = httpStatusOf[error.code];
+        return framed(status, headers, connectErrorBytes(error), exchange.request.headers);
+      },
+    };
+  }
+
+  return {
+    json: codec({
+      contentType: "application/json",
+      read: async (exchange) =>
+        messageFromJson(exchange.method.input, parseJson(await readMessage(exchange, readMaxBytes))),
+      async encode({ method }, message) {
+        const json = jsonOf(method.output, message);
+        return typeof json === "string" ? Buffer.from(json) : Buffer.concat(await json);
+      },
+    }),
+    proto: codec({
+      contentType: "application/proto",
+      read: async (exchange) =>
+        messageFromBinary(exchange.method.input, await readMessage(exchange, readMaxBytes)),
+      encode: ({ method }, message) => Buffer.from(toBinary(method.output, message)),
+    }),
+  };
+}
+
+/** The answer, compressed if its caller takes that and it is worth it. */
+async function framed(
+  status: number,
+  headers: Readonly<Record<string, string>>,
+  plain: Buffer,
+  asked: { readonly "accept-encoding"?: string | string[] | undefined },
+) {
+  const compression = compressionFor(asked["accept-encoding"]);
+  const { body, coding } = await compressed(plain, compression);
+  return {
+    status,
+    headers: {
+      ...headers,
+      ...(coding !== undefined && { "content-encoding": coding }),
+      "content-length": body.length,
+    },
+    body,
+  };
+}

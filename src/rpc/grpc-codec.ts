@@ -1,0 +1,95 @@
+import { type DescMessage, type Message, toBinary } from "@bufbuild/protobuf";
+import { Code } from "@connectrpc/connect";
+import type { Codec } from "#src/pipeline/lane.ts";
+import { compressed, compressionFor } from "./compression.ts";
+import { deadlineOf } from "./deadline.ts";
+import { grpcErrorTrailers } from "./error-frames.ts";
+import { explainFramework } from "./framework-failure.ts";
+import type { LaneParts } from "./lane-codec.ts";
+import { messageFromBinary, messageTooLarge, readMessage } from "./unary-body.ts";
+
+const prefixBytes = 5;
+const compressedFlag = 1;
+
+/** Unary calls of gRPC over HTTP/2 (gRPC's PROTOCOL-HTTP2.md). */
+export function grpcCodec({ readMaxBytes, timeoutMs, report }: LaneParts): Codec {
+  return {
+    protocolName: "grpc",
+    deadline: ({ headers }) => deadlineOf("grpc", headers["grpc-timeout"] as string | undefined, timeoutMs),
+    async read(exchange) {
+      // Room for the prefix of what may follow, so that it is told apart from a message that is too large.
+      const bytes = await readMessage(exchange, 2 * prefixBytes + readMaxBytes);
+      return onlyMessage(exchange.method.input, bytes, readMaxBytes);
+    },
+    async answer(exchange, message) {
+      const plain = Buffer.from(toBinary(exchange.method.output, message));
+      const { body, coding } = await compressed(plain, compressionOf(exchange.request.headers));
+      const prefix = Buffer.alloc(prefixBytes);
+      prefix[0] = coding === undefined ? 0 : compressedFlag;
+      prefix.writeUInt32BE(body.length, 1);
+      return {
+        status: 200,
+        headers: headersOf(exchange),
+        body: Buffer.concat([prefix, body]),
+        trailers: { ...exchange.answerTrailers(), "grpc-status": "0" },
+      };
+    },
+    refuse(exchange, thrown) {
+      const error = report(thrown, exchange);
+      const trailers = {
+        ...exchange.answerTrailers(),
+        ...Object.fromEntries(error.metadata),
+        ...grpcErrorTrailers(error),
+      };
+      return { status: 200, headers: headersOf(exchange), trailers };
+    },
+  };
+}
+
+type Exchange = Parameters<Codec["read"]>[0];
+
+function headersOf(exchange: Exchange): Record<string, string> {
+  // Named whether or not this message is long enough to be compressed.
+  const compression = compressionOf(exchange.request.headers);
+  return {
+    ...exchange.answerHeaders(),
+    "content-type": "application/grpc+proto",
+    ...(compression !== undefined && { "grpc-encoding": compression.name }),
+  };
+}
+
+function compressionOf(headers: Exchange["request"]["headers"]) {
+  return compressionFor(headers["grpc-accept-encoding"]);
+}
+
+/** The one message in the body. */
+function onlyMessage(desc: DescMessage, body: Buffer, maxBytes: number): Message {
+  if (body.length === 0) throw protocolError("missing input message for unary method");
+  const first = payloadAt(body, 0, maxBytes);
+  const message = messageFromBinary(desc, first);
+  const end = prefixBytes + first.length;
+  if (end === body.length) return message;
+  // What follows may be no message at all, which is the more telling fault.
+  messageFromBinary(desc, payloadAt(body, end, maxBytes));
+  throw protocolError("received extra input message for unary method");
+}
+
+/** The bytes of the message whose prefix begins there. */
+function payloadAt(body: Buffer, start: number, maxBytes: number): Buffer {
+  const begin = start + prefixBytes;
+  if (body.length < begin) throw incomplete();
+  const length = body.readUInt32BE(start + 1);
+  if (length > maxBytes) throw messageTooLarge(maxBytes);
+  if (body.length < begin + length) throw incomplete();
+  // How it would be compressed, no header says.
+  if ((body[start]! & compressedFlag) !== 0) throw explainFramework(Code.Internal, "");
+  return body.subarray(begin, begin + length);
+}
+
+function incomplete() {
+  return explainFramework(Code.InvalidArgument, "protocol error: incomplete envelope");
+}
+
+function protocolError(what: string) {
+  return explainFramework(Code.Unimplemented, `protocol error: ${what}`);
+}
