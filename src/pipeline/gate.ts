@@ -2,7 +2,7 @@ import type { HandlerContext } from "@connectrpc/connect";
 import type { Authenticate } from "#src/verification/authenticate.ts";
 import { ApiKeyNotBoundToUser, InvalidBearer } from "#src/verification/errors.ts";
 import { MissingScope } from "#src/api-keys/errors.ts";
-import type { BeforeGuess, Limits } from "#src/verification/limits.ts";
+import type { Limits } from "#src/verification/limits.ts";
 import { grants } from "#src/api-keys/scopes.ts";
 import { secretOfBearer } from "#src/api-keys/secret-format.ts";
 import { clientNameOf } from "#src/ratelimit/client-address.ts";
@@ -70,13 +70,14 @@ export function createGate(parts: {
       if (asked.method.methodKind !== "unary") publicCalls.openStream(address, asked.signal);
       return;
     }
-    const identify = async (beforeGuess?: BeforeGuess) =>
-      authenticate({ secret: bearerOf(asked.authorization, call), address, requestId, beforeGuess });
-    call.caller = await limits.limitFailures(clientNameOf(address), identify);
+    const { caller, recheck } = await limits.limitFailures(clientNameOf(address), (beforeGuess) =>
+      authenticate({ secret: bearerOf(asked.authorization, call), address, requestId, beforeGuess }),
+    );
+    call.caller = caller;
     if (policy.unmeteredBecause === "") await spendCall(call.caller, asked);
     requirePermission(call.caller, policy);
     call.recheck = async () => {
-      call.caller = await identify();
+      call.caller = await recheck();
       requirePermission(call.caller, policy);
     };
   }

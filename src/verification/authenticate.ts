@@ -4,10 +4,21 @@ import { InvalidBearer, WrongEnvironment } from "./errors.ts";
 import { recordingMisuse, type MisuseEvents } from "./misuse-events.ts";
 import type { KeyLookup } from "./key-lookup.ts";
 import type { KeyUse } from "./key-use.ts";
+import type { PresentedKey } from "#src/api-keys/presented-key.ts";
 import { environmentOf } from "#src/api-keys/secret-format.ts";
 
-/** Finds the caller whose secret is presented to this service itself, or throws why it is refused. */
-export type Authenticate = (presented: PresentedSecret) => Promise<Caller>;
+/**
+ * Finds the caller whose secret is presented to this service itself, or throws why it is refused. For a key that is
+ * remembered, at once.
+ */
+export type Authenticate = (presented: PresentedSecret) => Authentication | Promise<Authentication>;
+
+/** A caller that was let in. */
+export interface Authentication {
+  readonly caller: Caller;
+  /** The caller by what is known of its key and by the clock now, or throws why it is no longer let in. */
+  readonly recheck: () => Caller | Promise<Caller>;
+}
 
 /** A secret, and what to do before it is looked up. */
 export interface PresentedSecret {
@@ -26,16 +37,42 @@ export function createAuthenticate(parts: {
   now: () => Date;
 }): Authenticate {
   const { keys, misuse, environment, use, now } = parts;
-  return async ({ secret, address, requestId, beforeGuess }) => {
-    const key = await keys.find(secret, { beforeGuess });
-    if (key === undefined) throw unknownKey(secret, environment);
-    const at = now();
+
+  function judged(key: PresentedKey, { requestId, address }: PresentedSecret, at: Date): Caller {
     // No service principal is let in here: those are for the services that Patchbay calls.
-    const caller = recordingMisuse(misuse, key, { requestId, address }, () =>
+    return recordingMisuse(misuse, key, { requestId, address }, () =>
       judge(key, { environment, callerServiceSlug: undefined, address }, at),
     );
-    await use.note(key, at);
-    return caller;
+  }
+
+  function admit(key: PresentedKey, presented: PresentedSecret): Authentication | Promise<Authentication> {
+    const at = now();
+    const authentication: Authentication = {
+      caller: judged(key, presented, at),
+      // It is one use, however often it is checked.
+      recheck: () =>
+        keys.recalls(key)
+          ? judged(key, presented, now())
+          : callerAfterAsking({ ...presented, beforeGuess: undefined }),
+    };
+    const writing = use.note(key, at);
+    return writing === undefined ? authentication : writing.then(() => authentication);
+  }
+
+  async function lookUp(presented: PresentedSecret): Promise<Authentication> {
+    const { secret, beforeGuess } = presented;
+    const key = await keys.find(secret, { beforeGuess });
+    if (key === undefined) throw unknownKey(secret, environment);
+    return admit(key, presented);
+  }
+
+  async function callerAfterAsking(presented: PresentedSecret): Promise<Caller> {
+    return (await lookUp(presented)).caller;
+  }
+
+  return (presented) => {
+    const key = keys.recall(presented.secret);
+    return key === undefined ? lookUp(presented) : admit(key, presented);
   };
 }
 

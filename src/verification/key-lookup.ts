@@ -11,6 +11,10 @@ import { environmentOf, mayBeImported, secretText } from "#src/api-keys/secret-f
 export interface KeyLookup {
   /** Undefined if it was issued for nothing. A text that cannot be a key is not looked up in the database. */
   find(secret: string, options?: FindOptions): Promise<PresentedKey | undefined>;
+  /** What `find` would answer without asking the database; undefined if it would have to ask. */
+  recall(secret: string): PresentedKey | undefined;
+  /** Whether the key, as it was answered, is still what `find` would answer without asking the database. */
+  recalls(key: PresentedKey): boolean;
 }
 
 /** How a secret is looked up. */
@@ -65,6 +69,8 @@ export async function createKeyLookup(parts: {
   // Unknown and revoked secrets. Apart from the good ones, or a flood of made-up keys would push the good ones out;
   // together, so that a revoked key is not answered sooner than one that never existed.
   const refused = new LRUCache<string, Remembered>({ max: maxRemembered });
+  /** By what each answer is remembered: to hash a secret again costs more than to look at its answer. */
+  const ids = new WeakMap<PresentedKey, string>();
   const loading = new Map<string, Loading>();
   /** The epoch of each key's last change, by the key's name in announcements. */
   const changes = new Map<string, number>();
@@ -120,7 +126,10 @@ export async function createKeyLookup(parts: {
     if (key === undefined || key.revokedAt !== undefined) {
       known.delete(id);
       refused.set(id, { key, ...asked });
-    } else known.set(id, { key, ...asked });
+    } else {
+      known.set(id, { key, ...asked });
+      ids.set(key, id);
+    }
     return key;
   }
 
@@ -141,20 +150,26 @@ export async function createKeyLookup(parts: {
   return {
     async find(presented, { strong = false, beforeGuess, askedBy } = {}) {
       const secret = secretText(presented);
-      if (environmentOf(secret) === undefined && !(importsExist && mayBeImported(secret, legacyPrefixes))) {
-        await beforeGuess?.();
-        return undefined;
-      }
       const id = hash("sha256", secret);
       const now = monotonicNow();
       const found = remembered(id, now);
       if (found !== undefined && !strong) return found.key;
       if (found === undefined) await beforeGuess?.();
+      if (environmentOf(secret) === undefined && !(importsExist && mayBeImported(secret, legacyPrefixes))) {
+        return undefined;
+      }
       if (strong) return ask(secret, id, askedBy);
       const lately = refused.get(id);
       // Any change may have made it good.
       if (lately?.epoch === epoch && now - lately.askedAt < unknownMs) return lately.key;
       return askOnce(secret, id, askedBy);
+    },
+
+    recall: (presented) => remembered(hash("sha256", secretText(presented)), monotonicNow())?.key,
+
+    recalls(key) {
+      const id = ids.get(key);
+      return id !== undefined && remembered(id, monotonicNow())?.key === key;
     },
   };
 }

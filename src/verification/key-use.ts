@@ -8,11 +8,11 @@ import { InvalidBearer } from "./errors.ts";
 /** Notes that keys were let in. */
 export interface KeyUse {
   /**
-   * Resolves at once, except for the first use of a secret: that is written before the call goes on, since a secret
+   * Done at once, except for the first use of a secret: that is written before the call goes on, since a secret
    * that was never used may be replaced as a lost one, at any replica. Fails if it cannot be written, or if the
    * secret was replaced a moment before.
    */
-  note(key: PresentedKey, at: Date): Promise<void>;
+  note(key: PresentedKey, at: Date): Promise<void> | undefined;
 }
 
 export function createKeyUse(parts: { database: Database; usage: UsageLog; now: () => Date }): KeyUse {
@@ -28,22 +28,30 @@ export function createKeyUse(parts: { database: Database; usage: UsageLog; now: 
     });
   }
 
+  async function noteOnceUsed(begun: Promise<void>, key: PresentedKey, at: Date): Promise<void> {
+    await begun;
+    usage.note(key.orgId, key.secretHash, at);
+  }
+
+  async function begin(key: PresentedKey, at: Date): Promise<void> {
+    const writing = recordFirst(key, at);
+    firstUses.set(key, writing);
+    try {
+      await writing;
+    } catch (error) {
+      firstUses.delete(key);
+      throw error;
+    }
+  }
+
   return {
-    async note(key, at) {
-      const begun = firstUses.get(key);
-      if (key.wasUsed || begun !== undefined) {
-        await begun;
+    note(key, at) {
+      if (key.wasUsed) {
         usage.note(key.orgId, key.secretHash, at);
-        return;
+        return undefined;
       }
-      const writing = recordFirst(key, at);
-      firstUses.set(key, writing);
-      try {
-        await writing;
-      } catch (error) {
-        firstUses.delete(key);
-        throw error;
-      }
+      const begun = firstUses.get(key);
+      return begun === undefined ? begin(key, at) : noteOnceUsed(begun, key, at);
     },
   };
 }

@@ -12,7 +12,7 @@ export interface Limits {
    * failures is refused there, and after each further failure; a key that is known to be good is let in all the
    * same, since all clients behind a proxy may share one name.
    */
-  limitFailures<T>(client: string, authenticate: (beforeGuess: BeforeGuess) => Promise<T>): Promise<T>;
+  limitFailures<T>(client: string, authenticate: (beforeGuess: BeforeGuess) => T | Promise<T>): Promise<T>;
 }
 
 /** Refuses a client that guessed too often. */
