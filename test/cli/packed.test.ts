@@ -1,3 +1,4 @@
+import { readdirSync, readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -64,4 +65,24 @@ test("of the sources, the package names the files in its source maps, and has th
   for (const name of ["undici", "drizzle-orm", "@redis/client"]) {
     expect(licenses).toMatch(new RegExp(`^${name} [0-9.]+, `, "m"));
   }
+});
+
+test("a start reads neither the Redis client, which needs a setting, nor the code of other commands", async () => {
+  const folder = join(project.package, "dist/service");
+  const named = (name: string) =>
+    readdirSync(folder).filter((file) => RegExp(`^${name}-\\w+\\.js$`).test(file));
+  const read = new Set(["main.js", ...named("program"), ...named("start")]);
+  // A set also yields what is added on the way.
+  for (const file of read) {
+    const code = readFileSync(join(folder, file), "utf8");
+    for (const [, imported = ""] of code.matchAll(/^(?:\} from|import(?: .* from)?) "\.\/(.+)";$/gm))
+      read.add(imported);
+  }
+  const later = ["redis", "doctor", "administer", "verify-audit"].flatMap(named);
+  expect(later).toHaveLength(4);
+  expect([...read].filter((file) => later.includes(file))).toStrictEqual([]);
+  const codes = [...read].map((file) => readFileSync(join(folder, file), "utf8"));
+  // That the start is seen to hold undici proves that the search would find the other.
+  expect(codes.some((code) => code.includes("node_modules/undici/"))).toBe(true);
+  expect(codes.some((code) => code.includes("node_modules/@redis/client/"))).toBe(false);
 });
