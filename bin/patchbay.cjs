@@ -15,4 +15,4 @@ if (found[0] < wanted[0] || (found[0] === wanted[0] && found[1] < wanted[1])) {
   );
   process.exit(1);
 }
-import("../dist/main.js");
+import("../dist/service/main.js");

@@ -4,6 +4,7 @@ import { run as killStorm } from "./kill-storm.ts";
 import { readOptions, type Options } from "./options.ts";
 import { run as overTheWire } from "./over-the-wire.ts";
 import { run as revocation } from "./revocation.ts";
+import { run as start } from "./start.ts";
 import { run as verifyKey } from "./verify-key.ts";
 
 interface Bench {
@@ -18,6 +19,7 @@ const benches: Record<string, Bench> = {
   "verify-key": { title: "VerifyKey in process: median of five rounds, lowest to highest", run: verifyKey },
   revocation: { title: "Revocation: until another replica refuses a key that it remembers", run: revocation },
   flood: { title: "Flood: memory that callers cost who read no answer", run: flood },
+  start: { title: "Start: until a used data folder serves again, and memory at rest", run: start },
   "kill-storm": {
     title: "Kill storm: a row and its audit event, while backends are killed",
     run: () => killStorm(),
