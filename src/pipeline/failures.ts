@@ -68,7 +68,7 @@ export function toConnectError(thrown: unknown): ConnectError {
 }
 
 /** What programs read of a failure. */
-export function errorInfoOf(failure: ServiceError): ErrorInfo {
+function errorInfoOf(failure: ServiceError): ErrorInfo {
   return create(ErrorInfoSchema, { domain, reason: failure.reason, metadata: { ...failure.metadata } });
 }
 
