@@ -18,7 +18,7 @@ export function grpcCodec({ readMaxBytes, timeoutMs, report }: LaneParts): Codec
     deadline: ({ headers }) => deadlineOf("grpc", headers["grpc-timeout"] as string | undefined, timeoutMs),
     async read(exchange) {
       // Room for the prefix of what may follow, so that it is told apart from a message that is too large.
-      const bytes = await readMessage(exchange, 2 * prefixBytes + readMaxBytes);
+      const bytes = await readMessage(exchange, readMaxBytes, 2 * prefixBytes);
       return onlyMessage(exchange.method.input, bytes, readMaxBytes);
     },
     async answer(exchange, message) {

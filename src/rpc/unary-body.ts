@@ -4,9 +4,13 @@ import { readBody } from "#src/pipeline/body.ts";
 import type { Exchange } from "#src/pipeline/exchange.ts";
 import { explainFramework } from "./framework-failure.ts";
 
-/** The body, refused in the words for messages if it is larger than they may be. */
-export async function readMessage({ request, holding }: Exchange, maxBytes: number): Promise<Buffer> {
-  const bytes = await readBody(request, maxBytes, holding);
+/** The body: a message, and what its protocol frames it with. Refused if that is more than a message may have. */
+export async function readMessage(
+  { request, holding }: Exchange,
+  maxBytes: number,
+  frameBytes = 0,
+): Promise<Buffer> {
+  const bytes = await readBody(request, maxBytes + frameBytes, holding);
   if (bytes === undefined) throw messageTooLarge(maxBytes);
   return bytes;
 }

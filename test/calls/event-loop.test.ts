@@ -42,7 +42,10 @@ function knownWork(): number {
   return performance.now() - start;
 }
 
-describe.each([["REST", "/api/service-calls"]])("over %s, other calls get their turn", (protocol, path) => {
+describe.each([
+  ["REST", "/api/service-calls"],
+  ["Connect JSON", "/patchbay.connections.v1.ConnectionService/CallService"],
+])("over %s, other calls get their turn", (protocol, path) => {
   test.each([
     ["nothing", "10 MiB of bytes"],
     ["nothing", "10 MiB of text"],
