@@ -2,7 +2,7 @@
  * What may differ between the two ways, beside what differs between any two calls (see mask.ts). Whoever adds a line
  * here says why no client can mind.
  */
-export const tolerated = [
+const tolerated = [
   {
     // RFC 9112, 6: a recipient takes all of these for the same message, and proxies turn one into another.
     what: "whether content-length, chunks or, where the connection ends, its end frames a body of HTTP/1.1",
