@@ -79,7 +79,7 @@ export function createLane(parts: {
   };
 }
 
-/** Sends an answer, unless nobody is there to read it any more. */
+/** Sends an answer. Node drops it if nobody is there to read it any more. */
 export function answer(request: Request, response: Response, given: Answer): void {
   const { status, headers, body, trailers } = given;
   // Otherwise the caller would go on sending a body in vain. A stream of HTTP/2 is ended by the port, a little later:

@@ -1,4 +1,4 @@
-import { jsonOf } from "#src/json/write.ts";
+import { jsonBytesOf } from "#src/json/write.ts";
 import { readBody } from "#src/pipeline/body.ts";
 import type { Answer, Codec } from "#src/pipeline/lane.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
@@ -37,9 +37,7 @@ export function restCodec(
       return decodeRequest(route, query, jsonOfBody(request, bytes));
     },
     async answer(exchange, message) {
-      const json = jsonOf(method.output, message, shape);
-      const bytes = typeof json === "string" ? Buffer.from(json) : Buffer.concat(await json);
-      return jsonAnswer(status, exchange.answerHeaders(), bytes);
+      return jsonAnswer(status, exchange.answerHeaders(), await jsonBytesOf(method.output, message, shape));
     },
     refuse: (exchange, thrown) =>
       failureAnswer(failureOf(thrown, exchange.request), exchange.answerHeaders()),

@@ -1,6 +1,6 @@
 import { type Message, toBinary } from "@bufbuild/protobuf";
 import { messageFromJson, parseJson } from "#src/json/read.ts";
-import { jsonOf } from "#src/json/write.ts";
+import { jsonBytesOf } from "#src/json/write.ts";
 import type { Exchange } from "#src/pipeline/exchange.ts";
 import type { Codec } from "#src/pipeline/lane.ts";
 import { compressed, compressionFor } from "./compression.ts";
@@ -52,10 +52,7 @@ export function connectCodecs(parts: LaneParts): { json: Codec; proto: Codec } {
       contentType: "application/json",
       read: async (exchange) =>
         messageFromJson(exchange.method.input, parseJson(await readMessage(exchange, readMaxBytes))),
-      async encode({ method }, message) {
-        const json = jsonOf(method.output, message);
-        return typeof json === "string" ? Buffer.from(json) : Buffer.concat(await json);
-      },
+      encode: ({ method }, message) => jsonBytesOf(method.output, message),
     }),
     proto: codec({
       contentType: "application/proto",

@@ -12,13 +12,13 @@ const unitMs: Readonly<Record<string, number>> = {
 };
 
 /** How many milliseconds a `grpc-timeout` asks for; undefined if it is malformed. */
-export function grpcTimeoutMs(text: string): number | undefined {
+function grpcTimeoutMs(text: string): number | undefined {
   const [, digits, unit] = /^(\d{1,8})([HMSmun])$/.exec(text) ?? [];
   return digits === undefined || unit === undefined ? undefined : Number(digits) * (unitMs[unit] ?? 0);
 }
 
 /** How many milliseconds a `connect-timeout-ms` asks for; undefined if it is malformed. */
-export function connectTimeoutMs(text: string): number | undefined {
+function connectTimeoutMs(text: string): number | undefined {
   return /^\d{1,10}$/.test(text) ? Number(text) : undefined;
 }
 

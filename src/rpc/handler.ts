@@ -8,7 +8,7 @@ import { hostOf, type Request, type Response } from "#src/platform/http.ts";
 import type { ServiceError } from "#src/platform/errors.ts";
 import { universalRequest } from "./caller-gone.ts";
 import { acceptedCompressions } from "./compression.ts";
-import { connectTimeoutMs, grpcTimeoutMs } from "./deadline.ts";
+import { deadlineOf } from "./deadline.ts";
 import { unknownProcedure, unreadableHost } from "./framework-failure.ts";
 import type { ProcedureHandler } from "./router.ts";
 import { refusal, tidyReply } from "./tidy-reply.ts";
@@ -106,13 +106,13 @@ const longestTimerMs = 2 ** 31 - 1;
 function limitDeadline(header: Headers, type: string, defaultMs: number | undefined): number | undefined {
   const grpc = isGrpcType(type);
   const name = grpc ? "grpc-timeout" : "connect-timeout-ms";
+  const text = header.get(name) ?? undefined;
+  if (text === undefined && defaultMs === undefined) return undefined;
   const mostMs = defaultMs ?? longestTimerMs;
-  const askedMs = grpc ? (grpcTimeoutMs(header.get(name) ?? "") ?? 0) : Number(header.get(name) ?? Infinity);
-  const isDefaulted = header.get(name) === null && defaultMs !== undefined;
-  if (isDefaulted || (header.get(name) !== null && askedMs > mostMs)) {
-    header.set(name, grpc ? `${Math.floor(mostMs / 1000)}S` : String(mostMs));
-  }
-  return grpc ? grpcTimeoutMs(header.get(name) ?? "") : connectTimeoutMs(header.get(name) ?? "");
+  const { timeoutMs, fault } = deadlineOf(grpc ? "grpc" : "connect", text, mostMs);
+  if (fault !== undefined) return undefined;
+  if (timeoutMs === mostMs) header.set(name, grpc ? `${Math.floor(mostMs / 1000)}S` : String(mostMs));
+  return timeoutMs;
 }
 
 /** Whether the caller expects an answer in the terms of gRPC. */

@@ -35,6 +35,7 @@ export function createProcedures(parts: {
   for (const { desc, impl } of services) {
     for (const method of desc.methods) {
       const handle = impl[method.localName];
+      // Of our own services the pipeline has checked it; the standard ones are not joined there.
       if (typeof handle !== "function") throw new Error(`${desc.typeName}/${method.name} is not implemented`);
       // The contract and the code were matched by `serve`; the router's types need each method by name.
       router.rpc(method as never, handle as never, {
