@@ -1,7 +1,8 @@
 import { type DescMessage, type Message, toBinary } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
+import { compressed } from "#src/pipeline/compression.ts";
 import type { Codec } from "#src/pipeline/lane.ts";
-import { compressed, compressionFor } from "./compression.ts";
+import { messageCompressionFor } from "./compression.ts";
 import { deadlineOf } from "./deadline.ts";
 import { grpcErrorTrailers } from "./error-frames.ts";
 import { explainFramework } from "./framework-failure.ts";
@@ -23,7 +24,7 @@ export function grpcCodec({ readMaxBytes, timeoutMs, report }: LaneParts): Codec
     },
     async answer(exchange, message) {
       const plain = Buffer.from(toBinary(exchange.method.output, message));
-      const { body, coding } = await compressed(plain, compressionOf(exchange.request.headers));
+      const { body, coding } = await compressed(plain, compressionOf(exchange.request.headers), exchange);
       const prefix = Buffer.alloc(prefixBytes);
       prefix[0] = coding === undefined ? 0 : compressedFlag;
       prefix.writeUInt32BE(body.length, 1);
@@ -59,7 +60,7 @@ function headersOf(exchange: Exchange): Record<string, string> {
 }
 
 function compressionOf(headers: Exchange["request"]["headers"]) {
-  return compressionFor(headers["grpc-accept-encoding"]);
+  return messageCompressionFor(headers["grpc-accept-encoding"]);
 }
 
 /** The one message in the body. */

@@ -46,25 +46,28 @@ describe.each([
   ["REST", "/api/service-calls"],
   ["Connect JSON", "/patchbay.connections.v1.ConnectionService/CallService"],
 ])("over %s, other calls get their turn", (protocol, path) => {
-  test.each([
+  test.each<[string, string, Order["coding"]?]>([
     ["nothing", "10 MiB of bytes"],
+    ["nothing", "10 MiB of bytes", "gzip"],
+    ["nothing", "10 MiB of bytes", "br"],
     ["nothing", "10 MiB of text"],
     ["nothing", "10 MiB of JSON"],
     ["nothing", "1 MiB of JSON"],
     ["4 MiB of bytes", "nothing"],
     ["4 MiB of text", "nothing"],
     ["4 MiB of one JSON string", "nothing"],
-  ])("while a call brings %s and is answered %s", async (body, answer) => {
+  ])("while a call brings %s and is answered %s, in the coding %s", async (body, answer, coding) => {
     const { url, org } = service;
+    const coded = coding && { coding };
     const works: number[] = [];
     const stretches: number[] = [];
     for (let round = 0; round < rounds; round++) {
       works.push(knownWork());
-      stretches.push(await longestStretch({ url: url + path, secret: org.secret, answer, body }));
+      stretches.push(await longestStretch({ url: url + path, secret: org.secret, answer, body, ...coded }));
     }
     const [stretch, work] = [Math.min(...stretches), Math.min(...works)];
     console.log(
-      `${protocol}, ${body}, ${answer}: ${stretch.toFixed(1)} ms; known work ${work.toFixed(1)} ms`,
+      `${protocol}, ${body}, ${answer} (${coding}): ${stretch.toFixed(1)} ms; known work ${work.toFixed(1)} ms`,
     );
     expect(stretch).toBeLessThan(work);
   });

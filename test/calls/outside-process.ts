@@ -2,6 +2,7 @@
 // the test's process does nothing but what our service does.
 import { createServer, request } from "node:http";
 import type { AddressInfo } from "node:net";
+import { brotliDecompressSync, gunzipSync } from "node:zlib";
 
 /** A call that the caller shall make. */
 export interface Order {
@@ -9,6 +10,8 @@ export interface Order {
   readonly secret: string;
   readonly answer: string;
   readonly body: string;
+  /** The coding that the caller takes its answer in. */
+  readonly coding?: "gzip" | "br";
 }
 
 /** What came of it: the caller's status, and whether all bytes arrived on both sides. */
@@ -70,7 +73,7 @@ const upstream = createServer((asked, response) => {
   });
 });
 
-function call({ url, secret, answer, body }: Order): Promise<Outcome> {
+function call({ url, secret, answer, body, coding }: Order): Promise<Outcome> {
   const { fields, sent } = bodies[body]!;
   const message = JSON.stringify({
     service: "custom:outside",
@@ -78,14 +81,22 @@ function call({ url, secret, answer, body }: Order): Promise<Outcome> {
     path: `/${encodeURIComponent(answer)}`,
     ...fields,
   });
-  const headers = { authorization: `Bearer ${secret}`, "content-type": "application/json" };
+  const headers = {
+    authorization: `Bearer ${secret}`,
+    "content-type": "application/json",
+    ...(coding && { "accept-encoding": coding }),
+  };
   return new Promise((resolve, reject) => {
     const asking = request(url, { method: "POST", headers }, (response) => {
       const chunks: Buffer[] = [];
       response.on("data", (chunk: Buffer) => chunks.push(chunk));
       response.on("end", () => {
         const status = response.statusCode!;
-        const isWhole = sent.equals(received) && isAnswer(answer, Buffer.concat(chunks).toString());
+        const came = Buffer.concat(chunks);
+        const isAsked = response.headers["content-encoding"] === coding;
+        const plain =
+          coding === undefined ? came : { gzip: gunzipSync, br: brotliDecompressSync }[coding](came);
+        const isWhole = isAsked && sent.equals(received) && isAnswer(answer, plain.toString());
         resolve({ status, isWhole });
       });
     });
