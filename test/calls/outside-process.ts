@@ -22,6 +22,8 @@ const bytes = Buffer.from(Array.from({ length: MiB }, (_, index) => Math.imul(in
 const fill = (size: number, unit: string) => unit.repeat(Math.floor(size / Buffer.byteLength(unit)));
 const members = Array.from({ length: 60_000 }, (_, index) => `"k${index}":${index / 10}`);
 
+const names = Object.fromEntries(Array.from({ length: 300_000 }, (_, index) => [`k${index}`, "a"]));
+
 /** What the called service answers, and under which name the caller finds it. */
 const answers: Readonly<Record<string, { type: string; form: string; body: Buffer }>> = {
   "10 MiB of bytes": { type: "image/png", form: "raw", body: Buffer.concat(Array<Buffer>(10).fill(bytes)) },
@@ -44,8 +46,18 @@ const bodies: Readonly<Record<string, { fields: object; sent: Buffer }>> = {
   "4 MiB of bytes": bytesBody(Buffer.concat([bytes, bytes, bytes]).subarray(0, 3 * MiB - 200)),
   "4 MiB of text": textBody(fill(4 * MiB - 200, "a % é日. ")),
   "4 MiB of one JSON string": jsonBody(fill(4 * MiB - 200, "a % é日. ")),
+  "4 MiB of JSON numbers": jsonBody(Array<number>(2 * MiB - 200).fill(7)),
+  "4 MiB of JSON members": jsonBody(names),
+  "4 MiB of JSON objects": jsonBody(Array<object>(MiB).fill({})),
+  "4 MiB of header names": refusedBody({ headers: names }),
+  "4 MiB of lists in the query": refusedBody({ query: { a: Array<object>(MiB).fill([]) } }),
+  "4 MiB of unknown fields": refusedBody(names),
   nothing: { fields: {}, sent: Buffer.alloc(0) },
 };
+
+function refusedBody(fields: object) {
+  return { fields, sent: Buffer.from("nothing") };
+}
 
 function bytesBody(sent: Buffer) {
   return { fields: { raw: sent.toString("base64") }, sent };
@@ -55,7 +67,7 @@ function textBody(text: string) {
   return { fields: { text }, sent: Buffer.from(text) };
 }
 
-function jsonBody(json: string) {
+function jsonBody(json: unknown) {
   return { fields: { json }, sent: Buffer.from(JSON.stringify(json)) };
 }
 
@@ -85,7 +97,8 @@ function call({ url, secret, answer, body }: Order): Promise<Outcome> {
       response.on("data", (chunk: Buffer) => chunks.push(chunk));
       response.on("end", () => {
         const status = response.statusCode!;
-        const isWhole = sent.equals(received) && isAnswer(answer, Buffer.concat(chunks).toString());
+        const isWhole =
+          status === 200 && sent.equals(received) && isAnswer(answer, Buffer.concat(chunks).toString());
         resolve({ status, isWhole });
       });
     });
