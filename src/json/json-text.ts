@@ -16,7 +16,8 @@ export function valueOfText(text: string, parse: (text: string) => JsonValue): V
   let kind: Value["kind"] | undefined;
   const value = Object.defineProperty(create(ValueSchema), "kind", {
     enumerable: true,
-    get: () => (kind ??= fromJson(ValueSchema, parse(text)).kind),
+    // How deep it may be nested, `parse` says.
+    get: () => (kind ??= fromJson(ValueSchema, parse(text), { recursionLimit: Infinity }).kind),
   });
   texts.set(value, text);
   return value;

@@ -49,3 +49,19 @@ function significand(text: string): Significand {
   const whole = fraction === -1 ? at : fraction;
   return { start, end, exponent: power + (start < whole ? whole - start : whole - start + 1) };
 }
+
+/**
+ * Whether the number is so short that any double keeps it, as most are: at most 15 digits, and two in the exponent. A
+ * number that begins with -0 may be the zero whose sign is lost.
+ */
+export function isShortNumber(text: string, start: number, end: number): boolean {
+  if (end - start > 19 || text.startsWith("-0", start)) return false;
+  let at = start;
+  while (at < end && text.charCodeAt(at) <= nine) at++;
+  if (at - start > 15) return false;
+  return at === end || end - at <= (isDigit(text.charCodeAt(at + 1)) ? 3 : 4);
+}
+
+function isDigit(code: number): boolean {
+  return code >= zero && code <= nine;
+}

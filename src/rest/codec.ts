@@ -1,3 +1,4 @@
+import { anyJsonIn } from "#src/json/kept-texts.ts";
 import { jsonBytesOf } from "#src/json/write.ts";
 import { readBody } from "#src/pipeline/body.ts";
 import { compressed, compressionFor } from "#src/pipeline/compression.ts";
@@ -10,6 +11,8 @@ import { jsonOfBody, refuseEncoding } from "./body.ts";
 import { decodeRequest } from "./decode.ts";
 import { MessageTooLarge } from "./errors.ts";
 import type { Route } from "./router.ts";
+
+const none: ReadonlySet<string> = new Set();
 
 /** Frames the call of one route. */
 export function restCodec(
@@ -24,6 +27,7 @@ export function restCodec(
   const { readMaxBytes, timeoutMs, failureOf } = parts;
   const { body, httpMethod, method, responseBody, bare, status } = route.binding;
   const shape = { only: responseBody, wrapIn: bare ? undefined : "data" };
+  const kept = body === "*" ? anyJsonIn(method.input).names : none;
   return {
     protocolName: "rest",
     deadline: () => ({ timeoutMs }),
@@ -36,7 +40,7 @@ export function restCodec(
           ? new InvalidRequest(`this ${httpMethod} takes no body: send fields in path and query`)
           : new MessageTooLarge(maxBytes);
       }
-      return decodeRequest(route, query, jsonOfBody(request, bytes));
+      return decodeRequest(route, query, await jsonOfBody(request, bytes, kept));
     },
     async answer(exchange, message) {
       const json = await jsonBytesOf(method.output, message, shape);

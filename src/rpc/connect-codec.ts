@@ -1,4 +1,5 @@
 import { type Message, toBinary } from "@bufbuild/protobuf";
+import { anyJsonIn } from "#src/json/kept-texts.ts";
 import { messageFromJson, parseJson } from "#src/json/read.ts";
 import { jsonBytesOf } from "#src/json/write.ts";
 import type { Exchange } from "#src/pipeline/exchange.ts";
@@ -51,8 +52,11 @@ export function connectCodecs(parts: LaneParts): { json: Codec; proto: Codec } {
   return {
     json: codec({
       contentType: "application/json",
-      read: async (exchange) =>
-        messageFromJson(exchange.method.input, parseJson(await readMessage(exchange, readMaxBytes))),
+      async read(exchange) {
+        const { input } = exchange.method;
+        const bytes = await readMessage(exchange, readMaxBytes);
+        return messageFromJson(input, await parseJson(bytes, anyJsonIn(input).names));
+      },
       encode: ({ method }, message) => jsonBytesOf(method.output, message),
     }),
     proto: codec({

@@ -11,7 +11,7 @@ export interface Order {
   readonly answer: string;
   readonly body: string;
   /** The coding that the caller takes its answer in. */
-  readonly coding?: "gzip" | "br";
+  readonly coding?: "gzip" | "br" | undefined;
 }
 
 /** What came of it: the caller's status, and whether all bytes arrived on both sides. */
@@ -24,6 +24,8 @@ const MiB = 1024 * 1024;
 const bytes = Buffer.from(Array.from({ length: MiB }, (_, index) => Math.imul(index, 2_654_435_761) >>> 9));
 const fill = (size: number, unit: string) => unit.repeat(Math.floor(size / Buffer.byteLength(unit)));
 const members = Array.from({ length: 60_000 }, (_, index) => `"k${index}":${index / 10}`);
+
+const names = Object.fromEntries(Array.from({ length: 300_000 }, (_, index) => [`k${index}`, "a"]));
 
 /** What the called service answers, and under which name the caller finds it. */
 const answers: Readonly<Record<string, { type: string; form: string; body: Buffer }>> = {
@@ -47,8 +49,18 @@ const bodies: Readonly<Record<string, { fields: object; sent: Buffer }>> = {
   "4 MiB of bytes": bytesBody(Buffer.concat([bytes, bytes, bytes]).subarray(0, 3 * MiB - 200)),
   "4 MiB of text": textBody(fill(4 * MiB - 200, "a % é日. ")),
   "4 MiB of one JSON string": jsonBody(fill(4 * MiB - 200, "a % é日. ")),
+  "4 MiB of JSON numbers": jsonBody(Array<number>(2 * MiB - 200).fill(7)),
+  "4 MiB of JSON members": jsonBody(names),
+  "4 MiB of JSON objects": jsonBody(Array<object>(MiB).fill({})),
+  "4 MiB of header names": refusedBody({ headers: names }),
+  "4 MiB of lists in the query": refusedBody({ query: { a: Array<object>(MiB).fill([]) } }),
+  "4 MiB of unknown fields": refusedBody(names),
   nothing: { fields: {}, sent: Buffer.alloc(0) },
 };
+
+function refusedBody(fields: object) {
+  return { fields, sent: Buffer.from("nothing") };
+}
 
 function bytesBody(sent: Buffer) {
   return { fields: { raw: sent.toString("base64") }, sent };
@@ -58,7 +70,7 @@ function textBody(text: string) {
   return { fields: { text }, sent: Buffer.from(text) };
 }
 
-function jsonBody(json: string) {
+function jsonBody(json: unknown) {
   return { fields: { json }, sent: Buffer.from(JSON.stringify(json)) };
 }
 
@@ -96,7 +108,8 @@ function call({ url, secret, answer, body, coding }: Order): Promise<Outcome> {
         const isAsked = response.headers["content-encoding"] === coding;
         const plain =
           coding === undefined ? came : { gzip: gunzipSync, br: brotliDecompressSync }[coding](came);
-        const isWhole = isAsked && sent.equals(received) && isAnswer(answer, plain.toString());
+        const isWhole =
+          status === 200 && isAsked && sent.equals(received) && isAnswer(answer, plain.toString());
         resolve({ status, isWhole });
       });
     });

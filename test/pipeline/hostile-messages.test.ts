@@ -109,7 +109,7 @@ test("names with escapes arrive over Connect as they are, whatever names stood i
       body: `{"service":"aml","method":"POST","path":"/","json":${json}}`,
     });
   }
-  expect(upstream.asked.slice(-2).map(({ body }) => body)).toStrictEqual([sent[0], '{"h":1,"a":2}']);
+  expect(upstream.asked.slice(-2).map(({ body }) => body)).toStrictEqual(sent);
 });
 
 test.each([
