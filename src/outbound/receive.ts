@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from "node:http";
 import type { Dispatcher } from "undici";
-import { Pieces, type Hold } from "./body.ts";
+import { heldPieces, type Hold } from "./body.ts";
 import { UpstreamTooLarge } from "./errors.ts";
 import { moreThan, tooManyHeaders } from "./failures.ts";
 
@@ -39,7 +39,7 @@ export async function receive(
   const { host, bodyBytes, signal } = receipt;
   signal.throwIfAborted();
   const { promise, resolve, reject } = Promise.withResolvers<RawAnswer>();
-  const pieces = new Pieces(bodyBytes, receipt.hold);
+  const pieces = heldPieces(bodyBytes, receipt.hold);
   let head: Omit<RawAnswer, "body"> = { status: 0, headers: {} };
   signal.addEventListener("abort", () => reject(signal.reason as Error));
   dispatcher.dispatch(sent, {
