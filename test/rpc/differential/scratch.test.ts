@@ -1,0 +1,18 @@
+import { afterAll, beforeAll, test } from "vitest";
+import { services } from "#src/client/services.ts";
+import { callHttp2, frame } from "./calls.ts";
+import { startTwoWays, type TwoWays } from "./two-ways.ts";
+let ways: TwoWays;
+beforeAll(async () => { ways = await startTwoWays(); });
+afterAll(() => ways[Symbol.asyncDispose]());
+const { getUser } = services.directory.method;
+const mebibyte = 1024 * 1024;
+test("garbage", () => ways.same("garbage", (side, id) => callHttp2(side, id, { method: getUser, secret: side.keys.admin, steps: [Buffer.alloc(4 * mebibyte + 1, 7), "end"] })));
+test("framed too large", () => ways.same("framed", (side, id) => callHttp2(side, id, { method: getUser, secret: side.keys.admin, steps: [frame(Buffer.alloc(4 * mebibyte + 1, 7)), "end"] })));
+test("much too large", () => ways.same("much", (side, id) => callHttp2(side, id, { method: getUser, secret: side.keys.admin, steps: [Buffer.alloc(6 * mebibyte + 1, 7), "end"] })));
+test("bad authority", () => ways.same("authority", (side, id) => callHttp2(side, id, { method: getUser, secret: side.keys.admin, headers: { ":authority": "a b" } }), { lines: 0 }));
+test("bad authority 2", () => ways.same("authority2", (side, id) => callHttp2(side, id, { method: getUser, secret: side.keys.admin, headers: { ":authority": "a:b:c" } })));
+test("bad authority 3", () => ways.same("authority3", (side, id) => callHttp2(side, id, { method: getUser, secret: side.keys.admin, headers: { ":authority": "x".repeat(300) } })));
+test("bad authority 4", () => ways.same("authority4", (side, id) => callHttp2(side, id, { method: getUser, secret: undefined, headers: { ":authority": "[::1" } })));
+test("reset mid", () => ways.same("reset", (side, id) => callHttp2(side, id, { method: getUser, secret: side.keys.admin, steps: [frame(Buffer.alloc(20)).subarray(0, 9), async () => { await fetch(`${side.service.url}/healthz`, { headers: { "x-request-id": "probe" } }); }, "reset"] })));
+test("left", () => ways.sameLeftBehind());
