@@ -101,3 +101,9 @@ export function frame(
   prefix.writeUInt32BE(length, 1);
   return Buffer.concat([prefix, message]);
 }
+
+/** Until the server has what was sent before, and a timer of a millisecond that it set then has fired. */
+export async function passed(side: Side): Promise<void> {
+  await fetch(`${side.service.url}/healthz`, { headers: { "x-request-id": "probe" } });
+  await new Promise((resolve) => setTimeout(resolve, 5));
+}
