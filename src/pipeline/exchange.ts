@@ -42,8 +42,11 @@ export class Exchange implements HandlerContext, Admission {
     this.values = parts.values;
     this.#endsAt = performance.now() + parts.timeoutMs;
     this.#timer = setTimeout(() => this.#end(new DeadlineExceeded()), parts.timeoutMs);
-    // Whichever way its caller gave it up: with a reset of any code, by hanging up, or in the middle of its body.
-    onceClosed(parts.response, () => this.#end(new ConnectError("the caller went away", Code.Canceled)));
+    onceClosed(parts.response, () => {
+      // Whichever way its caller gave it up: with a reset of any code, by hanging up, or in the middle of its body.
+      // Most have had their answer by then, and an error costs as much as a look-up of a key.
+      if (this.#ended === undefined) this.#end(new ConnectError("the caller went away", Code.Canceled));
+    });
   }
 
   get service(): DescService {

@@ -71,7 +71,8 @@ not set is left out. Field names may also be spelled as in the contracts (\`act_
 
 Answers hold what was asked for in \`data\`. Failures are \`{"error": "…"}\`, for people; the header \
 \`x-error-reason\` is for programs. Later versions add fields to answers, values to enums, and reasons: clients \
-must expect ones that they do not know.
+must expect ones that they do not know. Answers of 1 KiB and more are compressed with gzip or br, as \`Accept-Encoding\` \
+asks, but for those that show a new secret.
 `.trim();
 
 const headerParameters: Record<string, JsonObject> = {

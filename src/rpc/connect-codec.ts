@@ -3,10 +3,11 @@ import { anyJsonIn } from "#src/json/kept-texts.ts";
 import { messageFromJson, parseJson } from "#src/json/read.ts";
 import { jsonBytesOf } from "#src/json/write.ts";
 import type { Exchange } from "#src/pipeline/exchange.ts";
+import { compressed } from "#src/pipeline/compression.ts";
 import type { Codec } from "#src/pipeline/lane.ts";
 import { binaryOf } from "./binary-answer.ts";
 import { messageFromBinary } from "./binary-request.ts";
-import { compressed, compressionFor } from "./compression.ts";
+import { messageCompressionFor } from "./compression.ts";
 import { deadlineOf } from "./deadline.ts";
 import { connectErrorBytes, httpStatusOf } from "./error-frames.ts";
 import type { LaneParts } from "./lane-codec.ts";
@@ -35,7 +36,7 @@ export function connectCodecs(parts: LaneParts): { json: Codec; proto: Codec } {
           ...Object.fromEntries(trailers.map(([name, value]) => [`trailer-${name}`, value])),
           "content-type": contentType,
         };
-        return framed(200, headers, await encode(exchange, message), exchange.request.headers);
+        return framed(200, headers, await encode(exchange, message), exchange);
       },
       refuse(exchange, thrown) {
         const error = report(thrown, exchange);
@@ -45,7 +46,7 @@ export function connectCodecs(parts: LaneParts): { json: Codec; proto: Codec } {
           "content-type": "application/json",
         };
         const status = httpStatusOf[error.code];
-        return framed(status, headers, connectErrorBytes(error), exchange.request.headers);
+        return framed(status, headers, connectErrorBytes(error), exchange);
       },
     };
   }
@@ -74,10 +75,10 @@ async function framed(
   status: number,
   headers: Readonly<Record<string, string>>,
   plain: Buffer,
-  asked: { readonly "accept-encoding"?: string | string[] | undefined },
+  exchange: Exchange,
 ) {
-  const compression = compressionFor(asked["accept-encoding"]);
-  const { body, coding } = await compressed(plain, compression);
+  const compression = messageCompressionFor(exchange.request.headers["accept-encoding"]);
+  const { body, coding } = await compressed(plain, compression, exchange);
   return {
     status,
     headers: {

@@ -1,9 +1,10 @@
 import type { DescMessage, Message } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
+import { compressed } from "#src/pipeline/compression.ts";
 import type { Codec } from "#src/pipeline/lane.ts";
 import { binaryOf } from "./binary-answer.ts";
 import { messageFromBinary } from "./binary-request.ts";
-import { compressed, compressionFor } from "./compression.ts";
+import { messageCompressionFor } from "./compression.ts";
 import { deadlineOf } from "./deadline.ts";
 import { grpcErrorTrailers } from "./error-frames.ts";
 import { explainFramework } from "./framework-failure.ts";
@@ -28,6 +29,7 @@ export function grpcCodec({ readMaxBytes, timeoutMs, report }: LaneParts): Codec
       const { body, coding } = await compressed(
         plain.subarray(prefixBytes),
         compressionOf(exchange.request.headers),
+        exchange,
       );
       return {
         status: 200,
@@ -69,7 +71,7 @@ function headersOf(exchange: Exchange): Record<string, string> {
 }
 
 function compressionOf(headers: Exchange["request"]["headers"]) {
-  return compressionFor(headers["grpc-accept-encoding"]);
+  return messageCompressionFor(headers["grpc-accept-encoding"]);
 }
 
 /** The one message in the body. */

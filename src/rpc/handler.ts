@@ -7,7 +7,7 @@ import type { Log } from "#src/platform/log.ts";
 import { hostOf, type Request, type Response } from "#src/platform/http.ts";
 import type { ServiceError } from "#src/platform/errors.ts";
 import { universalRequest } from "./caller-gone.ts";
-import { acceptedCompressions } from "./compression.ts";
+import { acceptedCompressions, settleCompression } from "./compression.ts";
 import { deadlineOf } from "./deadline.ts";
 import { unknownProcedure, unreadableHost } from "./framework-failure.ts";
 import type { ProcedureHandler } from "./router.ts";
@@ -39,6 +39,7 @@ export function createRpcHandler(parts: {
       const deadlineMs = limitDeadline(asked.header, type, isUnary ? timeoutMs : undefined);
       // A stream has sent a part of its answer by then, and Connect ends it in its own form.
       if (isUnary && deadlineMs !== undefined) asked.endAfter(deadlineMs);
+      if (isUnary) settleCompression(asked.header);
       const counted = { ...asked, body: received(asked.body, holding) };
       const reply = await tidyReply(await procedure(counted), type, procedure.allowedMethods);
       // Refused before its body was read: otherwise the caller would go on sending in vain. A stream of

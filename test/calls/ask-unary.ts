@@ -2,7 +2,8 @@ import { fromBinary, fromJson, toBinary, toJson, type JsonValue } from "@bufbuil
 import { once } from "node:events";
 import { request, type IncomingMessage } from "node:http";
 import http2 from "node:http2";
-import { buffer, text } from "node:stream/consumers";
+import { buffer } from "node:stream/consumers";
+import { brotliDecompressSync, gunzipSync } from "node:zlib";
 import {
   CallServiceRequestSchema,
   CallServiceResponseSchema,
@@ -13,6 +14,8 @@ export interface Asking {
   readonly url: string;
   readonly secret: string;
   readonly message: JsonValue;
+  /** In what the answer is asked for. */
+  readonly coding: "gzip" | "br" | undefined;
 }
 
 /** The status in terms of HTTP, and the answer; undefined if it is none of success. */
@@ -21,14 +24,21 @@ export interface Asked {
   readonly answer: JsonValue | undefined;
 }
 
-export async function askOverJson({ url, secret, message }: Asking): Promise<Asked> {
-  const headers = { authorization: `Bearer ${secret}`, "content-type": "application/json" };
+const undone = { gzip: gunzipSync, br: brotliDecompressSync };
+
+export async function askOverJson({ url, secret, message, coding }: Asking): Promise<Asked> {
+  const headers = {
+    authorization: `Bearer ${secret}`,
+    "content-type": "application/json",
+    ...(coding && { "accept-encoding": coding }),
+  };
   const asking = request(url, { method: "POST", headers }).end(JSON.stringify(message));
   const [response] = (await once(asking, "response")) as [IncomingMessage];
-  const answered = await text(response);
+  const answered = await buffer(response);
   const status = response.statusCode!;
-  if (status !== 200) return { status, answer: undefined };
-  const json = JSON.parse(answered) as { data?: JsonValue };
+  if (status !== 200 || response.headers["content-encoding"] !== coding) return { status, answer: undefined };
+  const plain = coding === undefined ? answered : undone[coding](answered);
+  const json = JSON.parse(plain.toString()) as { data?: JsonValue };
   return { status, answer: json.data ?? json };
 }
 
@@ -37,7 +47,7 @@ const windowBytes = 16 * 1024 * 1024;
 /** Encoded once: it takes seconds for a million values. */
 const encoded = new WeakMap<object, Buffer>();
 
-export async function askOverGrpc({ url, secret, message }: Asking): Promise<Asked> {
+export async function askOverGrpc({ url, secret, message, coding }: Asking): Promise<Asked> {
   const { origin, pathname } = new URL(url);
   const session = http2.connect(origin, { settings: { initialWindowSize: windowBytes } });
   await once(session, "connect");
@@ -48,6 +58,7 @@ export async function askOverGrpc({ url, secret, message }: Asking): Promise<Ask
     "content-type": "application/grpc",
     authorization: `Bearer ${secret}`,
     te: "trailers",
+    ...(coding && { "grpc-accept-encoding": coding }),
   });
   let trailers: http2.IncomingHttpHeaders = {};
   const note = (some: http2.IncomingHttpHeaders) => (trailers = { ...trailers, ...some });
@@ -59,7 +70,11 @@ export async function askOverGrpc({ url, secret, message }: Asking): Promise<Ask
   session.close();
   if (trailers["grpc-status"] === "3") return { status: 400, answer: undefined };
   if (trailers["grpc-status"] !== "0") throw new Error(`gRPC answered ${String(trailers["grpc-status"])}`);
-  const answered = fromBinary(CallServiceResponseSchema, body.subarray(prefixBytes));
+  const isCompressed = body[0] === 1;
+  if (isCompressed !== (coding !== undefined)) return { status: 200, answer: undefined };
+  const came = body.subarray(prefixBytes);
+  const plain = coding === undefined ? came : undone[coding](came);
+  const answered = fromBinary(CallServiceResponseSchema, plain);
   return { status: 200, answer: toJson(CallServiceResponseSchema, answered) };
 }
 

@@ -49,8 +49,10 @@ describe.each([
   ["Connect JSON", procedure],
   ["gRPC", procedure],
 ] as const)("over %s, other calls get their turn", (protocol, path) => {
-  test.each([
+  test.each<[string, string, Order["coding"]?]>([
     ["nothing", "10 MiB of bytes"],
+    ["nothing", "10 MiB of bytes", "gzip"],
+    ["nothing", "10 MiB of bytes", "br"],
     ["nothing", "10 MiB of text"],
     ["nothing", "10 MiB of JSON"],
     ["nothing", "1 MiB of JSON"],
@@ -60,8 +62,8 @@ describe.each([
     ["4 MiB of JSON numbers", "nothing"],
     ["4 MiB of JSON members", "nothing"],
     ["4 MiB of JSON objects", "nothing"],
-  ])("while a call brings %s and is answered %s", async (body, answer) => {
-    await expectTurns(protocol, path, { body, answer }, { status: 200, isWhole: true });
+  ])("while a call brings %s and is answered %s, in the coding %s", async (body, answer, coding) => {
+    await expectTurns(protocol, path, { body, answer, coding }, { status: 200, isWhole: true });
   });
 
   test.each([
@@ -77,7 +79,7 @@ describe.each([
 async function expectTurns(
   protocol: Order["protocol"],
   path: string,
-  { body, answer }: Pick<Order, "body" | "answer">,
+  { body, answer, coding }: Pick<Order, "body" | "answer" | "coding">,
   expected: Outcome,
 ): Promise<void> {
   const { url, org } = service;
@@ -85,11 +87,12 @@ async function expectTurns(
   const stretches: number[] = [];
   for (let round = 0; round < rounds; round++) {
     works.push(knownWork());
-    stretches.push(
-      await longestStretch({ protocol, url: url + path, secret: org.secret, answer, body }, expected),
-    );
+    const order = { protocol, url: url + path, secret: org.secret, answer, body, coding };
+    stretches.push(await longestStretch(order, expected));
   }
   const [stretch, work] = [Math.min(...stretches), Math.min(...works)];
-  console.log(`${protocol}, ${body}, ${answer}: ${stretch.toFixed(1)} ms; known work ${work.toFixed(1)} ms`);
+  console.log(
+    `${protocol}, ${body}, ${answer} (${coding}): ${stretch.toFixed(1)} ms; known work ${work.toFixed(1)} ms`,
+  );
   expect(stretch).toBeLessThan(work);
 }

@@ -12,6 +12,8 @@ export interface Order {
   readonly secret: string;
   readonly answer: string;
   readonly body: string;
+  /** The coding that the caller takes its answer in. */
+  readonly coding?: "gzip" | "br" | undefined;
 }
 
 /** What came of it: the caller's status, and whether all bytes arrived on both sides. */
@@ -106,11 +108,11 @@ function messageOf(answer: string, { fields }: Body, name: string): JsonObject {
   return message;
 }
 
-async function call({ protocol, url, secret, answer, body }: Order): Promise<Outcome> {
+async function call({ protocol, url, secret, answer, body, coding }: Order): Promise<Outcome> {
   const given = (protocol === "gRPC" ? binaryBodies[body] : undefined) ?? bodies[body]!;
   const message = messageOf(answer, given, `${protocol} ${body}`);
   const ask = protocol === "gRPC" ? askOverGrpc : askOverJson;
-  const { status, answer: answered } = await ask({ url, secret, message });
+  const { status, answer: answered } = await ask({ url, secret, message, coding });
   const isWhole = answered !== undefined && given.sent.equals(received) && isAnswer(answer, answered);
   return { status, isWhole };
 }

@@ -627,6 +627,11 @@ export declare const ConnectionService: GenService<{
    * your own, which take 4 MiB by default, need a higher limit for
    * those.
    *
+   * A call that begins after a change of the connection was answered uses it as
+   * it is then, on the replica that answered; on others as soon as Postgres has
+   * told them, within milliseconds, and after 5 seconds at the latest. No call
+   * uses the address of one moment and the credential of another.
+   *
    * An organisation has up to 64 calls under way to one origin, and 256 in all.
    * Further ones wait, which counts towards their deadline.
    *
