@@ -1,30 +1,25 @@
 import type { JsonValue } from "@bufbuild/protobuf";
-import { InvalidRequest } from "#src/platform/errors.ts";
 import { atOnce, type LongWork } from "#src/platform/in-turns.ts";
+import type { ValueCount } from "./value-count.ts";
 import { scalarAt, walkJson, type JsonRules, type JsonVisitor } from "./walk.ts";
-
-/** More values than any request of ours needs: they take some 20 ms to become a message. */
-const maxValues = 40_000;
-/** Of these, members of objects, which take longer. */
-const maxMembers = 10_000;
 
 const none: ReadonlySet<string> = new Set();
 
 /** The value of a JSON text, refused if `JSON.parse` would silently change it. */
 export function parseExactly(text: string, maxDepth: number): JsonValue {
-  return atOnce(parsing(text, { maxDepth, allowsNul: true }, { limited: false }));
+  return atOnce(parsing(text, { maxDepth, allowsNul: true }));
 }
 
 /**
- * Parses JSON that keeps to the rules, of so few values that what is done with it later takes no long time. The members
- * of the outermost object with one of the names are kept as `JsonText` and may have any number of values.
+ * Parses JSON that keeps to the rules. The members of the outermost object with one of the names to keep are left as
+ * `JsonText`, and not counted.
  */
 export function* parsing(
   text: string,
   rules: JsonRules,
-  { kept = none, limited = true }: { kept?: ReadonlySet<string>; limited?: boolean },
+  { kept = none, count }: { kept?: ReadonlySet<string>; count?: ValueCount } = {},
 ): LongWork<JsonValue> {
-  const builder = new Builder(text, kept, limited);
+  const builder = new Builder(text, kept, count);
   yield* walkJson(text, rules, builder);
   return builder.result;
 }
@@ -64,18 +59,16 @@ class Builder implements JsonVisitor {
   result: JsonValue = null;
   readonly #text: string;
   readonly #kept: ReadonlySet<string>;
-  readonly #limited: boolean;
+  readonly #count: ValueCount | undefined;
   readonly #around: Open[] = [];
   /** Where the member begins that is kept as text, and how deep inside it the present place is. */
   #keptStart = 0;
   #keptDepth = 0;
-  #values = 0;
-  #members = 0;
 
-  constructor(text: string, kept: ReadonlySet<string>, limited: boolean) {
+  constructor(text: string, kept: ReadonlySet<string>, count: ValueCount | undefined) {
     this.#text = text;
     this.#kept = kept;
-    this.#limited = limited;
+    this.#count = count;
   }
 
   open(start: number): void {
@@ -90,7 +83,7 @@ class Builder implements JsonVisitor {
   name(name: string): void {
     if (this.#keptDepth > 0) return;
     this.#around.at(-1)!.name = name;
-    if (++this.#members > maxMembers && this.#limited) throw tooMany(maxMembers, "members of objects");
+    this.#count?.addMember();
   }
 
   scalar(start: number, end: number): void {
@@ -116,14 +109,10 @@ class Builder implements JsonVisitor {
   }
 
   #add(value: JsonValue): void {
-    if (++this.#values > maxValues && this.#limited) throw tooMany(maxValues, "values");
+    this.#count?.addValues(1);
     const open = this.#around.at(-1);
     if (open === undefined) this.result = value;
     else if (open.members === undefined) open.items.push(value);
     else open.members.push([open.name, value]);
   }
-}
-
-function tooMany(most: number, what: string): InvalidRequest {
-  return new InvalidRequest(`the body has more than ${most} ${what}`);
 }

@@ -7,6 +7,7 @@ import { parsing } from "./exact.ts";
 import { explain, whatIsPublished, whatIsReadable } from "./explain.ts";
 import { setTexts, withoutTexts } from "./kept-texts.ts";
 import { longLength } from "./pieces.ts";
+import { ValueCount } from "./value-count.ts";
 
 /** How many objects and lists may lie inside each other. */
 export const maxDepth = 100;
@@ -51,7 +52,7 @@ function* reading(bytes: Uint8Array, kept: ReadonlySet<string> = new Set()): Lon
   const text = textOf(bytes);
   const isLong = text.length > longLength;
   if (isLong) yield;
-  const json = yield* parsing(text, { maxDepth, allowsNul: false }, { kept });
+  const json = yield* parsing(text, { maxDepth, allowsNul: false }, { kept, count: new ValueCount() });
   // One text in it may be nearly all of it, and takes a while to be checked and decoded.
   if (isLong) yield;
   return json;

@@ -1,6 +1,7 @@
 import { promisify } from "node:util";
 import { brotliCompress, constants, gzip } from "node:zlib";
 import { orEnd } from "#src/platform/or-end.ts";
+import { isCompressible } from "./compressible.ts";
 
 /** A way to make bytes fewer, by the name that it has in headers. */
 export interface Compressor {
@@ -14,19 +15,30 @@ type Compress = (bytes: Uint8Array) => Promise<Buffer<ArrayBuffer>>;
 const gzipped = promisify(gzip);
 const brotlied = promisify(brotliCompress);
 
+/** As long as this is the output of one piece of work of a thread: a long answer would take hundreds of turns. */
+const chunkSize = 256 * 1024;
+
+/** What is compressed already is only framed, which takes a thirtieth of the time. */
+async function gzipOf(bytes: Uint8Array): Promise<Buffer<ArrayBuffer>> {
+  const level = (await isCompressible(bytes)) ? constants.Z_DEFAULT_COMPRESSION : constants.Z_NO_COMPRESSION;
+  return gzipped(bytes, { chunkSize, level });
+}
+
 /**
  * Brotli at the level at which it takes as long as gzip: its usual one, for files that are compressed once, takes a
  * second for each megabyte. And with a window of 256 KiB: its usual one takes 20 MB for a long answer, and makes it no
  * shorter.
  */
-const brotli = {
-  params: { [constants.BROTLI_PARAM_QUALITY]: 4, [constants.BROTLI_PARAM_LGWIN]: 18 },
-};
+async function brotliOf(bytes: Uint8Array): Promise<Buffer<ArrayBuffer>> {
+  const level = (await isCompressible(bytes)) ? 4 : constants.BROTLI_MIN_QUALITY;
+  const params = { [constants.BROTLI_PARAM_QUALITY]: level, [constants.BROTLI_PARAM_LGWIN]: 18 };
+  return brotlied(bytes, { chunkSize, params });
+}
 
 /** What answers are compressed with. Of two that a caller likes equally and does not name, the first is taken. */
 export const compressors: readonly Compressor[] = [
-  { name: "gzip", compress: inTurn((bytes) => gzipped(bytes)) },
-  { name: "br", compress: inTurn((bytes) => brotlied(bytes, brotli)) },
+  { name: "gzip", compress: inTurn(gzipOf) },
+  { name: "br", compress: inTurn(brotliOf) },
 ];
 
 /** More than this takes long: a megabyte some 20 ms. */

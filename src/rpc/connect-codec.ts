@@ -1,15 +1,17 @@
-import { type Message, toBinary } from "@bufbuild/protobuf";
+import type { Message } from "@bufbuild/protobuf";
 import { anyJsonIn } from "#src/json/kept-texts.ts";
 import { messageFromJson, parseJson } from "#src/json/read.ts";
 import { jsonBytesOf } from "#src/json/write.ts";
 import type { Exchange } from "#src/pipeline/exchange.ts";
 import { compressed } from "#src/pipeline/compression.ts";
 import type { Codec } from "#src/pipeline/lane.ts";
+import { binaryOf } from "./binary-answer.ts";
+import { messageFromBinary } from "./binary-request.ts";
 import { messageCompressionFor } from "./compression.ts";
 import { deadlineOf } from "./deadline.ts";
 import { connectErrorBytes, httpStatusOf } from "./error-frames.ts";
 import type { LaneParts } from "./lane-codec.ts";
-import { messageFromBinary, readMessage } from "./unary-body.ts";
+import { readMessage } from "./unary-body.ts";
 
 interface Framing {
   readonly contentType: string;
@@ -63,7 +65,7 @@ export function connectCodecs(parts: LaneParts): { json: Codec; proto: Codec } {
       contentType: "application/proto",
       read: async (exchange) =>
         messageFromBinary(exchange.method.input, await readMessage(exchange, readMaxBytes)),
-      encode: ({ method }, message) => Buffer.from(toBinary(method.output, message)),
+      encode: async ({ method }, message) => Buffer.concat(await binaryOf(method.output, message)),
     }),
   };
 }
