@@ -55,10 +55,13 @@ function requestIdOf({ headers }: Request, keys: KeyShapes): string {
   return isUsable && !keys.foundIn(given) ? given : randomUUID();
 }
 
+const authorization = "authorization";
+
 function authorizationLinesOf({ rawHeaders }: Request): number {
   let lines = 0;
   for (let i = 0; i < rawHeaders.length; i += 2) {
-    if (rawHeaders[i]?.toLowerCase() === "authorization") lines += 1;
+    const name = rawHeaders[i];
+    if (name?.length === authorization.length && name.toLowerCase() === authorization) lines += 1;
   }
   return lines;
 }
