@@ -30,15 +30,16 @@ export interface ConnectCall {
   readonly secret?: string | undefined;
   readonly type?: string | undefined;
   readonly body?: string | Buffer;
+  readonly query?: string | undefined;
   /** Further header lines. */
   readonly lines?: Lines;
 }
 
 /** The bytes of a call of Connect's unary protocol. */
 export function connectBytes(call: ConnectCall, requestId: string): Buffer {
-  const { method, secret, type = "application/json", body = "{}", lines = [] } = call;
+  const { method, secret, type = "application/json", body = "{}", query = "", lines = [] } = call;
   const bytes = Buffer.from(body);
-  const text = head(`POST ${pathOf(method)} HTTP/1.1`, [
+  const text = head(`POST ${pathOf(method)}${query} HTTP/1.1`, [
     "host: service.test",
     `x-request-id: ${requestId}`,
     `content-type: ${type}`,
@@ -106,4 +107,12 @@ export function frame(
 export async function passed(side: Side): Promise<void> {
   await fetch(`${side.service.url}/healthz`, { headers: { "x-request-id": "probe" } });
   await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
+/** Until all that the side was asked before has left its line in the log. */
+export async function settled({ service }: Side): Promise<void> {
+  for (let before = -1; before !== service.logged().length;) {
+    before = service.logged().length;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
 }
