@@ -15,6 +15,9 @@ export function pathOf(method: DescMethod): string {
   return `/${method.parent.typeName}/${method.name}`;
 }
 
+/** Where a client connects to. */
+export type Wire = Pick<Side, "port">;
+
 /** Header lines of HTTP/1.1, in their order; undefined ones are left out. */
 export type Lines = readonly (string | undefined)[];
 
@@ -52,13 +55,13 @@ export function connectBytes(call: ConnectCall, requestId: string): Buffer {
 }
 
 /** Makes the call and shows what came. */
-export async function callConnect(side: Side, requestId: string, call: ConnectCall): Promise<Readable> {
+export async function callConnect(side: Wire, requestId: string, call: ConnectCall): Promise<Readable> {
   return sendHttp1(side, [connectBytes(call, requestId)], { method: call.method });
 }
 
 /** Sends any bytes over HTTP/1.1 and shows what came. */
 export async function sendHttp1(
-  side: Side,
+  side: Wire,
   steps: readonly Step[],
   { method, ...options }: { method?: DescMethod; answers?: number; head?: boolean } = {},
 ): Promise<Readable> {
@@ -75,7 +78,7 @@ export interface Http2Call {
 }
 
 /** Makes a call over HTTP/2, of gRPC unless the headers say otherwise, and shows what came. */
-export async function callHttp2(side: Side, requestId: string, call: Http2Call): Promise<Readable> {
+export async function callHttp2(side: Wire, requestId: string, call: Http2Call): Promise<Readable> {
   const { method, secret, headers = {}, steps = [frame(), "end"], untilAnswered = false } = call;
   const all: Record<string, string | string[] | undefined> = {
     ":method": "POST",
