@@ -37,12 +37,12 @@ export async function startTwoWays(
   options: TestServiceOptions = {},
   ofLane: TestServiceOptions = {},
 ): Promise<TwoWays> {
-  const postgres = await createTestDatabase();
+  const postgres = options.postgres ?? (await createTestDatabase());
   const shared: TestServiceOptions = {
     fourEyesDeletion: "always",
     ...options,
     postgres,
-    rootKey: newRootKeyText(),
+    rootKey: options.rootKey ?? newRootKeyText(),
   };
   const services = [
     await startService({ ...shared, unaryLane: "off" }),
