@@ -11,9 +11,15 @@ export const compressions = compressors.map(({ name, compress }) => {
 
 const known = compressions.map(({ name }) => name);
 
-/** The compression that a caller prefers. No matter what it accepts, it takes a message as it is. */
-export function messageCompressionFor(accepted: string | string[] | undefined): Compression | undefined {
-  const found = compressionFor(accepted);
+/**
+ * The compression that a caller prefers; if it does not say, that of its request. No matter what it accepts, it takes a
+ * message as it is.
+ */
+export function messageCompressionFor(
+  accepted: string | string[] | undefined,
+  asked: string | string[] | undefined,
+): Compression | undefined {
+  const found = compressionFor(accepted ?? asked);
   return found && { ...found, fromBytes: compressFromBytes };
 }
 

@@ -11,7 +11,7 @@ import { messageCompressionFor } from "./compression.ts";
 import { deadlineOf } from "./deadline.ts";
 import { connectErrorBytes, httpStatusOf } from "./error-frames.ts";
 import type { LaneParts } from "./lane-codec.ts";
-import { readMessage } from "./unary-body.ts";
+import { inflated, readMessage } from "./unary-body.ts";
 
 interface Framing {
   readonly contentType: string;
@@ -46,20 +46,24 @@ export function connectCodecs(parts: LaneParts): { json: Codec; proto: Codec } {
     };
   }
 
+  async function readInflated(exchange: Exchange): Promise<Uint8Array> {
+    const bytes = await readMessage(exchange, readMaxBytes);
+    return inflated(bytes, exchange.request.headers["content-encoding"], exchange, readMaxBytes);
+  }
+
   return {
     json: codec({
       contentType: "application/json",
       async read(exchange) {
         const { input } = exchange.method;
-        const bytes = await readMessage(exchange, readMaxBytes);
+        const bytes = await readInflated(exchange);
         return messageFromJson(input, await parseJson(bytes, anyJsonIn(input).names));
       },
       encode: ({ method }, message) => jsonBytesOf(method.output, message),
     }),
     proto: codec({
       contentType: "application/proto",
-      read: async (exchange) =>
-        messageFromBinary(exchange.method.input, await readMessage(exchange, readMaxBytes)),
+      read: async (exchange) => messageFromBinary(exchange.method.input, await readInflated(exchange)),
       encode: async ({ method }, message) => Buffer.concat(await binaryOf(method.output, message)),
     }),
   };
@@ -81,7 +85,8 @@ async function framed(
   plain: Buffer,
   exchange: Exchange,
 ) {
-  const compression = messageCompressionFor(exchange.request.headers["accept-encoding"]);
+  const { headers: asked } = exchange.request;
+  const compression = messageCompressionFor(asked["accept-encoding"], asked["content-encoding"]);
   const { body, coding } = await compressed(plain, compression, exchange);
   return {
     status,

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { request, type IncomingMessage } from "node:http";
 import http2 from "node:http2";
 import { buffer } from "node:stream/consumers";
-import { brotliDecompressSync, gunzipSync } from "node:zlib";
+import { brotliDecompressSync, gunzipSync, gzipSync } from "node:zlib";
 import {
   CallServiceRequestSchema,
   CallServiceResponseSchema,
@@ -16,6 +16,8 @@ export interface Asking {
   readonly message: JsonValue;
   /** In what the answer is asked for. */
   readonly coding: "gzip" | "br" | undefined;
+  /** In what the request comes. */
+  readonly sentIn: "gzip" | undefined;
 }
 
 /** The status in terms of HTTP, and the answer; undefined if it is none of success. */
@@ -26,13 +28,17 @@ export interface Asked {
 
 const undone = { gzip: gunzipSync, br: brotliDecompressSync };
 
-export async function askOverJson({ url, secret, message, coding }: Asking): Promise<Asked> {
+export async function askOverJson({ url, secret, message, coding, sentIn }: Asking): Promise<Asked> {
   const headers = {
     authorization: `Bearer ${secret}`,
     "content-type": "application/json",
     ...(coding && { "accept-encoding": coding }),
+    ...(sentIn && { "content-encoding": sentIn }),
   };
-  const asking = request(url, { method: "POST", headers }).end(JSON.stringify(message));
+  const plainMessage = JSON.stringify(message);
+  const asking = request(url, { method: "POST", headers }).end(
+    sentIn === undefined ? plainMessage : gzipSync(plainMessage),
+  );
   const [response] = (await once(asking, "response")) as [IncomingMessage];
   const answered = await buffer(response);
   const status = response.statusCode!;
@@ -47,7 +53,7 @@ const windowBytes = 16 * 1024 * 1024;
 /** Encoded once: it takes seconds for a million values. */
 const encoded = new WeakMap<object, Buffer>();
 
-export async function askOverGrpc({ url, secret, message, coding }: Asking): Promise<Asked> {
+export async function askOverGrpc({ url, secret, message, coding, sentIn }: Asking): Promise<Asked> {
   const { origin, pathname } = new URL(url);
   const session = http2.connect(origin, { settings: { initialWindowSize: windowBytes } });
   await once(session, "connect");
@@ -59,13 +65,14 @@ export async function askOverGrpc({ url, secret, message, coding }: Asking): Pro
     authorization: `Bearer ${secret}`,
     te: "trailers",
     ...(coding && { "grpc-accept-encoding": coding }),
+    ...(sentIn && { "grpc-encoding": sentIn }),
   });
   let trailers: http2.IncomingHttpHeaders = {};
   const note = (some: http2.IncomingHttpHeaders) => (trailers = { ...trailers, ...some });
   stream
     .on("response", note)
     .on("trailers", note)
-    .end(framed(message as object));
+    .end(framed(encodedOf(message as object), sentIn));
   const body = await buffer(stream);
   session.close();
   if (trailers["grpc-status"] === "3") return { status: 400, answer: undefined };
@@ -78,17 +85,21 @@ export async function askOverGrpc({ url, secret, message, coding }: Asking): Pro
   return { status: 200, answer: toJson(CallServiceResponseSchema, answered) };
 }
 
-function framed(message: object): Buffer {
+function encodedOf(message: object): Buffer {
   const before = encoded.get(message);
   if (before !== undefined) return before;
   const options = { recursionLimit: Infinity };
-  const bytes = toBinary(
-    CallServiceRequestSchema,
-    fromJson(CallServiceRequestSchema, message as JsonValue, options),
+  const bytes = Buffer.from(
+    toBinary(CallServiceRequestSchema, fromJson(CallServiceRequestSchema, message as JsonValue, options)),
   );
+  encoded.set(message, bytes);
+  return bytes;
+}
+
+function framed(message: Buffer, sentIn: "gzip" | undefined): Buffer {
+  const bytes = sentIn === undefined ? message : gzipSync(message);
   const prefix = Buffer.alloc(prefixBytes);
+  prefix[0] = sentIn === undefined ? 0 : 1;
   prefix.writeUInt32BE(bytes.length, 1);
-  const frame = Buffer.concat([prefix, bytes]);
-  encoded.set(message, frame);
-  return frame;
+  return Buffer.concat([prefix, bytes]);
 }

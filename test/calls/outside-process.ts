@@ -14,6 +14,8 @@ export interface Order {
   readonly body: string;
   /** The coding that the caller takes its answer in. */
   readonly coding?: "gzip" | "br" | undefined;
+  /** What the request is compressed with. */
+  readonly sentIn?: "gzip" | undefined;
 }
 
 /** What came of it: the caller's status, and whether all bytes arrived on both sides. */
@@ -108,11 +110,11 @@ function messageOf(answer: string, { fields }: Body, name: string): JsonObject {
   return message;
 }
 
-async function call({ protocol, url, secret, answer, body, coding }: Order): Promise<Outcome> {
+async function call({ protocol, url, secret, answer, body, coding, sentIn }: Order): Promise<Outcome> {
   const given = (protocol === "gRPC" ? binaryBodies[body] : undefined) ?? bodies[body]!;
   const message = messageOf(answer, given, `${protocol} ${body}`);
   const ask = protocol === "gRPC" ? askOverGrpc : askOverJson;
-  const { status, answer: answered } = await ask({ url, secret, message, coding });
+  const { status, answer: answered } = await ask({ url, secret, message, coding, sentIn });
   const isWhole = answered !== undefined && given.sent.equals(received) && isAnswer(answer, answered);
   return { status, isWhole };
 }

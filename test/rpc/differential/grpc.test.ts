@@ -59,6 +59,30 @@ describe("a body", () => {
       ],
     }));
 
+  test.each<[string, Buffer]>([
+    ["that is not compressed", valid],
+    ["that is cut", gzipSync(valid).subarray(0, -9)],
+    ["that is empty", Buffer.alloc(0)],
+    ["that is malformed", gzipSync(Buffer.from([0x0a, 0xff]))],
+    ["of more than 4 MiB", gzipSync(Buffer.alloc(4 * mebibyte + 1))],
+  ])("in gzip %s is answered the same", (what, message) =>
+    same(`gzip ${what}`, {
+      method: getUser,
+      headers: { "grpc-encoding": "gzip" },
+      steps: [frame(message, { flags: 1 }), "end"],
+    }),
+  );
+
+  test("in gzip of two messages is answered the same", () =>
+    same("two in gzip", {
+      method: getUser,
+      headers: { "grpc-encoding": "gzip" },
+      steps: [
+        Buffer.concat([frame(gzipSync(valid), { flags: 1 }), frame(gzipSync(valid), { flags: 1 })]),
+        "end",
+      ],
+    }));
+
   test.each(["gzip", "snappy", "identity", "GZIP", "gzip,br"])(
     "in the compression %s is answered the same",
     async (encoding) => {
