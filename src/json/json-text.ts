@@ -9,8 +9,8 @@ export function textOfValue(message: object): string | Buffer | undefined {
 }
 
 /**
- * The message of a JSON text, which may be given in UTF-8. Our JSON writer passes the text on as it came, so it is parsed only when something else
- * looks into the message, as gRPC does.
+ * The message of a JSON text, which may be given in UTF-8. Our writers pass the text on as it came, so it is parsed only
+ * when something else looks into the message.
  */
 export function valueOfText<Text extends string | Buffer>(
   text: Text,
@@ -19,7 +19,8 @@ export function valueOfText<Text extends string | Buffer>(
   let kind: Value["kind"] | undefined;
   const value = Object.defineProperty(create(ValueSchema), "kind", {
     enumerable: true,
-    get: () => (kind ??= fromJson(ValueSchema, parse(text)).kind),
+    // How deep it may be nested, `parse` says.
+    get: () => (kind ??= fromJson(ValueSchema, parse(text), { recursionLimit: Infinity }).kind),
   });
   texts.set(value, text);
   return value;

@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from "node:http";
 import type { Dispatcher } from "undici";
-import { Pieces, type Hold } from "./body.ts";
+import { heldPieces, type Hold } from "./body.ts";
 import { UpstreamTooLarge } from "./errors.ts";
 import { moreThan, tooManyHeaders } from "./failures.ts";
 
@@ -39,7 +39,7 @@ export function receive(
 ): Promise<RawAnswer> {
   const { host, bodyBytes, signal } = receipt;
   const { promise, resolve, reject } = Promise.withResolvers<RawAnswer>();
-  const pieces = new Pieces(bodyBytes, receipt.hold);
+  const pieces = heldPieces(bodyBytes, receipt.hold);
   let head: Omit<RawAnswer, "body"> = { status: 0, headers: {} };
   dispatcher.dispatch(sent, {
     onRequestStart(controller) {

@@ -1,12 +1,15 @@
-import { type DescMessage, type Message, toBinary } from "@bufbuild/protobuf";
+import type { DescMessage, Message } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
+import { compressed } from "#src/pipeline/compression.ts";
 import type { Codec } from "#src/pipeline/lane.ts";
-import { compressed, compressionFor } from "./compression.ts";
+import { binaryOf } from "./binary-answer.ts";
+import { messageFromBinary } from "./binary-request.ts";
+import { messageCompressionFor } from "./compression.ts";
 import { deadlineOf } from "./deadline.ts";
 import { grpcErrorTrailers } from "./error-frames.ts";
 import { explainFramework } from "./framework-failure.ts";
 import type { LaneParts } from "./lane-codec.ts";
-import { messageFromBinary, messageTooLarge, readMessage } from "./unary-body.ts";
+import { messageTooLarge, readMessage } from "./unary-body.ts";
 
 const prefixBytes = 5;
 const compressedFlag = 1;
@@ -22,15 +25,16 @@ export function grpcCodec({ readMaxBytes, timeoutMs, report }: LaneParts): Codec
       return onlyMessage(exchange.method.input, bytes, readMaxBytes);
     },
     async answer(exchange, message) {
-      const plain = Buffer.from(toBinary(exchange.method.output, message));
-      const { body, coding } = await compressed(plain, compressionOf(exchange.request.headers));
-      const prefix = Buffer.alloc(prefixBytes);
-      prefix[0] = coding === undefined ? 0 : compressedFlag;
-      prefix.writeUInt32BE(body.length, 1);
+      const plain = framed(0, await binaryOf(exchange.method.output, message));
+      const { body, coding } = await compressed(
+        plain.subarray(prefixBytes),
+        compressionOf(exchange.request.headers),
+        exchange,
+      );
       return {
         status: 200,
         headers: headersOf(exchange),
-        body: Buffer.concat([prefix, body]),
+        body: coding === undefined ? plain : framed(compressedFlag, [body]),
         trailers: { ...exchange.answerTrailers(), "grpc-status": "0" },
       };
     },
@@ -46,6 +50,14 @@ export function grpcCodec({ readMaxBytes, timeoutMs, report }: LaneParts): Codec
   };
 }
 
+function framed(flags: number, message: readonly Uint8Array[]): Buffer {
+  const prefix = Buffer.alloc(prefixBytes);
+  const frame = Buffer.concat([prefix, ...message]);
+  frame[0] = flags;
+  frame.writeUInt32BE(frame.length - prefixBytes, 1);
+  return frame;
+}
+
 type Exchange = Parameters<Codec["read"]>[0];
 
 function headersOf(exchange: Exchange): Record<string, string> {
@@ -59,18 +71,18 @@ function headersOf(exchange: Exchange): Record<string, string> {
 }
 
 function compressionOf(headers: Exchange["request"]["headers"]) {
-  return compressionFor(headers["grpc-accept-encoding"]);
+  return messageCompressionFor(headers["grpc-accept-encoding"]);
 }
 
 /** The one message in the body. */
-function onlyMessage(desc: DescMessage, body: Buffer, maxBytes: number): Message {
+async function onlyMessage(desc: DescMessage, body: Buffer, maxBytes: number): Promise<Message> {
   if (body.length === 0) throw protocolError("missing input message for unary method");
   const first = payloadAt(body, 0, maxBytes);
-  const message = messageFromBinary(desc, first);
+  const message = await messageFromBinary(desc, first);
   const end = prefixBytes + first.length;
   if (end === body.length) return message;
   // What follows may be no message at all, which is the more telling fault.
-  messageFromBinary(desc, payloadAt(body, end, maxBytes));
+  await messageFromBinary(desc, payloadAt(body, end, maxBytes));
   throw protocolError("received extra input message for unary method");
 }
 

@@ -1,4 +1,3 @@
-import { type DescMessage, fromBinary, type Message } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
 import { readBody } from "#src/pipeline/body.ts";
 import type { Exchange } from "#src/pipeline/exchange.ts";
@@ -18,13 +17,4 @@ export async function readMessage(
 /** The message is larger than may be read. */
 export function messageTooLarge(maxBytes: number) {
   return explainFramework(Code.ResourceExhausted, `larger than readMaxBytes ${maxBytes}`);
-}
-
-/** The message that these bytes are. */
-export function messageFromBinary(desc: DescMessage, bytes: Uint8Array): Message {
-  try {
-    return fromBinary(desc, bytes);
-  } catch {
-    throw explainFramework(Code.Internal, "");
-  }
 }

@@ -390,7 +390,8 @@ export declare type CallServiceRequest = Message<"patchbay.connections.v1.CallSe
     /**
      * Sent as `application/json` unless `headers` says otherwise. Numbers are
      * doubles: in a JSON request, one that a double does not keep exactly is
-     * refused. Send `text` or `raw` for a body that needs it.
+     * refused. Send `text` or `raw` for a body that needs it. JSON in a JSON
+     * request is sent as it is spelled there: `1.0` and not `1`.
      *
      * @generated from field: google.protobuf.Value json = 6;
      */
