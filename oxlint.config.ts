@@ -43,6 +43,7 @@ const httpClients = [
   { regex: "^undici$", message: outboundOnly },
   { regex: "^node:https?$", importNames: ["request", "get", "Agent"], message: outboundOnly },
 ];
+const drizzle = { regex: "^drizzle-orm", message: "Import it from #src/db/drizzle.cjs, which says why." };
 
 function importRules(folder: string): OxlintOverride {
   const below = ranks
@@ -56,7 +57,7 @@ function importRules(folder: string): OxlintOverride {
     regex: `^#src/(?:(?:${forbidden.join("|")})/${folder === "cli" ? "" : `|${composition}`})`,
     message: `src/${folder} may import ${["itself", ...below].join(", ")}, and nothing else of src.`,
   };
-  const patterns = [byPath, ranksAbove, ...(folder === "outbound" ? [] : httpClients)];
+  const patterns = [byPath, ranksAbove, drizzle, ...(folder === "outbound" ? [] : httpClients)];
   return { files: [`src/${folder}/**`], rules: { "no-restricted-imports": ["error", { patterns }] } };
 }
 
@@ -120,7 +121,7 @@ export default defineConfig({
       rules: {
         "no-console": "error",
         "node/no-process-env": "error",
-        "no-restricted-imports": ["error", { patterns: httpClients }],
+        "no-restricted-imports": ["error", { patterns: [...httpClients, drizzle] }],
         "no-restricted-globals": ["error", { name: "fetch", message: outboundOnly }],
         "no-restricted-properties": [
           "error",
@@ -138,9 +139,14 @@ export default defineConfig({
     { files: ["src/outbound/**"], rules: { "no-restricted-globals": "off" } },
     { files: ["src/db/**"], rules: { "no-restricted-properties": "off" } },
     {
+      files: ["src/db/drizzle.*"],
+      rules: { "no-restricted-imports": "off", "typescript/no-unsafe-call": "off" },
+    },
+    {
       // What comes off the wire is `any` in a test, and the expectation is its type check.
       files: ["test/**"],
       rules: {
+        "no-restricted-imports": ["error", { patterns: [drizzle] }],
         "typescript/no-unsafe-argument": "off",
         "typescript/no-unsafe-call": "off",
         "typescript/no-unsafe-enum-assignment": "off",

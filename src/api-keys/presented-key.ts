@@ -1,4 +1,4 @@
-import { sql } from "drizzle-orm";
+import { sql } from "#src/db/drizzle.cjs";
 import type { Tx } from "#src/db/database.ts";
 import type { Environment } from "#src/platform/caller.ts";
 import { addressCheck, type AddressCheck } from "./addresses.ts";

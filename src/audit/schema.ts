@@ -1,4 +1,4 @@
-import { bigint, index, pgTable, primaryKey, text } from "drizzle-orm/pg-core";
+import { bigint, index, pgTable, primaryKey, text } from "#src/db/drizzle.cjs";
 import { bytea, instant, jsonText, key } from "#src/db/columns.ts";
 
 /** Where each organisation's chain ends. Its row lock is what puts concurrent appends in an order. */

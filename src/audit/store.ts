@@ -1,4 +1,4 @@
-import { and, asc, desc, eq, getTableColumns, gt, lt, lte, max, min, sql } from "drizzle-orm";
+import { and, asc, desc, eq, getTableColumns, gt, lt, lte, max, min, sql } from "#src/db/drizzle.cjs";
 import type { Tx } from "#src/db/database.ts";
 import { auditEvents, auditHeads } from "./schema.ts";
 import { chainStart, type Head, type StoredEvent } from "./verify-chain.ts";

@@ -47,7 +47,8 @@ export async function createKey(config: Config, { orgId: wanted, name, scopes }:
 
 /** Beside a running service if there is one. The log goes to stderr: stdout is for the secret alone. */
 function openForCommand(config: Config): Promise<Runtime> {
-  return openRuntime(config, createLog("warn", fileDescriptor(2)), joinPostgres);
+  const log = createLog("warn", fileDescriptor(2));
+  return openRuntime(config, log, () => joinPostgres(config, log));
 }
 
 /** The organisation that is meant: the given one, or the only one. Asked as owner: no other role sees all. */

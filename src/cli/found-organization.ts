@@ -1,4 +1,4 @@
-import { sql } from "drizzle-orm";
+import { sql } from "#src/db/drizzle.cjs";
 import { detailsOf, newApiKey } from "#src/api-keys/new-api-key.ts";
 import { insertKey } from "#src/api-keys/store.ts";
 import { append } from "#src/audit/append.ts";

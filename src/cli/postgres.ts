@@ -13,11 +13,14 @@ export interface Postgres extends AsyncDisposable {
   readonly kind: "external" | "embedded" | "embedded, of the running service";
 }
 
-/** The Postgres of a service: the configured one, else the embedded one, which only one service can run. */
-export async function openPostgres(config: Config, log: Log): Promise<Postgres> {
+/**
+ * The Postgres of a service: the configured one, else the embedded one, which only one service can run. `whileStarting`
+ * is called once that one is on its way.
+ */
+export async function openPostgres(config: Config, log: Log, whileStarting?: () => void): Promise<Postgres> {
   if (config.databaseUrl !== undefined) return openExternal(config.databaseUrl.reveal().toString());
   await requireWritable(config.dataDir);
-  const embedded = await startEmbeddedPostgres({ dataDir: config.dataDir, log });
+  const embedded = await startEmbeddedPostgres({ dataDir: config.dataDir, log }, whileStarting);
   return { url: embedded.url, kind: "embedded", [Symbol.asyncDispose]: () => embedded.stop() };
 }
 

@@ -18,11 +18,15 @@ export interface Runtime extends AsyncDisposable {
 }
 
 /** Brings up what the service needs: root key, database, newest schema. */
-export async function openRuntime(config: Config, log: Log, obtain = openPostgres): Promise<Runtime> {
+export async function openRuntime(
+  config: Config,
+  log: Log,
+  obtain = () => openPostgres(config, log),
+): Promise<Runtime> {
   await using opened = new AsyncDisposableStack();
   // The key first: without it, nothing in the database is of use.
   const { rootKey, created } = await openRootKey(config);
-  const { url } = opened.use(await obtain(config, log));
+  const { url } = opened.use(await obtain());
   await migrate({ url, log });
   const database = createDatabase({ url, log, poolSize: config.databasePoolSize });
   opened.defer(() => database.close());

@@ -8,7 +8,7 @@ import {
   primaryKey,
   text,
   uniqueIndex,
-} from "drizzle-orm/pg-core";
+} from "#src/db/drizzle.cjs";
 import { bytea, instant, key } from "#src/db/columns.ts";
 import { orgs } from "#src/directory/schema.ts";
 

@@ -27,7 +27,7 @@ export async function createSealedLookup(parts: {
 
   // That a slug has no connection is not remembered: it would have to be forgotten when one is made.
   async function ask(viewer: Viewer, slug: string, id: string): Promise<SealedConnection | undefined> {
-    const asked = known.now();
+    const asked = known.moment();
     const connection = await database.read(viewer.orgId, (tx) => findSealed(tx, viewer, slug));
     if (connection !== undefined) known.remember(id, connection, asked);
     return connection;
@@ -35,6 +35,6 @@ export async function createSealedLookup(parts: {
 
   return async (viewer, slug) => {
     const id = `${viewer.orgId}/${viewer.environment}/${slug}`;
-    return known.recall(id) ?? known.once(id, () => ask(viewer, slug, id));
+    return known.recall(id) ?? known.askOnce(id, () => ask(viewer, slug, id));
   };
 }

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { and, desc, eq, isNotNull, type Column } from "drizzle-orm";
+import { and, type Column, desc, eq, isNotNull } from "#src/db/drizzle.cjs";
 import type { Tx } from "#src/db/database.ts";
 import type { RootKey } from "./root-key.ts";
 import { orgKeys } from "./schema.ts";

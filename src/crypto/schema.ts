@@ -1,5 +1,4 @@
-import { check, foreignKey, integer, pgTable, primaryKey, text } from "drizzle-orm/pg-core";
-import { sql } from "drizzle-orm";
+import { check, foreignKey, integer, pgTable, primaryKey, sql, text } from "#src/db/drizzle.cjs";
 import { bytea, instant, key } from "#src/db/columns.ts";
 import { orgs } from "#src/directory/schema.ts";
 

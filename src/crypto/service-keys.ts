@@ -1,5 +1,5 @@
 import { createHmac, createSecretKey, randomBytes, type KeyObject } from "node:crypto";
-import { and, eq } from "drizzle-orm";
+import { and, eq } from "#src/db/drizzle.cjs";
 import type { Database, Tx } from "#src/db/database.ts";
 import type { RootKey } from "./root-key.ts";
 import { serviceKeys } from "./schema.ts";

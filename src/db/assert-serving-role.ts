@@ -1,4 +1,4 @@
-import { sql } from "drizzle-orm";
+import { sql } from "./drizzle.cjs";
 import type { Database } from "./database.ts";
 import { servingRole } from "./serving-role.ts";
 

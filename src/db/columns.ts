@@ -1,4 +1,4 @@
-import { customType, timestamp } from "drizzle-orm/pg-core";
+import { customType, timestamp } from "./drizzle.cjs";
 
 /**
  * An id, a slug or another name for programs: text that compares by its bytes. Under the database's own

@@ -21,18 +21,20 @@ export interface Moment {
 export interface Recent<T extends object> {
   recall(id: string): T | undefined;
   /** The moment of a question that is about to be asked. */
-  now(): Moment;
+  moment(): Moment;
   /** Whether nothing at all was announced since then. */
   isLatest(moment: Moment): boolean;
   remember(id: string, answer: T, asked: Moment): void;
   forget(id: string): void;
   /** One question at a time for each id; but one that began before a change answers no call that came after it. */
-  once(id: string, ask: () => Promise<T | undefined>): Promise<T | undefined>;
+  askOnce(id: string, ask: () => Promise<T | undefined>): Promise<T | undefined>;
 }
 
 interface Remembered<T> {
   readonly answer: T;
   readonly asked: Moment;
+  /** The announcements after which it is old. */
+  readonly names: readonly string[];
 }
 
 interface Asking<T> {
@@ -56,6 +58,7 @@ export async function createRecent<T extends object>(parts: {
   const changes = new Map<string, number>();
   let epoch = 0;
   let forgottenAt = 0;
+  let sweeping: NodeJS.Timeout | undefined;
 
   function forgetAll(): void {
     epoch += 1;
@@ -77,24 +80,35 @@ export async function createRecent<T extends object>(parts: {
     },
   });
 
-  function isUnchanged(answer: T, since: number): boolean {
-    return since >= forgottenAt && dependsOn(answer).every((name) => (changes.get(name) ?? 0) <= since);
+  function isGood({ asked, names }: Remembered<T>): boolean {
+    if (monotonicNow() - asked.at >= boundMs || asked.epoch < forgottenAt) return false;
+    return names.every((name) => (changes.get(name) ?? 0) <= asked.epoch);
+  }
+
+  /** What nobody asks for again would stay in memory, and with it what was meant to be destroyed. */
+  function sweepLater(): void {
+    sweeping ??= setTimeout(() => {
+      sweeping = undefined;
+      for (const [id, one] of [...known.entries()]) if (!isGood(one)) known.delete(id);
+      if (known.size > 0) sweepLater();
+    }, boundMs).unref();
   }
 
   return {
     recall(id) {
       const found = known.get(id);
-      if (found === undefined) return undefined;
-      const { answer, asked } = found;
-      if (monotonicNow() - asked.at < boundMs && isUnchanged(answer, asked.epoch)) return answer;
+      if (found === undefined || isGood(found)) return found?.answer;
       known.delete(id);
       return undefined;
     },
-    now: () => ({ at: monotonicNow(), epoch }),
+    moment: () => ({ at: monotonicNow(), epoch }),
     isLatest: (moment) => moment.epoch === epoch,
-    remember: (id, answer, asked) => void known.set(id, { answer, asked }),
+    remember(id, answer, asked) {
+      known.set(id, { answer, asked, names: dependsOn(answer) });
+      sweepLater();
+    },
     forget: (id) => void known.delete(id),
-    once(id, ask) {
+    askOnce(id, ask) {
       const running = asking.get(id);
       if (running?.epoch === epoch) return running.answer;
       const started: Asking<T> = {

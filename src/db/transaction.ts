@@ -1,14 +1,11 @@
 import {
+  PgDatabase,
   PgDialect,
-  type PgDatabase,
   type PgPreparedQuery,
-  type PreparedQueryConfig,
-} from "drizzle-orm/pg-core";
-import {
-  PostgresJsDatabase,
   type PostgresJsQueryResultHKT,
   PostgresJsSession,
-} from "drizzle-orm/postgres-js";
+  type PreparedQueryConfig,
+} from "./drizzle.cjs";
 import type { Connection } from "./connection.ts";
 
 /**
@@ -43,7 +40,7 @@ export function openTransaction(connection: Connection): OpenTransaction {
   };
   const session = new GuardedSession(client as never, dialect, undefined);
   return {
-    tx: new PostgresJsDatabase(dialect, session as never, undefined),
+    tx: new PgDatabase(dialect, session as never, undefined),
     close() {
       open = false;
     },

@@ -1,5 +1,4 @@
-import { sql } from "drizzle-orm";
-import { check, pgTable, primaryKey, text, uniqueIndex } from "drizzle-orm/pg-core";
+import { check, pgTable, primaryKey, sql, text, uniqueIndex } from "#src/db/drizzle.cjs";
 import { instant, key } from "#src/db/columns.ts";
 
 /** The organisations: every other table's rows belong to one of them. */

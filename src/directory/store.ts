@@ -1,4 +1,4 @@
-import { and, asc, eq, gt, or, sql } from "drizzle-orm";
+import { and, asc, eq, gt, or, sql } from "#src/db/drizzle.cjs";
 import type { Tx } from "#src/db/database.ts";
 import type { PageRequest } from "#src/platform/paging.ts";
 import { orgs, users } from "./schema.ts";

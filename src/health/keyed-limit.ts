@@ -1,3 +1,5 @@
+import { createTally } from "#src/platform/tally.ts";
+
 /** A key that a task counts under while it runs, and how many tasks may run under it at once. */
 export interface Place {
   readonly key: string;
@@ -12,30 +14,26 @@ interface Waiting {
 /** Runs tasks, at most `total` at once and at most `most` of one place; the others wait in order. */
 export function createKeyedLimit(total: number) {
   const waiting: Waiting[] = [];
-  const running = new Map<string, number>();
+  const running = createTally();
   let runningInAll = 0;
 
   function startWhatMay() {
     for (let i = 0; i < waiting.length && runningInAll < total;) {
       const next = waiting[i]!;
       // A task whose place is full is passed over, so that one slow host does not hold up all tasks behind it.
-      if (next.places.some(({ key, most }) => (running.get(key) ?? 0) >= most)) {
+      if (next.places.some(({ key, most }) => running.of(key) >= most)) {
         i++;
         continue;
       }
       waiting.splice(i, 1);
-      for (const { key } of next.places) running.set(key, (running.get(key) ?? 0) + 1);
+      for (const { key } of next.places) running.add(key, 1);
       runningInAll++;
       next.start();
     }
   }
 
   function end(places: readonly Place[]) {
-    for (const { key } of places) {
-      const left = running.get(key)! - 1;
-      if (left === 0) running.delete(key);
-      else running.set(key, left);
-    }
+    for (const { key } of places) running.add(key, -1);
     runningInAll--;
     startWhatMay();
   }

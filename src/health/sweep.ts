@@ -3,6 +3,7 @@ import type { Probe } from "#src/calls/probe.ts";
 import type { Database } from "#src/db/database.ts";
 import type { Environment } from "#src/platform/caller.ts";
 import type { Log } from "#src/platform/log.ts";
+import { createTally } from "#src/platform/tally.ts";
 import { createKeyedLimit } from "./keyed-limit.ts";
 import { claimDue, recordOutcomes, type DueProbe, type ProbeOutcome } from "./store.ts";
 
@@ -41,7 +42,7 @@ export function createHealthSweep(parts: {
   const limit = createKeyedLimit(maxProbes);
   const stopping = new AbortController();
   const claimed = new Map<string, Promise<void>>();
-  const claimedOf = new Map<string, number>();
+  const claimedOf = createTally();
   const found: ProbeOutcome[] = [];
   let loop: Promise<void> = Promise.resolve();
 
@@ -66,9 +67,8 @@ export function createHealthSweep(parts: {
       // Still waiting for its slow host since the last period; another base URL need not wait for that.
       const asked = `${one.connectionId} ${one.baseUrl}`;
       if (claimed.has(asked)) continue;
-      const ofOne = claimedOf.get(one.orgId) ?? 0;
-      if (ofOne >= maxClaimedOfOne) continue;
-      claimedOf.set(one.orgId, ofOne + 1);
+      if (claimedOf.of(one.orgId) >= maxClaimedOfOne) continue;
+      claimedOf.add(one.orgId, 1);
       claimed.set(
         asked,
         probeDue(one)
@@ -77,9 +77,7 @@ export function createHealthSweep(parts: {
           )
           .finally(() => {
             claimed.delete(asked);
-            const left = (claimedOf.get(one.orgId) ?? 0) - 1;
-            if (left > 0) claimedOf.set(one.orgId, left);
-            else claimedOf.delete(one.orgId);
+            claimedOf.add(one.orgId, -1);
           }),
       );
     }

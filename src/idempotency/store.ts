@@ -1,4 +1,4 @@
-import { and, asc, eq, lte, sql } from "drizzle-orm";
+import { and, asc, eq, lte, sql } from "#src/db/drizzle.cjs";
 import type { Tx } from "#src/db/database.ts";
 import { idempotentRequests } from "./schema.ts";
 

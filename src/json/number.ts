@@ -1,9 +1,11 @@
 /**
  * Whether a double keeps the number that is written there: the digits of its own shortest text are those of this
  * one, apart from zeros that mean nothing. `1.0`, `1E+2` and `0.30000000000000004` are kept; `9007199254740993`,
- * `1e-400` and `-0`, whose sign no JSON writer of ours repeats, are not.
+ * `1e-400` and `-0`, whose sign no JSON writer of ours repeats, are not. Nor is one of more than a thousand characters,
+ * which nobody means: to read millions of digits would hold up others.
  */
 export function isKeptByDouble(text: string): boolean {
+  if (text.length > longest) return false;
   const value = Number(text);
   const shortest = String(value);
   if (shortest === text) return true;
@@ -16,6 +18,8 @@ export function isKeptByDouble(text: string): boolean {
       shortest.slice(kept.start, kept.end).replace(".", "")
   );
 }
+
+const longest = 1_000;
 
 /** Where the significant digits stand, and the power of ten in front of the first; all 0 for zero. */
 interface Significand {

@@ -1,5 +1,6 @@
 import type { Transform } from "node:stream";
 import { constants, createBrotliDecompress, createGunzip, createInflate, createInflateRaw } from "node:zlib";
+import { Pieces } from "#src/platform/pieces.ts";
 
 /** The codings that `inflated` reads, as we ask for them. */
 export const acceptedCodings = "gzip, deflate, br";
@@ -7,31 +8,9 @@ export const acceptedCodings = "gzip, deflate, br";
 /** Takes bytes from the caller's budget, before they are held. Throws if there is no room, or no caller any more. */
 export type Hold = (bytes: number) => void;
 
-/** A body that comes in pieces. */
-export class Pieces {
-  readonly #limitBytes: number;
-  readonly #hold: Hold;
-  readonly #pieces: Buffer[] = [];
-  #size = 0;
-
-  constructor(limitBytes: number, hold: Hold) {
-    this.#limitBytes = limitBytes;
-    this.#hold = hold;
-  }
-
-  /** Takes one more; false if that is more than the limit. */
-  add(piece: Buffer): boolean {
-    if (this.#size + piece.length > this.#limitBytes) return false;
-    // Twice: at the end, memory holds both the pieces and the whole.
-    this.#hold(2 * piece.length);
-    this.#size += piece.length;
-    this.#pieces.push(piece);
-    return true;
-  }
-
-  whole(): Buffer {
-    return Buffer.concat(this.#pieces, this.#size);
-  }
+/** Pieces of a body, within the limit. They are held twice: at the end, memory has both them and the whole. */
+export function heldPieces(limitBytes: number, hold: Hold): Pieces {
+  return new Pieces(limitBytes, (bytes) => hold(2 * bytes));
 }
 
 /** The codings of a body that change it, in the order in which they were applied (RFC 9110, 8.4). */
@@ -55,7 +34,7 @@ export async function inflated(
 ): Promise<Buffer | "damaged" | "too large"> {
   const inflater = inflaterOf(body, coding, "strict");
   inflater.end(body);
-  const pieces = new Pieces(limitBytes, hold);
+  const pieces = heldPieces(limitBytes, hold);
   try {
     for await (const piece of inflater as AsyncIterable<Buffer>) if (!pieces.add(piece)) return "too large";
   } catch (error) {
@@ -76,7 +55,7 @@ export async function inflatedInPart(
   // A step that fails gives nothing, so the checksum at the end, of 4 or 8 bytes, gets a step of its own.
   inflater.write(body.subarray(0, -8));
   inflater.end(body.subarray(-8));
-  const pieces = new Pieces(limitBytes, hold);
+  const pieces = heldPieces(limitBytes, hold);
   try {
     for await (const piece of inflater as AsyncIterable<Buffer>) if (!pieces.add(piece)) break;
   } catch (error) {

@@ -1,3 +1,4 @@
+import { createTally, type Tally } from "#src/platform/tally.ts";
 import { TooManyCalls } from "./errors.ts";
 
 /** How many calls of one share may be under way and may wait. Shares do not affect each other. */
@@ -30,7 +31,7 @@ export interface CallSlots {
 
 interface Share {
   running: number;
-  readonly runningTo: Map<string, number>;
+  readonly runningTo: Tally;
   readonly waiting: Set<Waiting>;
   waitingBytes: number;
 }
@@ -46,26 +47,24 @@ export function createCallSlots(limits: CallSlotLimits): CallSlots {
   function shareOf(key: string): Share {
     const known = shares.get(key);
     if (known !== undefined) return known;
-    const share: Share = { running: 0, runningTo: new Map(), waiting: new Set(), waitingBytes: 0 };
+    const share: Share = { running: 0, runningTo: createTally(), waiting: new Set(), waitingBytes: 0 };
     shares.set(key, share);
     return share;
   }
 
   function mayStart(share: Share, { origin }: Applicant): boolean {
-    return share.running < limits.callsPerShare && (share.runningTo.get(origin) ?? 0) < limits.callsPerOrigin;
+    return share.running < limits.callsPerShare && share.runningTo.of(origin) < limits.callsPerOrigin;
   }
 
   function start(share: Share, call: Applicant): Disposable {
     share.running++;
-    share.runningTo.set(call.origin, (share.runningTo.get(call.origin) ?? 0) + 1);
+    share.runningTo.add(call.origin, 1);
     return { [Symbol.dispose]: () => end(share, call) };
   }
 
   function end(share: Share, { share: key, origin }: Applicant): void {
     share.running--;
-    const left = (share.runningTo.get(origin) ?? 0) - 1;
-    if (left > 0) share.runningTo.set(origin, left);
-    else share.runningTo.delete(origin);
+    share.runningTo.add(origin, -1);
     // One slot became free, so at most one call can begin.
     for (const next of share.waiting) {
       if (!mayStart(share, next.call)) continue;

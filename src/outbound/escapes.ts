@@ -1,83 +1,88 @@
-/**
- * Reads what stands around the escapes of a text, with percent-encoding and JSON escapes of ASCII undone. Further from
- * an escape than `reach` it reads nothing.
- */
-export interface EscapeReader {
-  /** Reads on up to here, at most `pieceLength` bytes further: what there is to see, and the end of what was before. */
-  readUntil(end: number): Buffer;
-}
-
 const percent = 0x25;
 const backslash = 0x5c;
 
-/** Creates a reader at the start of the text. */
-export function createEscapeReader(text: Buffer, reach: number, pieceLength: number): EscapeReader {
-  const nextSign = createSignFinder(text);
+/**
+ * Reads what stands around the escapes of a text, with percent-encoding and JSON escapes of ASCII undone. Further from
+ * an escape than `reach` it reads nothing.
+ *
+ * A class, as code that is new for each text would hardly be optimized.
+ */
+export class EscapeReader {
+  readonly #text: Buffer;
+  readonly #reach: number;
+  readonly #pieceLength: number;
   /** Made for the first escape, since few texts have one. */
-  let plain = Buffer.of();
-  let length = 0;
+  #plain = Buffer.of();
+  #length = 0;
   /** How far the text is read. */
-  let at = 0;
+  #at = 0;
   /** Up to here, it is near the last escape. */
-  let near = 0;
+  #near = 0;
+  #nextPercent = -1;
+  #nextBackslash = -1;
+
+  constructor(text: Buffer, reach: number, pieceLength: number) {
+    this.#text = text;
+    this.#reach = reach;
+    this.#pieceLength = pieceLength;
+  }
+
+  /** Reads on up to here, at most `pieceLength` bytes further: what there is to see, and the end of what was before. */
+  readUntil(end: number): Buffer {
+    const kept = Math.min(this.#length, this.#reach);
+    this.#plain.copyWithin(0, this.#length - kept, this.#length);
+    this.#length = kept;
+    while (this.#at < end) {
+      if (this.#at >= this.#near) this.#approach(end);
+      this.#takeUntil(end);
+    }
+    return this.#plain.subarray(0, this.#length);
+  }
 
   /** Goes to the next escape, and takes what stands right before it. */
-  function approach(end: number): void {
-    at = nextSign(at);
-    while (at < end && escapeWidth(text, at) === 1) at = nextSign(at + 1);
+  #approach(end: number): void {
+    const [text, reach] = [this.#text, this.#reach];
+    let at = this.#nextSign(this.#at);
+    while (at < end && escapeWidth(text, at) === 1) at = this.#nextSign(at + 1);
+    this.#at = at;
     if (at >= end) return;
-    if (plain.length === 0) plain = Buffer.allocUnsafe(4 * reach + pieceLength);
+    if (this.#plain.length === 0) this.#plain = Buffer.allocUnsafe(4 * reach + this.#pieceLength);
     // NUL is in nothing that is looked for.
-    if (at - near > reach) plain[length++] = 0;
-    length += text.copy(plain, length, Math.max(near, at - reach), at);
-    near = at + reach;
+    if (at - this.#near > reach) this.#plain[this.#length++] = 0;
+    this.#length += text.copy(this.#plain, this.#length, Math.max(this.#near, at - reach), at);
+    this.#near = at + reach;
   }
 
-  /** Takes what is near. Its variables are its own, which is faster. */
-  function takeUntil(end: number): void {
-    let from = at;
-    let to = length;
-    let last = near;
-    while (from < last && from < end) {
-      const byte = text[from]!;
-      const width = byte === percent || byte === backslash ? escapeWidth(text, from) : 1;
+  /** Takes what is near. */
+  #takeUntil(end: number): void {
+    const [text, plain, reach] = [this.#text, this.#plain, this.#reach];
+    let at = this.#at;
+    let length = this.#length;
+    let near = this.#near;
+    while (at < near && at < end) {
+      const byte = text[at]!;
+      const width = byte === percent || byte === backslash ? escapeWidth(text, at) : 1;
       // An escape ends in what it stands for: two digits, or the character itself.
-      plain[to++] = width === 1 ? byte : width === 2 ? text[from + 1]! : hexByte(text, from + width - 2);
-      from += width;
-      if (width > 1) last = from + reach;
+      plain[length++] = width === 1 ? byte : width === 2 ? text[at + 1]! : hexByte(text, at + width - 2);
+      at += width;
+      if (width > 1) near = at + reach;
     }
-    at = from;
-    length = to;
-    near = last;
+    this.#at = at;
+    this.#length = length;
+    this.#near = near;
   }
 
-  return {
-    readUntil(end) {
-      const kept = Math.min(length, reach);
-      plain.copyWithin(0, length - kept, length);
-      length = kept;
-      while (at < end) {
-        if (at >= near) approach(end);
-        takeUntil(end);
-      }
-      return plain.subarray(0, length);
-    },
-  };
+  /** The next sign that an escape begins with, at or behind a place that never goes back. */
+  #nextSign(from: number): number {
+    if (this.#nextPercent < from) this.#nextPercent = nextOf(percent, this.#text, from);
+    if (this.#nextBackslash < from) this.#nextBackslash = nextOf(backslash, this.#text, from);
+    return Math.min(this.#nextPercent, this.#nextBackslash);
+  }
 }
 
-/** Finds the next sign that an escape begins with, at or behind a place that never goes back. */
-function createSignFinder(text: Buffer): (from: number) => number {
-  let nextPercent = -1;
-  let nextBackslash = -1;
-  const find = (sign: number, from: number): number => {
-    const found = text.indexOf(sign, from);
-    return found === -1 ? text.length : found;
-  };
-  return (from) => {
-    if (nextPercent < from) nextPercent = find(percent, from);
-    if (nextBackslash < from) nextBackslash = find(backslash, from);
-    return Math.min(nextPercent, nextBackslash);
-  };
+function nextOf(sign: number, text: Buffer, from: number): number {
+  const found = text.indexOf(sign, from);
+  return found === -1 ? text.length : found;
 }
 
 /** How many bytes the escape has that begins here; 1 if none does. */

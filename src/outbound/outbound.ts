@@ -197,7 +197,8 @@ export function createOutbound(options: {
       request.signal?.addEventListener("abort", leave);
       try {
         request.signal?.throwIfAborted();
-        return await exchange(target, request, call);
+        // At once when its time is up or its caller left. Its slot stays taken until undici holds nothing of it.
+        return await Promise.race([exchange(target, request, call), whenAborted(ending.signal)]);
       } catch (error) {
         if (error instanceof Overloaded) throw error.afterAnswer(call.status);
         if (error instanceof ServiceError || error === request.signal?.reason) throw error;
@@ -270,4 +271,10 @@ function bodyOf(body: Buffer | undefined, limitBytes: number): Buffer | null {
     throw new InvalidOutboundRequest(`body: at most ${limitBytes} bytes are sent`);
   }
   return body ?? null;
+}
+
+function whenAborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    signal.addEventListener("abort", () => reject(signal.reason as Error));
+  });
 }

@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from "node:http";
 import type { Dispatcher } from "undici";
-import { Pieces, type Hold } from "./body.ts";
+import { heldPieces, type Hold } from "./body.ts";
 import { UpstreamTooLarge } from "./errors.ts";
 import { moreThan, tooManyHeaders } from "./failures.ts";
 
@@ -29,22 +29,20 @@ export interface Receipt {
 
 /**
  * Sends a request and collects its answer, without undici's streams and signals. What a step throws ends the call and
- * closes the socket.
+ * closes the socket. A request that waits for its socket cannot be taken back: once the signal aborts, it is not
+ * written, and only then is this over.
  */
-export async function receive(
+export function receive(
   dispatcher: Dispatcher,
   sent: Dispatcher.DispatchOptions,
   receipt: Receipt,
 ): Promise<RawAnswer> {
   const { host, bodyBytes, signal } = receipt;
-  signal.throwIfAborted();
   const { promise, resolve, reject } = Promise.withResolvers<RawAnswer>();
-  const pieces = new Pieces(bodyBytes, receipt.hold);
+  const pieces = heldPieces(bodyBytes, receipt.hold);
   let head: Omit<RawAnswer, "body"> = { status: 0, headers: {} };
-  signal.addEventListener("abort", () => reject(signal.reason as Error));
   dispatcher.dispatch(sent, {
     onRequestStart(controller) {
-      // It may have ended while it waited for the socket, where undici does not let it go.
       if (signal.aborted) return controller.abort(signal.reason as Error);
       signal.addEventListener("abort", () => controller.abort(signal.reason as Error));
       receipt.started();

@@ -75,7 +75,7 @@ function turnsOf(most: number) {
     const { promise, resolve } = Promise.withResolvers<void>();
     waiting.add(resolve);
     try {
-      await (signal === undefined ? promise : orEnd(signal, promise));
+      await (signal === undefined ? promise : orEnd(signal, () => promise));
     } catch (reason) {
       // Its turn may have come at the same moment.
       if (!waiting.delete(resolve)) handOn();

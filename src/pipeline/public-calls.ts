@@ -1,3 +1,4 @@
+import { createTally } from "#src/platform/tally.ts";
 import { RateLimited, TooManyStreams } from "#src/ratelimit/errors.ts";
 import { clientNameOf } from "#src/ratelimit/client-address.ts";
 import type { RateLimit } from "#src/ratelimit/gcra.ts";
@@ -17,13 +18,7 @@ const rate: RateLimit = { limit: 600, windowMs: 60_000 };
 const maxStreams = 64;
 
 export function createPublicCalls(limiter: RateLimiter): PublicCalls {
-  const streams = new Map<string, number>();
-
-  function close(client: string): void {
-    const left = (streams.get(client) ?? 1) - 1;
-    if (left === 0) streams.delete(client);
-    else streams.set(client, left);
-  }
+  const streams = createTally();
 
   return {
     async spend(address) {
@@ -33,11 +28,10 @@ export function createPublicCalls(limiter: RateLimiter): PublicCalls {
     openStream(address, signal) {
       if (signal.aborted) return;
       const client = clientNameOf(address);
-      const open = streams.get(client) ?? 0;
-      if (open >= maxStreams)
+      if (streams.of(client) >= maxStreams)
         throw new TooManyStreams(`your address has ${maxStreams} streams open without a key`);
-      streams.set(client, open + 1);
-      signal.addEventListener("abort", () => close(client), { once: true });
+      streams.add(client, 1);
+      signal.addEventListener("abort", () => streams.add(client, -1), { once: true });
     },
   };
 }

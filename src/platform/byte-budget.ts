@@ -1,4 +1,5 @@
 import { ServiceError } from "./errors.ts";
+import { createTally } from "./tally.ts";
 
 /** What calls may hold in memory: requests, answers of other services, and answers that wait for their callers. */
 export interface ByteBudget {
@@ -71,7 +72,7 @@ interface Held {
 
 /** A budget of `totalBytes`, of which one owner has at most half, so that none can use up all of it. */
 export function createByteBudget(totalBytes: number, monotonicNow: () => number): ByteBudget {
-  const bytesOf = new Map<string, number>();
+  const bytesOf = createTally();
   /** In the order in which they began to wait. */
   const waiting = new Set<Held>();
   let total = 0;
@@ -79,9 +80,7 @@ export function createByteBudget(totalBytes: number, monotonicNow: () => number)
   function add(held: Held, bytes: number): void {
     held.bytes += bytes;
     total += bytes;
-    const left = (bytesOf.get(held.owner) ?? 0) + bytes;
-    if (left === 0) bytesOf.delete(held.owner);
-    else bytesOf.set(held.owner, left);
+    bytesOf.add(held.owner, bytes);
   }
 
   function end(held: Held): void {
@@ -102,13 +101,13 @@ export function createByteBudget(totalBytes: number, monotonicNow: () => number)
   }
 
   function greediest(): string {
-    const [owner] = [...bytesOf].reduce((most, one) => (one[1] > most[1] ? one : most), ["", 0]);
+    const [owner] = [...bytesOf.entries()].reduce((most, one) => (one[1] > most[1] ? one : most), ["", 0]);
     return owner;
   }
 
   /** Cuts answers until the bytes find room; returns why there is none if that was not enough. */
   function makeRoom(owner: string, bytes: number): Overloaded | undefined {
-    while ((bytesOf.get(owner) ?? 0) + bytes > totalBytes / 2) {
+    while (bytesOf.of(owner) + bytes > totalBytes / 2) {
       if (!cutLongest(owner)) return new Overloaded("organisation");
     }
     while (total + bytes > totalBytes) {

@@ -8,15 +8,19 @@ export interface RateLimiter {
    * are charged first, up to the whole limit.
    */
   spend(name: string, rate: RateLimit, alreadyMade?: number): Promise<Budget>;
+}
+
+/** Counts in this process. */
+export interface LocalRateLimiter extends RateLimiter {
   /** What the name has left; takes nothing. */
-  look(name: string, rate: RateLimit): Promise<Budget>;
+  look(name: string, rate: RateLimit): Budget;
 }
 
 /** At most this many names are remembered, some megabytes. Beyond it, the name quiet for longest starts afresh. */
 const maxNames = 65_536;
 
 /** A limiter of this process alone: with several replicas, each allows the whole limit. */
-export function createRateLimiter(now: () => Date): RateLimiter {
+export function createRateLimiter(now: () => Date): LocalRateLimiter {
   const debts = new LRUCache<string, Debt>({ max: maxNames });
   return {
     async spend(name, rate, alreadyMade) {
@@ -24,8 +28,6 @@ export function createRateLimiter(now: () => Date): RateLimiter {
       debts.set(name, debt);
       return budget;
     },
-    async look(name, rate) {
-      return look(rate, debts.get(name), now().getTime());
-    },
+    look: (name, rate) => look(rate, debts.get(name), now().getTime()),
   };
 }

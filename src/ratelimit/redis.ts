@@ -1,10 +1,10 @@
 import { createClient, defineScript, type CommandParser } from "@redis/client";
 import type { Secret } from "#src/platform/secret.ts";
-import { budgetOf, type Debt, type RateLimit } from "./gcra.ts";
+import { budgetOf, type Budget, type Debt, type RateLimit } from "./gcra.ts";
 import type { SharedCounts } from "./shared-limiter.ts";
 
 /**
- * `spend` and `look` of gcra.ts, where nothing can come between reading and writing. The time is the server's, so that
+ * `spend` of gcra.ts, where nothing can come between reading and writing. The time is the server's, so that
  * the clocks of replicas do not matter. Lua's numbers are doubles like ours, and every product here is below 2^53; but
  * it would print large ones rounded, hence the format.
  *
@@ -13,7 +13,7 @@ import type { SharedCounts } from "./shared-limiter.ts";
 export const countScript = defineScript({
   NUMBER_OF_KEYS: 1,
   SCRIPT: `
-    local limit, window, made = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+    local limit, window, made = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
     local capacity = limit * window
     local time = redis.call("TIME")
     local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -27,15 +27,13 @@ export const countScript = defineScript({
 
     units = math.max(units, math.min(units + math.min(made, limit) * window, 2 * capacity))
     local allowed = units + window <= capacity
-    if ARGV[1] == "spend" then
-      if allowed then units = units + window end
-      local life = math.max(window, math.ceil(units / limit))
-      redis.call("SET", KEYS[1], string.format("%.0f %.0f", now, units), "PX", string.format("%.0f", life))
-    end
+    if allowed then units = units + window end
+    local life = math.max(window, math.ceil(units / limit))
+    redis.call("SET", KEYS[1], string.format("%.0f %.0f", now, units), "PX", string.format("%.0f", life))
     return { allowed and 1 or 0, now, units }`,
-  parseCommand(parser: CommandParser, key: string, kind: "spend" | "look", rate: RateLimit, made = 0) {
+  parseCommand(parser: CommandParser, key: string, rate: RateLimit, made = 0) {
     parser.pushKey(key);
-    parser.push(kind, String(rate.limit), String(rate.windowMs), String(made));
+    parser.push(String(rate.limit), String(rate.windowMs), String(made));
   },
   transformReply(reply: unknown): { readonly allowed: boolean; readonly debt: Debt } {
     if (!Array.isArray(reply) || reply.length !== 3 || !reply.every(isCount)) {
@@ -78,9 +76,9 @@ export async function connectRedis(
     isOpen = false;
   }
 
-  async function ask(name: string, kind: "spend" | "look", rate: RateLimit, alreadyMade?: number) {
+  async function spend(name: string, rate: RateLimit, alreadyMade?: number): Promise<Budget> {
     try {
-      const asking = client.count(prefix + name, kind, rate, alreadyMade);
+      const asking = client.count(prefix + name, rate, alreadyMade);
       const { allowed, debt } = await within(answerMs, asking);
       return budgetOf(rate, debt.units, allowed);
     } catch (error) {
@@ -99,12 +97,11 @@ export async function connectRedis(
     throw error;
   }
   // The server has to answer, to write and to know the script before it may hold up a request.
-  await ask("check", "spend", { limit: 1, windowMs: 1_000 });
+  await spend("check", { limit: 1, windowMs: 1_000 });
   isOpen = true;
 
   return {
-    spend: (name, rate, alreadyMade) => ask(name, "spend", rate, alreadyMade),
-    look: (name, rate) => ask(name, "look", rate),
+    spend,
     close() {
       isOpen = false;
       client.destroy();

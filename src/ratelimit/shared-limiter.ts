@@ -54,9 +54,9 @@ export async function createSharedRateLimiter(parts: {
   }
 
   /** Undefined if the shared counts are away, or are lost by this call. */
-  async function ask(question: (counts: SharedCounts) => Promise<Budget>): Promise<Budget | undefined> {
+  async function spendShared(...spent: Parameters<RateLimiter["spend"]>): Promise<Budget | undefined> {
     try {
-      if (counts !== undefined) return await question(counts);
+      if (counts !== undefined) return await counts.spend(...spent);
     } catch {
       // The first call that noticed has logged it.
     }
@@ -69,14 +69,11 @@ export async function createSharedRateLimiter(parts: {
 
   return {
     async spend(name, rate, alreadyMade) {
-      const shared = await ask((counts) => counts.spend(name, rate, alreadyMade));
+      const shared = await spendShared(name, rate, alreadyMade);
       if (shared?.allowed === false) return shared;
       // The local limiter counts along. When it must limit alone, it knows what was let through.
       const alone = await local.spend(name, rate, alreadyMade);
       return shared ?? alone;
-    },
-    async look(name, rate) {
-      return (await ask((counts) => counts.look(name, rate))) ?? (await local.look(name, rate));
     },
     async close() {
       isClosed = true;

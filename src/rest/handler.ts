@@ -1,6 +1,6 @@
 import type { DescService } from "@bufbuild/protobuf";
 import { varyByEncoding } from "#src/pipeline/compression.ts";
-import { answer as send, type Lane } from "#src/pipeline/lane.ts";
+import { send, type Lane } from "#src/pipeline/lane.ts";
 import type { HttpFailure } from "#src/platform/http-failure.ts";
 import { targetOf, type Handler, type Request, type Response } from "#src/platform/http.ts";
 import { restRoutes } from "./binding.ts";

@@ -56,6 +56,6 @@ function* encoding(text: string): LongWork<Uint8Array[]> {
   return pieces;
 }
 
-function* converting(json: string): LongWork<Uint8Array[]> {
-  return [yield* valueBinary(json)];
+function* converting(json: string | Buffer): LongWork<Uint8Array[]> {
+  return [yield* valueBinary(json.toString())];
 }

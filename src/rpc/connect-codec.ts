@@ -30,18 +30,13 @@ export function connectCodecs(parts: LaneParts): { json: Codec; proto: Codec } {
         deadlineOf("connect", headers["connect-timeout-ms"] as string | undefined, timeoutMs),
       read,
       async answer(exchange, message) {
-        const trailers = Object.entries(exchange.answerTrailers());
-        const headers = {
-          ...exchange.answerHeaders(),
-          ...Object.fromEntries(trailers.map(([name, value]) => [`trailer-${name}`, value])),
-          "content-type": contentType,
-        };
+        const headers = { ...ownHeaders(exchange), "content-type": contentType };
         return framed(200, headers, await encode(exchange, message), exchange);
       },
       refuse(exchange, thrown) {
         const error = report(thrown, exchange);
         const headers = {
-          ...exchange.answerHeaders(),
+          ...ownHeaders(exchange),
           ...Object.fromEntries(error.metadata),
           "content-type": "application/json",
         };
@@ -71,6 +66,15 @@ export function connectCodecs(parts: LaneParts): { json: Codec; proto: Codec } {
       read: async (exchange) => messageFromBinary(exchange.method.input, await readInflated(exchange)),
       encode: async ({ method }, message) => Buffer.concat(await binaryOf(method.output, message)),
     }),
+  };
+}
+
+/** What gate and handler gave to the answer; trailers are headers of a unary answer, also of a failed one. */
+function ownHeaders(exchange: Exchange): Record<string, string> {
+  const trailers = Object.entries(exchange.answerTrailers());
+  return {
+    ...exchange.answerHeaders(),
+    ...Object.fromEntries(trailers.map(([name, value]) => [`trailer-${name}`, value])),
   };
 }
 

@@ -1,7 +1,7 @@
 import type { ConnectError } from "@connectrpc/connect";
 import type { Exchange } from "#src/pipeline/exchange.ts";
 import type { Codec } from "#src/pipeline/lane.ts";
-import type { Request } from "#src/platform/http.ts";
+import { contentTypeOf, type Request } from "#src/platform/http.ts";
 import { compressions } from "./compression.ts";
 import { connectCodecs } from "./connect-codec.ts";
 import { grpcCodec } from "./grpc-codec.ts";
@@ -25,18 +25,19 @@ export function createCodecs(parts: LaneParts): (request: Request) => Codec | un
   const grpc = grpcCodec(parts);
   const grpcWeb = grpcWebCodec(parts);
 
-  return ({ method, headers, httpVersionMajor }) => {
+  return (request) => {
+    const { method, headers, httpVersionMajor } = request;
     if (method !== "POST") return undefined;
-    const type = headers["content-type"] ?? "";
-    if (httpVersionMajor === 2 && /^application\/grpc(?:\+proto)?$/i.test(type)) {
+    const type = contentTypeOf(request);
+    if (httpVersionMajor === 2 && /^application\/grpc(?:\+proto)?$/.test(type)) {
       return isKnown(headers["grpc-encoding"]) ? grpc : undefined;
     }
     if (/^application\/grpc-web(?:\+proto)?$/i.test(type)) {
       return isKnown(headers["grpc-encoding"]) ? grpcWeb : undefined;
     }
     if (!isKnown(headers["content-encoding"])) return undefined;
-    if (/^application\/json(?:; ?charset=utf-?8)?$/i.test(type)) return connect.json;
-    return /^application\/proto$/i.test(type) ? connect.proto : undefined;
+    if (/^application\/json(?:; ?charset=utf-?8)?$/.test(type)) return connect.json;
+    return type === "application/proto" ? connect.proto : undefined;
   };
 }
 

@@ -1,4 +1,5 @@
 import type { DescMethodUnary } from "@bufbuild/protobuf";
+import { ConnectError } from "@connectrpc/connect";
 import { Health } from "#gen/grpc/health/v1/health_pb.js";
 import { ServerReflection } from "#gen/grpc/reflection/v1/reflection_pb.js";
 import { ServerReflection as ServerReflectionV1Alpha } from "#gen/grpc/reflection/v1alpha/reflection_pb.js";
@@ -52,7 +53,10 @@ export function createRpc(
   const handle = createRpcHandler({ ...pipeline, log });
   const codecOf = createCodecs({
     ...pipeline,
-    report: (thrown, { values, signal }) => pipeline.report(thrown, callOf({ values }), signal),
+    // What the gate and the handler throw is reported already. Once more, a deadline that passed while the gate was
+    // asking would hide that the key may not do this.
+    report: (thrown, { values, signal }) =>
+      thrown instanceof ConnectError ? thrown : pipeline.report(thrown, callOf({ values }), signal),
   });
 
   function handlerOf(procedure: ProcedureHandler): Handler {

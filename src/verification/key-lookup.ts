@@ -80,7 +80,7 @@ export async function createKeyLookup(parts: {
   await askForImports();
 
   async function ask(secret: string, id: string, askedBy?: string): Promise<PresentedKey | undefined> {
-    const asked = known.now();
+    const asked = known.moment();
     const hashes = { peppered: pepper(secret), plain: Buffer.from(id, "hex") };
     const key = await database.single((tx) => findPresented(tx, hashes), askedBy);
     if (key === undefined || key.revokedAt !== undefined) {
@@ -108,7 +108,7 @@ export async function createKeyLookup(parts: {
       // Any change may have made it good.
       if (lately && known.isLatest(lately.asked) && monotonicNow() - lately.asked.at < unknownMs)
         return lately.key;
-      return known.once(id, () => ask(secret, id, askedBy));
+      return known.askOnce(id, () => ask(secret, id, askedBy));
     },
 
     recall: (presented) => known.recall(hash("sha256", secretText(presented))),

@@ -1,7 +1,7 @@
 import { ServiceError, type ErrorKind } from "#src/platform/errors.ts";
 import { RateLimited } from "#src/ratelimit/errors.ts";
 import type { Budget, RateLimit } from "#src/ratelimit/gcra.ts";
-import type { RateLimiter } from "#src/ratelimit/limiter.ts";
+import type { LocalRateLimiter, RateLimiter } from "#src/ratelimit/limiter.ts";
 
 /** How often keys may be used, and clients may fail to present a good one. */
 export interface Limits {
@@ -43,7 +43,7 @@ export function createLimits(parts: {
   /** Counts the calls of keys. */
   calls: RateLimiter;
   /** Counts the failures of clients. Apart from `calls`: a flood of clients must not make it forget keys. */
-  failures: RateLimiter;
+  failures: LocalRateLimiter;
   perMinute: LimitsPerMinute;
 }): Limits {
   const { calls, failures, perMinute } = parts;
@@ -59,7 +59,7 @@ export function createLimits(parts: {
     async limitFailures(client, authenticate) {
       try {
         return await authenticate(async () => {
-          const budget = await failures.look(client, failureRate);
+          const budget = failures.look(client, failureRate);
           if (!budget.allowed) throw new RateLimited(budget);
         });
       } catch (thrown) {

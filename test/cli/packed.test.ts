@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { brokenLinksIn } from "../docs/links.ts";
 import { installPacked, linkPackage, type Project } from "../support/packed.ts";
 import { presenter } from "../support/service.ts";
@@ -67,22 +67,41 @@ test("of the sources, the package names the files in its source maps, and has th
   }
 });
 
-test("a start reads neither the Redis client, which needs a setting, nor the code of other commands", async () => {
-  const folder = join(project.package, "dist/service");
+describe("a start", () => {
+  const folder = () => join(project.package, "dist/service");
+  const codeOf = (file: string) => readFileSync(join(folder(), file), "utf8");
   const named = (name: string) =>
-    readdirSync(folder).filter((file) => RegExp(`^${name}-\\w+\\.js$`).test(file));
-  const read = new Set(["main.js", ...named("program"), ...named("start")]);
-  // A set also yields what is added on the way.
-  for (const file of read) {
-    const code = readFileSync(join(folder, file), "utf8");
-    for (const [, imported = ""] of code.matchAll(/^(?:\} from|import(?: .* from)?) "\.\/(.+)";$/gm))
-      read.add(imported);
+    readdirSync(folder()).filter((file) => RegExp(`^${name}-\\w+\\.js$`).test(file));
+
+  /** These files and what they import. */
+  function readFor(...names: string[]): string[] {
+    const read = new Set(["main.js", ...names.flatMap(named)]);
+    // A set also yields what is added on the way.
+    for (const file of read) {
+      const imports = codeOf(file).matchAll(/^(?:\} from|import(?: .* from)?) "\.\/(.+)";$/gm);
+      for (const [, imported = ""] of imports) read.add(imported);
+    }
+    return [...read];
   }
-  const later = ["redis", "doctor", "administer", "verify-audit"].flatMap(named);
-  expect(later).toHaveLength(4);
-  expect([...read].filter((file) => later.includes(file))).toStrictEqual([]);
-  const codes = [...read].map((file) => readFileSync(join(folder, file), "utf8"));
-  // That the start is seen to hold undici proves that the search would find the other.
-  expect(codes.some((code) => code.includes("node_modules/undici/"))).toBe(true);
-  expect(codes.some((code) => code.includes("node_modules/@redis/client/"))).toBe(false);
+
+  const holds = (files: string[], name: string) =>
+    files.some((file) => codeOf(file).includes(`node_modules/${name}/`));
+
+  test("reads neither the Redis client, which needs a setting, nor the code of other commands", () => {
+    const read = readFor("program", "start", "serve");
+    const later = ["redis", "doctor", "administer", "verify-audit"].flatMap(named);
+    expect(later).toHaveLength(4);
+    expect(read.filter((file) => later.includes(file))).toStrictEqual([]);
+    // That the start is seen to hold undici proves that the search would find the other.
+    expect(holds(read, "undici")).toBe(true);
+    expect(holds(read, "@redis/client")).toBe(false);
+  });
+
+  test("has Postgres on its way before it reads what only answers calls", () => {
+    const read = readFor("program", "start");
+    expect(holds(read, "postgres")).toBe(true);
+    for (const name of ["undici", "@connectrpc/connect", "@bufbuild/protovalidate", "prom-client"]) {
+      expect(holds(read, name)).toBe(false);
+    }
+  });
 });

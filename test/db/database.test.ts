@@ -1,6 +1,5 @@
 import { inspect } from "node:util";
-import { eq, sql } from "drizzle-orm";
-import { boolean, integer, json, jsonb, pgTable, text, timestamp } from "drizzle-orm/pg-core";
+import { boolean, eq, integer, json, jsonb, pgTable, sql, text, timestamp } from "#src/db/drizzle.cjs";
 import fc from "fast-check";
 import { pino } from "pino";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";

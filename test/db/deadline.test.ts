@@ -1,4 +1,4 @@
-import { sql } from "drizzle-orm";
+import { sql } from "#src/db/drizzle.cjs";
 import { pino } from "pino";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { append } from "#src/audit/append.ts";

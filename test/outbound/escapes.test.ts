@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { createEscapeReader } from "#src/outbound/escapes.ts";
+import { EscapeReader } from "#src/outbound/escapes.ts";
 
 const escape = /%([0-9a-fA-F]{2})|\\(?:u00([0-9a-fA-F]{2})|(["\\/]))/g;
 
@@ -20,7 +20,7 @@ test("whatever is not longer than the reach is seen, escaped or not, exactly if 
   });
   fc.assert(
     fc.property(cases, ({ text, sought, pieceLength }) => {
-      const reader = createEscapeReader(Buffer.from(text), 6, pieceLength);
+      const reader = new EscapeReader(Buffer.from(text), 6, pieceLength);
       let isSeen = text.includes(sought);
       for (let from = 0; from < text.length; from += pieceLength) {
         const seen = reader.readUntil(Math.min(from + pieceLength, text.length));

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { createNeedles } from "#src/outbound/needles.ts";
+import { Needles } from "#src/outbound/needles.ts";
 
 const letters = (minLength: number, maxLength: number) =>
   fc.string({ unit: fc.constantFrom("a", "b", "c"), minLength, maxLength });
@@ -15,7 +15,7 @@ test("a part of a text has one of the needles in it exactly if a search for each
   fc.assert(
     fc.property(cases, ({ needles, text, from, to }) => {
       const part = text.slice(from, Math.min(to, text.length));
-      expect(createNeedles(needles).areIn(Buffer.from(text), from, Math.min(to, text.length))).toBe(
+      expect(new Needles(needles).areIn(Buffer.from(text), from, Math.min(to, text.length))).toBe(
         needles.some((needle) => part.includes(needle)),
       );
     }),

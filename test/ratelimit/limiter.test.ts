@@ -24,13 +24,12 @@ test("requests that were made elsewhere are charged to the name as well", async 
   const five = { limit: 5, windowMs: 60_000 };
   expect(await limiter.spend("a", five, 3)).toMatchObject({ allowed: true, remaining: 1 });
   expect(await limiter.spend("a", five, 1)).toMatchObject({ allowed: false, remaining: 0 });
-  expect((await limiter.look("b", five)).remaining).toBe(5);
+  expect(limiter.look("b", five).remaining).toBe(5);
 });
 
-test("a look takes nothing", async () => {
+test("a look takes nothing", () => {
   const { limiter } = limiterAt();
-  for (let i = 0; i < 5; i++)
-    expect(await limiter.look("a", rate)).toMatchObject({ allowed: true, remaining: 2 });
+  for (let i = 0; i < 5; i++) expect(limiter.look("a", rate)).toMatchObject({ allowed: true, remaining: 2 });
 });
 
 test("a flood of names takes no more memory, and makes nobody forgotten who keeps calling", async () => {
@@ -43,8 +42,8 @@ test("a flood of names takes no more memory, and makes nobody forgotten who keep
     await limiter.spend(`flood ${i}`, rate);
     if (i % 30_000 === 0) expect((await limiter.spend("busy", rate)).allowed).toBe(false);
   }
-  expect((await limiter.look("busy", rate)).allowed).toBe(false);
-  expect((await limiter.look("quiet", rate)).remaining).toBe(2);
+  expect(limiter.look("busy", rate).allowed).toBe(false);
+  expect(limiter.look("quiet", rate).remaining).toBe(2);
 });
 
 test.each([

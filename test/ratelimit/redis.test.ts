@@ -5,7 +5,7 @@ import { connect as openSocket, createServer, type AddressInfo } from "node:net"
 import { createServer as createTlsServer, getCACertificates, setDefaultCACertificates } from "node:tls";
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { Secret } from "#src/platform/secret.ts";
-import { look, spend, type Debt } from "#src/ratelimit/gcra.ts";
+import { spend, type Debt } from "#src/ratelimit/gcra.ts";
 import { createRateLimiter } from "#src/ratelimit/limiter.ts";
 import { connectRedis, countScript } from "#src/ratelimit/redis.ts";
 import { createSharedRateLimiter, type SharedRateLimiter } from "#src/ratelimit/shared-limiter.ts";
@@ -42,7 +42,6 @@ function connect(url = redis.url, lost: (why: Error) => void = () => undefined) 
 
 describe("the script and gcra.ts answer the same", () => {
   const limits = fc.oneof(fc.integer({ min: 1, max: 20 }), fc.integer({ min: 1, max: 100_000 }));
-  const kinds = fc.constantFrom("spend" as const, "look" as const);
   const made = fc.oneof(fc.constant(0), fc.nat({ max: 20 }), fc.nat({ max: 2 ** 32 - 1 }));
 
   test("of any debt, however old, large or from the future, under any limit", async () => {
@@ -52,44 +51,35 @@ describe("the script and gcra.ts answer the same", () => {
         rate: fc.constant(rate),
         units: fc.nat({ max: 2 * rate.limit * rate.windowMs }),
         elapsed: fc.integer({ min: -2 * rate.windowMs, max: 2 * rate.windowMs }),
-        kind: kinds,
         made,
       }),
     );
     await fc.assert(
-      fc.asyncProperty(asked, async ({ rate, units, elapsed, kind, made }) => {
+      fc.asyncProperty(asked, async ({ rate, units, elapsed, made }) => {
         const debt = { at: Date.now() - elapsed, units };
         await client.set("any", `${debt.at} ${debt.units}`);
-        const answer = await client.count("any", kind, rate, kind === "spend" ? made : 0);
-        const now = answer.debt.at;
-        const expected = kind === "spend" ? spend(rate, debt, now, made) : undefined;
-        const { allowed } = expected?.budget ?? look(rate, debt, now);
-        expect(answer.allowed).toBe(allowed);
-        if (expected !== undefined) expect(answer.debt).toStrictEqual(expected.debt);
-        const left = expected?.debt ?? debt;
-        expect(await client.get("any")).toBe(`${left.at} ${left.units}`);
+        const answer = await client.count("any", rate, made);
+        const expected = spend(rate, debt, answer.debt.at, made);
+        expect(answer).toStrictEqual({ allowed: expected.budget.allowed, debt: expected.debt });
+        expect(await client.get("any")).toBe(`${expected.debt.at} ${expected.debt.units}`);
       }),
       { numRuns: 500 },
     );
   });
 
   test("of a name that calls on and on while its limit changes", async () => {
-    const calls = fc.array(fc.record({ limit: limits, kind: kinds, made }), { maxLength: 25 });
+    const calls = fc.array(fc.record({ limit: limits, made }), { maxLength: 25 });
     let runs = 0;
     await fc.assert(
       fc.asyncProperty(calls, async (calls) => {
         const name = `sequence ${runs++}`;
         let debt: Debt | undefined;
-        for (const { limit, kind, made } of calls) {
+        for (const { limit, made } of calls) {
           const rate = { limit, windowMs: 60_000 };
-          const answer = await client.count(name, kind, rate, kind === "spend" ? made : 0);
-          const now = answer.debt.at;
-          if (kind === "look") expect(answer.allowed).toBe(look(rate, debt, now).allowed);
-          else {
-            const expected = spend(rate, debt, now, made);
-            expect(answer).toStrictEqual({ allowed: expected.budget.allowed, debt: expected.debt });
-            ({ debt } = expected);
-          }
+          const answer = await client.count(name, rate, made);
+          const expected = spend(rate, debt, answer.debt.at, made);
+          expect(answer).toStrictEqual({ allowed: expected.budget.allowed, debt: expected.debt });
+          ({ debt } = expected);
         }
       }),
       { numRuns: 40 },
@@ -98,17 +88,15 @@ describe("the script and gcra.ts answer the same", () => {
 });
 
 describe("replicas on one server", () => {
-  test("take each name's requests from one budget, and a look takes none", async () => {
+  test("take each name's requests from one budget", async () => {
     const [one, other] = [await connect(), await connect()];
-    expect(await one.look("shared", rate)).toStrictEqual({
+    expect(await one.spend("shared", rate)).toStrictEqual({
       allowed: true,
-      remaining: 5,
-      resetMs: 0,
+      remaining: 4,
+      resetMs: 12_000,
       retryAfterMs: 0,
     });
-    expect(await one.spend("shared", rate)).toMatchObject({ allowed: true, remaining: 4, resetMs: 12_000 });
     expect(await other.spend("shared", rate, 2)).toMatchObject({ allowed: true, remaining: 1 });
-    expect(await other.look("shared", rate)).toMatchObject({ allowed: true, remaining: 1 });
     expect(await one.spend("shared", rate)).toMatchObject({ allowed: true, remaining: 0 });
     const refused = await other.spend("shared", rate);
     expect(refused).toMatchObject({ allowed: false, remaining: 0 });
@@ -131,7 +119,6 @@ describe("replicas on one server", () => {
     await client.flushAll();
     const counts = await connect();
     await counts.spend("lasting", rate);
-    await counts.look("never spent", rate);
     await counts.spend("brief", { limit: 5, windowMs: 50 });
     await counts.spend("lowered", { limit: 100, windowMs: 60_000 }, 99);
     await counts.spend("lowered", rate);
@@ -160,7 +147,7 @@ describe("replicas on one server", () => {
     await client.lPush(`${prefix}list`, "1 2");
     for (const name of ["text", "list"]) {
       expect(await counts.spend(name, rate)).toMatchObject({ allowed: true, remaining: 4 });
-      expect((await counts.look(name, rate)).remaining).toBe(4);
+      expect(await counts.spend(name, rate)).toMatchObject({ allowed: true, remaining: 3 });
     }
     counts.close();
   });
@@ -220,9 +207,8 @@ describe("a limiter whose server", () => {
       for (let i = 0; i < 6; i++) alone.push((await limiter.spend("killed", rate)).allowed);
     });
     expect(alone).toStrictEqual([true, true, true, false, false, false]);
-    expect((await limiter.look("killed", rate)).remaining).toBe(0);
     expect(took).toBeLessThan(5_000);
-    expect(limiter.fallbacks()).toBe(7);
+    expect(limiter.fallbacks()).toBe(6);
 
     await redis.restart();
     await untilShared(limiter);
@@ -242,7 +228,7 @@ describe("a limiter whose server", () => {
     });
     expect(later).toBeLessThan(5_000);
     expect(limiter.fallbacks()).toBe(1_100);
-    expect((await limiter.look("frozen", rate)).allowed).toBe(false);
+    expect((await limiter.spend("frozen", rate)).allowed).toBe(false);
     redis.thaw();
     await untilShared(limiter);
     expect(limiter.logged()).toStrictEqual([`${away}: no answer in 100 ms`, back]);
@@ -340,7 +326,7 @@ test("a user who may do what docs/operating.md says, and no more, is enough", as
   const { host } = new URL(guarded.url);
   await using limiter = await startLimiter(`redis://me:pass%2Fword@${host}/3`);
   expect((await limiter.spend("permitted", rate)).remaining).toBe(4);
-  expect((await limiter.look("permitted", rate)).remaining).toBe(4);
+  expect((await limiter.spend("permitted", rate)).remaining).toBe(3);
   expect(limiter.fallbacks()).toBe(0);
 });
 

@@ -1,5 +1,4 @@
-import { PgDialect } from "drizzle-orm/pg-core";
-import type { SQL } from "drizzle-orm";
+import { PgDialect, type SQL } from "#src/db/drizzle.cjs";
 import fc from "fast-check";
 import { setImmediate as settled } from "node:timers/promises";
 import { expect, test } from "vitest";

@@ -28,8 +28,14 @@ export interface EmbeddedOptions {
 const startPatienceMs = 30_000;
 const pauseMs = 25;
 
-/** Starts the Postgres that comes with this service, and restarts it whenever it ends. */
-export async function startEmbeddedPostgres(options: EmbeddedOptions): Promise<EmbeddedPostgres> {
+/**
+ * Starts the Postgres that comes with this service, and restarts it whenever it ends. `whileStarting` is called once
+ * its process is there, some time before it takes connections.
+ */
+export async function startEmbeddedPostgres(
+  options: EmbeddedOptions,
+  whileStarting?: () => void,
+): Promise<EmbeddedPostgres> {
   const { log, settings = {} } = options;
   const dataDir = resolve(options.dataDir);
   const cluster = join(dataDir, "postgres");
@@ -44,7 +50,7 @@ export async function startEmbeddedPostgres(options: EmbeddedOptions): Promise<E
     server: { installation, user, cluster, socketFolder, clusterName: formatOwner(owner), settings, log },
   };
 
-  let server = await launch(place);
+  let server = await launch(place, whileStarting);
   let stopping = false;
   const supervision = supervise();
 
@@ -107,12 +113,13 @@ interface Place {
 }
 
 /** Starts a server once no other serves the folder, and returns it when it takes connections. */
-async function launch(place: Place): Promise<Server> {
+async function launch(place: Place, whileStarting?: () => void): Promise<Server> {
   const giveUpAt = performance.now() + startPatienceMs;
   for (;;) {
     await untilNoneServes(place, giveUpAt);
     await removeStaleLocks(place.server.cluster, place.server.socketFolder);
     const server = startServer(place.server);
+    whileStarting?.();
     const lastLines = await untilReady(place, server, giveUpAt);
     if (lastLines === undefined) return server;
     // Another starter took the folder between our question and our start, or the processes of a killed
