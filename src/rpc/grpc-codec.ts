@@ -14,15 +14,15 @@ import { inflated, messageTooLarge, readMessage } from "./unary-body.ts";
 const prefixBytes = 5;
 const compressedFlag = 1;
 
-/** Unary calls of gRPC over HTTP/2 (gRPC's PROTOCOL-HTTP2.md). */
-export function grpcCodec({ readMaxBytes, timeoutMs, report }: LaneParts): Codec {
+/** Unary calls of gRPC over HTTP/2 (gRPC's PROTOCOL-HTTP2.md); frames of requests with the flag to skip do not count. */
+export function grpcCodec({ readMaxBytes, timeoutMs, report }: LaneParts, skippedFlag = 0): Codec {
   return {
     protocolName: "grpc",
     deadline: ({ headers }) => deadlineOf("grpc", headers["grpc-timeout"] as string | undefined, timeoutMs),
     async read(exchange) {
       // Room for the prefix of what may follow, so that it is told apart from a message that is too large.
       const bytes = await readMessage(exchange, readMaxBytes, 2 * prefixBytes);
-      return onlyMessage(exchange, bytes, readMaxBytes);
+      return onlyMessage(exchange, bytes, readMaxBytes, skippedFlag);
     },
     async answer(exchange, message) {
       const plain = framed(0, await binaryOf(exchange.method.output, message));
@@ -74,20 +74,30 @@ function compressionOf(headers: Exchange["request"]["headers"]) {
   return messageCompressionFor(headers["grpc-accept-encoding"], headers["grpc-encoding"]);
 }
 
-/** The one message in the body. */
-async function onlyMessage(exchange: Exchange, body: Buffer, maxBytes: number): Promise<Message> {
-  if (body.length === 0) throw protocolError("missing input message for unary method");
-  const first = payloadAt(body, 0, maxBytes);
-  const message = await messageIn(first, exchange, maxBytes);
-  if (first.end === body.length) return message;
-  // What follows may be no message at all, which is the more telling fault.
-  await messageIn(payloadAt(body, first.end, maxBytes), exchange, maxBytes);
-  throw protocolError("received extra input message for unary method");
+/** The one message in the body, in which frames with the flag to skip do not count. */
+async function onlyMessage(
+  exchange: Exchange,
+  body: Buffer,
+  maxBytes: number,
+  skippedFlag: number,
+): Promise<Message> {
+  let only: Message | undefined;
+  for (let at = 0; at < body.length;) {
+    const payload = payloadAt(body, at, maxBytes);
+    at = payload.end;
+    if ((payload.flags & skippedFlag) !== 0) continue;
+    // What follows a message may be none at all, which is the more telling fault.
+    const message = await messageIn(payload, exchange, maxBytes);
+    if (only !== undefined) throw protocolError("received extra input message for unary method");
+    only = message;
+  }
+  if (only === undefined) throw protocolError("missing input message for unary method");
+  return only;
 }
 
 interface Payload {
   readonly bytes: Buffer;
-  readonly isCompressed: boolean;
+  readonly flags: number;
   /** Where it ends in the body. */
   readonly end: number;
 }
@@ -100,16 +110,12 @@ function payloadAt(body: Buffer, start: number, maxBytes: number): Payload {
   if (length > maxBytes) throw messageTooLarge(maxBytes);
   const end = begin + length;
   if (body.length < end) throw incomplete();
-  return { bytes: body.subarray(begin, end), isCompressed: (body[start]! & compressedFlag) !== 0, end };
+  return { bytes: body.subarray(begin, end), flags: body[start]!, end };
 }
 
-async function messageIn(
-  { bytes, isCompressed }: Payload,
-  exchange: Exchange,
-  maxBytes: number,
-): Promise<Message> {
+async function messageIn({ bytes, flags }: Payload, exchange: Exchange, maxBytes: number): Promise<Message> {
   const { input } = exchange.method;
-  if (!isCompressed) return messageFromBinary(input, bytes);
+  if ((flags & compressedFlag) === 0) return messageFromBinary(input, bytes);
   const coding = exchange.request.headers["grpc-encoding"] as string | undefined;
   // How it is compressed, no header says.
   if (coding === undefined || coding === "identity") throw explainFramework(Code.Internal, "");

@@ -5,6 +5,7 @@ import { contentTypeOf, type Request } from "#src/platform/http.ts";
 import { compressions } from "./compression.ts";
 import { connectCodecs } from "./connect-codec.ts";
 import { grpcCodec } from "./grpc-codec.ts";
+import { grpcWebCodec } from "./grpc-web-codec.ts";
 
 /** What the codecs need of the service around them. */
 export interface LaneParts {
@@ -16,12 +17,13 @@ export interface LaneParts {
 }
 
 /**
- * Chooses the codec of a unary call that takes the lane; undefined leaves it to Connect: gRPC-Web, GET, gRPC over
- * HTTP/1.1, and all that will be refused for its form.
+ * Chooses the codec of a unary call that takes the lane; undefined leaves it to Connect: GET, gRPC over HTTP/1.1, and
+ * all that will be refused for its form.
  */
 export function createCodecs(parts: LaneParts): (request: Request) => Codec | undefined {
   const connect = connectCodecs(parts);
   const grpc = grpcCodec(parts);
+  const grpcWeb = grpcWebCodec(parts);
 
   return (request) => {
     const { method, headers, httpVersionMajor } = request;
@@ -29,6 +31,9 @@ export function createCodecs(parts: LaneParts): (request: Request) => Codec | un
     const type = contentTypeOf(request);
     if (httpVersionMajor === 2 && /^application\/grpc(?:\+proto)?$/.test(type)) {
       return isKnown(headers["grpc-encoding"]) ? grpc : undefined;
+    }
+    if (/^application\/grpc-web(?:\+proto)?$/i.test(type)) {
+      return isKnown(headers["grpc-encoding"]) ? grpcWeb : undefined;
     }
     if (!isKnown(headers["content-encoding"])) return undefined;
     if (/^application\/json(?:; ?charset=utf-?8)?$/.test(type)) return connect.json;

@@ -1,0 +1,34 @@
+import type { Answer, Codec } from "#src/pipeline/lane.ts";
+import { grpcCodec } from "./grpc-codec.ts";
+import type { LaneParts } from "./lane-codec.ts";
+
+const prefixBytes = 5;
+const trailersFlag = 0x80;
+
+/** Unary calls of gRPC-Web (gRPC's PROTOCOL-WEB.md): those of gRPC, whose trailers are the last frame of the body. */
+export function grpcWebCodec(parts: LaneParts): Codec {
+  const grpc = grpcCodec(parts, trailersFlag);
+  return {
+    ...grpc,
+    protocolName: "grpc-web",
+    answer: async (exchange, message) => withTrailersInside(await grpc.answer(exchange, message)),
+    refuse: async (exchange, thrown) => withTrailersInside(await grpc.refuse(exchange, thrown)),
+  };
+}
+
+function withTrailersInside({ status, headers, body, trailers = {} }: Answer): Answer {
+  return {
+    status,
+    headers: { ...headers, "content-type": "application/grpc-web+proto" },
+    body: Buffer.concat([body ?? Buffer.alloc(0), trailersFrame(trailers)]),
+  };
+}
+
+function trailersFrame(trailers: Readonly<Record<string, string>>): Buffer {
+  const names = Object.keys(trailers).toSorted();
+  const text = Buffer.from(names.map((name) => `${name.toLowerCase()}: ${trailers[name]}\r\n`).join(""));
+  const prefix = Buffer.alloc(prefixBytes);
+  prefix[0] = trailersFlag;
+  prefix.writeUInt32BE(text.length, 1);
+  return Buffer.concat([prefix, text]);
+}
