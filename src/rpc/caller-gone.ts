@@ -15,12 +15,17 @@ const callerGone = new ConnectError("the caller went away", Code.Canceled);
  * also while its body is read.
  */
 export function universalRequest(request: Request, response: Response, values: ContextValues) {
-  const over = new AbortController();
-  onceClosed(response, () => over.abort(callerGone));
+  const [gone, over] = [new AbortController(), new AbortController()];
+  onceClosed(response, () => {
+    gone.abort(callerGone);
+    over.abort(callerGone);
+  });
   const asked = universalRequestFromNodeRequest(request, response, undefined, values);
   return {
     ...asked,
     signal: over.signal,
+    /** Not aborted by a deadline: its answer is still to be sent. */
+    gone: gone.signal,
     body: bodyOf(request, over.signal),
     /** Ends the call after so long. */
     endAfter(milliseconds: number) {

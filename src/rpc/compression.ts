@@ -1,12 +1,35 @@
 import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
+import { AsyncLocalStorage } from "node:async_hooks";
 import { compressors } from "#src/pipeline/compressors.ts";
+import type { Holding } from "#src/platform/byte-budget.ts";
 import { compressFromBytes, compressionFor, type Compression } from "#src/pipeline/compression.ts";
+
+/** The call that Connect serves, which it does not hand on to what compresses its messages. */
+interface ServedCall {
+  /** Aborted when its caller is. */
+  readonly gone: AbortSignal;
+  readonly holding: Holding | undefined;
+}
+
+const calls = new AsyncLocalStorage<ServedCall>();
+
+/** Serves a call whose messages are counted while they are compressed, and not compressed for no caller any more. */
+export function compressingFor<T>(call: ServedCall, serve: () => Promise<T>): Promise<T> {
+  return calls.run(call, serve);
+}
 
 /** What messages may be compressed with, as Connect takes it: it undoes them, up to a limit. */
 export const compressions = compressors.map(({ name, compress }) => {
   const adapter = [compressionGzip, compressionBrotli].find((one) => one.name === name);
   if (adapter === undefined) throw new Error(`Connect has nothing that undoes ${name}`);
-  return { ...adapter, compress: (bytes: Uint8Array) => compress(bytes) };
+  return {
+    ...adapter,
+    compress(bytes: Uint8Array) {
+      const call = calls.getStore();
+      call?.holding?.become(2 * bytes.length);
+      return compress(bytes, call?.gone);
+    },
+  };
 });
 
 const known = compressions.map(({ name }) => name);

@@ -7,7 +7,7 @@ import type { Log } from "#src/platform/log.ts";
 import { contentTypeOf, hostOf, type Request, type Response } from "#src/platform/http.ts";
 import type { ServiceError } from "#src/platform/errors.ts";
 import { universalRequest } from "./caller-gone.ts";
-import { acceptedCompressions, settleCompression } from "./compression.ts";
+import { acceptedCompressions, compressingFor, settleCompression } from "./compression.ts";
 import { deadlineOf } from "./deadline.ts";
 import { unknownProcedure, unreadableHost } from "./framework-failure.ts";
 import type { ProcedureHandler } from "./router.ts";
@@ -41,13 +41,15 @@ export function createRpcHandler(parts: {
       if (isUnary && deadlineMs !== undefined) asked.endAfter(deadlineMs);
       if (isUnary) settleCompression(asked.header);
       const counted = { ...asked, body: received(asked.body, holding) };
-      const reply = await tidyReply(await procedure(counted), type, procedure.allowedMethods);
-      // Refused before its body was read: otherwise the caller would go on sending in vain. A stream of
-      // HTTP/2 is ended by the port, a little later: curl loses an answer that a reset follows at once.
-      if (!request.complete && request.httpVersionMajor === 1) response.setHeader("connection", "close");
-      const accepted = acceptedCompressions(type, asked.header);
-      if (accepted !== undefined) response.setHeader(...accepted);
-      await universalResponseToNodeResponse(sent(reply, holding, response), response);
+      await compressingFor({ gone: asked.gone, holding }, async () => {
+        const reply = await tidyReply(await procedure(counted), type, procedure.allowedMethods);
+        // Refused before its body was read: otherwise the caller would go on sending in vain. A stream of
+        // HTTP/2 is ended by the port, a little later: curl loses an answer that a reset follows at once.
+        if (!request.complete && request.httpVersionMajor === 1) response.setHeader("connection", "close");
+        const accepted = acceptedCompressions(type, asked.header);
+        if (accepted !== undefined) response.setHeader(...accepted);
+        await universalResponseToNodeResponse(sent(reply, holding, response), response);
+      });
     } catch (error) {
       const { code } = ConnectError.from(error);
       // The caller went away: the answer has no reader.

@@ -9,7 +9,7 @@ let service: TestService;
 beforeAll(async () => {
   service = await startService({ corsOrigins: ["https://app.example"] });
   for (let made = 0; made < 5; made += 1) {
-    await service.org.client.apiKeys.createApiKey({ name: `job ${made}`, scopes: ["other:view"] });
+    await service.org.client.apiKeys.createApiKey({ name: `job ${made}`.repeat(20), scopes: ["other:view"] });
   }
 });
 afterAll(() => service[Symbol.asyncDispose]());

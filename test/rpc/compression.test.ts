@@ -2,10 +2,13 @@ import { fromBinary } from "@bufbuild/protobuf";
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
 import { once } from "node:events";
 import http2 from "node:http2";
-import { text } from "node:stream/consumers";
+import { buffer, text } from "node:stream/consumers";
+import { brotliDecompressSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { StatusSchema } from "#gen/google/rpc/status_pb.js";
+import { createByteBudget } from "#src/platform/byte-budget.ts";
+import { compressingFor, compressions } from "#src/rpc/compression.ts";
 import { startService, type TestService } from "../support/service.ts";
 
 let service: TestService;
@@ -85,4 +88,51 @@ describe("a message in a compression that is not known is unimplemented, and the
 test("a reply to a compression that is known names none", async () => {
   const { headers } = await send(unary, "application/grpc", { "grpc-encoding": "identity" });
   expect(headers).not.toHaveProperty("grpc-accept-encoding");
+});
+
+describe("what Connect compresses", () => {
+  const [gzip] = compressions;
+  const mebibyte = 1024 * 1024;
+  const long = Buffer.alloc(8 * mebibyte, "a");
+
+  test("is counted as what it was and what it becomes", async () => {
+    const budget = createByteBudget(64 * mebibyte, () => 0);
+    const [holding, other] = [budget.open(() => "acme"), budget.open(() => "acme")];
+    const { signal: gone } = new AbortController();
+    const compressing = compressingFor({ gone, holding }, async () => gzip!.compress(long));
+    other.grow(16 * mebibyte);
+    expect(() => other.grow(1)).toThrow("too many bytes");
+    await compressing;
+  });
+
+  test("has no turn any more once its caller is gone", async () => {
+    const call = new AbortController();
+    const gone = new Error("the caller went away");
+    const running = gzip!.compress(long);
+    const waiting = compressingFor({ gone: call.signal, holding: undefined }, async () =>
+      gzip!.compress(long),
+    );
+    call.abort(gone);
+    await expect(waiting).rejects.toBe(gone);
+    await running;
+  });
+});
+
+test("an answer over gRPC-Web is compressed for its caller, whose call Connect serves", async () => {
+  for (let made = 0; made < 5; made += 1) {
+    await service.org.client.apiKeys.createApiKey({ name: `job ${made}`.repeat(20), scopes: ["a:view"] });
+  }
+  const session = http2.connect(service.url);
+  const asked = session.request({
+    ":method": "POST",
+    ":path": "/patchbay.apikeys.v1.ApiKeyService/ListApiKeys",
+    "content-type": "application/grpc-web+proto",
+    "grpc-accept-encoding": "br",
+    authorization: `Bearer ${service.org.secret}`,
+  });
+  asked.end(Buffer.from([0, 0, 0, 0, 0]));
+  const body = await buffer(asked);
+  session.destroy();
+  expect(body[0]).toBe(1);
+  expect(brotliDecompressSync(body.subarray(5, 5 + body.readUInt32BE(1))).length).toBeGreaterThan(1024);
 });

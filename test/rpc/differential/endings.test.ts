@@ -197,7 +197,19 @@ describe.each(Object.keys(protocols))("over %s", (protocol) => {
           // Longer than a key is remembered, whether or not its end was heard of.
           side.service.clock.advance(6_000);
         };
-        return protocols[protocol]!({ held: openBody(side, secret), side, id, whenHeld, goesOn: true });
+        const seen = await protocols[protocol]!({
+          held: openBody(side, secret),
+          side,
+          id,
+          whenHeld,
+          goesOn: true,
+        });
+        // What is recorded in the background has its place in the order of the rows.
+        const misused =
+          "select from audit_events where target = $1 and action = 'api_key.used_after_revocation'";
+        const recorded = () => side.service.postgres.asOwner(misused, [apiKey!.id]);
+        await expect.poll(recorded, { interval: 5, timeout: 20_000 }).not.toHaveLength(0);
+        return seen;
       },
       { lines: 3 },
     ));
