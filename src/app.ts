@@ -89,7 +89,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
 
   const apiKeys = createApiKeys(shared);
   const verification = await createVerification({ ...shared, usage: apiKeys.usage });
-  const connections = createConnections(shared);
+  const connections = await createConnections(shared);
   const calls = createCalls({ ...shared, connections });
   const features = [
     apiKeys,

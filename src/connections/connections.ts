@@ -10,7 +10,7 @@ import { createConnectionUse, type ConnectionUse } from "./connection-use.ts";
 import { createCredentials, type OpenCredential } from "./credentials.ts";
 import { ConnectionInactive, ServiceNotConnected } from "./errors.ts";
 import { createConnectionService, type ConnectionParts } from "./service.ts";
-import { findSealed } from "./store.ts";
+import { createSealedLookup } from "./sealed-lookup.ts";
 
 /** A connection that may be called through, and what its calls carry. */
 export interface OpenConnection {
@@ -20,26 +20,32 @@ export interface OpenConnection {
 
 /** Keeps connections and their credentials. */
 export interface Connections extends Feature {
-  /** The connection that has the slug, and its credential in the clear, which the caller wipes. */
+  /**
+   * The connection that has the slug, and its credential in the clear, which the caller wipes. A call that begins after
+   * a change was answered sees it at once on the replica that answered; on others as soon as it is announced, and after
+   * 5 s at the latest.
+   */
   open(viewer: Viewer, slug: string): Promise<OpenConnection>;
   readonly use: ConnectionUse;
 }
 
-export function createConnections(
+export async function createConnections(
   shared: Omit<ConnectionParts, "credentials" | "use"> & {
     keyring: Keyring;
     pepper: Pepper;
     callerServiceSlug: string;
     log: Log;
+    monotonicNow: () => number;
   },
-): Connections {
+): Promise<Connections> {
   const { database, keyring, log } = shared;
   const credentials = createCredentials(keyring, createServicePrincipals(shared));
   const use = createConnectionUse(database, log);
+  const find = await createSealedLookup(shared);
   return {
     services: [serve(ConnectionService, createConnectionService({ ...shared, credentials, use }))],
     async open(viewer, slug) {
-      const connection = await database.read(viewer.orgId, (tx) => findSealed(tx, viewer, slug));
+      const connection = await find(viewer, slug);
       if (connection === undefined) throw new ServiceNotConnected();
       if (!connection.active) throw new ConnectionInactive(slug);
       return { connection, credential: await credentials.open(connection) };

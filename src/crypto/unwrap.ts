@@ -20,7 +20,7 @@ const pauseMs = 1_000;
 
 /** Asks the root key once at a time for each key, and keeps the answer. A slow one holds up only its organisation. */
 export function createUnwrap(rootKey: RootKey, log: Log): Unwrap {
-  const unwrapped = new LRUCache<string, KeyObject>({ max: 10_000, ttl: cacheMs });
+  const unwrapped = new LRUCache<string, KeyObject>({ max: 10_000, ttl: cacheMs, ttlAutopurge: true });
   const asking = new Map<string, Promise<KeyObject>>();
 
   async function ask(id: string, { orgId, version, wrappedKey }: WrappedKey): Promise<KeyObject> {

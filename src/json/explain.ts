@@ -1,6 +1,7 @@
 import { type DescField, type DescMessage, fromJson, getOption, type JsonValue } from "@bufbuild/protobuf";
 import { rest_field } from "#gen/patchbay/options/v1/options_pb.js";
 import { withBytes } from "./base64.ts";
+import { JsonText } from "./exact.ts";
 import { fieldNamed, unknown } from "./field-names.ts";
 import { inWords, isOfType, jsonType, nameType } from "./json-type.ts";
 import { isObject } from "./object.ts";
@@ -65,6 +66,8 @@ function first<Item>(
 
 /** Takes what `fromJson` reads. */
 export const whatIsReadable: Accepts = (field, json) => {
+  // Only a field of any JSON is kept as text.
+  if (JsonText.isOne(json)) return true;
   try {
     fromJson(field.parent, withBytes(field.parent, { [field.jsonName]: json }));
     return true;

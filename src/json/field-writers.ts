@@ -181,8 +181,14 @@ function writeBytes(sink: Sink, bytes: Uint8Array): void {
   else sink.text += `"${Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("base64")}"`;
 }
 
-function writeText(sink: Sink, text: string): void {
-  if (text.length > longLength) writePieces(sink, piecesOfText(text));
+/** Longer UTF-8 is passed on as it is: to make text of it and encode that again takes twenty times as long. */
+const longUtf8 = 16 * 1024;
+
+function writeText(sink: Sink, text: string | Buffer): void {
+  if (typeof text !== "string") {
+    if (text.length > longUtf8) writePieces(sink, [text]);
+    else sink.text += text.toString();
+  } else if (text.length > longLength) writePieces(sink, piecesOfText(text));
   else sink.text += text;
 }
 

@@ -1,22 +1,26 @@
 import { create, fromJson, type JsonValue } from "@bufbuild/protobuf";
 import { ValueSchema, type Value } from "@bufbuild/protobuf/wkt";
 
-const texts = new WeakMap<object, string>();
+const texts = new WeakMap<object, string | Buffer>();
 
 /** The JSON that the message was made of by `valueOfText`, if it was. */
-export function textOfValue(message: object): string | undefined {
+export function textOfValue(message: object): string | Buffer | undefined {
   return texts.get(message);
 }
 
 /**
- * The message of a JSON text. Our JSON writer passes the text on as it came, so it is parsed only when something else
- * looks into the message, as gRPC does.
+ * The message of a JSON text, which may be given in UTF-8. Our writers pass the text on as it came, so it is parsed only
+ * when something else looks into the message.
  */
-export function valueOfText(text: string, parse: (text: string) => JsonValue): Value {
+export function valueOfText<Text extends string | Buffer>(
+  text: Text,
+  parse: (text: Text) => JsonValue,
+): Value {
   let kind: Value["kind"] | undefined;
   const value = Object.defineProperty(create(ValueSchema), "kind", {
     enumerable: true,
-    get: () => (kind ??= fromJson(ValueSchema, parse(text)).kind),
+    // How deep it may be nested, `parse` says.
+    get: () => (kind ??= fromJson(ValueSchema, parse(text), { recursionLimit: Infinity }).kind),
   });
   texts.set(value, text);
   return value;

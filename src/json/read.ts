@@ -1,10 +1,13 @@
 import { type DescMessage, fromJson, type JsonValue, type Message } from "@bufbuild/protobuf";
 import { InvalidRequest } from "#src/platform/errors.ts";
+import { atOnce, inTurns, type LongWork } from "#src/platform/in-turns.ts";
 import { withBytes } from "./base64.ts";
 import { refuseImpossibleTimes } from "./calendar.ts";
-import { parseExactly } from "./exact.ts";
+import { parsing } from "./exact.ts";
 import { explain, whatIsPublished, whatIsReadable } from "./explain.ts";
-import { someText } from "./texts.ts";
+import { setTexts, withoutTexts } from "./kept-texts.ts";
+import { longLength } from "./pieces.ts";
+import { ValueCount } from "./value-count.ts";
 
 /** How many objects and lists may lie inside each other. */
 export const maxDepth = 100;
@@ -19,10 +22,9 @@ export function messageFromJson(message: DescMessage, json: JsonValue): Message 
 
 function messageIn(message: DescMessage, json: JsonValue): Message {
   try {
-    return fromJson(message, withBytes(message, json), {
-      ignoreUnknownFields: false,
-      recursionLimit: 2 * maxDepth,
-    });
+    const { rest, texts } = withoutTexts(message, json);
+    const options = { ignoreUnknownFields: false, recursionLimit: 2 * maxDepth };
+    return setTexts(fromJson(message, withBytes(message, rest), options), texts);
   } catch {
     const problem = explain(message, json, whatIsReadable);
     throw new InvalidRequest(problem ?? `the request does not fit ${message.name}`);
@@ -36,19 +38,24 @@ export function messageFromPublishedJson(message: DescMessage, json: JsonValue):
   return messageFromJson(message, json);
 }
 
-/** The JSON in these bytes. */
-export function parseJson(bytes: Uint8Array): JsonValue {
-  const text = textOf(bytes);
-  const json = parseExactly(text, maxDepth);
-  // Only an escape can hide what is unsafe: raw, it is invalid JSON or invalid UTF-8.
-  if (text.includes("\\u") && /\\u(?:0000|d[89a-f])/i.test(text) && someText(json, isUnstorable)) {
-    throw new InvalidRequest("the body contains NUL or half a surrogate pair, which text cannot hold");
-  }
-  return json;
+/** The JSON of a request; long JSON is read in turns with the rest of the event loop. */
+export function parseJson(bytes: Uint8Array, kept?: ReadonlySet<string>): Promise<JsonValue> {
+  return inTurns(reading(bytes, kept));
 }
 
-function isUnstorable(text: string): boolean {
-  return text.includes("\0") || !text.isWellFormed();
+/** The same where others cannot get a turn. */
+export function parseJsonAtOnce(bytes: Uint8Array, kept?: ReadonlySet<string>): JsonValue {
+  return atOnce(reading(bytes, kept));
+}
+
+function* reading(bytes: Uint8Array, kept: ReadonlySet<string> = new Set()): LongWork<JsonValue> {
+  const text = textOf(bytes);
+  const isLong = text.length > longLength;
+  if (isLong) yield;
+  const json = yield* parsing(text, { maxDepth, allowsNul: false }, { kept, count: new ValueCount() });
+  // One text in it may be nearly all of it, and takes a while to be checked and decoded.
+  if (isLong) yield;
+  return json;
 }
 
 function textOf(bytes: Uint8Array): string {

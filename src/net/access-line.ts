@@ -27,7 +27,8 @@ export function accessLogOf(log: Log): AccessLog {
 
 function asJson(this: Beginning, line: AccessLine, message: string, level: number, time: string): string {
   let members = "";
-  for (const [name, value] of Object.entries(line)) {
+  for (const name of Object.keys(line)) {
+    const value = line[name];
     if (value !== undefined) members += `,"${name}":${typeof value === "string" ? quoted(value) : value}`;
   }
   const { [pino.symbols.lsCacheSym]: levels, [pino.symbols.chindingsSym]: shared } = this;

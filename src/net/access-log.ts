@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { OutgoingHttpHeader, OutgoingHttpHeaders } from "node:http";
 import { constants } from "node:http2";
 import type { Call } from "#src/platform/caller.ts";
-import { onceClosed, type Handler, type Request, type Response } from "#src/platform/http.ts";
+import { contentTypeOf, onceClosed, type Handler, type Request, type Response } from "#src/platform/http.ts";
 import { canonicalAddress } from "#src/platform/ip.ts";
 import { createKeyShapes, type KeyShapes } from "#src/platform/key-shapes.ts";
 import type { Log } from "#src/platform/log.ts";
@@ -55,10 +55,13 @@ function requestIdOf({ headers }: Request, keys: KeyShapes): string {
   return isUsable && !keys.foundIn(given) ? given : randomUUID();
 }
 
+const authorization = "authorization";
+
 function authorizationLinesOf({ rawHeaders }: Request): number {
   let lines = 0;
   for (let i = 0; i < rawHeaders.length; i += 2) {
-    if (rawHeaders[i]?.toLowerCase() === "authorization") lines += 1;
+    const name = rawHeaders[i];
+    if (name?.length === authorization.length && name.toLowerCase() === authorization) lines += 1;
   }
   return lines;
 }
@@ -128,8 +131,8 @@ function numberIn(header: OutgoingHttpHeader | undefined): number | undefined {
 }
 
 /** Undefined for what is no RPC, such as a health check over plain HTTP or an unknown path. */
-function protocolOf({ headers }: Request, path: string, { rpc }: Call): string | undefined {
-  const type = headers["content-type"] ?? "";
+function protocolOf(request: Request, path: string, { rpc }: Call): string | undefined {
+  const type = contentTypeOf(request);
   if (type.startsWith("application/grpc-web")) return "grpc-web";
   if (type.startsWith("application/grpc")) return "grpc";
   if (rpc === undefined) return undefined;

@@ -50,7 +50,9 @@ export function guardStream(stream: ServerHttp2Stream, limits: PortLimits): void
   stream.once("finish", () => {
     if (!isBeingSent(stream)) return;
     // The rest of an unwanted body is read for a while. Node resets a stream whose reading has not begun as soon
-    // as it is answered, and curl loses an answer that a reset follows at once.
+    // as it is answered, and curl loses an answer that a reset follows at once. Its request would stop reading when it
+    // is full, and a stream that is not read to its end never closes: no line in the log, and no end of a drain.
+    stream.removeAllListeners("data");
     stream.resume();
     setTimeout(() => stream.close(), limits.lingerMs).unref();
   });

@@ -1,8 +1,8 @@
-import type { Dispatcher } from "undici";
-import { codingsOf, inflated, inflatedInPart, isReadable, readAll, type Hold } from "./body.ts";
+import { codingsOf, inflated, inflatedInPart, isReadable, type Hold } from "./body.ts";
 import { CredentialReflected, UpstreamTooLarge } from "./errors.ts";
-import { tooManyHeaders } from "./failures.ts";
+import { moreThan } from "./failures.ts";
 import { replyHeaders, type Fields } from "./headers.ts";
+import type { RawAnswer } from "./receive.ts";
 import { reflects } from "./reflection.ts";
 
 /** How an answer is read. */
@@ -10,33 +10,16 @@ export interface AnswerRules {
   readonly host: string;
   /** The credential that must not be in it; undefined if none was sent. */
   readonly token: string | undefined;
-  /** The most bytes of the body, both before and after it is inflated. */
+  /** The most bytes of the body when it is inflated. */
   readonly bodyBytes: number;
-  readonly headerBytes: number;
   readonly hold: Hold;
 }
 
-/**
- * Ends the answer where it stands. Without this, a body that is not read to its end keeps its socket for ever: its
- * parser is paused, and then no time limit runs.
- */
-export function endAnswer({ body }: Dispatcher.ResponseData): void {
-  // Its error is that it ends early, and without a listener that would end the process.
-  body.on("error", () => {}).destroy();
-}
-
-/** Reads the answer to its end: not compressed, if it can be inflated, and without headers that concern only us. */
-export async function readAnswer(
-  { statusCode: status, headers, body: stream }: Dispatcher.ResponseData,
-  rules: AnswerRules,
-) {
-  const { host, token, bodyBytes, headerBytes, hold } = rules;
-  // With `responseHeaders: "raw"` it is a list of names and values, which undici's types do not say.
-  const raw = headers as unknown as string[];
-  if (raw.join("").length > headerBytes) throw new UpstreamTooLarge(host, tooManyHeaders, status);
-  const fields = replyHeaders(raw);
-  const received = await readAll(stream, bodyBytes, hold);
-  const decoded = received && (await withoutCoding(fields, received, bodyBytes, hold));
+/** The answer as it is passed on: not compressed, if it can be inflated, and without headers that concern only us. */
+export async function readAnswer({ status, headers, body: received }: RawAnswer, rules: AnswerRules) {
+  const { host, token, bodyBytes, hold } = rules;
+  const fields = replyHeaders(headers);
+  const decoded = await withoutCoding(fields, received, bodyBytes, hold);
   if (decoded === undefined) throw new UpstreamTooLarge(host, moreThan(bodyBytes), status);
   if (token !== undefined && (await reflects([headerText(fields), ...decoded.seen], token))) {
     throw new CredentialReflected(host, status);
@@ -96,11 +79,6 @@ async function layersOf(
     layers.push(layer);
   }
   return layers;
-}
-
-function moreThan(bytes: number): string {
-  const limit = bytes >= 1024 * 1024 ? `${Math.floor(bytes / 1024 / 1024)} MiB` : `${bytes} bytes`;
-  return `answered with more than ${limit}; ask it for less, such as one page`;
 }
 
 function headerText(fields: Fields): Buffer {

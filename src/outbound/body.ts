@@ -1,5 +1,6 @@
 import type { Transform } from "node:stream";
 import { constants, createBrotliDecompress, createGunzip, createInflate, createInflateRaw } from "node:zlib";
+import { Pieces } from "#src/platform/pieces.ts";
 
 /** The codings that `inflated` reads, as we ask for them. */
 export const acceptedCodings = "gzip, deflate, br";
@@ -7,22 +8,9 @@ export const acceptedCodings = "gzip, deflate, br";
 /** Takes bytes from the caller's budget, before they are held. Throws if there is no room, or no caller any more. */
 export type Hold = (bytes: number) => void;
 
-/** Everything the stream has to give; undefined if that is more than the limit. */
-export async function readAll(
-  stream: AsyncIterable<Buffer>,
-  limitBytes: number,
-  hold: Hold,
-): Promise<Buffer | undefined> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of stream) {
-    size += chunk.length;
-    if (size > limitBytes) return undefined;
-    // Twice: at the end, memory holds both the pieces and the whole.
-    hold(2 * chunk.length);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks, size);
+/** Pieces of a body, within the limit. They are held twice: at the end, memory has both them and the whole. */
+export function heldPieces(limitBytes: number, hold: Hold): Pieces {
+  return new Pieces(limitBytes, (bytes) => hold(2 * bytes));
 }
 
 /** The codings of a body that change it, in the order in which they were applied (RFC 9110, 8.4). */
@@ -46,12 +34,14 @@ export async function inflated(
 ): Promise<Buffer | "damaged" | "too large"> {
   const inflater = inflaterOf(body, coding, "strict");
   inflater.end(body);
+  const pieces = heldPieces(limitBytes, hold);
   try {
-    return (await readAll(inflater, limitBytes, hold)) ?? "too large";
+    for await (const piece of inflater as AsyncIterable<Buffer>) if (!pieces.add(piece)) return "too large";
   } catch (error) {
     if (error !== inflater.errored) throw error;
     return "damaged";
   }
+  return pieces.whole();
 }
 
 /** What comes out of a damaged or cut-off body, up to the damage. */
@@ -65,21 +55,14 @@ export async function inflatedInPart(
   // A step that fails gives nothing, so the checksum at the end, of 4 or 8 bytes, gets a step of its own.
   inflater.write(body.subarray(0, -8));
   inflater.end(body.subarray(-8));
-  const chunks: Buffer[] = [];
-  let size = 0;
+  const pieces = heldPieces(limitBytes, hold);
   try {
-    for await (const chunk of inflater as AsyncIterable<Buffer>) {
-      // Twice, as above.
-      hold(2 * chunk.length);
-      chunks.push(chunk);
-      size += chunk.length;
-      if (size > limitBytes) break;
-    }
+    for await (const piece of inflater as AsyncIterable<Buffer>) if (!pieces.add(piece)) break;
   } catch (error) {
     if (error !== inflater.errored) throw error;
     // The damage begins here.
   }
-  return Buffer.concat(chunks);
+  return pieces.whole();
 }
 
 function inflaterOf(body: Buffer, coding: string, reading: "strict" | "lenient"): Transform {

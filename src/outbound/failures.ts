@@ -74,6 +74,12 @@ export function upstreamFailure(error: unknown, host: string, status?: number): 
 /** What to say when there are more headers than are read. */
 export const tooManyHeaders = "answered with more headers than are read";
 
+/** What to say of an answer with more than this many bytes. */
+export function moreThan(bytes: number): string {
+  const limit = bytes >= 1024 * 1024 ? `${Math.floor(bytes / 1024 / 1024)} MiB` : `${bytes} bytes`;
+  return `answered with more than ${limit}; ask it for less, such as one page`;
+}
+
 /** What to say when a name was not looked up, because others had the turn all the time. */
 export const notLookedUp =
   "was not looked up in time, because an earlier look-up of your organisation had no answer yet and one runs at a " +

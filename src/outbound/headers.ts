@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from "node:http";
 import { InvalidOutboundRequest } from "./errors.ts";
 
 /** Header fields by lower-case name, none of them twice. */
@@ -64,13 +65,11 @@ export function requestHeaders(given: Readonly<Record<string, string>>): Fields 
   return fields;
 }
 
-/** Reads the service's raw headers: repeated ones joined, what is for us alone left out. */
-export function replyHeaders(raw: readonly string[]): Fields {
+/** The service's headers, given by lower-case name: repeated ones joined, what is for us alone left out. */
+export function replyHeaders(given: IncomingHttpHeaders): Fields {
   const fields: Fields = new Map();
-  for (let i = 0; i + 1 < raw.length; i += 2) {
-    const name = raw[i]!.toLowerCase();
-    const before = fields.get(name);
-    fields.set(name, before === undefined ? raw[i + 1]! : `${before}, ${raw[i + 1]!}`);
+  for (const [name, value = ""] of Object.entries(given)) {
+    fields.set(name, typeof value === "string" ? value : value.join(", "));
   }
   const dropped = connectionOptions(fields.get("connection"));
   for (const name of fields.keys()) {

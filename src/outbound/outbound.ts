@@ -4,7 +4,7 @@ import { Overloaded } from "#src/platform/byte-budget.ts";
 import { ServiceError } from "#src/platform/errors.ts";
 import type { Secret } from "#src/platform/secret.ts";
 import { permitsHost, type OutboundAllow } from "./allow.ts";
-import { endAnswer, readAnswer } from "./answer.ts";
+import { readAnswer } from "./answer.ts";
 import { baseUrlText, isWithin, readBaseUrl, type BaseUrl } from "./base-url.ts";
 import { acceptedCodings, type Hold } from "./body.ts";
 import { createConnector, type Connect, type Connector } from "./connector.ts";
@@ -15,7 +15,7 @@ import { defaultLimits, type OutboundLimits } from "./limits.ts";
 import { createLookups } from "./lookups.ts";
 import { requestTarget } from "./path.ts";
 import { createPools } from "./pools.ts";
-import { noteStart } from "./request-start.ts";
+import { receive } from "./receive.ts";
 import { createCallSlots } from "./call-slots.ts";
 
 /** The one way out: every HTTP call that this service makes goes through here. */
@@ -142,26 +142,26 @@ export function createOutbound(options: {
     const startedAt = performance.now();
     const token = request.credential && tokenFor(target, request.credential);
     const headers = headersOf(request.headers ?? {}, token, request.credential?.callerService);
-    const sent = { origin, method, path, headers, body, signal, responseHeaders: "raw" } as const;
-    const started = (): void => {
-      call.stage = () => "HTTP";
-      request.onSent?.();
+    const hold = (bytes: number): void => {
+      // Also for what is inflated, which has arrived already.
+      signal.throwIfAborted();
+      request.hold?.(bytes);
     };
-    const answer = await pool.dispatcher.compose(noteStart(started)).request(sent);
-    call.status = answer.statusCode;
-    try {
-      const hold = (bytes: number): void => {
-        // The stream ends with the signal by itself, but what is inflated has arrived already.
-        signal.throwIfAborted();
-        request.hold?.(bytes);
-      };
-      const reply = request.statusOnly
-        ? { status: answer.statusCode, headers: {}, body: Buffer.alloc(0) }
-        : await readAnswer(answer, { ...limits, host, token, hold });
-      return { ...reply, latencyMs: performance.now() - startedAt };
-    } finally {
-      endAnswer(answer);
-    }
+    const rules = { ...limits, host, token, hold, signal, statusOnly: request.statusOnly === true };
+    const answer = await receive(
+      pool.dispatcher,
+      { method, path, headers, body },
+      {
+        ...rules,
+        started() {
+          call.stage = () => "HTTP";
+          request.onSent?.();
+        },
+        begun: (status) => (call.status = status),
+      },
+    );
+    const reply = await readAnswer(answer, rules);
+    return { ...reply, latencyMs: performance.now() - startedAt };
   }
 
   /** The error of a call whose time is up. */
@@ -185,19 +185,27 @@ export function createOutbound(options: {
     async send(request) {
       const target = targetOf(request.baseUrl, "permission_denied");
       const totalMs = Math.min(request.timeoutMs ?? limits.totalMs, limits.totalMs);
-      const deadline = new AbortController();
-      const signal = AbortSignal.any([deadline.signal, ...(request.signal ? [request.signal] : [])]);
-      const call: CallUnderWay = { signal, stage: () => "QUEUE", hasSlot: false, status: undefined };
-      const timer = setTimeout(() => deadline.abort(outOfTime(target.host, totalMs, call)), totalMs);
+      const ending = new AbortController();
+      const leave = (): void => ending.abort(request.signal?.reason);
+      const call: CallUnderWay = {
+        signal: ending.signal,
+        stage: () => "QUEUE",
+        hasSlot: false,
+        status: undefined,
+      };
+      const timer = setTimeout(() => ending.abort(outOfTime(target.host, totalMs, call)), totalMs);
+      request.signal?.addEventListener("abort", leave);
       try {
-        // undici looks at the signal only once the request has a socket, but the time to connect counts as well.
-        return await Promise.race([exchange(target, request, call), whenAborted(signal)]);
+        request.signal?.throwIfAborted();
+        // At once when its time is up or its caller left. Its slot stays taken until undici holds nothing of it.
+        return await Promise.race([exchange(target, request, call), whenAborted(ending.signal)]);
       } catch (error) {
         if (error instanceof Overloaded) throw error.afterAnswer(call.status);
         if (error instanceof ServiceError || error === request.signal?.reason) throw error;
         throw upstreamFailure(error, target.host, call.status);
       } finally {
         clearTimeout(timer);
+        request.signal?.removeEventListener("abort", leave);
       }
     },
 
@@ -267,8 +275,6 @@ function bodyOf(body: Buffer | undefined, limitBytes: number): Buffer | null {
 
 function whenAborted(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {
-    const abort = (): void => reject(signal.reason as Error);
-    if (signal.aborted) abort();
-    else signal.addEventListener("abort", abort, { once: true });
+    signal.addEventListener("abort", () => reject(signal.reason as Error));
   });
 }

@@ -1,5 +1,6 @@
 import type { Holding } from "#src/platform/byte-budget.ts";
 import type { Request } from "#src/platform/http.ts";
+import { Pieces } from "#src/platform/pieces.ts";
 
 const none = Buffer.alloc(0);
 
@@ -21,18 +22,13 @@ export function readBody(
   if (Number(request.headers["content-length"] ?? 0) > maxBytes) return Promise.resolve(undefined);
   // A body that breaks off settles nothing here: it ends the call's signal, and with it the call.
   return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = [];
-    let bytes = 0;
+    const pieces = new Pieces(maxBytes, (bytes) => holding?.grow(bytes));
     const stop = () => void request.off("data", read).pause();
     const read = (chunk: Buffer) => {
-      bytes += chunk.length;
-      if (bytes > maxBytes) {
-        stop();
-        return resolve(undefined);
-      }
       try {
-        holding?.grow(chunk.length);
-        chunks.push(chunk);
+        if (pieces.add(chunk)) return;
+        stop();
+        resolve(undefined);
       } catch (error) {
         stop();
         reject(error);
@@ -41,7 +37,7 @@ export function readBody(
     request.on("data", read);
     request.once("end", () => {
       // On HTTP/2, a reset with code 0 looks like the end of the body.
-      if (!("stream" in request && request.aborted)) resolve(Buffer.concat(chunks));
+      if (!("stream" in request && request.aborted)) resolve(pieces.whole());
     });
   });
 }

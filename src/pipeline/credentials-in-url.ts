@@ -35,6 +35,8 @@ const names = new Set([
 
 /** Finds the credentials one by one, some of them twice: most callers want to know of the first ones only. */
 export function* credentialsIn(url: string): Generator<UrlCredential, void> {
+  // Most URLs are a plain path, which one look clears.
+  if (!/[?%]|qe_sk_/i.test(url)) return;
   const start = url.indexOf("?");
   // A path names things by their ids. A caller that puts a key there has mistaken one for the other, and would look for
   // the mistake elsewhere if the answer were that nothing has this id.

@@ -42,8 +42,13 @@ export class Exchange implements HandlerContext, Admission {
     this.values = parts.values;
     this.#endsAt = performance.now() + parts.timeoutMs;
     this.#timer = setTimeout(() => this.#end(new DeadlineExceeded()), parts.timeoutMs);
-    // Whichever way its caller gave it up: with a reset of any code, by hanging up, or in the middle of its body.
-    onceClosed(parts.response, () => this.#end(new ConnectError("the caller went away", Code.Canceled)));
+    // A timer would give it a millisecond, in which much can be done.
+    if (parts.timeoutMs <= 0) this.#end(new DeadlineExceeded());
+    onceClosed(parts.response, () => {
+      // Whichever way its caller gave it up: with a reset of any code, by hanging up, or in the middle of its body.
+      // Most have had their answer by then, and an error costs as much as a look-up of a key.
+      if (this.#ended === undefined) this.#end(new ConnectError("the caller went away", Code.Canceled));
+    });
   }
 
   get service(): DescService {
@@ -118,15 +123,12 @@ export class Exchange implements HandlerContext, Admission {
     return this.values.get(callKey)?.holding;
   }
 
-  /** The work, unless the call ends before: by its deadline, or because its caller went away. */
-  orEnd<T>(work: Promise<T>): Promise<T> {
-    if (this.#ended !== undefined) {
-      work.catch(() => undefined);
-      return Promise.reject(this.#ended.reason);
-    }
+  /** Does the work, unless the call ends before: by its deadline, or because its caller went away. */
+  orEnd<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#ended !== undefined) return Promise.reject(this.#ended.reason);
     return new Promise((resolve, reject) => {
       this.#onEnd = reject;
-      work.then(resolve, reject);
+      work().then(resolve, reject);
     });
   }
 

@@ -89,7 +89,8 @@ export function createGate(parts: {
 
   /** Takes one call from the budget of the caller's key, and says in the answer's headers what is left. */
   async function spendCall(caller: Caller, asked: Admission) {
-    const { rate, budget } = await limits.spend({ ...caller, id: caller.via.id });
+    const { orgId, via, rateLimitPerMinute } = caller;
+    const { rate, budget } = await limits.spend({ orgId, id: via.id, rateLimitPerMinute });
     for (const [name, value] of Object.entries(rateLimitHeaders(rate, budget))) asked.answerWith(name, value);
     if (!budget.allowed) throw new RateLimited(budget);
   }

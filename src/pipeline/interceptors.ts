@@ -13,9 +13,10 @@ export function createInterceptor(report: ReportFailure, behindGate: BehindGate)
       if (!request.stream) {
         const { method, message, header } = request;
         const idempotencyKey = () => header.get("idempotency-key");
-        const handled = behindGate({ method, message, call, idempotencyKey }, () => next(request));
         // Also if its handler does not look at the deadline.
-        return await orEnd(signal, handled);
+        return await orEnd(signal, () =>
+          behindGate({ method, message, call, idempotencyKey }, () => next(request)),
+        );
       }
       // A stream has no message yet at this point, and its handler checks its key again.
       requireGate(call);

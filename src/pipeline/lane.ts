@@ -10,7 +10,7 @@ import type { Gate } from "./gate.ts";
 /** How a protocol frames one unary call. */
 export interface Codec {
   readonly protocolName: string;
-  /** How long the call may take. Throws, behind the gate, if its caller's deadline is malformed. */
+  /** How long the call may take. A deadline that is malformed is the call's fault, and told behind the gate. */
   deadline(request: Request): Deadline;
   /** Reads and decodes the message. */
   read(exchange: Exchange): Promise<Message>;
@@ -48,17 +48,14 @@ export function createLane(parts: {
 }): Lane {
   const { gate, call, contextValues } = parts;
 
-  async function serve(exchange: Exchange, codec: Codec): Promise<Message> {
-    const message = await codec.read(exchange);
-    return call(exchange.method, message, exchange);
-  }
-
   async function answerTo(exchange: Exchange, codec: Codec, { fault }: Deadline): Promise<Answer> {
     try {
       // Not cut short by a deadline: whoever has no good key learns that, however little time it gives.
       await gate(exchange);
       if (fault !== undefined) throw fault;
-      return await codec.answer(exchange, await exchange.orEnd(serve(exchange, codec)));
+      const message = await exchange.orEnd(() => codec.read(exchange));
+      const answered = await exchange.orEnd(() => call(exchange.method, message, exchange));
+      return await codec.answer(exchange, answered);
     } catch (thrown) {
       return await codec.refuse(exchange, thrown);
     } finally {
@@ -72,7 +69,7 @@ export function createLane(parts: {
     const { protocolName } = codec;
     const exchange = new Exchange({ method, request, response, protocolName, values, ...deadline });
     const given = await answerTo(exchange, codec, deadline);
-    answer(request, response, given);
+    send(request, response, given);
     // All that led to it is gone, and the answer lies here until the caller has read it.
     exchange.holding?.become(given.body?.length ?? 0);
     exchange.holding?.waitForReader(() => response.destroy());
@@ -80,7 +77,7 @@ export function createLane(parts: {
 }
 
 /** Sends an answer. Node drops it if nobody is there to read it any more. */
-export function answer(request: Request, response: Response, given: Answer): void {
+export function send(request: Request, response: Response, given: Answer): void {
   const { status, headers, body, trailers } = given;
   // Otherwise the caller would go on sending a body in vain. A stream of HTTP/2 is ended by the port, a little later:
   // curl loses an answer that a reset follows at once.

@@ -7,6 +7,7 @@ import {
 } from "@bufbuild/protobuf";
 import { TimestampSchema, ValueSchema, type Timestamp } from "@bufbuild/protobuf/wkt";
 import { InvalidRequest } from "#src/platform/errors.ts";
+import { textOfValue } from "#src/json/json-text.ts";
 import { requireSizes } from "./sizes.ts";
 
 /**
@@ -51,6 +52,8 @@ const freeJson = /^google\.protobuf\.(Struct|Value|ListValue)$/;
 
 function settle(desc: DescMessage | undefined, value: unknown, at: string): void {
   if (isMessage(value, TimestampSchema)) cutTime(value, at);
+  // It was looked at when it was read.
+  else if (typeof value === "object" && value !== null && textOfValue(value) !== undefined) return;
   else if (desc === undefined || freeJson.test(desc.typeName)) requireStorable(value, at);
   else if (typeof value === "object" && value !== null) settleFields(desc, value, `${at}.`);
   else requireStorable(value, at);

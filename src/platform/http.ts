@@ -18,6 +18,11 @@ export function targetOf({ url = "" }: Pick<Request, "url">): { path: string; qu
   return { path: target.slice(0, end), query: target.slice(end + 1) };
 }
 
+/** The type of a request's body, in lower case: it means the same in any (RFC 9110, 8.3.1). Empty if it has none. */
+export function contentTypeOf({ headers }: Pick<Request, "headers">): string {
+  return (headers["content-type"] ?? "").toLowerCase();
+}
+
 /** DNS has no longer names, and a port follows. The time to read a host grows with the square of its length. */
 const longestHost = 253 + ":65535".length;
 

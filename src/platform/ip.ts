@@ -1,5 +1,6 @@
-import { isIP } from "node:net";
+import { isIP, isIPv4 } from "node:net";
 import ipaddr from "ipaddr.js";
+import { LRUCache } from "lru-cache";
 
 /** An IP address. IPv4 that came over IPv6, as in `::ffff:10.0.0.1`, is the IPv4 that it means. */
 export type Address = ipaddr.IPv4 | ipaddr.IPv6;
@@ -43,8 +44,16 @@ export function within(address: Address, { base, bits }: Network): boolean {
  * shows none. Without the zone of `fe80::1%eth0`, which says how this machine reached the address.
  */
 export function canonicalAddress(shown: string | undefined): string | undefined {
-  return shown === undefined ? undefined : readAddress(shown.replace(/%.*$/s, ""))?.toString();
+  if (shown === undefined || isIPv4(shown)) return shown;
+  const known = canonical.get(shown);
+  if (known !== undefined) return known;
+  const address = readAddress(shown.replace(/%.*$/s, ""))?.toString();
+  if (address !== undefined) canonical.set(shown, address);
+  return address;
 }
+
+/** Of clients that call again. A socket for both families shows even IPv4 in a spelling that takes long to read. */
+const canonical = new LRUCache<string, string>({ max: 1_000 });
 
 /** `::ffff:0:0/96` stands for IPv4. */
 const mappedBits = 96;

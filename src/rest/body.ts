@@ -10,13 +10,17 @@ export function refuseEncoding({ headers }: Request): void {
   throw new UnsupportedContentType("compressed bodies are not read: send the body without Content-Encoding");
 }
 
-/** The JSON of a body, which is undefined if there is none. */
-export function jsonOfBody({ headers }: Request, bytes: Buffer): JsonValue | undefined {
+/** The JSON of a body, which is undefined if there is none; members with the names to keep are left as text. */
+export async function jsonOfBody(
+  { headers }: Request,
+  bytes: Buffer,
+  kept: ReadonlySet<string>,
+): Promise<JsonValue | undefined> {
   // Without a body there is nothing to mistake, so that `curl -X POST` needs no header.
   if (bytes.length === 0) return undefined;
   const type = headers["content-type"] ?? "";
   // Without the hyphen it is no charset's name, and everybody knows what is meant.
-  if (/^application\/json\s*(;\s*(charset="?utf-?8"?\s*)?)?$/i.test(type)) return parseJson(bytes);
+  if (/^application\/json\s*(;\s*(charset="?utf-?8"?\s*)?)?$/i.test(type)) return parseJson(bytes, kept);
   const isInOtherCharset = /^application\/json\s*;.*charset=/i.test(type);
   throw new UnsupportedContentType(
     `the body must be ${isInOtherCharset ? "in UTF-8" : "JSON"}: send Content-Type: application/json`,

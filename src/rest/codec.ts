@@ -1,5 +1,8 @@
+import { anyJsonIn } from "#src/json/kept-texts.ts";
 import { jsonBytesOf } from "#src/json/write.ts";
 import { readBody } from "#src/pipeline/body.ts";
+import { compressed, compressionFor } from "#src/pipeline/compression.ts";
+import type { Exchange } from "#src/pipeline/exchange.ts";
 import type { Answer, Codec } from "#src/pipeline/lane.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import type { HttpFailure } from "#src/platform/http-failure.ts";
@@ -8,6 +11,8 @@ import { jsonOfBody, refuseEncoding } from "./body.ts";
 import { decodeRequest } from "./decode.ts";
 import { MessageTooLarge } from "./errors.ts";
 import type { Route } from "./router.ts";
+
+const none: ReadonlySet<string> = new Set();
 
 /** Frames the call of one route. */
 export function restCodec(
@@ -22,6 +27,7 @@ export function restCodec(
   const { readMaxBytes, timeoutMs, failureOf } = parts;
   const { body, httpMethod, method, responseBody, bare, status } = route.binding;
   const shape = { only: responseBody, wrapIn: bare ? undefined : "data" };
+  const kept = body === "*" ? anyJsonIn(method.input).names : none;
   return {
     protocolName: "rest",
     deadline: () => ({ timeoutMs }),
@@ -34,18 +40,22 @@ export function restCodec(
           ? new InvalidRequest(`this ${httpMethod} takes no body: send fields in path and query`)
           : new MessageTooLarge(maxBytes);
       }
-      return decodeRequest(route, query, jsonOfBody(request, bytes));
+      return decodeRequest(route, query, await jsonOfBody(request, bytes, kept));
     },
     async answer(exchange, message) {
-      return jsonAnswer(status, exchange.answerHeaders(), await jsonBytesOf(method.output, message, shape));
+      const json = await jsonBytesOf(method.output, message, shape);
+      return compressedAnswer(jsonAnswer(status, exchange.answerHeaders(), json), exchange);
     },
     refuse: (exchange, thrown) =>
-      failureAnswer(failureOf(thrown, exchange.request), exchange.answerHeaders()),
+      compressedAnswer(
+        failureAnswer(failureOf(thrown, exchange.request), exchange.answerHeaders()),
+        exchange,
+      ),
   };
 }
 
 /** A failure as REST answers it. */
-export function failureAnswer(shown: HttpFailure, headers: Readonly<Record<string, string>>): Answer {
+export function failureAnswer(shown: HttpFailure, headers: Readonly<Record<string, string>>): JsonAnswer {
   return jsonAnswer(
     shown.status,
     { ...headers, ...shown.headers, "x-error-reason": shown.reason },
@@ -53,10 +63,23 @@ export function failureAnswer(shown: HttpFailure, headers: Readonly<Record<strin
   );
 }
 
-function jsonAnswer(status: number, headers: Readonly<Record<string, string>>, body: Buffer): Answer {
+interface JsonAnswer extends Answer {
+  readonly body: Buffer;
+}
+
+function jsonAnswer(status: number, headers: Readonly<Record<string, string>>, body: Buffer): JsonAnswer {
   return {
     status,
     headers: { ...headers, "content-type": "application/json", "content-length": body.length },
     body,
   };
+}
+
+/** The answer, compressed if its caller takes that and it is worth it. */
+async function compressedAnswer(answer: JsonAnswer, exchange: Exchange): Promise<Answer> {
+  const compression = compressionFor(exchange.request.headers["accept-encoding"]);
+  const { body, coding } = await compressed(answer.body, compression, exchange);
+  if (coding === undefined) return answer;
+  const headers = { ...answer.headers, "content-encoding": coding, "content-length": body.length };
+  return { ...answer, headers, body };
 }

@@ -1,5 +1,6 @@
 import type { DescService } from "@bufbuild/protobuf";
-import { answer as send, type Lane } from "#src/pipeline/lane.ts";
+import { varyByEncoding } from "#src/pipeline/compression.ts";
+import { send, type Lane } from "#src/pipeline/lane.ts";
 import type { HttpFailure } from "#src/platform/http-failure.ts";
 import { targetOf, type Handler, type Request, type Response } from "#src/platform/http.ts";
 import { restRoutes } from "./binding.ts";
@@ -35,6 +36,7 @@ export function createRestHandler(options: RestOptions): Handler {
       return send(request, response, failureAnswer(options.failureOf(error, request), {}));
     }
     const { route, query } = found;
+    varyByEncoding(response);
     await options.lane(route.binding.method, restCodec(route, query, options), request, response);
   }
 

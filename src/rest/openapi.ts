@@ -66,12 +66,13 @@ export function openApiOf(
 const description = `Keeps the connections and API keys of an organisation's services.
 
 Send a key as \`Authorization: Bearer …\`, and never in a URL. Bodies are JSON in UTF-8, at most 4 MiB, nested at \
-most 100 levels deep. A field has the one form that its schema says, and null only where it clears something; what is \
+most 100 levels deep, with at most 10,000 members of objects and 40,000 values in all beside the \`json\` of a call. A field has the one form that its schema says, and null only where it clears something; what is \
 not set is left out. Field names may also be spelled as in the contracts (\`act_as_user_id\`).
 
 Answers hold what was asked for in \`data\`. Failures are \`{"error": "…"}\`, for people; the header \
 \`x-error-reason\` is for programs. Later versions add fields to answers, values to enums, and reasons: clients \
-must expect ones that they do not know.
+must expect ones that they do not know. Answers of 1 KiB and more are compressed with gzip or br, as \`Accept-Encoding\` \
+asks, but for those that show a new secret.
 `.trim();
 
 const headerParameters: Record<string, JsonObject> = {

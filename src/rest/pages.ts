@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
+import { compressionFor, varyByEncoding, type Compression } from "#src/pipeline/compression.ts";
 import type { Pipeline } from "#src/pipeline/pipeline.ts";
 import { callOfRequest } from "#src/pipeline/request-call.ts";
 import type { Handler, Request, Response } from "#src/platform/http.ts";
@@ -22,10 +23,11 @@ export function createPages(
   { publicCalls, failureOf }: Pick<Pipeline, "publicCalls" | "failureOf">,
 ): ReadonlyMap<string, Handler> {
   const openApi = readFileSync(new URL("../../gen/openapi.json", import.meta.url));
-  // It is the same for everybody, until the next release.
+  const compressedOpenApi = onceFor((compression) => compression.compress(openApi));
+  // It is the same for everybody, until the next release. The tag is weak, as it is the same for each coding.
   const headers = {
     "cache-control": "public, max-age=300",
-    etag: `"${createHash("sha256").update(openApi).digest("base64url")}"`,
+    etag: `W/"${createHash("sha256").update(openApi).digest("base64url")}"`,
   };
   const page = pagesWith(failureOf);
   return new Map([
@@ -40,28 +42,45 @@ export function createPages(
     ],
     [
       "/openapi.json",
-      page(async (request) => {
+      page(async (request, response) => {
+        varyByEncoding(response);
         await publicCalls.spend(callOfRequest(request).remoteAddress);
         const isKnown = (request.headers["if-none-match"] ?? "")
           .split(",")
           .some((tag) => sameTag(tag, headers.etag));
-        return isKnown ? { status: 304, headers } : { json: openApi, headers };
+        if (isKnown) return { status: 304, headers };
+        const compression = compressionFor(request.headers["accept-encoding"]);
+        if (compression === undefined) return { json: openApi, headers };
+        const json = await compressedOpenApi(compression);
+        return { json, headers: { ...headers, "content-encoding": compression.name } };
       }),
     ],
   ]);
 }
 
-/** A tag that was weakened by a proxy is the same (RFC 9110, 13.1.2). */
+/** Weakly compared, a strong tag is the same as a weak one (RFC 9110, 13.1.2). */
 function sameTag(given: string, tag: string): boolean {
-  return given.trim() === "*" || given.trim().replace(/^W\//, "") === tag;
+  return given.trim() === "*" || `W/${given.trim().replace(/^W\//, "")}` === tag;
+}
+
+/** Does it when it is first asked for, and once for each compression. */
+function onceFor(compress: (compression: Compression) => Promise<Buffer>) {
+  const done = new Map<string, Promise<Buffer>>();
+  return (compression: Compression): Promise<Buffer> => {
+    const known = done.get(compression.name);
+    if (known !== undefined) return known;
+    const bytes = compress(compression);
+    done.set(compression.name, bytes);
+    return bytes;
+  };
 }
 
 function pagesWith(failureOf: Pipeline["failureOf"]) {
-  return (content: (request: Request) => Content | Promise<Content>): Handler => {
+  return (content: (request: Request, response: Response) => Content | Promise<Content>): Handler => {
     const answer = async (request: Request, response: Response) => {
       try {
         if (request.method !== "GET" && request.method !== "HEAD") throw new MethodNotAllowed("GET, HEAD");
-        send(request, response, await content(request));
+        send(request, response, await content(request, response));
       } catch (thrown) {
         const { status, message, reason, headers } = failureOf(thrown, request);
         const json = JSON.stringify({ error: message });
@@ -75,7 +94,10 @@ function pagesWith(failureOf: Pipeline["failureOf"]) {
 function send(request: Request, response: Response, { status = 200, headers = {}, json }: Content): void {
   response.statusCode = status;
   for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
-  if (json !== undefined) response.setHeader("content-type", "application/json");
+  if (json !== undefined) {
+    response.setHeader("content-type", "application/json");
+    response.setHeader("content-length", Buffer.byteLength(json));
+  }
   // Both kinds of response take this call; only their types cannot be called as one.
   (response as Response & { end(body?: string | Buffer): void }).end(
     request.method === "HEAD" ? undefined : json,

@@ -2,7 +2,7 @@ import type { Binding } from "./binding.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import { MethodNotAllowed, UnknownPath } from "./errors.ts";
 import { nearest } from "#src/json/nearest.ts";
-import { match } from "./template.ts";
+import { match, shapeOf, type Template } from "./template.ts";
 
 /** The binding that serves a request, and the values of its template's variables. */
 export interface Route {
@@ -15,7 +15,17 @@ export type Router = (httpMethod: string, path: string) => Route;
 
 /** Makes the router of bindings that stand in order of precedence. */
 export function createRouter(bindings: readonly Binding[]): Router {
+  // They stand before all others, and most calls are for one of them.
+  const plain = new Map(
+    bindings.flatMap((binding): [string, Route][] =>
+      isPlain(binding.template)
+        ? [[`${binding.httpMethod} ${shapeOf(binding.template)}`, { binding, values: [] }]]
+        : [],
+    ),
+  );
   return (httpMethod, path) => {
+    const plainRoute = plain.get(`${httpMethod} ${path}`);
+    if (plainRoute !== undefined) return plainRoute;
     const segments = segmentsOf(path);
     const colon = path.lastIndexOf(":");
     const verb = colon > path.lastIndexOf("/") ? path.slice(colon + 1) : undefined;
@@ -38,6 +48,11 @@ export function createRouter(bindings: readonly Binding[]): Router {
       [...allowed.keys()].map((name) => (name === "GET" ? "GET, HEAD" : name)).join(", "),
     );
   };
+}
+
+/** Whether it matches one path only, however that is encoded. */
+function isPlain({ segments, verb }: Template): boolean {
+  return verb === undefined && segments.every((segment) => typeof segment !== "string");
 }
 
 /** The raw segments of a path; undefined for a doubled or trailing slash, which no template matches. */

@@ -36,7 +36,7 @@ async function* bodyOf(request: Request, signal: AbortSignal): AsyncIterable<Uin
   try {
     // Not `for await`: it would destroy the request, and with it the connection that the answer goes to.
     for (;;) {
-      const { done, value } = await orEnd(signal, pieces.next());
+      const { done, value } = await orEnd(signal, () => pieces.next());
       if (done === true) break;
       yield value;
     }

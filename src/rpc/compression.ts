@@ -1,45 +1,37 @@
 import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
-import { promisify } from "node:util";
-import { brotliCompress, constants, gzip } from "node:zlib";
+import { compressors } from "#src/pipeline/compressors.ts";
+import { compressFromBytes, compressionFor, type Compression } from "#src/pipeline/compression.ts";
 
-/** Answers of fewer bytes are sent as they are: it would cost more than it saves. */
-const compressFromBytes = 1024;
-
-const gzipped = promisify(gzip);
-const brotlied = promisify(brotliCompress);
-
-/**
- * What messages may be compressed with. Brotli at the level at which it takes as long as gzip: its usual one, for files
- * that are compressed once, takes a second for each megabyte.
- */
-export const compressions = [
-  { ...compressionGzip, compress: (bytes: Uint8Array) => gzipped(bytes) },
-  {
-    ...compressionBrotli,
-    compress: (bytes: Uint8Array) => brotlied(bytes, { params: { [constants.BROTLI_PARAM_QUALITY]: 4 } }),
-  },
-];
+/** What messages may be compressed with, as Connect takes it: it undoes them, up to a limit. */
+export const compressions = compressors.map(({ name, compress }) => {
+  const adapter = [compressionGzip, compressionBrotli].find((one) => one.name === name);
+  if (adapter === undefined) throw new Error(`Connect has nothing that undoes ${name}`);
+  return { ...adapter, compress: (bytes: Uint8Array) => compress(bytes) };
+});
 
 const known = compressions.map(({ name }) => name);
 
-type Compression = (typeof compressions)[number];
-
-/** The first compression that the caller takes, as its `accept-encoding` or `grpc-accept-encoding` lists them. */
-export function compressionFor(accepted: string | string[] | undefined): Compression | undefined {
-  for (const name of [accepted ?? ""].flat().join().split(",")) {
-    const found = compressions.find((one) => one.name === name.trim());
-    if (found !== undefined) return found;
-  }
-  return undefined;
+/**
+ * The compression that a caller prefers; if it does not say, that of its request. No matter what it accepts, it takes a
+ * message as it is.
+ */
+export function messageCompressionFor(
+  accepted: string | string[] | undefined,
+  asked: string | string[] | undefined,
+): Compression | undefined {
+  const found = compressionFor(accepted ?? asked);
+  return found && { ...found, fromBytes: compressFromBytes };
 }
 
-/** The bytes, compressed if there is something to compress them with and they are long enough. */
-export async function compressed(
-  plain: Buffer,
-  compression: Compression | undefined,
-): Promise<{ body: Buffer; coding?: string }> {
-  if (compression === undefined || plain.length < compressFromBytes) return { body: plain };
-  return { body: await compression.compress(plain), coding: compression.name };
+/**
+ * Puts our choice in place of what a unary call accepts, since Connect reads no weights. Without the header it answers
+ * as it was asked.
+ */
+export function settleCompression(header: Headers): void {
+  for (const name of ["accept-encoding", "grpc-accept-encoding"]) {
+    const accepted = header.get(name);
+    if (accepted !== null) header.set(name, compressionFor(accepted)?.name ?? "identity");
+  }
 }
 
 /**

@@ -1,13 +1,17 @@
-import { type Message, toBinary } from "@bufbuild/protobuf";
+import type { Message } from "@bufbuild/protobuf";
+import { anyJsonIn } from "#src/json/kept-texts.ts";
 import { messageFromJson, parseJson } from "#src/json/read.ts";
 import { jsonBytesOf } from "#src/json/write.ts";
 import type { Exchange } from "#src/pipeline/exchange.ts";
+import { compressed } from "#src/pipeline/compression.ts";
 import type { Codec } from "#src/pipeline/lane.ts";
-import { compressed, compressionFor } from "./compression.ts";
+import { binaryOf } from "./binary-answer.ts";
+import { messageFromBinary } from "./binary-request.ts";
+import { messageCompressionFor } from "./compression.ts";
 import { deadlineOf } from "./deadline.ts";
 import { connectErrorBytes, httpStatusOf } from "./error-frames.ts";
 import type { LaneParts } from "./lane-codec.ts";
-import { messageFromBinary, readMessage } from "./unary-body.ts";
+import { inflated, readMessage } from "./unary-body.ts";
 
 interface Framing {
   readonly contentType: string;
@@ -26,40 +30,51 @@ export function connectCodecs(parts: LaneParts): { json: Codec; proto: Codec } {
         deadlineOf("connect", headers["connect-timeout-ms"] as string | undefined, timeoutMs),
       read,
       async answer(exchange, message) {
-        const trailers = Object.entries(exchange.answerTrailers());
-        const headers = {
-          ...exchange.answerHeaders(),
-          ...Object.fromEntries(trailers.map(([name, value]) => [`trailer-${name}`, value])),
-          "content-type": contentType,
-        };
-        return framed(200, headers, await encode(exchange, message), exchange.request.headers);
+        const headers = { ...ownHeaders(exchange), "content-type": contentType };
+        return framed(200, headers, await encode(exchange, message), exchange);
       },
       refuse(exchange, thrown) {
         const error = report(thrown, exchange);
         const headers = {
-          ...exchange.answerHeaders(),
+          ...ownHeaders(exchange),
           ...Object.fromEntries(error.metadata),
           "content-type": "application/json",
         };
         const status = httpStatusOf[error.code];
-        return framed(status, headers, connectErrorBytes(error), exchange.request.headers);
+        return framed(status, headers, connectErrorBytes(error), exchange);
       },
     };
+  }
+
+  async function readInflated(exchange: Exchange): Promise<Uint8Array> {
+    const bytes = await readMessage(exchange, readMaxBytes);
+    return inflated(bytes, exchange.request.headers["content-encoding"], exchange, readMaxBytes);
   }
 
   return {
     json: codec({
       contentType: "application/json",
-      read: async (exchange) =>
-        messageFromJson(exchange.method.input, parseJson(await readMessage(exchange, readMaxBytes))),
+      async read(exchange) {
+        const { input } = exchange.method;
+        const bytes = await readInflated(exchange);
+        return messageFromJson(input, await parseJson(bytes, anyJsonIn(input).names));
+      },
       encode: ({ method }, message) => jsonBytesOf(method.output, message),
     }),
     proto: codec({
       contentType: "application/proto",
-      read: async (exchange) =>
-        messageFromBinary(exchange.method.input, await readMessage(exchange, readMaxBytes)),
-      encode: ({ method }, message) => Buffer.from(toBinary(method.output, message)),
+      read: async (exchange) => messageFromBinary(exchange.method.input, await readInflated(exchange)),
+      encode: async ({ method }, message) => Buffer.concat(await binaryOf(method.output, message)),
     }),
+  };
+}
+
+/** What gate and handler gave to the answer; trailers are headers of a unary answer, also of a failed one. */
+function ownHeaders(exchange: Exchange): Record<string, string> {
+  const trailers = Object.entries(exchange.answerTrailers());
+  return {
+    ...exchange.answerHeaders(),
+    ...Object.fromEntries(trailers.map(([name, value]) => [`trailer-${name}`, value])),
   };
 }
 
@@ -68,10 +83,11 @@ async function framed(
   status: number,
   headers: Readonly<Record<string, string>>,
   plain: Buffer,
-  asked: { readonly "accept-encoding"?: string | string[] | undefined },
+  exchange: Exchange,
 ) {
-  const compression = compressionFor(asked["accept-encoding"]);
-  const { body, coding } = await compressed(plain, compression);
+  const { headers: asked } = exchange.request;
+  const compression = messageCompressionFor(asked["accept-encoding"], asked["content-encoding"]);
+  const { body, coding } = await compressed(plain, compression, exchange);
   return {
     status,
     headers: {

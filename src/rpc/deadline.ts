@@ -28,7 +28,7 @@ export function deadlineOf(protocol: "connect" | "grpc", text: string | undefine
   const askedMs = protocol === "grpc" ? grpcTimeoutMs(text) : connectTimeoutMs(text);
   if (askedMs !== undefined) return { timeoutMs: Math.min(askedMs, mostMs) };
   // More digits than the protocol has room for are many milliseconds all the same.
-  if (protocol === "connect" && Number(text) > mostMs) return { timeoutMs: mostMs };
+  if (protocol === "connect" && /^\d{11,}$/.test(text)) return { timeoutMs: mostMs };
   const message = `protocol error: invalid ${protocol} timeout value: ${text}`;
   return { timeoutMs: mostMs, fault: explainFramework(Code.InvalidArgument, message) };
 }

@@ -1,12 +1,15 @@
-import { type DescMessage, type Message, toBinary } from "@bufbuild/protobuf";
+import type { Message } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
+import { compressed } from "#src/pipeline/compression.ts";
 import type { Codec } from "#src/pipeline/lane.ts";
-import { compressed, compressionFor } from "./compression.ts";
+import { binaryOf } from "./binary-answer.ts";
+import { messageFromBinary } from "./binary-request.ts";
+import { messageCompressionFor } from "./compression.ts";
 import { deadlineOf } from "./deadline.ts";
 import { grpcErrorTrailers } from "./error-frames.ts";
 import { explainFramework } from "./framework-failure.ts";
 import type { LaneParts } from "./lane-codec.ts";
-import { messageFromBinary, messageTooLarge, readMessage } from "./unary-body.ts";
+import { inflated, messageTooLarge, readMessage } from "./unary-body.ts";
 
 const prefixBytes = 5;
 const compressedFlag = 1;
@@ -19,18 +22,19 @@ export function grpcCodec({ readMaxBytes, timeoutMs, report }: LaneParts): Codec
     async read(exchange) {
       // Room for the prefix of what may follow, so that it is told apart from a message that is too large.
       const bytes = await readMessage(exchange, readMaxBytes, 2 * prefixBytes);
-      return onlyMessage(exchange.method.input, bytes, readMaxBytes);
+      return onlyMessage(exchange, bytes, readMaxBytes);
     },
     async answer(exchange, message) {
-      const plain = Buffer.from(toBinary(exchange.method.output, message));
-      const { body, coding } = await compressed(plain, compressionOf(exchange.request.headers));
-      const prefix = Buffer.alloc(prefixBytes);
-      prefix[0] = coding === undefined ? 0 : compressedFlag;
-      prefix.writeUInt32BE(body.length, 1);
+      const plain = framed(0, await binaryOf(exchange.method.output, message));
+      const { body, coding } = await compressed(
+        plain.subarray(prefixBytes),
+        compressionOf(exchange.request.headers),
+        exchange,
+      );
       return {
         status: 200,
         headers: headersOf(exchange),
-        body: Buffer.concat([prefix, body]),
+        body: coding === undefined ? plain : framed(compressedFlag, [body]),
         trailers: { ...exchange.answerTrailers(), "grpc-status": "0" },
       };
     },
@@ -46,6 +50,14 @@ export function grpcCodec({ readMaxBytes, timeoutMs, report }: LaneParts): Codec
   };
 }
 
+function framed(flags: number, message: readonly Uint8Array[]): Buffer {
+  const prefix = Buffer.alloc(prefixBytes);
+  const frame = Buffer.concat([prefix, ...message]);
+  frame[0] = flags;
+  frame.writeUInt32BE(frame.length - prefixBytes, 1);
+  return frame;
+}
+
 type Exchange = Parameters<Codec["read"]>[0];
 
 function headersOf(exchange: Exchange): Record<string, string> {
@@ -59,31 +71,49 @@ function headersOf(exchange: Exchange): Record<string, string> {
 }
 
 function compressionOf(headers: Exchange["request"]["headers"]) {
-  return compressionFor(headers["grpc-accept-encoding"]);
+  return messageCompressionFor(headers["grpc-accept-encoding"], headers["grpc-encoding"]);
 }
 
 /** The one message in the body. */
-function onlyMessage(desc: DescMessage, body: Buffer, maxBytes: number): Message {
+async function onlyMessage(exchange: Exchange, body: Buffer, maxBytes: number): Promise<Message> {
   if (body.length === 0) throw protocolError("missing input message for unary method");
   const first = payloadAt(body, 0, maxBytes);
-  const message = messageFromBinary(desc, first);
-  const end = prefixBytes + first.length;
-  if (end === body.length) return message;
+  const message = await messageIn(first, exchange, maxBytes);
+  if (first.end === body.length) return message;
   // What follows may be no message at all, which is the more telling fault.
-  messageFromBinary(desc, payloadAt(body, end, maxBytes));
+  await messageIn(payloadAt(body, first.end, maxBytes), exchange, maxBytes);
   throw protocolError("received extra input message for unary method");
 }
 
-/** The bytes of the message whose prefix begins there. */
-function payloadAt(body: Buffer, start: number, maxBytes: number): Buffer {
+interface Payload {
+  readonly bytes: Buffer;
+  readonly isCompressed: boolean;
+  /** Where it ends in the body. */
+  readonly end: number;
+}
+
+/** What follows the prefix that begins there. */
+function payloadAt(body: Buffer, start: number, maxBytes: number): Payload {
   const begin = start + prefixBytes;
   if (body.length < begin) throw incomplete();
   const length = body.readUInt32BE(start + 1);
   if (length > maxBytes) throw messageTooLarge(maxBytes);
-  if (body.length < begin + length) throw incomplete();
-  // How it would be compressed, no header says.
-  if ((body[start]! & compressedFlag) !== 0) throw explainFramework(Code.Internal, "");
-  return body.subarray(begin, begin + length);
+  const end = begin + length;
+  if (body.length < end) throw incomplete();
+  return { bytes: body.subarray(begin, end), isCompressed: (body[start]! & compressedFlag) !== 0, end };
+}
+
+async function messageIn(
+  { bytes, isCompressed }: Payload,
+  exchange: Exchange,
+  maxBytes: number,
+): Promise<Message> {
+  const { input } = exchange.method;
+  if (!isCompressed) return messageFromBinary(input, bytes);
+  const coding = exchange.request.headers["grpc-encoding"] as string | undefined;
+  // How it is compressed, no header says.
+  if (coding === undefined || coding === "identity") throw explainFramework(Code.Internal, "");
+  return messageFromBinary(input, await inflated(bytes, coding, exchange, maxBytes));
 }
 
 function incomplete() {

@@ -4,10 +4,10 @@ import { toConnectError } from "#src/pipeline/failures.ts";
 import type { Holding } from "#src/platform/byte-budget.ts";
 import { callKey } from "#src/platform/caller.ts";
 import type { Log } from "#src/platform/log.ts";
-import { hostOf, type Request, type Response } from "#src/platform/http.ts";
+import { contentTypeOf, hostOf, type Request, type Response } from "#src/platform/http.ts";
 import type { ServiceError } from "#src/platform/errors.ts";
 import { universalRequest } from "./caller-gone.ts";
-import { acceptedCompressions } from "./compression.ts";
+import { acceptedCompressions, settleCompression } from "./compression.ts";
 import { deadlineOf } from "./deadline.ts";
 import { unknownProcedure, unreadableHost } from "./framework-failure.ts";
 import type { ProcedureHandler } from "./router.ts";
@@ -29,7 +29,7 @@ export function createRpcHandler(parts: {
   const { contextValues, timeoutMs, log } = parts;
   return async (procedure, request, response) => {
     // Connect makes a URL of it, and would fail before the caller is answered.
-    const type = typeOf(request);
+    const type = contentTypeOf(request);
     if (hostOf(request) === undefined) return refuse(request, response, unreadableHost());
     try {
       const values = contextValues(request, response);
@@ -39,6 +39,7 @@ export function createRpcHandler(parts: {
       const deadlineMs = limitDeadline(asked.header, type, isUnary ? timeoutMs : undefined);
       // A stream has sent a part of its answer by then, and Connect ends it in its own form.
       if (isUnary && deadlineMs !== undefined) asked.endAfter(deadlineMs);
+      if (isUnary) settleCompression(asked.header);
       const counted = { ...asked, body: received(asked.body, holding) };
       const reply = await tidyReply(await procedure(counted), type, procedure.allowedMethods);
       // Refused before its body was read: otherwise the caller would go on sending in vain. A stream of
@@ -57,6 +58,9 @@ export function createRpcHandler(parts: {
   };
 }
 
+/** Connect keeps the pieces of a message as they come, and a caller may send them byte by byte. */
+const besideEachPiece = 256;
+
 type Body = Awaited<ReturnType<ProcedureHandler>>["body"];
 
 /** The request's body, each piece taken from the budget before it is held. */
@@ -64,7 +68,7 @@ function received<T>(body: T, holding: Holding | undefined): T {
   async function* counted(pieces: AsyncIterable<Uint8Array>) {
     for await (const piece of pieces) {
       try {
-        holding?.grow(piece.length);
+        holding?.grow(piece.length + besideEachPiece);
       } catch (error) {
         throw toConnectError(error);
       }
@@ -117,11 +121,7 @@ function limitDeadline(header: Headers, type: string, defaultMs: number | undefi
 
 /** Whether the caller expects an answer in the terms of gRPC. */
 export function isGrpc(request: Request): boolean {
-  return isGrpcType(typeOf(request));
-}
-
-function typeOf(request: Request): string {
-  return request.headers["content-type"] ?? "";
+  return isGrpcType(contentTypeOf(request));
 }
 
 function isGrpcType(type: string): boolean {
@@ -131,7 +131,7 @@ function isGrpcType(type: string): boolean {
 /** Answers a call to a method that is not there, or to a host that is none, in the terms of its protocol. */
 async function refuse(request: Request, response: Response, failure: ServiceError): Promise<void> {
   try {
-    await universalResponseToNodeResponse(refusal(typeOf(request), failure), response);
+    await universalResponseToNodeResponse(refusal(contentTypeOf(request), failure), response);
   } catch {
     // The caller went away: the answer has no reader.
     response.destroy();

@@ -1,7 +1,8 @@
 import type { ConnectError } from "@connectrpc/connect";
 import type { Exchange } from "#src/pipeline/exchange.ts";
 import type { Codec } from "#src/pipeline/lane.ts";
-import type { Request } from "#src/platform/http.ts";
+import { contentTypeOf, type Request } from "#src/platform/http.ts";
+import { compressions } from "./compression.ts";
 import { connectCodecs } from "./connect-codec.ts";
 import { grpcCodec } from "./grpc-codec.ts";
 
@@ -15,25 +16,28 @@ export interface LaneParts {
 }
 
 /**
- * Chooses the codec of a unary call that takes the lane; undefined leaves it to Connect: gRPC-Web, GET, compressed
- * requests, gRPC over HTTP/1.1, and all that will be refused for its form.
+ * Chooses the codec of a unary call that takes the lane; undefined leaves it to Connect: gRPC-Web, GET, gRPC over
+ * HTTP/1.1, and all that will be refused for its form.
  */
 export function createCodecs(parts: LaneParts): (request: Request) => Codec | undefined {
   const connect = connectCodecs(parts);
   const grpc = grpcCodec(parts);
 
-  return ({ method, headers, httpVersionMajor }) => {
+  return (request) => {
+    const { method, headers, httpVersionMajor } = request;
     if (method !== "POST") return undefined;
-    const type = headers["content-type"] ?? "";
-    if (httpVersionMajor === 2 && /^application\/grpc(?:\+proto)?$/i.test(type)) {
-      return isPlain(headers["grpc-encoding"]) ? grpc : undefined;
+    const type = contentTypeOf(request);
+    if (httpVersionMajor === 2 && /^application\/grpc(?:\+proto)?$/.test(type)) {
+      return isKnown(headers["grpc-encoding"]) ? grpc : undefined;
     }
-    if (!isPlain(headers["content-encoding"])) return undefined;
-    if (/^application\/json(?:; ?charset=utf-?8)?$/i.test(type)) return connect.json;
-    return /^application\/proto$/i.test(type) ? connect.proto : undefined;
+    if (!isKnown(headers["content-encoding"])) return undefined;
+    if (/^application\/json(?:; ?charset=utf-?8)?$/.test(type)) return connect.json;
+    return type === "application/proto" ? connect.proto : undefined;
   };
 }
 
-function isPlain(encoding: string | string[] | undefined): boolean {
-  return encoding === undefined || encoding === "identity";
+function isKnown(encoding: string | string[] | undefined): boolean {
+  return (
+    encoding === undefined || encoding === "identity" || compressions.some(({ name }) => name === encoding)
+  );
 }

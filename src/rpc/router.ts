@@ -1,16 +1,19 @@
 import { createConnectRouter, type ConnectRouter, type Interceptor } from "@connectrpc/connect";
 import { admissionOf, type Gate } from "#src/pipeline/gate.ts";
 import { policyOf } from "#src/pipeline/policy.ts";
+import { answersSecret, compressFromBytes } from "#src/pipeline/compression.ts";
 import type { ServedService } from "#src/platform/served-service.ts";
 import { compressions } from "./compression.ts";
 import { explainMessages } from "./framework-failure.ts";
 import { strictJson } from "./strict-json.ts";
 
+const uncompressed = { compressMinBytes: Number.MAX_SAFE_INTEGER };
+
 /**
  * What anybody may call takes short questions, and is not compressed: that would cost a thousand times as much as to
  * answer from what is already encoded.
  */
-const withoutKey = { readMaxBytes: 16 * 1024, compressMinBytes: Number.MAX_SAFE_INTEGER };
+const withoutKey = { readMaxBytes: 16 * 1024, ...uncompressed };
 
 /** One procedure, over gRPC, gRPC-Web and Connect. */
 export type ProcedureHandler = ConnectRouter["handlers"][number];
@@ -27,6 +30,7 @@ export function createProcedures(parts: {
   const router = createConnectRouter({
     acceptCompression: compressions,
     // Connect-ES allows 4 GiB unless told otherwise: five bytes would reserve all of it.
+    compressMinBytes: compressFromBytes,
     readMaxBytes,
     requestGate: (context) => gate(admissionOf(context)),
     interceptors: [interceptor, explainMessages],
@@ -40,6 +44,7 @@ export function createProcedures(parts: {
       // The contract and the code were matched by `serve`; the router's types need each method by name.
       router.rpc(method as never, handle as never, {
         jsonOptions: strictJson(method.input),
+        ...(answersSecret(method) && uncompressed),
         ...(policyOf(method).access.case === "public" && withoutKey),
       });
     }

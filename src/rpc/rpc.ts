@@ -1,14 +1,16 @@
 import type { DescMethodUnary } from "@bufbuild/protobuf";
+import { ConnectError } from "@connectrpc/connect";
 import { Health } from "#gen/grpc/health/v1/health_pb.js";
 import { ServerReflection } from "#gen/grpc/reflection/v1/reflection_pb.js";
 import { ServerReflection as ServerReflectionV1Alpha } from "#gen/grpc/reflection/v1alpha/reflection_pb.js";
+import { varyByEncoding } from "#src/pipeline/compression.ts";
 import type { Pipeline } from "#src/pipeline/pipeline.ts";
 import { policyOf } from "#src/pipeline/policy.ts";
 import { callOf } from "#src/platform/caller.ts";
 import { hostOf, type Handler } from "#src/platform/http.ts";
 import type { Log } from "#src/platform/log.ts";
 import { serve } from "#src/platform/served-service.ts";
-import { createRpcHandler, refuseUnknownProcedure } from "./handler.ts";
+import { createRpcHandler, isGrpc, refuseUnknownProcedure } from "./handler.ts";
 import { createHealthService, type Readiness } from "./grpc-health.ts";
 import { createReflection } from "./reflection.ts";
 import { createCodecs } from "./lane-codec.ts";
@@ -51,17 +53,20 @@ export function createRpc(
   const handle = createRpcHandler({ ...pipeline, log });
   const codecOf = createCodecs({
     ...pipeline,
-    report: (thrown, { values, signal }) => pipeline.report(thrown, callOf({ values }), signal),
+    // What the gate and the handler throw is reported already. Once more, a deadline that passed while the gate was
+    // asking would hide that the key may not do this.
+    report: (thrown, { values, signal }) =>
+      thrown instanceof ConnectError ? thrown : pipeline.report(thrown, callOf({ values }), signal),
   });
 
   function handlerOf(procedure: ProcedureHandler): Handler {
     const { method } = procedure;
     const connect: Handler = (request, response) => void handle(procedure, request, response);
     // What anybody may call has limits of its own, which Connect keeps.
-    const takesLane =
-      parts.unaryLane === "on" && method.methodKind === "unary" && policyOf(method).access.case !== "public";
-    if (!takesLane) return connect;
+    if (method.methodKind !== "unary" || policyOf(method).access.case === "public") return connect;
     return (request, response) => {
+      if (!isGrpc(request)) varyByEncoding(response);
+      if (parts.unaryLane === "off") return connect(request, response);
       const codec = hostOf(request) === undefined ? undefined : codecOf(request);
       if (codec === undefined) return connect(request, response);
       pipeline.lane(method as DescMethodUnary, codec, request, response).catch((error: unknown) => {

@@ -1,5 +1,6 @@
 import type { DescMessage, JsonReadOptions, JsonWriteOptions } from "@bufbuild/protobuf";
-import { messageFromJson, parseJson } from "#src/json/read.ts";
+import { anyJsonIn } from "#src/json/kept-texts.ts";
+import { messageFromJson, parseJsonAtOnce } from "#src/json/read.ts";
 import { toConnectError } from "#src/pipeline/failures.ts";
 
 /**
@@ -17,7 +18,7 @@ export function strictJson(input: DescMessage): Partial<JsonReadOptions & JsonWr
     textDecoder: {
       decode(bytes: Uint8Array): string {
         try {
-          const json = parseJson(bytes);
+          const json = parseJsonAtOnce(bytes, anyJsonIn(input).names);
           messageFromJson(input, json);
           // Not the text itself: Connect parses what it gets here with `JSON.parse`, which may take a name with an escape
           // for another one, and whose errors repeat the text, e.g. if it begins with a byte order mark.

@@ -1,12 +1,12 @@
 import { Code } from "@connectrpc/connect";
 import type { ServiceError } from "#src/platform/errors.ts";
 import { toConnectError } from "#src/pipeline/failures.ts";
-import { statusOfKind } from "#src/platform/http-failure.ts";
 import {
   allCodes,
   connectErrorBytes,
   connectName,
   grpcErrorTrailers,
+  httpStatusOf,
   percentEncode,
 } from "./error-frames.ts";
 import { explainFramework, explainStatus } from "./framework-failure.ts";
@@ -50,12 +50,9 @@ export function refusal(requestType: string, failure: ServiceError): Reply {
     const type = /^application\/grpc(?:-web)?(?:-text)?/.exec(requestType)?.[0] ?? "application/grpc";
     return { status: 200, header: failureTrailer(new Headers({ "content-type": type }), failure) };
   }
+  const error = toConnectError(failure);
   const header = new Headers({ "content-type": "application/json" });
-  return {
-    status: statusOfKind[failure.kind],
-    header,
-    body: chunks(connectErrorBytes(toConnectError(failure))),
-  };
+  return { status: httpStatusOf[error.code], header, body: chunks(connectErrorBytes(error)) };
 }
 
 async function tidyConnectError(reply: Reply): Promise<Reply> {
@@ -68,11 +65,11 @@ async function tidyConnectError(reply: Reply): Promise<Reply> {
   if (error.details !== undefined) return { ...reply, body: chunks(...bytes) };
   const code = allCodes.find((one) => connectName(one) === error.code);
   if (code === undefined || code === Code.Canceled) return { ...reply, body: chunks(...bytes) };
-  const failure = explainFramework(code, error.message ?? "");
-  const body = connectErrorBytes(toConnectError(failure));
+  const explained = toConnectError(explainFramework(code, error.message ?? ""));
+  const body = connectErrorBytes(explained);
   const header = new Headers(reply.header);
   header.set("content-length", String(body.length));
-  return { ...reply, status: statusOfKind[failure.kind], header, body: chunks(body) };
+  return { ...reply, status: httpStatusOf[explained.code], header, body: chunks(body) };
 }
 
 /** gRPC: the trailer is complete only when the body was sent, so it is read then. */

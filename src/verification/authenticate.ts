@@ -49,7 +49,7 @@ export function createAuthenticate(parts: {
     const at = now();
     const authentication: Authentication = {
       caller: judged(key, presented, at),
-      // It is one use, however often it is checked.
+      // It is one use, unless it has to be looked up once more.
       recheck: () =>
         keys.recalls(key)
           ? judged(key, presented, now())

@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { CallServiceResponseSchema } from "#gen/patchbay/connections/v1/connection_service_pb.js";
 import { queryPairs, replyBody } from "#src/calls/call-body.ts";
+import { jsonBytesOf } from "#src/json/write.ts";
 
 /** The body as a caller gets it over gRPC; JSON as a JavaScript value. */
 async function answered(bytes: Buffer | string, contentType: string, headers: Record<string, string> = {}) {
@@ -25,6 +26,14 @@ async function answered(bytes: Buffer | string, contentType: string, headers: Re
   }
 }
 
+/** The body of an answer in JSON as a caller gets it over HTTP. */
+async function overHttp(text: string) {
+  const body = await replyBody({ headers: { "content-type": "application/json" }, body: Buffer.from(text) });
+  const bytes = await jsonBytesOf(CallServiceResponseSchema, create(CallServiceResponseSchema, { body }));
+  const { json } = JSON.parse(bytes.toString()) as { json?: unknown };
+  return { json };
+}
+
 const hex = (text: string) => Buffer.from(text.replaceAll(" ", ""), "hex");
 
 describe("JSON is answered as JSON", () => {
@@ -42,6 +51,19 @@ describe("JSON is answered as JSON", () => {
 
   test("behind a byte order mark", async () => {
     expect(await answered('\ufeff{"a":1}', "application/problem+json")).toStrictEqual({ json: { a: 1 } });
+  });
+
+  test.each([
+    ["beyond ASCII", '{"é":"’","ß":["€ ☕ 🙂"]}'],
+    ["beyond ASCII behind a byte order mark", '\ufeff{"é":"’"}'],
+    ["beyond ASCII beside escapes", '{"é":"\\n \\" \\\\ \\u00e9"}'],
+    ["whose bytes are the characters of another", '{"é":1,"\\u00c3\\u00a9":2}'],
+  ])("with names and texts %s", async (_, text) => {
+    for (const body of [text, text.replace("’", "’".repeat(10_000))]) {
+      const json = JSON.parse(body.replace("\ufeff", "")) as unknown;
+      expect(await answered(body, "application/json; charset=UTF-8")).toStrictEqual({ json });
+      expect(await overHttp(body)).toStrictEqual({ json });
+    }
   });
 
   test("whose names have escapes, whatever names stood in their place before", async () => {
@@ -62,6 +84,7 @@ describe("JSON that a message would change stays text", () => {
     ["the sign of zero", "-0"],
     ["a member given twice", '{"a":1,"b":{"c":1,"c":1}}'],
     ["a member given twice, once in escapes", String.raw`{"a":1,"\u0061":1}`],
+    ["a member given twice, once in escapes beyond ASCII", '{"é":1,"\\u00e9":1}'],
     ["half a surrogate pair", '{"a":"\\ud83d"}'],
     ["half a surrogate pair in a name", '{"\\udc00":1}'],
     ["no JSON", "{"],

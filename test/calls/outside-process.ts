@@ -1,14 +1,21 @@
 // The caller and the called service of event-loop.test.ts. They have a process of their own, so that the event loop of
 // the test's process does nothing but what our service does.
-import { createServer, request } from "node:http";
+import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
+import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { askOverGrpc, askOverJson } from "./ask-unary.ts";
 
 /** A call that the caller shall make. */
 export interface Order {
+  readonly protocol: "REST" | "Connect JSON" | "gRPC";
   readonly url: string;
   readonly secret: string;
   readonly answer: string;
   readonly body: string;
+  /** The coding that the caller takes its answer in. */
+  readonly coding?: "gzip" | "br" | undefined;
+  /** What the request is compressed with. */
+  readonly sentIn?: "gzip" | undefined;
 }
 
 /** What came of it: the caller's status, and whether all bytes arrived on both sides. */
@@ -21,6 +28,8 @@ const MiB = 1024 * 1024;
 const bytes = Buffer.from(Array.from({ length: MiB }, (_, index) => Math.imul(index, 2_654_435_761) >>> 9));
 const fill = (size: number, unit: string) => unit.repeat(Math.floor(size / Buffer.byteLength(unit)));
 const members = Array.from({ length: 60_000 }, (_, index) => `"k${index}":${index / 10}`);
+
+const names = Object.fromEntries(Array.from({ length: 250_000 }, (_, index) => [`k${index}`, "a"]));
 
 /** What the called service answers, and under which name the caller finds it. */
 const answers: Readonly<Record<string, { type: string; form: string; body: Buffer }>> = {
@@ -39,23 +48,39 @@ const answers: Readonly<Record<string, { type: string; form: string; body: Buffe
   nothing: { type: "text/plain", form: "", body: Buffer.alloc(0) },
 };
 
+type Body = { readonly fields: JsonObject; readonly sent: Buffer };
+
 /** What the caller sends, as JSON and as the bytes that the called service shall get. */
-const bodies: Readonly<Record<string, { fields: object; sent: Buffer }>> = {
+const bodies: Readonly<Record<string, Body>> = {
   "4 MiB of bytes": bytesBody(Buffer.concat([bytes, bytes, bytes]).subarray(0, 3 * MiB - 200)),
   "4 MiB of text": textBody(fill(4 * MiB - 200, "a % é日. ")),
   "4 MiB of one JSON string": jsonBody(fill(4 * MiB - 200, "a % é日. ")),
+  "4 MiB of JSON numbers": jsonBody(Array<number>(2 * MiB - 200).fill(7)),
+  "4 MiB of JSON members": jsonBody(names),
+  "4 MiB of JSON objects": jsonBody(Array<JsonObject>(MiB - 200).fill({})),
+  "4 MiB of header names": refusedBody({ headers: names }),
+  "4 MiB of lists in the query": refusedBody({ query: { a: Array<JsonValue>(MiB - 200).fill([]) } }),
+  "4 MiB of unknown fields": refusedBody(names),
   nothing: { fields: {}, sent: Buffer.alloc(0) },
 };
+/** Where a message of these bytes has other fields in binary than in JSON. */
+const binaryBodies: Readonly<Record<string, Body>> = {
+  "4 MiB of JSON numbers": jsonBody(Array<number>(380_000).fill(7)),
+};
 
-function bytesBody(sent: Buffer) {
+function refusedBody(fields: JsonObject): Body {
+  return { fields, sent: Buffer.from("nothing") };
+}
+
+function bytesBody(sent: Buffer): Body {
   return { fields: { raw: sent.toString("base64") }, sent };
 }
 
-function textBody(text: string) {
+function textBody(text: string): Body {
   return { fields: { text }, sent: Buffer.from(text) };
 }
 
-function jsonBody(json: string) {
+function jsonBody(json: JsonValue): Body {
   return { fields: { json }, sent: Buffer.from(JSON.stringify(json)) };
 }
 
@@ -70,32 +95,32 @@ const upstream = createServer((asked, response) => {
   });
 });
 
-function call({ url, secret, answer, body }: Order): Promise<Outcome> {
-  const { fields, sent } = bodies[body]!;
-  const message = JSON.stringify({
+const messages = new Map<string, JsonObject>();
+
+/** The request; the same object if it is made again, so that it need not be encoded again. */
+function messageOf(answer: string, { fields }: Body, name: string): JsonObject {
+  const key = `${name} ${answer}`;
+  const message = messages.get(key) ?? {
     service: "custom:outside",
     method: "POST",
     path: `/${encodeURIComponent(answer)}`,
     ...fields,
-  });
-  const headers = { authorization: `Bearer ${secret}`, "content-type": "application/json" };
-  return new Promise((resolve, reject) => {
-    const asking = request(url, { method: "POST", headers }, (response) => {
-      const chunks: Buffer[] = [];
-      response.on("data", (chunk: Buffer) => chunks.push(chunk));
-      response.on("end", () => {
-        const status = response.statusCode!;
-        const isWhole = sent.equals(received) && isAnswer(answer, Buffer.concat(chunks).toString());
-        resolve({ status, isWhole });
-      });
-    });
-    asking.on("error", reject).end(message);
-  });
+  };
+  messages.set(key, message);
+  return message;
 }
 
-function isAnswer(name: string, text: string): boolean {
-  const json = JSON.parse(text) as Record<string, unknown>;
-  const shown = (json["data"] ?? json) as Record<string, unknown>;
+async function call({ protocol, url, secret, answer, body, coding, sentIn }: Order): Promise<Outcome> {
+  const given = (protocol === "gRPC" ? binaryBodies[body] : undefined) ?? bodies[body]!;
+  const message = messageOf(answer, given, `${protocol} ${body}`);
+  const ask = protocol === "gRPC" ? askOverGrpc : askOverJson;
+  const { status, answer: answered } = await ask({ url, secret, message, coding, sentIn });
+  const isWhole = answered !== undefined && given.sent.equals(received) && isAnswer(answer, answered);
+  return { status, isWhole };
+}
+
+function isAnswer(name: string, json: JsonValue): boolean {
+  const shown = json as JsonObject;
   const { form, body } = answers[name]!;
   if (form === "") return !("raw" in shown || "text" in shown || "json" in shown);
   if (form === "json") return JSON.stringify(shown[form]) === body.toString();

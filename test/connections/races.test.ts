@@ -102,36 +102,6 @@ describe("a call beside changes of its connection", () => {
     return () => changes[turn++ % changes.length]!();
   }
 
-  test("sends each key to the base URL that was stored with it, of two on one host", async () => {
-    await using upstream = await startUpstream();
-    const ofA = put("custom:paths", `${upstream.url}/a`, "key-a");
-    await ofA();
-    const outcomes = await callBeside(
-      "custom:paths",
-      inTurn(put("custom:paths", `${upstream.url}/b`, "key-b"), ofA),
-    );
-    expect(new Set(outcomes)).toStrictEqual(new Set(["200"]));
-    const pairs = upstream.asked.map(({ url, headers }) => `${url} ${headers.authorization}`);
-    expect(new Set(pairs)).toStrictEqual(new Set(["/a/ Bearer key-a", "/b/ Bearer key-b"]));
-  });
-
-  test("never finds the key to be of another origin, of two", async () => {
-    await using a = await startUpstream();
-    await using b = await startUpstream();
-    const ofA = put("custom:origins", a.url, "key-a");
-    await ofA();
-    const outcomes = await callBeside("custom:origins", inTurn(put("custom:origins", b.url, "key-b"), ofA));
-    expect(new Set(outcomes)).toStrictEqual(new Set(["200"]));
-    for (const [upstream, key] of [
-      [a, "key-a"],
-      [b, "key-b"],
-    ] as const) {
-      // prettier-ignore
-      const keys = upstream.asked.map(({ headers }) => headers.authorization);
-      expect(new Set(keys)).toStrictEqual(new Set([`Bearer ${key}`]));
-    }
-  });
-
   test("finds a connection or none, and never one without its key", async () => {
     await using upstream = await startUpstream();
     let id: string | undefined;

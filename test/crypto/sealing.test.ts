@@ -25,11 +25,16 @@ describe("credentials in the database", () => {
       mine,
     ]);
 
+    const tamper = async (statement: string, ...values: unknown[]) => {
+      await service.postgres.asOwner(statement, [mine, ...values]);
+      // What calls need of a connection is remembered for so long.
+      service.clock.advance(5_000);
+    };
     const copyFrom = (id: string) =>
-      service.postgres.asOwner(
+      tamper(
         `update credentials c set sealed = o.sealed, kek_version = o.kek_version, version = o.version
          from credentials o where o.connection_id = $2 and c.connection_id = $1`,
-        [mine, id],
+        id,
       );
     for (const other of [victim, beside]) {
       await copyFrom(other);
@@ -37,10 +42,7 @@ describe("credentials in the database", () => {
     }
     await put(service.org, "custom:a", "acme-second");
     await call();
-    await service.postgres.asOwner("update credentials set sealed = $2 where connection_id = $1", [
-      mine,
-      before!["sealed"],
-    ]);
+    await tamper("update credentials set sealed = $2 where connection_id = $1", before!["sealed"]);
     await expect(call()).rejects.toThrow(/internal error/);
     expect(upstream.asked.map(({ headers }) => headers.authorization)).toStrictEqual([
       "Bearer acme-secret",

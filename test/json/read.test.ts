@@ -1,12 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { parseJson } from "#src/json/read.ts";
+import { parseJsonAtOnce } from "#src/json/read.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 
 /** What the reader says of the text; the text of its refusal if it refuses. */
 function read(text: string): unknown {
   try {
-    return parseJson(Buffer.from(text));
+    return parseJsonAtOnce(Buffer.from(text));
   } catch (error) {
     if (error instanceof InvalidRequest) return error.message;
     throw error;
@@ -137,4 +137,33 @@ test("a long text ends at the quote that ends it, whatever escapes are in it", (
     }),
     { numRuns: 1_000 },
   );
+});
+
+describe("a request has no more values than a message of ours needs:", () => {
+  const members = (count: number) =>
+    `{${Array.from({ length: count }, (_, index) => `"${index}":0`).join()}}`;
+  const items = (count: number) => `[${Array(count).fill("0").join()}]`;
+
+  test.each([
+    ["10,000 members are read", members(10_000)],
+    ["40,000 values are read", items(39_999)],
+  ])("%s", (_, text) => expect(read(text)).toStrictEqual(JSON.parse(text)));
+
+  test.each([
+    ["10,001 members are refused", members(10_001), "the body has more than 10000 members of objects"],
+    ["40,001 values are refused", items(40_000), "the body has more than 40000 values"],
+    ["wherever they stand", `{"a":[${members(10_000)}]}`, "the body has more than 10000 members of objects"],
+  ])("%s", (_, text, message) => expect(read(text)).toBe(message));
+
+  test("those that are kept as text are not counted, but looked at as closely", () => {
+    const kept = new Set(["json"]);
+    const json = (text: string) => parseJsonAtOnce(Buffer.from(`{"a":1,"json":${text}}`), kept);
+    for (const text of [members(20_000), items(50_000), "[ 1.0 ]", '"x"', "null"]) {
+      expect(json(text)).toMatchObject({ a: 1, json: { text } });
+    }
+    expect(() => json('[{"b":1,"b":2}]')).toThrow('field "json[0].b" is given twice');
+    expect(() => json("[1e400]")).toThrow(`field "json[0]": ${inexact}`);
+    expect(() => json(String.raw`"\u0000"`)).toThrow("NUL");
+    expect(() => json("[1,]")).toThrow("not valid JSON (line 1 column 18)");
+  });
 });

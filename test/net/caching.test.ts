@@ -72,7 +72,9 @@ describe("the description of the REST paths may be kept for a while", () => {
     expect(first.headers.get("cache-control")).toBe("public, max-age=300");
     expect(await first.text()).toBe(await readFile("gen/openapi.json", "utf8"));
     const tag = first.headers.get("etag")!;
-    for (const known of [tag, `W/${tag}`, `"other", ${tag}`, "*"]) {
+    // One that is the same for each coding of the bytes promises nothing about them.
+    expect(tag).toMatch(/^W\/"/);
+    for (const known of [tag, tag.slice(2), `"other", ${tag}`, "*"]) {
       const again = await fetch(`${service.url}/openapi.json`, { headers: { "if-none-match": known } });
       expect([again.status, again.headers.get("etag"), await again.text()]).toEqual([304, tag, ""]);
     }

@@ -1,4 +1,4 @@
-import type { LookupFunction, Socket } from "node:net";
+import { Socket, type LookupFunction } from "node:net";
 import { describe, expect, test } from "vitest";
 import { fakeLookup, localClient, response, startUpstream, type Answer } from "./network.ts";
 
@@ -153,6 +153,23 @@ describe("what one share does", () => {
     service.letGo();
     await hanging;
     expect(service.upstream.received.match(/GET/g)).toHaveLength(1);
+  });
+
+  test("keeps its place among those under way until its request no longer waits for a socket", async () => {
+    const sockets: Socket[] = [];
+    const connect = (): Socket => {
+      const socket = new Socket();
+      sockets.push(socket);
+      return socket;
+    };
+    const limits = { callsPerOrigin: 1, waitingCalls: 0, connectMs: 60_000 };
+    await using client = localClient({ limits, connect });
+    const reasonOfNext = () =>
+      client.get("http://127.0.0.1", { timeoutMs: 30 }).catch(({ reason }: { reason: string }) => reason);
+    expect(await reasonOfNext()).toBe("UPSTREAM_TIMEOUT");
+    expect(await reasonOfNext()).toBe("TOO_MANY_CALLS");
+    sockets[0]?.destroy(new Error("not connected"));
+    await expect.poll(reasonOfNext).toBe("UPSTREAM_TIMEOUT");
   });
 });
 

@@ -313,7 +313,7 @@ describe("the body", () => {
     ["POST", "/v1/books", "null", "400 the body must be a JSON object"],
     ["POST", "/v1/books", "{secret", "400 the body is not valid JSON (line 1 column 2)"],
     ["POST", "/v1/books", '{"text":"secret', "400 the body is not valid JSON (line 1 column 16)"],
-    ["POST", "/v1/books", "secret", "400 the body is not valid JSON"],
+    ["POST", "/v1/books", "secret", "400 the body is not valid JSON (line 1 column 1)"],
     ["POST", "/v1/books", '{"text":"a\\u0000b"}', "400 the body contains NUL or half a surrogate pair, which text cannot hold"], // prettier-ignore
     ["POST", "/v1/books", '{"labels":{"\\ud800":"b"}}', "400 the body contains NUL or half a surrogate pair, which text cannot hold"], // prettier-ignore
     ["POST", "/v1/books", '{"struct":{"a":[{"\\u0000":1}]}}', "400 the body contains NUL or half a surrogate pair, which text cannot hold"], // prettier-ignore

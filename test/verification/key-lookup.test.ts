@@ -8,21 +8,11 @@ import { localRootKey } from "#src/crypto/root-key.ts";
 import { loadPepper } from "#src/crypto/service-keys.ts";
 import { createDatabase, type Database } from "#src/db/database.ts";
 import { startProxy } from "../support/postgres-proxy.ts";
-import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
+import { createTestDatabase } from "../support/postgres.ts";
+import { blockNotifications, startReplicas } from "../support/replicas.ts";
 import { startService, type Presenter, type TestService } from "../support/service.ts";
 
 const whoAmI = async (presenter: Presenter) => (await presenter.rest("GET", "/api/auth/me")).status;
-
-/** Changes are announced to nobody but the process that makes them. */
-async function blockNotifications(postgres: TestDatabase): Promise<void> {
-  await postgres.asOwner(`
-    create or replace function announce(variadic things text[]) returns void language plpgsql as $$ begin
-      perform set_config(
-        'app.announced',
-        concat_ws(' ', nullif(current_setting('app.announced', true), ''), array_to_string(things, ' ')),
-        true);
-    end $$`);
-}
 
 async function issue(service: TestService, fields: object = {}) {
   const { apiKey, secret } = await service.org.client.apiKeys.createApiKey({
@@ -181,23 +171,6 @@ test("ten thousand keys are unbound as fast as one when their user is deactivate
 });
 
 describe("a key that another replica remembers", () => {
-  async function startReplicas() {
-    const postgres = await createTestDatabase();
-    const shared = { postgres, rootKey: randomBytes(32).toString("base64") };
-    const one = await startService(shared);
-    const other = await startService(shared);
-    return {
-      one,
-      other,
-      postgres,
-      async [Symbol.asyncDispose]() {
-        await one[Symbol.asyncDispose]();
-        await other[Symbol.asyncDispose]();
-        await postgres[Symbol.asyncDispose]();
-      },
-    };
-  }
-
   test("is refused there as soon as Postgres has told it, though its clock stands still", async () => {
     await using replicas = await startReplicas();
     const { one, other } = replicas;

@@ -2,17 +2,18 @@ import { PgDialect, type SQL } from "#src/db/drizzle.cjs";
 import fc from "fast-check";
 import { setImmediate as settled } from "node:timers/promises";
 import { expect, test } from "vitest";
-import { boundMs, createKeyLookup } from "#src/verification/key-lookup.ts";
+import { createKeyLookup } from "#src/verification/key-lookup.ts";
 import { newApiKeySecret } from "#src/api-keys/secret-format.ts";
 import type { Listener } from "#src/db/notifications.ts";
 import type { Database, Tx } from "#src/db/database.ts";
+import { boundMs } from "#src/db/recent.ts";
 import { DatabaseUnavailable } from "#src/db/errors.ts";
 
 /** A replica, and the database that it asks and hears of. Its clock goes on from one history to the next. */
 async function createReplica() {
   const dialect = new PgDialect();
   const replica = { now: 0, lookUp: (_secret: string): Promise<unknown[]> => Promise.resolve([]) };
-  let listener: Listener | undefined;
+  const listeners: Listener[] = [];
   const execute = (query: SQL) => {
     const [peppered] = dialect.sqlToQuery(query).params;
     return peppered instanceof Buffer ? replica.lookUp(peppered.toString()) : [{ exist: false }];
@@ -20,7 +21,7 @@ async function createReplica() {
   const database = {
     single: async (run: (tx: Tx) => Promise<unknown>) => run({ execute } as unknown as Tx),
     listen: async (one: Listener) => {
-      listener = one;
+      listeners.push(one);
       one.listening(true);
     },
   } as unknown as Database;
@@ -31,7 +32,11 @@ async function createReplica() {
     legacyPrefixes: [],
     monotonicNow: () => replica.now,
   });
-  return Object.assign(replica, { keys, listener: listener! });
+  const listener: Listener = {
+    notified: (what) => listeners.forEach((one) => one.notified(what)),
+    listening: (isListening) => listeners.forEach((one) => one.listening(isListening)),
+  };
+  return Object.assign(replica, { keys, listener });
 }
 
 type Which = 0 | 1;

@@ -15,6 +15,9 @@ export function pathOf(method: DescMethod): string {
   return `/${method.parent.typeName}/${method.name}`;
 }
 
+/** Where a client connects to. */
+export type Wire = Pick<Side, "port">;
+
 /** Header lines of HTTP/1.1, in their order; undefined ones are left out. */
 export type Lines = readonly (string | undefined)[];
 
@@ -30,15 +33,16 @@ export interface ConnectCall {
   readonly secret?: string | undefined;
   readonly type?: string | undefined;
   readonly body?: string | Buffer;
+  readonly query?: string | undefined;
   /** Further header lines. */
   readonly lines?: Lines;
 }
 
 /** The bytes of a call of Connect's unary protocol. */
 export function connectBytes(call: ConnectCall, requestId: string): Buffer {
-  const { method, secret, type = "application/json", body = "{}", lines = [] } = call;
+  const { method, secret, type = "application/json", body = "{}", query = "", lines = [] } = call;
   const bytes = Buffer.from(body);
-  const text = head(`POST ${pathOf(method)} HTTP/1.1`, [
+  const text = head(`POST ${pathOf(method)}${query} HTTP/1.1`, [
     "host: service.test",
     `x-request-id: ${requestId}`,
     `content-type: ${type}`,
@@ -51,13 +55,13 @@ export function connectBytes(call: ConnectCall, requestId: string): Buffer {
 }
 
 /** Makes the call and shows what came. */
-export async function callConnect(side: Side, requestId: string, call: ConnectCall): Promise<Readable> {
+export async function callConnect(side: Wire, requestId: string, call: ConnectCall): Promise<Readable> {
   return sendHttp1(side, [connectBytes(call, requestId)], { method: call.method });
 }
 
 /** Sends any bytes over HTTP/1.1 and shows what came. */
 export async function sendHttp1(
-  side: Side,
+  side: Wire,
   steps: readonly Step[],
   { method, ...options }: { method?: DescMethod; answers?: number; head?: boolean } = {},
 ): Promise<Readable> {
@@ -74,7 +78,7 @@ export interface Http2Call {
 }
 
 /** Makes a call over HTTP/2, of gRPC unless the headers say otherwise, and shows what came. */
-export async function callHttp2(side: Side, requestId: string, call: Http2Call): Promise<Readable> {
+export async function callHttp2(side: Wire, requestId: string, call: Http2Call): Promise<Readable> {
   const { method, secret, headers = {}, steps = [frame(), "end"], untilAnswered = false } = call;
   const all: Record<string, string | string[] | undefined> = {
     ":method": "POST",
@@ -100,4 +104,18 @@ export function frame(
   prefix.writeUInt8(flags, 0);
   prefix.writeUInt32BE(length, 1);
   return Buffer.concat([prefix, message]);
+}
+
+/** Until the server has what was sent before, and a timer of a millisecond that it set then has fired. */
+export async function passed(side: Side): Promise<void> {
+  await fetch(`${side.service.url}/healthz`, { headers: { "x-request-id": "probe" } });
+  await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
+/** Until all that the side was asked before has left its line in the log. */
+export async function settled({ service }: Side): Promise<void> {
+  for (let before = -1; before !== service.logged().length;) {
+    before = service.logged().length;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
 }

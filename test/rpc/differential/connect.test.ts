@@ -1,6 +1,8 @@
 import { create, toBinary } from "@bufbuild/protobuf";
+import { once } from "node:events";
+import type { Socket } from "node:net";
 import { afterAll, beforeAll, describe, test } from "vitest";
-import { gzipSync } from "node:zlib";
+import { brotliCompressSync, gzipSync } from "node:zlib";
 import { services } from "#src/client/services.ts";
 import { newApiKeySecret } from "#src/api-keys/secret-format.ts";
 import { callConnect, callHttp2, connectBytes, head, pathOf, sendHttp1, type Lines } from "./calls.ts";
@@ -127,12 +129,6 @@ function request(side: Side, id: string, line: string, lines: Lines, body = "{}"
   });
 }
 
-/** Until the server has what was sent before, and a timer of a millisecond that it set then has fired. */
-async function passed(side: Side): Promise<void> {
-  await fetch(`${side.service.url}/healthz`, { headers: { "x-request-id": "probe" } });
-  await new Promise((resolve) => setTimeout(resolve, 5));
-}
-
 const path = pathOf(whoAmI);
 const json = "content-type: application/json";
 const two = "content-length: 2";
@@ -163,6 +159,7 @@ describe("the head", () => {
     ["a foreign preflight", `OPTIONS ${path} HTTP/1.1`, ["origin: https://evil.example", "access-control-request-method: POST"], ""],
     ["a page's call", `POST ${path} HTTP/1.1`, [json, two, "origin: https://app.example"]],
     ["a foreign page's call", `POST ${path} HTTP/1.1`, [json, two, "origin: https://evil.example"]],
+    ["no protocol version", `POST ${path} HTTP/1.1`, [json, two]],
     ["the wrong protocol version", `POST ${path} HTTP/1.1`, [json, two, "connect-protocol-version: 2"]],
     ["two protocol versions", `POST ${path} HTTP/1.1`, [json, two, "connect-protocol-version: 1", "connect-protocol-version: 1"]],
     ["a name in other case", `POST ${path.toLowerCase()} HTTP/1.1`, [json, two]],
@@ -233,24 +230,56 @@ describe("the head", () => {
           id,
         );
         // Whether so short a deadline passes before a whole call is answered is chance: its body comes too late for sure.
-        const steps = isShort ? [bytes.subarray(0, -1), () => passed(side), bytes.subarray(-1)] : [bytes];
+        const answered = (socket: Socket) => once(socket, "data");
+        const steps = isShort ? [bytes.subarray(0, -1), answered, bytes.subarray(-1)] : [bytes];
         return sendHttp1(side, steps, { method: whoAmI });
       });
     },
   );
 });
 
-test("a compressed body is answered the same", async () => {
-  const body = gzipSync("{}");
-  await ways.same("gzip", (side, id) =>
-    callConnect(side, id, {
-      method: whoAmI,
-      body,
-      secret: side.keys.admin,
-      lines: ["content-encoding: gzip"],
-    }),
+describe("a compressed body", () => {
+  const asked = JSON.stringify({ id: "usr_missing" });
+  const large = (size: number) => `{"id":"${"a".repeat(size - 9)}"}`;
+  test.each<[string, string, Buffer]>([
+    ["of gzip", "gzip", gzipSync(asked)],
+    ["of br", "br", brotliCompressSync(asked)],
+    ["that is not compressed", "gzip", Buffer.from(asked)],
+    ["of br that is gzip", "br", gzipSync(asked)],
+    ["that is cut", "gzip", gzipSync(asked).subarray(0, -9)],
+    ["that is empty", "gzip", Buffer.alloc(0)],
+    ["of nothing", "gzip", gzipSync("")],
+    ["that is no JSON", "gzip", gzipSync("{secret")],
+    ["of 4 MiB", "gzip", gzipSync(large(4 * mebibyte))],
+    ["of one byte more than 4 MiB", "gzip", gzipSync(large(4 * mebibyte + 1))],
+    ["of one byte more than 4 MiB in br", "br", brotliCompressSync(large(4 * mebibyte + 1))],
+    ["in a coding that is not known", "snappy", Buffer.from(asked)],
+    ["in a coding in capitals", "GZIP", gzipSync(asked)],
+    ["in two codings", "gzip, br", gzipSync(asked)],
+  ])("%s is answered the same", (what, coding, body) =>
+    ways.same(`compressed ${what}`, (side, id) =>
+      callConnect(side, id, {
+        method: getUser,
+        body,
+        secret: side.keys.admin,
+        lines: [`content-encoding: ${coding}`],
+      }),
+    ),
   );
 });
+
+test.each(["gzip", "br"])(
+  "a large answer to a request in %s, which does not say what it accepts, is the same",
+  (coding) =>
+    ways.same(`asked in ${coding}`, (side, id) =>
+      callConnect(side, id, {
+        method: services.catalog.method.listServices,
+        body: { gzip: gzipSync, br: brotliCompressSync }[coding]!("{}"),
+        secret: side.keys.admin,
+        lines: [`content-encoding: ${coding}`],
+      }),
+    ),
+);
 
 test.each(["gzip", "br", "identity", "snappy", "gzip;q=0, br"])(
   "a large answer to a client that accepts %s is the same",

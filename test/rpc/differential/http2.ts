@@ -1,7 +1,7 @@
 import http2 from "node:http2";
 
 /** What a client does on its stream after the headers: send bytes, end, reset, or wait for something. */
-export type Http2Step = Buffer | "end" | "reset" | (() => Promise<unknown>);
+export type Http2Step = Buffer | "end" | ((stream: http2.ClientHttp2Stream) => unknown);
 
 /** All that a client sees of one stream. */
 export interface Http2Observation {
@@ -69,8 +69,7 @@ async function play(stream: http2.ClientHttp2Stream, steps: readonly Http2Step[]
   for (const step of steps) {
     if (stream.destroyed) return;
     if (step === "end") stream.end();
-    else if (step === "reset") stream.close(http2.constants.NGHTTP2_CANCEL);
-    else if (typeof step === "function") await step();
+    else if (typeof step === "function") await step(stream);
     else stream.write(step);
   }
 }

@@ -20,11 +20,15 @@ export function masked(value: unknown): unknown {
   }
   text = text
     .replace(/"date: [^"]*"/g, '"date: <date>"')
+    // Of a service that is called.
+    .replace(/(\bdate\\*":\\*")\w{3}, [\w :]+ GMT/g, "$1<date>")
+    // Ports that are free are given again.
+    .replace(/127\.0\.0\.1:\d+/g, "127.0.0.1:<port>")
     // Of the organisation's first key, and the database's clock: neither is turned by these tests.
     .replace(/("(?:at|createdAt)\\*":\s?\\*")[0-9T:.-]+Z/g, "$1<now>")
     .replace(/(latencyMs\\*":\s?)\d+(?:\.\d+)?/g, "$10");
   return JSON.parse(text, (_, member: unknown) =>
-    isCutLine(member) ? withoutCaller(member) : member,
+    isCutLine(member) ? withoutChance(member) : member,
   ) as unknown;
 }
 
@@ -34,7 +38,10 @@ function isCutLine(value: unknown): value is CutLine {
   return typeof value === "object" && value !== null && "cut" in value && value.cut === true;
 }
 
-/** The gate may have known the caller, or not yet, when that hung up. */
-function withoutCaller({ orgId: _orgId, apiKeyId: _apiKeyId, ...line }: CutLine): object {
+/**
+ * The gate may have known the caller, or not yet, when that hung up. Connect may have begun an answer by the time the
+ * line is written, whose status no client sees any more.
+ */
+function withoutChance({ orgId: _orgId, apiKeyId: _apiKeyId, status: _status, ...line }: CutLine): object {
   return line;
 }

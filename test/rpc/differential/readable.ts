@@ -102,10 +102,10 @@ function messageIn(schema: DescMessage, bytes: Uint8Array): unknown {
 
 /** The text as it is, but for the details of a Connect error: they are binary inside. */
 function withDetails(text: string): string {
-  return text.replace(/"type":"([\w.]+)","value":"([\w+/=]*)"/g, (all, type: string, value: string) => {
+  const detail = /"type":"([\w.]+)",("debug":.*?,)?"value":"([\w+/=]*)"/g;
+  return text.replace(detail, (all, type: string, debug: string | undefined, value: string) => {
     const schema = details.getMessage(type);
-    return schema === undefined
-      ? all
-      : JSON.stringify([type, messageIn(schema, Buffer.from(value, "base64"))]);
+    if (schema === undefined) return all;
+    return JSON.stringify([type, debug ?? "no debug", messageIn(schema, Buffer.from(value, "base64"))]);
   });
 }

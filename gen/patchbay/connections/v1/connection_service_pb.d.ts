@@ -390,7 +390,8 @@ export declare type CallServiceRequest = Message<"patchbay.connections.v1.CallSe
     /**
      * Sent as `application/json` unless `headers` says otherwise. Numbers are
      * doubles: in a JSON request, one that a double does not keep exactly is
-     * refused. Send `text` or `raw` for a body that needs it.
+     * refused. Send `text` or `raw` for a body that needs it. JSON in a JSON
+     * request is sent as it is spelled there: `1.0` and not `1`.
      *
      * @generated from field: google.protobuf.Value json = 6;
      */
@@ -625,6 +626,11 @@ export declare const ConnectionService: GenService<{
    * (CREDENTIAL_REFLECTED). Answers of up to 10 MiB are passed on: gRPC clients of
    * your own, which take 4 MiB by default, need a higher limit for
    * those.
+   *
+   * A call that begins after a change of the connection was answered uses it as
+   * it is then, on the replica that answered; on others as soon as Postgres has
+   * told them, within milliseconds, and after 5 seconds at the latest. No call
+   * uses the address of one moment and the credential of another.
    *
    * An organisation has up to 64 calls under way to one origin, and 256 in all.
    * Further ones wait, which counts towards their deadline.

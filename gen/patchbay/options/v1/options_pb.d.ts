@@ -205,6 +205,14 @@ export declare const rest: GenExtension<MethodOptions, RestShape>;
 export declare const rest_field: GenExtension<FieldOptions, RestField>;
 
 /**
+ * The field of an answer holds a secret. Answers with one are not compressed, on
+ * no protocol: their length would tell of it.
+ *
+ * @generated from extension: bool secret = 52005;
+ */
+export declare const secret: GenExtension<FieldOptions, boolean>;
+
+/**
  * What the service's own code refuses beyond the rules of a request, as far as
  * JSON Schema can say it: a schema, as JSON. The OpenAPI document publishes it.
  *

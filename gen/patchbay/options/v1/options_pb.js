@@ -9,7 +9,7 @@ import { file_google_protobuf_descriptor } from "@bufbuild/protobuf/wkt";
  * Describes the file patchbay/options/v1/options.proto.
  */
 export const file_patchbay_options_v1_options = /*@__PURE__*/
-  fileDesc("CiFwYXRjaGJheS9vcHRpb25zL3YxL29wdGlvbnMucHJvdG8SE3BhdGNoYmF5Lm9wdGlvbnMudjEi2wEKBlBvbGljeRIPCgVzY29wZRgBIAEoCUgAEhcKDWF1dGhlbnRpY2F0ZWQYAiABKAhIABIQCgZwdWJsaWMYAyABKAhIABIUCgxhdWRpdF9hY3Rpb24YBCADKAkSGQoRdW5hdWRpdGVkX2JlY2F1c2UYBSABKAkSEQoJZm91cl9leWVzGAYgASgIEhoKEmZvdXJfZXllc19kZWxldGlvbhgHIAEoCBIZChF1bm1ldGVyZWRfYmVjYXVzZRgIIAEoCRIQCghyZXBlYXRlZBgJIAEoCUIICgZhY2Nlc3MiMQoJUmVzdFNoYXBlEgwKBGJhcmUYASABKAgSFgoOc3VjY2Vzc19zdGF0dXMYAiABKAUiUAoJUmVzdEZpZWxkEhEKCWNsZWFyYWJsZRgBIAEoCBIPCgdyZWZ1c2VkGAIgASgIEg8KB3BhdHRlcm4YAyABKAkSDgoGc2NoZW1hGAQgASgJOlUKBnBvbGljeRIeLmdvb2dsZS5wcm90b2J1Zi5NZXRob2RPcHRpb25zGKGWAyABKAsyGy5wYXRjaGJheS5vcHRpb25zLnYxLlBvbGljeVIGcG9saWN5OlQKBHJlc3QSHi5nb29nbGUucHJvdG9idWYuTWV0aG9kT3B0aW9ucxiilgMgASgLMh4ucGF0Y2hiYXkub3B0aW9ucy52MS5SZXN0U2hhcGVSBHJlc3Q6XgoKcmVzdF9maWVsZBIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMYo5YDIAEoCzIeLnBhdGNoYmF5Lm9wdGlvbnMudjEuUmVzdEZpZWxkUglyZXN0RmllbGQ6QgoLcmVzdF9zY2hlbWESHy5nb29nbGUucHJvdG9idWYuTWVzc2FnZU9wdGlvbnMYpJYDIAEoCVIKcmVzdFNjaGVtYWIGcHJvdG8z", [file_google_protobuf_descriptor]);
+  fileDesc("CiFwYXRjaGJheS9vcHRpb25zL3YxL29wdGlvbnMucHJvdG8SE3BhdGNoYmF5Lm9wdGlvbnMudjEi2wEKBlBvbGljeRIPCgVzY29wZRgBIAEoCUgAEhcKDWF1dGhlbnRpY2F0ZWQYAiABKAhIABIQCgZwdWJsaWMYAyABKAhIABIUCgxhdWRpdF9hY3Rpb24YBCADKAkSGQoRdW5hdWRpdGVkX2JlY2F1c2UYBSABKAkSEQoJZm91cl9leWVzGAYgASgIEhoKEmZvdXJfZXllc19kZWxldGlvbhgHIAEoCBIZChF1bm1ldGVyZWRfYmVjYXVzZRgIIAEoCRIQCghyZXBlYXRlZBgJIAEoCUIICgZhY2Nlc3MiMQoJUmVzdFNoYXBlEgwKBGJhcmUYASABKAgSFgoOc3VjY2Vzc19zdGF0dXMYAiABKAUiUAoJUmVzdEZpZWxkEhEKCWNsZWFyYWJsZRgBIAEoCBIPCgdyZWZ1c2VkGAIgASgIEg8KB3BhdHRlcm4YAyABKAkSDgoGc2NoZW1hGAQgASgJOlUKBnBvbGljeRIeLmdvb2dsZS5wcm90b2J1Zi5NZXRob2RPcHRpb25zGKGWAyABKAsyGy5wYXRjaGJheS5vcHRpb25zLnYxLlBvbGljeVIGcG9saWN5OlQKBHJlc3QSHi5nb29nbGUucHJvdG9idWYuTWV0aG9kT3B0aW9ucxiilgMgASgLMh4ucGF0Y2hiYXkub3B0aW9ucy52MS5SZXN0U2hhcGVSBHJlc3Q6XgoKcmVzdF9maWVsZBIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMYo5YDIAEoCzIeLnBhdGNoYmF5Lm9wdGlvbnMudjEuUmVzdEZpZWxkUglyZXN0RmllbGQ6NwoGc2VjcmV0Eh0uZ29vZ2xlLnByb3RvYnVmLkZpZWxkT3B0aW9ucxillgMgASgIUgZzZWNyZXQ6QgoLcmVzdF9zY2hlbWESHy5nb29nbGUucHJvdG9idWYuTWVzc2FnZU9wdGlvbnMYpJYDIAEoCVIKcmVzdFNjaGVtYWIGcHJvdG8z", [file_google_protobuf_descriptor]);
 
 /**
  * Describes the message patchbay.options.v1.Policy.
@@ -57,11 +57,20 @@ export const rest_field = /*@__PURE__*/
   extDesc(file_patchbay_options_v1_options, 2);
 
 /**
+ * The field of an answer holds a secret. Answers with one are not compressed, on
+ * no protocol: their length would tell of it.
+ *
+ * @generated from extension: bool secret = 52005;
+ */
+export const secret = /*@__PURE__*/
+  extDesc(file_patchbay_options_v1_options, 3);
+
+/**
  * What the service's own code refuses beyond the rules of a request, as far as
  * JSON Schema can say it: a schema, as JSON. The OpenAPI document publishes it.
  *
  * @generated from extension: string rest_schema = 52004;
  */
 export const rest_schema = /*@__PURE__*/
-  extDesc(file_patchbay_options_v1_options, 3);
+  extDesc(file_patchbay_options_v1_options, 4);
 

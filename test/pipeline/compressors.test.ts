@@ -1,0 +1,42 @@
+import { randomBytes } from "node:crypto";
+import { brotliDecompressSync, gunzipSync } from "node:zlib";
+import { describe, expect, test } from "vitest";
+import { compressors } from "#src/pipeline/compressors.ts";
+
+const undone: Readonly<Record<string, (bytes: Buffer) => Buffer>> = {
+  gzip: gunzipSync,
+  br: brotliDecompressSync,
+};
+const text = Buffer.from("a text that is much like itself. ".repeat(10_000));
+const image = randomBytes(1024 * 1024);
+
+describe.each(compressors)("in $name", ({ name, compress }) => {
+  test.each([
+    ["a text", text],
+    ["an image", image],
+    ["a text that begins like an image", Buffer.concat([image.subarray(0, 10_000), text])],
+    ["nothing", Buffer.alloc(0)],
+  ])("%s is what it was when it is inflated", async (_, bytes) => {
+    expect(undone[name]!(await compress(bytes)).equals(bytes)).toBe(true);
+  });
+
+  test("a text becomes much shorter, also if it begins with an image, and an image hardly longer", async () => {
+    expect((await compress(text)).length).toBeLessThan(text.length / 20);
+    const mixed = Buffer.concat([image.subarray(0, 10_000), text]);
+    expect((await compress(mixed)).length).toBeLessThan(10_000 + text.length / 10);
+    expect((await compress(image)).length).toBeLessThan(image.length * 1.001);
+  });
+});
+
+test("what is compressed already costs a small part of the time of what looks alike and is not", async () => {
+  const [gzip] = compressors;
+  const digits = Buffer.from(image.toString("base64"));
+  const cpuOf = async (bytes: Buffer) => {
+    const before = process.cpuUsage();
+    for (let round = 0; round < 5; round++) await gzip!.compress(bytes);
+    const { user, system } = process.cpuUsage(before);
+    return (user + system) / bytes.length;
+  };
+  await cpuOf(image);
+  expect(await cpuOf(image)).toBeLessThan((await cpuOf(digits)) / 3);
+});
