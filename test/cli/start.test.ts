@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { chown, mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { chown, copyFile, mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -152,3 +152,15 @@ async function holdPort(): Promise<AsyncDisposable & { readonly port: number }> 
     [Symbol.asyncDispose]: () => new Promise((done) => void server.close(() => done())),
   };
 }
+
+test("npm start says which packages it lacks if those for development were not installed", async () => {
+  await using folder = await temporaryFolder();
+  await mkdir(join(folder.path, "scripts"));
+  const copy = join(folder.path, "scripts/start.cjs");
+  await copyFile("scripts/start.cjs", copy);
+  expect(await run([copy, "start"], { command: [process.execPath] })).toMatchObject({
+    code: 1,
+    stdout: "",
+    stderr: "patchbay: npm start needs the packages for development as well: run `npm ci --include=dev`\n",
+  });
+});
