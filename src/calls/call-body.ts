@@ -8,7 +8,8 @@ import type {
 import { isExactJson } from "#src/json/exact-text.ts";
 import { parseExactly } from "#src/json/exact.ts";
 import { valueOfText } from "#src/json/json-text.ts";
-import { jsonBytesOf } from "#src/json/write.ts";
+import { jsonPiecesOf } from "#src/json/write.ts";
+import { whole } from "#src/platform/bytes.ts";
 import type { OutboundReply } from "#src/outbound/outbound.ts";
 import { decodeText, readMediaType, xmlEncoding, type MediaType } from "./charset.ts";
 import { InvalidCall } from "./errors.ts";
@@ -23,7 +24,7 @@ export interface RequestBody {
 export async function requestBody(body: CallServiceRequest["body"]): Promise<RequestBody | undefined> {
   switch (body.case) {
     case "json":
-      return { bytes: await jsonBytesOf(ValueSchema, body.value), contentType: "application/json" };
+      return { bytes: whole(await jsonPiecesOf(ValueSchema, body.value)), contentType: "application/json" };
     case "text":
       return { bytes: Buffer.from(body.value), contentType: "text/plain; charset=utf-8" };
     case "raw":

@@ -28,10 +28,14 @@ export function jsonOf(
   return inTurns(encoded([...sink.pieces, piecesOfText(sink.text)]));
 }
 
-/** The same as one piece of bytes. */
-export async function jsonBytesOf(desc: DescMessage, message: Message, shape?: JsonShape): Promise<Buffer> {
+/** The same, its bytes in any case: pieces that follow each other. */
+export async function jsonPiecesOf(
+  desc: DescMessage,
+  message: Message,
+  shape?: JsonShape,
+): Promise<readonly Buffer[]> {
   const json = jsonOf(desc, message, shape);
-  return typeof json === "string" ? Buffer.from(json) : Buffer.concat(await json);
+  return typeof json === "string" ? [Buffer.from(json)] : json;
 }
 
 function writeField(sink: Sink, message: Message, field: DescField): void {

@@ -168,7 +168,7 @@ export function createOutbound(options: {
   function outOfTime(host: string, totalMs: number, call: CallUnderWay): UpstreamTimeout {
     const { hasSlot, status } = call;
     const stage = call.stage();
-    const seconds = totalMs / 1000;
+    const seconds = Number((totalMs / 1000).toFixed(3));
     let problem = `did not answer completely in ${seconds} s`;
     if (stage === "QUEUE") problem = hasSlot ? notLookedUp : notCalled(seconds);
     return new UpstreamTimeout(host, problem, { stage, status });

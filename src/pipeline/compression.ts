@@ -1,5 +1,6 @@
 import { type DescMessage, type DescMethod, getOption } from "@bufbuild/protobuf";
 import { secret } from "#gen/patchbay/options/v1/options_pb.js";
+import { lengthOf, type Pieced, whole } from "#src/platform/bytes.ts";
 import type { Response } from "#src/platform/http.ts";
 import { acceptedOf } from "./accept-encoding.ts";
 import { compressors, type Compressor } from "./compressors.ts";
@@ -25,17 +26,18 @@ export function compressionFor(accepted: string | string[] | undefined): Compres
 
 /** The bytes of a call's answer, compressed if there is something to do it with, they are long enough, and it may be. */
 export async function compressed(
-  plain: Buffer,
+  plain: Pieced,
   compression: Compression | undefined,
   exchange: Pick<Exchange, "method" | "signal" | "holding">,
-): Promise<{ body: Buffer; coding?: string }> {
-  if (compression === undefined || plain.length < compression.fromBytes || answersSecret(exchange.method)) {
-    return { body: plain };
-  }
+): Promise<{ body: Pieced; coding?: string }> {
+  if (compression === undefined || answersSecret(exchange.method)) return { body: plain };
+  const length = lengthOf(plain);
+  if (length < compression.fromBytes) return { body: plain };
   // Until it is done both are there, and the one may be as long as the other.
-  exchange.holding?.become(2 * plain.length);
+  exchange.holding?.become(2 * length);
   try {
-    return { body: await compression.compress(plain, exchange.signal), coding: compression.name };
+    const body = [await compression.compress(whole(plain), exchange.signal)];
+    return { body, coding: compression.name };
   } catch {
     // Its call ended before its turn came. What was done is told all the same, if its caller is still there.
     return { body: plain };

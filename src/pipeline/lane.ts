@@ -1,6 +1,7 @@
 import type { DescMethodUnary, Message } from "@bufbuild/protobuf";
 import type { ContextValues } from "@connectrpc/connect";
 import type { ServerResponse } from "node:http";
+import { lengthOf, type Pieced } from "#src/platform/bytes.ts";
 import type { Request, Response } from "#src/platform/http.ts";
 import { hasNoBody } from "./body.ts";
 import type { CallUnary } from "./call-unary.ts";
@@ -28,7 +29,8 @@ export interface Deadline {
 export interface Answer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string | number>>;
-  readonly body?: Buffer | undefined;
+  /** In pieces that follow each other: to put long ones together would take as long as to make them. */
+  readonly body?: Pieced | undefined;
   readonly trailers?: Readonly<Record<string, string>> | undefined;
 }
 
@@ -71,7 +73,7 @@ export function createLane(parts: {
     const given = await answerTo(exchange, codec, deadline);
     send(request, response, given);
     // All that led to it is gone, and the answer lies here until the caller has read it.
-    exchange.holding?.become(given.body?.length ?? 0);
+    exchange.holding?.become(lengthOf(given.body ?? []));
     exchange.holding?.waitForReader(() => response.destroy());
   };
 }
@@ -82,9 +84,11 @@ export function send(request: Request, response: Response, given: Answer): void 
   // Otherwise the caller would go on sending a body in vain. A stream of HTTP/2 is ended by the port, a little later:
   // curl loses an answer that a reset follows at once.
   const isUnread = request.httpVersionMajor === 1 && !hasNoBody(request) && !request.complete;
-  // Both modules' responses take these calls, and neither sends a body to HEAD; only their types cannot be called as one.
+  // Both modules' responses take these calls; only their types cannot be called as one.
   const out = response as ServerResponse;
   out.writeHead(status, isUnread ? { ...headers, connection: "close" } : headers);
   if (trailers !== undefined) out.addTrailers(trailers);
-  out.end(body);
+  const pieces = request.method === "HEAD" ? [] : (body ?? []);
+  for (const piece of pieces.slice(0, -1)) out.write(piece);
+  out.end(pieces.at(-1));
 }

@@ -19,7 +19,7 @@ export function httpFailureOf(failure: ServiceError): HttpFailure {
 }
 
 /** The HTTP status that each kind has. */
-export const statusOfKind: Readonly<Record<ErrorKind, number>> = {
+const statusOfKind: Readonly<Record<ErrorKind, number>> = {
   invalid_argument: 400,
   unauthenticated: 401,
   permission_denied: 403,

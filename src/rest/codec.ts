@@ -1,9 +1,10 @@
 import { anyJsonIn } from "#src/json/kept-texts.ts";
-import { jsonBytesOf } from "#src/json/write.ts";
+import { jsonPiecesOf } from "#src/json/write.ts";
 import { readBody } from "#src/pipeline/body.ts";
 import { compressed, compressionFor } from "#src/pipeline/compression.ts";
 import type { Exchange } from "#src/pipeline/exchange.ts";
 import type { Answer, Codec } from "#src/pipeline/lane.ts";
+import { lengthOf, type Pieced } from "#src/platform/bytes.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import type { HttpFailure } from "#src/platform/http-failure.ts";
 import type { Request } from "#src/platform/http.ts";
@@ -43,7 +44,7 @@ export function restCodec(
       return decodeRequest(route, query, await jsonOfBody(request, bytes, kept));
     },
     async answer(exchange, message) {
-      const json = await jsonBytesOf(method.output, message, shape);
+      const json = await jsonPiecesOf(method.output, message, shape);
       return compressedAnswer(jsonAnswer(status, exchange.answerHeaders(), json), exchange);
     },
     refuse: (exchange, thrown) =>
@@ -56,21 +57,19 @@ export function restCodec(
 
 /** A failure as REST answers it. */
 export function failureAnswer(shown: HttpFailure, headers: Readonly<Record<string, string>>): JsonAnswer {
-  return jsonAnswer(
-    shown.status,
-    { ...headers, ...shown.headers, "x-error-reason": shown.reason },
+  return jsonAnswer(shown.status, { ...headers, ...shown.headers, "x-error-reason": shown.reason }, [
     Buffer.from(JSON.stringify({ error: shown.message })),
-  );
+  ]);
 }
 
 interface JsonAnswer extends Answer {
-  readonly body: Buffer;
+  readonly body: Pieced;
 }
 
-function jsonAnswer(status: number, headers: Readonly<Record<string, string>>, body: Buffer): JsonAnswer {
+function jsonAnswer(status: number, headers: Readonly<Record<string, string>>, body: Pieced): JsonAnswer {
   return {
     status,
-    headers: { ...headers, "content-type": "application/json", "content-length": body.length },
+    headers: { ...headers, "content-type": "application/json", "content-length": lengthOf(body) },
     body,
   };
 }
@@ -80,6 +79,6 @@ async function compressedAnswer(answer: JsonAnswer, exchange: Exchange): Promise
   const compression = compressionFor(exchange.request.headers["accept-encoding"]);
   const { body, coding } = await compressed(answer.body, compression, exchange);
   if (coding === undefined) return answer;
-  const headers = { ...answer.headers, "content-encoding": coding, "content-length": body.length };
+  const headers = { ...answer.headers, "content-encoding": coding, "content-length": lengthOf(body) };
   return { ...answer, headers, body };
 }

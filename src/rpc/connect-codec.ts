@@ -1,10 +1,11 @@
 import type { Message } from "@bufbuild/protobuf";
 import { anyJsonIn } from "#src/json/kept-texts.ts";
 import { messageFromJson, parseJson } from "#src/json/read.ts";
-import { jsonBytesOf } from "#src/json/write.ts";
+import { jsonPiecesOf } from "#src/json/write.ts";
 import type { Exchange } from "#src/pipeline/exchange.ts";
 import { compressed } from "#src/pipeline/compression.ts";
 import type { Codec } from "#src/pipeline/lane.ts";
+import { lengthOf, type Pieced } from "#src/platform/bytes.ts";
 import { binaryOf } from "./binary-answer.ts";
 import { messageFromBinary } from "./binary-request.ts";
 import { messageCompressionFor } from "./compression.ts";
@@ -16,7 +17,7 @@ import { inflated, readMessage } from "./unary-body.ts";
 interface Framing {
   readonly contentType: string;
   readonly read: (exchange: Exchange) => Promise<Message>;
-  readonly encode: (exchange: Exchange, message: Message) => Promise<Buffer> | Buffer;
+  readonly encode: (exchange: Exchange, message: Message) => Promise<Pieced>;
 }
 
 /** Unary calls of the Connect protocol (https://connectrpc.com/docs/protocol). */
@@ -41,7 +42,7 @@ export function connectCodecs(parts: LaneParts): { json: Codec; proto: Codec } {
           "content-type": "application/json",
         };
         const status = httpStatusOf[error.code];
-        return framed(status, headers, connectErrorBytes(error), exchange);
+        return framed(status, headers, [connectErrorBytes(error)], exchange);
       },
     };
   }
@@ -59,12 +60,12 @@ export function connectCodecs(parts: LaneParts): { json: Codec; proto: Codec } {
         const bytes = await readInflated(exchange);
         return messageFromJson(input, await parseJson(bytes, anyJsonIn(input).names));
       },
-      encode: ({ method }, message) => jsonBytesOf(method.output, message),
+      encode: ({ method }, message) => jsonPiecesOf(method.output, message),
     }),
     proto: codec({
       contentType: "application/proto",
       read: async (exchange) => messageFromBinary(exchange.method.input, await readInflated(exchange)),
-      encode: async ({ method }, message) => Buffer.concat(await binaryOf(method.output, message)),
+      encode: async ({ method }, message) => binaryOf(method.output, message),
     }),
   };
 }
@@ -82,7 +83,7 @@ function ownHeaders(exchange: Exchange): Record<string, string> {
 async function framed(
   status: number,
   headers: Readonly<Record<string, string>>,
-  plain: Buffer,
+  plain: Pieced,
   exchange: Exchange,
 ) {
   const { headers: asked } = exchange.request;
@@ -93,7 +94,7 @@ async function framed(
     headers: {
       ...headers,
       ...(coding !== undefined && { "content-encoding": coding }),
-      "content-length": body.length,
+      "content-length": lengthOf(body),
     },
     body,
   };

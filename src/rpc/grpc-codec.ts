@@ -2,6 +2,7 @@ import type { Message } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
 import { compressed } from "#src/pipeline/compression.ts";
 import type { Codec } from "#src/pipeline/lane.ts";
+import { lengthOf, type Pieced, whole } from "#src/platform/bytes.ts";
 import { binaryOf } from "./binary-answer.ts";
 import { messageFromBinary } from "./binary-request.ts";
 import { messageCompressionFor } from "./compression.ts";
@@ -25,16 +26,13 @@ export function grpcCodec({ readMaxBytes, timeoutMs, report }: LaneParts, skippe
       return onlyMessage(exchange, bytes, readMaxBytes, skippedFlag);
     },
     async answer(exchange, message) {
-      const plain = framed(0, await binaryOf(exchange.method.output, message));
-      const { body, coding } = await compressed(
-        plain.subarray(prefixBytes),
-        compressionOf(exchange.request.headers),
-        exchange,
-      );
+      const plain = await binaryOf(exchange.method.output, message);
+      const compression = compressionOf(exchange.request.headers);
+      const { body, coding } = await compressed(plain, compression, exchange);
       return {
         status: 200,
         headers: headersOf(exchange),
-        body: coding === undefined ? plain : framed(compressedFlag, [body]),
+        body: framed(coding === undefined ? 0 : compressedFlag, body),
         trailers: { ...exchange.answerTrailers(), "grpc-status": "0" },
       };
     },
@@ -50,12 +48,16 @@ export function grpcCodec({ readMaxBytes, timeoutMs, report }: LaneParts, skippe
   };
 }
 
-function framed(flags: number, message: readonly Uint8Array[]): Buffer {
+/** Most messages are short, and leave in one piece with what they are framed with. */
+const shortBytes = 16 * 1024;
+
+function framed(flags: number, message: Pieced): Pieced {
   const prefix = Buffer.alloc(prefixBytes);
-  const frame = Buffer.concat([prefix, ...message]);
-  frame[0] = flags;
-  frame.writeUInt32BE(frame.length - prefixBytes, 1);
-  return frame;
+  const length = lengthOf(message);
+  prefix[0] = flags;
+  prefix.writeUInt32BE(length, 1);
+  const frame = [prefix, ...message];
+  return length > shortBytes ? frame : [whole(frame)];
 }
 
 type Exchange = Parameters<Codec["read"]>[0];

@@ -20,7 +20,7 @@ function withTrailersInside({ status, headers, body, trailers = {} }: Answer): A
   return {
     status,
     headers: { ...headers, "content-type": "application/grpc-web+proto" },
-    body: Buffer.concat([body ?? Buffer.alloc(0), trailersFrame(trailers)]),
+    body: [...(body ?? []), trailersFrame(trailers)],
   };
 }
 

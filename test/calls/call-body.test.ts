@@ -4,7 +4,8 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { CallServiceResponseSchema } from "#gen/patchbay/connections/v1/connection_service_pb.js";
 import { queryPairs, replyBody } from "#src/calls/call-body.ts";
-import { jsonBytesOf } from "#src/json/write.ts";
+import { jsonPiecesOf } from "#src/json/write.ts";
+import { whole } from "#src/platform/bytes.ts";
 
 /** The body as a caller gets it over gRPC; JSON as a JavaScript value. */
 async function answered(bytes: Buffer | string, contentType: string, headers: Record<string, string> = {}) {
@@ -29,7 +30,9 @@ async function answered(bytes: Buffer | string, contentType: string, headers: Re
 /** The body of an answer in JSON as a caller gets it over HTTP. */
 async function overHttp(text: string) {
   const body = await replyBody({ headers: { "content-type": "application/json" }, body: Buffer.from(text) });
-  const bytes = await jsonBytesOf(CallServiceResponseSchema, create(CallServiceResponseSchema, { body }));
+  const bytes = whole(
+    await jsonPiecesOf(CallServiceResponseSchema, create(CallServiceResponseSchema, { body })),
+  );
   const { json } = JSON.parse(bytes.toString()) as { json?: unknown };
   return { json };
 }

@@ -5,6 +5,7 @@ import { describe, expect, test } from "vitest";
 import { services } from "#src/client/services.ts";
 import { answersSecret, compressed, compressionFor } from "#src/pipeline/compression.ts";
 import { createByteBudget } from "#src/platform/byte-budget.ts";
+import { whole } from "#src/platform/bytes.ts";
 
 const { whoAmI, createApiKey } = services.apiKeys.method;
 const gzip = compressionFor("gzip");
@@ -20,15 +21,18 @@ describe("an answer is compressed", () => {
     ["*;q=0", 1024, undefined],
   ])("for a caller that accepts %s, of %i bytes with %s", async (accepted, length, coding) => {
     const plain = Buffer.alloc(length, "a");
-    const shown = await compressed(plain, compressionFor(accepted), exchange);
+    const shown = await compressed([plain], compressionFor(accepted), exchange);
     expect(shown.coding).toBe(coding);
-    expect(coding === undefined ? shown.body : gunzipSync(shown.body)).toEqual(plain);
+    const body = whole(shown.body);
+    expect(coding === undefined ? body : gunzipSync(body)).toEqual(plain);
   });
 
   test("never if it may hold a secret", async () => {
     const plain = Buffer.alloc(4096, "a");
     const accepted = compressionFor("gzip, identity;q=0");
-    expect(await compressed(plain, accepted, { ...exchange, method: createApiKey })).toEqual({ body: plain });
+    expect(await compressed([plain], accepted, { ...exchange, method: createApiKey })).toEqual({
+      body: [plain],
+    });
   });
 });
 
@@ -58,7 +62,7 @@ describe("while an answer is compressed", () => {
     const budget = createByteBudget(8 * mebibyte, () => 0);
     const [holding, other] = [budget.open(() => "acme"), budget.open(() => "acme")];
     const plain = randomBytes(mebibyte);
-    const compressing = compressed(plain, gzip, { method: whoAmI, signal: never, holding });
+    const compressing = compressed([plain], gzip, { method: whoAmI, signal: never, holding });
     other.grow(2 * mebibyte);
     expect(() => other.grow(1)).toThrow("too many bytes");
     await compressing;
@@ -67,11 +71,11 @@ describe("while an answer is compressed", () => {
   test("and its call ends before its turn came, it is sent as it is, and nothing of it stays behind", async () => {
     const call = new AbortController();
     const long = Buffer.alloc(8 * mebibyte, "a");
-    const first = compressed(long, gzip, { method: whoAmI, signal: never, holding: undefined });
-    const second = compressed(long, gzip, { method: whoAmI, signal: call.signal, holding: undefined });
-    const third = compressed(long, gzip, { method: whoAmI, signal: never, holding: undefined });
+    const first = compressed([long], gzip, { method: whoAmI, signal: never, holding: undefined });
+    const second = compressed([long], gzip, { method: whoAmI, signal: call.signal, holding: undefined });
+    const third = compressed([long], gzip, { method: whoAmI, signal: never, holding: undefined });
     call.abort(new Error("the caller went away"));
-    expect(await second).toEqual({ body: long });
+    expect(await second).toEqual({ body: [long] });
     expect((await first).coding).toBe("gzip");
     expect((await third).coding).toBe("gzip");
   });
@@ -82,9 +86,9 @@ describe("while an answer is compressed", () => {
     const note = (name: string) => () => void done.push(name);
     const long = Buffer.alloc(8 * mebibyte, "a");
     await Promise.all([
-      compressed(long, gzip, exchange).then(note("long")),
-      compressed(long, gzip, exchange).then(note("long")),
-      compressed(Buffer.alloc(2048, "a"), gzip, exchange).then(note("short")),
+      compressed([long], gzip, exchange).then(note("long")),
+      compressed([long], gzip, exchange).then(note("long")),
+      compressed([Buffer.alloc(2048, "a")], gzip, exchange).then(note("short")),
     ]);
     expect(done.at(-1)).toBe("long");
   });

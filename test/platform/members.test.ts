@@ -16,7 +16,7 @@ test("whoever comes and leaves, it holds what a set would, in the same order", (
           expected.add(member);
         } else {
           // Also those that have left already.
-          const leaving = came.at(Number(one) % Math.max(1, came.length));
+          const leaving = came.at(one % Math.max(1, came.length));
           leaving?.leave();
           if (leaving !== undefined) expected.delete(leaving.member);
         }
