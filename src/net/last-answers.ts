@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { onceClosed } from "#src/platform/http.ts";
+import { Members } from "#src/platform/members.ts";
 import { bytesOfFailure, type EarlyFailure } from "./response.ts";
 
 interface Exchange {
@@ -25,7 +26,7 @@ export function createLastAnswers(parts: {
   refused: (failure: EarlyFailure, requestId: string, socket: Socket) => void;
 }): LastAnswers {
   const { headerBytes, lingerMs, refused } = parts;
-  const unanswered = new WeakMap<Socket, Set<Exchange>>();
+  const unanswered = new WeakMap<Socket, Members<Exchange>>();
   const ending = new WeakSet<Socket>();
 
   async function give(failure: EarlyFailure, socket: Socket): Promise<void> {
@@ -50,10 +51,9 @@ export function createLastAnswers(parts: {
   return {
     passed(request, response) {
       const { socket } = request;
-      const exchanges = unanswered.get(socket) ?? new Set();
-      const exchange = { request, response };
-      unanswered.set(socket, exchanges.add(exchange));
-      onceClosed(response, () => exchanges.delete(exchange));
+      const exchanges = unanswered.get(socket) ?? new Members();
+      unanswered.set(socket, exchanges);
+      onceClosed(response, exchanges.add({ request, response }));
     },
 
     async gaveUp(error, socket) {

@@ -3,6 +3,7 @@ import type { AddressInfo, Socket } from "node:net";
 import { onceClosed, type Handler, type Request, type Response } from "#src/platform/http.ts";
 import { canonicalAddress } from "#src/platform/ip.ts";
 import type { Log } from "#src/platform/log.ts";
+import { Members } from "#src/platform/members.ts";
 import { createHttp1Guard } from "./http1.ts";
 import { defaultLimits, type PortLimits } from "./limits.ts";
 import { listenError } from "./listen-error.ts";
@@ -59,7 +60,7 @@ export function createPort({ handler, tls, limits: chosen, log }: PortOptions): 
   const { listener, sessions } = tls === undefined ? cleartextServers(limits) : secureServers(tls, limits);
   const guardHttp1 = createHttp1Guard(limits);
   const sockets = new Set<Socket>();
-  const running = new Set<Response>();
+  const running = new Members<Response>();
   let drained: Promise<boolean> | undefined;
   /** Takes the drain as far as it gets; there is nothing to do before one began. */
   let proceed = () => {};
@@ -89,9 +90,9 @@ export function createPort({ handler, tls, limits: chosen, log }: PortOptions): 
 
   /** Takes a request in; one with a fault is answered with that, and no handler gets to see it. */
   function receive(request: Request, response: Response, fault?: EarlyFailure): void {
-    running.add(response);
+    const leave = running.add(response);
     onceClosed(response, () => {
-      running.delete(response);
+      leave();
       proceed();
     });
     for (const [name, value] of Object.entries(everyAnswer)) response.setHeader(name, value);
