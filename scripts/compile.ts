@@ -1,7 +1,6 @@
 import { build } from "esbuild";
-import { globSync } from "node:fs";
-import { readFile, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { rm, writeFile } from "node:fs/promises";
+import { licensesOf } from "./licenses.ts";
 
 // Fills dist/ with what the published service runs: its code and that of its packages, in a few files. Node takes
 // longer to find and read a thousand small ones than for all the rest of a start. The clients are a package of their
@@ -31,21 +30,4 @@ const { metafile } = await build({
   metafile: true,
   logLevel: "warning",
 });
-await writeFile("dist/LICENSES.txt", await licensesOf(packagesAmong(Object.keys(metafile.inputs))));
-
-/** The folders of the packages that the files belong to. */
-function packagesAmong(files: readonly string[]): string[] {
-  const folders = files.map((file) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file)?.[0] ?? []);
-  return [...new Set(folders.flat())].toSorted();
-}
-
-/** What whoever passes on a copy of the packages must pass on with it. */
-async function licensesOf(folders: readonly string[]): Promise<string> {
-  const texts = folders.map(async (folder) => {
-    const { name, version, license } = JSON.parse(await readFile(join(folder, "package.json"), "utf8"));
-    const files = globSync(join(folder, "{LICEN[SC]E,NOTICE,license,licence}*"));
-    const contents = await Promise.all(files.map((file) => readFile(file, "utf8")));
-    return [`${name} ${version}, ${license}`, ...contents].join("\n\n");
-  });
-  return `${(await Promise.all(texts)).join(`\n\n${"-".repeat(80)}\n\n`)}\n`;
-}
+await writeFile("dist/LICENSES.txt", licensesOf(Object.keys(metafile.inputs)));
