@@ -3,10 +3,11 @@ import { createLog, fileDescriptor } from "./log.ts";
 import { openPostgres } from "./postgres.ts";
 import { openRuntime } from "./runtime.ts";
 import { readTls } from "./tls.ts";
-import { keepYoungMemorySmall } from "./young-memory.ts";
+import { keepYoungMemorySmall, makeObjectsYoung } from "./young-memory.ts";
 
 /** Runs the service until a signal stops it. */
 export async function start(config: Config): Promise<void> {
+  makeObjectsYoung();
   keepYoungMemorySmall();
   const log = createLog(config.logLevel, fileDescriptor(1), {
     style: process.stdout.isTTY ? "readable" : "json",

@@ -8,6 +8,16 @@ export function keepYoungMemorySmall(): void {
   setFlagsFromString("--semi-space-growth-factor=1");
 }
 
+/**
+ * Has V8 make all objects among the young, which a small collection frees. V8 notes where objects come from that
+ * outlived one, and makes those from there among the old from then on. Here they are of calls that were under way:
+ * each call then left some behind, and with them all that they led to, until all memory was collected. A call cost a
+ * third more, and the slowest of a hundred took twice as long.
+ */
+export function makeObjectsYoung(): void {
+  setFlagsFromString("--no-allocation-site-pretenuring");
+}
+
 /** Gives V8 its default back: calls may have the room that they need. */
 export function letYoungMemoryGrow(): void {
   setFlagsFromString("--semi-space-growth-factor=2");

@@ -1,11 +1,13 @@
 import { create, fromJson, type JsonValue } from "@bufbuild/protobuf";
 import { ValueSchema, type Value } from "@bufbuild/protobuf/wkt";
 
-const texts = new WeakMap<object, string | Buffer>();
+/** Not in a WeakMap: see `request-call.ts`. */
+const source = Symbol("JSON");
 
 /** The JSON that the message was made of by `valueOfText`, if it was. */
 export function textOfValue(message: object): string | Buffer | undefined {
-  return texts.get(message);
+  const made: { readonly [source]?: string | Buffer } = message;
+  return made[source];
 }
 
 /**
@@ -17,11 +19,12 @@ export function valueOfText<Text extends string | Buffer>(
   parse: (text: Text) => JsonValue,
 ): Value {
   let kind: Value["kind"] | undefined;
-  const value = Object.defineProperty(create(ValueSchema), "kind", {
-    enumerable: true,
-    // How deep it may be nested, `parse` says.
-    get: () => (kind ??= fromJson(ValueSchema, parse(text), { recursionLimit: Infinity }).kind),
+  return Object.defineProperties(create(ValueSchema), {
+    kind: {
+      enumerable: true,
+      // How deep it may be nested, `parse` says.
+      get: () => (kind ??= fromJson(ValueSchema, parse(text), { recursionLimit: Infinity }).kind),
+    },
+    [source]: { value: text },
   });
-  texts.set(value, text);
-  return value;
 }

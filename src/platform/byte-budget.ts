@@ -1,4 +1,5 @@
 import { ServiceError } from "./errors.ts";
+import { Members } from "./members.ts";
 import { createTally } from "./tally.ts";
 
 /** What calls may hold in memory: requests, answers of other services, and answers that wait for their callers. */
@@ -68,13 +69,17 @@ interface Held {
   /** Since when it waits for its reader. */
   waitingSince: number;
   cut: () => void;
+  /** Ends its waiting, if it waits. */
+  read: () => void;
 }
+
+const nothing = () => undefined;
 
 /** A budget of `totalBytes`, of which one owner has at most half, so that none can use up all of it. */
 export function createByteBudget(totalBytes: number, monotonicNow: () => number): ByteBudget {
   const bytesOf = createTally();
   /** In the order in which they began to wait. */
-  const waiting = new Set<Held>();
+  const waiting = new Members<Held>();
   let total = 0;
 
   function add(held: Held, bytes: number): void {
@@ -84,7 +89,7 @@ export function createByteBudget(totalBytes: number, monotonicNow: () => number)
   }
 
   function end(held: Held): void {
-    waiting.delete(held);
+    held.read();
     add(held, -held.bytes);
   }
 
@@ -120,7 +125,13 @@ export function createByteBudget(totalBytes: number, monotonicNow: () => number)
     open(ownerOf) {
       let held: Held | undefined;
       let isOver = false;
-      const begin = (): Held => ({ owner: ownerOf(), bytes: 0, waitingSince: 0, cut: () => undefined });
+      const begin = (): Held => ({
+        owner: ownerOf(),
+        bytes: 0,
+        waitingSince: 0,
+        cut: nothing,
+        read: nothing,
+      });
       return {
         grow(bytes) {
           if (isOver) return;
@@ -133,7 +144,7 @@ export function createByteBudget(totalBytes: number, monotonicNow: () => number)
           if (isOver) return;
           held ??= begin();
           // What waited until now was read.
-          waiting.delete(held);
+          held.read();
           makeRoom(held.owner, bytes - held.bytes);
           add(held, bytes - held.bytes);
         },
@@ -141,7 +152,7 @@ export function createByteBudget(totalBytes: number, monotonicNow: () => number)
           if (held === undefined || isOver) return;
           held.waitingSince = monotonicNow();
           held.cut = cut;
-          waiting.add(held);
+          held.read = waiting.add(held);
         },
         release() {
           isOver = true;

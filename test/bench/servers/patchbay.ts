@@ -1,10 +1,13 @@
 import { createApp } from "#src/app.ts";
 import { createLog } from "#src/cli/log.ts";
+import { makeObjectsYoung } from "#src/cli/young-memory.ts";
 import { readConfig } from "#src/config/config.ts";
 import { localRootKey } from "#src/crypto/root-key.ts";
 import { createDatabase } from "#src/db/database.ts";
 import { tellParent } from "./measured.ts";
 
+// As the command starts it.
+makeObjectsYoung();
 const [url = "", rootKey = ""] = process.argv.slice(2);
 // Counted as everywhere, and never reached.
 const limits = {
