@@ -15,19 +15,17 @@ const crowds = [1, 16, 256];
  */
 export async function run(options: Options): Promise<void> {
   await using postgres = await startBenchPostgres();
-  const upstream = await startServer("upstream");
-  const servers = [upstream];
+  await using servers = new AsyncDisposableStack();
+  const upstream = servers.use(await startServer("upstream"));
   const cells: Cell[] = [];
   for (const size of sizes) {
     const { apiKey, databaseUrl, start } = await postgres.found(`growth_${size}`);
-    const patchbay = await start(options.variants.at(-1)?.environment);
-    servers.push(patchbay);
+    const patchbay = servers.use(await start(options.variants.at(-1)?.environment));
     await connectUpstream(patchbay, apiKey, upstream);
     await fill(databaseUrl, size);
     for (const callers of crowds) cells.push(...cellsOf(patchbay, apiKey, size, callers));
   }
   printFigures(await measure(chosen(cells, options.only), options));
-  for (const server of servers) server.end();
 }
 
 function cellsOf(server: Server, apiKey: string, size: number, callers: number): Cell[] {
