@@ -20,7 +20,7 @@ export async function run(options: Options): Promise<void> {
   const cells: Cell[] = [];
   for (const size of sizes) {
     const { apiKey, databaseUrl, start } = await postgres.found(`growth_${size}`);
-    const patchbay = servers.use(await start(options.variants.at(-1)?.environment));
+    const patchbay = servers.use(await start());
     await connectUpstream(patchbay, apiKey, upstream);
     await fill(databaseUrl, size);
     for (const callers of crowds) cells.push(...cellsOf(patchbay, apiKey, size, callers));
