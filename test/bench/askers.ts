@@ -5,9 +5,14 @@ import { createPatchbayClient, type PatchbayClient } from "#src/client/grpc-js.t
 /** Asks a server once, and fails unless it answers well. */
 export type Ask = () => Promise<void>;
 
-/** Asks over HTTP/1.1 on connections that stay open: with a body by POST, else by GET. */
-export function httpAsker(port: number, path: string, apiKey: string, body?: object): Ask {
-  const agent = new Agent({ keepAlive: true });
+/** Asks over HTTP/1.1 on connections that stay open, those of the agent: with a body by POST, else by GET. */
+export function httpAsker(
+  port: number,
+  path: string,
+  apiKey: string,
+  body?: object,
+  agent = new Agent({ keepAlive: true }),
+): Ask {
   const sent = body && JSON.stringify(body);
   const method = sent === undefined ? "GET" : "POST";
   const headers = {
@@ -22,6 +27,17 @@ export function httpAsker(port: number, path: string, apiKey: string, body?: obj
       });
       request.once("error", reject).end(sent);
     });
+}
+
+/** Asks another question each time. Whenever the first is due, something is done before. */
+export function inTurn(asks: readonly Ask[], beforeFirst: () => Promise<unknown>): Ask {
+  let turn = -1;
+  return async () => {
+    turn = (turn + 1) % asks.length;
+    const ask = asks[turn];
+    if (turn === 0) await beforeFirst();
+    await ask?.();
+  };
 }
 
 /** Asks over gRPC, all on one connection. */

@@ -1,4 +1,6 @@
 import { parseArgs } from "node:util";
+import { oneOf, wholeNumber } from "#src/config/parse.ts";
+import { Problem } from "#src/config/setting.ts";
 import type { Effort } from "./rounds.ts";
 
 /** What a bench may be asked beside its name. */
@@ -18,31 +20,71 @@ export interface Variant {
   readonly environment: Readonly<Record<string, string>>;
 }
 
-/** Reads the command line: the names of benches, and options. */
-export function readOptions(args: readonly string[]): { names: readonly string[]; options: Options } {
-  const { values, positionals } = parseArgs({
-    args: [...args],
-    allowPositionals: true,
-    options: {
-      rounds: { type: "string", default: "7" },
-      "visit-ms": { type: "string", default: "500" },
-      lane: { type: "string", default: "" },
-      only: { type: "string", default: "" },
-    },
-  });
+/** The command line asks for something that there is not; the message says what there is. */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+}
+
+const known = {
+  rounds: { type: "string" },
+  "visit-ms": { type: "string" },
+  lane: { type: "string" },
+  only: { type: "string" },
+} as const;
+
+/** The name of an option. */
+export type OptionName = keyof typeof known;
+
+/** What each bench does with its name and options. */
+export type Taken = Readonly<Record<string, readonly OptionName[]>>;
+
+/** Reads the command line: the names of benches, all if there are none, and options that each of them takes. */
+export function readOptions(
+  args: readonly string[],
+  taken: Taken,
+): { names: readonly string[]; options: Options } {
+  const { values, positionals: names } = parsed(args);
+  const given = (Object.keys(known) as OptionName[]).filter((option) => values[option] !== undefined);
+  for (const name of names) {
+    const takes = Object.hasOwn(taken, name) ? taken[name] : undefined;
+    if (takes === undefined)
+      throw new UsageError(`no bench ${name}; there are ${Object.keys(taken).join(", ")}`);
+    const option = given.find((one) => !takes.includes(one));
+    if (option !== undefined) throw new UsageError(`the bench ${name} takes no --${option}`);
+  }
+  const lane = values.lane;
   return {
-    names: positionals,
+    names: names.length > 0 ? names : Object.keys(taken),
     options: {
-      rounds: Number(values.rounds),
-      visitMs: Number(values["visit-ms"]),
-      variants: variantsOf(values.lane),
-      only: values.only,
+      rounds: checked("rounds", wholeNumber(1, 1_000), values.rounds ?? "7"),
+      visitMs: checked("visit-ms", wholeNumber(1, 600_000), values["visit-ms"] ?? "500"),
+      variants:
+        lane === undefined
+          ? [{ suffix: "", environment: {} }]
+          : variantsOf(checked("lane", oneOf("on", "off", "both"), lane)),
+      only: values.only ?? "",
     },
   };
 }
 
-function variantsOf(lane: string): Variant[] {
-  if (lane === "") return [{ suffix: "", environment: {} }];
+function parsed(args: readonly string[]) {
+  try {
+    return parseArgs({ args: [...args], allowPositionals: true, options: known });
+  } catch (error) {
+    // Its messages say what is wrong with which argument.
+    throw new UsageError((error as Error).message);
+  }
+}
+
+function checked<T>(option: OptionName, parse: (given: string) => T, given: string): T {
+  try {
+    return parse(given);
+  } catch (error) {
+    throw error instanceof Problem ? new UsageError(`--${option}: ${error.message}`) : error;
+  }
+}
+
+function variantsOf(lane: "on" | "off" | "both"): Variant[] {
   const withLane = (one: string) => ({ PATCHBAY_UNARY_LANE: one });
   if (lane !== "both") return [{ suffix: "", environment: withLane(lane) }];
   return [

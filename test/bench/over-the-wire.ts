@@ -21,13 +21,16 @@ const answers = [
 export async function run(options: Options): Promise<void> {
   await using postgres = await startBenchPostgres();
   const { apiKey, start } = await postgres.found("over_the_wire");
-  const upstream = await startServer("upstream");
-  const bare = await startBare(upstream);
+  await using servers = new AsyncDisposableStack();
+  const upstream = servers.use(await startServer("upstream"));
+  const bare = {
+    http: servers.use(await startServer("bare-http")),
+    grpc: servers.use(await startServer("grpc-js")),
+    proxy: servers.use(await startServer("bare-proxy", [String(upstream.port)])),
+  };
   const cells = bareCells(bare, apiKey);
-  const servers: Server[] = [upstream, ...Object.values(bare)];
   for (const { suffix, besideSuffix, environment } of options.variants) {
-    const patchbay = await start(environment);
-    servers.push(patchbay);
+    const patchbay = servers.use(await start(environment));
     await connectUpstream(patchbay, apiKey, upstream);
     for (const { name, peers, ...rest } of patchbayCells(patchbay.port, apiKey)) {
       const beside = besideSuffix === undefined ? peers : [...peers, name + besideSuffix];
@@ -35,21 +38,12 @@ export async function run(options: Options): Promise<void> {
     }
   }
   printFigures(await measure(chosen(cells, options.only), options));
-  for (const server of servers) server.end();
 }
 
 interface Bare {
   readonly http: Server;
   readonly grpc: Server;
   readonly proxy: Server;
-}
-
-async function startBare(upstream: Server): Promise<Bare> {
-  return {
-    http: await startServer("bare-http"),
-    grpc: await startServer("grpc-js"),
-    proxy: await startServer("bare-proxy", [String(upstream.port)]),
-  };
 }
 
 const bareHttp = "bare node:http";

@@ -15,6 +15,8 @@ const log = pino({ level: "silent" });
 
 /** A Postgres for the time of a bench. */
 export interface BenchPostgres extends AsyncDisposable {
+  /** An empty database of its own; answers its URL. */
+  newDatabase(name: string): Promise<string>;
   /** A migrated database of its own, with one organisation and its admin key. */
   found(name: string): Promise<Founded>;
 }
@@ -30,11 +32,17 @@ export interface Founded {
 export async function startBenchPostgres(): Promise<BenchPostgres> {
   const dataDir = await mkdtemp(join(tmpdir(), "patchbay-bench-"));
   const postgres = await startEmbeddedPostgres({ dataDir, log });
+
+  async function newDatabase(name: string): Promise<string> {
+    await using admin = openConnection(postgres.url, {});
+    await admin.run(`create database ${name}`);
+    return withDatabase(postgres.url, name);
+  }
+
   return {
+    newDatabase,
     async found(name) {
-      await using admin = openConnection(postgres.url, {});
-      await admin.run(`create database ${name}`);
-      const url = withDatabase(postgres.url, name);
+      const url = await newDatabase(name);
       await migrate({ url, log });
       const rootKeyText = newRootKeyText();
       const database = createDatabase({ url, log });
@@ -58,12 +66,17 @@ export async function startBenchPostgres(): Promise<BenchPostgres> {
 export const upstreamSlug = "custom:upstream";
 
 /** Registers the upstream as a connection. */
-export async function connectUpstream(patchbay: Server, apiKey: string, upstream: Server): Promise<void> {
+export async function connectUpstream(
+  patchbay: Server,
+  apiKey: string,
+  upstream: Server,
+  serviceSlug = upstreamSlug,
+): Promise<void> {
   const response = await fetch(`http://127.0.0.1:${patchbay.port}/api/service-connections`, {
     method: "POST",
     headers: { authorization: `Bearer ${apiKey}`, "content-type": "application/json" },
     body: JSON.stringify({
-      serviceSlug: upstreamSlug,
+      serviceSlug,
       baseUrl: `http://127.0.0.1:${upstream.port}`,
       apiKey: "a-credential",
     }),

@@ -1,4 +1,5 @@
 import type { Ask } from "./askers.ts";
+import { UsageError } from "./options.ts";
 import type { Server } from "./server.ts";
 
 /** One thing that is measured: a question to one server. */
@@ -15,6 +16,10 @@ export interface Cell {
 /** The cells whose names contain the text, and those that they are compared with. */
 export function chosen(cells: readonly Cell[], only: string): Cell[] {
   const asked = cells.filter(({ name }) => name.includes(only));
+  if (asked.length === 0) {
+    const names = cells.map(({ name }) => name).join("; ");
+    throw new UsageError(`no cell has ${JSON.stringify(only)} in its name; there are ${names}`);
+  }
   const beside = new Set(asked.flatMap((cell) => cell.beside));
   return cells.filter((cell) => asked.includes(cell) || beside.has(cell.name));
 }

@@ -2,12 +2,11 @@ import { fork, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 
-/** A server in a process of its own. */
-export interface Server {
+/** A server in a process of its own, which ends when it is disposed of, or this process ends, however that happens. */
+export interface Server extends AsyncDisposable {
   readonly port: number;
   /** The CPU time that its process has taken so far, in microseconds. */
   cpu(): Promise<number>;
-  end(): void;
 }
 
 /** Starts `servers/<name>.ts` with nothing else of the environment: a switch of its own there would make it another comparison. */
@@ -25,7 +24,12 @@ export async function startServer(
       child.send("cpu");
       return ((await answerOf(child)) as { cpuMicroseconds: number }).cpuMicroseconds;
     },
-    end: () => void child.send("end"),
+    async [Symbol.asyncDispose]() {
+      if (!child.connected) return;
+      const ended = once(child, "exit");
+      child.disconnect();
+      await ended;
+    },
   };
 }
 

