@@ -3,6 +3,7 @@ import { secret } from "#gen/patchbay/options/v1/options_pb.js";
 import { lengthOf, type Pieced, whole } from "#src/platform/bytes.ts";
 import type { Response } from "#src/platform/http.ts";
 import { acceptedOf } from "./accept-encoding.ts";
+import { isCompressible } from "./compressible.ts";
 import { compressors, type Compressor } from "./compressors.ts";
 import type { Exchange } from "./exchange.ts";
 
@@ -33,6 +34,8 @@ export async function compressed(
   if (compression === undefined || answersSecret(exchange.method)) return { body: plain };
   const length = lengthOf(plain);
   if (length < compression.fromBytes) return { body: plain };
+  // Whoever takes an answer as it is has nothing of a coding that makes it no shorter.
+  if (compression.fromBytes > 0 && !(await isCompressible(longestOf(plain)))) return { body: plain };
   // Until it is done both are there, and the one may be as long as the other.
   exchange.holding?.become(2 * length);
   try {
@@ -42,6 +45,11 @@ export async function compressed(
     // Its call ended before its turn came. What was done is told all the same, if its caller is still there.
     return { body: plain };
   }
+}
+
+/** What a long answer is made of, but for a few bytes around it. */
+function longestOf(pieces: Pieced): Uint8Array {
+  return pieces.reduce((longest, piece) => (piece.length > longest.length ? piece : longest), Buffer.of());
 }
 
 /**

@@ -27,6 +27,14 @@ describe("an answer is compressed", () => {
     expect(coding === undefined ? body : gunzipSync(body)).toEqual(plain);
   });
 
+  test("if it was compressed before, only for a caller that takes it in no other way", async () => {
+    const plain = [randomBytes(mebibyte)];
+    expect(await compressed(plain, compressionFor("gzip"), exchange)).toEqual({ body: plain });
+    const shown = await compressed(plain, compressionFor("gzip, identity;q=0"), exchange);
+    expect(shown.coding).toBe("gzip");
+    expect(gunzipSync(whole(shown.body)).equals(plain[0]!)).toBe(true);
+  });
+
   test("never if it may hold a secret", async () => {
     const plain = Buffer.alloc(4096, "a");
     const accepted = compressionFor("gzip, identity;q=0");
@@ -62,7 +70,7 @@ describe("while an answer is compressed", () => {
     const budget = createByteBudget(8 * mebibyte, () => 0);
     const [holding, other] = [budget.open(() => "acme"), budget.open(() => "acme")];
     const plain = randomBytes(mebibyte);
-    const compressing = compressed([plain], gzip, { method: whoAmI, signal: never, holding });
+    const compressing = compressed([plain], compressionFor("gzip, identity;q=0"), { method: whoAmI, signal: never, holding });
     other.grow(2 * mebibyte);
     expect(() => other.grow(1)).toThrow("too many bytes");
     await compressing;
