@@ -70,7 +70,11 @@ describe("while an answer is compressed", () => {
     const budget = createByteBudget(8 * mebibyte, () => 0);
     const [holding, other] = [budget.open(() => "acme"), budget.open(() => "acme")];
     const plain = randomBytes(mebibyte);
-    const compressing = compressed([plain], compressionFor("gzip, identity;q=0"), { method: whoAmI, signal: never, holding });
+    const compressing = compressed([plain], compressionFor("gzip, identity;q=0"), {
+      method: whoAmI,
+      signal: never,
+      holding,
+    });
     other.grow(2 * mebibyte);
     expect(() => other.grow(1)).toThrow("too many bytes");
     await compressing;
