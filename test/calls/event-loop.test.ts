@@ -70,13 +70,13 @@ describe.each([
   });
 
   // REST takes no compressed request.
-  test.skipIf(protocol === "REST").each(["4 MiB of bytes", "4 MiB of JSON members"])(
-    "while a call brings %s in gzip",
-    async (body) => {
+  // REST reads no compressed bodies.
+  if (protocol !== "REST") {
+    test.each(["4 MiB of bytes", "4 MiB of JSON members"])("while a call brings %s in gzip", async (body) => {
       const asked = { body, answer: "nothing", sentIn: "gzip" } as const;
       await expectTurns(protocol, path, asked, { status: 200, isWhole: true });
-    },
-  );
+    });
+  }
 
   test.each([
     "4 MiB of header names",
