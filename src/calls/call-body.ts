@@ -28,7 +28,7 @@ export async function requestBody(body: CallServiceRequest["body"]): Promise<Req
     case "text":
       return { bytes: Buffer.from(body.value), contentType: "text/plain; charset=utf-8" };
     case "raw":
-      return { bytes: Buffer.from(body.value), contentType: "application/octet-stream" };
+      return { bytes: whole([body.value]), contentType: "application/octet-stream" };
     case undefined:
       return undefined;
   }

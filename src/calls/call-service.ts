@@ -18,6 +18,8 @@ export function createCallService(parts: {
     const viewer = viewerOf(context);
     const { holding } = callOf(context);
     const body = await requestBody(request.body);
+    // Written anew, while the message has it another time; only bytes are sent as they came.
+    if (body !== undefined && request.body.case !== "raw") holding?.grow(body.bytes.length);
     const query = queryPairs(request.query);
     const { connection, credential } = await connections.open(viewer, request.service);
     using _wiped = credential.secret;

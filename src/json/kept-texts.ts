@@ -45,9 +45,9 @@ export function withoutTexts(
 }
 
 /** Sets each field to a value that is parsed only when something looks into it. */
-export function setTexts(message: Message, texts: ReadonlyMap<DescField, string>): Message {
+export function setTexts(message: Message, texts: ReadonlyMap<DescField, string | Buffer>): Message {
   for (const [{ localName, oneof }, text] of texts) {
-    const value = valueOfText(text, (json) => parseExactly(json, Infinity));
+    const value = valueOfText(text, (json) => parseExactly(json.toString(), Infinity));
     Object.assign(
       message,
       oneof === undefined ? { [localName]: value } : { [oneof.localName]: { case: localName, value } },

@@ -5,7 +5,8 @@ import { isKeptByDouble, isShortNumber } from "./number.ts";
 export interface Scalars {
   /** The index after the number, boolean or null that begins here with this character. */
   after(start: number, code: number): number;
-  afterString(start: number): number;
+  /** The index after the name of a member that begins here. */
+  afterName(start: number): number;
   /** The index after the string around the start; minus the index to go on at if that is not before `until`. */
   endOfString(start: number, until: number): number;
   /** Refuses any other character there. */
@@ -34,9 +35,12 @@ export function createScalars(
     throw new InvalidRequest(`${path()}: a double does not keep this number exactly; give it as a string`);
   }
 
-  function afterString(start: number): number {
+  function afterName(start: number): number {
     expect(start, quote);
-    return endOfString(start + 1, Infinity);
+    // Both quotes belong to it.
+    const end = endOfString(start + 1, start + maxNameLength + 2);
+    if (end < 0) throw new InvalidRequest(`the body has a name of more than ${maxNameLength} characters`);
+    return end;
   }
 
   function endOfString(start: number, until: number): number {
@@ -80,7 +84,7 @@ export function createScalars(
 
   return {
     after,
-    afterString,
+    afterName,
     endOfString,
     expect,
     expectEnd(at) {
@@ -88,6 +92,9 @@ export function createScalars(
     },
   };
 }
+
+/** Names are read in one turn. */
+export const maxNameLength = 64 * 1024;
 
 const quote = 0x22;
 const backslash = 0x5c;

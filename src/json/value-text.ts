@@ -3,27 +3,34 @@ import { InvalidRequest } from "#src/platform/errors.ts";
 import type { LongWork } from "#src/platform/in-turns.ts";
 import { JsonBytes } from "./json-bytes.ts";
 import { Names } from "./names.ts";
-import { longLength } from "./pieces.ts";
+import { maxNameLength } from "./scalars.ts";
 import { entryValueTag, firstTag, valueTags as tags } from "./value-tags.ts";
 
 /** Readers of protobuf stop at 100 messages inside each other; an object or list in a message's field is two of them. */
 const maxDepth = 49;
 
-/** Take about a millisecond. */
+/** So many values, or the values in so many bytes, take about a millisecond. */
 const turnValues = 2_000;
+const turnBytes = 64 * 1024;
+/** Longer texts are written in turns of their own. */
+const longText = 16 * 1024;
 
 /**
  * The JSON that a binary `google.protobuf.Value` stands for. Refuses, in the name of its field, what JSON and the
  * database cannot hold. Throws any other error if the bytes are no such message, as encoders write it: with one kind in
  * each value, a key and then a value in each entry, and each key once.
  */
-export function* valueText(bytes: Uint8Array, field: string): LongWork<string> {
+export function* valueText(bytes: Uint8Array, field: string): LongWork<Buffer> {
   const reader = new ValueReader(bytes, field);
   reader.readValue(bytes.length);
+  let turnEnd = turnBytes;
   for (let values = 1; ; values++) {
     if (reader.longText !== undefined) yield* reader.writeLong(reader.longText);
-    if (!reader.isInside) return reader.json.finish().toString();
-    if (values % turnValues === 0) yield;
+    if (!reader.isInside) return reader.json.finish();
+    if (values % turnValues === 0 || reader.position > turnEnd) {
+      yield;
+      turnEnd = reader.position + turnBytes;
+    }
     reader.readNext();
   }
 }
@@ -53,6 +60,11 @@ class ValueReader {
     this.#bytes = Buffer.from(buffer, byteOffset, length);
     this.#reader = new BinaryReader(this.#bytes);
     this.#field = field;
+  }
+
+  /** How many bytes are read. */
+  get position(): number {
+    return this.#reader.pos;
   }
 
   get isInside(): boolean {
@@ -85,6 +97,9 @@ class ValueReader {
   #readKey(end: number, names: Names): void {
     this.#expect(firstTag);
     const keyEnd = this.#endOfNext(end);
+    if (keyEnd - this.#reader.pos > maxNameLength) {
+      throw this.#refusal(`must have no name of more than ${maxNameLength} bytes`);
+    }
     if (!names.add(this.#bytes.toString("latin1", this.#reader.pos, keyEnd)))
       throw new Error("a key is given twice");
     const longKey = this.#readText(keyEnd);
@@ -136,7 +151,7 @@ class ValueReader {
     if (this.json.plainString(this.#bytes, start, end)) return undefined;
     const text = utf8.decode(this.#bytes.subarray(start, end));
     if (text.includes("\0")) throw this.#refusal("must not contain NUL characters");
-    if (text.length > longLength) return text;
+    if (text.length > longText) return text;
     this.json.shortString(text);
     return undefined;
   }

@@ -50,7 +50,7 @@ export function* walkJson(
   // Not a variable of the loop below: what a function within shares is slower to reach.
   function afterName(level: Level, names: Names, from: number): number {
     const start = afterSpace(text, from);
-    const end = scalars.afterString(start);
+    const end = scalars.afterName(start);
     level.name = stringAt(text, start, end);
     visitor?.name(level.name);
     if (!names.add(level.name)) throw new InvalidRequest(`${pathOf(around)} is given twice`);

@@ -47,7 +47,7 @@ export class EscapeReader {
     this.#at = at;
     if (at >= end) return;
     if (this.#plain.length === 0) this.#plain = Buffer.allocUnsafe(4 * reach + this.#pieceLength);
-    // NUL is in nothing that is looked for.
+    // Nothing that is looked for has two of them, nor one beside an escape.
     if (at - this.#near > reach) this.#plain[this.#length++] = 0;
     this.#length += text.copy(this.#plain, this.#length, Math.max(this.#near, at - reach), at);
     this.#near = at + reach;

@@ -4,7 +4,7 @@ import { Needles } from "./needles.ts";
 
 /**
  * Whether an answer holds the credential that was sent: as it is, or in base64, hexadecimal,
- * percent-encoding or JSON escapes. A service that wants to can still hide it; this is for the many that
+ * percent-encoding, JSON escapes or UTF-16, which we would decode. A service that wants to can still hide it; this is for the many that
  * echo requests in error pages, redirects and debug output.
  */
 export function reflects(answer: readonly Buffer[], token: string): Promise<boolean> {
@@ -39,7 +39,9 @@ function formsOf(secret: string): string[] {
   const base64 = [0, 1, 2].map((before) => base64Inside(secret, before));
   const urlSafe = base64.map((text) => text.replaceAll("+", "-").replaceAll("/", "_"));
   const hex = Buffer.from(secret, "latin1").toString("hex");
-  return [...new Set([secret, ...base64, ...urlSafe, hex, hex.toUpperCase()])];
+  // In either order of its bytes.
+  const utf16 = [...secret].join("\0");
+  return [...new Set([secret, ...base64, ...urlSafe, hex, hex.toUpperCase(), utf16])];
 }
 
 /**

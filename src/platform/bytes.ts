@@ -9,5 +9,8 @@ export function lengthOf(pieces: Pieced): number {
 /** The same in one. */
 export function whole(pieces: Pieced): Buffer {
   const [first] = pieces;
-  return pieces.length === 1 && Buffer.isBuffer(first) ? first : Buffer.concat(pieces);
+  // Not copied.
+  if (first !== undefined && pieces.length === 1)
+    return Buffer.from(first.buffer, first.byteOffset, first.length);
+  return Buffer.concat(pieces);
 }

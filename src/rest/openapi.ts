@@ -66,7 +66,7 @@ export function openApiOf(
 const description = `Keeps the connections and API keys of an organisation's services.
 
 Send a key as \`Authorization: Bearer …\`, and never in a URL. Bodies are JSON in UTF-8, at most 4 MiB, nested at \
-most 100 levels deep, with at most 10,000 members of objects and 40,000 values in all beside the \`json\` of a call. A field has the one form that its schema says, and null only where it clears something; what is \
+most 100 levels deep, with at most 10,000 members of objects and 40,000 values in all beside the \`json\` of a call, and names of at most 65,536 characters. A field has the one form that its schema says, and null only where it clears something; what is \
 not set is left out. Field names may also be spelled as in the contracts (\`act_as_user_id\`).
 
 Answers hold what was asked for in \`data\`. Failures are \`{"error": "…"}\`, for people; the header \

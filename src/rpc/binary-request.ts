@@ -26,7 +26,7 @@ function* reading(desc: DescMessage, bytes: Uint8Array): LongWork<Message> {
   const { json, others } = lookThrough(desc, bytes);
   yield;
   const message = fromBinary(desc, others.length === 1 ? others[0]! : Buffer.concat(others));
-  const texts = new Map<DescField, string>();
+  const texts = new Map<DescField, Buffer>();
   for (const [field, value] of json) {
     yield;
     texts.set(field, yield* valueText(value, field.jsonName));

@@ -61,6 +61,10 @@ const bodies: Readonly<Record<string, Body>> = {
   "4 MiB of header names": refusedBody({ headers: names }),
   "4 MiB of lists in the query": refusedBody({ query: { a: Array<JsonValue>(MiB - 200).fill([]) } }),
   "4 MiB of unknown fields": refusedBody(names),
+  "4 MiB of control characters": refusedBody({
+    json: Array<JsonValue>(2_000).fill(fill(2_000, "\u0001")),
+  }),
+  "4 MiB of one name": refusedBody({ json: { [fill(4 * MiB - 200, "\u0001")]: 1 } }),
   nothing: { fields: {}, sent: Buffer.alloc(0) },
 };
 /** Where a message of these bytes has other fields in binary than in JSON. */

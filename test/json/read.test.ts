@@ -48,6 +48,12 @@ test.each([
   '{"a":"\\\\","b":"\\\\\\""}',
 ])("a request that loses nothing is read: %s", (text) => expect(read(text)).toStrictEqual(JSON.parse(text)));
 
+test("a name is read up to 65,536 characters", () => {
+  const read = (length: number) => parseJsonAtOnce(Buffer.from(JSON.stringify({ ["a".repeat(length)]: 1 })));
+  expect(() => read(65_536)).not.toThrow();
+  expect(() => read(65_537)).toThrow("the body has a name of more than 65536 characters");
+});
+
 test("a name with an escape is not read as one that stood there before, which JSON.parse of V8 does", () => {
   expect(read(String.raw`{"h":[],"\\":0}`)).toStrictEqual({ h: [], "\\": 0 });
   expect(read(String.raw`{"h":1,"\"":2}`)).toStrictEqual({ h: 1, '"': 2 });

@@ -6,7 +6,7 @@ import { valueText } from "#src/json/value-text.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import { atOnce } from "#src/platform/in-turns.ts";
 
-const text = (bytes: Uint8Array) => atOnce(valueText(bytes, "json"));
+const text = (bytes: Uint8Array) => atOnce(valueText(bytes, "json")).toString();
 
 const name = fc.string({ unit: "binary" }).filter((one) => one.isWellFormed() && !one.includes("\0"));
 const number = fc.double({ noNaN: true, noDefaultInfinity: true });

@@ -72,6 +72,14 @@ describe("an answer that repeats the credential is withheld", () => {
     }
   });
 
+  test.each(["utf-16le", "utf-16be"])("in %s, which is decoded for the caller", async (charset) => {
+    const bytes = Buffer.from(`{"key":"${token}"}`, "utf16le");
+    const body = charset === "utf-16le" ? bytes : bytes.swap16();
+    const head = `HTTP/1.1 200 OK\r\ncontent-type: text/plain;charset=${charset}\r\ncontent-length: ${body.length}\r\n\r\n`;
+    const answer = Buffer.concat([Buffer.from(head), body]);
+    expect(await call(answer)).toMatchObject({ reason: "CREDENTIAL_REFLECTED" });
+  });
+
   test.each(encodings)("%s, in a header", async (_, encode) => {
     expect(await call(response("", `Location: https://ok.example/?t=${encode(token)}\r\n`))).toMatchObject({
       reason: "CREDENTIAL_REFLECTED",
