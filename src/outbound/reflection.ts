@@ -40,7 +40,7 @@ function formsOf(secret: string): string[] {
   const urlSafe = base64.map((text) => text.replaceAll("+", "-").replaceAll("/", "_"));
   const hex = Buffer.from(secret, "latin1").toString("hex");
   // In either order of its bytes.
-  const utf16 = [...secret].join("\0");
+  const utf16 = secret.split("").join("\0");
   return [...new Set([secret, ...base64, ...urlSafe, hex, hex.toUpperCase(), utf16])];
 }
 
