@@ -69,7 +69,6 @@ describe.each([
     await expectTurns(protocol, path, { body, answer, coding }, { status: 200, isWhole: true });
   });
 
-  // REST takes no compressed request.
   // REST reads no compressed bodies.
   if (protocol !== "REST") {
     test.each(["4 MiB of bytes", "4 MiB of JSON members"])("while a call brings %s in gzip", async (body) => {
@@ -86,6 +85,17 @@ describe.each([
   ])("while a call is refused for %s", async (body) => {
     await expectTurns(protocol, path, { body, answer: "nothing" }, { status: 400, isWhole: false });
   });
+});
+
+// What reads and writes the messages is the same as above.
+test.each<[Order["protocol"], string, string, Outcome]>([
+  ["gRPC over HTTP/1.1", "4 MiB of JSON numbers", "1 MiB of JSON", { status: 200, isWhole: true }],
+  ["gRPC in JSON", "4 MiB of JSON objects", "1 MiB of JSON", { status: 200, isWhole: true }],
+  ["gRPC in JSON", "4 MiB of unknown fields", "nothing", { status: 400, isWhole: false }],
+  ["gRPC-Web in JSON", "4 MiB of JSON objects", "1 MiB of JSON", { status: 200, isWhole: true }],
+])("over %s, other calls get their turn while a call brings %s and is answered %s", (protocol, ...order) => {
+  const [body, answer, expected] = order;
+  return expectTurns(protocol, procedure, { body, answer }, expected);
 });
 
 async function expectTurns(
