@@ -14,8 +14,8 @@ import { inflated, messageTooLarge, readMessage } from "./unary-body.ts";
 const prefixBytes = 5;
 const compressedFlag = 1;
 
-/** Unary calls of gRPC (gRPC's PROTOCOL-HTTP2.md); frames of requests with the flag to skip do not count. */
-export function grpcCodec(parts: LaneParts, format: MessageFormat, skippedFlag = 0): Codec {
+/** Unary calls of gRPC (gRPC's PROTOCOL-HTTP2.md); a frame of a request with the flag of trailers, if any, is the last. */
+export function grpcCodec(parts: LaneParts, format: MessageFormat, trailersFlag = 0): Codec {
   const { readMaxBytes, timeoutMs, report } = parts;
 
   function headersOf(exchange: Exchange): Record<string, string> {
@@ -34,7 +34,7 @@ export function grpcCodec(parts: LaneParts, format: MessageFormat, skippedFlag =
     async read(exchange) {
       // Room for the prefix of what may follow, so that it is told apart from a message that is too large.
       const body = await readMessage(exchange, readMaxBytes, 2 * prefixBytes);
-      return onlyMessage(body, readMaxBytes, skippedFlag, async (payload) =>
+      return onlyMessage(body, readMaxBytes, trailersFlag, async (payload) =>
         format.read(exchange.method.input, await plainOf(payload, exchange, readMaxBytes)),
       );
     },
@@ -79,18 +79,22 @@ function compressionOf(headers: Exchange["request"]["headers"]) {
   return messageCompressionFor(headers["grpc-accept-encoding"], headers["grpc-encoding"]);
 }
 
-/** The one message in the body, in which frames with the flag to skip do not count. */
+/** The one message in the body, which ends with the frame of trailers, if it has one. */
 async function onlyMessage(
   body: Buffer,
   maxBytes: number,
-  skippedFlag: number,
+  trailersFlag: number,
   read: (payload: Payload) => Promise<Message>,
 ): Promise<Message> {
   let only: Message | undefined;
   for (let at = 0; at < body.length;) {
     const payload = payloadAt(body, at, maxBytes);
     at = payload.end;
-    if ((payload.flags & skippedFlag) !== 0) continue;
+    if ((payload.flags & trailersFlag) !== 0) {
+      // To skip it would be to go through as many frames as anybody cares to send.
+      if (at < body.length) throw malformed("data behind the trailers");
+      break;
+    }
     // What follows a message may be none at all, which is the more telling fault.
     const message = await read(payload);
     if (only !== undefined) throw protocolError("received extra input message for unary method");
@@ -110,11 +114,11 @@ interface Payload {
 /** What follows the prefix that begins there. */
 function payloadAt(body: Buffer, start: number, maxBytes: number): Payload {
   const begin = start + prefixBytes;
-  if (body.length < begin) throw incomplete();
+  if (body.length < begin) throw malformed("incomplete envelope");
   const length = body.readUInt32BE(start + 1);
   if (length > maxBytes) throw messageTooLarge(maxBytes);
   const end = begin + length;
-  if (body.length < end) throw incomplete();
+  if (body.length < end) throw malformed("incomplete envelope");
   return { bytes: body.subarray(begin, end), flags: body[start]!, end };
 }
 
@@ -127,8 +131,8 @@ async function plainOf({ bytes, flags }: Payload, exchange: Exchange, maxBytes: 
   return inflated(bytes, coding, exchange, maxBytes);
 }
 
-function incomplete() {
-  return explainFramework(Code.InvalidArgument, "protocol error: incomplete envelope");
+function malformed(what: string) {
+  return explainFramework(Code.InvalidArgument, `protocol error: ${what}`);
 }
 
 function protocolError(what: string) {
