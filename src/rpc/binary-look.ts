@@ -21,7 +21,7 @@ interface Level {
 
 /**
  * Finds any JSON in a message, and counts all other values. Throws if there are too many, or if the bytes are no
- * message, as encoders of proto3 write it: without groups.
+ * message, as encoders of proto3 write it: without groups, and with any JSON once.
  */
 export function lookThrough(desc: DescMessage, bytes: Uint8Array): Looked {
   const anyJson = anyJsonIn(desc).fields;
@@ -42,10 +42,12 @@ export function lookThrough(desc: DescMessage, bytes: Uint8Array): Looked {
     const field = level.fieldOf(number);
     // Of several choices, the last one counts.
     if (around.length === 1 && field?.oneof !== undefined) {
-      for (const other of field.oneof.fields) json.delete(other);
+      for (const other of field.oneof.fields) if (other !== field) json.delete(other);
     }
     const isJson = around.length === 1 && field !== undefined && anyJson.includes(field);
-    if (type === WireType.StartGroup || (isJson && type !== WireType.LengthDelimited)) {
+    // Protobuf would merge the two.
+    const isOdd = isJson && (type !== WireType.LengthDelimited || json.has(field));
+    if (type === WireType.StartGroup || isOdd) {
       throw new Error("a field is not as encoders write it");
     }
     if (type !== WireType.LengthDelimited) {

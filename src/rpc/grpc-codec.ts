@@ -3,30 +3,43 @@ import { Code } from "@connectrpc/connect";
 import { compressed } from "#src/pipeline/compression.ts";
 import type { Codec } from "#src/pipeline/lane.ts";
 import { lengthOf, type Pieced, whole } from "#src/platform/bytes.ts";
-import { binaryOf } from "./binary-answer.ts";
-import { messageFromBinary } from "./binary-request.ts";
 import { messageCompressionFor } from "./compression.ts";
 import { deadlineOf } from "./deadline.ts";
 import { grpcErrorTrailers } from "./error-frames.ts";
 import { explainFramework } from "./framework-failure.ts";
 import type { LaneParts } from "./lane-codec.ts";
+import type { MessageFormat } from "./message-format.ts";
 import { inflated, messageTooLarge, readMessage } from "./unary-body.ts";
 
 const prefixBytes = 5;
 const compressedFlag = 1;
 
-/** Unary calls of gRPC over HTTP/2 (gRPC's PROTOCOL-HTTP2.md); frames of requests with the flag to skip do not count. */
-export function grpcCodec({ readMaxBytes, timeoutMs, report }: LaneParts, skippedFlag = 0): Codec {
+/** Unary calls of gRPC (gRPC's PROTOCOL-HTTP2.md); a frame of a request with the flag of trailers, if any, is the last. */
+export function grpcCodec(parts: LaneParts, format: MessageFormat, trailersFlag = 0): Codec {
+  const { readMaxBytes, timeoutMs, report } = parts;
+
+  function headersOf(exchange: Exchange): Record<string, string> {
+    // Named whether or not this message is long enough to be compressed.
+    const compression = compressionOf(exchange.request.headers);
+    return {
+      ...exchange.answerHeaders(),
+      "content-type": `application/grpc+${format.name}`,
+      ...(compression !== undefined && { "grpc-encoding": compression.name }),
+    };
+  }
+
   return {
     protocolName: "grpc",
     deadline: ({ headers }) => deadlineOf("grpc", headers["grpc-timeout"] as string | undefined, timeoutMs),
     async read(exchange) {
       // Room for the prefix of what may follow, so that it is told apart from a message that is too large.
-      const bytes = await readMessage(exchange, readMaxBytes, 2 * prefixBytes);
-      return onlyMessage(exchange, bytes, readMaxBytes, skippedFlag);
+      const body = await readMessage(exchange, readMaxBytes, 2 * prefixBytes);
+      return onlyMessage(body, readMaxBytes, trailersFlag, async (payload) =>
+        format.read(exchange.method.input, await plainOf(payload, exchange, readMaxBytes)),
+      );
     },
     async answer(exchange, message) {
-      const plain = await binaryOf(exchange.method.output, message);
+      const plain = await format.write(exchange.method.output, message);
       const compression = compressionOf(exchange.request.headers);
       const { body, coding } = await compressed(plain, compression, exchange);
       return {
@@ -62,34 +75,28 @@ function framed(flags: number, message: Pieced): Pieced {
 
 type Exchange = Parameters<Codec["read"]>[0];
 
-function headersOf(exchange: Exchange): Record<string, string> {
-  // Named whether or not this message is long enough to be compressed.
-  const compression = compressionOf(exchange.request.headers);
-  return {
-    ...exchange.answerHeaders(),
-    "content-type": "application/grpc+proto",
-    ...(compression !== undefined && { "grpc-encoding": compression.name }),
-  };
-}
-
 function compressionOf(headers: Exchange["request"]["headers"]) {
   return messageCompressionFor(headers["grpc-accept-encoding"], headers["grpc-encoding"]);
 }
 
-/** The one message in the body, in which frames with the flag to skip do not count. */
+/** The one message in the body, which ends with the frame of trailers, if it has one. */
 async function onlyMessage(
-  exchange: Exchange,
   body: Buffer,
   maxBytes: number,
-  skippedFlag: number,
+  trailersFlag: number,
+  read: (payload: Payload) => Promise<Message>,
 ): Promise<Message> {
   let only: Message | undefined;
   for (let at = 0; at < body.length;) {
     const payload = payloadAt(body, at, maxBytes);
     at = payload.end;
-    if ((payload.flags & skippedFlag) !== 0) continue;
+    if ((payload.flags & trailersFlag) !== 0) {
+      // To skip it would be to go through as many frames as anybody cares to send.
+      if (at < body.length) throw malformed("data behind the trailers");
+      break;
+    }
     // What follows a message may be none at all, which is the more telling fault.
-    const message = await messageIn(payload, exchange, maxBytes);
+    const message = await read(payload);
     if (only !== undefined) throw protocolError("received extra input message for unary method");
     only = message;
   }
@@ -107,25 +114,25 @@ interface Payload {
 /** What follows the prefix that begins there. */
 function payloadAt(body: Buffer, start: number, maxBytes: number): Payload {
   const begin = start + prefixBytes;
-  if (body.length < begin) throw incomplete();
+  if (body.length < begin) throw malformed("incomplete envelope");
   const length = body.readUInt32BE(start + 1);
   if (length > maxBytes) throw messageTooLarge(maxBytes);
   const end = begin + length;
-  if (body.length < end) throw incomplete();
+  if (body.length < end) throw malformed("incomplete envelope");
   return { bytes: body.subarray(begin, end), flags: body[start]!, end };
 }
 
-async function messageIn({ bytes, flags }: Payload, exchange: Exchange, maxBytes: number): Promise<Message> {
-  const { input } = exchange.method;
-  if ((flags & compressedFlag) === 0) return messageFromBinary(input, bytes);
+/** Its bytes, inflated if they are compressed. */
+async function plainOf({ bytes, flags }: Payload, exchange: Exchange, maxBytes: number): Promise<Uint8Array> {
+  if ((flags & compressedFlag) === 0) return bytes;
   const coding = exchange.request.headers["grpc-encoding"] as string | undefined;
   // How it is compressed, no header says.
   if (coding === undefined || coding === "identity") throw explainFramework(Code.Internal, "");
-  return messageFromBinary(input, await inflated(bytes, coding, exchange, maxBytes));
+  return inflated(bytes, coding, exchange, maxBytes);
 }
 
-function incomplete() {
-  return explainFramework(Code.InvalidArgument, "protocol error: incomplete envelope");
+function malformed(what: string) {
+  return explainFramework(Code.InvalidArgument, `protocol error: ${what}`);
 }
 
 function protocolError(what: string) {

@@ -9,11 +9,14 @@ import { strictJson } from "./strict-json.ts";
 
 const uncompressed = { compressMinBytes: Number.MAX_SAFE_INTEGER };
 
+/** For what has nothing long to ask, and is read in one go. */
+const shortQuestions = { readMaxBytes: 16 * 1024 };
+
 /**
  * What anybody may call takes short questions, and is not compressed: that would cost a thousand times as much as to
  * answer from what is already encoded.
  */
-const withoutKey = { readMaxBytes: 16 * 1024, ...uncompressed };
+const withoutKey = { ...shortQuestions, ...uncompressed };
 
 /** One procedure, over gRPC, gRPC-Web and Connect. */
 export type ProcedureHandler = ConnectRouter["handlers"][number];
@@ -44,6 +47,7 @@ export function createProcedures(parts: {
       // The contract and the code were matched by `serve`; the router's types need each method by name.
       router.rpc(method as never, handle as never, {
         jsonOptions: strictJson(method.input),
+        ...(method.methodKind !== "unary" && shortQuestions),
         ...(answersSecret(method) && uncompressed),
         ...(policyOf(method).access.case === "public" && withoutKey),
       });

@@ -85,6 +85,28 @@ export async function askOverGrpc({ url, secret, message, coding, sentIn }: Aski
   return { status: 200, answer: toJson(CallServiceResponseSchema, answered) };
 }
 
+/** Over HTTP/1.1, in what gRPC and gRPC-Web frame messages with. */
+export function askInFrames(type: string): (asking: Asking) => Promise<Asked> {
+  const isJson = type.endsWith("+json");
+  return async ({ url, secret, message }) => {
+    const headers = { authorization: `Bearer ${secret}`, "content-type": type, te: "trailers" };
+    const bytes = isJson ? Buffer.from(JSON.stringify(message)) : encodedOf(message as object);
+    const asking = request(url, { method: "POST", headers }).end(framed(bytes, undefined));
+    const [response] = (await once(asking, "response")) as [IncomingMessage];
+    const body = await buffer(response);
+    const size = body[0] === 0 ? body.readUInt32BE(1) : 0;
+    const answered = body.subarray(prefixBytes, prefixBytes + size);
+    const inside = /grpc-status: (\d+)/.exec(body.subarray(size).toString())?.[1];
+    const status = response.trailers["grpc-status"] ?? inside;
+    if (status === "3") return { status: 400, answer: undefined };
+    if (status !== "0") throw new Error(`gRPC answered ${String(status)}`);
+    const answer = isJson
+      ? (JSON.parse(answered.toString()) as JsonValue)
+      : toJson(CallServiceResponseSchema, fromBinary(CallServiceResponseSchema, answered));
+    return { status: 200, answer };
+  };
+}
+
 function encodedOf(message: object): Buffer {
   const before = encoded.get(message);
   if (before !== undefined) return before;

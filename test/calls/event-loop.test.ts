@@ -89,6 +89,17 @@ describe.each([
   });
 });
 
+// What reads and writes the messages is the same as above.
+test.each<[Order["protocol"], string, string, Outcome]>([
+  ["gRPC over HTTP/1.1", "4 MiB of JSON numbers", "1 MiB of JSON", { status: 200, isWhole: true }],
+  ["gRPC in JSON", "4 MiB of JSON objects", "1 MiB of JSON", { status: 200, isWhole: true }],
+  ["gRPC in JSON", "4 MiB of unknown fields", "nothing", { status: 400, isWhole: false }],
+  ["gRPC-Web in JSON", "4 MiB of JSON objects", "1 MiB of JSON", { status: 200, isWhole: true }],
+])("over %s, other calls get their turn while a call brings %s and is answered %s", (protocol, ...order) => {
+  const [body, answer, expected] = order;
+  return expectTurns(protocol, procedure, { body, answer }, expected);
+});
+
 async function expectTurns(
   protocol: Order["protocol"],
   path: string,

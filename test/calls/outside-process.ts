@@ -3,11 +3,20 @@
 import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { askOverGrpc, askOverJson } from "./ask-unary.ts";
+import { askInFrames, askOverGrpc, askOverJson } from "./ask-unary.ts";
+
+const asks = {
+  REST: askOverJson,
+  "Connect JSON": askOverJson,
+  gRPC: askOverGrpc,
+  "gRPC over HTTP/1.1": askInFrames("application/grpc"),
+  "gRPC in JSON": askInFrames("application/grpc+json"),
+  "gRPC-Web in JSON": askInFrames("application/grpc-web+json"),
+};
 
 /** A call that the caller shall make. */
 export interface Order {
-  readonly protocol: "REST" | "Connect JSON" | "gRPC";
+  readonly protocol: keyof typeof asks;
   readonly url: string;
   readonly secret: string;
   readonly answer: string;
@@ -115,10 +124,10 @@ function messageOf(answer: string, { fields }: Body, name: string): JsonObject {
 }
 
 async function call({ protocol, url, secret, answer, body, coding, sentIn }: Order): Promise<Outcome> {
-  const given = (protocol === "gRPC" ? binaryBodies[body] : undefined) ?? bodies[body]!;
+  const isBinary = protocol === "gRPC" || protocol === "gRPC over HTTP/1.1";
+  const given = (isBinary ? binaryBodies[body] : undefined) ?? bodies[body]!;
   const message = messageOf(answer, given, `${protocol} ${body}`);
-  const ask = protocol === "gRPC" ? askOverGrpc : askOverJson;
-  const { status, answer: answered } = await ask({ url, secret, message, coding, sentIn });
+  const { status, answer: answered } = await asks[protocol]({ url, secret, message, coding, sentIn });
   const isWhole = answered !== undefined && given.sent.equals(received) && isAnswer(answer, answered);
   return { status, isWhole };
 }

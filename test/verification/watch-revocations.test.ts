@@ -6,6 +6,7 @@ import { reasonOf } from "#src/client/node.ts";
 import type { Listener } from "#src/db/notifications.ts";
 import type { Database } from "#src/db/database.ts";
 import type { Caller } from "#src/platform/caller.ts";
+import { frame } from "../rpc/differential/calls.ts";
 import { startProxy } from "../support/postgres-proxy.ts";
 import { createTestDatabase } from "../support/postgres.ts";
 import { startService, type Presenter, type TestService } from "../support/service.ts";
@@ -47,6 +48,21 @@ test("a listener is told to forget all, then of each change of its organisation'
   expect(listener.heard.slice(1).some(({ forgetAll }) => forgetAll)).toBe(false);
   listener.stop();
   expect((await listener.ended)?.code).toBe(Code.Canceled);
+});
+
+test("who listens has nothing long to ask", async () => {
+  await using service = await startService();
+  const response = await fetch(
+    `${service.url}/patchbay.verification.v1.VerificationService/WatchRevocations`,
+    {
+      method: "POST",
+      headers: { authorization: `Bearer ${service.org.secret}`, "content-type": "application/connect+json" },
+      body: frame(Buffer.from(JSON.stringify({ surprise: "a".repeat(16 * 1024) }))),
+    },
+  );
+  const answered = await response.text();
+  expect(answered).toContain('"code":"resource_exhausted"');
+  expect(answered).toContain("the message is larger than 16 KiB");
 });
 
 test("a stream ends when the listener's own key changes, and a revoked one cannot open another", async () => {

@@ -51,6 +51,7 @@ describe("over HTTP/1.1, the comparison sees", () => {
     ["another status", (_request, response) => response.writeHead(201, { a: "1" }).end("body")],
     ["another reason phrase", (_request, response) => response.writeHead(200, "Fine", { a: "1" }).end("body")],
     ["another body", (_request, response) => response.setHeader("a", "1").end("bode")],
+    ["a trailer", (_request, response) => (response.setHeader("a", "1").write("body"), response.addTrailers({ b: "2" }), response.end())],
     ["an interim answer", (_request, response) => (response.writeContinue(), response.setHeader("a", "1").end("body"))],
     ["the promise to close", (_request, response) => response.setHeader("a", "1").setHeader("connection", "close").end("body")],
     ["a connection that ends without it", (request, response) => response.setHeader("a", "1").end("body", () => request.socket.end())],

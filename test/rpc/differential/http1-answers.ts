@@ -7,6 +7,8 @@ export interface Http1Answer {
   /** How the end of the body is told: exactly one way is right. */
   readonly framing: string;
   readonly body: Buffer;
+  /** `name: value` behind the last chunk, sorted. */
+  readonly trailers: readonly string[];
   /** False if the connection ended in the middle. */
   readonly whole: boolean;
 }
@@ -30,7 +32,15 @@ export function readAnswers(received: Buffer, ended: boolean, head = false): Htt
 }
 
 function brokenHead(bytes: Buffer): Http1Answer {
-  return { statusLine: "", status: 0, headers: [], framing: "cut in the head", body: bytes, whole: false };
+  return {
+    statusLine: "",
+    status: 0,
+    headers: [],
+    framing: "cut in the head",
+    body: bytes,
+    trailers: [],
+    whole: false,
+  };
 }
 
 function readAnswer(
@@ -48,13 +58,14 @@ function readAnswer(
   const hasBody = !head && status >= 200 && status !== 204 && status !== 304;
   const read = hasBody
     ? readBody(rest, lengths, codings, ended)
-    : { body: rest.subarray(0, 0), length: 0, whole: true };
+    : { body: rest.subarray(0, 0), trailers: [], length: 0, whole: true };
   const answer = {
     statusLine,
     status,
     headers: headers.filter((line) => !/^(?:content-length|transfer-encoding): /.test(line)).toSorted(),
     framing: framingOf(hasBody, lengths, codings),
     body: read.body,
+    trailers: read.trailers,
     whole: read.whole,
   };
   return { answer, length: read.length };
@@ -68,24 +79,37 @@ function framingOf(hasBody: boolean, lengths: string[], codings: string[]): stri
   return given.length === 0 ? "the end of the connection" : given.join();
 }
 
-function readBody(rest: Buffer, lengths: string[], codings: string[], ended: boolean) {
+function readBody(
+  rest: Buffer,
+  lengths: string[],
+  codings: string[],
+  ended: boolean,
+): Pick<Http1Answer, "body" | "trailers" | "whole"> & { length: number } {
   if (codings.length > 0) return readChunks(rest);
-  if (lengths.length === 0) return { body: rest, length: rest.length, whole: ended };
+  if (lengths.length === 0) return { body: rest, trailers: [], length: rest.length, whole: ended };
   const length = Math.min(Number(lengths[0]), rest.length);
-  return { body: rest.subarray(0, length), length, whole: length === Number(lengths[0]) };
+  return { body: rest.subarray(0, length), trailers: [], length, whole: length === Number(lengths[0]) };
 }
 
-function readChunks(rest: Buffer): { body: Buffer; length: number; whole: boolean } {
+function readChunks(rest: Buffer) {
   const chunks: Buffer[] = [];
+  const cut = () => ({ body: Buffer.concat(chunks), trailers: [], length: rest.length, whole: false });
   for (let at = 0; ;) {
     const lineEnd = rest.indexOf("\r\n", at);
     const size = lineEnd < 0 ? NaN : parseInt(rest.subarray(at, lineEnd).toString(), 16);
-    const next = lineEnd + 2 + size + 2;
-    if (Number.isNaN(size) || next > rest.length) {
-      return { body: Buffer.concat(chunks), length: rest.length, whole: false };
+    if (size === 0) {
+      const end = rest.indexOf("\r\n\r\n", lineEnd);
+      if (end < 0) return cut();
+      const lines = rest
+        .subarray(lineEnd + 2, end)
+        .toString("latin1")
+        .split("\r\n");
+      const trailers = lines.filter((line) => line !== "").toSorted();
+      return { body: Buffer.concat(chunks), trailers, length: end + 4, whole: true };
     }
+    const next = lineEnd + 2 + size + 2;
+    if (Number.isNaN(size) || next > rest.length) return cut();
     chunks.push(rest.subarray(lineEnd + 2, lineEnd + 2 + size));
     at = next;
-    if (size === 0) return { body: Buffer.concat(chunks), length: at, whole: true };
   }
 }

@@ -21,10 +21,11 @@ export type Readable = Readonly<Record<string, unknown>>;
 
 export function readableHttp1({ answers, ending }: Http1Observation, method?: DescMethod): Readable {
   return {
-    answers: answers.map(({ statusLine, headers, framing, body, whole }) => ({
+    answers: answers.map(({ statusLine, headers, framing, body, trailers, whole }) => ({
       statusLine,
       headers: withoutTolerated([...headers, `framing: ${framing}`]).map(readableHeader),
       body: readableBody(headers, body, method),
+      trailers: trailers.map(readableHeader),
       whole,
     })),
     ending,
