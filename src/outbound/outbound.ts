@@ -2,20 +2,19 @@ import { lookup as systemLookup } from "node:dns";
 import { connect as connectTcp, type LookupFunction } from "node:net";
 import { Overloaded } from "#src/platform/byte-budget.ts";
 import { ServiceError } from "#src/platform/errors.ts";
-import type { Secret } from "#src/platform/secret.ts";
 import { permitsHost, type OutboundAllow } from "./allow.ts";
 import { readAnswer } from "./answer.ts";
-import { baseUrlText, isWithin, readBaseUrl, type BaseUrl } from "./base-url.ts";
-import { acceptedCodings, type Hold } from "./body.ts";
+import { baseUrlText, readBaseUrl, type BaseUrl } from "./base-url.ts";
+import type { Hold } from "./body.ts";
 import { createConnector, type Connect, type Connector } from "./connector.ts";
 import { AddressDenied, InvalidOutboundRequest, UpstreamTimeout, type Stage } from "./errors.ts";
 import { notLookedUp, upstreamFailure } from "./failures.ts";
-import { callerServiceHeader, requestHeaders } from "./headers.ts";
 import { defaultLimits, type OutboundLimits } from "./limits.ts";
 import { createLookups } from "./lookups.ts";
 import { requestTarget } from "./path.ts";
 import { createPools } from "./pools.ts";
 import { receive } from "./receive.ts";
+import { headersOf, methodOf, tokenFor, type OutboundCredential } from "./request-head.ts";
 import { createCallSlots } from "./call-slots.ts";
 
 /** The one way out: every HTTP call that this service makes goes through here. */
@@ -57,15 +56,6 @@ export interface OutboundRequest {
   readonly onSent?: () => void;
   /** Its reason is what `send` throws when it aborts. */
   readonly signal?: AbortSignal;
-}
-
-/** The credential that a call is made with. */
-export interface OutboundCredential {
-  /** The base URL that it was stored for. */
-  readonly boundTo: string;
-  readonly secret: Secret;
-  /** Sent beside it, for a key that only one service may present. */
-  readonly callerService?: string | undefined;
 }
 
 /**
@@ -219,51 +209,9 @@ export function createOutbound(options: {
   };
 }
 
-/**
- * The credential as text. A header has to be a string, which cannot be wiped as the Secret will be: undici
- * keeps it until the request is over, and memory until the collector comes by. So it is made here, at the
- * last moment, and never leaves the call.
- */
-function tokenFor(target: BaseUrl, given: OutboundCredential): string {
-  if (!isWithin(baseUrlText(target), given.boundTo)) {
-    throw new InvalidOutboundRequest(
-      "the credential was stored for another base URL; give it again for this one",
-    );
-  }
-  const token = given.secret.reveal().toString("latin1");
-  if (!/^[\x21-\x7e]+$/.test(token)) {
-    throw new InvalidOutboundRequest(
-      "the stored credential has characters that a header cannot carry; store it again",
-    );
-  }
-  return token;
-}
-
-function headersOf(
-  given: Readonly<Record<string, string>>,
-  token: string | undefined,
-  callerService: string | undefined,
-): string[] {
-  const fields = requestHeaders(given);
-  if (!fields.has("user-agent")) fields.set("user-agent", "patchbay");
-  fields.set("accept-encoding", acceptedCodings);
-  // Last, so that no header of the caller can replace it.
-  if (token !== undefined) fields.set("authorization", `Bearer ${token}`);
-  if (callerService !== undefined) fields.set(callerServiceHeader, callerService);
-  return [...fields].flat();
-}
-
 /** The lane among those of all shares. */
 function laneOf({ share, lane }: OutboundRequest): string {
   return JSON.stringify([share, lane]);
-}
-
-function methodOf(method: string): string {
-  // TRACE answers with the request and so with the credential; CONNECT would make a tunnel of us.
-  if (!/^[A-Z][A-Z-]*$/.test(method) || ["CONNECT", "TRACE", "TRACK"].includes(method)) {
-    throw new InvalidOutboundRequest("method: give an HTTP method in capitals, and not CONNECT or TRACE");
-  }
-  return method;
 }
 
 function bodyOf(body: Buffer | undefined, limitBytes: number): Buffer | null {
