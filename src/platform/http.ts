@@ -23,6 +23,12 @@ export function contentTypeOf({ headers }: Pick<Request, "headers">): string {
   return (headers["content-type"] ?? "").toLowerCase();
 }
 
+/** A header by its name in lower case, as one line even if it was sent in several. */
+export function headerOf({ headers }: Pick<Request, "headers">, name: string): string | undefined {
+  const value = headers[name];
+  return Array.isArray(value) ? value.join(", ") : value;
+}
+
 /** DNS has no longer names, and a port follows. The time to read a host grows with the square of its length. */
 const longestHost = 253 + ":65535".length;
 

@@ -2,6 +2,7 @@ import type { Exchange } from "#src/pipeline/exchange.ts";
 import { compressed } from "#src/pipeline/compression.ts";
 import type { Codec } from "#src/pipeline/lane.ts";
 import { lengthOf, type Pieced } from "#src/platform/bytes.ts";
+import { headerOf } from "#src/platform/http.ts";
 import { messageCompressionFor } from "./compression.ts";
 import { deadlineOf } from "./deadline.ts";
 import { connectErrorBytes, httpStatusOf } from "./error-frames.ts";
@@ -13,8 +14,7 @@ import { inflated, readMessage } from "./unary-body.ts";
 export function connectCodec({ readMaxBytes, timeoutMs, report }: LaneParts, format: MessageFormat): Codec {
   return {
     protocolName: "connect",
-    deadline: ({ headers }) =>
-      deadlineOf("connect", headers["connect-timeout-ms"] as string | undefined, timeoutMs),
+    deadline: (request) => deadlineOf("connect", headerOf(request, "connect-timeout-ms"), timeoutMs),
     async read(exchange) {
       const { method, request } = exchange;
       const bytes = await readMessage(exchange, readMaxBytes);

@@ -2,20 +2,18 @@ import type { Message } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
 import { compressed } from "#src/pipeline/compression.ts";
 import type { Codec } from "#src/pipeline/lane.ts";
-import { lengthOf, type Pieced, whole } from "#src/platform/bytes.ts";
+import { headerOf } from "#src/platform/http.ts";
 import { messageCompressionFor } from "./compression.ts";
 import { deadlineOf } from "./deadline.ts";
 import { grpcErrorTrailers } from "./error-frames.ts";
+import { compressedFlag, frame, prefixBytes } from "./frame.ts";
 import { explainFramework } from "./framework-failure.ts";
 import type { LaneParts } from "./lane-codec.ts";
 import type { MessageFormat } from "./message-format.ts";
 import { inflated, messageTooLarge, readMessage } from "./unary-body.ts";
 
-const prefixBytes = 5;
-const compressedFlag = 1;
-
-/** Unary calls of gRPC (gRPC's PROTOCOL-HTTP2.md); a frame of a request with the flag of trailers, if any, is the last. */
-export function grpcCodec(parts: LaneParts, format: MessageFormat, trailersFlag = 0): Codec {
+/** Unary calls of gRPC (gRPC's PROTOCOL-HTTP2.md); a frame with the last flag is no message, and ends a request. */
+export function grpcCodec(parts: LaneParts, format: MessageFormat, lastFlag = 0): Codec {
   const { readMaxBytes, timeoutMs, report } = parts;
 
   function headersOf(exchange: Exchange): Record<string, string> {
@@ -30,11 +28,11 @@ export function grpcCodec(parts: LaneParts, format: MessageFormat, trailersFlag 
 
   return {
     protocolName: "grpc",
-    deadline: ({ headers }) => deadlineOf("grpc", headers["grpc-timeout"] as string | undefined, timeoutMs),
+    deadline: (request) => deadlineOf("grpc", headerOf(request, "grpc-timeout"), timeoutMs),
     async read(exchange) {
       // Room for the prefix of what may follow, so that it is told apart from a message that is too large.
       const body = await readMessage(exchange, readMaxBytes, 2 * prefixBytes);
-      return onlyMessage(body, readMaxBytes, trailersFlag, async (payload) =>
+      return onlyMessage(body, readMaxBytes, lastFlag, async (payload) =>
         format.read(exchange.method.input, await plainOf(payload, exchange, readMaxBytes)),
       );
     },
@@ -45,7 +43,7 @@ export function grpcCodec(parts: LaneParts, format: MessageFormat, trailersFlag 
       return {
         status: 200,
         headers: headersOf(exchange),
-        body: framed(coding === undefined ? 0 : compressedFlag, body),
+        body: frame(coding === undefined ? 0 : compressedFlag, body),
         trailers: { ...exchange.answerTrailers(), "grpc-status": "0" },
       };
     },
@@ -61,36 +59,24 @@ export function grpcCodec(parts: LaneParts, format: MessageFormat, trailersFlag 
   };
 }
 
-/** Most messages are short, and leave in one piece with what they are framed with. */
-const shortBytes = 16 * 1024;
-
-function framed(flags: number, message: Pieced): Pieced {
-  const prefix = Buffer.alloc(prefixBytes);
-  const length = lengthOf(message);
-  prefix[0] = flags;
-  prefix.writeUInt32BE(length, 1);
-  const frame = [prefix, ...message];
-  return length > shortBytes ? frame : [whole(frame)];
-}
-
 type Exchange = Parameters<Codec["read"]>[0];
 
 function compressionOf(headers: Exchange["request"]["headers"]) {
   return messageCompressionFor(headers["grpc-accept-encoding"], headers["grpc-encoding"]);
 }
 
-/** The one message in the body, which ends with the frame of trailers, if it has one. */
+/** The one message in the body, which a frame with the last flag ends, if it has one. */
 async function onlyMessage(
   body: Buffer,
   maxBytes: number,
-  trailersFlag: number,
+  lastFlag: number,
   read: (payload: Payload) => Promise<Message>,
 ): Promise<Message> {
   let only: Message | undefined;
   for (let at = 0; at < body.length;) {
     const payload = payloadAt(body, at, maxBytes);
     at = payload.end;
-    if ((payload.flags & trailersFlag) !== 0) {
+    if ((payload.flags & lastFlag) !== 0) {
       // To skip it would be to go through as many frames as anybody cares to send.
       if (at < body.length) throw malformed("data behind the trailers");
       break;
@@ -125,7 +111,7 @@ function payloadAt(body: Buffer, start: number, maxBytes: number): Payload {
 /** Its bytes, inflated if they are compressed. */
 async function plainOf({ bytes, flags }: Payload, exchange: Exchange, maxBytes: number): Promise<Uint8Array> {
   if ((flags & compressedFlag) === 0) return bytes;
-  const coding = exchange.request.headers["grpc-encoding"] as string | undefined;
+  const coding = headerOf(exchange.request, "grpc-encoding");
   // How it is compressed, no header says.
   if (coding === undefined || coding === "identity") throw explainFramework(Code.Internal, "");
   return inflated(bytes, coding, exchange, maxBytes);

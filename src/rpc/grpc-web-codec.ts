@@ -1,10 +1,9 @@
 import type { Answer, Codec } from "#src/pipeline/lane.ts";
+import type { Pieced } from "#src/platform/bytes.ts";
+import { frame, trailersFlag } from "./frame.ts";
 import { grpcCodec } from "./grpc-codec.ts";
 import type { LaneParts } from "./lane-codec.ts";
 import type { MessageFormat } from "./message-format.ts";
-
-const prefixBytes = 5;
-const trailersFlag = 0x80;
 
 /** Unary calls of gRPC-Web (gRPC's PROTOCOL-WEB.md): those of gRPC, whose trailers are the last frame of the body. */
 export function grpcWebCodec(parts: LaneParts, format: MessageFormat): Codec {
@@ -14,7 +13,7 @@ export function grpcWebCodec(parts: LaneParts, format: MessageFormat): Codec {
     return {
       status,
       headers: { ...headers, "content-type": `application/grpc-web+${format.name}` },
-      body: [...(body ?? []), trailersFrame(trailers)],
+      body: [...(body ?? []), ...trailersFrame(trailers)],
     };
   }
 
@@ -26,11 +25,8 @@ export function grpcWebCodec(parts: LaneParts, format: MessageFormat): Codec {
   };
 }
 
-function trailersFrame(trailers: Readonly<Record<string, string>>): Buffer {
+function trailersFrame(trailers: Readonly<Record<string, string>>): Pieced {
   const names = Object.keys(trailers).toSorted();
-  const text = Buffer.from(names.map((name) => `${name.toLowerCase()}: ${trailers[name]}\r\n`).join(""));
-  const prefix = Buffer.alloc(prefixBytes);
-  prefix[0] = trailersFlag;
-  prefix.writeUInt32BE(text.length, 1);
-  return Buffer.concat([prefix, text]);
+  const text = names.map((name) => `${name.toLowerCase()}: ${trailers[name]}\r\n`).join("");
+  return frame(trailersFlag, [Buffer.from(text)]);
 }

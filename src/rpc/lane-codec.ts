@@ -18,10 +18,10 @@ export interface LaneParts {
 }
 
 /**
- * Chooses the codec of a unary call that takes the lane, which is each whose message may be long. Undefined leaves it to
- * Connect, which reads a message in one go: GET, whose message is no longer than a URL, and what is refused for its form
- * with its body unread: another verb, another content type (such as `application/grpc-web-text`), or a compression that
- * is not known.
+ * Chooses the codec of a unary call that takes the lane, which is each whose message may be long. Undefined leaves it
+ * to Connect, which reads a message in one go: GET, whose message is no longer than a URL, and what is refused for its
+ * form with its body unread: another verb, another content type (such as `application/grpc-web-text`), or a compression
+ * that is not known.
  */
 export function createCodecs(parts: LaneParts): (request: Request) => Codec | undefined {
   const grpc = grpcCodec(parts, proto);

@@ -1,6 +1,7 @@
 import { Code } from "@connectrpc/connect";
 import type { ServiceError } from "#src/platform/errors.ts";
 import { toConnectError } from "#src/pipeline/failures.ts";
+import { whole } from "#src/platform/bytes.ts";
 import {
   allCodes,
   connectErrorBytes,
@@ -9,6 +10,7 @@ import {
   httpStatusOf,
   percentEncode,
 } from "./error-frames.ts";
+import { frame, prefixBytes, trailersFlag } from "./frame.ts";
 import { explainFramework, explainStatus } from "./framework-failure.ts";
 import type { ProcedureHandler } from "./router.ts";
 
@@ -101,30 +103,23 @@ function failureTrailer(trailer: Headers, failure: ServiceError): Headers {
   return trailer;
 }
 
-const trailerFrame = 0x80;
-const frameHeaderBytes = 5;
-
 /** gRPC-Web: the trailer is the last frame of the body. */
 function withTidyFrames(reply: Reply): Reply {
   return { ...reply, ...(reply.body && { body: mapFrames(reply.body) }) };
 }
 
 async function* mapFrames(body: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
-  for await (const frame of body) yield frame[0] === trailerFrame ? tidyFrame(frame) : frame;
+  for await (const bytes of body) yield bytes[0] === trailersFlag ? tidyFrame(bytes) : bytes;
 }
 
-function tidyFrame(frame: Uint8Array): Uint8Array {
+function tidyFrame(bytes: Uint8Array): Uint8Array {
   const trailer = new Headers();
-  for (const line of Buffer.from(frame.subarray(frameHeaderBytes)).toString().split("\r\n")) {
+  for (const line of Buffer.from(bytes.subarray(prefixBytes)).toString().split("\r\n")) {
     const colon = line.indexOf(":");
     if (colon > 0) trailer.append(line.slice(0, colon), line.slice(colon + 1).trim());
   }
   const text = [...tidyTrailer(trailer)].map(([name, value]) => `${name}: ${value}\r\n`).join("");
-  const payload = Buffer.from(text);
-  const header = Buffer.alloc(frameHeaderBytes);
-  header[0] = trailerFrame;
-  header.writeUInt32BE(payload.length, 1);
-  return Buffer.concat([header, payload]);
+  return whole(frame(trailersFlag, [Buffer.from(text)]));
 }
 
 async function* chunks(...bytes: Uint8Array[]): AsyncIterable<Uint8Array> {
