@@ -27,7 +27,7 @@ export const compressions = compressors.map(({ name, compress }) => {
     compress(bytes: Uint8Array) {
       const call = calls.getStore();
       call?.holding?.become(2 * bytes.length);
-      return compress(bytes, call?.gone);
+      return compress(bytes, { signal: call?.gone });
     },
   };
 });
