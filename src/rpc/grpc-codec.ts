@@ -7,10 +7,11 @@ import { binaryOf } from "./binary-answer.ts";
 import { messageFromBinary } from "./binary-request.ts";
 import { messageCompressionFor } from "./compression.ts";
 import { deadlineOf } from "./deadline.ts";
+import { messageTooLarge } from "./decompress.ts";
 import { grpcErrorTrailers } from "./error-frames.ts";
 import { explainFramework } from "./framework-failure.ts";
 import type { LaneParts } from "./lane-codec.ts";
-import { inflated, messageTooLarge, readMessage } from "./unary-body.ts";
+import { inflated, readMessage } from "./unary-body.ts";
 
 const prefixBytes = 5;
 const compressedFlag = 1;
