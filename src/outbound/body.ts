@@ -1,5 +1,6 @@
 import type { Transform } from "node:stream";
 import { constants, createBrotliDecompress, createGunzip, createInflate, createInflateRaw } from "node:zlib";
+import { inflate } from "#src/platform/inflate.ts";
 import { Pieces } from "#src/platform/pieces.ts";
 
 /** The codings that `inflated` reads, as we ask for them. */
@@ -33,15 +34,12 @@ export async function inflated(
   hold: Hold,
 ): Promise<Buffer | "damaged" | "too large"> {
   const inflater = inflaterOf(body, coding, "strict");
-  inflater.end(body);
-  const pieces = heldPieces(limitBytes, hold);
   try {
-    for await (const piece of inflater as AsyncIterable<Buffer>) if (!pieces.add(piece)) return "too large";
+    return (await inflate(inflater, body, heldPieces(limitBytes, hold))) ?? "too large";
   } catch (error) {
     if (error !== inflater.errored) throw error;
     return "damaged";
   }
-  return pieces.whole();
 }
 
 /** What comes out of a damaged or cut-off body, up to the damage. */

@@ -2,6 +2,7 @@ import { type DescMessage, type DescMethod, getOption } from "@bufbuild/protobuf
 import { secret } from "#gen/patchbay/options/v1/options_pb.js";
 import { lengthOf, type Pieced, whole } from "#src/platform/bytes.ts";
 import type { Response } from "#src/platform/http.ts";
+import { WaitedTooLong } from "#src/platform/turns.ts";
 import { acceptedOf } from "./accept-encoding.ts";
 import { isCompressible } from "./compressible.ts";
 import { compressors, type Compressor } from "./compressors.ts";
@@ -11,6 +12,9 @@ import type { Exchange } from "./exchange.ts";
 export const compressFromBytes = 1024;
 
 const known = compressors.map(({ name }) => name);
+
+/** Whoever takes an answer as it is waits no longer for others to be compressed: it has a deadline, and others may ask on. */
+const patienceMs = 100;
 
 /** What an answer is compressed with, and from how many bytes on. */
 export interface Compression extends Compressor {
@@ -35,14 +39,17 @@ export async function compressed(
   const length = lengthOf(plain);
   if (length < compression.fromBytes) return { body: plain };
   // Whoever takes an answer as it is has nothing of a coding that makes it no shorter.
-  if (compression.fromBytes > 0 && !(await isCompressible(longestOf(plain)))) return { body: plain };
+  const takesPlain = compression.fromBytes > 0;
+  if (takesPlain && !(await isCompressible(longestOf(plain)))) return { body: plain };
   // Until it is done both are there, and the one may be as long as the other.
   exchange.holding?.become(2 * length);
   try {
-    const body = [await compression.compress(whole(plain), exchange.signal)];
+    const wait = { signal: exchange.signal, ...(takesPlain && { patienceMs }) };
+    const body = [await compression.compress(whole(plain), wait)];
     return { body, coding: compression.name };
-  } catch {
-    // Its call ended before its turn came. What was done is told all the same, if its caller is still there.
+  } catch (error) {
+    if (!exchange.signal.aborted && !(error instanceof WaitedTooLong)) throw error;
+    // Its turn did not come in time. What was done is told all the same, if its caller is still there.
     return { body: plain };
   }
 }

@@ -1,13 +1,13 @@
 import { promisify } from "node:util";
 import { brotliCompress, constants, gzip } from "node:zlib";
-import { orEnd } from "#src/platform/or-end.ts";
+import { turnsOf, type Waiting } from "#src/platform/turns.ts";
 import { isCompressible } from "./compressible.ts";
 
 /** A way to make bytes fewer, by the name that it has in headers. */
 export interface Compressor {
-  readonly name: string;
-  /** Throws the signal's reason if that aborts before the bytes have their turn. */
-  readonly compress: (bytes: Uint8Array, signal?: AbortSignal) => Promise<Buffer<ArrayBuffer>>;
+  readonly name: "gzip" | "br";
+  /** Throws, as the waiting says, if the bytes do not get their turn. */
+  readonly compress: (bytes: Uint8Array, wait?: Waiting) => Promise<Buffer<ArrayBuffer>>;
 }
 
 type Compress = (bytes: Uint8Array) => Promise<Buffer<ArrayBuffer>>;
@@ -41,56 +41,15 @@ export const compressors: readonly Compressor[] = [
   { name: "br", compress: inTurn(brotliOf) },
 ];
 
-/** More than this takes long: a megabyte some 20 ms. */
-const longBytes = 64 * 1024;
+/** More than this takes long: a mebibyte some 20 ms. */
+const longBytes = 1024 * 1024;
 
 /**
  * Node has four threads for this, and for the look-ups of names: one is always left. Each compression has up to 8 MB
  * beside its bytes, which is why there are not more at once. Long answers hold up no short ones.
  */
 function inTurn(compress: Compress): Compressor["compress"] {
-  return (bytes, signal) =>
-    (bytes.length > longBytes ? longTurns : shortTurns)(() => compress(bytes), signal);
-}
-
-/** Runs some work once fewer than so many run; in the order in which it came. */
-function turnsOf(most: number) {
-  let running = 0;
-  const waiting = new Set<() => void>();
-
-  function handOn(): void {
-    const [next] = waiting;
-    if (next === undefined) running -= 1;
-    else {
-      waiting.delete(next);
-      next();
-    }
-  }
-
-  async function begin(signal: AbortSignal | undefined): Promise<void> {
-    if (running < most) {
-      running += 1;
-      return;
-    }
-    const { promise, resolve } = Promise.withResolvers<void>();
-    waiting.add(resolve);
-    try {
-      await (signal === undefined ? promise : orEnd(signal, () => promise));
-    } catch (reason) {
-      // Its turn may have come at the same moment.
-      if (!waiting.delete(resolve)) handOn();
-      throw reason;
-    }
-  }
-
-  return async <T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> => {
-    await begin(signal);
-    try {
-      return await work();
-    } finally {
-      handOn();
-    }
-  };
+  return (bytes, wait) => (bytes.length > longBytes ? longTurns : shortTurns)(() => compress(bytes), wait);
 }
 
 const shortTurns = turnsOf(2);

@@ -1,5 +1,5 @@
-/** Takes a member out; a second time does nothing. */
-type Leave = () => void;
+/** Takes a member out; a second time does nothing. Answers whether it was in. */
+type Leave = () => boolean;
 
 interface Link<T> {
   readonly member: T;
@@ -23,6 +23,10 @@ export class Members<T> implements Iterable<T> {
     return this.#size;
   }
 
+  get first(): T | undefined {
+    return this.#first?.member;
+  }
+
   /** Adds it as the last one. */
   add(member: T): Leave {
     const link: Link<T> = { member, before: this.#last, after: undefined };
@@ -32,8 +36,10 @@ export class Members<T> implements Iterable<T> {
     this.#size += 1;
     let isIn = true;
     return () => {
-      if (isIn) this.#remove(link);
+      const wasIn = isIn;
+      if (wasIn) this.#remove(link);
       isIn = false;
+      return wasIn;
     };
   }
 

@@ -1,38 +1,53 @@
-import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
 import { AsyncLocalStorage } from "node:async_hooks";
 import { compressors } from "#src/pipeline/compressors.ts";
+import { toConnectError } from "#src/pipeline/failures.ts";
 import type { Holding } from "#src/platform/byte-budget.ts";
+import { ServiceError } from "#src/platform/errors.ts";
 import { compressFromBytes, compressionFor, type Compression } from "#src/pipeline/compression.ts";
+import { decompress } from "./decompress.ts";
 
-/** The call that Connect serves, which it does not hand on to what compresses its messages. */
+/** The call that Connect serves, which it does not hand on to what compresses and inflates its messages. */
 interface ServedCall {
-  /** Aborted when its caller is. */
+  /** Aborted when its caller is gone. */
   readonly gone: AbortSignal;
+  /** Aborted by its deadline as well: then no message of it is read any more, but its answer is still to be sent. */
+  readonly over: AbortSignal;
   readonly holding: Holding | undefined;
 }
 
 const calls = new AsyncLocalStorage<ServedCall>();
 
-/** Serves a call whose messages are counted while they are compressed, and not compressed for no caller any more. */
+/** Serves a call whose messages are counted while they are compressed and inflated, which ends with the call. */
 export function compressingFor<T>(call: ServedCall, serve: () => Promise<T>): Promise<T> {
   return calls.run(call, serve);
 }
 
 /** What messages may be compressed with, as Connect takes it: it undoes them, up to a limit. */
-export const compressions = compressors.map(({ name, compress }) => {
-  const adapter = [compressionGzip, compressionBrotli].find((one) => one.name === name);
-  if (adapter === undefined) throw new Error(`Connect has nothing that undoes ${name}`);
-  return {
-    ...adapter,
-    compress(bytes: Uint8Array) {
-      const call = calls.getStore();
-      call?.holding?.become(2 * bytes.length);
-      return compress(bytes, call?.gone);
-    },
-  };
-});
+export const compressions = compressors.map(({ name, compress }) => ({
+  name,
+  compress(bytes: Uint8Array) {
+    const call = calls.getStore();
+    call?.holding?.become(2 * bytes.length);
+    return compress(bytes, { signal: call?.gone });
+  },
+  async decompress(bytes: Uint8Array, maxBytes: number) {
+    const call = calls.getStore();
+    try {
+      const plain = await decompress(name, bytes, maxBytes, { signal: call?.over, holding: call?.holding });
+      return ownBytes(plain);
+    } catch (error) {
+      throw error instanceof ServiceError ? toConnectError(error) : error;
+    }
+  },
+}));
 
-const known = compressions.map(({ name }) => name);
+/** Connect takes no memory that threads share, which this never is. */
+function ownBytes(bytes: Buffer): Uint8Array<ArrayBuffer> {
+  const { buffer, byteOffset, length } = bytes;
+  return buffer instanceof ArrayBuffer ? new Uint8Array(buffer, byteOffset, length) : new Uint8Array(bytes);
+}
+
+const known: readonly string[] = compressions.map(({ name }) => name);
 
 /**
  * The compression that a caller prefers; if it does not say, that of its request. No matter what it accepts, it takes a

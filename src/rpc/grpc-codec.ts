@@ -5,12 +5,13 @@ import type { Codec } from "#src/pipeline/lane.ts";
 import { headerOf } from "#src/platform/http.ts";
 import { messageCompressionFor } from "./compression.ts";
 import { deadlineOf } from "./deadline.ts";
+import { messageTooLarge } from "./decompress.ts";
 import { grpcErrorTrailers } from "./error-frames.ts";
 import { compressedFlag, frame, prefixBytes } from "./frame.ts";
 import { explainFramework } from "./framework-failure.ts";
 import type { LaneParts } from "./lane-codec.ts";
 import type { MessageFormat } from "./message-format.ts";
-import { inflated, messageTooLarge, readMessage } from "./unary-body.ts";
+import { inflated, readMessage } from "./unary-body.ts";
 
 /** Unary calls of gRPC (gRPC's PROTOCOL-HTTP2.md); a frame with the last flag is no message, and ends a request. */
 export function grpcCodec(parts: LaneParts, format: MessageFormat, lastFlag = 0): Codec {

@@ -41,7 +41,7 @@ export function createRpcHandler(parts: {
       if (isUnary && deadlineMs !== undefined) asked.endAfter(deadlineMs);
       if (isUnary) settleCompression(asked.header);
       const counted = { ...asked, body: received(asked.body, holding) };
-      await compressingFor({ gone: asked.gone, holding }, async () => {
+      await compressingFor({ gone: asked.gone, over: asked.signal, holding }, async () => {
         const reply = await tidyReply(await procedure(counted), type, procedure.allowedMethods);
         // Refused before its body was read: otherwise the caller would go on sending in vain. A stream of
         // HTTP/2 is ended by the port, a little later: curl loses an answer that a reset follows at once.

@@ -1,8 +1,7 @@
-import { Code, ConnectError } from "@connectrpc/connect";
 import { readBody } from "#src/pipeline/body.ts";
+import { compressors } from "#src/pipeline/compressors.ts";
 import type { Exchange } from "#src/pipeline/exchange.ts";
-import { compressions } from "./compression.ts";
-import { explainFramework } from "./framework-failure.ts";
+import { decompress, messageTooLarge } from "./decompress.ts";
 
 /** The body: a message, and what its protocol frames it with. Refused if that is more than a message may have. */
 export async function readMessage(
@@ -15,28 +14,13 @@ export async function readMessage(
   return bytes;
 }
 
-/**
- * The bytes, inflated if they came in a coding. It has one of the names that are known, and the bytes are refused if
- * they are in no such coding or are more than a message may have.
- */
+/** The bytes, inflated if they came in a coding, which has one of the names that are known. */
 export async function inflated(
   bytes: Buffer,
   coding: string | undefined,
-  { holding }: Pick<Exchange, "holding">,
+  exchange: Pick<Exchange, "signal" | "holding">,
   maxBytes: number,
 ): Promise<Uint8Array> {
-  const compression = compressions.find(({ name }) => name === coding);
-  if (compression === undefined) return bytes;
-  try {
-    const plain = await compression.decompress(bytes, maxBytes);
-    holding?.grow(plain.length);
-    return plain;
-  } catch (error) {
-    throw error instanceof ConnectError ? explainFramework(error.code, error.rawMessage) : error;
-  }
-}
-
-/** The message is larger than may be read. */
-export function messageTooLarge(maxBytes: number) {
-  return explainFramework(Code.ResourceExhausted, `larger than readMaxBytes ${maxBytes}`);
+  const compressor = compressors.find(({ name }) => name === coding);
+  return compressor === undefined ? bytes : decompress(compressor.name, bytes, maxBytes, exchange);
 }

@@ -3,12 +3,15 @@ import { randomBytes } from "node:crypto";
 import { gunzipSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
 import { services } from "#src/client/services.ts";
-import { answersSecret, compressed, compressionFor } from "#src/pipeline/compression.ts";
+import { answersSecret, compressed, compressionFor, type Compression } from "#src/pipeline/compression.ts";
 import { createByteBudget } from "#src/platform/byte-budget.ts";
 import { whole } from "#src/platform/bytes.ts";
+import { WaitedTooLong, type Waiting } from "#src/platform/turns.ts";
 
 const { whoAmI, createApiKey } = services.apiKeys.method;
 const gzip = compressionFor("gzip");
+/** For a caller that takes no answer as it is. */
+const needed = compressionFor("gzip, identity;q=0");
 const never = new AbortController().signal;
 const mebibyte = 1024 * 1024;
 
@@ -83,9 +86,9 @@ describe("while an answer is compressed", () => {
   test("and its call ends before its turn came, it is sent as it is, and nothing of it stays behind", async () => {
     const call = new AbortController();
     const long = Buffer.alloc(8 * mebibyte, "a");
-    const first = compressed([long], gzip, { method: whoAmI, signal: never, holding: undefined });
+    const first = compressed([long], needed, { method: whoAmI, signal: never, holding: undefined });
     const second = compressed([long], gzip, { method: whoAmI, signal: call.signal, holding: undefined });
-    const third = compressed([long], gzip, { method: whoAmI, signal: never, holding: undefined });
+    const third = compressed([long], needed, { method: whoAmI, signal: never, holding: undefined });
     call.abort(new Error("the caller went away"));
     // Not the bytes: to show a difference between millions takes hours.
     expect((await second).coding).toBeUndefined();
@@ -93,16 +96,56 @@ describe("while an answer is compressed", () => {
     expect((await third).coding).toBe("gzip");
   });
 
-  test("short ones need not wait for long ones", async () => {
+  test.each([2048, mebibyte])("one of %i bytes need not wait for long ones", async (length) => {
     const exchange = { method: whoAmI, signal: never, holding: undefined };
     const done: string[] = [];
     const note = (name: string) => () => void done.push(name);
-    const long = Buffer.alloc(8 * mebibyte, "a");
+    const long = Buffer.alloc(16 * mebibyte, "a");
     await Promise.all([
-      compressed([long], gzip, exchange).then(note("long")),
-      compressed([long], gzip, exchange).then(note("long")),
-      compressed([Buffer.alloc(2048, "a")], gzip, exchange).then(note("short")),
+      ...Array.from({ length: 4 }, () => compressed([long], needed, exchange).then(note("long"))),
+      compressed([Buffer.alloc(length, "a")], needed, exchange).then(note("short")),
     ]);
-    expect(done.at(-1)).toBe("long");
+    expect(done.indexOf("short")).toBeLessThan(2);
+  });
+
+  describe("and there is something that keeps it from that", () => {
+    const plain = [Buffer.alloc(4096, "a")];
+    const failing = (thrown: Error, fromBytes: number) => ({
+      name: "gzip" as const,
+      fromBytes,
+      compress: async () => {
+        throw thrown;
+      },
+    });
+
+    test("which is that others take long, it is sent as it is", async () => {
+      const exchange = { method: whoAmI, signal: never, holding: undefined };
+      expect(await compressed(plain, failing(new WaitedTooLong(), 1024), exchange)).toEqual({ body: plain });
+    });
+
+    test("which is a fault, that is not hidden", async () => {
+      const exchange = { method: whoAmI, signal: never, holding: undefined };
+      const fault = new Error("out of memory");
+      await expect(compressed(plain, failing(fault, 1024), exchange)).rejects.toBe(fault);
+      const ended = { ...exchange, signal: AbortSignal.abort() };
+      expect(await compressed(plain, failing(fault, 1024), ended)).toEqual({ body: plain });
+    });
+
+    test.each([
+      ["gzip", true],
+      ["gzip, identity;q=0", false],
+    ])("a caller that accepts %s is patient for a moment only: %s", async (accepted, isShort) => {
+      const waits: (Waiting | undefined)[] = [];
+      const gzip = compressionFor(accepted)!;
+      const noting: Compression = {
+        ...gzip,
+        compress(bytes, wait) {
+          waits.push(wait);
+          return gzip.compress(bytes, wait);
+        },
+      };
+      await compressed(plain, noting, { method: whoAmI, signal: never, holding: undefined });
+      expect(waits).toEqual([{ signal: never, ...(isShort && { patienceMs: 100 }) }]);
+    });
   });
 });

@@ -99,7 +99,7 @@ describe("what Connect compresses", () => {
     const budget = createByteBudget(64 * mebibyte, () => 0);
     const [holding, other] = [budget.open(() => "acme"), budget.open(() => "acme")];
     const { signal: gone } = new AbortController();
-    const compressing = compressingFor({ gone, holding }, async () => gzip!.compress(long));
+    const compressing = compressingFor({ gone, over: gone, holding }, async () => gzip!.compress(long));
     other.grow(16 * mebibyte);
     expect(() => other.grow(1)).toThrow("too many bytes");
     await compressing;
@@ -109,7 +109,8 @@ describe("what Connect compresses", () => {
     const call = new AbortController();
     const gone = new Error("the caller went away");
     const running = gzip!.compress(long);
-    const waiting = compressingFor({ gone: call.signal, holding: undefined }, async () =>
+    const { signal } = call;
+    const waiting = compressingFor({ gone: signal, over: signal, holding: undefined }, async () =>
       gzip!.compress(long),
     );
     call.abort(gone);

@@ -9,11 +9,12 @@ import { patchbay, temporaryFolder, type Patchbay } from "../cli/patchbay.ts";
 import { presenter } from "./service.ts";
 
 const mebibyte = 1024 * 1024;
+
 /** The service as a process of its own, so that its memory is its own too. */
-async function startProcess(databaseUrl: string, budgetMib: number) {
+export async function startProcess(databaseUrl: string, budgetMib: number, more: readonly string[] = []) {
   const folder = await temporaryFolder();
   const service = patchbay(
-    ["start", "--port", "0", "--data-dir", folder.path, "--memory-budget-mib", String(budgetMib)],
+    ["start", "--port", "0", "--data-dir", folder.path, "--memory-budget-mib", String(budgetMib), ...more],
     { env: { DATABASE_URL: databaseUrl, PATCHBAY_ROOT_KEY: Buffer.alloc(32, 1).toString("base64") } },
   );
   const url = await service.ready();
@@ -45,7 +46,8 @@ async function startBomb() {
   };
 }
 
-async function residentMib({ pid }: Patchbay): Promise<number> {
+/** What a process holds of memory. */
+export async function residentMib({ pid }: Patchbay): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, "utf8");
   return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1]) / 1024;
 }
