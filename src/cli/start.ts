@@ -14,7 +14,9 @@ export async function start(config: Config): Promise<void> {
     legacyPrefixes: config.legacyPrefixes,
   });
   const tls = await readTls(config);
-  await using runtime = await openRuntime(config, log, () => openPostgres(config, log, () => void load().catch(() => undefined)));
+  await using runtime = await openRuntime(config, log, () =>
+    openPostgres(config, log, () => void load().catch(() => undefined)),
+  );
   const { serve } = await load();
   await serve(config, { ...runtime, tls, log });
 }
