@@ -3,11 +3,14 @@ import { parseJson } from "#src/json/read.ts";
 import type { Request } from "#src/platform/http.ts";
 import { UnsupportedContentType } from "./errors.ts";
 
-/** Refuses a compressed body, which could be inflated beyond every limit. */
+/** Refuses a compressed body: whoever wants to send one has gRPC and Connect, and no client of REST does so unasked. */
 export function refuseEncoding({ headers }: Request): void {
   const encoding = headers["content-encoding"] ?? "identity";
   if (encoding.toLowerCase() === "identity") return;
-  throw new UnsupportedContentType("compressed bodies are not read: send the body without Content-Encoding");
+  // The header says that it is the coding and not the type (RFC 9110, 15.5.16).
+  throw new UnsupportedContentType("compressed bodies are not read: send the body without Content-Encoding", {
+    headers: { "accept-encoding": "identity" },
+  });
 }
 
 /** The JSON of a body, which is undefined if there is none; members with the names to keep are left as text. */

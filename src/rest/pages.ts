@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { compressionFor, varyByEncoding, type Compression } from "#src/pipeline/compression.ts";
 import type { Pipeline } from "#src/pipeline/pipeline.ts";
 import { callOfRequest } from "#src/pipeline/request-call.ts";
+import { onceFor } from "#src/platform/once-for.ts";
 import type { Handler, Request, Response } from "#src/platform/http.ts";
 import { MethodNotAllowed } from "./errors.ts";
 
@@ -23,7 +24,7 @@ export function createPages(
   { publicCalls, failureOf }: Pick<Pipeline, "publicCalls" | "failureOf">,
 ): ReadonlyMap<string, Handler> {
   const openApi = readFileSync(new URL("../../gen/openapi.json", import.meta.url));
-  const compressedOpenApi = onceFor((compression) => compression.compress(openApi));
+  const compressedOpenApi = onceFor((compression: Compression) => compression.compress(openApi));
   // It is the same for everybody, until the next release. The tag is weak, as it is the same for each coding.
   const headers = {
     "cache-control": "public, max-age=300",
@@ -61,18 +62,6 @@ export function createPages(
 /** Weakly compared, a strong tag is the same as a weak one (RFC 9110, 13.1.2). */
 function sameTag(given: string, tag: string): boolean {
   return given.trim() === "*" || `W/${given.trim().replace(/^W\//, "")}` === tag;
-}
-
-/** Does it when it is first asked for, and once for each compression. */
-function onceFor(compress: (compression: Compression) => Promise<Buffer>) {
-  const done = new Map<string, Promise<Buffer>>();
-  return (compression: Compression): Promise<Buffer> => {
-    const known = done.get(compression.name);
-    if (known !== undefined) return known;
-    const bytes = compress(compression);
-    done.set(compression.name, bytes);
-    return bytes;
-  };
 }
 
 function pagesWith(failureOf: Pipeline["failureOf"]) {

@@ -3,6 +3,7 @@ import { compressors } from "#src/pipeline/compressors.ts";
 import { toConnectError } from "#src/pipeline/failures.ts";
 import type { Holding } from "#src/platform/byte-budget.ts";
 import { ServiceError } from "#src/platform/errors.ts";
+import type { Request } from "#src/platform/http.ts";
 import { compressFromBytes, compressionFor, type Compression } from "#src/pipeline/compression.ts";
 import { decompress } from "./decompress.ts";
 
@@ -70,6 +71,12 @@ export function settleCompression(header: Headers): void {
     const accepted = header.get(name);
     if (accepted !== null) header.set(name, compressionFor(accepted)?.name ?? "identity");
   }
+}
+
+/** Writes the coding of a Connect request as it is known here: its name is in any case (RFC 9110, 8.4.1). */
+export function tidyCoding({ headers }: Request): void {
+  const given = headers["content-encoding"];
+  if (given !== undefined) headers["content-encoding"] = given.toLowerCase().replace(/^x-gzip$/, "gzip");
 }
 
 /**

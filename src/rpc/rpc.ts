@@ -11,6 +11,7 @@ import { hostOf, type Handler } from "#src/platform/http.ts";
 import type { Log } from "#src/platform/log.ts";
 import { serve } from "#src/platform/served-service.ts";
 import { createRpcHandler, isGrpc, refuseUnknownProcedure } from "./handler.ts";
+import { tidyCoding } from "./compression.ts";
 import { createHealthService, type Readiness } from "./grpc-health.ts";
 import { createReflection } from "./reflection.ts";
 import { createCodecs } from "./lane-codec.ts";
@@ -77,7 +78,14 @@ export function createRpc(
   }
 
   return {
-    procedures: new Map([...procedures].map(([path, procedure]) => [path, handlerOf(procedure)])),
+    procedures: new Map([...procedures].map(([path, procedure]) => [path, tidied(handlerOf(procedure))])),
     refuseUnknown: (request, response) => void refuseUnknownProcedure(request, response),
+  };
+}
+
+function tidied(handler: Handler): Handler {
+  return (request, response) => {
+    tidyCoding(request);
+    handler(request, response);
   };
 }

@@ -355,8 +355,9 @@ describe("the body", () => {
     ["br", 415],
     ["identity", 201],
   ])("in encoding %s is answered with %i", async (encoding, expected) => {
-    const { status } = await service.send("POST", "/v1/books", {}, { "content-encoding": encoding });
+    const { status, headers } = await service.send("POST", "/v1/books", {}, { "content-encoding": encoding });
     expect(status).toBe(expected);
+    expect(headers.get("accept-encoding")).toBe(expected === 415 ? "identity" : null);
   });
 
   test("that is not UTF-8 is refused", async () => {

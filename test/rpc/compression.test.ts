@@ -3,7 +3,7 @@ import { anyUnpack } from "@bufbuild/protobuf/wkt";
 import { once } from "node:events";
 import http2 from "node:http2";
 import { buffer, text } from "node:stream/consumers";
-import { brotliDecompressSync } from "node:zlib";
+import { brotliDecompressSync, gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { StatusSchema } from "#gen/google/rpc/status_pb.js";
@@ -136,4 +136,25 @@ test("an answer over gRPC-Web is compressed for its caller, whose call Connect s
   session.destroy();
   expect(body[0]).toBe(1);
   expect(brotliDecompressSync(body.subarray(5, 5 + body.readUInt32BE(1))).length).toBeGreaterThan(1024);
+});
+
+describe("the coding of a Connect request is known by its name in any case", () => {
+  const health = "/grpc.health.v1.Health/Check";
+  test.each(
+    [unary, health].flatMap((path) =>
+      ["gzip", "GZIP", "x-gzip", "X-GZip", "Identity"].map((coding) => [path, coding] as const),
+    ),
+  )("to %s in %s", async (path, coding) => {
+    const response = await fetch(service.url + path, {
+      method: "POST",
+      headers: {
+        authorization: `Bearer ${service.org.secret}`,
+        "content-type": "application/json",
+        "content-encoding": coding,
+      },
+      body: coding === "Identity" ? "{}" : gzipSync("{}"),
+    });
+    expect(response.status).toBe(200);
+    expect(response.headers.get("accept-encoding")).toBeNull();
+  });
 });
