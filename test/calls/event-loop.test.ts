@@ -48,14 +48,12 @@ const work = Math.min(...Array.from({ length: 5 }, knownWork));
 const procedure = "/patchbay.connections.v1.ConnectionService/CallService";
 
 describe.each([
-  ["REST", "/api/service-calls"],
-  ["Connect JSON", procedure],
-  ["gRPC", procedure],
-] as const)("over %s, other calls get their turn", (protocol, path) => {
+  ["Connect JSON", ["gzip", "br"]],
+  ["gRPC", []],
+] as const)("over %s, other calls get their turn", (protocol, codings) => {
   test.each<[string, string, Order["coding"]?]>([
     ["nothing", "10 MiB of bytes"],
-    ["nothing", "10 MiB of bytes", "gzip"],
-    ["nothing", "10 MiB of bytes", "br"],
+    ...codings.map((coding): [string, string, Order["coding"]] => ["nothing", "10 MiB of bytes", coding]),
     ["nothing", "10 MiB of text"],
     ["nothing", "10 MiB of JSON"],
     ["nothing", "1 MiB of JSON"],
@@ -66,16 +64,13 @@ describe.each([
     ["4 MiB of JSON members", "nothing"],
     ["4 MiB of JSON objects", "nothing"],
   ])("while a call brings %s and is answered %s, in the coding %s", async (body, answer, coding) => {
-    await expectTurns(protocol, path, { body, answer, coding }, { status: 200, isWhole: true });
+    await expectTurns(protocol, procedure, { body, answer, coding }, { status: 200, isWhole: true });
   });
 
-  // REST reads no compressed bodies.
-  if (protocol !== "REST") {
-    test.each(["4 MiB of bytes", "4 MiB of JSON members"])("while a call brings %s in gzip", async (body) => {
-      const asked = { body, answer: "nothing", sentIn: "gzip" } as const;
-      await expectTurns(protocol, path, asked, { status: 200, isWhole: true });
-    });
-  }
+  test.each(["4 MiB of bytes", "4 MiB of JSON members"])("while a call brings %s in gzip", async (body) => {
+    const asked = { body, answer: "nothing", sentIn: "gzip" } as const;
+    await expectTurns(protocol, procedure, asked, { status: 200, isWhole: true });
+  });
 
   test.each([
     "4 MiB of header names",
@@ -85,19 +80,27 @@ describe.each([
     // A gRPC client sends no field that it does not know by number.
     ...(protocol === "gRPC" ? [] : ["4 MiB of unknown fields"]),
   ])("while a call is refused for %s", async (body) => {
-    await expectTurns(protocol, path, { body, answer: "nothing" }, { status: 400, isWhole: false });
+    await expectTurns(protocol, procedure, { body, answer: "nothing" }, { status: 400, isWhole: false });
   });
 });
 
 // What reads and writes the messages is the same as above.
 test.each<[Order["protocol"], string, string, Outcome]>([
+  ["REST", "4 MiB of JSON members", "10 MiB of bytes", { status: 200, isWhole: true }],
+  ["REST", "4 MiB of bytes", "10 MiB of JSON", { status: 200, isWhole: true }],
+  ["REST", "4 MiB of lists in the query", "nothing", { status: 400, isWhole: false }],
   ["gRPC over HTTP/1.1", "4 MiB of JSON numbers", "1 MiB of JSON", { status: 200, isWhole: true }],
   ["gRPC in JSON", "4 MiB of JSON objects", "1 MiB of JSON", { status: 200, isWhole: true }],
   ["gRPC in JSON", "4 MiB of unknown fields", "nothing", { status: 400, isWhole: false }],
   ["gRPC-Web in JSON", "4 MiB of JSON objects", "1 MiB of JSON", { status: 200, isWhole: true }],
 ])("over %s, other calls get their turn while a call brings %s and is answered %s", (protocol, ...order) => {
   const [body, answer, expected] = order;
-  return expectTurns(protocol, procedure, { body, answer }, expected);
+  return expectTurns(
+    protocol,
+    protocol === "REST" ? "/api/service-calls" : procedure,
+    { body, answer },
+    expected,
+  );
 });
 
 async function expectTurns(

@@ -20,7 +20,7 @@ test("a message of any kind is written as protobuf-es writes it, to the letter",
     fc.asyncProperty(messages, async (json) => {
       expect(await written(json)).toBe(JSON.stringify(expectedOf(json)));
     }),
-    { numRuns: 400 },
+    { numRuns: 150 },
   );
 });
 
@@ -51,7 +51,7 @@ describe("what is long is written as what is short,", () => {
         // A comparison of megabytes that shows no difference, which would be a report of megabytes.
         expect(JSON.stringify(read.data) === JSON.stringify(expected)).toBe(true);
       }),
-      { numRuns: 12 },
+      { numRuns: 6 },
     );
   });
 });

@@ -14,8 +14,7 @@ const widestWindow = { [constants.BROTLI_PARAM_LGWIN]: constants.BROTLI_MAX_WIND
 
 test.skipIf(process.platform !== "linux").each([
   ["the lane", "on", "br", brotliCompressSync(message, { params: widestWindow })],
-  ["the lane", "on", "gzip", gzipSync(message)],
-  ["Connect", "off", "br", brotliCompressSync(message, { params: widestWindow })],
+  ["Connect", "off", "gzip", gzipSync(message)],
 ] as const)(
   "few bytes of which many come out cost no more than the budget, by %s (%s), in %s",
   async (_, unaryLane, coding, bomb) => {
@@ -28,7 +27,7 @@ test.skipIf(process.platform !== "linux").each([
     expect(await send()).toBe(200);
     const before = await residentMib(service);
     let peak = before;
-    const sent = Promise.all(Array.from({ length: 60 }, send));
+    const sent = Promise.all(Array.from({ length: 30 }, send));
     const isOver = sent.then(() => true);
     while (!(await Promise.race([isOver, setImmediate(false)]))) {
       peak = Math.max(peak, await residentMib(service));
