@@ -230,7 +230,8 @@ export const settings = {
     fallback: "on",
     about:
       "whether unary calls over Connect and gRPC take the service's own short way; off has the Connect library serve " +
-      "them all, to compare the two, or if the short way turns out to have a fault",
+      "them all, to compare the two, or if the short way turns out to have a fault; long messages " +
+      "hold up other calls then",
     parse: oneOf("on", "off"),
   },
   logLevel: {
