@@ -1,3 +1,4 @@
+import { backslash, quote } from "#src/platform/ascii.ts";
 import type { LongWork } from "#src/platform/in-turns.ts";
 import { piecesOfString } from "./pieces.ts";
 
@@ -73,6 +74,3 @@ export class JsonBytes {
     this.#length = 0;
   }
 }
-
-const quote = 0x22;
-const backslash = 0x5c;

@@ -1,3 +1,4 @@
+import { backslash, hexDigit, quote } from "#src/platform/ascii.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import { isKeptByDouble, isShortNumber } from "./number.ts";
 
@@ -72,7 +73,7 @@ export function createScalars(
     let unit = 0;
     for (let at = start + 2; at < start + 6; at++) {
       const digit = hexDigit(text.charCodeAt(at));
-      if (digit === undefined) throw notJson(text, start);
+      if (digit === -1) throw notJson(text, start);
       unit = unit * 16 + digit;
     }
     return unit;
@@ -96,8 +97,6 @@ export function createScalars(
 /** Names are read in one turn. */
 export const maxNameLength = 64 * 1024;
 
-const quote = 0x22;
-const backslash = 0x5c;
 /** What may stand behind a backslash, apart from `u`. */
 const escaped = Uint8Array.from({ length: 128 }, (_, code) =>
   `"\\/bfnrt`.includes(String.fromCharCode(code)) ? 1 : 0,
@@ -111,13 +110,6 @@ export function afterSpace(text: string, start: number): number {
     if (code > 0x20 || (code !== 0x20 && code !== 0x0a && code !== 0x0d && code !== 0x09)) break;
   }
   return at;
-}
-
-function hexDigit(code: number): number | undefined {
-  if (code >= 0x30 && code <= 0x39) return code - 0x30;
-  // Of letters, this bit is all that tells lower case.
-  const letter = code | 0x20;
-  return letter >= 0x61 && letter <= 0x66 ? letter - 0x61 + 10 : undefined;
 }
 
 function isHigh(unit: number): boolean {

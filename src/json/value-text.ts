@@ -1,4 +1,5 @@
 import { BinaryReader } from "@bufbuild/protobuf/wire";
+import { closeBrace, closeBracket, colon, comma, openBrace, openBracket } from "#src/platform/ascii.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import type { LongWork } from "#src/platform/in-turns.ts";
 import { JsonBytes } from "./json-bytes.ts";
@@ -178,10 +179,3 @@ class ValueReader {
     return new InvalidRequest(`${this.#field}: ${why}`);
   }
 }
-
-const comma = 0x2c;
-const colon = 0x3a;
-const openBracket = 0x5b;
-const closeBracket = 0x5d;
-const openBrace = 0x7b;
-const closeBrace = 0x7d;

@@ -1,3 +1,12 @@
+import {
+  closeBrace,
+  closeBracket,
+  colon,
+  comma,
+  openBrace,
+  openBracket,
+  quote,
+} from "#src/platform/ascii.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import { Names } from "./names.ts";
 import { afterSpace, createScalars } from "./scalars.ts";
@@ -107,14 +116,6 @@ export function* walkJson(
     }
   }
 }
-
-const quote = 0x22;
-const comma = 0x2c;
-const colon = 0x3a;
-const openBracket = 0x5b;
-const closeBracket = 0x5d;
-const openBrace = 0x7b;
-const closeBrace = 0x7d;
 
 function closing({ names }: Level): number {
   return names === undefined ? closeBracket : closeBrace;

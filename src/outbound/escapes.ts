@@ -1,5 +1,6 @@
+import { backslash, hexDigit, quote } from "#src/platform/ascii.ts";
+
 const percent = 0x25;
-const backslash = 0x5c;
 
 /**
  * Reads what stands around the escapes of a text, with percent-encoding and JSON escapes of ASCII undone. Further from
@@ -89,7 +90,7 @@ function nextOf(sign: number, text: Buffer, from: number): number {
 function escapeWidth(text: Buffer, at: number): number {
   if (text[at] === percent) return hexByte(text, at + 1) === -1 ? 1 : 3;
   const next = text[at + 1];
-  if (next === 0x2f || next === 0x22 || next === backslash) return 2;
+  if (next === 0x2f || next === quote || next === backslash) return 2;
   const isUnicode = next === 0x75 && text[at + 2] === 0x30 && text[at + 3] === 0x30;
   return isUnicode && hexByte(text, at + 4) !== -1 ? 6 : 1;
 }
@@ -98,11 +99,4 @@ function hexByte(text: Buffer, at: number): number {
   const high = hexDigit(text[at]);
   const low = hexDigit(text[at + 1]);
   return high === -1 || low === -1 ? -1 : high * 16 + low;
-}
-
-function hexDigit(byte: number | undefined): number {
-  if (byte === undefined) return -1;
-  if (byte >= 0x30 && byte <= 0x39) return byte - 0x30;
-  const letter = byte | 0x20;
-  return letter >= 0x61 && letter <= 0x66 ? letter - 0x61 + 10 : -1;
 }

@@ -137,12 +137,17 @@ export function createOutbound(options: {
       signal.throwIfAborted();
       request.hold?.(bytes);
     };
-    const rules = { ...limits, host, token, hold, signal, statusOnly: request.statusOnly === true };
+    const { bodyBytes, headerBytes } = limits;
     const answer = await receive(
       pool.dispatcher,
       { method, path, headers, body },
       {
-        ...rules,
+        host,
+        bodyBytes,
+        headerBytes,
+        hold,
+        signal,
+        statusOnly: request.statusOnly === true,
         started() {
           call.stage = () => "HTTP";
           request.onSent?.();
@@ -150,7 +155,7 @@ export function createOutbound(options: {
         begun: (status) => (call.status = status),
       },
     );
-    const reply = await readAnswer(answer, rules);
+    const reply = await readAnswer(answer, { host, token, bodyBytes, hold });
     return { ...reply, latencyMs: performance.now() - startedAt };
   }
 

@@ -7,6 +7,7 @@ import { acceptedOf } from "./accept-encoding.ts";
 import { isCompressible } from "./compressible.ts";
 import { compressors, type Compressor } from "./compressors.ts";
 import type { Exchange } from "./exchange.ts";
+import type { Answer } from "./lane.ts";
 
 /** Answers of fewer bytes are sent as they are: it would cost more than it saves. */
 export const compressFromBytes = 1024;
@@ -52,6 +53,21 @@ export async function compressed(
     // Its turn did not come in time. What was done is told all the same, if its caller is still there.
     return { body: plain };
   }
+}
+
+/** The answer, compressed if its caller takes that and it is worth it, and with its length. */
+export async function compressedAnswer(
+  { status, headers, body: plain }: Answer & { readonly body: Pieced },
+  compression: Compression | undefined,
+  exchange: Exchange,
+): Promise<Answer> {
+  const { body, coding } = await compressed(plain, compression, exchange);
+  const length = { "content-length": lengthOf(body) };
+  return {
+    status,
+    headers: { ...headers, ...(coding !== undefined && { "content-encoding": coding }), ...length },
+    body,
+  };
 }
 
 /** What a long answer is made of, but for a few bytes around it. */

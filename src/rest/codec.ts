@@ -1,7 +1,7 @@
 import { anyJsonIn } from "#src/json/kept-texts.ts";
 import { jsonPiecesOf } from "#src/json/write.ts";
 import { readBody } from "#src/pipeline/body.ts";
-import { compressed, compressionFor } from "#src/pipeline/compression.ts";
+import { compressedAnswer, compressionFor } from "#src/pipeline/compression.ts";
 import type { Exchange } from "#src/pipeline/exchange.ts";
 import type { Answer, Codec } from "#src/pipeline/lane.ts";
 import { lengthOf, type Pieced } from "#src/platform/bytes.ts";
@@ -45,13 +45,13 @@ export function restCodec(
     },
     async answer(exchange, message) {
       const json = await jsonPiecesOf(method.output, message, shape);
-      return compressedAnswer(jsonAnswer(status, exchange.answerHeaders(), json), exchange);
+      const answer = jsonAnswer(status, exchange.answerHeaders(), json);
+      return compressedAnswer(answer, compressionOf(exchange), exchange);
     },
-    refuse: (exchange, thrown) =>
-      compressedAnswer(
-        failureAnswer(failureOf(thrown, exchange.request), exchange.answerHeaders()),
-        exchange,
-      ),
+    refuse(exchange, thrown) {
+      const answer = failureAnswer(failureOf(thrown, exchange.request), exchange.answerHeaders());
+      return compressedAnswer(answer, compressionOf(exchange), exchange);
+    },
   };
 }
 
@@ -66,7 +66,12 @@ interface JsonAnswer extends Answer {
   readonly body: Pieced;
 }
 
-function jsonAnswer(status: number, headers: Readonly<Record<string, string>>, body: Pieced): JsonAnswer {
+/** JSON as REST answers it. */
+export function jsonAnswer(
+  status: number,
+  headers: Readonly<Record<string, string>>,
+  body: Pieced,
+): JsonAnswer {
   return {
     status,
     headers: { ...headers, "content-type": "application/json", "content-length": lengthOf(body) },
@@ -74,11 +79,6 @@ function jsonAnswer(status: number, headers: Readonly<Record<string, string>>, b
   };
 }
 
-/** The answer, compressed if its caller takes that and it is worth it. */
-async function compressedAnswer(answer: JsonAnswer, exchange: Exchange): Promise<Answer> {
-  const compression = compressionFor(exchange.request.headers["accept-encoding"]);
-  const { body, coding } = await compressed(answer.body, compression, exchange);
-  if (coding === undefined) return answer;
-  const headers = { ...answer.headers, "content-encoding": coding, "content-length": lengthOf(body) };
-  return { ...answer, headers, body };
+function compressionOf({ request }: Exchange) {
+  return compressionFor(request.headers["accept-encoding"]);
 }

@@ -1,21 +1,17 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { compressionFor, varyByEncoding, type Compression } from "#src/pipeline/compression.ts";
+import { send, type Answer } from "#src/pipeline/lane.ts";
 import type { Pipeline } from "#src/pipeline/pipeline.ts";
 import { callOfRequest } from "#src/pipeline/request-call.ts";
 import { onceFor } from "#src/platform/once-for.ts";
 import type { Handler, Request, Response } from "#src/platform/http.ts";
+import { failureAnswer, jsonAnswer } from "./codec.ts";
 import { MethodNotAllowed } from "./errors.ts";
 
 /** Whether the service takes calls. */
 interface Readiness {
   readonly ready: boolean;
-}
-
-interface Content {
-  readonly status?: number;
-  readonly headers?: Readonly<Record<string, string>>;
-  readonly json?: string | Buffer;
 }
 
 /** What is served beside the methods: what load balancers ask, and the description of the REST paths. */
@@ -34,11 +30,13 @@ export function createPages(
   return new Map([
     // These two have no limit: a load balancer that is refused takes the service for dead.
     // Alive: the process answers. Whether it should be sent calls is the other question.
-    ["/healthz", page(() => ({ json: '{"status":"ok"}' }))],
+    ["/healthz", page(() => jsonAnswer(200, {}, [Buffer.from('{"status":"ok"}')]))],
     [
       "/readyz",
       page(() =>
-        readiness.ready ? { json: '{"status":"ready"}' } : { status: 503, json: '{"error":"not ready"}' },
+        readiness.ready
+          ? jsonAnswer(200, {}, [Buffer.from('{"status":"ready"}')])
+          : jsonAnswer(503, {}, [Buffer.from('{"error":"not ready"}')]),
       ),
     ],
     [
@@ -51,9 +49,9 @@ export function createPages(
           .some((tag) => sameTag(tag, headers.etag));
         if (isKnown) return { status: 304, headers };
         const compression = compressionFor(request.headers["accept-encoding"]);
-        if (compression === undefined) return { json: openApi, headers };
+        if (compression === undefined) return jsonAnswer(200, headers, [openApi]);
         const json = await compressedOpenApi(compression);
-        return { json, headers: { ...headers, "content-encoding": compression.name } };
+        return jsonAnswer(200, { ...headers, "content-encoding": compression.name }, [json]);
       }),
     ],
   ]);
@@ -65,30 +63,15 @@ function sameTag(given: string, tag: string): boolean {
 }
 
 function pagesWith(failureOf: Pipeline["failureOf"]) {
-  return (content: (request: Request, response: Response) => Content | Promise<Content>): Handler => {
+  return (content: (request: Request, response: Response) => Answer | Promise<Answer>): Handler => {
     const answer = async (request: Request, response: Response) => {
       try {
         if (request.method !== "GET" && request.method !== "HEAD") throw new MethodNotAllowed("GET, HEAD");
         send(request, response, await content(request, response));
       } catch (thrown) {
-        const { status, message, reason, headers } = failureOf(thrown, request);
-        const json = JSON.stringify({ error: message });
-        send(request, response, { status, headers: { ...headers, "x-error-reason": reason }, json });
+        send(request, response, failureAnswer(failureOf(thrown, request), {}));
       }
     };
     return (request, response) => void answer(request, response);
   };
-}
-
-function send(request: Request, response: Response, { status = 200, headers = {}, json }: Content): void {
-  response.statusCode = status;
-  for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
-  if (json !== undefined) {
-    response.setHeader("content-type", "application/json");
-    response.setHeader("content-length", Buffer.byteLength(json));
-  }
-  // Both kinds of response take this call; only their types cannot be called as one.
-  (response as Response & { end(body?: string | Buffer): void }).end(
-    request.method === "HEAD" ? undefined : json,
-  );
 }

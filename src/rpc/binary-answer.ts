@@ -3,6 +3,7 @@ import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { textOfValue } from "#src/json/json-text.ts";
 import { longLength, piecesOfText } from "#src/json/pieces.ts";
 import { valueBinary } from "#src/json/value-binary.ts";
+import { lengthOf } from "#src/platform/bytes.ts";
 import { inTurns, type LongWork } from "#src/platform/in-turns.ts";
 
 /**
@@ -14,48 +15,39 @@ export function binaryOf(desc: DescMessage, message: Message): Uint8Array[] | Pr
   for (const { fields, localName } of desc.oneofs) {
     const choice = members[localName] as { case?: string; value?: unknown };
     const field = fields.find((one) => one.localName === choice.case);
-    const work = workOf(choice.value);
-    if (field === undefined || work === undefined) continue;
+    const long = longOf(choice.value);
+    if (field === undefined || long === undefined) continue;
     const others = Object.assign(create(desc), message, { [localName]: { case: undefined } });
-    return inTurns(withField(toBinary(desc, others), field, work));
+    return inTurns(withField(toBinary(desc, others), field, long));
   }
   return [toBinary(desc, message)];
 }
 
+/** A value that would take long to write in one go: bytes, a text, or JSON that is not parsed. */
+type Long = Uint8Array | string | { readonly json: string };
+
+function longOf(value: unknown): Long | undefined {
+  if (value instanceof Uint8Array || typeof value === "string") {
+    return value.length > longLength ? value : undefined;
+  }
+  const json = typeof value === "object" && value !== null ? textOfValue(value) : undefined;
+  return json === undefined ? undefined : { json: json.toString() };
+}
+
 /** Fields may follow each other in any order. */
-function* withField(
-  others: Uint8Array,
-  { number }: DescField,
-  work: LongWork<Uint8Array[]>,
-): LongWork<Uint8Array[]> {
-  const pieces = yield* work;
-  const size = pieces.reduce((sum, piece) => sum + piece.length, 0);
-  const head = new BinaryWriter().tag(number, WireType.LengthDelimited).uint32(size);
+function* withField(others: Uint8Array, { number }: DescField, long: Long): LongWork<Uint8Array[]> {
+  const pieces = yield* written(long);
+  const head = new BinaryWriter().tag(number, WireType.LengthDelimited).uint32(lengthOf(pieces));
   return [others, head.finish(), ...pieces];
 }
 
-/** How to write a value that would take long in one go; undefined for others. */
-function workOf(value: unknown): LongWork<Uint8Array[]> | undefined {
-  if (value instanceof Uint8Array) return value.length > longLength ? done([value]) : undefined;
-  if (typeof value === "string") return value.length > longLength ? encoding(value) : undefined;
-  const json = typeof value === "object" && value !== null ? textOfValue(value) : undefined;
-  return json === undefined ? undefined : converting(json);
-}
-
-// oxlint-disable-next-line require-yield -- there is nothing to do
-function* done(pieces: Uint8Array[]): LongWork<Uint8Array[]> {
-  return pieces;
-}
-
-function* encoding(text: string): LongWork<Uint8Array[]> {
+function* written(long: Long): LongWork<Uint8Array[]> {
+  if (long instanceof Uint8Array) return [long];
+  if (typeof long !== "string") return [yield* valueBinary(long.json)];
   const pieces: Uint8Array[] = [];
-  for (const piece of piecesOfText(text)) {
+  for (const piece of piecesOfText(long)) {
     pieces.push(piece);
     yield;
   }
   return pieces;
-}
-
-function* converting(json: string | Buffer): LongWork<Uint8Array[]> {
-  return [yield* valueBinary(json.toString())];
 }

@@ -1,11 +1,10 @@
 import { type DescField, type DescMessage, fromBinary, type Message } from "@bufbuild/protobuf";
-import { Code } from "@connectrpc/connect";
 import { setTexts } from "#src/json/kept-texts.ts";
 import { valueText } from "#src/json/value-text.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import { inTurns, type LongWork } from "#src/platform/in-turns.ts";
 import { lookThrough } from "./binary-look.ts";
-import { explainFramework } from "./framework-failure.ts";
+import { undecodable } from "./framework-failure.ts";
 
 /** So few bytes have no more values than are read: each takes two at least. */
 const shortBytes = 20_000;
@@ -18,7 +17,7 @@ export async function messageFromBinary(desc: DescMessage, bytes: Uint8Array): P
   try {
     return bytes.length <= shortBytes ? fromBinary(desc, bytes) : await inTurns(reading(desc, bytes));
   } catch (error) {
-    throw error instanceof InvalidRequest ? error : explainFramework(Code.Internal, "");
+    throw error instanceof InvalidRequest ? error : undecodable();
   }
 }
 

@@ -1,7 +1,6 @@
 import type { Exchange } from "#src/pipeline/exchange.ts";
-import { compressed } from "#src/pipeline/compression.ts";
+import { compressedAnswer } from "#src/pipeline/compression.ts";
 import type { Codec } from "#src/pipeline/lane.ts";
-import { lengthOf, type Pieced } from "#src/platform/bytes.ts";
 import { headerOf } from "#src/platform/http.ts";
 import { messageCompressionFor } from "./compression.ts";
 import { deadlineOf } from "./deadline.ts";
@@ -23,7 +22,8 @@ export function connectCodec({ readMaxBytes, timeoutMs, report }: LaneParts, for
     },
     async answer(exchange, message) {
       const headers = { ...ownHeaders(exchange), "content-type": `application/${format.name}` };
-      return framed(200, headers, await format.write(exchange.method.output, message), exchange);
+      const body = await format.write(exchange.method.output, message);
+      return compressedAnswer({ status: 200, headers, body }, compressionOf(exchange), exchange);
     },
     refuse(exchange, thrown) {
       const error = report(thrown, exchange);
@@ -32,8 +32,8 @@ export function connectCodec({ readMaxBytes, timeoutMs, report }: LaneParts, for
         ...Object.fromEntries(error.metadata),
         "content-type": "application/json",
       };
-      const status = httpStatusOf[error.code];
-      return framed(status, headers, [connectErrorBytes(error)], exchange);
+      const answer = { status: httpStatusOf[error.code], headers, body: [connectErrorBytes(error)] };
+      return compressedAnswer(answer, compressionOf(exchange), exchange);
     },
   };
 }
@@ -47,23 +47,6 @@ function ownHeaders(exchange: Exchange): Record<string, string> {
   };
 }
 
-/** The answer, compressed if its caller takes that and it is worth it. */
-async function framed(
-  status: number,
-  headers: Readonly<Record<string, string>>,
-  plain: Pieced,
-  exchange: Exchange,
-) {
-  const { headers: asked } = exchange.request;
-  const compression = messageCompressionFor(asked["accept-encoding"], asked["content-encoding"]);
-  const { body, coding } = await compressed(plain, compression, exchange);
-  return {
-    status,
-    headers: {
-      ...headers,
-      ...(coding !== undefined && { "content-encoding": coding }),
-      "content-length": lengthOf(body),
-    },
-    body,
-  };
+function compressionOf({ request }: Exchange) {
+  return messageCompressionFor(request.headers["accept-encoding"], request.headers["content-encoding"]);
 }

@@ -1,6 +1,5 @@
-import { Code } from "@connectrpc/connect";
 import type { Deadline } from "#src/pipeline/lane.ts";
-import { explainFramework } from "./framework-failure.ts";
+import { malformedRequest } from "./framework-failure.ts";
 
 const unitMs: Readonly<Record<string, number>> = {
   H: 3_600_000,
@@ -30,5 +29,5 @@ export function deadlineOf(protocol: "connect" | "grpc", text: string | undefine
   // More digits than the protocol has room for are many milliseconds all the same.
   if (protocol === "connect" && /^\d{11,}$/.test(text)) return { timeoutMs: mostMs };
   const message = `protocol error: invalid ${protocol} timeout value: ${text}`;
-  return { timeoutMs: mostMs, fault: explainFramework(Code.InvalidArgument, message) };
+  return { timeoutMs: mostMs, fault: malformedRequest(message) };
 }

@@ -1,11 +1,10 @@
-import { Code } from "@connectrpc/connect";
 import { addAbortSignal, type Transform } from "node:stream";
 import { createBrotliDecompress, createGunzip } from "node:zlib";
 import type { Holding } from "#src/platform/byte-budget.ts";
 import { inflate } from "#src/platform/inflate.ts";
 import { Pieces } from "#src/platform/pieces.ts";
 import { turnsOf } from "#src/platform/turns.ts";
-import { explainFramework } from "./framework-failure.ts";
+import { malformedRequest, messageTooLarge, undecodable } from "./framework-failure.ts";
 
 /** The call whose message is inflated. */
 export interface InflatingCall {
@@ -72,15 +71,10 @@ async function inflated(
   }
 }
 
-/** The message is larger than may be read. */
-export function messageTooLarge(maxBytes: number) {
-  return explainFramework(Code.ResourceExhausted, `larger than readMaxBytes ${maxBytes}`);
-}
-
 /** Bytes that are wrong, and not only cut off, are told from a message that is no message of its type. */
 function damaged(error: unknown) {
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
   const isWrong =
     code === "Z_DATA_ERROR" || code === "ERR_PADDING_2" || code.startsWith("ERR__ERROR_FORMAT_");
-  return explainFramework(isWrong ? Code.InvalidArgument : Code.Internal, "decompression failed");
+  return isWrong ? malformedRequest("decompression failed") : undecodable();
 }

@@ -2,7 +2,7 @@ import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import { ServiceError, type ErrorKind, type ReasonName } from "#src/platform/errors.ts";
 import { DeadlineExceeded, InternalError } from "#src/pipeline/failures.ts";
 
-/** A failure that Connect found by itself, before or after any code of ours ran, in our own words. */
+/** A failure of how a request or an answer is framed, before or after any code of ours has a message. */
 class FrameworkFailure extends ServiceError {
   readonly kind: ErrorKind;
   readonly reason: ReasonName;
@@ -21,11 +21,8 @@ class FrameworkFailure extends ServiceError {
 export function explainFramework(code: Code, message: string): ServiceError {
   switch (code) {
     case Code.ResourceExhausted:
-      return new FrameworkFailure(
-        "resource_exhausted",
-        "MESSAGE_TOO_LARGE",
-        `the message is larger than ${limitIn(message)}`,
-      );
+      // The text names the limit.
+      return messageTooLarge(Number(/readMaxBytes (\d+)/.exec(message)?.[1]));
     case Code.DeadlineExceeded:
       return new DeadlineExceeded();
     case Code.Unimplemented:
@@ -36,20 +33,41 @@ export function explainFramework(code: Code, message: string): ServiceError {
             "UNSUPPORTED_CONTENT_TYPE",
             "compress with gzip or br, or not at all",
           )
-        : new FrameworkFailure("unimplemented", "INVALID_REQUEST", message);
+        : unsupportedRequest(message);
     case Code.InvalidArgument:
-      return new FrameworkFailure("invalid_argument", "INVALID_REQUEST", message);
+      return malformedRequest(message);
     default:
       // Connect calls a request that it cannot take apart its own fault; it is the caller's. Only an answer that
       // cannot be written is ours.
       return message.startsWith("serialize")
         ? new InternalError(new Error("Connect could not write the answer"))
-        : new FrameworkFailure(
-            "invalid_argument",
-            "INVALID_REQUEST",
-            "the request cannot be decoded as its type",
-          );
+        : undecodable();
   }
+}
+
+/** The message is larger than may be read. */
+export function messageTooLarge(maxBytes: number): ServiceError {
+  const limit = maxBytes < 1024 * 1024 ? `${maxBytes / 1024} KiB` : `${maxBytes / 1024 / 1024} MiB`;
+  return new FrameworkFailure(
+    "resource_exhausted",
+    "MESSAGE_TOO_LARGE",
+    `the message is larger than ${limit}`,
+  );
+}
+
+/** The request is not framed as its protocol wants it, as the text says. */
+export function malformedRequest(text: string): ServiceError {
+  return new FrameworkFailure("invalid_argument", "INVALID_REQUEST", text);
+}
+
+/** The request is framed as its protocol allows, but not for such a method, as the text says. */
+export function unsupportedRequest(text: string): ServiceError {
+  return new FrameworkFailure("unimplemented", "INVALID_REQUEST", text);
+}
+
+/** What is framed is no message of its type. Why, is not told: it may quote the message. */
+export function undecodable(): ServiceError {
+  return malformedRequest("the request cannot be decoded as its type");
 }
 
 /**
@@ -98,12 +116,6 @@ export function unknownProcedure(): ServiceError {
     "UNKNOWN_PATH",
     "no such method; ask the reflection service for what there is",
   );
-}
-
-/** Connect's text names the limit. */
-function limitIn(message: string): string {
-  const bytes = Number(/readMaxBytes (\d+)/.exec(message)?.[1]);
-  return bytes < 1024 * 1024 ? `${bytes / 1024} KiB` : `${bytes / 1024 / 1024} MiB`;
 }
 
 /** What a refusal without a body means. */

@@ -1,14 +1,13 @@
 import type { Message } from "@bufbuild/protobuf";
-import { Code } from "@connectrpc/connect";
 import { compressed } from "#src/pipeline/compression.ts";
+import type { Exchange } from "#src/pipeline/exchange.ts";
 import type { Codec } from "#src/pipeline/lane.ts";
 import { headerOf } from "#src/platform/http.ts";
 import { messageCompressionFor } from "./compression.ts";
 import { deadlineOf } from "./deadline.ts";
-import { messageTooLarge } from "./decompress.ts";
 import { grpcErrorTrailers } from "./error-frames.ts";
 import { compressedFlag, frame, prefixBytes } from "./frame.ts";
-import { explainFramework } from "./framework-failure.ts";
+import { malformedRequest, messageTooLarge, undecodable, unsupportedRequest } from "./framework-failure.ts";
 import type { LaneParts } from "./lane-codec.ts";
 import type { MessageFormat } from "./message-format.ts";
 import { inflated, readMessage } from "./unary-body.ts";
@@ -60,8 +59,6 @@ export function grpcCodec(parts: LaneParts, format: MessageFormat, lastFlag = 0)
   };
 }
 
-type Exchange = Parameters<Codec["read"]>[0];
-
 function compressionOf(headers: Exchange["request"]["headers"]) {
   return messageCompressionFor(headers["grpc-accept-encoding"], headers["grpc-encoding"]);
 }
@@ -79,15 +76,16 @@ async function onlyMessage(
     at = payload.end;
     if ((payload.flags & lastFlag) !== 0) {
       // To skip it would be to go through as many frames as anybody cares to send.
-      if (at < body.length) throw malformed("data behind the trailers");
+      if (at < body.length) throw malformedRequest("protocol error: data behind the trailers");
       break;
     }
     // What follows a message may be none at all, which is the more telling fault.
     const message = await read(payload);
-    if (only !== undefined) throw protocolError("received extra input message for unary method");
+    if (only !== undefined)
+      throw unsupportedRequest("protocol error: received extra input message for unary method");
     only = message;
   }
-  if (only === undefined) throw protocolError("missing input message for unary method");
+  if (only === undefined) throw unsupportedRequest("protocol error: missing input message for unary method");
   return only;
 }
 
@@ -101,11 +99,11 @@ interface Payload {
 /** What follows the prefix that begins there. */
 function payloadAt(body: Buffer, start: number, maxBytes: number): Payload {
   const begin = start + prefixBytes;
-  if (body.length < begin) throw malformed("incomplete envelope");
+  if (body.length < begin) throw malformedRequest("protocol error: incomplete envelope");
   const length = body.readUInt32BE(start + 1);
   if (length > maxBytes) throw messageTooLarge(maxBytes);
   const end = begin + length;
-  if (body.length < end) throw malformed("incomplete envelope");
+  if (body.length < end) throw malformedRequest("protocol error: incomplete envelope");
   return { bytes: body.subarray(begin, end), flags: body[start]!, end };
 }
 
@@ -114,14 +112,6 @@ async function plainOf({ bytes, flags }: Payload, exchange: Exchange, maxBytes: 
   if ((flags & compressedFlag) === 0) return bytes;
   const coding = headerOf(exchange.request, "grpc-encoding");
   // How it is compressed, no header says.
-  if (coding === undefined || coding === "identity") throw explainFramework(Code.Internal, "");
+  if (coding === undefined || coding === "identity") throw undecodable();
   return inflated(bytes, coding, exchange, maxBytes);
-}
-
-function malformed(what: string) {
-  return explainFramework(Code.InvalidArgument, `protocol error: ${what}`);
-}
-
-function protocolError(what: string) {
-  return explainFramework(Code.Unimplemented, `protocol error: ${what}`);
 }

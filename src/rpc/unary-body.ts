@@ -1,7 +1,8 @@
 import { readBody } from "#src/pipeline/body.ts";
 import { compressors } from "#src/pipeline/compressors.ts";
 import type { Exchange } from "#src/pipeline/exchange.ts";
-import { decompress, messageTooLarge } from "./decompress.ts";
+import { decompress } from "./decompress.ts";
+import { messageTooLarge } from "./framework-failure.ts";
 
 /** The body: a message, and what its protocol frames it with. Refused if that is more than a message may have. */
 export async function readMessage(
