@@ -1,6 +1,7 @@
 import { check, foreignKey, index, integer, json, pgTable, primaryKey, sql, text } from "#src/db/drizzle.cjs";
 import { bytea, instant, key } from "#src/db/columns.ts";
 import { orgs, users } from "#src/directory/schema.ts";
+import type { ConnectionRight } from "#src/platform/connection-right.ts";
 
 /** The keys of all organisations. A key keeps its id over rotations; its secrets come and go. */
 export const apiKeys = pgTable(
@@ -23,6 +24,8 @@ export const apiKeys = pgTable(
     callerServiceSlug: key("caller_service_slug"),
     allowedCidrs: text("allowed_cidrs").array().notNull().default([]),
     metadata: json("metadata").$type<Readonly<Record<string, string>>>().notNull().default({}),
+    /** The connections that the key may use, and how; null for all. */
+    connections: json("connections").$type<readonly ConnectionRight[]>(),
   },
   (table) => [
     primaryKey({ columns: [table.orgId, table.id] }),

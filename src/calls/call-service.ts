@@ -22,7 +22,7 @@ export function createCallService(parts: {
     if (body !== undefined && request.body.case !== "raw") holding?.grow(body.bytes.length);
     const query = queryPairs(request.query);
     const { connection, credential } = await connections.open(viewer, request.service);
-    using _wiped = credential.secret;
+    using _wiped = credential;
     const timeoutMs = context.timeoutMs();
     const reply = await outbound.send({
       share: viewer.orgId,

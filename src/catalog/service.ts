@@ -2,8 +2,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { ServiceSchema } from "#gen/patchbay/catalog/v1/catalog_pb.js";
 import { CatalogService } from "#gen/patchbay/catalog/v1/catalog_service_pb.js";
-import type { Connection } from "#src/connections/connection.ts";
-import { listBySlug } from "#src/connections/store.ts";
+import { listBySlug, type NamedConnection } from "#src/connections/store.ts";
 import type { Database } from "#src/db/database.ts";
 import { viewerOf } from "#src/platform/caller.ts";
 import { serve, type Feature } from "#src/platform/served-service.ts";
@@ -39,7 +38,7 @@ function createCatalogService(database: Database): ServiceImpl<typeof CatalogSer
 }
 
 function toMessage(
-  connection: Connection,
+  connection: NamedConnection,
   service: ServiceDescription | undefined,
 ): MessageInitShape<typeof ServiceSchema> {
   return {

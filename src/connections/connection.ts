@@ -4,20 +4,55 @@ import { InvalidRequest } from "#src/platform/errors.ts";
 import { isWithin } from "#src/outbound/base-url.ts";
 import { pastedProblem } from "#src/platform/pasted-secret.ts";
 import { CredentialRequired } from "./errors.ts";
+import { bearerRecipe, type Recipe } from "#src/integrations/integration.ts";
 import type { ServiceSlug } from "#src/integrations/slug.ts";
+import type { connectionStatuses } from "./schema.ts";
 
 /** A service's base URL and what is known of it; its credential is elsewhere, sealed. */
 export interface Connection {
   readonly orgId: string;
   readonly id: string;
   readonly environment: Environment;
-  readonly slug: ServiceSlug;
+  /** The handle by which its organisation calls it; undefined for one that is called by its id only. */
+  readonly slug: ServiceSlug | undefined;
+  readonly integration: string;
+  readonly authMethod: string;
+  readonly recipe: Recipe;
+  /** What the recipe's templates are filled with, beside the secrets. */
+  readonly params: Readonly<Record<string, string>>;
+  readonly ownerUserId: string | undefined;
+  readonly visibility: "org" | "owner";
+  readonly name: string | undefined;
+  readonly tags: readonly string[];
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly status: ConnectionStatus;
+  /** Why it is not active, for people. */
+  readonly statusReason: string | undefined;
   readonly baseUrl: string;
   readonly active: boolean;
   readonly createdAt: Date;
   readonly lastHealthyAt: Date | undefined;
   readonly lastUsedAt: Date | undefined;
 }
+
+/** Only an active one is called through; one whose refresh is in doubt is refreshed first. */
+export type ConnectionStatus = (typeof connectionStatuses)[number];
+
+/** A connection with a Bearer token, of everybody in the organisation. */
+export const plainConnection = {
+  authMethod: bearerRecipe.method.id,
+  recipe: bearerRecipe,
+  params: {},
+  ownerUserId: undefined,
+  visibility: "org",
+  name: undefined,
+  tags: [],
+  metadata: {},
+  status: "ACTIVE",
+  statusReason: undefined,
+  lastHealthyAt: undefined,
+  lastUsedAt: undefined,
+} as const satisfies Partial<Connection>;
 
 const staleAfterMs = 5 * 60 * 1000;
 

@@ -5,16 +5,16 @@ import type { Pepper } from "#src/crypto/service-keys.ts";
 import type { Viewer } from "#src/platform/caller.ts";
 import type { Log } from "#src/platform/log.ts";
 import { serve, type Feature } from "#src/platform/served-service.ts";
-import type { Connection } from "./connection.ts";
 import { createConnectionUse, type ConnectionUse } from "./connection-use.ts";
 import { createCredentials, type OpenCredential } from "./credentials.ts";
 import { ConnectionInactive, ServiceNotConnected } from "./errors.ts";
 import { createConnectionService, type ConnectionParts } from "./service.ts";
 import { createSealedLookup } from "./sealed-lookup.ts";
+import type { CallableConnection } from "./store.ts";
 
 /** A connection that may be called through, and what its calls carry. */
 export interface OpenConnection {
-  readonly connection: Pick<Connection, "id" | "baseUrl">;
+  readonly connection: CallableConnection;
   readonly credential: OpenCredential;
 }
 

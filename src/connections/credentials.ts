@@ -3,7 +3,10 @@ import type { NewAuditEvent } from "#src/audit/append.ts";
 import type { Keyring, Sealer } from "#src/crypto/keyring.ts";
 import type { Tx } from "#src/db/database.ts";
 import { scopesOf } from "#src/integrations/endpoints.ts";
+import { inject } from "#src/integrations/inject.ts";
 import { describeService } from "#src/integrations/siblings.ts";
+import { callerServiceHeader } from "#src/outbound/headers.ts";
+import type { Injection, OutboundCredential } from "#src/outbound/injection.ts";
 import type { Caller, Viewer } from "#src/platform/caller.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import { Secret } from "#src/platform/secret.ts";
@@ -66,26 +69,22 @@ export interface Credentials {
   open(connection: SealedConnection): Promise<OpenCredential>;
 }
 
-/** The credential that a call carries. */
-export interface OpenCredential {
-  readonly boundTo: string;
-  readonly secret: Secret;
-  /** For a service principal: the service that presents it. */
-  readonly callerService: string | undefined;
-}
+/** The credential that a call carries, in the clear until it is disposed of. */
+export interface OpenCredential extends OutboundCredential, Disposable {}
 
 /** Creates the one place where credentials are sealed and opened. */
 export function createCredentials(keyring: Keyring, principals: ServicePrincipals): Credentials {
   async function obtain(
     tx: Tx,
     caller: Caller,
-    serviceSlug: ServiceSlug,
+    serviceSlug: ServiceSlug | undefined,
     wanted: WantedCredential,
     replacedKeyId: string | undefined,
   ) {
     if ("apiKey" in wanted) {
       return { secret: Secret.fromText(wanted.apiKey), principalKeyId: undefined, events: [] };
     }
+    if (serviceSlug === undefined) throw new Error("only a sibling service takes keys of ours");
     const scopes = wanted.principalScopes;
     const { secret, keyId, event } = await principals.issue(tx, caller, {
       serviceSlug,
@@ -118,7 +117,10 @@ export function createCredentials(keyring: Keyring, principals: ServicePrincipal
         sealed: await sealer.seal(tx, ownerOf(connection, version), secret),
         fingerprint: fingerprintOf(secret.reveal()),
         principalKeyId,
-      };
+        form: "token",
+        expiresAt: undefined,
+        refreshAt: undefined,
+      } as const;
       await putCredential(tx, connection.orgId, connection.id, stored);
       const ended = before === undefined ? [] : await end(tx, caller, before);
       return { stored, events: [...events, ...ended] };
@@ -136,9 +138,26 @@ export function createCredentials(keyring: Keyring, principals: ServicePrincipal
       const { boundTo, version, sealed } = credential;
       if (wrappedKey === null) throw new Error(`the key that opens connection ${connection.id} is gone`);
       const secret = await keyring.open(ownerOf(connection, version), sealed, wrappedKey);
-      return { boundTo, secret, callerService: connection.callerServiceSlug };
+      return {
+        boundTo,
+        reveal: () => injectionOf(connection, secretsIn(secret, credential.form)),
+        [Symbol.dispose]: () => secret[Symbol.dispose](),
+      };
     },
   };
+}
+
+/** A token is one line of ASCII; Latin-1 changes nothing else either. */
+function secretsIn(secret: Secret, form: StoredCredential["form"]): Readonly<Record<string, string>> {
+  if (form === "token") return { token: secret.reveal().toString("latin1") };
+  return JSON.parse(secret.reveal().toString()) as Record<string, string>;
+}
+
+function injectionOf(connection: SealedConnection, secrets: Readonly<Record<string, string>>): Injection {
+  const { recipe, params, callerServiceSlug } = connection;
+  const injection = inject(recipe.method.inject, params, secrets);
+  if (callerServiceSlug === undefined) return injection;
+  return { ...injection, headers: { ...injection.headers, [callerServiceHeader]: callerServiceSlug } };
 }
 
 function ownerOf({ orgId, id }: Pick<Connection, "orgId" | "id">, version: number) {

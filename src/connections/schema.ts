@@ -1,16 +1,29 @@
 import {
   bigint,
   boolean,
+  check,
   foreignKey,
   index,
   integer,
+  json,
   pgTable,
   primaryKey,
+  sql,
   text,
   uniqueIndex,
 } from "#src/db/drizzle.cjs";
 import { bytea, instant, key } from "#src/db/columns.ts";
-import { orgs } from "#src/directory/schema.ts";
+import { orgs, users } from "#src/directory/schema.ts";
+import type { Recipe } from "#src/integrations/integration.ts";
+
+/** What a connection can be in. */
+export const connectionStatuses = [
+  "ACTIVE",
+  "PENDING_AUTHORIZATION",
+  "NEEDS_REAUTH",
+  "REFRESH_IN_DOUBT",
+  "REVOKED",
+] as const;
 
 /** The connections of all organisations, without their secrets. */
 export const connections = pgTable(
@@ -19,15 +32,35 @@ export const connections = pgTable(
     orgId: key("org_id").notNull(),
     id: key("id").notNull(),
     environment: text("environment", { enum: ["sandbox", "live"] }).notNull(),
-    slug: key("slug").notNull(),
+    /** The handle by which the organisation calls it; null for one that is called by its id only. */
+    slug: key("slug"),
     baseUrl: text("base_url").notNull(),
     active: boolean("active").notNull(),
     createdAt: instant("created_at").notNull(),
+    integration: key("integration").notNull(),
+    authMethod: key("auth_method").notNull().default("bearer"),
+    /** What the integration said of its calls when the credential was stored; null for `bearerRecipe`. */
+    recipe: json("recipe").$type<Recipe>(),
+    /** What its templates are filled with, beside the secrets. */
+    params: json("params").$type<Readonly<Record<string, string>>>().notNull().default({}),
+    ownerUserId: key("owner_user_id"),
+    visibility: text("visibility", { enum: ["org", "owner"] })
+      .notNull()
+      .default("org"),
+    name: text("name"),
+    tags: text("tags").array().notNull().default([]),
+    metadata: json("metadata").$type<Readonly<Record<string, string>>>().notNull().default({}),
+    status: text("status", { enum: connectionStatuses }).notNull().default("ACTIVE"),
+    /** Why the status is what it is, for people; null for an active one. */
+    statusReason: text("status_reason"),
   },
   (table) => [
     primaryKey({ columns: [table.orgId, table.id] }),
     foreignKey({ columns: [table.orgId], foreignColumns: [orgs.id] }),
+    foreignKey({ columns: [table.orgId, table.ownerUserId], foreignColumns: [users.orgId, users.id] }),
     uniqueIndex("connections_slug").on(table.orgId, table.environment, table.slug),
+    index("connections_integration").on(table.orgId, table.integration),
+    check("connections_visibility", sql`${table.visibility} = 'org' or ${table.ownerUserId} is not null`),
   ],
 );
 
@@ -44,9 +77,106 @@ export const credentials = pgTable(
     fingerprint: text("fingerprint").notNull(),
     /** The API key whose secret this credential is, if Patchbay issued it for the connection. */
     principalKeyId: key("principal_key_id"),
+    /** `token`: the sealed bytes are the one secret, `token`. `fields`: they are a JSON object of secrets by name. */
+    form: text("form", { enum: ["token", "fields"] })
+      .notNull()
+      .default("token"),
+    /** When the access token ends; null for what does not, or is not known to. */
+    expiresAt: instant("expires_at"),
+    /** From when calls refresh it first; null for what is not refreshed before a 401. */
+    refreshAt: instant("refresh_at"),
   },
   (table) => [
     primaryKey({ columns: [table.orgId, table.connectionId] }),
+    foreignKey({
+      columns: [table.orgId, table.connectionId],
+      foreignColumns: [connections.orgId, connections.id],
+    }).onDelete("cascade"),
+  ],
+);
+
+/** The previous secret of a connection, sealed: a 401 with the new one is tried again with it, for a while. */
+export const fallbackCredentials = pgTable(
+  "fallback_credentials",
+  {
+    orgId: key("org_id").notNull(),
+    connectionId: key("connection_id").notNull(),
+    version: integer("version").notNull(),
+    kekVersion: integer("kek_version").notNull(),
+    sealed: bytea("sealed").notNull(),
+    form: text("form", { enum: ["token", "fields"] }).notNull(),
+    fingerprint: text("fingerprint").notNull(),
+    validUntil: instant("valid_until").notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.orgId, table.connectionId] }),
+    foreignKey({
+      name: "fallback_credentials_connection",
+      columns: [table.orgId, table.connectionId],
+      foreignColumns: [connections.orgId, connections.id],
+    }).onDelete("cascade"),
+  ],
+);
+
+/** The OAuth grants of connections: what is known of their refresh, and who refreshes now. */
+export const oauthGrants = pgTable(
+  "oauth_grants",
+  {
+    orgId: key("org_id").notNull(),
+    connectionId: key("connection_id").notNull(),
+    /** Null where the service does not say what it granted. */
+    grantedScopes: text("granted_scopes").array(),
+    requestedScopes: text("requested_scopes").array().notNull(),
+    refreshedAt: instant("refreshed_at"),
+    /** When the refresh token ends; null for what does not, or is not known to. */
+    refreshExpiresAt: instant("refresh_expires_at"),
+    /** When it is refreshed though nobody calls; null if it is not. */
+    keepAliveAt: instant("keep_alive_at"),
+    leaseOwner: key("lease_owner"),
+    leaseUntil: instant("lease_until"),
+    /** Set with the lease, and cleared with an answer: what is left of a refresh whose outcome nobody knows. */
+    sentVersion: integer("sent_version"),
+    /** Refreshes since the last that had an answer. */
+    doubts: integer("doubts").notNull().default(0),
+    failures: integer("failures").notNull().default(0),
+    /** Until then, no refresh is tried. */
+    retryAt: instant("retry_at"),
+  },
+  (table) => [
+    primaryKey({ columns: [table.orgId, table.connectionId] }),
+    foreignKey({
+      columns: [table.orgId, table.connectionId],
+      foreignColumns: [connections.orgId, connections.id],
+    }).onDelete("cascade"),
+    index("oauth_grants_keep_alive").on(table.keepAliveAt),
+  ],
+);
+
+/** Authorizations under way. A row is used once: whoever takes it deletes it. */
+export const oauthFlows = pgTable(
+  "oauth_flows",
+  {
+    orgId: key("org_id").notNull(),
+    /** SHA-256 of the link's token, then of the `state`. */
+    tokenHash: bytea("token_hash").notNull(),
+    stage: text("stage", { enum: ["link", "callback"] }).notNull(),
+    connectionId: key("connection_id").notNull(),
+    userId: key("user_id"),
+    apiKeyId: key("api_key_id"),
+    /** SHA-256 of the browser's cookie, once a browser has opened the link. */
+    browserHash: bytea("browser_hash"),
+    kekVersion: integer("kek_version"),
+    /** The PKCE verifier, sealed. */
+    sealed: bytea("sealed"),
+    scopes: text("scopes").array().notNull(),
+    returnTo: text("return_to"),
+    expiresAt: instant("expires_at").notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.orgId, table.tokenHash] }),
+    // Its organisation is found by it.
+    uniqueIndex("oauth_flows_token").on(table.tokenHash),
+    index("oauth_flows_expiry").on(table.expiresAt),
     foreignKey({
       columns: [table.orgId, table.connectionId],
       foreignColumns: [connections.orgId, connections.id],

@@ -16,7 +16,13 @@ import { InvalidRequest } from "#src/platform/errors.ts";
 import { changedFields, jsonName } from "#src/platform/field-mask.ts";
 import { newId } from "#src/platform/ids.ts";
 import { nextPage, readPage } from "#src/platform/paging.ts";
-import { isUnhealthy, requireWithin, requireSendable, type Connection } from "./connection.ts";
+import {
+  isUnhealthy,
+  plainConnection,
+  requireWithin,
+  requireSendable,
+  type Connection,
+} from "./connection.ts";
 import type { ConnectionUse } from "./connection-use.ts";
 import {
   credentialDetails,
@@ -97,7 +103,8 @@ export function createConnectionService(parts: ConnectionParts): KeptConnections
               baseUrl,
               active: true,
               createdAt: at,
-              ...neverUsed,
+              integration: slug,
+              ...plainConnection,
             };
         await (known ? saveConnection(tx, connection, at) : insertConnection(tx, connection));
         const { stored, events } = await store(tx, connection, before);
@@ -192,8 +199,6 @@ async function appendAll(tx: Tx, call: Call, events: readonly NewAuditEvent[], l
   for (const event of [...events, last]) await append(tx, call, event);
 }
 
-const neverUsed = { lastHealthyAt: undefined, lastUsedAt: undefined };
-
 interface ConnectionChanges {
   baseUrl?: string | undefined;
   apiKey?: string | undefined;
@@ -223,7 +228,7 @@ function changesFrom(request: UpdateConnectionRequest): ConnectionChanges {
 function toMessage(connection: Connection, now: Date): MessageInitShape<typeof ConnectionSchema> {
   return {
     id: connection.id,
-    serviceSlug: connection.slug,
+    serviceSlug: connection.slug ?? "",
     baseUrl: connection.baseUrl,
     active: connection.active,
     createdAt: timestampFromDate(connection.createdAt),

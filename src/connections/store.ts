@@ -9,6 +9,7 @@ import type { PageRequest } from "#src/platform/paging.ts";
 import type { Use } from "#src/platform/usage-log.ts";
 import type { Connection } from "./connection.ts";
 import { connectionHealth, connections, connectionUsage, credentials } from "./schema.ts";
+import { bearerRecipe } from "#src/integrations/integration.ts";
 import type { ServiceSlug } from "#src/integrations/slug.ts";
 
 /** A connection's sealed key, and the base URL that it was stored for. */
@@ -21,6 +22,12 @@ export interface StoredCredential {
   readonly fingerprint: string;
   /** The API key whose secret it is, if it was issued for the connection. */
   readonly principalKeyId: string | undefined;
+  /** `token`: the bytes are the secret that is called `token`. `fields`: they are a JSON object of secrets by name. */
+  readonly form: "token" | "fields";
+  /** When the access token ends; undefined for what does not, or is not known to. */
+  readonly expiresAt: Date | undefined;
+  /** From when calls refresh it first; undefined for what is not refreshed before a 401. */
+  readonly refreshAt: Date | undefined;
 }
 
 /** Makes upserts of one slug follow one another: the second sees, and records, what the first stored. */
@@ -48,13 +55,30 @@ export async function getConnectionForUpdate(
 }
 
 /** What a call through a connection needs. */
-export interface SealedConnection extends Pick<Connection, "orgId" | "id" | "baseUrl" | "active"> {
+export interface SealedConnection extends CallableConnection {
   readonly credential: StoredCredential;
   /** The organisation's key that the credential was sealed with, null if it was destroyed. */
   readonly wrappedKey: Buffer | null;
   /** For a service principal: the service that may present it, as its key says. */
   readonly callerServiceSlug: string | undefined;
 }
+
+/** What a call asks of a connection. */
+export type CallableConnection = Pick<
+  Connection,
+  | "orgId"
+  | "id"
+  | "slug"
+  | "integration"
+  | "baseUrl"
+  | "active"
+  | "status"
+  | "recipe"
+  | "params"
+  | "ownerUserId"
+  | "visibility"
+  | "tags"
+>;
 
 /**
  * The connection that has the slug, and its sealed key, in one statement: with two, the first could see the old base
@@ -65,19 +89,20 @@ export async function findSealed(
   viewer: Viewer,
   slug: string,
 ): Promise<SealedConnection | undefined> {
-  const { orgId, id, baseUrl, active } = connections;
+  const { orgId } = connections;
   const { wrappedKey } = orgKeys;
   const { callerServiceSlug } = apiKeys;
   const [row] = await tx
-    .select({ orgId, id, baseUrl, active, credential: credentials, wrappedKey, callerServiceSlug })
+    .select({ connection: connections, credential: credentials, wrappedKey, callerServiceSlug })
     .from(connections)
-    .innerJoin(credentials, and(eq(credentials.orgId, orgId), eq(credentials.connectionId, id)))
+    .innerJoin(credentials, and(eq(credentials.orgId, orgId), eq(credentials.connectionId, connections.id)))
     .leftJoin(orgKeys, isKeyOf(credentials.orgId, credentials.kekVersion))
     .leftJoin(apiKeys, and(eq(apiKeys.orgId, credentials.orgId), eq(apiKeys.id, credentials.principalKeyId)))
     .where(and(inView(viewer), eq(connections.slug, slug)));
   if (row === undefined) return undefined;
   return {
-    ...row,
+    ...rowFields(row.connection),
+    wrappedKey: row.wrappedKey,
     credential: credentialFromRow(row.credential),
     callerServiceSlug: row.callerServiceSlug ?? undefined,
   };
@@ -104,19 +129,31 @@ export async function listConnections(tx: Tx, viewer: Viewer, page: PageRequest)
   return rows.map(fromRow);
 }
 
-/** Connections in the order of their slugs. */
-export async function listBySlug(tx: Tx, viewer: Viewer, page: PageRequest): Promise<Connection[]> {
+/** A connection that its organisation calls by a slug. */
+export type NamedConnection = Connection & { readonly slug: ServiceSlug };
+
+/** The connections that have a slug, in its order. */
+export async function listBySlug(tx: Tx, viewer: Viewer, page: PageRequest): Promise<NamedConnection[]> {
   const rows = await selectConnections(tx)
     .where(and(inView(viewer), gt(connections.slug, page.after)))
     .orderBy(asc(connections.slug))
     .limit(page.limit);
-  return rows.map(fromRow);
+  return rows.map(fromRow).filter(hasSlug);
+}
+
+/** Null is after no slug, so the statement answers no other. */
+function hasSlug(connection: Connection): connection is NamedConnection {
+  return connection.slug !== undefined;
 }
 
 /** Stores a new connection, due for its first probe at once. */
 export async function insertConnection(tx: Tx, connection: Connection): Promise<void> {
-  const { orgId, id, environment, slug, baseUrl, active, createdAt } = connection;
-  await tx.insert(connections).values({ orgId, id, environment, slug, baseUrl, active, createdAt });
+  const { orgId, id, environment, slug, baseUrl, active, createdAt, integration, authMethod } = connection;
+  await tx.insert(connections).values({
+    ...{ orgId, id, environment, baseUrl, active, createdAt, integration, authMethod },
+    slug: slug ?? null,
+    ...toRow(connection),
+  });
   await tx.insert(connectionHealth).values({ orgId, connectionId: id, nextDueAt: createdAt });
 }
 
@@ -125,7 +162,7 @@ export async function saveConnection(tx: Tx, connection: Connection, now: Date):
   const { orgId, id, baseUrl, active } = connection;
   await tx
     .update(connections)
-    .set({ baseUrl, active })
+    .set({ baseUrl, active, authMethod: connection.authMethod, ...toRow(connection) })
     .where(and(eq(connections.orgId, orgId), eq(connections.id, id)));
   await tx
     .update(connectionHealth)
@@ -162,6 +199,9 @@ export async function putCredential(
     sealed: credential.sealed.bytes,
     fingerprint: credential.fingerprint,
     principalKeyId: credential.principalKeyId ?? null,
+    form: credential.form,
+    expiresAt: credential.expiresAt ?? null,
+    refreshAt: credential.refreshAt ?? null,
   };
   await tx
     .insert(credentials)
@@ -241,6 +281,35 @@ function credentialFromRow(row: typeof credentials.$inferSelect): StoredCredenti
     sealed: { kekVersion: row.kekVersion, bytes: row.sealed },
     fingerprint: row.fingerprint,
     principalKeyId: row.principalKeyId ?? undefined,
+    form: row.form,
+    expiresAt: row.expiresAt ?? undefined,
+    refreshAt: row.refreshAt ?? undefined,
+  };
+}
+
+/** What may be absent, as columns. */
+function toRow(connection: Connection) {
+  return {
+    recipe: connection.recipe === bearerRecipe ? null : connection.recipe,
+    params: connection.params,
+    ownerUserId: connection.ownerUserId ?? null,
+    visibility: connection.visibility,
+    name: connection.name ?? null,
+    tags: [...connection.tags],
+    metadata: connection.metadata,
+    status: connection.status,
+    statusReason: connection.statusReason ?? null,
+  };
+}
+
+function rowFields(row: typeof connections.$inferSelect) {
+  return {
+    ...row,
+    slug: (row.slug ?? undefined) as ServiceSlug | undefined,
+    recipe: row.recipe ?? bearerRecipe,
+    ownerUserId: row.ownerUserId ?? undefined,
+    name: row.name ?? undefined,
+    statusReason: row.statusReason ?? undefined,
   };
 }
 
@@ -248,8 +317,7 @@ type Row = Awaited<ReturnType<typeof selectConnections>>[number];
 
 function fromRow({ connection, lastHealthyAt, lastUsedAt }: Row): Connection {
   return {
-    ...connection,
-    slug: connection.slug as ServiceSlug,
+    ...rowFields(connection),
     lastHealthyAt: lastHealthyAt ?? undefined,
     lastUsedAt: lastUsedAt ?? undefined,
   };

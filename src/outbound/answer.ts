@@ -8,8 +8,8 @@ import { reflects } from "./reflection.ts";
 /** How an answer is read. */
 export interface AnswerRules {
   readonly host: string;
-  /** The credential that must not be in it; undefined if none was sent. */
-  readonly token: string | undefined;
+  /** What must not be in it. */
+  readonly secrets: readonly string[];
   /** The most bytes of the body when it is inflated. */
   readonly bodyBytes: number;
   readonly hold: Hold;
@@ -17,11 +17,11 @@ export interface AnswerRules {
 
 /** The answer as it is passed on: not compressed, if it can be inflated, and without headers that concern only us. */
 export async function readAnswer({ status, headers, body: received }: RawAnswer, rules: AnswerRules) {
-  const { host, token, bodyBytes, hold } = rules;
+  const { host, secrets, bodyBytes, hold } = rules;
   const fields = replyHeaders(headers);
   const decoded = await withoutCoding(fields, received, bodyBytes, hold);
   if (decoded === undefined) throw new UpstreamTooLarge(host, moreThan(bodyBytes), status);
-  if (token !== undefined && (await reflects([headerText(fields), ...decoded.seen], token))) {
+  if (await reflects([headerText(fields), ...decoded.seen], secrets)) {
     throw new CredentialReflected(host, status);
   }
   return { status, headers: recordOf(fields), body: decoded.body };

@@ -14,7 +14,8 @@ import { createLookups } from "./lookups.ts";
 import { requestTarget } from "./path.ts";
 import { createPools } from "./pools.ts";
 import { receive } from "./receive.ts";
-import { headersOf, methodOf, tokenFor, type OutboundCredential } from "./request-head.ts";
+import type { OutboundCredential } from "./injection.ts";
+import { headersOf, injectionFor, methodOf } from "./request-head.ts";
 import { createCallSlots } from "./call-slots.ts";
 
 /** The one way out: every HTTP call that this service makes goes through here. */
@@ -45,7 +46,7 @@ export interface OutboundRequest {
   readonly query?: readonly [string, string][];
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Buffer;
-  /** Sent as a Bearer token, and only to the base URL that it was stored for, or below that. */
+  /** Sent only to the base URL that it was stored for, or below that. */
   readonly credential?: OutboundCredential;
   readonly timeoutMs?: number;
   /** Takes the received and inflated bytes from a budget; absent, nothing counts them. */
@@ -130,8 +131,8 @@ export function createOutbound(options: {
     call.hasSlot = true;
     call.stage = pool.stage;
     const startedAt = performance.now();
-    const token = request.credential && tokenFor(target, request.credential);
-    const headers = headersOf(request.headers ?? {}, token, request.credential?.callerService);
+    const injection = request.credential && injectionFor(target, request.credential);
+    const headers = headersOf(request.headers ?? {}, injection);
     const hold = (bytes: number): void => {
       // Also for what is inflated, which has arrived already.
       signal.throwIfAborted();
@@ -155,7 +156,7 @@ export function createOutbound(options: {
         begun: (status) => (call.status = status),
       },
     );
-    const reply = await readAnswer(answer, { host, token, bodyBytes, hold });
+    const reply = await readAnswer(answer, { host, secrets: injection?.secrets ?? [], bodyBytes, hold });
     return { ...reply, latencyMs: performance.now() - startedAt };
   }
 

@@ -3,15 +3,14 @@ import { EscapeReader } from "./escapes.ts";
 import { Needles } from "./needles.ts";
 
 /**
- * Whether an answer holds the credential that was sent: as it is, or in base64, hexadecimal,
+ * Whether an answer holds one of the secrets that were sent: as it is, or in base64, hexadecimal,
  * percent-encoding, JSON escapes or UTF-16, which we would decode. A service that wants to can still hide it; this is for the many that
  * echo requests in error pages, redirects and debug output.
  */
-export function reflects(answer: readonly Buffer[], token: string): Promise<boolean> {
-  // A token of a few bytes is in most answers by chance (a dummy key "none" would break every call), so
-  // a short one is sought as the header value that carried it. That is how services echo it.
-  const secret = token.length >= minTokenLength ? token : `Bearer ${token}`;
-  return inTurns(holdsOne(answer, new Needles(formsOf(secret.slice(-soughtLength)))));
+export async function reflects(answer: readonly Buffer[], secrets: readonly string[]): Promise<boolean> {
+  if (secrets.length === 0) return false;
+  const forms = secrets.flatMap((secret) => formsOf(secret.slice(-soughtLength)));
+  return inTurns(holdsOne(answer, new Needles([...new Set(forms)])));
 }
 
 function* holdsOne(answer: readonly Buffer[], needles: Needles): Generator<undefined, boolean> {
@@ -29,7 +28,6 @@ function* holdsOne(answer: readonly Buffer[], needles: Needles): Generator<undef
   return false;
 }
 
-const minTokenLength = 8;
 /** Of a longer credential its end is sought, which tells it from others: those of one kind often begin alike. */
 const soughtLength = 64;
 /** What is looked at in one turn of the event loop: it takes a tenth of a millisecond, or some if made to be slow. */

@@ -114,8 +114,8 @@ async function fill(owner: Connection, size: number): Promise<void> {
      from api_key_secrets s join api_keys k on k.org_id = s.org_id and k.id <> s.key_id`,
   );
   await owner.run(
-    `insert into connections (org_id, id, environment, slug, base_url, active, created_at)
-     select org_id, id || '-' || n, environment, slug || '-' || n, base_url, active, created_at
+    `insert into connections (org_id, id, environment, slug, base_url, active, created_at, integration)
+     select org_id, id || '-' || n, environment, slug || '-' || n, base_url, active, created_at, integration
      from connections, generate_series($1::int + 1, $2::int) n where slug = $3`,
     [slugs.length, size, firstSlug],
   );

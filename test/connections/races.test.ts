@@ -129,8 +129,8 @@ test("good answers are noted in the order in which probes are, so that the two c
   ];
   const { postgres } = service;
   // So many that Postgres reads them as they lie, and the first of the two lies behind the second.
-  await postgres.asOwner(`insert into connections select org_id, id || n, environment, slug || n, base_url, active, created_at
-    from connections, generate_series(1, 500) n where id = $1`, [one]); // prettier-ignore
+  await postgres.asOwner(`insert into connections (org_id, id, environment, slug, base_url, active, created_at, integration)
+    select org_id, id || n, environment, slug || n, base_url, active, created_at, integration from connections, generate_series(1, 500) n where id = $1`, [one]); // prettier-ignore
   await postgres.asOwner(`insert into connection_health select org_id, id, created_at from connections where id like $1`, [`${one}_%`]); // prettier-ignore
   await postgres.asOwner("update connection_health set last_error = 'x' where connection_id = $1", [one]);
   await postgres.asOwner("analyze connection_health");

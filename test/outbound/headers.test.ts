@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parseOutboundAllow } from "#src/outbound/allow.ts";
 import { createOutbound, type Outbound, type OutboundRequest } from "#src/outbound/outbound.ts";
-import { Secret } from "#src/platform/secret.ts";
+import { bearerToken } from "../support/credential.ts";
 import { response, startUpstream, type Upstream } from "./network.ts";
 
 let upstream: Upstream;
@@ -112,14 +112,16 @@ describe("what cannot be said at all", () => {
 });
 
 function credential(text: string) {
-  return { boundTo: "http://elsewhere.example", secret: Secret.fromText(text) };
+  return bearerToken("http://elsewhere.example", text);
 }
+
+const nothing = { headers: {}, query: {}, cookies: {}, body: {}, secrets: [] };
 
 describe("the credential", () => {
   test("is sent as a Bearer token, in place of anything the caller says", async () => {
     const head = await headSent({
       headers: { authorization: "Bearer mine", Connection: "authorization" },
-      credential: { boundTo: upstream.origin, secret: Secret.fromText("Stored-1.2_3~4+5/6=") },
+      credential: bearerToken(upstream.origin, "Stored-1.2_3~4+5/6="),
     });
     expect(head.filter((line) => line.startsWith("authorization:"))).toEqual([
       "authorization: bearer stored-1.2_3~4+5/6=",
@@ -133,8 +135,7 @@ describe("the credential", () => {
         headers: { [name]: "stolen", Connection: "x-caller-service" },
         credential: {
           boundTo: upstream.origin,
-          secret: Secret.fromText("Stored"),
-          callerService: "orchestration",
+          reveal: () => ({ ...nothing, headers: { "x-caller-service": "orchestration" } }),
         },
       });
       expect(head.filter((line) => /^x.caller.service:/.test(line))).toEqual([
@@ -158,7 +159,7 @@ describe("the credential", () => {
       baseUrl: `${upstream.origin}/api`,
       method: "GET",
       path: "/",
-      credential: { boundTo: boundTo(upstream.port), secret: Secret.fromText("canary-5d1e") },
+      credential: bearerToken(boundTo(upstream.port), "canary-5d1e"),
     });
     await expect(sent).rejects.toMatchObject({ reason: "INVALID_OUTBOUND_REQUEST" });
     expect(upstream.connections).toBe(connections);
