@@ -13,6 +13,7 @@ import type { Database } from "#src/db/database.ts";
 import { createDirectory } from "#src/directory/service.ts";
 import { createHealthSweep, type HealthSweep } from "#src/health/sweep.ts";
 import { createChange } from "#src/idempotency/change.ts";
+import { createIntegrations } from "#src/integrations/integrations.ts";
 import { createMetrics } from "#src/metrics/metrics.ts";
 import { createMetricsPort } from "#src/metrics/port.ts";
 import { withAccessLog } from "#src/net/access-log.ts";
@@ -89,7 +90,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
 
   const apiKeys = createApiKeys(shared);
   const verification = await createVerification({ ...shared, usage: apiKeys.usage });
-  const connections = await createConnections(shared);
+  const connections = await createConnections({ ...shared, integrations: createIntegrations() });
   const calls = createCalls({ ...shared, connections });
   const features = [
     apiKeys,
@@ -101,7 +102,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     createAudit(shared),
   ];
   for (const feature of features) opened.defer(() => feature.close?.());
-  const healthSweep = createHealthSweep({ ...shared, probe: calls.probe });
+  const healthSweep = createHealthSweep({ ...shared, probe: connections.probe });
 
   const pipeline = createPipeline({
     ...shared,

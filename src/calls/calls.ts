@@ -5,29 +5,22 @@ import type { Change } from "#src/audit/change.ts";
 import type { Outbound } from "#src/outbound/outbound.ts";
 import { serve, type Feature } from "#src/platform/served-service.ts";
 import { createCallService } from "./call-service.ts";
-import { createProbe, type Probe } from "./probe.ts";
 import { createTestConnection } from "./test-connection.ts";
 
 /** Makes the calls: with the credential of a connection, or only to see whether its service is there. */
-export interface Calls extends Feature {
-  readonly probe: Probe;
-}
-
 export function createCalls(shared: {
   database: Database;
   change: Change;
   outbound: Outbound;
-  connections: Pick<Connections, "open" | "use">;
+  connections: Pick<Connections, "open" | "probe" | "use">;
   now: () => Date;
-}): Calls {
-  const probe = createProbe(shared.outbound);
+}): Feature {
   return {
     services: [
       serve(ConnectionService, {
         callService: createCallService(shared),
-        testConnection: createTestConnection({ ...shared, probe }),
+        testConnection: createTestConnection(shared),
       }),
     ],
-    probe,
   };
 }

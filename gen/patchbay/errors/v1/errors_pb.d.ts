@@ -367,6 +367,21 @@ export enum Reason {
    * @generated from enum value: REASON_TOO_MANY_CALLS = 50;
    */
   TOO_MANY_CALLS = 50,
+
+  /**
+   * The service did not take the credential, or could not be asked, so nothing was
+   * stored (409).
+   *
+   * @generated from enum value: REASON_CREDENTIAL_REJECTED = 56;
+   */
+  CREDENTIAL_REJECTED = 56,
+
+  /**
+   * Another connection has the slug (409).
+   *
+   * @generated from enum value: REASON_SLUG_TAKEN = 57;
+   */
+  SLUG_TAKEN = 57,
 }
 
 /**
