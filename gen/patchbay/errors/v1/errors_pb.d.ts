@@ -367,6 +367,21 @@ export enum Reason {
    * @generated from enum value: REASON_TOO_MANY_CALLS = 50;
    */
   TOO_MANY_CALLS = 50,
+
+  /**
+   * The rights of the caller's key to connections do not cover what it wants to do
+   * through one, to one, or give to another key (403).
+   *
+   * @generated from enum value: REASON_CONNECTION_NOT_ALLOWED = 52;
+   */
+  CONNECTION_NOT_ALLOWED = 52,
+
+  /**
+   * The connection belongs to another user, who keeps it private (403).
+   *
+   * @generated from enum value: REASON_NOT_OWNER = 53;
+   */
+  NOT_OWNER = 53,
 }
 
 /**
