@@ -3,7 +3,7 @@ import type { ConnectionService } from "#gen/patchbay/connections/v1/connection_
 import type { Connections } from "#src/connections/connections.ts";
 import type { Outbound, OutboundReply } from "#src/outbound/outbound.ts";
 import { Overloaded, type Holding } from "#src/platform/byte-budget.ts";
-import { callOf, viewerOf } from "#src/platform/caller.ts";
+import { callerOf, callOf } from "#src/platform/caller.ts";
 import { queryPairs, replyBody, requestBody } from "./call-body.ts";
 
 /** Calls a service through the connection that has its slug, with a credential that the caller never sees. */
@@ -15,17 +15,17 @@ export function createCallService(parts: {
   const { connections, outbound, now } = parts;
   const { use } = connections;
   return async (request, context) => {
-    const viewer = viewerOf(context);
+    const caller = callerOf(context);
     const { holding } = callOf(context);
     const body = await requestBody(request.body);
     // Written anew, while the message has it another time; only bytes are sent as they came.
     if (body !== undefined && request.body.case !== "raw") holding?.grow(body.bytes.length);
     const query = queryPairs(request.query);
-    const { connection, credential } = await connections.open(viewer, request.service);
+    const { connection, credential } = await connections.open(caller, request.service, request);
     using _wiped = credential;
     const timeoutMs = context.timeoutMs();
     const reply = await outbound.send({
-      share: viewer.orgId,
+      share: caller.orgId,
       baseUrl: connection.baseUrl,
       method: request.method,
       path: request.path,
@@ -33,14 +33,14 @@ export function createCallService(parts: {
       headers: withContentType(request.headers, body?.contentType),
       ...(body && { body: body.bytes }),
       credential,
-      onSent: () => use.noteCall(viewer.orgId, connection.id, now()),
+      onSent: () => use.noteCall(caller.orgId, connection.id, now()),
       signal: context.signal,
       hold: (bytes) => holding?.grow(bytes),
       ...(timeoutMs !== undefined && { timeoutMs }),
     });
     if (reply.status >= 200 && reply.status < 300) {
       const { id: connectionId, baseUrl } = connection;
-      use.noteHealthy(viewer.orgId, { connectionId, baseUrl, at: now() });
+      use.noteHealthy(caller.orgId, { connectionId, baseUrl, at: now() });
     }
     holdDecoded(holding, reply);
     return {
