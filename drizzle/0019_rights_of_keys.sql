@@ -1,3 +1,6 @@
+-- They are for the services that are called, and use no connection.
+UPDATE api_keys SET connections = '[]' WHERE kind = 'service_principal';
+--> statement-breakpoint
 DROP FUNCTION find_api_key(bytea, bytea);
 --> statement-breakpoint
 -- What a presented secret was issued for, and whether it was used before. Its organisation is not known before, so

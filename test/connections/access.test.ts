@@ -1,5 +1,7 @@
+import { Code, ConnectError } from "@connectrpc/connect";
 import fc from "fast-check";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { requireTagsChangeable } from "#src/connections/access.ts";
 import type { Caller } from "#src/platform/caller.ts";
 import type { ConnectionRight } from "#src/platform/connection-right.ts";
@@ -122,6 +124,30 @@ describe.each<[string, () => object[]]>([
     const { connections } = await service.org.client.connections.listConnections({});
     expect(connections.filter(({ baseUrl }) => baseUrl === upstream.url)).toEqual([]);
   });
+});
+
+test("the typed clients are told no more of a hidden connection than of a missing one either", async () => {
+  const { client } = await keyFor([{ slug: "custom:ledger" }]);
+  const failure = async (id: string, service: string) => {
+    const { connections } = client;
+    const calls = [
+      connections.getConnection({ id }),
+      connections.updateConnection({ id, active: false }),
+      connections.deleteConnection({ id }),
+      connections.testConnection({ id }),
+      connections.callService({ service, method: "GET", path: "/" }),
+      connections.callService({ service: id, method: "GET", path: "/" }),
+    ];
+    const outcomes = await Promise.allSettled(calls);
+    return outcomes.map((outcome) => {
+      const reason: unknown = outcome.status === "rejected" ? outcome.reason : undefined;
+      if (!(reason instanceof ConnectError)) throw new Error("it was not refused", { cause: reason });
+      return [reason.code, reason.rawMessage, reason.findDetails(ErrorInfoSchema)];
+    });
+  };
+  const missing = await failure(newId("scn", new Date()), "custom:nothing");
+  expect(missing.map(([code]) => code)).toEqual(missing.map(() => Code.NotFound));
+  expect(await failure(ids.payroll, "custom:payroll")).toStrictEqual(missing);
 });
 
 describe("a list shows a key only what it may see:", () => {
