@@ -21,9 +21,11 @@ export function requireUrl(
   requirePlace(at, namesIn(authority), placeholders, ["host"]);
   requirePlace(at, namesIn(path), placeholders, ["host", "path"]);
   requirePinned(at, authority, placeholders);
-  const examples = Object.entries(placeholders).map(([name, { example }]) => [name, example]);
+  const examples: Readonly<Record<string, string>> = Object.fromEntries(
+    Object.entries(placeholders).map(([name, { example }]) => [name, example]),
+  );
   try {
-    check(expand(template, Object.fromEntries(examples)));
+    check(expand(template, examples));
   } catch (error) {
     if (!(error instanceof InvalidBaseUrl)) throw error;
     throw new InvalidRequest(error.message.replace(/^baseUrl/, at), { cause: error });

@@ -1,5 +1,6 @@
 import { pathProblem } from "#src/outbound/path.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
+import type { LongWork } from "#src/platform/in-turns.ts";
 import { requireOAuth } from "./definition-oauth.ts";
 import { requireHeaderName, requireHeaders, requireName, requireOnce, requireOneLine, requireTemplate } from "./definition-rules.ts"; // prettier-ignore
 import { requireUrl, type CheckUrl } from "./definition-urls.ts";
@@ -11,17 +12,22 @@ import { fieldValue, placeholderValue } from "./values.ts";
 
 /**
  * Refuses an integration by which a call could go wrong later: to another place, with a header that is not its own, or
- * with a value that nothing gives. The error names the member as it stands in JSON.
+ * with a value that nothing gives. The error names the member as it stands in JSON. Compiling its patterns takes time,
+ * so others get their turn in between.
  */
-export function requireSound(integration: Integration, checkUrl: CheckUrl): void {
+export function* requireSound(integration: Integration, checkUrl: CheckUrl): LongWork<void> {
   const { placeholders = {}, requiredHeaders = {}, optionalHeaders = {}, authMethods, probe } = integration;
   const placed = Object.keys(placeholders);
-  for (const [name, placeholder] of Object.entries(placeholders)) requirePlaceholder(name, placeholder);
+  for (const [name, placeholder] of Object.entries(placeholders)) {
+    requirePlaceholder(name, placeholder);
+    yield;
+  }
   for (const [at, url] of urlsOf(integration)) requireUrl(at, url, placeholders, checkUrl);
   requireHeaders("requiredHeaders", requiredHeaders, placed);
   for (const [name, pattern] of Object.entries(optionalHeaders)) {
     requireHeaderName("optionalHeaders", name);
     requirePattern(`optionalHeaders.${name}`, pattern);
+    yield;
   }
   const headers = [...Object.keys(requiredHeaders), ...Object.keys(optionalHeaders)];
   requireOnce(
@@ -32,7 +38,8 @@ export function requireSound(integration: Integration, checkUrl: CheckUrl): void
     "authMethods",
     authMethods.map(({ id }) => id),
   );
-  for (const [i, method] of authMethods.entries()) requireMethod(`authMethods[${i}]`, method, integration);
+  for (const [i, method] of authMethods.entries())
+    yield* requireMethod(`authMethods[${i}]`, method, integration);
   if (probe !== undefined) requireProbe(probe, integration);
 }
 
@@ -82,7 +89,7 @@ function requireAccepted(at: string, accept: () => unknown): void {
   }
 }
 
-function requireMethod(at: string, method: AuthMethod, { placeholders = {} }: Integration): void {
+function* requireMethod(at: string, method: AuthMethod, { placeholders = {} }: Integration): LongWork<void> {
   const { type, fields, inject, oauth2 } = method;
   if ((type === "oauth2") !== (oauth2 !== undefined)) {
     throw new InvalidRequest(`${at}.oauth2: belongs to a method of the type oauth2, and to no other`);
@@ -93,7 +100,10 @@ function requireMethod(at: string, method: AuthMethod, { placeholders = {} }: In
     );
   }
   const placed = Object.keys(placeholders);
-  for (const [i, field] of fields.entries()) requireField(`${at}.fields[${i}]`, method, field);
+  for (const [i, field] of fields.entries()) {
+    requireField(`${at}.fields[${i}]`, method, field);
+    yield;
+  }
   const tokens = oauth2 === undefined ? [] : ["accessToken"];
   requireOnce(`${at}.fields`, [...placed, ...tokens, ...fields.map(({ name }) => name)]);
   const shown = fields.filter(({ secret }) => !secret).map(({ name }) => name);
