@@ -11,7 +11,7 @@ import { createCredentials, type OpenCredential } from "./credentials.ts";
 import { ConnectionInactive, ConnectionNotFound, ServiceNotConnected } from "./errors.ts";
 import { createConnectionService, type ConnectionParts } from "./service.ts";
 import { createSealedLookup } from "./sealed-lookup.ts";
-import type { CallableConnection } from "./store.ts";
+import type { CallableConnection, SealedConnection } from "./store.ts";
 
 /** A connection that may be called through, and what its calls carry. */
 export interface OpenConnection {
@@ -21,6 +21,8 @@ export interface OpenConnection {
 
 /** Keeps connections and their credentials. */
 export interface Connections extends Feature {
+  /** The connection that has the slug or the id, if it may be called through. */
+  usable(viewer: Viewer, ref: string): Promise<SealedConnection>;
   /**
    * The connection that has the slug or the id, and its credential in the clear, which the caller wipes. A call that begins after
    * a change was answered sees it at once on the replica that answered; on others as soon as it is announced, and after
@@ -43,14 +45,21 @@ export async function createConnections(
   const credentials = createCredentials(keyring, createServicePrincipals(shared));
   const use = createConnectionUse(database, log);
   const find = await createSealedLookup(shared);
+
+  async function usable(viewer: Viewer, ref: string): Promise<SealedConnection> {
+    const connection = await find(viewer, ref);
+    if (connection === undefined) {
+      throw isConnectionId(ref) ? new ConnectionNotFound() : new ServiceNotConnected();
+    }
+    requireCallable(connection);
+    return connection;
+  }
+
   return {
     services: [serve(ConnectionService, createConnectionService({ ...shared, credentials, use }))],
+    usable,
     async open(viewer, ref) {
-      const connection = await find(viewer, ref);
-      if (connection === undefined) {
-        throw isConnectionId(ref) ? new ConnectionNotFound() : new ServiceNotConnected();
-      }
-      requireCallable(connection);
+      const connection = await usable(viewer, ref);
       return { connection, credential: await credentials.open(connection) };
     },
     use,
@@ -59,6 +68,6 @@ export async function createConnections(
 }
 
 /** Refuses calls through a connection that was switched off, or that waits for somebody to sign in. */
-export function requireCallable({ id, slug, active, status }: CallableConnection): void {
+function requireCallable({ id, slug, active, status }: CallableConnection): void {
   if (!active || status !== "ACTIVE") throw new ConnectionInactive(slug ?? id, status);
 }

@@ -11,7 +11,7 @@ import { AddressDenied, InvalidOutboundRequest, UpstreamTimeout, type Stage } fr
 import { notLookedUp, upstreamFailure } from "./failures.ts";
 import { defaultLimits, type OutboundLimits } from "./limits.ts";
 import { createLookups } from "./lookups.ts";
-import { requestTarget } from "./path.ts";
+import { requestTarget, type QueryPair } from "./path.ts";
 import { createPools } from "./pools.ts";
 import { receive } from "./receive.ts";
 import type { OutboundCredential } from "./injection.ts";
@@ -22,6 +22,8 @@ import { createCallSlots } from "./call-slots.ts";
 export interface Outbound {
   /** Makes the call. Follows no redirect and tries nothing twice. */
   send(request: OutboundRequest): Promise<OutboundReply>;
+  /** What `send` would send, and throws what it would throw before. Looks no name up. */
+  plan(request: OutboundRequest): PlannedRequest;
   /**
    * The base URL in the form to store. Throws InvalidBaseUrl, or AddressDenied as an invalid argument, for
    * one that can never be called; a name is not resolved for that.
@@ -43,7 +45,7 @@ export interface OutboundRequest {
   /** Appended to the base URL's path; percent-encoded, begins with a slash. Empty for the base URL itself. */
   readonly path: string;
   /** Not encoded yet. */
-  readonly query?: readonly [string, string][];
+  readonly query?: readonly QueryPair[];
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Buffer;
   /** Sent only to the base URL that it was stored for, or below that. */
@@ -68,6 +70,15 @@ export interface OutboundReply {
   readonly headers: Record<string, string>;
   readonly body: Buffer;
   readonly latencyMs: number;
+}
+
+/** A request as it is sent, without what only frames it. */
+export interface PlannedRequest {
+  readonly method: string;
+  readonly url: string;
+  /** By lower-case name. */
+  readonly headers: Record<string, string>;
+  readonly body: Buffer | undefined;
 }
 
 /** A call on its way, and how far it has come. */
@@ -205,6 +216,16 @@ export function createOutbound(options: {
       }
     },
 
+    plan(request) {
+      const target = targetOf(request.baseUrl, "permission_denied");
+      const method = methodOf(request.method);
+      const path = requestTarget(target.path, request.path, request.query ?? []);
+      const body = bodyOf(request.body, limits.bodyBytes) ?? undefined;
+      const injection = request.credential && injectionFor(target, request.credential);
+      const fields = headersOf(request.headers ?? {}, injection);
+      return { method, url: target.origin + path, headers: byName(fields), body };
+    },
+
     checkBaseUrl(raw) {
       return baseUrlText(targetOf(raw, "invalid_argument"));
     },
@@ -225,6 +246,12 @@ function bodyOf(body: Buffer | undefined, limitBytes: number): Buffer | null {
     throw new InvalidOutboundRequest(`body: at most ${limitBytes} bytes are sent`);
   }
   return body ?? null;
+}
+
+function byName(fields: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    fields.flatMap((name, index) => (index % 2 === 0 ? [[name, fields[index + 1] ?? ""]] : [])),
+  );
 }
 
 function whenAborted(signal: AbortSignal): Promise<never> {

@@ -77,6 +77,11 @@ const call = (service: string, more: JsonObject = {}): Refused => ({
   message: { service, method: "GET", path: "/", ...more },
 });
 
+const action = (actionIdentifier: string): Refused => ({
+  method: connections.callAction,
+  message: { actionIdentifier },
+});
+
 const connect = (more: JsonObject): Refused => ({
   method: connections.upsertServiceConnection,
   message: { serviceSlug: "custom:new", baseUrl: "https://ledger.example", apiKey: "k", ...more },
@@ -114,6 +119,8 @@ const provoked: Readonly<Record<string, (side: Side) => Refused | Promise<Refuse
     });
     return call("custom:off");
   },
+  UNKNOWN_ACTION: () => action("aml/nothing"),
+  INVALID_INPUT: () => action("custom:there/GET /{id}"),
   UPSTREAM_UNREACHABLE: () => call("custom:gone"),
   UPSTREAM_TOO_LARGE: () => call("custom:there", { path: "/large" }),
   CREDENTIAL_REFLECTED: () => call("custom:there", { path: "/echo" }),
