@@ -159,7 +159,7 @@ export function injectionOf(
   secrets: Readonly<Record<string, string>>,
 ): Injection {
   const { recipe, params, callerServiceSlug } = connection;
-  const injection = inject(recipe.method.inject, params, secrets);
+  const injection = inject(recipe, params, secrets);
   if (callerServiceSlug === undefined) return injection;
   return { ...injection, headers: { ...injection.headers, [callerServiceHeader]: callerServiceSlug } };
 }
