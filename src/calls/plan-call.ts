@@ -35,7 +35,7 @@ export function createPlanCall(parts: {
 
   return async (request, context) => {
     const { connection, call } = await read(request, context);
-    const { method, url, headers, body } = outbound.plan({
+    const { method, url, headers, body } = await outbound.plan({
       share: connection.orgId,
       baseUrl: connection.baseUrl,
       ...requestOf(call),

@@ -25,7 +25,7 @@ export interface Outbound {
   /** Makes the call. Follows no redirect and tries nothing twice. */
   send(request: OutboundRequest): Promise<OutboundReply>;
   /** What `send` would send, and throws what it would throw before. Looks no name up. */
-  plan(request: OutboundRequest): PlannedRequest;
+  plan(request: OutboundRequest): Promise<PlannedRequest>;
   /**
    * The base URL in the form to store. Throws InvalidBaseUrl, or AddressDenied as an invalid argument, for
    * one that can never be called; a name is not resolved for that.
@@ -136,27 +136,43 @@ export function createOutbound(options: {
     return target;
   }
 
+  function askedOf(target: BaseUrl, request: OutboundRequest) {
+    const query = request.query ?? [];
+    return {
+      method: methodOf(request.method),
+      query,
+      path: requestTarget(target.path, request.path, query),
+      body: bodyOf(request.body, limits.bodyBytes),
+    };
+  }
+
+  async function withCredential(
+    target: BaseUrl,
+    request: OutboundRequest,
+    asked: ReturnType<typeof askedOf>,
+  ) {
+    const injection = request.credential ? injectionFor(target, request.credential) : nothing;
+    const headers = headersOf(request.headers ?? {}, injection);
+    const query = queryOf(asked.query, injection);
+    const path = query === asked.query ? asked.path : requestTarget(target.path, request.path, query);
+    const body = await injectedBody(asked.body, headers, injection.body);
+    return { method: asked.method, path, headers, body, injection };
+  }
+
   async function exchange(target: BaseUrl, request: OutboundRequest, call: CallUnderWay) {
     const { origin, host } = target;
     const { signal } = call;
-    const method = methodOf(request.method);
-    const askedQuery = request.query ?? [];
     // Before it waits: what is refused does not need its turn.
-    const askedPath = requestTarget(target.path, request.path, askedQuery);
-    const given = bodyOf(request.body, limits.bodyBytes);
+    const asked = askedOf(target, request);
     const share = laneOf(request);
     const hold = (bytes: number): void => {
       // Also for what is inflated, which has arrived already.
       signal.throwIfAborted();
       request.hold?.(bytes);
     };
-    using _slot = await slots.take({ share, origin, host, bytes: given?.length ?? 0, signal });
-    const injection = request.credential ? injectionFor(target, request.credential) : nothing;
-    const headers = headersOf(request.headers ?? {}, injection);
-    const query = queryOf(askedQuery, injection);
-    const path = query === askedQuery ? askedPath : requestTarget(target.path, request.path, query);
-    const body = await injectedBody(given, headers, injection.body);
-    if (body !== given) hold(body?.length ?? 0);
+    using _slot = await slots.take({ share, origin, host, bytes: asked.body?.length ?? 0, signal });
+    const { method, path, headers, body, injection } = await withCredential(target, request, asked);
+    if (body !== asked.body) hold(body?.length ?? 0);
     using pool = pools.open(poolOf(share, target, injection), origin, () => connectorOf(request, injection));
     call.hasSlot = true;
     call.stage = pool.stage;
@@ -228,14 +244,16 @@ export function createOutbound(options: {
       }
     },
 
-    plan(request) {
+    async plan(request) {
       const target = targetOf(request.baseUrl, "permission_denied");
-      const method = methodOf(request.method);
-      const path = requestTarget(target.path, request.path, request.query ?? []);
-      const body = bodyOf(request.body, limits.bodyBytes) ?? undefined;
-      const injection = request.credential && injectionFor(target, request.credential);
-      const fields = headersOf(request.headers ?? {}, injection);
-      return { method, url: target.origin + path, headers: byName(fields), body };
+      const asked = askedOf(target, request);
+      const { method, path, headers, body } = await withCredential(target, request, asked);
+      return {
+        method,
+        url: target.origin + path,
+        headers: Object.fromEntries(headers),
+        body: body ?? undefined,
+      };
     },
 
     checkBaseUrl(raw) {
@@ -272,12 +290,6 @@ function bodyOf(body: Buffer | undefined, limitBytes: number): Buffer | null {
     throw new InvalidOutboundRequest(`body: at most ${limitBytes} bytes are sent`);
   }
   return body ?? null;
-}
-
-function byName(fields: readonly string[]): Record<string, string> {
-  return Object.fromEntries(
-    fields.flatMap((name, index) => (index % 2 === 0 ? [[name, fields[index + 1] ?? ""]] : [])),
-  );
 }
 
 function whenAborted(signal: AbortSignal): Promise<never> {

@@ -250,6 +250,48 @@ describe("a plan", () => {
     expect(bytes.toString()).toBe(sent.body);
   });
 
+  const methods = {
+    header: { headers: { "X-Api-Key": "{account}/{token}" } },
+    query: { query: { api_key: "{token}", account: "{account}" } },
+    cookie: { cookies: { session: "{token}" } },
+    body: { body: { token: "{token}" } },
+    basic: { basic: { username: "{account}", password: "{token}" } },
+  };
+
+  test.each(Object.entries(methods))(
+    "masks a secret that goes into the %s, and nothing else",
+    async (place, inject) => {
+      const serviceSlug = `custom:in-${place}`;
+      const wanted = { serviceSlug, baseUrl: upstream.url, apiKey };
+      const { connection } = await service.org.client.connections.upsertServiceConnection(wanted);
+      const fields = [
+        { name: "account", secret: false },
+        { name: "token", secret: true },
+      ];
+      const method = { id: place, type: "custom", label: place, fields, inject };
+      const recipe = { version: 1, method, allowedHosts: [], headers: { "x-version": "7" } };
+      await service.postgres.asOwner(
+        `update connections set recipe = '${JSON.stringify(recipe)}', params = '{"account":"acct-1"}' where id = '${connection!.id}'`,
+      );
+      const body = {
+        actionIdentifier: `${serviceSlug}/POST /x`,
+        input: { query: { api_key: "mine", q: ["a,b"] }, body: { token: "mine", a: 1 } },
+      };
+      const { url, headers, text } = await planned(body);
+      await call(body);
+      const sent = upstream.asked.at(-1)!;
+      const masked = (carried: string) => carried.replaceAll(apiKey, "***").replace(/^Basic .*/, "Basic ***");
+      expect(JSON.stringify(sent)).toMatch(place === "basic" ? /Basic [\w=]{20,}/ : apiKey);
+      expect(url).toBe(upstream.url + masked(sent.url));
+      expect(text).toBe(masked(sent.body));
+      const { host: _host, connection: _connection, "content-length": _length, ...others } = sent.headers;
+      expect(headers).toStrictEqual(
+        Object.fromEntries(Object.entries(others).map(([name, value]) => [name, masked(String(value))])),
+      );
+      expect(JSON.stringify([url, headers, text])).toContain("***");
+    },
+  );
+
   test("of secrets of any length is the same", async () => {
     const plans = [];
     for (const secret of ["k", "k".repeat(4_000)]) {
