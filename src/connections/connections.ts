@@ -12,7 +12,7 @@ import { createCredentials, type OpenCredential } from "./credentials.ts";
 import { ConnectionInactive, ConnectionNotFound, ServiceNotConnected } from "./errors.ts";
 import { createConnectionService, type ConnectionParts } from "./service.ts";
 import { createSealedLookup } from "./sealed-lookup.ts";
-import type { CallableConnection } from "./store.ts";
+import type { CallableConnection, SealedConnection } from "./store.ts";
 
 /** A connection that may be called through, and what its calls carry. */
 export interface OpenConnection {
@@ -29,6 +29,8 @@ export interface IntendedCall {
 
 /** Keeps connections and their credentials. */
 export interface Connections extends Feature {
+  /** The connection that has the slug or the id, if it may be called through, and the caller may use it. */
+  usable(caller: Caller, ref: string): Promise<SealedConnection>;
   /**
    * The connection that has the slug or the id, and its credential in the clear, which must be wiped, for a call that
    * the caller may make. A call that begins after a change was answered sees it at once on the replica that answered;
@@ -51,14 +53,21 @@ export async function createConnections(
   const credentials = createCredentials(keyring, createServicePrincipals(shared));
   const use = createConnectionUse(database, log);
   const find = await createSealedLookup(shared);
+
+  // Judged for each call: what is remembered of a connection is the same for every caller.
+  async function usable(caller: Caller, ref: string): Promise<SealedConnection> {
+    const missing = isConnectionId(ref) ? ConnectionNotFound : ServiceNotConnected;
+    const connection = requireUsable(caller, await find(caller, ref), missing);
+    requireCallable(connection);
+    return connection;
+  }
+
   return {
     services: [serve(ConnectionService, createConnectionService({ ...shared, credentials, use }))],
+    usable,
     async open(caller, ref, call) {
-      const missing = isConnectionId(ref) ? ConnectionNotFound : ServiceNotConnected;
-      // Judged for each call: what is remembered of a connection is the same for every caller.
-      const connection = requireUsable(caller, await find(caller, ref), missing);
+      const connection = await usable(caller, ref);
       requirePermitted(caller, connection, call);
-      requireCallable(connection);
       return { connection, credential: await credentials.open(connection) };
     },
     use,
@@ -67,6 +76,6 @@ export async function createConnections(
 }
 
 /** Refuses calls through a connection that was switched off, or that waits for somebody to sign in. */
-export function requireCallable({ id, slug, active, status }: CallableConnection): void {
+function requireCallable({ id, slug, active, status }: CallableConnection): void {
   if (!active || status !== "ACTIVE") throw new ConnectionInactive(slug ?? id, status);
 }

@@ -62,7 +62,10 @@ export interface ConnectionParts {
 }
 
 /** The methods that keep connections; those that call through them are in `src/calls`. */
-export type KeptConnections = Omit<ServiceImpl<typeof ConnectionService>, "callService" | "testConnection">;
+export type KeptConnections = Omit<
+  ServiceImpl<typeof ConnectionService>,
+  "callService" | "callAction" | "planCall" | "testConnection"
+>;
 
 /** Keeps connections. See the contract, `connection_service.proto`. */
 export function createConnectionService(parts: ConnectionParts): KeptConnections {

@@ -77,6 +77,11 @@ const call = (service: string, more: JsonObject = {}): Refused => ({
   message: { service, method: "GET", path: "/", ...more },
 });
 
+const action = (actionIdentifier: string): Refused => ({
+  method: connections.callAction,
+  message: { actionIdentifier },
+});
+
 const connect = (more: JsonObject): Refused => ({
   method: connections.upsertServiceConnection,
   message: { serviceSlug: "custom:new", baseUrl: "https://ledger.example", apiKey: "k", ...more },
@@ -129,6 +134,8 @@ const provoked: Readonly<Record<string, (side: Side) => Refused | Promise<Refuse
     await side.service.postgres.asOwner(toUser, [connection!.id, user!.id]);
     return { method: connections.updateConnection, message: { id: connection!.id, active: true } };
   },
+  UNKNOWN_ACTION: () => action("aml/nothing"),
+  INVALID_INPUT: () => action("custom:there/GET /{id}"),
   UPSTREAM_UNREACHABLE: () => call("custom:gone"),
   UPSTREAM_TOO_LARGE: () => call("custom:there", { path: "/large" }),
   CREDENTIAL_REFLECTED: () => call("custom:there", { path: "/echo" }),

@@ -6,6 +6,7 @@ import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegen
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 import type { Connection } from "./connection_pb.js";
 import type { FieldMask, Value } from "@bufbuild/protobuf/wkt";
+import type { CallActionRequestSchema, CallActionResponseSchema, PlanCallRequestSchema, PlanCallResponseSchema } from "./action_pb.js";
 
 /**
  * Describes the file patchbay/connections/v1/connection_service.proto.
@@ -665,6 +666,47 @@ export declare const ConnectionService: GenService<{
     methodKind: "unary";
     input: typeof CallServiceRequestSchema;
     output: typeof CallServiceResponseSchema;
+  },
+  /**
+   * Calls an operation of a connected service, as CallService does, by the name
+   * that the catalog has for it.
+   *
+   * Path, query, headers and body are held to the operation's schemas before
+   * anything is sent. A service without a catalog can be called by method and path
+   * template, and then nothing is known to hold the input to.
+   *
+   * Errors: NOT_FOUND, also (UNKNOWN_ACTION) for an operation that the service's
+   * catalog does not have; INVALID_ARGUMENT (INVALID_INPUT, naming each place by its
+   * JSON pointer; INVALID_REQUEST for a connection of another service); and those of
+   * CallService: INVALID_PATH, INVALID_OUTBOUND_REQUEST, CONNECTION_INACTIVE,
+   * CREDENTIAL_REFLECTED, ADDRESS_DENIED, TOO_MANY_CALLS, UPSTREAM_TOO_LARGE,
+   * OVERLOADED, UPSTREAM_UNREACHABLE, ROOT_KEY_UNAVAILABLE, UPSTREAM_TIMEOUT.
+   *
+   * @generated from rpc patchbay.connections.v1.ConnectionService.CallAction
+   */
+  callAction: {
+    methodKind: "unary";
+    input: typeof CallActionRequestSchema;
+    output: typeof CallActionResponseSchema;
+  },
+  /**
+   * Answers the exact request that CallAction or CallService would send for the
+   * same fields, and sends nothing.
+   *
+   * The credential is not opened: wherever it goes, `***` stands in its place. A
+   * user name and password of HTTP Basic are masked together.
+   *
+   * Errors: those that the call would have before it is sent: NOT_FOUND
+   * (UNKNOWN_ACTION), INVALID_ARGUMENT (INVALID_INPUT, INVALID_PATH,
+   * INVALID_OUTBOUND_REQUEST), FAILED_PRECONDITION (CONNECTION_INACTIVE),
+   * PERMISSION_DENIED (ADDRESS_DENIED).
+   *
+   * @generated from rpc patchbay.connections.v1.ConnectionService.PlanCall
+   */
+  planCall: {
+    methodKind: "unary";
+    input: typeof PlanCallRequestSchema;
+    output: typeof PlanCallResponseSchema;
   },
 }>;
 
