@@ -1,13 +1,14 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { ConnectionService } from "#gen/patchbay/connections/v1/connection_service_pb.js";
 import { append } from "#src/audit/append.ts";
+import { requireUsable } from "#src/connections/access.ts";
 import { ConnectionNotFound } from "#src/connections/errors.ts";
 import type { ProbeResult } from "#src/connections/probe.ts";
 import type { Connections } from "#src/connections/connections.ts";
 import { getConnection, recordFailure, recordHealthy } from "#src/connections/store.ts";
 import type { Database } from "#src/db/database.ts";
 import type { Change } from "#src/audit/change.ts";
-import { callOf, viewerOf } from "#src/platform/caller.ts";
+import { callerOf, callOf } from "#src/platform/caller.ts";
 
 /** Probes the service of a connection now, and records what was found. */
 export function createTestConnection(parts: {
@@ -19,13 +20,13 @@ export function createTestConnection(parts: {
   const { database, change, connections, now } = parts;
   return async ({ id }, context) => {
     const call = callOf(context);
-    const viewer = viewerOf(context);
-    const { orgId } = viewer;
-    const connection = await database.read(orgId, (tx) => getConnection(tx, viewer, id));
-    if (connection === undefined) throw new ConnectionNotFound();
+    const caller = callerOf(context);
+    const { orgId } = caller;
+    const known = await database.read(orgId, (tx) => getConnection(tx, caller, id));
+    const connection = requireUsable(caller, known);
     const { slug, recipe, status } = connection;
     const declared = recipe.probe !== undefined && status === "ACTIVE";
-    const found = await connections.probe(viewer, { id, baseUrl: connection.baseUrl, declared });
+    const found = await connections.probe(caller, { id, baseUrl: connection.baseUrl, declared });
     if (found === undefined) throw new ConnectionNotFound();
     const { baseUrl, result } = found;
     const answer = answerOf(result);

@@ -10,6 +10,7 @@ import { callerOf, callOf, type Caller } from "#src/platform/caller.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import { newId } from "#src/platform/ids.ts";
 import { ApiKeyNotBoundToUser } from "#src/verification/errors.ts";
+import { requireWithinRights } from "./access.ts";
 import { requireIntegration, withMethod, type Candidate } from "./candidate.ts";
 import { plainConnection, type Connection } from "./connection.ts";
 import { credentialDetails, type StoreCredential } from "./credentials.ts";
@@ -33,8 +34,6 @@ export function createCreateConnection(
     );
     const wanted = withMethod(integration, request.authMethod, request);
     const candidate = { ...wanted, baseUrl: outbound.checkBaseUrl(wanted.baseUrl) };
-    if (request.verify) await verify(caller.orgId, candidate, context.signal);
-
     const connection: Connection = {
       ...newConnection(candidate, caller, now()),
       integration: integration.slug,
@@ -44,6 +43,9 @@ export function createCreateConnection(
       tags: request.tags,
       metadata: request.metadata,
     };
+    requireWithinRights(caller, connection);
+    if (request.verify) await verify(caller.orgId, candidate, context.signal);
+
     const { secrets } = candidate;
     const create = async (tx: Tx, store?: StoreCredential) => {
       await insertConnection(tx, connection);

@@ -4,15 +4,15 @@ import type { Database } from "#src/db/database.ts";
 import type { Change } from "#src/audit/change.ts";
 import type { Integrations } from "#src/integrations/integrations.ts";
 import type { Outbound } from "#src/outbound/outbound.ts";
-import { callerOf, callOf, viewerOf } from "#src/platform/caller.ts";
+import { callerOf, callOf } from "#src/platform/caller.ts";
 import { nextPage, readPage } from "#src/platform/paging.ts";
 import type { RateLimiter } from "#src/ratelimit/limiter.ts";
+import { requireDeletable, requireVisible } from "./access.ts";
 import { appendAll } from "./append-all.ts";
 import { createCheckCredential } from "./check-credential.ts";
 import type { ConnectionUse } from "./connection-use.ts";
 import { createCreateConnection } from "./create.ts";
 import { credentialDetails, type Credentials } from "./credentials.ts";
-import { ConnectionNotFound } from "./errors.ts";
 import { toMessage, toServiceConnection } from "./messages.ts";
 import { connectionStatuses } from "./schema.ts";
 import {
@@ -44,7 +44,10 @@ export interface ConnectionParts {
 }
 
 /** The methods that keep connections; those that call through them are in `src/calls`. */
-export type KeptConnections = Omit<ServiceImpl<typeof ConnectionService>, "callService" | "testConnection">;
+export type KeptConnections = Omit<
+  ServiceImpl<typeof ConnectionService>,
+  "callService" | "callAction" | "planCall" | "testConnection"
+>;
 
 /** Keeps connections. See the contract, `connection_service.proto`. */
 export function createConnectionService(parts: ConnectionParts): KeptConnections {
@@ -52,13 +55,13 @@ export function createConnectionService(parts: ConnectionParts): KeptConnections
 
   return {
     async listConnections(request, context) {
-      const viewer = viewerOf(context);
-      await use.flush(viewer.orgId);
-      const page = await database.read(viewer.orgId, (tx) =>
+      const caller = callerOf(context);
+      await use.flush(caller.orgId);
+      const page = await database.read(caller.orgId, (tx) =>
         readPage(
           request,
           defaultPageSize,
-          (rows) => listNamed(tx, viewer, rows),
+          (rows) => listNamed(tx, caller, rows),
           (connection) => connection.id,
         ),
       );
@@ -69,15 +72,15 @@ export function createConnectionService(parts: ConnectionParts): KeptConnections
     },
 
     async listAllConnections(request, context) {
-      const viewer = viewerOf(context);
-      await use.flush(viewer.orgId);
+      const caller = callerOf(context);
+      await use.flush(caller.orgId);
       const { integration, tag, owner, status } = request;
       const filter = { integration, tag, owner, status: connectionStatuses.find((one) => one === status) };
-      const page = await database.read(viewer.orgId, (tx) =>
+      const page = await database.read(caller.orgId, (tx) =>
         readPage(
           request,
           defaultPageSize,
-          (rows) => listConnections(tx, viewer, filter, rows),
+          (rows) => listConnections(tx, caller, filter, rows),
           (connection) => connection.id,
         ),
       );
@@ -90,10 +93,10 @@ export function createConnectionService(parts: ConnectionParts): KeptConnections
     checkCredential: createCheckCredential(parts),
 
     async getConnection({ id }, context) {
-      const viewer = viewerOf(context);
-      await use.flush(viewer.orgId);
-      const connection = await database.read(viewer.orgId, (tx) => getConnection(tx, viewer, id));
-      if (connection === undefined) throw new ConnectionNotFound();
+      const caller = callerOf(context);
+      await use.flush(caller.orgId);
+      const found = await database.read(caller.orgId, (tx) => getConnection(tx, caller, id));
+      const connection = requireVisible(caller, found);
       return { connection: toMessage(connection, now()) };
     },
 
@@ -101,8 +104,7 @@ export function createConnectionService(parts: ConnectionParts): KeptConnections
       const call = callOf(context);
       const caller = callerOf(context);
       await change(call, async (tx) => {
-        const known = await getConnectionForUpdate(tx, caller, id);
-        if (known === undefined) throw new ConnectionNotFound();
+        const known = requireDeletable(caller, await getConnectionForUpdate(tx, caller, id));
         const before = await getCredential(tx, caller.orgId, id);
         await deleteConnection(tx, caller, id);
         const events = await credentials.end(tx, caller, before);

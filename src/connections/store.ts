@@ -1,12 +1,13 @@
-import { alias, and, asc, eq, gt, isNotNull, sql } from "#src/db/drizzle.cjs";
+import { alias, and, arrayOverlaps, asc, eq, gt, isNotNull, sql } from "#src/db/drizzle.cjs";
 import { apiKeys } from "#src/api-keys/schema.ts";
 import type { Sealed } from "#src/crypto/keyring.ts";
 import { isKeyOf } from "#src/crypto/org-keys.ts";
 import { orgKeys } from "#src/crypto/schema.ts";
 import type { Tx } from "#src/db/database.ts";
-import type { Viewer } from "#src/platform/caller.ts";
+import type { Caller, Viewer } from "#src/platform/caller.ts";
 import type { PageRequest } from "#src/platform/paging.ts";
 import type { Use } from "#src/platform/usage-log.ts";
+import { visibleTo } from "./access.ts";
 import { isConnectionId, type Connection, type ConnectionStatus, type ProbeFailure } from "./connection.ts";
 import { SlugTaken } from "./errors.ts";
 import {
@@ -157,20 +158,21 @@ export interface ConnectionFilter {
   readonly status?: ConnectionStatus | undefined;
 }
 
-/** The connections of the page, oldest first. */
+/** The connections of the page that the caller may see, oldest first. */
 export async function listConnections(
   tx: Tx,
-  viewer: Viewer,
+  caller: Caller,
   { integration, tag, owner, status }: ConnectionFilter,
   page: PageRequest,
 ): Promise<Connection[]> {
   const rows = await selectConnections(tx)
     .where(
       and(
-        inView(viewer),
+        inView(caller),
+        visibleTo(caller),
         gt(connections.id, page.after),
         integration === undefined ? undefined : eq(connections.integration, integration),
-        tag === undefined ? undefined : sql`${tag} = any(${connections.tags})`,
+        tag === undefined ? undefined : arrayOverlaps(connections.tags, [tag]),
         owner === undefined ? undefined : eq(connections.ownerUserId, owner),
         status === undefined ? undefined : eq(connections.status, status),
       ),
@@ -183,19 +185,21 @@ export async function listConnections(
 /** A connection that its organisation calls by a slug. */
 export type NamedConnection = Connection & { readonly slug: ServiceSlug };
 
-/** The connections of the page that have a slug, oldest first. */
-export async function listNamed(tx: Tx, viewer: Viewer, page: PageRequest): Promise<NamedConnection[]> {
+/** The connections of the page that have a slug and that the caller may see, oldest first. */
+export async function listNamed(tx: Tx, caller: Caller, page: PageRequest): Promise<NamedConnection[]> {
   const rows = await selectConnections(tx)
-    .where(and(inView(viewer), isNotNull(connections.slug), gt(connections.id, page.after)))
+    .where(
+      and(inView(caller), visibleTo(caller), isNotNull(connections.slug), gt(connections.id, page.after)),
+    )
     .orderBy(asc(connections.id))
     .limit(page.limit);
   return rows.map(fromRow).filter(hasSlug);
 }
 
-/** The connections that have a slug, in its order. */
-export async function listBySlug(tx: Tx, viewer: Viewer, page: PageRequest): Promise<NamedConnection[]> {
+/** The connections that have a slug and that the caller may see, in its order. */
+export async function listBySlug(tx: Tx, caller: Caller, page: PageRequest): Promise<NamedConnection[]> {
   const rows = await selectConnections(tx)
-    .where(and(inView(viewer), gt(connections.slug, page.after)))
+    .where(and(inView(caller), visibleTo(caller), gt(connections.slug, page.after)))
     .orderBy(asc(connections.slug))
     .limit(page.limit);
   return rows.map(fromRow).filter(hasSlug);

@@ -9,6 +9,7 @@ import { InvalidRequest } from "#src/platform/errors.ts";
 import { changedFields, jsonName } from "#src/platform/field-mask.ts";
 import type { Tx } from "#src/db/database.ts";
 import { callerOf, callOf, type Call, type Caller } from "#src/platform/caller.ts";
+import { requireChangeable, requireTagsChangeable } from "./access.ts";
 import { appendAll } from "./append-all.ts";
 import { storesCredential, updated, type CallChanges, type Candidate } from "./candidate.ts";
 import { requireWithin, type Connection } from "./connection.ts";
@@ -19,7 +20,7 @@ import {
   type StoreCredential,
   type WantedCredential,
 } from "./credentials.ts";
-import { ConnectionChanged, ConnectionNotFound } from "./errors.ts";
+import { ConnectionChanged } from "./errors.ts";
 import { hashOf, toMessage } from "./messages.ts";
 import type { ConnectionParts } from "./service.ts";
 import {
@@ -61,8 +62,8 @@ export function createUpdateConnection(
     const keepsSecrets = !storesCredential(changes);
     if (!changes.verify && !(keepsSecrets && changes.params !== undefined)) return undefined;
     const { known, integration } = await database.read(caller.orgId, async (tx) => {
-      const found = await findSealed(tx, caller, id);
-      if (found === undefined || found.id !== id) throw new ConnectionNotFound();
+      const sealed = await findSealed(tx, caller, id);
+      const found = requireChangeable(caller, sealed?.id === id ? sealed : undefined);
       return { known: found, integration: await integrationOf(tx, caller, found, changes) };
     });
     const secrets =
@@ -85,8 +86,8 @@ export function createUpdateConnection(
     store?: StoreCredential | undefined;
   }) {
     const { tx, call, caller, id, changes, seen, store } = update;
-    const known = await getConnectionForUpdate(tx, caller, id);
-    if (known === undefined) throw new ConnectionNotFound();
+    const known = requireChangeable(caller, await getConnectionForUpdate(tx, caller, id));
+    if (changes.tags !== undefined) requireTagsChangeable(caller);
     const before = await getCredential(tx, caller.orgId, id);
     if (seen !== undefined) requireSame(seen.known, known, before);
     const integration = await integrationOf(tx, caller, known, changes);

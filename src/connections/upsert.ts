@@ -4,11 +4,12 @@ import type {
   UpsertServiceConnectionRequest,
 } from "#gen/patchbay/connections/v1/connection_service_pb.js";
 import type { Tx } from "#src/db/database.ts";
-import { bearerRecipe } from "#src/integrations/integration.ts";
+import { bearerRecipe, type Integration } from "#src/integrations/integration.ts";
 import { parseSlug, type ServiceSlug } from "#src/integrations/slug.ts";
 import { callerOf, callOf, type Caller } from "#src/platform/caller.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import { newId } from "#src/platform/ids.ts";
+import { requireUsable, requireWithinRights } from "./access.ts";
 import { appendAll } from "./append-all.ts";
 import { requireIntegration, withApiKey, withMethod, type Candidate } from "./candidate.ts";
 import { plainConnection, type Connection } from "./connection.ts";
@@ -35,27 +36,13 @@ export function createUpsertServiceConnection(
 ): ServiceImpl<typeof ConnectionService>["upsertServiceConnection"] {
   const { database, change, credentials, integrations, outbound, verify, now } = parts;
 
-  /** What the slug is to be of, by a method of its integration. */
-  async function byMethod(
-    caller: Caller,
-    slug: ServiceSlug,
-    {
-      auth,
-      baseUrl,
-    }: UpsertServiceConnectionRequest & { auth: NonNullable<UpsertServiceConnectionRequest["auth"]> },
-  ): Promise<Wanted> {
-    const integration = await database.read(caller.orgId, async (tx) => {
+  /** What the slug is of, by now or from now on, for a caller that may change it. */
+  async function integrationOf(caller: Caller, slug: ServiceSlug): Promise<Integration> {
+    return database.read(caller.orgId, async (tx) => {
       const known = await findSealed(tx, caller, slug);
+      requireWithinRights(caller, known ?? { ...plainConnection, id: "", slug });
       return requireIntegration(await integrations.find(tx, caller, known?.integration ?? slug));
     });
-    const candidate = withMethod(integration, auth.authMethod, { ...auth, baseUrl });
-    const { secrets } = candidate;
-    if (secrets === undefined) {
-      throw new InvalidRequest(
-        "auth: a person signs in by that method; make the connection with POST /api/connections",
-      );
-    }
-    return { integration: integration.slug, candidate, credential: { secrets } };
   }
 
   async function wantedBy(
@@ -63,8 +50,10 @@ export function createUpsertServiceConnection(
     caller: Caller,
     slug: ServiceSlug,
   ): Promise<Wanted> {
-    const { auth, apiKey, scopes, baseUrl } = request;
-    if (auth === undefined) {
+    const { auth, apiKey, scopes, baseUrl, verify: isVerified } = request;
+    // Before the service is asked anything.
+    const integration = auth || isVerified ? await integrationOf(caller, slug) : undefined;
+    if (auth === undefined || integration === undefined) {
       const credential = wantedCredential(slug, request);
       const { authMethod, recipe, params } = plainConnection;
       const plain = { baseUrl, authMethod, recipe, params, secrets: undefined };
@@ -73,7 +62,14 @@ export function createUpsertServiceConnection(
     if (apiKey !== undefined) throw new InvalidRequest("auth: it excludes apiKey; give one of the two");
     if (scopes.length > 0)
       throw new InvalidRequest("auth: it excludes scopes, which are of a service principal");
-    return byMethod(caller, slug, { ...request, auth });
+    const candidate = withMethod(integration, auth.authMethod, { ...auth, baseUrl });
+    const { secrets } = candidate;
+    if (secrets === undefined) {
+      throw new InvalidRequest(
+        "auth: a person signs in by that method; make the connection with POST /api/connections",
+      );
+    }
+    return { integration: integration.slug, candidate, credential: { secrets } };
   }
 
   return async (request, context) => {
@@ -95,6 +91,8 @@ export function createUpsertServiceConnection(
       const before = known && { connection: known, credential: await getCredential(tx, orgId, known.id) };
       const at = now();
       const connection = connectionAfter(known ?? newConnection(caller, slug, at), candidate, integration);
+      requireWithinRights(caller, connection);
+      if (known) requireUsable(caller, known);
       await (known ? saveConnection(tx, connection, at) : insertConnection(tx, connection));
       const until = fallbackUntilOf(request, at);
       const replaced = await store(tx, connection, credential, before, until);
