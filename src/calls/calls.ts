@@ -3,9 +3,12 @@ import type { Connections } from "#src/connections/connections.ts";
 import type { Database } from "#src/db/database.ts";
 import type { Change } from "#src/audit/change.ts";
 import type { Outbound } from "#src/outbound/outbound.ts";
+import type { Log } from "#src/platform/log.ts";
 import { serve, type Feature } from "#src/platform/served-service.ts";
 import { createCallService } from "./call-service.ts";
 import { createProbe, type Probe } from "./probe.ts";
+import { createProxy } from "./proxy/proxy.ts";
+import { createReflections } from "./reflections.ts";
 import { createTestConnection } from "./test-connection.ts";
 
 /** Makes the calls: with the credential of a connection, or only to see whether its service is there. */
@@ -18,9 +21,11 @@ export function createCalls(shared: {
   change: Change;
   outbound: Outbound;
   connections: Pick<Connections, "open" | "use">;
+  log: Log;
   now: () => Date;
 }): Calls {
   const probe = createProbe(shared.outbound);
+  const reflections = createReflections(shared);
   return {
     services: [
       serve(ConnectionService, {
@@ -28,6 +33,8 @@ export function createCalls(shared: {
         testConnection: createTestConnection({ ...shared, probe }),
       }),
     ],
+    rawRoutes: [createProxy({ ...shared, reflections })],
     probe,
+    close: () => reflections.close(),
   };
 }

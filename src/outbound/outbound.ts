@@ -8,7 +8,7 @@ import { baseUrlText, readBaseUrl, type BaseUrl } from "./base-url.ts";
 import type { Hold } from "./body.ts";
 import { createConnector, type Connect, type Connector } from "./connector.ts";
 import { AddressDenied, InvalidOutboundRequest, UpstreamTimeout, type Stage } from "./errors.ts";
-import { notLookedUp, upstreamFailure } from "./failures.ts";
+import { notCalled, notLookedUp, upstreamFailure } from "./failures.ts";
 import { defaultLimits, type OutboundLimits } from "./limits.ts";
 import { createLookups } from "./lookups.ts";
 import { requestTarget } from "./path.ts";
@@ -17,11 +17,15 @@ import { receive } from "./receive.ts";
 import type { OutboundCredential } from "./injection.ts";
 import { headersOf, injectionFor, methodOf } from "./request-head.ts";
 import { createCallSlots } from "./call-slots.ts";
+import { createStream, type StreamRequest } from "./stream.ts";
+import type { StreamReply } from "./streamed-answer.ts";
 
 /** The one way out: every HTTP call that this service makes goes through here. */
 export interface Outbound {
   /** Makes the call. Follows no redirect and tries nothing twice. */
   send(request: OutboundRequest): Promise<OutboundReply>;
+  /** Makes the call while both bodies stream, and resolves when the answer has begun. */
+  stream(request: StreamRequest): Promise<StreamReply>;
   /**
    * The base URL in the form to store. Throws InvalidBaseUrl, or AddressDenied as an invalid argument, for
    * one that can never be called; a name is not resolved for that.
@@ -107,7 +111,7 @@ export function createOutbound(options: {
     maxSockets: limits.sockets,
   });
 
-  function connectorOf({ share }: OutboundRequest): Connector {
+  function connectorOf({ share }: Pick<OutboundRequest, "share">): Connector {
     // Not by lane: the system has two threads for look-ups, which one share would hold with a dead name in each.
     const lookup = lookupOf(share);
     return createConnector({ allow, timeoutMs: limits.connectMs, lookup, connect });
@@ -166,18 +170,27 @@ export function createOutbound(options: {
     const stage = call.stage();
     const seconds = Number((totalMs / 1000).toFixed(3));
     let problem = `did not answer completely in ${seconds} s`;
-    if (stage === "QUEUE") problem = hasSlot ? notLookedUp : notCalled(seconds);
+    if (stage === "QUEUE") problem = hasSlot ? notLookedUp : notCalled(seconds, limits);
     return new UpstreamTimeout(host, problem, { stage, status });
   }
 
-  function notCalled(seconds: number): string {
-    return (
-      `was not called in ${seconds} s, because earlier calls of your organisation were still under way ` +
-      `(at most ${limits.callsPerOrigin} to one origin and ${limits.callsPerShare} in all); make fewer at a time`
-    );
-  }
+  const stream = createStream({
+    limits,
+    targetOf: (baseUrl) => targetOf(baseUrl, "permission_denied"),
+    async open({ share }, { origin, host }, signal) {
+      // A lane of its own, as streams may last: they hold up no other calls of the share.
+      const lane = laneOf({ share, lane: "streams" });
+      using opened = new DisposableStack();
+      opened.use(await slots.take({ share: lane, origin, host, bytes: 0, signal }));
+      const { dispatcher, stage } = opened.use(pools.open(lane, origin, () => connectorOf({ share })));
+      const held = opened.move();
+      return { dispatcher, stage, [Symbol.dispose]: () => held.dispose() };
+    },
+  });
 
   return {
+    stream,
+
     async send(request) {
       const target = targetOf(request.baseUrl, "permission_denied");
       const totalMs = Math.min(request.timeoutMs ?? limits.totalMs, limits.totalMs);
@@ -216,7 +229,7 @@ export function createOutbound(options: {
 }
 
 /** The lane among those of all shares. */
-function laneOf({ share, lane }: OutboundRequest): string {
+function laneOf({ share, lane }: Pick<OutboundRequest, "share" | "lane">): string {
   return JSON.stringify([share, lane]);
 }
 

@@ -8,9 +8,14 @@ import { Needles } from "./needles.ts";
  * echo requests in error pages, redirects and debug output.
  */
 export async function reflects(answer: readonly Buffer[], secrets: readonly string[]): Promise<boolean> {
-  if (secrets.length === 0) return false;
-  const forms = secrets.flatMap((secret) => formsOf(secret.slice(-soughtLength)));
-  return inTurns(holdsOne(answer, new Needles([...new Set(forms)])));
+  const needles = needlesOf(secrets);
+  return needles !== undefined && inTurns(holdsOne(answer, needles));
+}
+
+/** The forms in which one of the secrets could stand in an answer; undefined if there is none to look for. */
+export function needlesOf(secrets: readonly string[]): Needles | undefined {
+  const forms = new Set(secrets.flatMap((secret) => formsOf(secret.slice(-soughtLength))));
+  return forms.size === 0 ? undefined : new Needles([...forms]);
 }
 
 function* holdsOne(answer: readonly Buffer[], needles: Needles): Generator<undefined, boolean> {

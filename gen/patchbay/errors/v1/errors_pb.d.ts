@@ -367,6 +367,13 @@ export enum Reason {
    * @generated from enum value: REASON_TOO_MANY_CALLS = 50;
    */
   TOO_MANY_CALLS = 50,
+
+  /**
+   * A WebSocket was asked for on a path that passes on plain HTTP (501).
+   *
+   * @generated from enum value: REASON_UPGRADE_REFUSED = 63;
+   */
+  UPGRADE_REFUSED = 63,
 }
 
 /**
