@@ -155,7 +155,7 @@ function secretsIn(secret: Secret, form: StoredCredential["form"]): Readonly<Rec
 
 function injectionOf(connection: SealedConnection, secrets: Readonly<Record<string, string>>): Injection {
   const { recipe, params, callerServiceSlug } = connection;
-  const injection = inject(recipe.method.inject, params, secrets);
+  const injection = inject(recipe, params, secrets);
   if (callerServiceSlug === undefined) return injection;
   return { ...injection, headers: { ...injection.headers, [callerServiceHeader]: callerServiceSlug } };
 }

@@ -6,6 +6,7 @@ import { permitsHost, type OutboundAllow } from "./allow.ts";
 import { readAnswer } from "./answer.ts";
 import { baseUrlText, readBaseUrl, type BaseUrl } from "./base-url.ts";
 import type { Hold } from "./body.ts";
+import { certificateName, shownCertificate } from "./certificate.ts";
 import { createConnector, type Connect, type Connector } from "./connector.ts";
 import { AddressDenied, InvalidOutboundRequest, UpstreamTimeout, type Stage } from "./errors.ts";
 import { notCalled, notLookedUp, upstreamFailure } from "./failures.ts";
@@ -14,8 +15,9 @@ import { createLookups } from "./lookups.ts";
 import { requestTarget } from "./path.ts";
 import { createPools } from "./pools.ts";
 import { receive } from "./receive.ts";
-import type { OutboundCredential } from "./injection.ts";
-import { headersOf, injectionFor, methodOf } from "./request-head.ts";
+import { injectedBody } from "./injected-body.ts";
+import type { Injection, OutboundCredential } from "./injection.ts";
+import { headersOf, injectionFor, methodOf, queryOf } from "./request-head.ts";
 import { createCallSlots } from "./call-slots.ts";
 import { createStream, type StreamRequest } from "./stream.ts";
 import type { StreamReply } from "./streamed-answer.ts";
@@ -84,6 +86,12 @@ interface CallUnderWay {
   status: number | undefined;
 }
 
+/** What a call without a credential has from it. */
+const nothing: Injection = { headers: {}, query: {}, cookies: {}, body: {}, secrets: [] };
+
+/** A lane of their own, as streams may last: they hold up no other calls of the share. */
+const streamLane = "streams";
+
 /** An idle socket is not kept longer than this, whatever the service offers, so that DNS changes are seen. */
 const maxIdleSocketMs = 30_000;
 
@@ -111,10 +119,11 @@ export function createOutbound(options: {
     maxSockets: limits.sockets,
   });
 
-  function connectorOf({ share }: Pick<OutboundRequest, "share">): Connector {
+  function connectorOf({ share }: Pick<OutboundRequest, "share">, { certificate }: Injection): Connector {
     // Not by lane: the system has two threads for look-ups, which one share would hold with a dead name in each.
     const lookup = lookupOf(share);
-    return createConnector({ allow, timeoutMs: limits.connectMs, lookup, connect });
+    const secureContext = certificate && shownCertificate(certificate);
+    return createConnector({ allow, timeoutMs: limits.connectMs, lookup, connect, secureContext });
   }
 
   function targetOf(raw: string, kind: AddressDenied["kind"]): BaseUrl {
@@ -127,25 +136,31 @@ export function createOutbound(options: {
     const { origin, host } = target;
     const { signal } = call;
     const method = methodOf(request.method);
-    const path = requestTarget(target.path, request.path, request.query ?? []);
-    const body = bodyOf(request.body, limits.bodyBytes);
+    const askedQuery = request.query ?? [];
+    // Before it waits: what is refused does not need its turn.
+    const askedPath = requestTarget(target.path, request.path, askedQuery);
+    const given = bodyOf(request.body, limits.bodyBytes);
     const share = laneOf(request);
-    using _slot = await slots.take({ share, origin, host, bytes: body?.length ?? 0, signal });
-    using pool = pools.open(share, origin, () => connectorOf(request));
-    call.hasSlot = true;
-    call.stage = pool.stage;
-    const startedAt = performance.now();
-    const injection = request.credential && injectionFor(target, request.credential);
-    const headers = headersOf(request.headers ?? {}, injection);
     const hold = (bytes: number): void => {
       // Also for what is inflated, which has arrived already.
       signal.throwIfAborted();
       request.hold?.(bytes);
     };
+    using _slot = await slots.take({ share, origin, host, bytes: given?.length ?? 0, signal });
+    const injection = request.credential ? injectionFor(target, request.credential) : nothing;
+    const headers = headersOf(request.headers ?? {}, injection);
+    const query = queryOf(askedQuery, injection);
+    const path = query === askedQuery ? askedPath : requestTarget(target.path, request.path, query);
+    const body = await injectedBody(given, headers, injection.body);
+    if (body !== given) hold(body?.length ?? 0);
+    using pool = pools.open(poolOf(share, target, injection), origin, () => connectorOf(request, injection));
+    call.hasSlot = true;
+    call.stage = pool.stage;
+    const startedAt = performance.now();
     const { bodyBytes, headerBytes } = limits;
     const answer = await receive(
       pool.dispatcher,
-      { method, path, headers, body },
+      { method, path, headers: [...headers].flat(), body },
       {
         host,
         bodyBytes,
@@ -160,7 +175,7 @@ export function createOutbound(options: {
         begun: (status) => (call.status = status),
       },
     );
-    const reply = await readAnswer(answer, { host, secrets: injection?.secrets ?? [], bodyBytes, hold });
+    const reply = await readAnswer(answer, { host, secrets: injection.secrets, bodyBytes, hold });
     return { ...reply, latencyMs: performance.now() - startedAt };
   }
 
@@ -177,14 +192,11 @@ export function createOutbound(options: {
   const stream = createStream({
     limits,
     targetOf: (baseUrl) => targetOf(baseUrl, "permission_denied"),
-    async open({ share }, { origin, host }, signal) {
-      // A lane of its own, as streams may last: they hold up no other calls of the share.
-      const lane = laneOf({ share, lane: "streams" });
-      using opened = new DisposableStack();
-      opened.use(await slots.take({ share: lane, origin, host, bytes: 0, signal }));
-      const { dispatcher, stage } = opened.use(pools.open(lane, origin, () => connectorOf({ share })));
-      const held = opened.move();
-      return { dispatcher, stage, [Symbol.dispose]: () => held.dispose() };
+    takeSlot: ({ share }, { origin, host }, signal) =>
+      slots.take({ share: laneOf({ share, lane: streamLane }), origin, host, bytes: 0, signal }),
+    openPool({ share }, target, injection) {
+      const pool = poolOf(laneOf({ share, lane: streamLane }), target, injection);
+      return pools.open(pool, target.origin, () => connectorOf({ share }, injection));
     },
   });
 
@@ -231,6 +243,20 @@ export function createOutbound(options: {
 /** The lane among those of all shares. */
 function laneOf({ share, lane }: Pick<OutboundRequest, "share" | "lane">): string {
   return JSON.stringify([share, lane]);
+}
+
+/**
+ * The name of the sockets for the call. A socket that was opened with one certificate is that certificate's for good,
+ * so calls with another one, or with none, do not get it.
+ */
+function poolOf(share: string, { origin }: BaseUrl, { certificate }: Injection): string {
+  if (certificate === undefined) return share;
+  if (!origin.startsWith("https:")) {
+    throw new InvalidOutboundRequest(
+      "the credential is a client certificate, which is shown only over TLS; the base URL must begin with https://",
+    );
+  }
+  return JSON.stringify([share, certificateName(certificate)]);
 }
 
 function bodyOf(body: Buffer | undefined, limitBytes: number): Buffer | null {

@@ -1,5 +1,6 @@
 import { InvalidOutboundRequest } from "./errors.ts";
 import type { Injection } from "./injection.ts";
+import { sameParameter } from "./parameters.ts";
 
 /**
  * A query as its caller encoded it, with its question mark, and the credential's parameters in place of those of the
@@ -10,8 +11,8 @@ export function rawQueryOf(given: string, injection: Pick<Injection, "query">): 
     throw new InvalidOutboundRequest("query: percent-encode blanks, # and characters beyond ASCII");
   }
   const injected = Object.entries(injection.query);
-  const names = new Set(injected.map(([name]) => name));
-  const kept = names.size === 0 ? [given] : given.split("&").filter((pair) => !names.has(nameIn(pair)));
+  const isReplaced = sameParameter(injected.map(([name]) => name));
+  const kept = injected.length === 0 ? [given] : given.split("&").filter((pair) => !isReplaced(nameIn(pair)));
   const ours = injected.map(([name, value]) => `${encodeURIComponent(name)}=${encodeURIComponent(value)}`);
   const query = [...kept, ...ours].filter((part) => part !== "").join("&");
   return query === "" ? "" : `?${query}`;

@@ -2,7 +2,9 @@ import type { Readable } from "node:stream";
 import type { BaseUrl } from "./base-url.ts";
 import { UpstreamTimeout } from "./errors.ts";
 import { notCalled } from "./failures.ts";
-import type { OutboundCredential } from "./injection.ts";
+import type { Fields } from "./headers.ts";
+import { injectedBody } from "./injected-body.ts";
+import type { Injection, OutboundCredential } from "./injection.ts";
 import type { OutboundLimits } from "./limits.ts";
 import { requestTarget } from "./path.ts";
 import type { PoolInUse } from "./pools.ts";
@@ -36,9 +38,6 @@ export interface StreamRequest {
   readonly signal: AbortSignal;
 }
 
-/** What a call holds while it streams. */
-type Held = Disposable & Pick<PoolInUse, "dispatcher">;
-
 /**
  * Creates the call that streams: over the same sockets, to the same addresses and with the same credentials as one that
  * is buffered. It has no time limit as a whole, since it may be a feed that goes on for days, but one for silence.
@@ -46,13 +45,13 @@ type Held = Disposable & Pick<PoolInUse, "dispatcher">;
 export function createStream(parts: {
   limits: OutboundLimits;
   targetOf: (baseUrl: string) => BaseUrl;
-  /** Waits for a slot, and takes it and a pool. */
-  open: (request: StreamRequest, target: BaseUrl, signal: AbortSignal) => Promise<Held>;
+  takeSlot: (request: StreamRequest, target: BaseUrl, signal: AbortSignal) => Promise<Disposable>;
+  openPool: (request: StreamRequest, target: BaseUrl, injection: Injection) => PoolInUse;
 }): (request: StreamRequest) => Promise<StreamReply> {
-  const { limits, targetOf, open } = parts;
+  const { limits, targetOf, takeSlot, openPool } = parts;
 
   /** Waits for its turn, as long as the caller does, but not for ever. */
-  async function begin(request: StreamRequest, target: BaseUrl): Promise<Held> {
+  async function slotFor(request: StreamRequest, target: BaseUrl): Promise<Disposable> {
     const waiting = new AbortController();
     const leave = (): void => waiting.abort(request.signal.reason);
     const seconds = limits.streamPatienceMs / 1000;
@@ -60,7 +59,7 @@ export function createStream(parts: {
     const timer = setTimeout(() => waiting.abort(late), limits.streamPatienceMs);
     request.signal.addEventListener("abort", leave);
     try {
-      return await open(request, target, waiting.signal);
+      return await takeSlot(request, target, waiting.signal);
     } finally {
       clearTimeout(timer);
       request.signal.removeEventListener("abort", leave);
@@ -74,13 +73,17 @@ export function createStream(parts: {
     const method = methodOf(request.method);
     const path = requestTarget(target.path, request.path, []);
     using stack = new DisposableStack();
-    const held = stack.use(await begin(request, target));
+    stack.use(await slotFor(request, target));
     const injection = injectionFor(target, request.credential);
+    const fields = streamHeaders(request, headersOf(request.headers, injection));
+    const query = rawQueryOf(request.query, injection);
+    const body = await bodyWith(request, fields, injection);
+    const { dispatcher } = stack.use(openPool(request, target, injection));
     const sent = {
       method,
-      path: path + rawQueryOf(request.query, injection),
-      headers: streamHeaders(request, headersOf(request.headers, injection)),
-      body: request.body ?? null,
+      path: path + query,
+      headers: [...fields].flat(),
+      body,
       // Silence is measured here: undici's clocks stand still while a body is sent.
       headersTimeout: 0,
       bodyTimeout: 0,
@@ -103,7 +106,7 @@ export function createStream(parts: {
     const idleMs = limits.streamIdleMs;
     const silence = setTimeout(() => answer.end(silentFor(target.host, idleMs)), idleMs);
     signal.addEventListener("abort", leave);
-    held.dispatcher.dispatch(sent, answer);
+    dispatcher.dispatch(sent, answer);
     return await answer.reply;
   };
 }
@@ -112,12 +115,21 @@ function silentFor(host: string, ms: number): UpstreamTimeout {
   return new UpstreamTimeout(host, `sent nothing for ${ms / 1000} s`, { stage: "HTTP" });
 }
 
-/** The same, but that the codings and the length are those of the stream. */
-function streamHeaders({ acceptEncoding, bodyLength }: StreamRequest, sent: readonly string[]): string[] {
-  const fields = new Map<string, string>();
-  for (let i = 0; i < sent.length; i += 2) fields.set(sent[i] ?? "", sent[i + 1] ?? "");
+/** Changes what is not as in a buffered call: the codings are the caller's, and the length that of the stream. */
+function streamHeaders({ acceptEncoding, bodyLength }: StreamRequest, fields: Fields): Fields {
   if (acceptEncoding === undefined) fields.delete("accept-encoding");
   else fields.set("accept-encoding", acceptEncoding);
   if (bodyLength !== undefined) fields.set("content-length", String(bodyLength));
-  return [...fields].flat();
+  return fields;
+}
+
+/** A credential can be put only into a body that is there as a whole. */
+async function bodyWith(
+  { body }: StreamRequest,
+  fields: Fields,
+  injection: Injection,
+): Promise<Buffer | Readable | null> {
+  const whole = Buffer.isBuffer(body) ? body : null;
+  const withCredential = await injectedBody(whole, fields, injection.body);
+  return withCredential ?? body ?? null;
 }

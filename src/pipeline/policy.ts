@@ -148,6 +148,6 @@ function isKnownScope(scope: string): boolean {
 }
 
 /** `<package>.<Service>/<Method>`. */
-export function nameOf(method: DescMethod): string {
+function nameOf(method: DescMethod): string {
   return `${method.parent.typeName}/${method.name}`;
 }

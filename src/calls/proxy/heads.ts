@@ -9,14 +9,12 @@ export const attemptsHeader = "x-patchbay-attempts";
 
 /** What a browser says of the page that calls, which is nothing to the service. */
 const ofPages = /^(?:origin|referer|access-control-.*|sec-.*)$/;
-/** Rights go by method, and these ask for another one. */
-const methodOverrides = /^x[-_.]http[-_.]method(?:[-_.]override)?$|^x[-_.]method[-_.]override$/;
 
 /** The caller's headers for the service, those left out that are for us, or for nobody. */
 export function requestHeadersOf(request: Request): Record<string, string> {
   const headers: Record<string, string> = Object.create(null) as Record<string, string>;
   for (const name of Object.keys(request.headers)) {
-    if (name.startsWith(":") || ofPages.test(name) || methodOverrides.test(name)) continue;
+    if (name.startsWith(":") || ofPages.test(name)) continue;
     const value = headerOf(request, name);
     if (value !== undefined) headers[name] = value;
   }

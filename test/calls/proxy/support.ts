@@ -19,7 +19,7 @@ export interface Upstream extends AsyncDisposable {
   readonly sockets: ReadonlySet<Socket>;
 }
 
-export async function startUpstream(): Promise<Upstream> {
+async function startUpstream(): Promise<Upstream> {
   let listener: RequestListener = (_request, response) => void response.end();
   const asked: IncomingMessage[] = [];
   const sockets = new Set<Socket>();

@@ -619,9 +619,12 @@ export declare const ConnectionService: GenService<{
    * it answered, whatever its status.
    *
    * Not sent on: the caller's Authorization, Cookie and Host, hop-by-hop headers
-   * (RFC 9110, 7.6.1) and headers that Patchbay sets itself, such as
-   * `x-caller-service`, which only calls with a service principal carry. Not
-   * passed back: hop-by-hop headers and Set-Cookie. Redirects are answered, not
+   * (RFC 9110, 7.6.1), headers that ask for another method, such as
+   * `x-http-method-override`, and headers that Patchbay sets itself, such as
+   * `x-caller-service`, which only calls with a service principal carry. What
+   * the credential puts into headers, query, cookies or body takes the place of
+   * whatever the caller gives there. If it goes into the body, that must be a
+   * JSON object or a form, in UTF-8, of at most 1 MiB. Not passed back: hop-by-hop headers and Set-Cookie. Redirects are answered, not
    * followed. An answer that repeats the credential is withheld
    * (CREDENTIAL_REFLECTED). Answers of up to 10 MiB are passed on: gRPC clients of
    * your own, which take 4 MiB by default, need a higher limit for
