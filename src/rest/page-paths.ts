@@ -31,16 +31,9 @@ const proxyMethods = ["get", "put", "post", "delete", "options", "head", "patch"
 
 /** What the document says of the proxy, which takes any method (`src/calls/proxy`). */
 export const proxyPaths: Readonly<Record<string, JsonObject>> = {
-  "/api/connections/{connection}/proxy/{path}": {
-    parameters: [
-      pathParameter("connection", "The connection's slug or id."),
-      pathParameter(
-        "path",
-        "Appended to the connection's base URL as it is; it may have slashes, or be left out.",
-      ),
-    ],
-    ...Object.fromEntries(proxyMethods.map((method) => [method, proxied(method)])),
-  },
+  "/api/connections/{connection}/proxy/{path}": Object.fromEntries(
+    proxyMethods.map((method) => [method, proxied(method)]),
+  ),
 };
 
 function proxied(method: string): JsonObject {
@@ -51,6 +44,13 @@ function proxied(method: string): JsonObject {
     description:
       "Bodies of any kind stream in both directions. The query is the service's. `x-patchbay-source` says whose " +
       "answer it is. Needs the scope `connections:use`.",
+    parameters: [
+      pathParameter("connection", "The connection's slug or id."),
+      pathParameter(
+        "path",
+        "Appended to the connection's base URL as it is; it may have slashes, or be left out.",
+      ),
+    ],
     responses: {
       default: {
         description: "The service's answer, or a failure of Patchbay's.",
