@@ -3,6 +3,7 @@ import type { Connections } from "#src/connections/connections.ts";
 import type { Database } from "#src/db/database.ts";
 import type { Change } from "#src/audit/change.ts";
 import type { Outbound } from "#src/outbound/outbound.ts";
+import type { Log } from "#src/platform/log.ts";
 import { serve, type Feature } from "#src/platform/served-service.ts";
 import { describeService } from "#src/integrations/siblings.ts";
 import { createCallAction, createReadAction } from "./call-action.ts";
@@ -11,6 +12,8 @@ import type { Describe } from "./find-action.ts";
 import { createInputCheck } from "./input-schema.ts";
 import { createMakeCall } from "./make-call.ts";
 import { createPlanCall } from "./plan-call.ts";
+import { createProxy } from "./proxy/proxy.ts";
+import { createReflections } from "./reflections.ts";
 import { createTestConnection } from "./test-connection.ts";
 
 /** Makes the calls: with the credential of a connection, or only to see whether its service is there. */
@@ -19,10 +22,12 @@ export function createCalls(shared: {
   change: Change;
   outbound: Outbound;
   connections: Pick<Connections, "open" | "probe" | "usable" | "use">;
+  log: Log;
   now: () => Date;
 }): Feature {
   const makeCall = createMakeCall(shared);
   const readAction = createReadAction({ ...shared, describe, check: createInputCheck() });
+  const reflections = createReflections(shared);
   return {
     services: [
       serve(ConnectionService, {
@@ -32,6 +37,8 @@ export function createCalls(shared: {
         testConnection: createTestConnection(shared),
       }),
     ],
+    rawRoutes: [createProxy({ ...shared, reflections })],
+    close: () => reflections.close(),
   };
 }
 
