@@ -134,7 +134,7 @@ const provoked: Readonly<Record<string, (side: Side) => Refused | Promise<Refuse
     await side.service.postgres.asOwner(toUser, [connection!.id, user!.id]);
     return { method: connections.updateConnection, message: { id: connection!.id, active: true } };
   },
-  UNKNOWN_ACTION: () => action("aml/nothing"),
+  UNKNOWN_ACTION: () => action("custom:there/nothing"),
   INVALID_INPUT: () => action("custom:there/GET /{id}"),
   UPSTREAM_UNREACHABLE: () => call("custom:gone"),
   UPSTREAM_TOO_LARGE: () => call("custom:there", { path: "/large" }),
