@@ -9,6 +9,7 @@ export const scopeVocabulary = [
   "connections:write",
   "connections:use",
   "catalog:view",
+  "catalog:write",
   "api:manage",
   "api:grant",
   "keys:verify",

@@ -367,6 +367,20 @@ export enum Reason {
    * @generated from enum value: REASON_TOO_MANY_CALLS = 50;
    */
   TOO_MANY_CALLS = 50,
+
+  /**
+   * Connections are of the integration, so it cannot be deleted (409).
+   *
+   * @generated from enum value: REASON_INTEGRATION_IN_USE = 54;
+   */
+  INTEGRATION_IN_USE = 54,
+
+  /**
+   * There is no integration of this slug (404).
+   *
+   * @generated from enum value: REASON_UNKNOWN_INTEGRATION = 55;
+   */
+  UNKNOWN_INTEGRATION = 55,
 }
 
 /**
