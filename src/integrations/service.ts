@@ -6,7 +6,7 @@ import { append } from "#src/audit/append.ts";
 import type { Change } from "#src/audit/change.ts";
 import type { Database, Tx } from "#src/db/database.ts";
 import type { Outbound } from "#src/outbound/outbound.ts";
-import { callerOf, callOf, viewerOf, type Viewer } from "#src/platform/caller.ts";
+import { callerOf, callOf, type Viewer } from "#src/platform/caller.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import { inTurns } from "#src/platform/in-turns.ts";
 import { nextPage, readPage } from "#src/platform/paging.ts";
@@ -50,7 +50,7 @@ export function createIntegrationService(
 
   return {
     async listIntegrations(request, context) {
-      const { orgId } = viewerOf(context);
+      const { orgId } = callerOf(context);
       const source = (["sibling", "preset", "own"] as const).find((one) => one === request.source);
       const page = await database.read(orgId, (tx) =>
         readPage(
@@ -64,10 +64,10 @@ export function createIntegrationService(
     },
 
     async getIntegration({ slug }, context) {
-      const viewer = viewerOf(context);
-      const integration = await database.read(viewer.orgId, async (tx) => {
-        const found = await known(tx, viewer, slug);
-        return toMessage(found, await clientMessages(tx, viewer, found));
+      const caller = callerOf(context);
+      const integration = await database.read(caller.orgId, async (tx) => {
+        const found = await known(tx, caller, slug);
+        return toMessage(found, await clientMessages(tx, caller, found));
       });
       return { integration };
     },
