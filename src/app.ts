@@ -6,6 +6,7 @@ import { createCatalog } from "#src/catalog/service.ts";
 import { services } from "#src/client/services.ts";
 import type { Config } from "#src/config/config.ts";
 import { createConnections } from "#src/connections/connections.ts";
+import { countConnections } from "#src/connections/store.ts";
 import { createKeyring } from "#src/crypto/keyring.ts";
 import type { RootKey } from "#src/crypto/root-key.ts";
 import { loadPepper } from "#src/crypto/service-keys.ts";
@@ -91,11 +92,13 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
 
   const apiKeys = createApiKeys(shared);
   const verification = await createVerification({ ...shared, usage: apiKeys.usage });
-  const connections = await createConnections({ ...shared, integrations: createIntegrations() });
+  const integrations = createIntegrations({ ...shared, countConnections });
+  const connections = await createConnections({ ...shared, integrations });
   const calls = createCalls({ ...shared, connections });
   const features = [
     apiKeys,
     verification,
+    integrations,
     connections,
     calls,
     createCatalog(shared),

@@ -173,6 +173,11 @@ export async function listConnections(
   return rows.map(fromRow);
 }
 
+/** How many of the organisation's connections, in each environment, are of the integration. */
+export async function countConnections(tx: Tx, orgId: string, integration: string): Promise<number> {
+  return tx.$count(connections, and(eq(connections.orgId, orgId), eq(connections.integration, integration)));
+}
+
 /** A connection that its organisation calls by a slug. */
 export type NamedConnection = Connection & { readonly slug: ServiceSlug };
 

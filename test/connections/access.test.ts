@@ -70,6 +70,12 @@ async function keyFor(rights: readonly object[] | undefined, more: object = {}, 
 const call = (by: Presenter, service: string, path = "/v1", method = "GET") =>
   by.rest("POST", "/api/service-calls", { service, method, path });
 
+const act = (by: Presenter, actionIdentifier: string, more: object) =>
+  by.rest("POST", "/api/actions/call", { actionIdentifier, ...more });
+
+const plan = (by: Presenter, service: string, path = "/v1", method = "GET") =>
+  by.rest("POST", "/api/actions/plan", { service, method, path });
+
 /** What an answer tells a caller, without what differs between any two. */
 function told({ status, headers, body }: RestReply) {
   return { status, reason: headers.get("x-error-reason"), body };
@@ -91,7 +97,12 @@ const ways: Record<string, (by: Presenter, ref: { id: string; slug: string }) =>
     by.rest("PATCH", `/api/connections/${id}`, { apiKey: "mine", verify: true }),
   "call by its slug": (by, { slug }) => call(by, slug),
   "call by its id": (by, { id }) => call(by, id),
+  "act by its slug": (by, { slug }) => act(by, `${slug}/GET /v1`, {}),
+  "act by its id": (by, { id, slug }) => act(by, `${slug}/GET /v1`, { connectionId: id }),
+  "plan by its slug": (by, { slug }) => plan(by, slug),
+  "plan by its id": (by, { id }) => plan(by, id),
 };
+const byId = Object.entries(ways).filter(([name]) => !name.endsWith("by its slug"));
 
 describe.each<[string, () => object[]]>([
   ["by its id", () => [{ id: ids.ledger }]],
@@ -301,10 +312,22 @@ describe("a key that is limited to a part of a connection", () => {
     const by = await keyFor([part]);
     const asked = upstream.asked.length;
     for (const ref of ["custom:ledger", ids.ledger]) {
-      const reply = await call(by, ref, path, method);
-      expect([reply.status, reasonOf(reply)]).toEqual([403, "CONNECTION_NOT_ALLOWED"]);
+      for (const go of [call, plan]) {
+        const reply = await go(by, ref, path, method);
+        expect([reply.status, reasonOf(reply)]).toEqual([403, "CONNECTION_NOT_ALLOWED"]);
+      }
     }
     expect(upstream.asked).toHaveLength(asked);
+  });
+
+  test("is limited to it by the path that an action comes to, and not by its template", async () => {
+    const by = await keyFor([part]);
+    const filled = (a: string) => act(by, "custom:ledger/GET /{a}", { input: { path: { a } } });
+    expect((await filled("v1")).status).toBe(200);
+    for (const a of ["v10", "v1/x", "%761", "V1", "v1;x"]) {
+      expect([a, reasonOf(await filled(a))]).toEqual([a, "CONNECTION_NOT_ALLOWED"]);
+    }
+    expect(reasonOf(await act(by, "custom:ledger/DELETE /v1", {}))).toBe("CONNECTION_NOT_ALLOWED");
   });
 
   test.each([
@@ -398,8 +421,14 @@ test("rights that a key loses are lost on other replicas within five seconds, wi
 
 describe("a connection that a user keeps private", () => {
   const ref = () => ({ id: ids.hers, slug: "custom:hers" });
-  const byId = Object.entries(ways).filter(([name]) => name !== "call by its slug");
-  const harmless = ["read", "read at its other path", "test", "call by its id"];
+  const harmless = [
+    "read",
+    "read at its other path",
+    "test",
+    "call by its id",
+    "act by its id",
+    "plan by its id",
+  ];
 
   test.each(byId.filter(([name]) => harmless.includes(name)))("is its owner's: %s", async (_, go) => {
     expect((await go(await keyFor(undefined, { actAsUserId: her }), ref())).status).toBe(200);
@@ -446,7 +475,7 @@ describe("a connection that a user keeps private", () => {
     const list = await by.rest("GET", "/api/connections");
     expect(list.body.data.connections.map(({ id }: { id: string }) => id)).toContain(ids.hers);
     expect((await ways.read!(by, ref())).status).toBe(200);
-    for (const way of ["call by its id", "test", "move", "switch off"]) {
+    for (const way of ["call by its id", "act by its id", "plan by its id", "test", "move", "switch off"]) {
       expect([way, reasonOf(await ways[way]!(by, ref()))]).toEqual([way, "NOT_OWNER"]);
     }
     const doomed = await connect("custom:doomed");
@@ -456,6 +485,19 @@ describe("a connection that a user keeps private", () => {
     );
     expect((await by.rest("DELETE", `/api/connections/${doomed}`)).status).toBe(200);
   });
+});
+
+test("a slug whose connection is private is not taken over by another user", async () => {
+  const id = await connect("custom:kept");
+  const toHer = "update connections set owner_user_id = $2, visibility = 'owner' where id = $1";
+  await service.postgres.asOwner(toHer, [id, her]);
+  const take = async (actAsUserId: string) => {
+    const by = await keyFor(undefined, { actAsUserId });
+    const wanted = { serviceSlug: "custom:kept", baseUrl: `${upstream.url}/api`, apiKey: "mine" };
+    return reasonOf(await by.rest("POST", "/api/service-connections", wanted));
+  };
+  expect(await take(him)).toBe("NOT_OWNER");
+  expect(await take(her)).toBe(201);
 });
 
 test("a key that is limited by tags changes no tags, and others do", () => {

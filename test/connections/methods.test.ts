@@ -103,7 +103,6 @@ describe("making a connection", () => {
   });
 
   test.each<[what: string, change: () => object, text: RegExp]>([
-    ["an integration that nobody knows", () => ({ integration: "no-such-service" }), /integration/],
     ["a method that it has not", () => ({ authMethod: "kerberos" }), /authMethod: .* bearer, basic, api-key/],
     ["no credentials", () => ({ credentials: {} }), /username: /],
     ["a field that is not asked for", () => ({ params: { region: "eu" } }), /region: is not asked for/],
@@ -125,6 +124,11 @@ describe("making a connection", () => {
     const { status, body } = await create({ ...basic("refused-password"), ...change() });
     expect([status, body.error]).toStrictEqual([400, expect.stringMatching(text)]);
     expect(JSON.stringify(body)).not.toContain("refused-password");
+  });
+
+  test("of an integration that nobody knows is refused as such", async () => {
+    const { status, reason } = await create({ ...basic("unknown-password"), integration: "no-such-service" });
+    expect([status, reason]).toStrictEqual([404, "UNKNOWN_INTEGRATION"]);
   });
 
   test("is its user's, who alone may make it private; a key of no user may not", async () => {

@@ -168,6 +168,15 @@ export function unsayableRules({ userId, baseUrl, endpoint }: Present): Unsayabl
       ),
     },
     {
+      operations: /_UpsertIntegration$/,
+      way: "body",
+      because:
+        "its members are about one another: names that templates ask for, hosts, patterns and examples",
+      example: { name: "Bank", authMethods: [{ id: "key", type: "api_key", label: "Key", inject: {} }] },
+      refusal: /^INVALID_REQUEST authMethods\[0\].inject: say where the credential goes/,
+      fits: definition,
+    },
+    {
       operations: /_UpdateConnection/,
       way: "body",
       because: stored,
@@ -189,7 +198,7 @@ export function unsayableRules({ userId, baseUrl, endpoint }: Present): Unsayabl
       way: "body",
       because: catalog,
       example: { integration: "nowhere", authMethod: "basic" },
-      refusal: /^INVALID_REQUEST integration: /,
+      refusal: /^UNKNOWN_INTEGRATION /,
       fits: fc.record(
         {
           ...{ integration: fc.constant("custom:ledger"), authMethod: fc.constant(basic.authMethod) },
@@ -271,6 +280,32 @@ export function unsayableRules({ userId, baseUrl, endpoint }: Present): Unsayabl
     },
   ];
 }
+
+const label = fc.stringMatching(/^[A-Za-z][A-Za-z ]{0,20}[A-Za-z]$/);
+
+/** An integration of one auth method, which is sound. */
+const definition: fc.Arbitrary<Json> = fc.record(
+  {
+    name: label,
+    category: fc.stringMatching(/^[a-z]{1,9}$/),
+    baseUrl: fc.constantFrom("https://bank.example", "https://{tenant}.bank.example/api"),
+    placeholders: fc.constant({ tenant: { place: "host", pattern: "^[a-z]{1,20}$", example: "acme" } }),
+    optionalHeaders: fc.constant({ "Bank-Version": "^[0-9]{4}$" }),
+    authMethods: fc
+      .record({ id: fc.stringMatching(/^[a-z]{1,9}$/), label, secret: fc.boolean() })
+      .map(({ id, label, secret }) => [
+        {
+          id,
+          type: "api_key",
+          label,
+          fields: [{ name: "key", secret }],
+          inject: { headers: { "X-Key": "{key}" } },
+        },
+      ]),
+    docs: fc.constant("https://docs.bank.example/"),
+  },
+  { requiredKeys: ["name", "placeholders", "authMethods"] },
+);
 
 /** An event of the audit record, by its number and hash. */
 function headAt(field: string): fc.Arbitrary<Json> {

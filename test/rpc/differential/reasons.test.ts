@@ -14,6 +14,7 @@ import { startTwoWays, type Side, type TwoWays } from "./two-ways.ts";
 const apiKeys = services.apiKeys.method;
 const connections = services.connections.method;
 const directory = services.directory.method;
+const integrations = services.integrations.method;
 const mebibyte = 1024 * 1024;
 const credential = "the-siblings-own-key";
 
@@ -121,6 +122,18 @@ const provoked: Readonly<Record<string, (side: Side) => Refused | Promise<Refuse
       },
     };
   },
+  UNKNOWN_INTEGRATION: () => ({ method: integrations.getIntegration, message: { slug: "nowhere" } }),
+  async INTEGRATION_IN_USE(side) {
+    const { client } = side.service.org;
+    const slug = "custom:used";
+    const inject = { headers: { "X-Key": "{key}" } };
+    const fields = [{ name: "key", secret: true }];
+    const authMethods = [{ id: "key", type: "api_key", label: "Key", fields, inject }];
+    await client.integrations.upsertIntegration({ slug, name: "Used", authMethods });
+    const of = { serviceSlug: slug, baseUrl: upstream.url, apiKey: credential };
+    await client.connections.upsertServiceConnection(of);
+    return { method: integrations.deleteIntegration, message: { slug } };
+  },
   async CONNECTION_INACTIVE(side) {
     const off = { serviceSlug: "custom:off", baseUrl: upstream.url, apiKey: credential };
     const { connection } = await clientOf(side).connections.upsertServiceConnection(off);
@@ -146,7 +159,7 @@ const provoked: Readonly<Record<string, (side: Side) => Refused | Promise<Refuse
     await side.service.postgres.asOwner(toUser, [connection!.id, user!.id]);
     return { method: connections.updateConnection, message: { id: connection!.id, active: true } };
   },
-  UNKNOWN_ACTION: () => action("aml/nothing"),
+  UNKNOWN_ACTION: () => action("custom:there/nothing"),
   INVALID_INPUT: () => action("custom:there/GET /{id}"),
   UPSTREAM_UNREACHABLE: () => call("custom:gone"),
   UPSTREAM_TOO_LARGE: () => call("custom:there", { path: "/large" }),

@@ -384,6 +384,20 @@ export enum Reason {
   NOT_OWNER = 53,
 
   /**
+   * Connections are of the integration, so it cannot be deleted (409).
+   *
+   * @generated from enum value: REASON_INTEGRATION_IN_USE = 54;
+   */
+  INTEGRATION_IN_USE = 54,
+
+  /**
+   * There is no integration of this slug (404).
+   *
+   * @generated from enum value: REASON_UNKNOWN_INTEGRATION = 55;
+   */
+  UNKNOWN_INTEGRATION = 55,
+
+  /**
    * The service did not take the credential, or could not be asked, so nothing was
    * stored (409).
    *
