@@ -93,7 +93,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
   const apiKeys = createApiKeys(shared);
   const verification = await createVerification({ ...shared, usage: apiKeys.usage });
   const integrations = createIntegrations({ ...shared, countConnections });
-  const connections = await createConnections(shared);
+  const connections = await createConnections({ ...shared, integrations });
   const calls = createCalls({ ...shared, connections });
   const features = [
     apiKeys,
@@ -106,7 +106,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     createAudit(shared),
   ];
   for (const feature of features) opened.defer(() => feature.close?.());
-  const healthSweep = createHealthSweep({ ...shared, probe: calls.probe });
+  const healthSweep = createHealthSweep({ ...shared, probe: connections.probe });
 
   const pipeline = createPipeline({
     ...shared,
