@@ -3,6 +3,7 @@ import type { Connections } from "#src/connections/connections.ts";
 import type { Database } from "#src/db/database.ts";
 import type { Change } from "#src/audit/change.ts";
 import type { Outbound } from "#src/outbound/outbound.ts";
+import type { Log } from "#src/platform/log.ts";
 import { serve, type Feature } from "#src/platform/served-service.ts";
 import { describeService } from "#src/integrations/siblings.ts";
 import { createCallAction, createReadAction } from "./call-action.ts";
@@ -12,6 +13,8 @@ import { createInputCheck } from "./input-schema.ts";
 import { createMakeCall } from "./make-call.ts";
 import { createPlanCall } from "./plan-call.ts";
 import { createProbe, type Probe } from "./probe.ts";
+import { createProxy } from "./proxy/proxy.ts";
+import { createReflections } from "./reflections.ts";
 import { createTestConnection } from "./test-connection.ts";
 
 /** Makes the calls: with the credential of a connection, or only to see whether its service is there. */
@@ -24,11 +27,13 @@ export function createCalls(shared: {
   change: Change;
   outbound: Outbound;
   connections: Pick<Connections, "open" | "usable" | "use">;
+  log: Log;
   now: () => Date;
 }): Calls {
   const probe = createProbe(shared.outbound);
   const makeCall = createMakeCall(shared);
   const readAction = createReadAction({ ...shared, describe, check: createInputCheck() });
+  const reflections = createReflections(shared);
   return {
     services: [
       serve(ConnectionService, {
@@ -38,7 +43,9 @@ export function createCalls(shared: {
         testConnection: createTestConnection({ ...shared, probe }),
       }),
     ],
+    rawRoutes: [createProxy({ ...shared, reflections })],
     probe,
+    close: () => reflections.close(),
   };
 }
 

@@ -3,7 +3,7 @@ import type { Connections } from "#src/connections/connections.ts";
 import type { Outbound, OutboundReply } from "#src/outbound/outbound.ts";
 import type { QueryPair } from "#src/outbound/path.ts";
 import { Overloaded, type Holding } from "#src/platform/byte-budget.ts";
-import { callOf, viewerOf } from "#src/platform/caller.ts";
+import { callerOf, callOf } from "#src/platform/caller.ts";
 import { replyBody, type RequestBody } from "./call-body.ts";
 
 /** A request as its caller described it, on whatever way. */
@@ -31,24 +31,24 @@ export function createMakeCall(parts: {
   const { connections, outbound, now } = parts;
   const { use } = connections;
   return async (context, ref, call) => {
-    const viewer = viewerOf(context);
+    const caller = callerOf(context);
     const { holding } = callOf(context);
-    const { connection, credential } = await connections.open(viewer, ref);
+    const { connection, credential } = await connections.open(caller, ref, call);
     using _wiped = credential;
     const timeoutMs = context.timeoutMs();
     const reply = await outbound.send({
-      share: viewer.orgId,
+      share: caller.orgId,
       baseUrl: connection.baseUrl,
       ...requestOf(call),
       credential,
-      onSent: () => use.noteCall(viewer.orgId, connection.id, now()),
+      onSent: () => use.noteCall(caller.orgId, connection.id, now()),
       signal: context.signal,
       hold: (bytes) => holding?.grow(bytes),
       ...(timeoutMs !== undefined && { timeoutMs }),
     });
     if (reply.status >= 200 && reply.status < 300) {
       const { id: connectionId, baseUrl } = connection;
-      use.noteHealthy(viewer.orgId, { connectionId, baseUrl, at: now() });
+      use.noteHealthy(caller.orgId, { connectionId, baseUrl, at: now() });
     }
     holdDecoded(holding, reply);
     return await answerOf(reply);

@@ -2,6 +2,7 @@ import { isUtf8 } from "node:buffer";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import type { PlanCallRequest } from "#gen/patchbay/connections/v1/action_pb.js";
 import type { ConnectionService } from "#gen/patchbay/connections/v1/connection_service_pb.js";
+import { requirePermitted } from "#src/connections/access.ts";
 import type { Connections } from "#src/connections/connections.ts";
 import { maskedCredential } from "#src/connections/masked-credential.ts";
 import type { Outbound } from "#src/outbound/outbound.ts";
@@ -35,6 +36,7 @@ export function createPlanCall(parts: {
 
   return async (request, context) => {
     const { connection, call } = await read(request, context);
+    requirePermitted(callerOf(context), connection, call);
     const { method, url, headers, body } = await outbound.plan({
       share: connection.orgId,
       baseUrl: connection.baseUrl,

@@ -119,6 +119,21 @@ const provoked: Readonly<Record<string, (side: Side) => Refused | Promise<Refuse
     });
     return call("custom:off");
   },
+  async CONNECTION_NOT_ALLOWED(side) {
+    const name = { case: "slug", value: "custom:there" } as const;
+    const rights = [{ connection: name, pathPrefixes: ["/v1"] }];
+    const { secret } = await newKey(side, { scopes: ["connections:use"], connections: { rights } });
+    return { ...call("custom:there", { path: "/v10" }), secret };
+  },
+  async NOT_OWNER(side) {
+    const { user } = await clientOf(side).directory.upsertUser({ email: "owner@example.com" });
+    const hers = { serviceSlug: "custom:hers", baseUrl: upstream.url, apiKey: credential };
+    const { connection } = await clientOf(side).connections.upsertServiceConnection(hers);
+    const toUser =
+      "update connections set slug = null, owner_user_id = $2, visibility = 'owner' where id = $1";
+    await side.service.postgres.asOwner(toUser, [connection!.id, user!.id]);
+    return { method: connections.updateConnection, message: { id: connection!.id, active: true } };
+  },
   UNKNOWN_ACTION: () => action("aml/nothing"),
   INVALID_INPUT: () => action("custom:there/GET /{id}"),
   UPSTREAM_UNREACHABLE: () => call("custom:gone"),
@@ -237,6 +252,7 @@ const elsewhere: Readonly<Record<string, string>> = {
   WATCH_ENDED: "of a stream, which is Connect's both ways",
   TOO_MANY_STREAMS: "of a stream, which is Connect's both ways",
   TOO_MANY_CALLS: "takes a thousand calls at once: test/outbound/shares.test.ts",
+  UPGRADE_REFUSED: "of the proxy, which is no method: test/calls/proxy",
   DATABASE_UNAVAILABLE: "outage.test.ts of this folder",
   OVERLOADED: "outage.test.ts of this folder",
 };

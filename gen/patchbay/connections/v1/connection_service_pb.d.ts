@@ -502,11 +502,18 @@ export declare const CallServiceResponseSchema: GenMessage<CallServiceResponse>;
  * Keeps connections to sibling and external HTTP services, and makes calls
  * through them with the stored credential injected.
  *
+ * A connection that the rights of the caller's key leave out is answered as one
+ * that does not exist, by every method. To make, change or delete one, the key
+ * needs a right to all of it. A connection that is private to another user is
+ * refused (NOT_OWNER) to all but keys that hold `connections:manage`, which list,
+ * read and delete it.
+ *
  * @generated from service patchbay.connections.v1.ConnectionService
  */
 export declare const ConnectionService: GenService<{
   /**
-   * Lists the organisation's connections, oldest first.
+   * Lists the organisation's connections, oldest first: those that the key's
+   * rights name and that are not private to another user.
    *
    * Errors: INVALID_ARGUMENT for a page token that this method did not issue.
    *
@@ -537,8 +544,9 @@ export declare const ConnectionService: GenService<{
    * Errors: INVALID_ARGUMENT (INVALID_SLUG, INVALID_BASE_URL, ADDRESS_DENIED;
    * CREDENTIAL_REQUIRED for a custom service without a key, and for a built-in
    * one for which neither request nor catalog names scopes); PERMISSION_DENIED
-   * (MISSING_SCOPE) naming the first scope that the caller cannot give;
-   * UNAVAILABLE (ROOT_KEY_UNAVAILABLE).
+   * (MISSING_SCOPE) naming the first scope that the caller cannot give, or
+   * (CONNECTION_NOT_ALLOWED) for a slug that the key has no right to all of,
+   * connected or not; UNAVAILABLE (ROOT_KEY_UNAVAILABLE).
    *
    * @generated from rpc patchbay.connections.v1.ConnectionService.UpsertServiceConnection
    */
@@ -550,7 +558,8 @@ export declare const ConnectionService: GenService<{
   /**
    * Answers one connection.
    *
-   * Errors: NOT_FOUND if the caller's organisation has no such connection.
+   * Errors: NOT_FOUND if the caller's organisation has no such connection;
+   * PERMISSION_DENIED (NOT_OWNER).
    *
    * @generated from rpc patchbay.connections.v1.ConnectionService.GetConnection
    */
@@ -568,7 +577,8 @@ export declare const ConnectionService: GenService<{
    * principal does not move at all: connect the service again. An `api_key`
    * takes its place and revokes it.
    *
-   * Errors: NOT_FOUND; INVALID_ARGUMENT (INVALID_BASE_URL, ADDRESS_DENIED,
+   * Errors: NOT_FOUND; PERMISSION_DENIED (CONNECTION_NOT_ALLOWED, NOT_OWNER);
+   * INVALID_ARGUMENT (INVALID_BASE_URL, ADDRESS_DENIED,
    * CREDENTIAL_REQUIRED); with an `api_key`, UNAVAILABLE (ROOT_KEY_UNAVAILABLE).
    *
    * @generated from rpc patchbay.connections.v1.ConnectionService.UpdateConnection
@@ -587,7 +597,8 @@ export declare const ConnectionService: GenService<{
    * answers for it; the deployment's setting `four-eyes-deletion` can ask for
    * that everywhere or nowhere.
    *
-   * Errors: NOT_FOUND, also when called twice; FAILED_PRECONDITION
+   * Errors: NOT_FOUND, also when called twice; PERMISSION_DENIED
+   * (CONNECTION_NOT_ALLOWED, NOT_OWNER); FAILED_PRECONDITION
    * (API_KEY_NOT_BOUND_TO_USER).
    *
    * @generated from rpc patchbay.connections.v1.ConnectionService.DeleteConnection
@@ -606,7 +617,7 @@ export declare const ConnectionService: GenService<{
    * The probe is a GET of the base URL without the credential: any answer
    * except 5xx means that the service can be reached.
    *
-   * Errors: NOT_FOUND.
+   * Errors: NOT_FOUND; PERMISSION_DENIED (NOT_OWNER).
    *
    * @generated from rpc patchbay.connections.v1.ConnectionService.TestConnection
    */
@@ -643,7 +654,8 @@ export declare const ConnectionService: GenService<{
    * caller's organisation does not have; INVALID_ARGUMENT
    * (INVALID_PATH, INVALID_OUTBOUND_REQUEST); FAILED_PRECONDITION
    * (CONNECTION_INACTIVE, CREDENTIAL_REFLECTED); PERMISSION_DENIED
-   * (ADDRESS_DENIED); RESOURCE_EXHAUSTED (TOO_MANY_CALLS, UPSTREAM_TOO_LARGE,
+   * (ADDRESS_DENIED, NOT_OWNER; CONNECTION_NOT_ALLOWED for a method or path that
+   * the key's rights do not cover); RESOURCE_EXHAUSTED (TOO_MANY_CALLS, UPSTREAM_TOO_LARGE,
    * OVERLOADED); UNAVAILABLE (UPSTREAM_UNREACHABLE; ROOT_KEY_UNAVAILABLE, and then
    * nothing was sent); DEADLINE_EXCEEDED (UPSTREAM_TIMEOUT). If the service had
    * begun to answer, its status is `upstream_status` in the metadata.

@@ -118,6 +118,12 @@ export const CallServiceResponseSchema = /*@__PURE__*/
  * Keeps connections to sibling and external HTTP services, and makes calls
  * through them with the stored credential injected.
  *
+ * A connection that the rights of the caller's key leave out is answered as one
+ * that does not exist, by every method. To make, change or delete one, the key
+ * needs a right to all of it. A connection that is private to another user is
+ * refused (NOT_OWNER) to all but keys that hold `connections:manage`, which list,
+ * read and delete it.
+ *
  * @generated from service patchbay.connections.v1.ConnectionService
  */
 export const ConnectionService = /*@__PURE__*/

@@ -369,6 +369,21 @@ export enum Reason {
   TOO_MANY_CALLS = 50,
 
   /**
+   * The rights of the caller's key to connections do not cover what it wants to do
+   * through one, to one, or give to another key (403).
+   *
+   * @generated from enum value: REASON_CONNECTION_NOT_ALLOWED = 52;
+   */
+  CONNECTION_NOT_ALLOWED = 52,
+
+  /**
+   * The connection belongs to another user, who keeps it private (403).
+   *
+   * @generated from enum value: REASON_NOT_OWNER = 53;
+   */
+  NOT_OWNER = 53,
+
+  /**
    * The service's catalog has no such operation, or it has no catalog and the
    * operation was named by an id (404).
    *
@@ -382,6 +397,13 @@ export enum Reason {
    * @generated from enum value: REASON_INVALID_INPUT = 62;
    */
   INVALID_INPUT = 62,
+
+  /**
+   * A WebSocket was asked for on a path that passes on plain HTTP (501).
+   *
+   * @generated from enum value: REASON_UPGRADE_REFUSED = 63;
+   */
+  UPGRADE_REFUSED = 63,
 }
 
 /**
