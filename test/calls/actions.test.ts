@@ -275,7 +275,7 @@ describe("a plan", () => {
       );
       const body = {
         actionIdentifier: `${serviceSlug}/POST /x`,
-        input: { query: { api_key: "mine", q: ["a,b"] }, body: { token: "mine", a: 1 } },
+        input: { query: { api_key: "mine", "api_key[]": "mine", q: ["a,b"] }, body: { token: "mine", a: 1 } },
       };
       const { url, headers, text } = await planned(body);
       await call(body);
@@ -283,6 +283,7 @@ describe("a plan", () => {
       const masked = (carried: string) => carried.replaceAll(apiKey, "***").replace(/^Basic .*/, "Basic ***");
       expect(JSON.stringify(sent)).toMatch(place === "basic" ? /Basic [\w=]{20,}/ : apiKey);
       expect(url).toBe(upstream.url + masked(sent.url));
+      if (place === "query") expect(url).not.toContain("mine");
       expect(text).toBe(masked(sent.body));
       const { host: _host, connection: _connection, "content-length": _length, ...others } = sent.headers;
       expect(headers).toStrictEqual(
