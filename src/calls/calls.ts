@@ -6,6 +6,7 @@ import type { Outbound } from "#src/outbound/outbound.ts";
 import type { Log } from "#src/platform/log.ts";
 import { serve, type Feature } from "#src/platform/served-service.ts";
 import { describeService } from "#src/integrations/siblings.ts";
+import { builtInSlugs } from "#src/integrations/slug.ts";
 import { createCallAction, createReadAction } from "./call-action.ts";
 import { createCallService } from "./call-service.ts";
 import type { Describe } from "./find-action.ts";
@@ -26,7 +27,7 @@ export function createCalls(shared: {
   now: () => Date;
 }): Feature {
   const makeCall = createMakeCall(shared);
-  const readAction = createReadAction({ ...shared, describe, check: createInputCheck() });
+  const readAction = createReadAction({ ...shared, describe, check: createInputCheck(ofSiblings) });
   const reflections = createReflections(shared);
   return {
     services: [
@@ -41,6 +42,8 @@ export function createCalls(shared: {
     close: () => reflections.close(),
   };
 }
+
+const ofSiblings = builtInSlugs.flatMap((slug) => describeService(slug)?.endpoints ?? []);
 
 /** Of the siblings, which every organisation calls; no organisation describes services of its own yet. */
 const describe: Describe = async (_, slug) => describeService(slug);

@@ -110,18 +110,6 @@ const provoked: Readonly<Record<string, (side: Side) => Refused | Promise<Refuse
     ...connect({}),
     message: { serviceSlug: "custom:new", baseUrl: "https://a.example" },
   }),
-  CREDENTIAL_REJECTED: () => connect({ baseUrl: "http://127.0.0.1:9", verify: true }),
-  async SLUG_TAKEN(side) {
-    const taken = { serviceSlug: "custom:taken", baseUrl: upstream.url, apiKey: credential };
-    await clientOf(side).connections.upsertServiceConnection(taken);
-    return {
-      method: connections.createConnection,
-      message: {
-        ...{ integration: "custom:taken", authMethod: "bearer", credentials: { token: credential } },
-        ...{ baseUrl: upstream.url, serviceSlug: "custom:taken" },
-      },
-    };
-  },
   UNKNOWN_INTEGRATION: () => ({ method: integrations.getIntegration, message: { slug: "nowhere" } }),
   async INTEGRATION_IN_USE(side) {
     const { client } = side.service.org;
@@ -133,6 +121,18 @@ const provoked: Readonly<Record<string, (side: Side) => Refused | Promise<Refuse
     const of = { serviceSlug: slug, baseUrl: upstream.url, apiKey: credential };
     await client.connections.upsertServiceConnection(of);
     return { method: integrations.deleteIntegration, message: { slug } };
+  },
+  CREDENTIAL_REJECTED: () => connect({ baseUrl: "http://127.0.0.1:9", verify: true }),
+  async SLUG_TAKEN(side) {
+    const taken = { serviceSlug: "custom:taken", baseUrl: upstream.url, apiKey: credential };
+    await clientOf(side).connections.upsertServiceConnection(taken);
+    return {
+      method: connections.createConnection,
+      message: {
+        ...{ integration: "custom:taken", authMethod: "bearer", credentials: { token: credential } },
+        ...{ baseUrl: upstream.url, serviceSlug: "custom:taken" },
+      },
+    };
   },
   async CONNECTION_INACTIVE(side) {
     const off = { serviceSlug: "custom:off", baseUrl: upstream.url, apiKey: credential };

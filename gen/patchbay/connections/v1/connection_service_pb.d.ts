@@ -1122,8 +1122,9 @@ export declare const ConnectionService: GenService<{
    * catalog does not have; INVALID_ARGUMENT (INVALID_INPUT, naming each place by its
    * JSON pointer; INVALID_REQUEST for a connection of another service); and those of
    * CallService: INVALID_PATH, INVALID_OUTBOUND_REQUEST, CONNECTION_INACTIVE,
-   * CREDENTIAL_REFLECTED, ADDRESS_DENIED, TOO_MANY_CALLS, UPSTREAM_TOO_LARGE,
-   * OVERLOADED, UPSTREAM_UNREACHABLE, ROOT_KEY_UNAVAILABLE, UPSTREAM_TIMEOUT.
+   * CREDENTIAL_REFLECTED, ADDRESS_DENIED, NOT_OWNER, CONNECTION_NOT_ALLOWED,
+   * TOO_MANY_CALLS, UPSTREAM_TOO_LARGE, OVERLOADED, UPSTREAM_UNREACHABLE,
+   * ROOT_KEY_UNAVAILABLE, UPSTREAM_TIMEOUT.
    *
    * @generated from rpc patchbay.connections.v1.ConnectionService.CallAction
    */
@@ -1142,7 +1143,7 @@ export declare const ConnectionService: GenService<{
    * Errors: those that the call would have before it is sent: NOT_FOUND
    * (UNKNOWN_ACTION), INVALID_ARGUMENT (INVALID_INPUT, INVALID_PATH,
    * INVALID_OUTBOUND_REQUEST), FAILED_PRECONDITION (CONNECTION_INACTIVE),
-   * PERMISSION_DENIED (ADDRESS_DENIED).
+   * PERMISSION_DENIED (ADDRESS_DENIED, NOT_OWNER, CONNECTION_NOT_ALLOWED).
    *
    * @generated from rpc patchbay.connections.v1.ConnectionService.PlanCall
    */
