@@ -1,0 +1,69 @@
+import * as oauth from "oauth4webapi";
+import type { OAuth2Method } from "#src/integrations/integration.ts";
+import type { Environment } from "#src/platform/caller.ts";
+import type { Secret } from "#src/platform/secret.ts";
+import { TokenFailure } from "./token-failure.ts";
+
+/** What an organisation is registered as at a service. */
+export interface OAuthClient {
+  readonly clientId: string;
+  /** Absent for a public client. Whoever got it wipes it. */
+  readonly secret?: Secret | undefined;
+  /** The token endpoint that the secret was stored for. */
+  readonly boundTo: string;
+}
+
+/** Knows the OAuth clients of organisations. */
+export interface OAuthClients {
+  get(
+    viewer: { readonly orgId: string; readonly environment: Environment },
+    integration: string,
+    authMethod: string,
+  ): Promise<OAuthClient | undefined>;
+}
+
+/**
+ * How the client authenticates. Some servers that take both do not decode what RFC 6749 encodes for Basic, so `either`
+ * is the body.
+ */
+export function clientAuthentication(
+  method: OAuth2Method,
+  client: OAuthClient,
+  url: string,
+): oauth.ClientAuth {
+  if (method.clientAuthentication === "none" || client.secret === undefined) return oauth.None();
+  if (!mayReceive(client.boundTo, url)) {
+    throw new TokenFailure(
+      "unavailable",
+      `the client secret was stored for ${originOf(client.boundTo)}, and ${originOf(url)} is another place; ` +
+        "store the OAuth client again",
+    );
+  }
+  const secret = client.secret.reveal().toString();
+  if (method.clientAuthentication !== "basic") return oauth.ClientSecretPost(secret);
+  return method.basicEncoding === "raw" ? rawBasic(secret) : oauth.ClientSecretBasic(secret);
+}
+
+/** Without the percent-encoding of RFC 6749, 2.3.1, which some servers never undo. */
+function rawBasic(secret: string): oauth.ClientAuth {
+  return (_, { client_id }, _body, headers) => {
+    headers.set("authorization", `Basic ${Buffer.from(`${client_id}:${secret}`).toString("base64")}`);
+  };
+}
+
+/**
+ * Whether a URL is of the place that a secret was stored for. Refresh, revocation and introspection have paths of their
+ * own; another origin would be given the secret by whoever changes the integration. A placeholder stands for one label.
+ */
+export function mayReceive(boundTo: string, url: string): boolean {
+  const pattern = originOf(boundTo)
+    .split(/\{[^{}]*\}/)
+    .map((literal) => literal.replace(/[.*+?^${}()|[\]\\/]/g, String.raw`\$&`))
+    .join("[A-Za-z0-9-]+");
+  return pattern !== "" && new RegExp(`^${pattern}$`).test(originOf(url));
+}
+
+/** As it is written: a placeholder would not survive a URL parser. */
+function originOf(url: string): string {
+  return /^https?:\/\/[^/?#]+/i.exec(url)?.[0].toLowerCase() ?? "";
+}
