@@ -1,55 +1,48 @@
-import type { ServiceImpl } from "@connectrpc/connect";
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import type { ConnectionService } from "#gen/patchbay/connections/v1/connection_service_pb.js";
-import type { Connections } from "#src/connections/connections.ts";
-import type { Outbound, OutboundReply } from "#src/outbound/outbound.ts";
+import type { OutboundReply } from "#src/outbound/outbound.ts";
 import { Overloaded, type Holding } from "#src/platform/byte-budget.ts";
 import { callOf, viewerOf } from "#src/platform/caller.ts";
 import { queryPairs, replyBody, requestBody } from "./call-body.ts";
+import { callHeaders } from "./call-headers.ts";
+import type { Through } from "./through.ts";
 
-/** Calls a service through the connection that has its slug, with a credential that the caller never sees. */
-export function createCallService(parts: {
-  connections: Pick<Connections, "open" | "use">;
-  outbound: Outbound;
-  now: () => Date;
-}): ServiceImpl<typeof ConnectionService>["callService"] {
-  const { connections, outbound, now } = parts;
-  const { use } = connections;
+/** Calls a service through a connection, with a credential that the caller never sees. */
+export function createCallService(through: Through): ServiceImpl<typeof ConnectionService>["callService"] {
   return async (request, context) => {
-    const viewer = viewerOf(context);
     const { holding } = callOf(context);
     const body = await requestBody(request.body);
     // Written anew, while the message has it another time; only bytes are sent as they came.
     if (body !== undefined && request.body.case !== "raw") holding?.grow(body.bytes.length);
-    const query = queryPairs(request.query);
-    const { connection, credential } = await connections.open(viewer, request.service);
-    using _wiped = credential;
     const timeoutMs = context.timeoutMs();
-    const reply = await outbound.send({
-      share: viewer.orgId,
-      baseUrl: connection.baseUrl,
+    const { reply, attempts } = await through(viewerOf(context), request.service, {
       method: request.method,
       path: request.path,
-      query,
+      query: queryPairs(request.query),
       headers: withContentType(request.headers, body?.contentType),
-      ...(body && { body: body.bytes }),
-      credential,
-      onSent: () => use.noteCall(viewer.orgId, connection.id, now()),
+      body: body?.bytes,
       signal: context.signal,
       hold: (bytes) => holding?.grow(bytes),
+      onTry: (number) => announce(context, "patchbay", number),
       ...(timeoutMs !== undefined && { timeoutMs }),
     });
-    if (reply.status >= 200 && reply.status < 300) {
-      const { id: connectionId, baseUrl } = connection;
-      use.noteHealthy(viewer.orgId, { connectionId, baseUrl, at: now() });
-    }
     holdDecoded(holding, reply);
-    return {
+    const answer = {
       status: reply.status,
       headers: reply.headers,
       latencyMs: Math.round(reply.latencyMs),
+      ...(attempts > 1 && { attempts }),
       body: await replyBody(reply),
     };
+    announce(context, "upstream", attempts);
+    return answer;
   };
+}
+
+function announce(context: HandlerContext, source: "upstream" | "patchbay", attempts: number): void {
+  for (const [name, value] of Object.entries(callHeaders(source, attempts))) {
+    context.responseHeader.set(name, value);
+  }
 }
 
 /** As text or JSON the body is in memory a second time. Without room for that, the caller still learns the status. */

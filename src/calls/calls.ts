@@ -6,6 +6,7 @@ import type { Outbound } from "#src/outbound/outbound.ts";
 import { serve, type Feature } from "#src/platform/served-service.ts";
 import { createCallService } from "./call-service.ts";
 import { createProbe, type Probe } from "./probe.ts";
+import { createThrough } from "./through.ts";
 import { createTestConnection } from "./test-connection.ts";
 
 /** Makes the calls: with the credential of a connection, or only to see whether its service is there. */
@@ -17,14 +18,15 @@ export function createCalls(shared: {
   database: Database;
   change: Change;
   outbound: Outbound;
-  connections: Pick<Connections, "open" | "use">;
+  connections: Pick<Connections, "open" | "another" | "use">;
   now: () => Date;
 }): Calls {
   const probe = createProbe(shared.outbound);
+  const through = createThrough(shared);
   return {
     services: [
       serve(ConnectionService, {
-        callService: createCallService(shared),
+        callService: createCallService(through),
         testConnection: createTestConnection({ ...shared, probe }),
       }),
     ],

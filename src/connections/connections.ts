@@ -27,6 +27,11 @@ export interface Connections extends Feature {
    * 5 s at the latest.
    */
   open(viewer: Viewer, ref: string): Promise<OpenConnection>;
+  /**
+   * The same connection with another credential, for a call that its service answered with 401; undefined if there is
+   * none to try. Its caller wipes it as well.
+   */
+  another(opened: OpenConnection): Promise<OpenConnection | undefined>;
   readonly use: ConnectionUse;
 }
 
@@ -53,6 +58,8 @@ export async function createConnections(
       requireCallable(connection);
       return { connection, credential: await credentials.open(connection) };
     },
+    // No credential can be renewed yet, and none has a predecessor.
+    another: () => Promise.resolve(undefined),
     use,
     close: () => use.close(),
   };

@@ -68,6 +68,13 @@ abstract class UpstreamFailure extends ServiceError {
 export class UpstreamUnreachable extends UpstreamFailure {
   readonly kind = "unavailable";
   readonly reason = "UPSTREAM_UNREACHABLE";
+  /** Whether another try may soon go well: the service restarts, or a socket broke. */
+  readonly isTransient: boolean;
+
+  constructor(host: string, problem: string, progress: Progress, isTransient = false) {
+    super(host, problem, progress);
+    this.isTransient = isTransient;
+  }
 }
 
 /** The service did not answer in time. */
