@@ -2,7 +2,7 @@ import { setTimeout as passed } from "node:timers/promises";
 import type { Connections, OpenConnection } from "#src/connections/connections.ts";
 import { defaultLimits } from "#src/outbound/limits.ts";
 import type { Outbound, OutboundReply, OutboundRequest } from "#src/outbound/outbound.ts";
-import type { Viewer } from "#src/platform/caller.ts";
+import type { Caller } from "#src/platform/caller.ts";
 import { hasRepeatableBody, waitBeforeRetry, type Outcome, type Repeatable } from "./retry.ts";
 
 /** A call through a connection, as its caller describes it. */
@@ -20,7 +20,7 @@ export interface ThroughReply {
 }
 
 /** Makes a call through the connection that has the slug or the id, and tries again where that may help. */
-export type Through = (caller: Viewer, ref: string, request: ThroughRequest) => Promise<ThroughReply>;
+export type Through = (caller: Caller, ref: string, request: ThroughRequest) => Promise<ThroughReply>;
 
 /** How far a call is, over all of its tries. */
 interface Progress {
@@ -112,7 +112,7 @@ export function createThrough(parts: {
     const endsAt = performance.now() + Math.min(request.timeoutMs ?? Infinity, defaultLimits.totalMs);
     const msLeft = () => endsAt - performance.now();
     const progress: Progress = { msLeft, attempts: 0, retries: 0, isNoted: false };
-    const opened = await connections.open(caller, ref);
+    const opened = await connections.open(caller, ref, request);
     using _wiped = opened.credential;
     const { connection } = opened;
     const first = await tryOften(opened, request, progress);

@@ -7,6 +7,7 @@ import type { Connections, OpenConnection } from "#src/connections/connections.t
 import { plainConnection } from "#src/connections/connection.ts";
 import { parseOutboundAllow } from "#src/outbound/allow.ts";
 import { createOutbound } from "#src/outbound/outbound.ts";
+import type { Caller } from "#src/platform/caller.ts";
 import { bearerToken } from "../support/credential.ts";
 import { startUpstream, type Upstream } from "../support/upstream.ts";
 import { localNetwork } from "../outbound/network.ts";
@@ -18,7 +19,17 @@ beforeAll(async () => {
 afterAll(() => upstream[Symbol.asyncDispose]());
 beforeEach(() => upstream.answer({}));
 
-const viewer = { orgId: "acme", environment: "sandbox", userId: undefined } as const;
+const user: Caller = {
+  orgId: "acme",
+  environment: "sandbox",
+  userId: undefined,
+  via: { kind: "api_key", id: "key_1", boundUserId: undefined },
+  name: "job",
+  scopes: ["connections:use"],
+  connections: undefined,
+  expiresAt: undefined,
+  rateLimitPerMinute: undefined,
+};
 
 /** A connection to the upstream as it would be opened, with this token, and what of it was wiped. */
 function opened(token: string, wiped: string[], baseUrl = upstream.url): OpenConnection {
@@ -63,7 +74,7 @@ function caller(
     noted,
     tries,
     call: (request: Partial<ThroughRequest> = {}) =>
-      through(viewer, "custom:bank", {
+      through(user, "custom:bank", {
         method: "GET",
         path: "/",
         headers: {},

@@ -208,8 +208,8 @@ test("a long credential is found by its end, and not by what others of its kind 
 
 describe("of several secrets", () => {
   const secrets = ["access-token-1", "dXNlcjpwYXNzd29yZA==", "pä:ss:wörd-猫", "user:pw", "k=none"];
-  test.each<readonly [string, Buffer]>([
-    ...secrets.map((secret) => [secret, Buffer.from(secret)] as const),
+  test.each<[string, Buffer]>([
+    ...secrets.map((secret): [string, Buffer] => [secret, Buffer.from(secret)]),
     ["one in base64", Buffer.from(Buffer.from("x pä:ss:wörd-猫").toString("base64"))],
     ["one percent-encoded", Buffer.from(encodeURIComponent("pä:ss:wörd-猫"))],
     ["one in JSON escapes of ASCII", Buffer.from('"p\\u00e4:ss:w\\u00f6rd-\\u732b"')],
