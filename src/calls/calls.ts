@@ -3,6 +3,7 @@ import type { Connections } from "#src/connections/connections.ts";
 import type { Database } from "#src/db/database.ts";
 import type { Change } from "#src/audit/change.ts";
 import type { Outbound } from "#src/outbound/outbound.ts";
+import type { Log } from "#src/platform/log.ts";
 import { serve, type Feature } from "#src/platform/served-service.ts";
 import { describeService } from "#src/integrations/siblings.ts";
 import { createCallAction, createReadAction } from "./call-action.ts";
@@ -12,6 +13,7 @@ import { createInputCheck } from "./input-schema.ts";
 import { createMakeCall } from "./make-call.ts";
 import { createPlanCall } from "./plan-call.ts";
 import { createProbe, type Probe } from "./probe.ts";
+import { createReflections } from "./reflections.ts";
 import { createThrough } from "./through.ts";
 import { createTestConnection } from "./test-connection.ts";
 
@@ -24,11 +26,13 @@ export function createCalls(shared: {
   database: Database;
   change: Change;
   outbound: Outbound;
+  log: Log;
   connections: Pick<Connections, "open" | "usable" | "another" | "use">;
   now: () => Date;
 }): Calls {
   const probe = createProbe(shared.outbound);
-  const makeCall = createMakeCall(createThrough(shared));
+  const reflections = createReflections(shared);
+  const makeCall = createMakeCall(createThrough({ ...shared, reflections }));
   const readAction = createReadAction({ ...shared, describe, check: createInputCheck() });
   return {
     services: [
@@ -40,6 +44,7 @@ export function createCalls(shared: {
       }),
     ],
     probe,
+    close: () => reflections.close(),
   };
 }
 

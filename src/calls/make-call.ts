@@ -26,10 +26,11 @@ export type MakeCall = (
 /** Calls services with a credential that the caller never sees. */
 export function createMakeCall(through: Through): MakeCall {
   return async (context, ref, call) => {
-    const { holding } = callOf(context);
+    const { holding, requestId } = callOf(context);
     const timeoutMs = context.timeoutMs();
     const { reply, attempts } = await through(callerOf(context), ref, {
       ...requestOf(call),
+      requestId,
       signal: context.signal,
       hold: (bytes) => holding?.grow(bytes),
       onTry: (number) => announce(context, "patchbay", number),

@@ -1,13 +1,17 @@
 import { setTimeout as passed } from "node:timers/promises";
 import type { Connections, OpenConnection } from "#src/connections/connections.ts";
 import { defaultLimits } from "#src/outbound/limits.ts";
+import { CredentialReflected } from "#src/outbound/errors.ts";
 import type { Outbound, OutboundReply, OutboundRequest } from "#src/outbound/outbound.ts";
 import type { Caller } from "#src/platform/caller.ts";
+import type { Reflections } from "./reflections.ts";
 import { hasRepeatableBody, waitBeforeRetry, type Outcome, type Repeatable } from "./retry.ts";
 
 /** A call through a connection, as its caller describes it. */
 export interface ThroughRequest
   extends Repeatable, Pick<OutboundRequest, "path" | "query" | "timeoutMs" | "hold" | "signal"> {
+  /** Of the request that the call is made for. */
+  readonly requestId: string;
   /** Called before each try, with its number. */
   readonly onTry?: (attempts: number) => void;
 }
@@ -22,8 +26,12 @@ export interface ThroughReply {
 /** Makes a call through the connection that has the slug or the id, and tries again where that may help. */
 export type Through = (caller: Caller, ref: string, request: ThroughRequest) => Promise<ThroughReply>;
 
-/** How far a call is, over all of its tries. */
-interface Progress {
+type Tried = Outcome<OutboundReply>;
+
+/** A call over all of its tries. */
+interface Course {
+  readonly caller: Caller;
+  readonly request: ThroughRequest;
   readonly msLeft: () => number;
   attempts: number;
   retries: number;
@@ -35,19 +43,17 @@ interface Progress {
 export function createThrough(parts: {
   connections: Pick<Connections, "open" | "another" | "use">;
   outbound: Pick<Outbound, "send">;
+  reflections: Pick<Reflections, "note">;
   now: () => Date;
 }): Through {
-  const { connections, outbound, now } = parts;
+  const { connections, outbound, reflections, now } = parts;
   const { use } = connections;
 
   /** One try. A failure is an outcome as well. */
-  async function tryOnce(
-    { connection, credential }: OpenConnection,
-    request: ThroughRequest,
-    progress: Progress,
-  ): Promise<Outcome<OutboundReply>> {
+  async function tryOnce({ connection, credential }: OpenConnection, course: Course): Promise<Tried> {
+    const { caller, request } = course;
     let sent = false;
-    request.onTry?.(++progress.attempts);
+    request.onTry?.(++course.attempts);
     const sending = outbound.send({
       share: connection.orgId,
       baseUrl: connection.baseUrl,
@@ -59,70 +65,69 @@ export function createThrough(parts: {
       credential,
       onSent() {
         sent = true;
-        if (!progress.isNoted) use.noteCall(connection.orgId, connection.id, now());
-        progress.isNoted = true;
+        if (!course.isNoted) use.noteCall(connection.orgId, connection.id, now());
+        course.isNoted = true;
       },
       ...(request.signal && { signal: request.signal }),
       ...(request.hold && { hold: request.hold }),
-      timeoutMs: Math.ceil(progress.msLeft()),
+      timeoutMs: Math.ceil(course.msLeft()),
     });
     try {
       return { reply: await sending };
     } catch (error) {
+      if (error instanceof CredentialReflected) reflections.note(connection, error, { caller, ...request });
       return { error, sent };
     }
   }
 
   /** Tries until the outcome stands. */
-  async function tryOften(
-    opened: OpenConnection,
-    request: ThroughRequest,
-    progress: Progress,
-  ): Promise<OutboundReply> {
+  async function tryOften(opened: OpenConnection, course: Course): Promise<Tried> {
     for (;;) {
-      const outcome = await tryOnce(opened, request, progress);
-      const msLeft = progress.msLeft();
-      const { retries } = progress;
-      const waitMs = waitBeforeRetry(request, outcome, { retries, msLeft, now: now(), random: Math.random });
-      if (waitMs !== undefined) {
-        progress.retries++;
-        await pause(waitMs, request.signal);
-        continue;
-      }
-      if ("error" in outcome) throw outcome.error;
-      return outcome.reply;
+      const outcome = await tryOnce(opened, course);
+      const { request, retries } = course;
+      const left = { retries, msLeft: course.msLeft(), now: now(), random: Math.random };
+      const waitMs = waitBeforeRetry(request, outcome, left);
+      if (waitMs === undefined) return outcome;
+      course.retries++;
+      await pause(waitMs, request.signal);
     }
   }
 
-  function noteHealthy(
-    { orgId, id: connectionId, baseUrl }: OpenConnection["connection"],
-    status: number,
-  ): void {
-    if (status >= 200 && status < 300) use.noteHealthy(orgId, { connectionId, baseUrl, at: now() });
-  }
-
-  async function withAnother(opened: OpenConnection, request: ThroughRequest, progress: Progress) {
+  async function withAnother(opened: OpenConnection, course: Course): Promise<Tried | undefined> {
     const other = await connections.another(opened);
     if (other === undefined) return undefined;
     using _wiped = other.credential;
-    return progress.msLeft() > 0 ? await tryOften(other, request, progress) : undefined;
+    return course.msLeft() > 0 ? await tryOften(other, course) : undefined;
   }
 
   return async (caller, ref, request) => {
     const endsAt = performance.now() + Math.min(request.timeoutMs ?? Infinity, defaultLimits.totalMs);
     const msLeft = () => endsAt - performance.now();
-    const progress: Progress = { msLeft, attempts: 0, retries: 0, isNoted: false };
+    const course: Course = { caller, request, msLeft, attempts: 0, retries: 0, isNoted: false };
     const opened = await connections.open(caller, ref, request);
     using _wiped = opened.credential;
+    const first = await tryOften(opened, course);
+    const second =
+      isRefused(first) && hasRepeatableBody(request) ? await withAnother(opened, course) : undefined;
+    const outcome = second ?? first;
+    if ("error" in outcome) throw outcome.error;
     const { connection } = opened;
-    const first = await tryOften(opened, request, progress);
-    // Whatever the method: a service that does not know its caller has not done what it was asked.
-    const isRefused = first.status === 401 && hasRepeatableBody(request);
-    const second = isRefused ? await withAnother(opened, request, progress) : undefined;
-    const reply = second ?? first;
-    noteHealthy(connection, reply.status);
-    return { reply, attempts: progress.attempts, connection };
+    const { reply } = outcome;
+    if (reply.status >= 200 && reply.status < 300) {
+      const { orgId, id: connectionId, baseUrl } = connection;
+      use.noteHealthy(orgId, { connectionId, baseUrl, at: now() });
+    }
+    return { reply, attempts: course.attempts, connection };
   };
+}
+
+/**
+ * Whether the service does not know the credential. Whatever the method: then it has not done what it was asked. Some
+ * say so with the credential in the text.
+ */
+function isRefused(outcome: Tried): boolean {
+  if ("reply" in outcome) return outcome.reply.status === 401;
+  return outcome.error instanceof CredentialReflected && outcome.error.status === 401;
 }
 
 /** Waits, unless the signal aborts; its reason is thrown then. */

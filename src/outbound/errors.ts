@@ -100,12 +100,14 @@ export class CredentialReflected extends ServiceError {
   readonly kind = "failed_precondition";
   readonly reason = "CREDENTIAL_REFLECTED";
   override readonly metadata;
+  readonly status: number;
 
   constructor(host: string, status: number) {
     super(
       `${host} repeated the stored credential in its answer, which is withheld; ` +
         `call an endpoint that does not echo request headers${answeredWith(status)}`,
     );
+    this.status = status;
     this.metadata = { ...statusOf(status) };
   }
 }

@@ -67,7 +67,8 @@ function caller(
       close: () => Promise.resolve(),
     },
   };
-  const through = createThrough({ connections, outbound, now: () => new Date() });
+  const reflections = { note: () => void noted.push("reflected") };
+  const through = createThrough({ connections, outbound, reflections, now: () => new Date() });
   const tries: number[] = [];
   return {
     wiped,
@@ -78,6 +79,7 @@ function caller(
         method: "GET",
         path: "/",
         headers: {},
+        requestId: "req_1",
         onTry: (attempts) => void tries.push(attempts),
         ...request,
       }),
@@ -142,7 +144,7 @@ describe("a call that may be repeated", () => {
     const leaving = new AbortController();
     const gone = new Error("the caller went away");
     const calling = bank.call({ signal: leaving.signal });
-    await expect.poll(() => service.asked().length).toBe(1);
+    await expect.poll(() => service.asked().length, { timeout: 10_000 }).toBe(1);
     leaving.abort(gone);
     await expect(calling).rejects.toBe(gone);
     expect(service.asked()).toHaveLength(1);
@@ -154,7 +156,7 @@ describe("a call that may be repeated", () => {
     const service = answering({ status: 503, retryAfter: "9" });
     const leaving = new AbortController();
     const waiting = bank.call({ signal: leaving.signal }).catch(() => "left");
-    await expect.poll(() => service.asked().length).toBe(1);
+    await expect.poll(() => service.asked().length, { timeout: 10_000 }).toBe(1);
     expect(await bank.call()).toMatchObject({ reply: { status: 200 }, attempts: 1 });
     leaving.abort();
     expect(await waiting).toBe("left");
@@ -250,6 +252,17 @@ describe("after a 401, a call", () => {
       expect(bank.wiped.toSorted()).toStrictEqual(["first", "second"]);
     },
   );
+
+  test("is made once more, too, if the service repeats the credential that it does not know", async () => {
+    upstream.answer(({ headers }) =>
+      headers.authorization === "Bearer first"
+        ? { status: 401, body: `bad token: ${headers.authorization}` }
+        : {},
+    );
+    await using bank = caller({ other: "second" });
+    expect(await bank.call()).toMatchObject({ reply: { status: 200 }, attempts: 2 });
+    expect(bank.noted).toStrictEqual(["call", "reflected", "healthy"]);
+  });
 
   test("is made once more and not twice", async () => {
     const service = answering(401, 401, 401);
