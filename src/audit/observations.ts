@@ -7,15 +7,13 @@ import { append, type NewAuditEvent } from "./append.ts";
 
 /** Events that are no change of anybody's: what the service saw. They may come as often as a client likes. */
 export interface Observations {
-  /** Records the event soon, unless one of the same action and target was recorded within the last hour. */
+  /** Records the event soon, unless one of the same action and target was recorded a short time ago. */
   note(orgId: string, event: NewAuditEvent): void;
   /** Records the events that still wait. */
   close(): Promise<void>;
 }
 
-/** How long after an event others of the same action and target are only counted. */
-const quietMs = 60 * 60 * 1000;
-/** The same, if the event could not be recorded: a lost database must not get an attempt for each request. */
+/** The quiet time after an event that could not be recorded: a lost database must not get an attempt for each request. */
 const retryMs = 60 * 1000;
 /** At most this many are remembered. Beyond it, the target that was quiet for longest may get an event too early. */
 const maxRemembered = 10_000;
@@ -37,11 +35,13 @@ export function createObservations(parts: {
   name: string;
   /** What the log says of one that could not be recorded. */
   failed: string;
+  /** How long after an event others of the same action and target are only counted. */
+  quietMs: number;
   database: Database;
   log: Log;
   now: () => Date;
 }): Observations {
-  const { name, failed, database, log, now } = parts;
+  const { name, failed, quietMs, database, log, now } = parts;
   const notedByKind = new LRUCache<string, Noted>({ max: maxRemembered });
   const background = createBackground({ name, log, maxWaiting, closeMs });
 

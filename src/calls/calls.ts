@@ -13,6 +13,7 @@ import { createInputCheck } from "./input-schema.ts";
 import { createMakeCall } from "./make-call.ts";
 import { createPlanCall } from "./plan-call.ts";
 import { createProbe, type Probe } from "./probe.ts";
+import { createProxy } from "./proxy/proxy.ts";
 import { createReflections } from "./reflections.ts";
 import { createThrough } from "./through.ts";
 import { createTestConnection } from "./test-connection.ts";
@@ -26,8 +27,8 @@ export function createCalls(shared: {
   database: Database;
   change: Change;
   outbound: Outbound;
-  log: Log;
   connections: Pick<Connections, "open" | "usable" | "another" | "use">;
+  log: Log;
   now: () => Date;
 }): Calls {
   const probe = createProbe(shared.outbound);
@@ -43,6 +44,7 @@ export function createCalls(shared: {
         testConnection: createTestConnection({ ...shared, probe }),
       }),
     ],
+    rawRoutes: [createProxy({ ...shared, reflections })],
     probe,
     close: () => reflections.close(),
   };

@@ -44,7 +44,7 @@ export function createMakeCall(through: Through): MakeCall {
 }
 
 function announce(context: HandlerContext, source: "upstream" | "patchbay", attempts: number): void {
-  for (const [name, value] of Object.entries(callHeaders(source, attempts))) {
+  for (const [name, value] of callHeaders(source, attempts)) {
     context.responseHeader.set(name, value);
   }
 }

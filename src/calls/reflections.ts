@@ -1,42 +1,35 @@
 import { createObservations } from "#src/audit/observations.ts";
-import type { CallableConnection } from "#src/connections/store.ts";
 import type { Database } from "#src/db/database.ts";
 import type { CredentialReflected } from "#src/outbound/errors.ts";
-import type { Caller } from "#src/platform/caller.ts";
+import type { Call } from "#src/platform/caller.ts";
 import type { Log } from "#src/platform/log.ts";
 
 /**
- * Records for an organisation, in its audit log, that a service repeated the credential of a connection: what a service
- * shows in answers may also be in its logs and on its pages.
+ * Records in the audit log that a service repeated the credential that it was called with: what a service shows in
+ * answers may also be in its logs and on its pages.
  */
 export interface Reflections {
-  note(connection: CallableConnection, error: CredentialReflected, by: ReflectedCall): void;
-  /** Records the events that still wait. */
+  note(call: Pick<Call, "caller" | "requestId">, connectionId: string, reflected: CredentialReflected): void;
+  /** Records what still waits. */
   close(): Promise<void>;
 }
 
-/** The call whose answer was withheld. */
-export interface ReflectedCall {
-  readonly caller: Caller;
-  readonly method: string;
-  readonly requestId: string;
-}
+/** How long after an event of a connection others are only counted: whoever calls an echo may call it a lot. */
+const quietMs = 60_000;
 
 /** Creates the record of the calls of all organisations. */
 export function createReflections(parts: { database: Database; log: Log; now: () => Date }): Reflections {
   const observations = createObservations({
     ...parts,
     name: "reflected credentials",
-    failed: "that a service repeated a credential could not be recorded",
+    failed: "a reflected credential could not be recorded",
+    quietMs,
   });
   return {
-    note(
-      { orgId, id: target, slug: serviceSlug = null, baseUrl },
-      { status },
-      { caller, method, requestId },
-    ) {
-      const details = { serviceSlug, baseUrl, method, status, requestId, apiKeyId: caller.via.id };
-      observations.note(orgId, { action: "connection.credential_reflected", target, details });
+    note({ caller, requestId }, target, { status: upstreamStatus }) {
+      if (caller === undefined) return;
+      const details = { upstreamStatus, requestId, calledBy: caller.via.id };
+      observations.note(caller.orgId, { action: "connection.reflected", target, details });
     },
     close: () => observations.close(),
   };

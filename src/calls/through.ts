@@ -75,7 +75,9 @@ export function createThrough(parts: {
     try {
       return { reply: await sending };
     } catch (error) {
-      if (error instanceof CredentialReflected) reflections.note(connection, error, { caller, ...request });
+      if (error instanceof CredentialReflected) {
+        reflections.note({ caller, requestId: request.requestId }, connection.id, error);
+      }
       return { error, sent };
     }
   }

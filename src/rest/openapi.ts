@@ -17,7 +17,7 @@ import { type Binding, restRoutes } from "./binding.ts";
 import { commentOf } from "./comments.ts";
 import { type StatusesOfReasons, statusesOf } from "./failures.ts";
 import { hasFields, takesText } from "./fields.ts";
-import { pagePaths, pageTag } from "./page-paths.ts";
+import { pagePaths, pageTag, proxyPaths } from "./page-paths.ts";
 import { isRequired, neededIn } from "./rules.ts";
 import { createSchemas, type Schemas } from "./schemas.ts";
 
@@ -34,7 +34,7 @@ export function openApiOf(
 ): JsonObject {
   const schemas = createSchemas();
   const statuses = statusesOf(reasons);
-  const paths: Record<string, JsonObject> = { ...pagePaths };
+  const paths: Record<string, JsonObject> = { ...pagePaths, ...proxyPaths };
   for (const binding of restRoutes(services)) {
     // OpenAPI has no word for "any method".
     if (binding.httpMethod === "*") continue;

@@ -31,6 +31,9 @@ export interface Sighting {
   readonly address: string | undefined;
 }
 
+/** How long after an event of a key others of the same kind are only counted. */
+const quietMs = 60 * 60 * 1000;
+
 /**
  * The caller awaits none of it, and it does the same for each refused key, so that a revoked key is answered as fast
  * as one that never existed.
@@ -41,6 +44,7 @@ export function createMisuseEvents(parts: { database: Database; log: Log; now: (
     ...parts,
     name: "misused keys",
     failed: "the misuse of a key could not be recorded",
+    quietMs,
   });
 
   function note(action: string, key: PresentedKey, by: Sighting, facts: Readonly<Record<string, unknown>>) {

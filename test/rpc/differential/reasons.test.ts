@@ -252,6 +252,7 @@ const elsewhere: Readonly<Record<string, string>> = {
   WATCH_ENDED: "of a stream, which is Connect's both ways",
   TOO_MANY_STREAMS: "of a stream, which is Connect's both ways",
   TOO_MANY_CALLS: "takes a thousand calls at once: test/outbound/shares.test.ts",
+  UPGRADE_REFUSED: "of the proxy, which is no method: test/calls/proxy",
   DATABASE_UNAVAILABLE: "outage.test.ts of this folder",
   OVERLOADED: "outage.test.ts of this folder",
 };

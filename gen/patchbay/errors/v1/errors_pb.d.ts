@@ -397,6 +397,13 @@ export enum Reason {
    * @generated from enum value: REASON_INVALID_INPUT = 62;
    */
   INVALID_INPUT = 62,
+
+  /**
+   * A WebSocket was asked for on a path that passes on plain HTTP (501).
+   *
+   * @generated from enum value: REASON_UPGRADE_REFUSED = 63;
+   */
+  UPGRADE_REFUSED = 63,
 }
 
 /**
