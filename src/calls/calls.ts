@@ -23,7 +23,7 @@ export function createCalls(shared: {
   database: Database;
   change: Change;
   outbound: Outbound;
-  connections: Pick<Connections, "another" | "open" | "probe" | "usable" | "use">;
+  connections: Pick<Connections, "open" | "another" | "probe" | "usable" | "use">;
   log: Log;
   now: () => Date;
 }): Feature {

@@ -74,7 +74,7 @@ test("a connection is put, listed, shown, tested and removed, by slug and by id"
 
 test("answers are JSON for scripts, as REST has them", async () => {
   const { stdout } = await cli("connections", "list", "--json");
-  const { body } = await service.org.rest("GET", "/api/service-connections");
+  const { body } = await service.org.rest("GET", "/api/connections");
   expect(JSON.parse(stdout)).toStrictEqual(body.data);
 });
 
