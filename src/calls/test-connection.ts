@@ -2,7 +2,6 @@ import type { ServiceImpl } from "@connectrpc/connect";
 import type { ConnectionService } from "#gen/patchbay/connections/v1/connection_service_pb.js";
 import { append } from "#src/audit/append.ts";
 import { requireUsable } from "#src/connections/access.ts";
-import { ConnectionNotFound } from "#src/connections/errors.ts";
 import type { ProbeResult } from "#src/connections/probe.ts";
 import type { Connections } from "#src/connections/connections.ts";
 import { getConnection, recordFailure, recordHealthy } from "#src/connections/store.ts";
@@ -27,7 +26,6 @@ export function createTestConnection(parts: {
     const { slug, recipe, status } = connection;
     const declared = recipe.probe !== undefined && status === "ACTIVE";
     const found = await connections.probe(caller, { id, baseUrl: connection.baseUrl, declared });
-    if (found === undefined) throw new ConnectionNotFound();
     const { baseUrl, result } = found;
     const answer = answerOf(result);
     const answered = { connectionId: id, baseUrl, at: now() };

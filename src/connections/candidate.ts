@@ -93,8 +93,10 @@ export function updated(
   const isOwnUrl = (method.baseUrl ?? found.baseUrl) === undefined;
   const baseUrl = changes.baseUrl ?? (isOwnUrl ? known.baseUrl : undefined);
   if (credentials === undefined) {
-    const next = withMethod(found, method.id, { baseUrl, params: params ?? {}, credentials: secrets ?? {} });
-    requireSameReach(known.recipe, next.recipe);
+    // Tokens are no fields of the method.
+    const given = method.type === "oauth2" ? {} : (secrets ?? {});
+    const next = withMethod(found, method.id, { baseUrl, params: params ?? {}, credentials: given });
+    if (secrets !== undefined) requireSameReach(known.recipe, next.recipe);
     return { ...next, secrets };
   }
   if (method.type === "oauth2") {
@@ -106,8 +108,18 @@ export function updated(
 
 /** A stored secret goes where it went when it was stored, though its integration may have changed since. */
 function requireSameReach(before: Recipe, after: Recipe): void {
-  const reach = ({ allowedHosts, method }: Recipe) => [allowedHosts, method.type, method.inject];
+  const reach = ({ allowedHosts, method }: Recipe) => [
+    allowedHosts,
+    method.type,
+    method.inject,
+    method.oauth2,
+  ];
   if (isDeepStrictEqual(reach(before), reach(after))) return;
+  if (after.method.type === "oauth2") {
+    throw new CredentialRequired(
+      "params: the grant was given for another place than they lead to; make another connection and sign in there",
+    );
+  }
   throw new CredentialRequired(
     "credentials: the integration changed since they were stored; give them again with the params",
   );

@@ -100,7 +100,8 @@ export async function createConnections(
     probe: createProbeConnection(probe, async (viewer, id) => {
       // Asked anew: what a sweep probes each minute is not worth remembering.
       const connection = await database.read(viewer.orgId, (tx) => findSealed(tx, viewer, id));
-      return connection && { connection, credential: await credentials.open(connection) };
+      if (connection?.credential === undefined) return undefined;
+      return { connection, credential: await credentials.open(connection) };
     }),
     use,
     close: () => use.close(),

@@ -16,7 +16,7 @@ import { plainConnection, type Connection } from "./connection.ts";
 import { credentialDetails, type StoreCredential } from "./credentials.ts";
 import { hashOf, toMessage } from "./messages.ts";
 import type { ConnectionParts } from "./service.ts";
-import { insertConnection } from "./store.ts";
+import { insertConnection, lockSlug } from "./store.ts";
 
 /** Makes a connection of an integration. See the contract. */
 export function createCreateConnection(
@@ -48,6 +48,8 @@ export function createCreateConnection(
 
     const { secrets } = candidate;
     const create = async (tx: Tx, store?: StoreCredential) => {
+      // Or a registration of the slug beside it would find it taken, which looks before it inserts.
+      if (slug !== undefined) await lockSlug(tx, caller, slug);
       await insertConnection(tx, connection);
       const stored = secrets && (await store?.(tx, connection, { secrets }))?.stored;
       await append(tx, call, {

@@ -16,21 +16,21 @@ export interface Found {
   readonly result: ProbeResult;
 }
 
-/** Asks the service of a connection for a sign of life. Undefined if there is no such connection any more. */
+/** Asks the service of a connection for a sign of life. */
 export type ProbeConnection = (
   viewer: Pick<Viewer, "orgId" | "environment">,
   probed: ProbedConnection,
-) => Promise<Found | undefined>;
+) => Promise<Found>;
 
 /** Only a declared probe reads the credential: of most connections, nothing is needed but the base URL. */
 export function createProbeConnection(
   probe: Probe,
+  /** Undefined for a connection without a credential, and for one that is gone. */
   open: (viewer: Viewer, id: string) => Promise<OpenConnection | undefined>,
 ): ProbeConnection {
   return async ({ orgId, environment }, { id, baseUrl, declared }) => {
-    if (!declared) return { baseUrl, result: await probe.reach({ orgId, baseUrl }) };
-    const opened = await open({ orgId, environment, userId: undefined }, id);
-    if (opened === undefined) return undefined;
+    const opened = declared ? await open({ orgId, environment, userId: undefined }, id) : undefined;
+    if (opened === undefined) return { baseUrl, result: await probe.reach({ orgId, baseUrl }) };
     const { connection, credential } = opened;
     using _wiped = credential;
     return { baseUrl: connection.baseUrl, result: await probe.signIn(connection, credential) };

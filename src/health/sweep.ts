@@ -60,7 +60,6 @@ export function createHealthSweep(parts: {
     await limit(places, async () => {
       if (stopping.signal.aborted) return;
       const answer = await probe({ orgId, environment }, { id: connectionId, baseUrl, declared });
-      if (answer === undefined) return;
       const { stage, message: error } = answer.result.ok ? reached : answer.result;
       found.push({ orgId, connectionId, baseUrl: answer.baseUrl, at: now(), stage, error });
     });

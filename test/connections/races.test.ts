@@ -49,6 +49,21 @@ test("an upsert beside an update undoes none of it, and each records what the ot
   }
 });
 
+test("an upsert beside a connection that is made with its slug takes effect, whichever comes first", async () => {
+  for (let round = 0; round < 15; round++) {
+    const slug = `custom:made-${round}`;
+    const made = { integration: slug, authMethod: "bearer", baseUrl, credentials: { token: "made" } };
+    const [upserted, created] = await Promise.allSettled([
+      upsert(slug, "upserted"),
+      service.org.client.connections.createConnection({ ...made, serviceSlug: slug }),
+    ]);
+    expect(upserted.status).toBe("fulfilled");
+    if (created.status === "rejected") expect(reasonOf(created.reason)).toBe("SLUG_TAKEN");
+    const rows = await service.postgres.asOwner("select id from connections where slug = $1", [slug]);
+    expect(rows).toHaveLength(1);
+  }
+});
+
 test("an upsert beside a deletion leaves the one or the other, and never fails", async () => {
   for (let round = 0; round < 15; round++) {
     const slug = `custom:gone-${round}`;
