@@ -287,6 +287,85 @@ describe("changing a connection", () => {
   });
 });
 
+describe("what an integration says is kept with each connection:", () => {
+  const header = (name: string) => ({
+    ...{ id: "key", type: "api_key" as const, label: "Key", fields: [{ name: "key", secret: true }] },
+    inject: { headers: { [name]: "{key}" } },
+  });
+  const connect = async (slug: string, params: object) =>
+    (
+      await create({
+        ...{ integration: slug, authMethod: "key", credentials: { key: "key-of-the-tenant" } },
+        ...params,
+      })
+    ).connection as { id: string; baseUrl: string };
+
+  test("a later change of it moves no stored secret, not even with new params", async () => {
+    const optionalHeaders = { "X-Version": "^v[0-9]$" };
+    await define(service, "custom:changing", { authMethods: [header("X-First")], optionalHeaders });
+    const { id } = await connect("custom:changing", { baseUrl: upstream.url });
+    const change = (params: object) => service.org.rest("PATCH", `/api/connections/${id}`, { params });
+    expect((await change({ "X-Version": "v1" })).status).toBe(200);
+    expect((await sentThrough(id)).headers).toMatchObject({
+      "x-first": "key-of-the-tenant",
+      "x-version": "v1",
+    });
+    for (const [version, more] of [
+      { authMethods: [header("X-Second")] },
+      { authMethods: [header("X-First")], allowedHosts: ["collector.example"] },
+    ].entries()) {
+      await define(service, "custom:changing", { ...more, optionalHeaders, version: version + 2 });
+      const refused = await change({ "X-Version": "v2" });
+      expect([refused.status, refused.headers.get("x-error-reason")]).toStrictEqual([
+        400,
+        "CREDENTIAL_REQUIRED",
+      ]);
+      expect((await sentThrough(id)).headers).toMatchObject({
+        "x-first": "key-of-the-tenant",
+        "x-version": "v1",
+      });
+    }
+  });
+
+  test("params that lead to another place need the credential, as a base URL does", async () => {
+    await define(service, "custom:tenants", {
+      authMethods: [header("X-Key")],
+      baseUrl: `${upstream.url}/{tenant}`,
+      placeholders: { tenant: { in: "path", pattern: "^[a-z]+$", example: "acme" } },
+    });
+    const { id, baseUrl } = await connect("custom:tenants", { params: { tenant: "acme" } });
+    expect(baseUrl).toBe(`${upstream.url}/acme`);
+    const change = (changes: object) => service.org.rest("PATCH", `/api/connections/${id}`, changes);
+    const refused = await change({ params: { tenant: "globex" } });
+    expect([refused.status, refused.headers.get("x-error-reason")]).toStrictEqual([
+      400,
+      "CREDENTIAL_REQUIRED",
+    ]);
+    expect((await sentThrough(id)).url).toBe("/acme/");
+    const moved = await change({ params: { tenant: "globex" }, credentials: { key: "key-of-globex" } });
+    expect(moved.body.data.connection).toMatchObject({
+      baseUrl: `${upstream.url}/globex`,
+      params: { tenant: "globex" },
+    });
+    const { url, headers } = await sentThrough(id);
+    expect([url, headers["x-key"]]).toStrictEqual(["/globex/", "key-of-globex"]);
+  });
+});
+
+test("changes of params and of credentials at the same time undo nothing of each other", async () => {
+  const { connection } = await create(basic("password-0", "user-0"));
+  const path = `/api/connections/${connection.id}`;
+  for (let round = 1; round <= 10; round++) {
+    const [params, credentials] = await Promise.all([
+      service.org.rest("PATCH", path, { params: { username: `user-${round}` } }),
+      service.org.rest("PATCH", path, { credentials: { password: `password-${round}` } }),
+    ]);
+    expect([params.status, credentials.status]).toStrictEqual([200, 200]);
+    const [, token = ""] = (await sentThrough(connection.id as string)).headers.authorization!.split(" ");
+    expect(Buffer.from(token, "base64").toString()).toBe(`user-${round}:password-${round}`);
+  }
+});
+
 describe("a slug that is registered with auth", () => {
   const upsert = (more: object) =>
     service.org.rest("POST", "/api/service-connections", {
