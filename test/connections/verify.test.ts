@@ -91,8 +91,10 @@ describe("with verify, before anything is stored,", () => {
     expect((await connectionOf(id)).name).toBeUndefined();
     expect((await change({ baseUrl: `${upstream.url}/v2`, verify: true })).status).toBe(200);
     expect(upstream.asked.at(-1)).toMatchObject({ url: "/v2", headers: { authorization: basicOf(good) } });
-    const moved = await change({ baseUrl: upstream.url.replace("127.0.0.1", "localhost"), verify: true });
+    await using elsewhere = await startUpstream();
+    const moved = await change({ baseUrl: elsewhere.url, verify: true });
     expect(moved.headers.get("x-error-reason")).toBe("CREDENTIAL_REQUIRED");
+    expect(elsewhere.asked).toStrictEqual([]);
   });
 
   test("a slug keeps its credential if the service does not take the new one", async () => {
