@@ -91,6 +91,10 @@ const ways: Record<string, (by: Presenter, ref: { id: string; slug: string }) =>
   move: (by, { id }) => by.rest("PATCH", `/api/connections/${id}`, { baseUrl: upstream.url, apiKey: "mine" }),
   delete: (by, { id }) => by.rest("DELETE", `/api/connections/${id}`),
   test: (by, { id }) => by.rest("POST", `/api/connections/${id}/test`, {}),
+  "check its credential": (by, { id }) =>
+    by.rest("POST", `/api/connections/${id}/check-credential`, { apiKey: "the-key" }),
+  "try a credential": (by, { id }) =>
+    by.rest("PATCH", `/api/connections/${id}`, { apiKey: "mine", verify: true }),
   "call by its slug": (by, { slug }) => call(by, slug),
   "call by its id": (by, { id }) => call(by, id),
   "act by its slug": (by, { slug }) => act(by, `${slug}/GET /v1`, {}),
@@ -126,13 +130,27 @@ describe.each<[string, () => object[]]>([
 
   test("cannot take its slug, and does not learn whether it is taken", async () => {
     const by = await keyFor(rights());
-    const take = (serviceSlug: string) =>
-      by.rest("POST", "/api/service-connections", { serviceSlug, baseUrl: upstream.url, apiKey: "mine" });
-    const free = await take("custom:free");
-    expect([free.status, reasonOf(free)]).toEqual([403, "CONNECTION_NOT_ALLOWED"]);
-    expect(told(await take("custom:payroll"))).toStrictEqual(told(free));
-    expect(told(await take("aml"))).toStrictEqual(told(free));
-    const { connections } = await service.org.client.connections.listConnections({});
+    const asked = upstream.asked.length;
+    for (const more of [{}, { verify: true }, { apiKey: undefined, auth: { authMethod: "none" } }]) {
+      const take = (serviceSlug: string) =>
+        by.rest("POST", "/api/service-connections", {
+          ...{ serviceSlug, baseUrl: upstream.url, apiKey: "mine" },
+          ...more,
+        });
+      const free = await take("custom:free");
+      expect([free.status, reasonOf(free)]).toEqual([403, "CONNECTION_NOT_ALLOWED"]);
+      expect(told(await take("custom:payroll"))).toStrictEqual(told(free));
+      expect(told(await take("aml"))).toStrictEqual(told(free));
+    }
+    const wanted = { integration: "custom:x", authMethod: "bearer", credentials: { token: "mine" } };
+    const made = await by.rest("POST", "/api/connections", {
+      ...wanted,
+      baseUrl: upstream.url,
+      verify: true,
+    });
+    expect([made.status, reasonOf(made)]).toEqual([403, "CONNECTION_NOT_ALLOWED"]);
+    expect(upstream.asked).toHaveLength(asked);
+    const { connections } = await service.org.client.connections.listAllConnections({});
     expect(connections.filter(({ baseUrl }) => baseUrl === upstream.url)).toEqual([]);
   });
 });
@@ -202,7 +220,7 @@ describe("a list shows a key only what it may see:", () => {
     ["nothing at all", () => [], () => []],
   ])("%s", async (_, rights, expected) => {
     const by = await keyFor(rights());
-    const found = await listed(by, "/api/service-connections", "connections", "id");
+    const found = await listed(by, "/api/connections", "connections", "id");
     expect(found.toSorted()).toEqual(expected().toSorted());
     const slugs = { [ids.ledger]: "custom:ledger", [ids.payroll]: "custom:payroll", [ids.aml]: "aml" };
     const offered = await listed(by, "/api/catalog/services", "catalog", "slug");
@@ -214,9 +232,9 @@ describe("a list shows a key only what it may see:", () => {
   });
 
   test("and a page token of a key with all rights leads a limited one to nothing more", async () => {
-    const { body } = await service.org.rest("GET", "/api/service-connections?pageSize=1");
+    const { body } = await service.org.rest("GET", "/api/connections?pageSize=1");
     const by = await keyFor([{ slug: "aml" }]);
-    const next = await by.rest("GET", `/api/service-connections?pageToken=${body.data.nextPageToken}`);
+    const next = await by.rest("GET", `/api/connections?pageToken=${body.data.nextPageToken}`);
     expect(next.status).toBe(200);
     expect([ids.aml]).toEqual(
       expect.arrayContaining(next.body.data.connections.map(({ id }: { id: string }) => id)),
@@ -236,7 +254,7 @@ test("a list has exactly the connections that the same key can read", async () =
     fc.asyncProperty(some, user, fc.boolean(), async (rights, actAsUserId, manages) => {
       const scopes = [...everything, ...(manages ? ["connections:manage"] : [])];
       const by = await keyFor(rights, { scopes, ...(actAsUserId && { actAsUserId }) });
-      const list = await by.rest("GET", "/api/service-connections");
+      const list = await by.rest("GET", "/api/connections");
       const listed = list.body.data.connections.map(({ id }: { id: string }) => id);
       const read = [];
       for (const id of Object.values(ids)) {
@@ -433,7 +451,7 @@ describe("a connection that a user keeps private", () => {
 
   test("is listed to its owner, and to nobody else", async () => {
     const listed = async (more: object) => {
-      const { body } = await (await keyFor(undefined, more)).rest("GET", "/api/service-connections");
+      const { body } = await (await keyFor(undefined, more)).rest("GET", "/api/connections");
       return body.data.connections.some(({ id }: { id: string }) => id === ids.hers);
     };
     expect(await listed({ actAsUserId: her })).toBe(true);
@@ -454,7 +472,7 @@ describe("a connection that a user keeps private", () => {
   test("of connections:manage is listed, read and deleted, and never used or changed", async () => {
     const scopes = ["connections:manage", "connections:view", "connections:write", "connections:use"];
     const by = await keyFor(undefined, { scopes, actAsUserId: him });
-    const list = await by.rest("GET", "/api/service-connections");
+    const list = await by.rest("GET", "/api/connections");
     expect(list.body.data.connections.map(({ id }: { id: string }) => id)).toContain(ids.hers);
     expect((await ways.read!(by, ref())).status).toBe(200);
     for (const way of ["call by its id", "act by its id", "plan by its id", "test", "move", "switch off"]) {
