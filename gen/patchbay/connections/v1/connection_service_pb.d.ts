@@ -955,8 +955,9 @@ export declare const ConnectionService: GenService<{
    * code, takes no credentials: the connection is PENDING_AUTHORIZATION until
    * somebody has.
    *
-   * Errors: INVALID_ARGUMENT (INVALID_SLUG, INVALID_BASE_URL, ADDRESS_DENIED);
-   * PERMISSION_DENIED (CONNECTION_NOT_ALLOWED); FAILED_PRECONDITION (CREDENTIAL_REJECTED
+   * Errors: NOT_FOUND (UNKNOWN_INTEGRATION); INVALID_ARGUMENT (INVALID_SLUG,
+   * INVALID_BASE_URL, ADDRESS_DENIED); PERMISSION_DENIED
+   * (CONNECTION_NOT_ALLOWED); FAILED_PRECONDITION (CREDENTIAL_REJECTED
    * with `verify`, and then nothing is stored; API_KEY_NOT_BOUND_TO_USER for
    * `visibility: owner` by a key that belongs to no user); ALREADY_EXISTS
    * (SLUG_TAKEN); UNAVAILABLE (ROOT_KEY_UNAVAILABLE).
