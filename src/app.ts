@@ -31,6 +31,7 @@ import type { Log } from "#src/platform/log.ts";
 import { createCallLimiter } from "#src/ratelimit/call-limiter.ts";
 import { createRestHandler } from "#src/rest/handler.ts";
 import { createPages } from "#src/rest/pages.ts";
+import { createRawRoutes } from "#src/rest/raw-routes.ts";
 import { createReadiness } from "#src/rpc/grpc-health.ts";
 import { createRpc } from "#src/rpc/rpc.ts";
 import { createVerification } from "#src/verification/verification.ts";
@@ -92,7 +93,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
   const apiKeys = createApiKeys(shared);
   const verification = await createVerification({ ...shared, usage: apiKeys.usage });
   const integrations = createIntegrations({ ...shared, countConnections });
-  const connections = await createConnections(shared);
+  const connections = await createConnections({ ...shared, integrations });
   const calls = createCalls({ ...shared, connections });
   const features = [
     apiKeys,
@@ -105,7 +106,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     createAudit(shared),
   ];
   for (const feature of features) opened.defer(() => feature.close?.());
-  const healthSweep = createHealthSweep({ ...shared, probe: calls.probe });
+  const healthSweep = createHealthSweep({ ...shared, probe: connections.probe });
 
   const pipeline = createPipeline({
     ...shared,
@@ -114,11 +115,14 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     authenticate: verification.authenticate,
     limits: verification.rateLimits,
   });
-  const leaks = createLeakWatch({ ...shared, ...verification, limits: verification.rateLimits });
+  const rawRoutes = createRawRoutes(features, pipeline);
+  const limits = verification.rateLimits;
+  const leaks = createLeakWatch({ ...shared, ...verification, ...rawRoutes, limits });
   opened.defer(() => leaks.close());
   const dispatch = createDispatch({
     rpc: createRpc(pipeline, { ...config, readiness, shutdownSignal: shutdown.signal, log }),
     pages: createPages(readiness, pipeline),
+    rawRoutes,
     rest: createRestHandler(pipeline),
   });
   const port = createPort({

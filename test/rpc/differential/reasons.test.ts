@@ -122,6 +122,18 @@ const provoked: Readonly<Record<string, (side: Side) => Refused | Promise<Refuse
     await client.connections.upsertServiceConnection(of);
     return { method: integrations.deleteIntegration, message: { slug } };
   },
+  CREDENTIAL_REJECTED: () => connect({ baseUrl: "http://127.0.0.1:9", verify: true }),
+  async SLUG_TAKEN(side) {
+    const taken = { serviceSlug: "custom:taken", baseUrl: upstream.url, apiKey: credential };
+    await clientOf(side).connections.upsertServiceConnection(taken);
+    return {
+      method: connections.createConnection,
+      message: {
+        ...{ integration: "custom:taken", authMethod: "bearer", credentials: { token: credential } },
+        ...{ baseUrl: upstream.url, serviceSlug: "custom:taken" },
+      },
+    };
+  },
   async CONNECTION_INACTIVE(side) {
     const off = { serviceSlug: "custom:off", baseUrl: upstream.url, apiKey: credential };
     const { connection } = await clientOf(side).connections.upsertServiceConnection(off);
@@ -147,7 +159,7 @@ const provoked: Readonly<Record<string, (side: Side) => Refused | Promise<Refuse
     await side.service.postgres.asOwner(toUser, [connection!.id, user!.id]);
     return { method: connections.updateConnection, message: { id: connection!.id, active: true } };
   },
-  UNKNOWN_ACTION: () => action("aml/nothing"),
+  UNKNOWN_ACTION: () => action("custom:there/nothing"),
   INVALID_INPUT: () => action("custom:there/GET /{id}"),
   UPSTREAM_UNREACHABLE: () => call("custom:gone"),
   UPSTREAM_TOO_LARGE: () => call("custom:there", { path: "/large" }),
@@ -265,6 +277,7 @@ const elsewhere: Readonly<Record<string, string>> = {
   WATCH_ENDED: "of a stream, which is Connect's both ways",
   TOO_MANY_STREAMS: "of a stream, which is Connect's both ways",
   TOO_MANY_CALLS: "takes a thousand calls at once: test/outbound/shares.test.ts",
+  UPGRADE_REFUSED: "of the proxy, which is no method: test/calls/proxy",
   DATABASE_UNAVAILABLE: "outage.test.ts of this folder",
   OVERLOADED: "outage.test.ts of this folder",
 };

@@ -398,6 +398,21 @@ export enum Reason {
   UNKNOWN_INTEGRATION = 55,
 
   /**
+   * The service did not take the credential, or could not be asked, so nothing was
+   * stored (409).
+   *
+   * @generated from enum value: REASON_CREDENTIAL_REJECTED = 56;
+   */
+  CREDENTIAL_REJECTED = 56,
+
+  /**
+   * Another connection has the slug (409).
+   *
+   * @generated from enum value: REASON_SLUG_TAKEN = 57;
+   */
+  SLUG_TAKEN = 57,
+
+  /**
    * The service's catalog has no such operation, or it has no catalog and the
    * operation was named by an id (404).
    *
@@ -411,6 +426,13 @@ export enum Reason {
    * @generated from enum value: REASON_INVALID_INPUT = 62;
    */
   INVALID_INPUT = 62,
+
+  /**
+   * A WebSocket was asked for on a path that passes on plain HTTP (501).
+   *
+   * @generated from enum value: REASON_UPGRADE_REFUSED = 63;
+   */
+  UPGRADE_REFUSED = 63,
 }
 
 /**
