@@ -59,6 +59,24 @@ describe("an integration of the organisation's own", () => {
     expect(got.body.data.integration).toEqual(put.body.data.integration);
     const { integration } = await integrations().getIntegration({ slug });
     expect(integration).toMatchObject(shop);
+    expect(integration?.valuesSchemas).toEqual({
+      oauth2: {
+        type: "object",
+        properties: { shop: { type: "string", pattern: "^[a-z0-9-]{1,63}$", examples: ["acme"] } },
+        required: ["shop"],
+        additionalProperties: false,
+      },
+      key: {
+        type: "object",
+        properties: {
+          shop: { type: "string", pattern: "^[a-z0-9-]{1,63}$", examples: ["acme"] },
+          key: { type: "string", pattern: "^k_[a-z]+$", writeOnly: true },
+          zone: { type: "string", enum: ["eu", "us"], default: "eu" },
+        },
+        required: ["shop", "key"],
+        additionalProperties: false,
+      },
+    });
     const again = await integrations().upsertIntegration({ ...shop, name: "The shop" });
     expect(again).toMatchObject({ created: false, integration: { name: "The shop", version: 2 } });
   });

@@ -3,7 +3,7 @@
 /* eslint-disable */
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import type { Message } from "@bufbuild/protobuf";
+import type { JsonObject, Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file patchbay/integrations/v1/integration.proto.
@@ -121,6 +121,14 @@ export declare type Integration = Message<"patchbay.integrations.v1.Integration"
    * @generated from field: repeated patchbay.integrations.v1.OAuthClient oauth_clients = 14;
    */
   oauthClients: OAuthClient[];
+
+  /**
+   * By the id of an auth method: JSON Schema (2020-12) of what a connection gives
+   * for it, fields and placeholders alike. Secrets are `writeOnly`. Empty in lists.
+   *
+   * @generated from field: map<string, google.protobuf.Struct> values_schemas = 15;
+   */
+  valuesSchemas: { [key: string]: JsonObject };
 };
 
 /**
