@@ -53,14 +53,24 @@ function rawBasic(secret: string): oauth.ClientAuth {
 
 /**
  * Whether a URL is of the place that a secret was stored for. Refresh, revocation and introspection have paths of their
- * own; another origin would be given the secret by whoever changes the integration. A placeholder stands for one label.
+ * own; another origin would be given the secret by whoever changes the integration. A placeholder `{name}` stands for
+ * labels in front of its domain, such as a tenant and its region, and `{a|b}` for one of a list.
  */
 export function mayReceive(boundTo: string, url: string): boolean {
   const pattern = originOf(boundTo)
-    .split(/\{[^{}]*\}/)
-    .map((literal) => literal.replace(/[.*+?^${}()|[\]\\/]/g, String.raw`\$&`))
-    .join("[A-Za-z0-9-]+");
+    .split(/\{([^{}]*)\}/)
+    .map((part, i) => (i % 2 === 0 ? literally(part) : oneOf(part)))
+    .join("");
   return pattern !== "" && new RegExp(`^${pattern}$`).test(originOf(url));
+}
+
+function oneOf(placeholder: string): string {
+  const list = placeholder.split("|");
+  return list.length > 1 ? `(?:${list.map(literally).join("|")})` : "[a-z0-9-]+(?:\\.[a-z0-9-]+)*";
+}
+
+function literally(text: string): string {
+  return text.replace(/[.*+?^${}()|[\]\\/]/g, String.raw`\$&`);
 }
 
 /** As it is written: a placeholder would not survive a URL parser. */
