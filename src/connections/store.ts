@@ -73,6 +73,7 @@ export type CallableConnection = Pick<
   | "baseUrl"
   | "active"
   | "status"
+  | "statusReason"
   | "recipe"
   | "params"
   | "ownerUserId"
@@ -274,7 +275,8 @@ function selectConnections(tx: Tx) {
     );
 }
 
-function credentialFromRow(row: typeof credentials.$inferSelect): StoredCredential {
+/** What a row says of a credential. */
+export function credentialFromRow(row: typeof credentials.$inferSelect): StoredCredential {
   return {
     boundTo: row.boundTo,
     version: row.version,
@@ -302,7 +304,8 @@ function toRow(connection: Connection) {
   };
 }
 
-function rowFields(row: typeof connections.$inferSelect) {
+/** What a row says of a connection. */
+export function rowFields(row: typeof connections.$inferSelect) {
   return {
     ...row,
     slug: (row.slug ?? undefined) as ServiceSlug | undefined,

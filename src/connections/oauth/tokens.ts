@@ -41,9 +41,9 @@ export function createAskForTokens(exchange: Exchange): AskForTokens {
   return async (party, { grantType, parameters, url = party.method.tokenUrl }) => {
     const { method, client } = party;
     if (url === undefined) throw new TokenFailure("unavailable", "the integration names no token endpoint");
-    const server = { issuer: url, token_endpoint: url };
+    // Whether a URL without TLS may be asked is for our address rules to say: the library would refuse every one.
+    const server = { issuer: url, token_endpoint: url.replace(/^http:/, "https:") };
     const authentication = clientAuthentication(method, client, url);
-    const fetchThrough = fetchOf(party, exchange);
     try {
       const response = await oauth.genericTokenEndpointRequest(
         server,
@@ -51,7 +51,7 @@ export function createAskForTokens(exchange: Exchange): AskForTokens {
         authentication,
         grantType,
         { ...method.extraTokenParameters, ...parameters },
-        { [oauth.customFetch]: fetchThrough, [oauth.allowInsecureRequests]: url.startsWith("http:") },
+        { [oauth.customFetch]: fetchOf(party, exchange, url) },
       );
       const answer = await oauth.processGenericTokenEndpointResponse(
         server,
@@ -66,8 +66,8 @@ export function createAskForTokens(exchange: Exchange): AskForTokens {
 }
 
 /** The library's way out: our address rules and caps, and what the integration admits of its answers. */
-function fetchOf({ orgId, method }: TokenParty, exchange: Exchange) {
-  return async (url: string, { headers, body }: oauth.CustomFetchOptions<"POST", URLSearchParams>) => {
+function fetchOf({ orgId, method }: TokenParty, exchange: Exchange, url: string) {
+  return async (_: string, { headers, body }: oauth.CustomFetchOptions<"POST", URLSearchParams>) => {
     const reply = await exchange({ share: orgId, url, method: "POST", headers, body: body.toString() });
     const raw = {
       status: reply.status,

@@ -6,6 +6,7 @@ import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegen
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 import type { Connection } from "./connection_pb.js";
 import type { FieldMask, Value } from "@bufbuild/protobuf/wkt";
+import type { StartAuthorizationRequestSchema, StartAuthorizationResponseSchema } from "./authorization_pb.js";
 
 /**
  * Describes the file patchbay/connections/v1/connection_service.proto.
@@ -613,6 +614,30 @@ export declare const ConnectionService: GenService<{
     methodKind: "unary";
     input: typeof TestConnectionRequestSchema;
     output: typeof TestConnectionResponseSchema;
+  },
+  /**
+   * Answers a link at which a person connects the service of a connection with
+   * OAuth 2.0, for the first time or again.
+   *
+   * The link is opened once, in the person's browser, and needs no key: it can be
+   * sent to a user of yours, who then signs in at the service. Neither you nor
+   * that user see a token. What was asked for and what was granted is recorded
+   * with the connection; the audit event of the connecting names the user and the
+   * key of this call. Called again, it answers another link, and earlier ones stay
+   * good until they expire.
+   *
+   * Errors: NOT_FOUND; INVALID_ARGUMENT for a connection that does not use OAuth
+   * 2.0 and for a `return_to` of an origin that is not in the setting
+   * `oauth-return-origins`; FAILED_PRECONDITION (AUTHORIZATION_FAILED) if the
+   * organisation has no OAuth client for the integration, or its service gives no
+   * device code.
+   *
+   * @generated from rpc patchbay.connections.v1.ConnectionService.StartAuthorization
+   */
+  startAuthorization: {
+    methodKind: "unary";
+    input: typeof StartAuthorizationRequestSchema;
+    output: typeof StartAuthorizationResponseSchema;
   },
   /**
    * Calls the connected service with its credential injected, and answers what
