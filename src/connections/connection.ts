@@ -54,6 +54,11 @@ export const plainConnection = {
   lastUsedAt: undefined,
 } as const satisfies Partial<Connection>;
 
+/** Whether the text can only be a connection's id. No slug begins as ids do. */
+export function isConnectionId(ref: string): boolean {
+  return ref.startsWith("scn_");
+}
+
 const staleAfterMs = 5 * 60 * 1000;
 
 /**

@@ -5,9 +5,10 @@ import type { Pepper } from "#src/crypto/service-keys.ts";
 import type { Viewer } from "#src/platform/caller.ts";
 import type { Log } from "#src/platform/log.ts";
 import { serve, type Feature } from "#src/platform/served-service.ts";
+import { isConnectionId } from "./connection.ts";
 import { createConnectionUse, type ConnectionUse } from "./connection-use.ts";
 import { createCredentials, type OpenCredential } from "./credentials.ts";
-import { ConnectionInactive, ServiceNotConnected } from "./errors.ts";
+import { ConnectionInactive, ConnectionNotFound, ServiceNotConnected } from "./errors.ts";
 import { createConnectionService, type ConnectionParts } from "./service.ts";
 import { createSealedLookup } from "./sealed-lookup.ts";
 import type { CallableConnection } from "./store.ts";
@@ -21,11 +22,11 @@ export interface OpenConnection {
 /** Keeps connections and their credentials. */
 export interface Connections extends Feature {
   /**
-   * The connection that has the slug, and its credential in the clear, which the caller wipes. A call that begins after
+   * The connection that has the slug or the id, and its credential in the clear, which the caller wipes. A call that begins after
    * a change was answered sees it at once on the replica that answered; on others as soon as it is announced, and after
    * 5 s at the latest.
    */
-  open(viewer: Viewer, slug: string): Promise<OpenConnection>;
+  open(viewer: Viewer, ref: string): Promise<OpenConnection>;
   readonly use: ConnectionUse;
 }
 
@@ -44,13 +45,20 @@ export async function createConnections(
   const find = await createSealedLookup(shared);
   return {
     services: [serve(ConnectionService, createConnectionService({ ...shared, credentials, use }))],
-    async open(viewer, slug) {
-      const connection = await find(viewer, slug);
-      if (connection === undefined) throw new ServiceNotConnected();
-      if (!connection.active) throw new ConnectionInactive(slug);
+    async open(viewer, ref) {
+      const connection = await find(viewer, ref);
+      if (connection === undefined) {
+        throw isConnectionId(ref) ? new ConnectionNotFound() : new ServiceNotConnected();
+      }
+      requireCallable(connection);
       return { connection, credential: await credentials.open(connection) };
     },
     use,
     close: () => use.close(),
   };
+}
+
+/** Refuses calls through a connection that was switched off, or that waits for somebody to sign in. */
+export function requireCallable({ id, slug, active, status }: CallableConnection): void {
+  if (!active || status !== "ACTIVE") throw new ConnectionInactive(slug ?? id, status);
 }

@@ -1,4 +1,5 @@
 import { ServiceError } from "#src/platform/errors.ts";
+import type { ConnectionStatus } from "./connection.ts";
 
 /** The caller's organisation has no such connection. */
 export class ConnectionNotFound extends ServiceError {
@@ -20,12 +21,16 @@ export class CredentialRequired extends ServiceError {
   readonly reason = "CREDENTIAL_REQUIRED";
 }
 
-/** The connection was switched off. */
+/** The connection was switched off, or its service does not take its credential as it is. */
 export class ConnectionInactive extends ServiceError {
   readonly kind = "failed_precondition";
   readonly reason = "CONNECTION_INACTIVE";
 
-  constructor(slug: string) {
-    super(`connection ${slug} is inactive; set active to true with PATCH /api/service-connections/{id}`);
+  constructor(name: string, status: ConnectionStatus) {
+    super(
+      status === "ACTIVE"
+        ? `connection ${name} is inactive; set active to true with PATCH /api/service-connections/{id}`
+        : `connection ${name} is ${status}; calls are made through it once it is ACTIVE`,
+    );
   }
 }

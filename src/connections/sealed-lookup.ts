@@ -3,8 +3,8 @@ import { createRecent } from "#src/db/recent.ts";
 import type { Viewer } from "#src/platform/caller.ts";
 import { findSealed, type SealedConnection } from "./store.ts";
 
-/** Finds the connection that has the slug, and its sealed credential; undefined if there is none. */
-export type SealedLookup = (viewer: Viewer, slug: string) => Promise<SealedConnection | undefined>;
+/** Finds the connection that has the slug or the id, and its sealed credential; undefined if there is none. */
+export type SealedLookup = (viewer: Viewer, ref: string) => Promise<SealedConnection | undefined>;
 
 /**
  * Remembers what the database says of connections that are called through. Address and credential were read in one
@@ -26,15 +26,23 @@ export async function createSealedLookup(parts: {
   });
 
   // That a slug has no connection is not remembered: it would have to be forgotten when one is made.
-  async function ask(viewer: Viewer, slug: string, id: string): Promise<SealedConnection | undefined> {
+  async function ask(viewer: Viewer, ref: string): Promise<SealedConnection | undefined> {
     const asked = known.moment();
-    const connection = await database.read(viewer.orgId, (tx) => findSealed(tx, viewer, slug));
-    if (connection !== undefined) known.remember(id, connection, asked);
+    const connection = await database.read(viewer.orgId, (tx) => findSealed(tx, viewer, ref));
+    if (connection === undefined) return undefined;
+    // Under both names, so that calls by the one know what calls by the other asked for.
+    for (const name of [connection.id, connection.slug]) {
+      if (name !== undefined) known.remember(entryOf(viewer, name), connection, asked);
+    }
     return connection;
   }
 
-  return async (viewer, slug) => {
-    const id = `${viewer.orgId}/${viewer.environment}/${slug}`;
-    return known.recall(id) ?? known.askOnce(id, () => ask(viewer, slug, id));
+  return async (viewer, ref) => {
+    const entry = entryOf(viewer, ref);
+    return known.recall(entry) ?? known.askOnce(entry, () => ask(viewer, ref));
   };
+}
+
+function entryOf({ orgId, environment }: Viewer, ref: string): string {
+  return `${orgId}/${environment}/${ref}`;
 }

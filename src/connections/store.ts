@@ -7,7 +7,7 @@ import type { Tx } from "#src/db/database.ts";
 import type { Viewer } from "#src/platform/caller.ts";
 import type { PageRequest } from "#src/platform/paging.ts";
 import type { Use } from "#src/platform/usage-log.ts";
-import type { Connection } from "./connection.ts";
+import { isConnectionId, type Connection } from "./connection.ts";
 import { connectionHealth, connections, connectionUsage, credentials } from "./schema.ts";
 import { bearerRecipe } from "#src/integrations/integration.ts";
 import type { ServiceSlug } from "#src/integrations/slug.ts";
@@ -82,14 +82,10 @@ export type CallableConnection = Pick<
 >;
 
 /**
- * The connection that has the slug, and its sealed key, in one statement: with two, the first could see the old base
+ * The connection that has the slug or the id, and its sealed key, in one statement: with two, the first could see the old base
  * URL and the second a new key, and the key would go to a URL that it was not stored for.
  */
-export async function findSealed(
-  tx: Tx,
-  viewer: Viewer,
-  slug: string,
-): Promise<SealedConnection | undefined> {
+export async function findSealed(tx: Tx, viewer: Viewer, ref: string): Promise<SealedConnection | undefined> {
   const { orgId } = connections;
   const { wrappedKey } = orgKeys;
   const { callerServiceSlug } = apiKeys;
@@ -99,7 +95,7 @@ export async function findSealed(
     .innerJoin(credentials, and(eq(credentials.orgId, orgId), eq(credentials.connectionId, connections.id)))
     .leftJoin(orgKeys, isKeyOf(credentials.orgId, credentials.kekVersion))
     .leftJoin(apiKeys, and(eq(apiKeys.orgId, credentials.orgId), eq(apiKeys.id, credentials.principalKeyId)))
-    .where(and(inView(viewer), eq(connections.slug, slug)));
+    .where(and(inView(viewer), eq(isConnectionId(ref) ? connections.id : connections.slug, ref)));
   if (row === undefined) return undefined;
   return {
     ...rowFields(row.connection),

@@ -21,11 +21,16 @@ const custom = /^custom:[a-z0-9][a-z0-9-]{0,62}$/;
 /** The text as a slug. Throws `InvalidSlug`. */
 export function parseSlug(text: string): ServiceSlug {
   if (isBuiltIn(text)) return text;
-  if (custom.test(text)) return text as ServiceSlug;
+  if (isCustom(text)) return text;
   throw new InvalidSlug(builtInSlugs);
 }
 
 /** Whether the slug is a sibling product's. */
 export function isBuiltIn(slug: string): slug is BuiltInSlug {
   return (builtInSlugs as readonly string[]).includes(slug);
+}
+
+/** Whether the slug is a well-formed one of the organisation's own. */
+export function isCustom(slug: string): slug is `custom:${string}` {
+  return custom.test(slug);
 }

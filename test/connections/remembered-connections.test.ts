@@ -14,8 +14,8 @@ async function connect({ client }: Presenter, baseUrl: string, apiKey = "first")
 }
 
 /** The status that the connected service answered, or the reason why there is none. */
-function call({ client }: Presenter): Promise<string> {
-  return client.connections.callService({ service: slug, method: "GET", path: "/" }).then(
+function call({ client }: Presenter, service = slug): Promise<string> {
+  return client.connections.callService({ service, method: "GET", path: "/" }).then(
     ({ status }) => String(status),
     (error: unknown) => reasonOf(error) ?? String(error),
   );
@@ -49,6 +49,10 @@ test("a call through a connection that was just called through costs no statemen
   await cold();
   const question = await count(() => call(service.org));
   expect(question).toBeGreaterThan(0);
+  expect(await count(() => call(service.org))).toBe(0);
+  expect(await count(() => call(service.org, id))).toBe(0);
+  await cold();
+  expect(await count(() => call(service.org, id))).toBe(question);
   expect(await count(() => call(service.org))).toBe(0);
   await cold();
   expect(await count(() => Promise.all(Array.from({ length: 20 }, () => call(service.org))))).toBe(question);
@@ -99,12 +103,40 @@ describe("where it was made, without any notification, a change of a connection 
     await using upstream = await startUpstream();
     await blockNotifications(service.postgres);
     const id = await connect(service.org, upstream.url);
-    expect(await call(service.org)).toBe("200");
+    expect([await call(service.org), await call(service.org, id)]).toStrictEqual(["200", "200"]);
     await change(service, { id, url: upstream.url });
     const status = await call(service.org);
     expect(status === "200" ? carried(upstream) : status).toBe(outcome);
+    const byId = await call(service.org, id);
+    // What has its slug now is another connection.
+    expect(byId === "200" ? carried(upstream) : byId).toBe(
+      outcome === "/other/ Bearer other" ? "NOT_FOUND" : outcome,
+    );
   });
 });
+
+test("a connection's id reaches it and no other organisation's, and its slug is no id", async () => {
+  await using service = await startService();
+  await using upstream = await startUpstream();
+  const id = await connect(service.org, upstream.url);
+  const other = await service.newOrganization("globex");
+  expect(await call(service.org, id)).toBe("200");
+  expect(await call(other, id)).toBe("NOT_FOUND");
+  expect(await call(service.org, `custom:${id}`)).toBe("NOT_FOUND");
+  expect(await call(service.org, id.toLowerCase())).toBe("NOT_FOUND");
+});
+
+test.each(["PENDING_AUTHORIZATION", "NEEDS_REAUTH", "REFRESH_IN_DOUBT", "REVOKED"])(
+  "a connection that is %s is not called through",
+  async (status) => {
+    await using service = await startService();
+    await using upstream = await startUpstream();
+    const id = await connect(service.org, upstream.url);
+    await service.postgres.asOwner(`update connections set status = '${status}' where id = '${id}'`);
+    expect(await call(service.org, id)).toBe("CONNECTION_INACTIVE");
+    expect(upstream.asked).toStrictEqual([]);
+  },
+);
 
 describe("a connection that another replica remembers", () => {
   test("is used there as it is now, as soon as Postgres has told it, though its clock stands still", async () => {

@@ -345,7 +345,7 @@ export declare const TestConnectionResponseSchema: GenMessage<TestConnectionResp
  */
 export declare type CallServiceRequest = Message<"patchbay.connections.v1.CallServiceRequest"> & {
   /**
-   * The slug of the connection.
+   * The slug of the connection, or its id.
    *
    * @generated from field: string service = 1;
    */
@@ -660,7 +660,8 @@ export declare const ConnectionService: GenService<{
    * An organisation has up to 64 calls under way to one origin, and 256 in all.
    * Further ones wait, which counts towards their deadline.
    *
-   * Errors: NOT_FOUND for a slug that is not connected; INVALID_ARGUMENT
+   * Errors: NOT_FOUND for a slug that is not connected, and for an id that the
+   * caller's organisation does not have; INVALID_ARGUMENT
    * (INVALID_PATH, INVALID_OUTBOUND_REQUEST); FAILED_PRECONDITION
    * (CONNECTION_INACTIVE, CREDENTIAL_REFLECTED); PERMISSION_DENIED
    * (ADDRESS_DENIED); RESOURCE_EXHAUSTED (TOO_MANY_CALLS, UPSTREAM_TOO_LARGE,

@@ -1,0 +1,224 @@
+import { baseUrlText, readBaseUrl } from "#src/outbound/base-url.ts";
+import { InvalidRequest } from "#src/platform/errors.ts";
+import type {
+  AuthMethod,
+  InjectionTemplate,
+  Integration,
+  OAuth2Method,
+  Recipe,
+  Template,
+} from "./integration.ts";
+import { matchesWhole } from "./patterns.ts";
+import { expand, expandBaseUrl, expandUrl, namesIn } from "./templates.ts";
+import { fieldValue, placeholderValue } from "./values.ts";
+
+/** What a connection is made of: where its calls go and how, and what is filled in, the secrets apart. */
+export interface Prepared {
+  /** In the form to store. Whether it may be called is for `outbound.checkBaseUrl` to say. */
+  readonly baseUrl: string;
+  readonly recipe: Recipe;
+  readonly params: Readonly<Record<string, string>>;
+  readonly secrets: Readonly<Record<string, string>>;
+}
+
+/** What a person gives to connect. */
+export interface GivenValues {
+  /** Only for an integration that has none of its own. */
+  readonly baseUrl?: string | undefined;
+  /** By the name of a field, a placeholder or an optional header. An empty text is as good as none. */
+  readonly values: Readonly<Record<string, string>>;
+}
+
+/** The integration's method of this id. Throws `InvalidRequest`. */
+export function methodOf(integration: Integration, id: string): AuthMethod {
+  const method = integration.authMethods.find((one) => one.id === id);
+  if (method === undefined) {
+    const ids = integration.authMethods.map((one) => one.id).join(", ");
+    throw new InvalidRequest(`authMethod: ${integration.slug} has ${ids}; give one of them`);
+  }
+  if (method.unsupported !== undefined) {
+    throw new InvalidRequest(`authMethod: ${method.id} is not supported, because ${method.unsupported}`);
+  }
+  return method;
+}
+
+/**
+ * Checks what was given, and fills it into the integration's URLs and headers. Throws `InvalidRequest`, which names
+ * the field and holds no value that was given.
+ */
+export function prepare(integration: Integration, method: AuthMethod, given: GivenValues): Prepared {
+  const values = new Map(Object.entries(given.values));
+  refuseUnknown(integration, method, values);
+  const placed = placeholderValues(integration, method, values);
+  const { params, secrets } = fieldValues(method, values);
+  const optional = optionalHeaders(integration, values);
+  return {
+    baseUrl: baseUrlOf(integration, method, given.baseUrl, placed),
+    recipe: {
+      version: integration.version,
+      method: expandMethod(withoutAbsent(method, { ...placed, ...params, ...secrets }), placed),
+      allowedHosts: integration.allowedHosts ?? [],
+      headers: { ...expandAll(integration.requiredHeaders ?? {}, placed), ...optional },
+      ...(integration.probe && { probe: expandProbe(integration.probe, placed) }),
+    },
+    params: { ...placed, ...params, ...optional },
+    secrets,
+  };
+}
+
+/** The names of the integration's placeholders that stand in what the method uses. */
+export function placeholdersOf(integration: Integration, method: AuthMethod): string[] {
+  const { probe, requiredHeaders = {}, placeholders = {} } = integration;
+  const used = new Set(
+    [
+      method.baseUrl ?? integration.baseUrl ?? "",
+      ...Object.values(oauthUrls(method.oauth2)),
+      ...Object.values(method.inject).flatMap((templates: Readonly<Record<string, Template>>) =>
+        Object.values(templates),
+      ),
+      ...Object.values(requiredHeaders),
+      probe?.baseUrl ?? "",
+      probe?.path ?? "",
+    ].flatMap(namesIn),
+  );
+  return Object.keys(placeholders).filter((name) => used.has(name));
+}
+
+/** What the method may be given, beside its fields. */
+function refuseUnknown(
+  integration: Integration,
+  method: AuthMethod,
+  values: ReadonlyMap<string, string>,
+): void {
+  const taken = [
+    ...method.fields.map(({ name }) => name),
+    ...placeholdersOf(integration, method),
+    ...Object.keys(integration.optionalHeaders ?? {}),
+  ];
+  for (const name of values.keys()) {
+    if (taken.includes(name)) continue;
+    // What stands in the place of a name may be a secret that was put there by mistake.
+    const shown = /^[A-Za-z][A-Za-z0-9-]{0,31}$/.test(name)
+      ? `${name}: is not`
+      : "a name that is given is not";
+    const known = taken.length === 0 ? "it takes nothing" : `it takes ${taken.join(", ")}`;
+    throw new InvalidRequest(`${shown} asked for by ${method.id} of ${integration.slug}; ${known}`);
+  }
+}
+
+function placeholderValues(
+  integration: Integration,
+  method: AuthMethod,
+  values: ReadonlyMap<string, string>,
+) {
+  const { placeholders = {} } = integration;
+  const wanted = placeholdersOf(integration, method);
+  return Object.fromEntries(
+    Object.entries(placeholders)
+      .filter(([name]) => wanted.includes(name))
+      .map(([name, placeholder]) => [name, placeholderValue(name, placeholder, values.get(name))]),
+  );
+}
+
+function fieldValues(method: AuthMethod, values: ReadonlyMap<string, string>) {
+  const found = method.fields.flatMap((field) => {
+    const value = fieldValue(method, field, values.get(field.name));
+    return value === undefined ? [] : [{ field, entry: [field.name, value] as const }];
+  });
+  const those = (secret: boolean) =>
+    Object.fromEntries(found.filter(({ field }) => field.secret === secret).map(({ entry }) => entry));
+  return { params: those(false), secrets: those(true) };
+}
+
+function optionalHeaders({ optionalHeaders = {} }: Integration, values: ReadonlyMap<string, string>) {
+  return Object.fromEntries(
+    Object.entries(optionalHeaders).flatMap(([name, pattern]) => {
+      const value = values.get(name) ?? "";
+      if (value === "") return [];
+      if (!matchesWhole(pattern, value) || !/^[\x21-\x7e]+$/.test(value)) {
+        throw new InvalidRequest(`${name}: give a value that matches ${pattern}`);
+      }
+      return [[name, value]];
+    }),
+  );
+}
+
+function baseUrlOf(
+  integration: Integration,
+  method: AuthMethod,
+  given: string | undefined,
+  placed: Readonly<Record<string, string>>,
+): string {
+  const template = method.baseUrl ?? integration.baseUrl;
+  if (template === undefined) {
+    if (given === undefined) throw new InvalidRequest("baseUrl: give the URL where the service is");
+    return baseUrlText(readBaseUrl(given));
+  }
+  const own = expandBaseUrl(template, placed);
+  if (given !== undefined && baseUrlText(readBaseUrl(given)) !== own) {
+    throw new InvalidRequest(`baseUrl: ${integration.slug} is at ${own}; give that, or leave it out`);
+  }
+  return own;
+}
+
+function expandMethod(method: AuthMethod, placed: Readonly<Record<string, string>>): AuthMethod {
+  const { oauth2, baseUrl } = method;
+  const urls = Object.entries(oauthUrls(oauth2)).map(([name, url]) => [name, expandUrl(url, placed)]);
+  return {
+    ...method,
+    ...(baseUrl !== undefined && { baseUrl: expandBaseUrl(baseUrl, placed) }),
+    ...(oauth2 && { oauth2: { ...oauth2, ...Object.fromEntries(urls) } }),
+  };
+}
+
+/** The URLs that OAuth is spoken with, by the name of their member. */
+export function oauthUrls(oauth2: OAuth2Method | undefined): Readonly<Record<string, Template>> {
+  if (oauth2 === undefined) return {};
+  const { issuer, authorizationUrl, tokenUrl, refreshUrl, revocationUrl, introspectionUrl } = oauth2;
+  const { deviceAuthorizationUrl } = oauth2;
+  const urls = { issuer, authorizationUrl, tokenUrl, refreshUrl, revocationUrl, introspectionUrl };
+  return Object.fromEntries(
+    Object.entries({ ...urls, deviceAuthorizationUrl }).flatMap(([name, url]) =>
+      url === undefined ? [] : [[name, url]],
+    ),
+  );
+}
+
+function expandProbe(probe: NonNullable<Integration["probe"]>, placed: Readonly<Record<string, string>>) {
+  const { baseUrl, path } = probe;
+  return {
+    ...probe,
+    path: expand(path, placed),
+    ...(baseUrl !== undefined && { baseUrl: expandBaseUrl(baseUrl, placed) }),
+  };
+}
+
+function expandAll(templates: Readonly<Record<string, Template>>, values: Readonly<Record<string, string>>) {
+  return Object.fromEntries(
+    Object.entries(templates).map(([name, template]) => [name, expand(template, values)]),
+  );
+}
+
+/** Without the header, parameter or cookie of an optional field that was left out: an empty one is another request. */
+function withoutAbsent(method: AuthMethod, values: Readonly<Record<string, string>>): AuthMethod {
+  const absent = method.fields.map(({ name }) => name).filter((name) => !Object.hasOwn(values, name));
+  if (absent.length === 0) return method;
+  const isThere = ([, template]: [string, Template]) =>
+    !namesIn(template).some((name) => absent.includes(name));
+  const present = (templates: Readonly<Record<string, Template>> = {}) =>
+    Object.fromEntries(Object.entries(templates).filter(isThere));
+  const empty = Object.fromEntries(absent.map((name) => [name, ""]));
+  const { headers, query, cookies, body, basic, certificate } = method.inject;
+  const inject: InjectionTemplate = {
+    ...(headers && { headers: present(headers) }),
+    ...(query && { query: present(query) }),
+    ...(cookies && { cookies: present(cookies) }),
+    ...(body && { body: present(body) }),
+    // An empty password is a password.
+    ...(basic && {
+      basic: { username: expand(basic.username, empty), password: expand(basic.password, empty) },
+    }),
+    ...(certificate && { certificate }),
+  };
+  return { ...method, inject };
+}
