@@ -5,7 +5,8 @@ import { createCalls } from "#src/calls/calls.ts";
 import { createCatalog } from "#src/catalog/service.ts";
 import { services } from "#src/client/services.ts";
 import type { Config } from "#src/config/config.ts";
-import { createConnections } from "#src/connections/connections.ts";
+import { createConnections, type Connections } from "#src/connections/connections.ts";
+import { createStoredClients } from "#src/connections/oauth/stored-clients.ts";
 import { createKeyring } from "#src/crypto/keyring.ts";
 import type { RootKey } from "#src/crypto/root-key.ts";
 import { loadPepper } from "#src/crypto/service-keys.ts";
@@ -26,6 +27,7 @@ import { createLeakWatch } from "#src/pipeline/leak-watch.ts";
 import { createPipeline } from "#src/pipeline/pipeline.ts";
 import { createByteBudget } from "#src/platform/byte-budget.ts";
 import type { Log } from "#src/platform/log.ts";
+import { createPublicUrl } from "#src/platform/public-url.ts";
 import { createCallLimiter } from "#src/ratelimit/call-limiter.ts";
 import { createRestHandler } from "#src/rest/handler.ts";
 import { createPages } from "#src/rest/pages.ts";
@@ -56,6 +58,8 @@ export interface App {
   beReady(): void;
   /** Probes connections once it is started. */
   readonly healthSweep: HealthSweep;
+  /** Keeps grants of connections alive once it is started. */
+  readonly oauthSweep: Connections["oauthSweep"];
   /** For calls that the service makes to itself. */
   readonly call: CallUnary;
   /** Takes no more calls, lets those on their way finish, and writes what is still in memory. */
@@ -84,12 +88,13 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     change: createChange({ database, pepper, now }),
     callLimiter,
     outbound,
+    publicUrl: createPublicUrl(config.publicUrl, parts.tls !== undefined),
     budget: createByteBudget(config.memoryBudgetMib * 1024 * 1024, () => performance.now()),
   };
 
   const apiKeys = createApiKeys(shared);
   const verification = await createVerification({ ...shared, usage: apiKeys.usage });
-  const connections = await createConnections(shared);
+  const connections = await createConnections({ ...shared, oauthClients: createStoredClients(database) });
   const calls = createCalls({ ...shared, connections });
   const features = [
     apiKeys,
@@ -114,7 +119,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
   opened.defer(() => leaks.close());
   const dispatch = createDispatch({
     rpc: createRpc(pipeline, { ...config, readiness, shutdownSignal: shutdown.signal, log }),
-    pages: createPages(readiness, pipeline),
+    pages: createPages(readiness, pipeline, new Map(features.flatMap(({ pages = [] }) => [...pages]))),
     rest: createRestHandler(pipeline),
   });
   const port = createPort({
@@ -132,7 +137,12 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
   return {
     call: pipeline.call,
     healthSweep,
-    listen: (host, number) => port.listen(host, number),
+    oauthSweep: connections.oauthSweep,
+    async listen(host, number) {
+      const address = await port.listen(host, number);
+      shared.publicUrl.opened(address);
+      return address;
+    },
     beReady: () => readiness.set(true),
     listenForMetrics: (host, number) => metricsPort.listen(host, number),
     async close(graceMs) {

@@ -7,6 +7,7 @@ import type {
   UpdateConnectionRequest,
 } from "#gen/patchbay/connections/v1/connection_service_pb.js";
 import { append, type NewAuditEvent } from "#src/audit/append.ts";
+import { wrappedKeyOf } from "#src/crypto/org-keys.ts";
 import type { Database, Tx } from "#src/db/database.ts";
 import type { Change } from "#src/audit/change.ts";
 import { parseSlug } from "#src/integrations/slug.ts";
@@ -31,9 +32,11 @@ import {
   type StoreCredential,
 } from "./credentials.ts";
 import { ConnectionNotFound } from "./errors.ts";
+import type { Revoke } from "./oauth/revoke.ts";
 import {
   deleteConnection,
   findBySlugForUpdate,
+  findCredential,
   getConnection,
   getConnectionForUpdate,
   getCredential,
@@ -52,15 +55,19 @@ export interface ConnectionParts {
   readonly credentials: Credentials;
   readonly outbound: Pick<Outbound, "checkBaseUrl">;
   readonly use: ConnectionUse;
+  readonly revoke: Revoke;
   readonly now: () => Date;
 }
 
 /** The methods that keep connections; those that call through them are in `src/calls`. */
-export type KeptConnections = Omit<ServiceImpl<typeof ConnectionService>, "callService" | "testConnection">;
+export type KeptConnections = Omit<
+  ServiceImpl<typeof ConnectionService>,
+  "callService" | "startAuthorization" | "testConnection"
+>;
 
 /** Keeps connections. See the contract, `connection_service.proto`. */
 export function createConnectionService(parts: ConnectionParts): KeptConnections {
-  const { database, change, credentials, outbound, use, now } = parts;
+  const { database, change, credentials, outbound, use, revoke, now } = parts;
 
   return {
     async listConnections(request, context) {
@@ -173,12 +180,13 @@ export function createConnectionService(parts: ConnectionParts): KeptConnections
     async deleteConnection({ id }, context) {
       const call = callOf(context);
       const caller = callerOf(context);
-      await change(call, async (tx) => {
+      const deleted = await change(call, async (tx) => {
         const known = await getConnectionForUpdate(tx, caller, id);
         if (known === undefined) throw new ConnectionNotFound();
-        const before = await getCredential(tx, caller.orgId, id);
+        const before = await findCredential(tx, caller.orgId, id);
+        const wrappedKey = before && (await wrappedKeyOf(tx, caller.orgId, before.sealed.kekVersion));
         await deleteConnection(tx, caller, id);
-        const events = await credentials.end(tx, caller, before);
+        const events = before === undefined ? [] : await credentials.end(tx, caller, before);
         await appendAll(tx, call, events, {
           action: "connection.delete",
           target: id,
@@ -188,8 +196,15 @@ export function createConnectionService(parts: ConnectionParts): KeptConnections
             ...credentialDetails(before, undefined),
           },
         });
+        return { connection: known, credential: before, wrappedKey: wrappedKey ?? null };
       });
-      return {};
+      // Only now: what the service says does not undo the deletion, and it may take its time.
+      const revocation = await revoke(deleted);
+      if (revocation === undefined) return {};
+      await database.change(caller.orgId, (tx) =>
+        append(tx, call, { action: "connection.revoke", target: id, details: { ...revocation } }),
+      );
+      return { revocation: revocation.outcome };
     },
   };
 }

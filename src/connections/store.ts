@@ -1,4 +1,4 @@
-import { and, asc, eq, gt, sql } from "#src/db/drizzle.cjs";
+import { and, asc, eq, gt, isNull, sql } from "#src/db/drizzle.cjs";
 import { apiKeys } from "#src/api-keys/schema.ts";
 import type { Sealed } from "#src/crypto/keyring.ts";
 import { isKeyOf } from "#src/crypto/org-keys.ts";
@@ -105,6 +105,29 @@ export async function findSealed(tx: Tx, viewer: Viewer, ref: string): Promise<S
   };
 }
 
+/** A connection that was made and waits for its first credential. */
+export async function findWithoutCredential(
+  tx: Tx,
+  viewer: Viewer,
+  ref: string,
+): Promise<CallableConnection | undefined> {
+  const [row] = await tx
+    .select({ connection: connections })
+    .from(connections)
+    .leftJoin(
+      credentials,
+      and(eq(credentials.orgId, connections.orgId), eq(credentials.connectionId, connections.id)),
+    )
+    .where(
+      and(
+        inView(viewer),
+        eq(isConnectionId(ref) ? connections.id : connections.slug, ref),
+        isNull(credentials.connectionId),
+      ),
+    );
+  return row && rowFields(row.connection);
+}
+
 /** The connection that has the slug, with its row locked: a change or deletion comes before or after. */
 export async function findBySlugForUpdate(
   tx: Tx,
@@ -174,12 +197,22 @@ export async function deleteConnection(tx: Tx, viewer: Viewer, id: string): Prom
 
 /** The sealed key of a connection whose row is locked, so that it stays what it is. */
 export async function getCredential(tx: Tx, orgId: string, connectionId: string): Promise<StoredCredential> {
+  const credential = await findCredential(tx, orgId, connectionId);
+  if (credential === undefined) throw new Error(`connection ${connectionId} has no credential`);
+  return credential;
+}
+
+/** The same; undefined for a connection that waits for its first. */
+export async function findCredential(
+  tx: Tx,
+  orgId: string,
+  connectionId: string,
+): Promise<StoredCredential | undefined> {
   const [row] = await tx
     .select()
     .from(credentials)
     .where(and(eq(credentials.orgId, orgId), eq(credentials.connectionId, connectionId)));
-  if (row === undefined) throw new Error(`connection ${connectionId} has no credential`);
-  return credentialFromRow(row);
+  return row && credentialFromRow(row);
 }
 
 /** Stores the key in place of the previous one. */

@@ -49,3 +49,12 @@ export async function currentKey(tx: Tx, orgId: string): Promise<WrappedKey> {
 export function isKeyOf(orgId: Column, version: Column) {
   return and(eq(orgKeys.orgId, orgId), eq(orgKeys.purpose, "kek"), eq(orgKeys.version, version));
 }
+
+/** The organisation's key of this version; undefined if it was destroyed. */
+export async function wrappedKeyOf(tx: Tx, orgId: string, version: number): Promise<Buffer | undefined> {
+  const [row] = await tx
+    .select({ wrappedKey: orgKeys.wrappedKey })
+    .from(orgKeys)
+    .where(and(eq(orgKeys.orgId, orgId), eq(orgKeys.purpose, "kek"), eq(orgKeys.version, version)));
+  return row?.wrappedKey ?? undefined;
+}

@@ -164,6 +164,8 @@ export interface Recipe {
   /** What every request carries beside the credential. */
   readonly headers: Readonly<Record<string, string>>;
   readonly probe?: ProbeCall;
+  /** Where the service says its base URL, as a part of signing in. */
+  readonly baseUrlFrom?: BaseUrlFrom;
 }
 
 /** The one that a connection has which was registered with an `apiKey`. */

@@ -1,5 +1,6 @@
 import type { DescService } from "@bufbuild/protobuf";
 import type { ServiceImpl } from "@connectrpc/connect";
+import type { Page } from "./page.ts";
 
 /** A contract, and the code of some or all of its methods. */
 export interface ServedService {
@@ -15,6 +16,8 @@ export function serve<Desc extends DescService>(desc: Desc, impl: Partial<Servic
 /** What a part of the service adds to it. */
 export interface Feature {
   readonly services: readonly ServedService[];
+  /** What it offers to browsers, by path. */
+  readonly pages?: ReadonlyMap<string, Page>;
   /** Writes what is still in memory, and closes what is still open. */
   close?(): Promise<void>;
 }

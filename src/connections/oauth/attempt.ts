@@ -7,6 +7,7 @@ import { openGrant, sealGrant, type GrantSecrets } from "./grant-secrets.ts";
 import { lockWhole, storeFailure, storeGiven, storeStatus, type Grant, type GrantRef } from "./grant-store.ts";
 import { oauth2Of, type AsParty } from "./party.ts";
 import { afterFailure, isOfClient, isRenewable, timesOf, type AfterFailure } from "./refresh-rules.ts";
+import { scopeParameter } from "./scopes.ts";
 import { TokenFailure } from "./token-failure.ts";
 import type { AskForTokens, TokenParty, Tokens } from "./tokens.ts";
 
@@ -153,12 +154,4 @@ function askForClient(ask: AskForTokens, party: TokenParty, requested: readonly 
   const { method } = party;
   const scopes = requested.length > 0 ? requested : method.defaultScopes;
   return ask(party, { grantType: method.grant, parameters: scopeParameter(method, scopes) });
-}
-
-/** The scopes as the service wants them named; nothing where it takes none. */
-export function scopeParameter(
-  { scopeParameter: name, scopeSeparator }: Pick<TokenParty["method"], "scopeParameter" | "scopeSeparator">,
-  scopes: readonly string[],
-): Record<string, string> {
-  return name === null || scopes.length === 0 ? {} : { [name ?? "scope"]: scopes.join(scopeSeparator) };
 }

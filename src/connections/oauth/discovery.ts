@@ -4,7 +4,13 @@ import type { Exchange } from "./fetch.ts";
 import { shown, TokenFailure } from "./token-failure.ts";
 
 /** Fills in the endpoints that an integration leaves to the service to say (RFC 8414). Throws `TokenFailure`. */
-export type Discover = (orgId: string, method: OAuth2Method) => Promise<OAuth2Method>;
+export type Discover = (orgId: string, method: OAuth2Method) => Promise<DiscoveredMethod>;
+
+/** How OAuth is spoken with a service, with all that it says itself. */
+export interface DiscoveredMethod extends OAuth2Method {
+  /** It promises to name itself when it sends a person back (RFC 9207). */
+  readonly namesItself?: boolean;
+}
 
 const rememberedMs = 60 * 60_000;
 
@@ -33,7 +39,11 @@ export function createDiscover(exchange: Exchange, monotonicNow: () => number): 
       }),
     );
     // What the integration names itself is not asked of the service.
-    return { ...found, ...method };
+    return {
+      ...found,
+      ...method,
+      namesItself: metadata["authorization_response_iss_parameter_supported"] === true,
+    };
   };
 }
 

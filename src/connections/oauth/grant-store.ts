@@ -36,9 +36,14 @@ export async function lockGrant(tx: Tx, { orgId, id }: GrantRef): Promise<Grant 
     insert into ${oauthGrants} (org_id, connection_id, requested_scopes)
     select org_id, id, '{}' from ${connections} where org_id = ${orgId} and id = ${id}
     on conflict do nothing`);
-  const [row] = await selectGrants(tx)
-    .where(and(eq(connections.orgId, orgId), eq(connections.id, id)))
-    .for("update", { of: oauthGrants });
+  await tx
+    .select({ id: oauthGrants.connectionId })
+    .from(oauthGrants)
+    .where(isOf({ orgId, id }))
+    .for("update");
+  // In a statement of its own: after its wait, the one above would have this row as it is now, and the credential as it
+  // was before, which may be spent.
+  const [row] = await selectGrants(tx).where(and(eq(connections.orgId, orgId), eq(connections.id, id)));
   return row && fromRow(row);
 }
 
@@ -139,6 +144,15 @@ export async function storeRequestedScopes(tx: Tx, ref: GrantRef, scopes: readon
     .update(oauthGrants)
     .set({ requestedScopes: [...scopes] })
     .where(isOf(ref));
+}
+
+/** What was asked for the last time; empty before the first. */
+export async function requestedScopesOf(tx: Tx, ref: GrantRef): Promise<readonly string[]> {
+  const [row] = await tx
+    .select({ scopes: oauthGrants.requestedScopes })
+    .from(oauthGrants)
+    .where(isOf(ref));
+  return row?.scopes ?? [];
 }
 
 function isOf({ orgId, id }: GrantRef) {

@@ -1,6 +1,7 @@
 import * as oauth from "oauth4webapi";
 import type { OAuth2Method } from "#src/integrations/integration.ts";
 import { clientAuthentication, type OAuthClient } from "./client.ts";
+import type { DiscoveredMethod } from "./discovery.ts";
 import type { Exchange } from "./fetch.ts";
 import { normalise } from "./normalise.ts";
 import { shown, TokenFailure } from "./token-failure.ts";
@@ -22,7 +23,7 @@ export interface Tokens {
 /** Who asks, and how the service wants to be asked. */
 export interface TokenParty {
   readonly orgId: string;
-  readonly method: OAuth2Method;
+  readonly method: DiscoveredMethod;
   readonly client: OAuthClient;
 }
 

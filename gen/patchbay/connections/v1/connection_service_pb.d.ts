@@ -275,6 +275,14 @@ export declare const DeleteConnectionRequestSchema: GenMessage<DeleteConnectionR
  * @generated from message patchbay.connections.v1.DeleteConnectionResponse
  */
 export declare type DeleteConnectionResponse = Message<"patchbay.connections.v1.DeleteConnectionResponse"> & {
+  /**
+   * For a connection with OAuth 2.0, what became of its tokens at the service:
+   * `REVOKED`, `FAILED` (the audit event says why; end them at the service), or
+   * `NOT_SUPPORTED` if it has no way for that. Absent for any other.
+   *
+   * @generated from field: optional string revocation = 1;
+   */
+  revocation?: string | undefined;
 };
 
 /**
@@ -581,7 +589,9 @@ export declare const ConnectionService: GenService<{
   /**
    * Deletes a connection. Its sealed credential is erased in the same
    * transaction, and if that was a service principal, the key is revoked; calls
-   * that are already on their way finish.
+   * that are already on their way finish. Tokens of OAuth 2.0 are revoked at the
+   * service afterwards (RFC 7009), where it has a way for that; if it fails, the
+   * connection is gone all the same.
    *
    * In a live deployment the caller's key must be bound to an active user, who
    * answers for it; the deployment's setting `four-eyes-deletion` can ask for
