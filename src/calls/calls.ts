@@ -4,7 +4,13 @@ import type { Database } from "#src/db/database.ts";
 import type { Change } from "#src/audit/change.ts";
 import type { Outbound } from "#src/outbound/outbound.ts";
 import { serve, type Feature } from "#src/platform/served-service.ts";
+import { describeService } from "#src/integrations/siblings.ts";
+import { createCallAction, createReadAction } from "./call-action.ts";
 import { createCallService } from "./call-service.ts";
+import type { Describe } from "./find-action.ts";
+import { createInputCheck } from "./input-schema.ts";
+import { createMakeCall } from "./make-call.ts";
+import { createPlanCall } from "./plan-call.ts";
 import { createProbe, type Probe } from "./probe.ts";
 import { createTestConnection } from "./test-connection.ts";
 
@@ -17,17 +23,24 @@ export function createCalls(shared: {
   database: Database;
   change: Change;
   outbound: Outbound;
-  connections: Pick<Connections, "open" | "use">;
+  connections: Pick<Connections, "open" | "usable" | "use">;
   now: () => Date;
 }): Calls {
   const probe = createProbe(shared.outbound);
+  const makeCall = createMakeCall(shared);
+  const readAction = createReadAction({ ...shared, describe, check: createInputCheck() });
   return {
     services: [
       serve(ConnectionService, {
-        callService: createCallService(shared),
+        callService: createCallService(makeCall),
+        callAction: createCallAction(readAction, makeCall),
+        planCall: createPlanCall({ ...shared, readAction }),
         testConnection: createTestConnection({ ...shared, probe }),
       }),
     ],
     probe,
   };
 }
+
+/** Of the siblings, which every organisation calls; no organisation describes services of its own yet. */
+const describe: Describe = async (_, slug) => describeService(slug);

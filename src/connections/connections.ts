@@ -1,8 +1,9 @@
 import { ConnectionService } from "#gen/patchbay/connections/v1/connection_service_pb.js";
 import { createServicePrincipals } from "#src/api-keys/service-principal.ts";
 import type { Pepper } from "#src/crypto/service-keys.ts";
-import type { Viewer } from "#src/platform/caller.ts";
+import type { Caller } from "#src/platform/caller.ts";
 import { serve, type Feature } from "#src/platform/served-service.ts";
+import { requirePermitted, requireUsable } from "./access.ts";
 import { isConnectionId } from "./connection.ts";
 import { createConnectionUse, type ConnectionUse } from "./connection-use.ts";
 import { createCredentials, type OpenCredential } from "./credentials.ts";
@@ -10,6 +11,8 @@ import { ConnectionInactive, ConnectionNotFound, ServiceNotConnected } from "./e
 import { createConnectionService, type ConnectionParts } from "./service.ts";
 import { createSealedLookup } from "./sealed-lookup.ts";
 import { createOAuth, type OAuthShared } from "./oauth/oauth.ts";
+import { oauth2Of } from "./oauth/party.ts";
+import { requireAuthorized } from "./oauth/refresh.ts";
 import type { OAuthSweep } from "./oauth/sweep.ts";
 import { findWithoutCredential, type CallableConnection, type SealedConnection } from "./store.ts";
 
@@ -19,14 +22,23 @@ export interface OpenConnection {
   readonly credential: OpenCredential;
 }
 
+/** What a connection is opened for. */
+export interface IntendedCall {
+  readonly method: string;
+  /** As it is sent, behind the base URL. */
+  readonly path: string;
+}
+
 /** Keeps connections and their credentials. */
 export interface Connections extends Feature {
+  /** The connection that has the slug or the id, if it may be called through, and the caller may use it. */
+  usable(caller: Caller, ref: string): Promise<SealedConnection>;
   /**
-   * The connection that has the slug or the id, and its credential in the clear, which the caller wipes. A call that begins after
-   * a change was answered sees it at once on the replica that answered; on others as soon as it is announced, and after
-   * 5 s at the latest.
+   * The connection that has the slug or the id, and its credential in the clear, which must be wiped, for a call that
+   * the caller may make. A call that begins after a change was answered sees it at once on the replica that answered;
+   * on others as soon as it is announced, and after 5 s at the latest.
    */
-  open(viewer: Viewer, ref: string): Promise<OpenConnection>;
+  open(caller: Caller, ref: string, call: IntendedCall): Promise<OpenConnection>;
   /** The same with another credential, after the service refused this one; undefined if there is no other. */
   another(opened: OpenConnection): Promise<OpenConnection | undefined>;
   readonly use: ConnectionUse;
@@ -44,13 +56,22 @@ export async function createConnections(
   const find = await createSealedLookup(shared);
   const oauth = createOAuth(shared);
 
+  // Judged for each call: what is remembered of a connection is the same for every caller.
+  async function usable(caller: Caller, ref: string): Promise<SealedConnection> {
+    const missing = isConnectionId(ref) ? ConnectionNotFound : ServiceNotConnected;
+    const known = (await find(caller, ref)) ?? (await findNew(caller, ref, missing));
+    const connection = requireUsable(caller, known, missing);
+    requireCallable(connection);
+    return connection;
+  }
+
   /** One that has no credential yet gets its first, if that takes no person. */
-  async function findNew(viewer: Viewer, ref: string): Promise<SealedConnection | undefined> {
-    const connection = await database.read(viewer.orgId, (tx) => findWithoutCredential(tx, viewer, ref));
-    if (connection === undefined) return undefined;
-    requireActive(connection);
+  async function findNew(caller: Caller, ref: string, missing: typeof ConnectionNotFound | typeof ServiceNotConnected) {
+    const known = await database.read(caller.orgId, (tx) => findWithoutCredential(tx, caller, ref));
+    const connection = requireUsable(caller, known, missing);
+    if (!connection.active) throw new ConnectionInactive(nameOf(connection), "ACTIVE");
     await oauth.refresh.obtain(connection);
-    return find(viewer, ref);
+    return find(caller, ref);
   }
 
   return {
@@ -62,14 +83,11 @@ export async function createConnections(
     ],
     pages: oauth.pages,
     oauthSweep: oauth.sweep,
-    async open(viewer, ref) {
-      const found = (await find(viewer, ref)) ?? (await findNew(viewer, ref));
-      if (found === undefined) {
-        throw isConnectionId(ref) ? new ConnectionNotFound() : new ServiceNotConnected();
-      }
-      requireActive(found);
-      const connection = await oauth.refresh.fresh(found);
-      requireCallable(connection);
+    usable,
+    async open(caller, ref, call) {
+      const stored = await usable(caller, ref);
+      requirePermitted(caller, stored, call);
+      const connection = await oauth.refresh.fresh(stored);
       return { connection, credential: await credentials.open(connection) };
     },
     async another({ connection }) {
@@ -83,13 +101,13 @@ export async function createConnections(
   };
 }
 
-/** Refuses calls through a connection that was switched off, before anything is done for them. */
-function requireActive(connection: Pick<CallableConnection, "id" | "slug" | "active">): void {
-  if (!connection.active) requireCallable({ ...connection, status: "ACTIVE" });
+/** Refuses calls through a connection that was switched off, or that waits for somebody to sign in. */
+function requireCallable(connection: CallableConnection): void {
+  const { active, status } = connection;
+  if (active && oauth2Of(connection) !== undefined) return requireAuthorized(connection);
+  if (!active || status !== "ACTIVE") throw new ConnectionInactive(nameOf(connection), status);
 }
 
-/** Refuses calls through a connection that was switched off, or that waits for somebody to sign in. */
-export function requireCallable(connection: Pick<CallableConnection, "id" | "slug" | "active" | "status">): void {
-  const { id, slug, active, status } = connection;
-  if (!active || status !== "ACTIVE") throw new ConnectionInactive(slug ?? id, status);
+function nameOf({ id, slug }: Pick<CallableConnection, "id" | "slug">): string {
+  return slug ?? id;
 }

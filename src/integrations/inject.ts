@@ -1,41 +1,171 @@
+import { InvalidOutboundRequest } from "#src/outbound/errors.ts";
+import { isReservedHeader } from "#src/outbound/headers.ts";
 import type { Injection } from "#src/outbound/injection.ts";
-import type { InjectionTemplate, Template } from "./integration.ts";
+import type { InjectionTemplate, Recipe, Template } from "./integration.ts";
+import { soughtIn } from "./sought.ts";
 
 /** Fields by name: what the connection says, and its secrets. */
 export type Values = Readonly<Record<string, string>>;
 
-/** What a request through a connection gets from its credential. */
-export function inject(template: InjectionTemplate, params: Values, secrets: Values): Injection {
-  const values = { ...params, ...secrets };
-  const filled = (templates: Readonly<Record<string, Template>> = {}) =>
-    Object.fromEntries(Object.entries(templates).map(([name, text]) => [name, fill(text, values)]));
-  const headers = Object.fromEntries(
-    Object.entries(filled(template.headers)).map(([name, value]) => [name.toLowerCase(), value]),
-  );
+/**
+ * What a request through a connection gets from its recipe: the headers that each request has, and the credential,
+ * which replaces them. Throws for a stored value that its place cannot carry: nothing is left out of a value or
+ * escaped, so that none can become a further header, parameter or cookie.
+ */
+export function inject(
+  { method, headers: fixed }: Pick<Recipe, "method" | "headers">,
+  params: Values,
+  secrets: Values,
+): Injection {
+  const { inject: template, fields } = method;
+  const isOptional = (name: string) => fields.some((field) => field.name === name && field.optional === true);
+  const filling: Filling = { values: { ...params, ...secrets }, isOptional };
+  const basic = template.basic && basicOf(template.basic, filling);
+  const headers = {
+    ...byLowerCase(checked(fixed, places.header)),
+    ...byLowerCase(filled(template.headers, places.header, filling)),
+    ...(basic && { authorization: basic.header }),
+  };
+  const query = filled(template.query, places.query, filling);
+  const cookies = filled(template.cookies, places.cookie, filling);
+  const body = filled(template.body, places.body, filling);
   return {
     headers,
-    query: filled(template.query),
-    cookies: filled(template.cookies),
-    body: filled(template.body),
-    secrets: Object.values(secrets).map((secret) => soughtFor(secret, Object.values(headers))),
+    query,
+    cookies,
+    body,
+    certificate: template.certificate && certificateOf(template.certificate, filling),
+    secrets: soughtIn(Object.values(secrets), { headers, query, cookies, body, basic }),
   };
 }
 
-/**
- * A secret of a few bytes is in most answers by chance (a dummy key "none" would break every call), so a short one is
- * sought as the header value that carries it. That is how services echo it.
- */
-function soughtFor(secret: string, carriers: readonly string[]): string {
-  if (secret.length >= shortestSought) return secret;
-  return carriers.find((value) => value.includes(secret)) ?? secret;
+interface Filling {
+  readonly values: Values;
+  /** Whether a template that asks for the field is left out when nothing gives it. */
+  readonly isOptional: (name: string) => boolean;
 }
 
-const shortestSought = 8;
+/** Where a text goes, and what it may be there. */
+interface Place {
+  readonly name?: RegExp;
+  readonly value: RegExp;
+  /** For whoever stored another one. */
+  readonly rule: string;
+}
 
-function fill(template: Template, values: Values): string {
-  return template.replace(/\{([A-Za-z][A-Za-z0-9]*)\}/g, (_, name: string) => {
-    const value = values[name];
+const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
+/** No control characters, and no half of a surrogate pair, which UTF-8 cannot write. */
+const oneLine = /^[^\p{Cc}\p{Cs}\u2028\u2029]*$/u;
+
+const places = {
+  header: {
+    name: token,
+    value: /^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/,
+    rule: "a header carries visible ASCII characters, and at least one",
+  },
+  query: { value: oneLine, rule: "a query carries no line breaks and control characters" },
+  cookie: {
+    name: token,
+    value: /^[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]+$/,
+    rule: "a cookie carries visible ASCII characters except quotes, commas, semicolons and backslashes",
+  },
+  body: { value: oneLine, rule: "a body carries no line breaks and control characters in it" },
+  // RFC 7617, 2: the first colon ends the user name.
+  username: { value: /^[^\p{Cc}\p{Cs}:]*$/u, rule: "a user name has no colon and no control characters" },
+  password: { value: /^[^\p{Cc}\p{Cs}]*$/u, rule: "a password has no control characters" },
+  certificate: { value: /^[^\0]+$/, rule: "a certificate and its key are in PEM" },
+} as const satisfies Record<string, Place>;
+
+function byLowerCase(headers: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(headers).map(([name, value]) => {
+      if (isReservedHeader(name)) {
+        throw new InvalidOutboundRequest(
+          `the integration puts the header ${name} into requests, which only Patchbay may set; ` +
+            "take it out there, and store the credential again",
+        );
+      }
+      return [name.toLowerCase(), value];
+    }),
+  );
+}
+
+function basicOf({ username, password }: NonNullable<InjectionTemplate["basic"]>, filling: Filling) {
+  const pair = `${fill(username, places.username, filling) ?? ""}:${fill(password, places.password, filling) ?? ""}`;
+  return { pair, header: `Basic ${Buffer.from(pair).toString("base64")}` };
+}
+
+function certificateOf(
+  { certificate, privateKey }: NonNullable<InjectionTemplate["certificate"]>,
+  filling: Filling,
+) {
+  const shown = {
+    certificate: fill(certificate, places.certificate, filling),
+    privateKey: fill(privateKey, places.certificate, filling),
+  };
+  // An optional one goes along with a header or nothing.
+  if (shown.certificate === undefined || shown.privateKey === undefined) return undefined;
+  return { certificate: shown.certificate, privateKey: shown.privateKey };
+}
+
+function filled(
+  templates: Readonly<Record<string, Template>> = {},
+  place: Place,
+  filling: Filling,
+): Record<string, string> {
+  const texts: Record<string, string> = {};
+  for (const [name, template] of Object.entries(templates)) {
+    requireName(name, place);
+    const text = fill(template, place, filling);
+    if (text !== undefined) texts[name] = text;
+  }
+  return texts;
+}
+
+/** Texts that are no templates. */
+function checked(texts: Readonly<Record<string, string>>, place: Place): Readonly<Record<string, string>> {
+  for (const [name, text] of Object.entries(texts)) {
+    requireName(name, place);
+    if (!place.value.test(text)) throw unfit("", place, {});
+  }
+  return texts;
+}
+
+function requireName(name: string, place: Place): void {
+  if ((place.name ?? oneLine).test(name)) return;
+  throw new InvalidOutboundRequest(
+    "the integration injects under a name that cannot be sent; correct it there, and store the credential again",
+  );
+}
+
+const variable = /\{([A-Za-z][A-Za-z0-9]*)\}/g;
+
+function namesIn(template: Template): string[] {
+  return Array.from(template.matchAll(variable), ([, name = ""]) => name);
+}
+
+/** The template with its values; undefined if it asks for an optional one that is not there. */
+function fill(template: Template, place: Place, { values, isOptional }: Filling): string | undefined {
+  const valueOf = (name: string) => (Object.hasOwn(values, name) ? values[name] : undefined);
+  const names = namesIn(template);
+  if (names.some((name) => isOptional(name) && (valueOf(name) ?? "") === "")) return undefined;
+  const text = template.replace(variable, (_, name: string) => {
+    const value = valueOf(name);
     if (value === undefined) throw new Error(`the template asks for ${name}, which nothing gives`);
     return value;
   });
+  if (!place.value.test(text)) throw unfit(template, place, values);
+  return text;
+}
+
+/** Names the field that does not fit, or all that the template asks for; never a value. */
+function unfit(template: Template, { value: fits, rule }: Place, values: Values): InvalidOutboundRequest {
+  const names = namesIn(template);
+  const culprit = names.find((name) => !fits.test(values[name] ?? ""));
+  const field = culprit ?? names.join(", ");
+  return new InvalidOutboundRequest(
+    field === ""
+      ? `the integration injects a text that cannot be sent: ${rule}; correct it there, and store the credential again`
+      : `${field}: the stored value cannot be sent: ${rule}; store the credential again`,
+  );
 }

@@ -19,7 +19,7 @@ export interface Scalars {
 /** Texts may hold NUL or not; the path names the present place to whoever reads of a number there. */
 export function createScalars(
   text: string,
-  { allowsNul, path }: { allowsNul: boolean; path: () => string },
+  { allowsNul, anyNumber, path }: { allowsNul: boolean; anyNumber: boolean; path: () => string },
 ): Scalars {
   function after(start: number, code: number): number {
     if (code === 0x74 /* t */ && text.startsWith("true", start)) return start + 4;
@@ -32,7 +32,7 @@ export function createScalars(
     number.lastIndex = start;
     if (!number.test(text)) throw notJson(text, start);
     const end = number.lastIndex;
-    if (isShortNumber(text, start, end) || isKeptByDouble(text.slice(start, end))) return end;
+    if (anyNumber || isShortNumber(text, start, end) || isKeptByDouble(text.slice(start, end))) return end;
     throw new InvalidRequest(`${path()}: a double does not keep this number exactly; give it as a string`);
   }
 

@@ -17,6 +17,8 @@ export interface JsonRules {
   readonly maxDepth: number;
   /** Whether texts may hold NUL. */
   readonly allowsNul: boolean;
+  /** Whether numbers may be ones that a double does not keep. Absent: they may not. */
+  readonly anyNumber?: boolean;
 }
 
 /** Sees each part of a JSON text in the order in which it stands there. */
@@ -51,11 +53,11 @@ interface Level {
  */
 export function* walkJson(
   text: string,
-  { maxDepth, allowsNul }: JsonRules,
+  { maxDepth, allowsNul, anyNumber = false }: JsonRules,
   visitor?: JsonVisitor,
 ): Generator<undefined, void> {
   const around: Level[] = [];
-  const scalars = createScalars(text, { allowsNul, path: () => pathOf(around) });
+  const scalars = createScalars(text, { allowsNul, anyNumber, path: () => pathOf(around) });
   // Not a variable of the loop below: what a function within shares is slower to reach.
   function afterName(level: Level, names: Names, from: number): number {
     const start = afterSpace(text, from);

@@ -1,7 +1,7 @@
 import type { LookupAddress, LookupOptions } from "node:dns";
 import { once } from "node:events";
 import { isIP, type LookupFunction, type Socket, type TcpNetConnectOpts } from "node:net";
-import { connect as connectTls } from "node:tls";
+import { connect as connectTls, type SecureContext } from "node:tls";
 import type { buildConnector } from "undici";
 import { permitsAddress, type OutboundAllow } from "./allow.ts";
 import { AddressDenied, type Stage } from "./errors.ts";
@@ -51,8 +51,10 @@ export function createConnector(options: {
   readonly timeoutMs: number;
   readonly lookup: Lookup;
   readonly connect: Connect;
+  /** Holds the certificate that is shown to services; undefined for none. */
+  readonly secureContext: SecureContext | undefined;
 }): Connector {
-  const { allow, timeoutMs, lookup, connect } = options;
+  const { allow, timeoutMs, lookup, connect, secureContext } = options;
   const attempts = new Set<Attempt>();
   const closing = new AbortController();
   let lookingUp: Promise<LookupAddress[]> | undefined;
@@ -99,6 +101,7 @@ export function createConnector(options: {
       ALPNProtocols: ["http/1.1"],
       // Said here because an environment variable of Node can turn the default off.
       rejectUnauthorized: true,
+      ...(secureContext && { secureContext }),
     });
     await established(attempt, secure, "secureConnect");
     return secure;

@@ -28,6 +28,10 @@ const problems: Readonly<Record<string, string>> = {
   ERR_TLS_CERT_ALTNAME_INVALID: "has a certificate for another host name; check the base URL",
   ERR_SSL_WRONG_VERSION_NUMBER: "does not speak TLS on this port; check the port, or use http://",
   ERR_SSL_PACKET_LENGTH_TOO_LONG: "does not speak TLS on this port; check the port, or use http://",
+  "ERR_SSL_SSL/TLS_ALERT_HANDSHAKE_FAILURE":
+    "refuses the TLS handshake; check whether it asks for a client certificate",
+  ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED:
+    "asks for a client certificate; store one with the connection's credential",
   EPROTO: "and Patchbay could not agree on TLS; check the port and the service's TLS settings",
 };
 

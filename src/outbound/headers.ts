@@ -32,9 +32,25 @@ const ours = new Set([
   "expect",
   "forwarded",
   "host",
+  // A key may be limited to some paths, and some servers take the path from these.
+  "x-original-url",
+  "x-rewrite-url",
   // A sibling passes it on when it asks whether a key is good.
   callerServiceHeader,
+  // Rights go by method, so a service must not be made to take another one than that which was asked for.
+  "x-http-method",
+  "x-http-method-override",
+  "x-method-override",
 ]);
+
+/**
+ * Whether only this service may set the header, so that no recipe of a connection can: what frames the message, names
+ * the host or the caller, or is made of other parts of the recipe, as Cookie is. A credential may be in Authorization.
+ */
+export function isReservedHeader(name: string): boolean {
+  const plain = plainName(name);
+  return plain !== "authorization" && isOurs(plain);
+}
 
 /** The caller's headers that go to the service; everything else of them is dropped. */
 export function requestHeaders(given: Readonly<Record<string, string>>): Fields {
@@ -55,12 +71,7 @@ export function requestHeaders(given: Readonly<Record<string, string>>): Fields 
   }
   const dropped = connectionOptions(fields.get("connection"));
   for (const name of fields.keys()) {
-    // Servers that pass headers on as CGI variables cannot tell X_Forwarded_For or X.Forwarded.For from
-    // X-Forwarded-For.
-    const plain = name.replace(/[^a-z0-9]/g, "-");
-    if (dropped.has(name) || isHopByHop(plain) || ours.has(plain) || plain.startsWith("x-forwarded-")) {
-      fields.delete(name);
-    }
+    if (dropped.has(name) || isOurs(plainName(name))) fields.delete(name);
   }
   return fields;
 }
@@ -77,6 +88,30 @@ export function replyHeaders(given: IncomingHttpHeaders): Fields {
     if (dropped.has(name) || isHopByHop(name) || /^set-cookie2?$/.test(name)) fields.delete(name);
   }
   return fields;
+}
+
+/**
+ * Sets a header in place of whatever a service could take for it.
+ */
+export function replaceHeader(fields: Fields, name: string, value: string): void {
+  const plain = plainName(name);
+  // Those are gone already.
+  if (!ours.has(plain)) {
+    for (const known of fields.keys()) if (plainName(known) === plain) fields.delete(known);
+  }
+  fields.set(name, value);
+}
+
+/**
+ * The name as servers see it that pass headers on as CGI variables: they cannot tell X_Forwarded_For or X.Forwarded.For
+ * from X-Forwarded-For.
+ */
+function plainName(name: string): string {
+  return name.toLowerCase().replace(/[^a-z0-9]/g, "-");
+}
+
+function isOurs(plain: string): boolean {
+  return isHopByHop(plain) || ours.has(plain) || plain.startsWith("x-forwarded-");
 }
 
 function connectionOptions(value: string | undefined): Set<string> {

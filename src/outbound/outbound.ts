@@ -6,22 +6,26 @@ import { permitsHost, type OutboundAllow } from "./allow.ts";
 import { readAnswer } from "./answer.ts";
 import { baseUrlText, readBaseUrl, type BaseUrl } from "./base-url.ts";
 import type { Hold } from "./body.ts";
+import { certificateName, shownCertificate } from "./certificate.ts";
 import { createConnector, type Connect, type Connector } from "./connector.ts";
 import { AddressDenied, InvalidOutboundRequest, UpstreamTimeout, type Stage } from "./errors.ts";
 import { notLookedUp, upstreamFailure } from "./failures.ts";
 import { defaultLimits, type OutboundLimits } from "./limits.ts";
 import { createLookups } from "./lookups.ts";
-import { requestTarget } from "./path.ts";
+import { requestTarget, type QueryPair } from "./path.ts";
 import { createPools } from "./pools.ts";
 import { receive } from "./receive.ts";
-import type { OutboundCredential } from "./injection.ts";
-import { headersOf, injectionFor, methodOf } from "./request-head.ts";
+import { injectedBody } from "./injected-body.ts";
+import type { Injection, OutboundCredential } from "./injection.ts";
+import { headersOf, injectionFor, methodOf, queryOf } from "./request-head.ts";
 import { createCallSlots } from "./call-slots.ts";
 
 /** The one way out: every HTTP call that this service makes goes through here. */
 export interface Outbound {
   /** Makes the call. Follows no redirect and tries nothing twice. */
   send(request: OutboundRequest): Promise<OutboundReply>;
+  /** What `send` would send, and throws what it would throw before. Looks no name up. */
+  plan(request: OutboundRequest): Promise<PlannedRequest>;
   /**
    * The base URL in the form to store. Throws InvalidBaseUrl, or AddressDenied as an invalid argument, for
    * one that can never be called; a name is not resolved for that.
@@ -43,7 +47,7 @@ export interface OutboundRequest {
   /** Appended to the base URL's path; percent-encoded, begins with a slash. Empty for the base URL itself. */
   readonly path: string;
   /** Not encoded yet. */
-  readonly query?: readonly [string, string][];
+  readonly query?: readonly QueryPair[];
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Buffer;
   /** Sent only to the base URL that it was stored for, or below that. */
@@ -70,6 +74,15 @@ export interface OutboundReply {
   readonly latencyMs: number;
 }
 
+/** A request as it is sent, without what only frames it. */
+export interface PlannedRequest {
+  readonly method: string;
+  readonly url: string;
+  /** By lower-case name. */
+  readonly headers: Record<string, string>;
+  readonly body: Buffer | undefined;
+}
+
 /** A call on its way, and how far it has come. */
 interface CallUnderWay {
   readonly signal: AbortSignal;
@@ -79,6 +92,9 @@ interface CallUnderWay {
   /** Once the answer has begun. */
   status: number | undefined;
 }
+
+/** What a call without a credential has from it. */
+const nothing: Injection = { headers: {}, query: {}, cookies: {}, body: {}, secrets: [] };
 
 /** An idle socket is not kept longer than this, whatever the service offers, so that DNS changes are seen. */
 const maxIdleSocketMs = 30_000;
@@ -107,10 +123,11 @@ export function createOutbound(options: {
     maxSockets: limits.sockets,
   });
 
-  function connectorOf({ share }: OutboundRequest): Connector {
+  function connectorOf({ share }: OutboundRequest, { certificate }: Injection): Connector {
     // Not by lane: the system has two threads for look-ups, which one share would hold with a dead name in each.
     const lookup = lookupOf(share);
-    return createConnector({ allow, timeoutMs: limits.connectMs, lookup, connect });
+    const secureContext = certificate && shownCertificate(certificate);
+    return createConnector({ allow, timeoutMs: limits.connectMs, lookup, connect, secureContext });
   }
 
   function targetOf(raw: string, kind: AddressDenied["kind"]): BaseUrl {
@@ -119,29 +136,51 @@ export function createOutbound(options: {
     return target;
   }
 
+  function askedOf(target: BaseUrl, request: OutboundRequest) {
+    const query = request.query ?? [];
+    return {
+      method: methodOf(request.method),
+      query,
+      path: requestTarget(target.path, request.path, query),
+      body: bodyOf(request.body, limits.bodyBytes),
+    };
+  }
+
+  async function withCredential(
+    target: BaseUrl,
+    request: OutboundRequest,
+    asked: ReturnType<typeof askedOf>,
+  ) {
+    const injection = request.credential ? injectionFor(target, request.credential) : nothing;
+    const headers = headersOf(request.headers ?? {}, injection);
+    const query = queryOf(asked.query, injection);
+    const path = query === asked.query ? asked.path : requestTarget(target.path, request.path, query);
+    const body = await injectedBody(asked.body, headers, injection.body);
+    return { method: asked.method, path, headers, body, injection };
+  }
+
   async function exchange(target: BaseUrl, request: OutboundRequest, call: CallUnderWay) {
     const { origin, host } = target;
     const { signal } = call;
-    const method = methodOf(request.method);
-    const path = requestTarget(target.path, request.path, request.query ?? []);
-    const body = bodyOf(request.body, limits.bodyBytes);
+    // Before it waits: what is refused does not need its turn.
+    const asked = askedOf(target, request);
     const share = laneOf(request);
-    using _slot = await slots.take({ share, origin, host, bytes: body?.length ?? 0, signal });
-    using pool = pools.open(share, origin, () => connectorOf(request));
-    call.hasSlot = true;
-    call.stage = pool.stage;
-    const startedAt = performance.now();
-    const injection = request.credential && injectionFor(target, request.credential);
-    const headers = headersOf(request.headers ?? {}, injection);
     const hold = (bytes: number): void => {
       // Also for what is inflated, which has arrived already.
       signal.throwIfAborted();
       request.hold?.(bytes);
     };
+    using _slot = await slots.take({ share, origin, host, bytes: asked.body?.length ?? 0, signal });
+    const { method, path, headers, body, injection } = await withCredential(target, request, asked);
+    if (body !== asked.body) hold(body?.length ?? 0);
+    using pool = pools.open(poolOf(share, target, injection), origin, () => connectorOf(request, injection));
+    call.hasSlot = true;
+    call.stage = pool.stage;
+    const startedAt = performance.now();
     const { bodyBytes, headerBytes } = limits;
     const answer = await receive(
       pool.dispatcher,
-      { method, path, headers, body },
+      { method, path, headers: [...headers].flat(), body },
       {
         host,
         bodyBytes,
@@ -156,7 +195,7 @@ export function createOutbound(options: {
         begun: (status) => (call.status = status),
       },
     );
-    const reply = await readAnswer(answer, { host, secrets: injection?.secrets ?? [], bodyBytes, hold });
+    const reply = await readAnswer(answer, { host, secrets: injection.secrets, bodyBytes, hold });
     return { ...reply, latencyMs: performance.now() - startedAt };
   }
 
@@ -205,6 +244,18 @@ export function createOutbound(options: {
       }
     },
 
+    async plan(request) {
+      const target = targetOf(request.baseUrl, "permission_denied");
+      const asked = askedOf(target, request);
+      const { method, path, headers, body } = await withCredential(target, request, asked);
+      return {
+        method,
+        url: target.origin + path,
+        headers: Object.fromEntries(headers),
+        body: body ?? undefined,
+      };
+    },
+
     checkBaseUrl(raw) {
       return baseUrlText(targetOf(raw, "invalid_argument"));
     },
@@ -218,6 +269,20 @@ export function createOutbound(options: {
 /** The lane among those of all shares. */
 function laneOf({ share, lane }: OutboundRequest): string {
   return JSON.stringify([share, lane]);
+}
+
+/**
+ * The name of the sockets for the call. A socket that was opened with one certificate is that certificate's for good,
+ * so calls with another one, or with none, do not get it.
+ */
+function poolOf(share: string, { origin }: BaseUrl, { certificate }: Injection): string {
+  if (certificate === undefined) return share;
+  if (!origin.startsWith("https:")) {
+    throw new InvalidOutboundRequest(
+      "the credential is a client certificate, which is shown only over TLS; the base URL must begin with https://",
+    );
+  }
+  return JSON.stringify([share, certificateName(certificate)]);
 }
 
 function bodyOf(body: Buffer | undefined, limitBytes: number): Buffer | null {

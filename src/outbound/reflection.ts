@@ -8,9 +8,14 @@ import { Needles } from "./needles.ts";
  * echo requests in error pages, redirects and debug output.
  */
 export async function reflects(answer: readonly Buffer[], secrets: readonly string[]): Promise<boolean> {
-  if (secrets.length === 0) return false;
-  const forms = secrets.flatMap((secret) => formsOf(secret.slice(-soughtLength)));
-  return inTurns(holdsOne(answer, new Needles([...new Set(forms)])));
+  const needles = needlesOf(secrets);
+  return needles !== undefined && inTurns(holdsOne(answer, needles));
+}
+
+/** The forms in which one of the secrets could stand in an answer; undefined if there is none to look for. */
+function needlesOf(secrets: readonly string[]): Needles | undefined {
+  const forms = new Set(secrets.flatMap(formsOf));
+  return forms.size === 0 ? undefined : new Needles([...forms]);
 }
 
 function* holdsOne(answer: readonly Buffer[], needles: Needles): Generator<undefined, boolean> {
@@ -33,13 +38,34 @@ const soughtLength = 64;
 /** What is looked at in one turn of the event loop: it takes a tenth of a millisecond, or some if made to be slow. */
 const turnLength = 128 * 1024;
 
+/** Below this length, encoded forms are in most answers by chance. */
+const shortestEncoded = 8;
+
+/** Texts with one character for each byte. */
 function formsOf(secret: string): string[] {
-  const base64 = [0, 1, 2].map((before) => base64Inside(secret, before));
+  const isAscii = /^[\0-\x7f]*$/.test(secret);
+  const end = (isAscii ? secret : Buffer.from(secret).toString("latin1")).slice(-soughtLength);
+  if (end.length < shortestEncoded) return [end];
+  const base64 = [0, 1, 2].map((before) => base64Inside(end, before));
   const urlSafe = base64.map((text) => text.replaceAll("+", "-").replaceAll("/", "_"));
-  const hex = Buffer.from(secret, "latin1").toString("hex");
+  const hex = Buffer.from(end, "latin1").toString("hex");
+  return [end, ...base64, ...urlSafe, hex, hex.toUpperCase(), ...otherCharsets(secret, isAscii)];
+}
+
+/** How it looks in UTF-16 and, where that is another text than in UTF-8, in Latin-1 and in escapes of JSON. */
+function otherCharsets(secret: string, isAscii: boolean): string[] {
+  const end = secret.slice(-soughtLength);
   // In either order of its bytes.
-  const utf16 = secret.split("").join("\0");
-  return [...new Set([secret, ...base64, ...urlSafe, hex, hex.toUpperCase(), utf16])];
+  if (isAscii) return [end.split("").join("\0")];
+  const utf16 = Buffer.from(end, "utf16le");
+  const escaped = end.replace(/[^\0-\x7f]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  return [
+    utf16.toString("latin1"),
+    utf16.swap16().toString("latin1"),
+    escaped,
+    escaped.replace(/\\u[\da-f]{4}/g, (escape) => `\\u${escape.slice(2).toUpperCase()}`),
+    ...(/^[\0-\xff]*$/.test(end) ? [end] : []),
+  ];
 }
 
 /**

@@ -1,8 +1,10 @@
 import { baseUrlText, isWithin, type BaseUrl } from "./base-url.ts";
 import { acceptedCodings } from "./body.ts";
 import { InvalidOutboundRequest } from "./errors.ts";
-import { requestHeaders } from "./headers.ts";
+import { replaceHeader, requestHeaders, type Fields } from "./headers.ts";
 import type { Injection, OutboundCredential } from "./injection.ts";
+import { sameParameter } from "./parameters.ts";
+import type { QueryPair } from "./path.ts";
 
 /** The method, if it may be called. */
 export function methodOf(method: string): string {
@@ -32,15 +34,26 @@ export function injectionFor(target: BaseUrl, given: OutboundCredential): Inject
   return injection;
 }
 
-/** What is sent: the caller's headers that may be, ours, and the credential. */
-export function headersOf(
-  given: Readonly<Record<string, string>>,
-  injection: Injection | undefined,
-): string[] {
+/** The headers that are sent: the caller's that may be, ours, and the credential. */
+export function headersOf(given: Readonly<Record<string, string>>, injection: Injection): Fields {
   const fields = requestHeaders(given);
   if (!fields.has("user-agent")) fields.set("user-agent", "patchbay");
   fields.set("accept-encoding", acceptedCodings);
   // Last, so that no header of the caller can replace it.
-  for (const [name, value] of Object.entries(injection?.headers ?? {})) fields.set(name, value);
-  return [...fields].flat();
+  for (const [name, value] of Object.entries(injection.headers)) replaceHeader(fields, name, value);
+  const cookies = Object.entries(injection.cookies).map(([name, value]) => `${name}=${value}`);
+  if (cookies.length > 0) fields.set("cookie", cookies.join("; "));
+  return fields;
+}
+
+/** The query that is sent: the caller's parameters, and the credential's in place of those of the same name. */
+export function queryOf(given: readonly QueryPair[], injection: Injection): readonly QueryPair[] {
+  const injected = Object.entries(injection.query);
+  if (injected.length === 0) return given;
+  const isReplaced = sameParameter(injected.map(([name]) => name));
+  return [...given.filter((pair) => !isReplaced(plainName(pair))), ...injected];
+}
+
+function plainName([name, , form]: QueryPair): string {
+  return form === "encoded" ? decodeURIComponent(name) : name;
 }

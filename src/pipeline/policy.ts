@@ -8,6 +8,7 @@ export const scopeVocabulary = [
   "connections:view",
   "connections:write",
   "connections:use",
+  "connections:manage",
   "catalog:view",
   "api:manage",
   "api:grant",

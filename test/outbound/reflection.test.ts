@@ -206,6 +206,34 @@ test("a long credential is found by its end, and not by what others of its kind 
   expect(await reflects([Buffer.from(`${header}${"another".repeat(12)}`)], [header + signature])).toBe(false);
 });
 
+describe("of several secrets", () => {
+  const secrets = ["access-token-1", "dXNlcjpwYXNzd29yZA==", "pä:ss:wörd-猫", "user:pw", "k=none"];
+  test.each<[string, Buffer]>([
+    ...secrets.map((secret): [string, Buffer] => [secret, Buffer.from(secret)]),
+    ["one in base64", Buffer.from(Buffer.from("x pä:ss:wörd-猫").toString("base64"))],
+    ["one percent-encoded", Buffer.from(encodeURIComponent("pä:ss:wörd-猫"))],
+    ["one in JSON escapes of ASCII", Buffer.from('"p\\u00e4:ss:w\\u00f6rd-\\u732b"')],
+    ["one in JSON escapes in capitals", Buffer.from('"p\\u00E4:ss:w\\u00F6rd-\\u732B"')],
+    ["one in UTF-16", Buffer.from("pä:ss:wörd-猫", "utf16le")],
+    ["one in UTF-16, the other way round", Buffer.from("pä:ss:wörd-猫", "utf16le").swap16()],
+  ])("%s is found", async (_, answer) => {
+    expect(await reflects([Buffer.from("well"), answer], secrets)).toBe(true);
+    expect(await reflects([Buffer.from("well"), answer.subarray(0, -4)], secrets)).toBe(false);
+  });
+
+  test("one in Latin-1 is found, also in escapes", async () => {
+    for (const answer of [Buffer.from("grün-süß", "latin1"), Buffer.from("gr\\u00fcn-s\\u00fc\\u00df")]) {
+      expect(await reflects([answer], ["another one", "grün-süß"])).toBe(true);
+    }
+  });
+
+  test("a short one is not found in what only looks like its base64", async () => {
+    const carrier = "k=none";
+    const answer = Buffer.from(Buffer.from(carrier).toString("base64"));
+    expect(await reflects([answer], [carrier])).toBe(false);
+  });
+});
+
 test("an answer without the credential is not withheld", async () => {
   await fc.assert(
     fc.asyncProperty(

@@ -4,5 +4,5 @@ import type { OutboundCredential } from "#src/outbound/injection.ts";
 
 /** A Bearer token that was stored for the base URL. */
 export function bearerToken(boundTo: string, token: string): OutboundCredential {
-  return { boundTo, reveal: () => inject(bearerRecipe.method.inject, {}, { token }) };
+  return { boundTo, reveal: () => inject(bearerRecipe, {}, { token }) };
 }

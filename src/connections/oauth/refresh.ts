@@ -146,11 +146,9 @@ export function createRefresh(parts: AttemptParts): Refresh {
 
   return {
     async fresh(connection) {
-      const { status, credential, statusReason } = connection;
+      const { status, credential } = connection;
       if (oauth2Of(connection) === undefined) return connection;
-      if (status !== "ACTIVE" && status !== "REFRESH_IN_DOUBT") {
-        throw new AuthorizationNeeded(connection.id, needOf(statusReason));
-      }
+      requireAuthorized(connection);
       const at = now();
       const isDue = credential.refreshAt !== undefined && credential.refreshAt <= at;
       if (status === "ACTIVE" && !isDue) return connection;
@@ -183,6 +181,12 @@ export function createRefresh(parts: AttemptParts): Refresh {
       await Promise.allSettled(flights.values());
     },
   };
+}
+
+/** Refuses a connection with OAuth that only a person can make good. */
+export function requireAuthorized({ id, status, statusReason }: Pick<Connection, "id" | "status" | "statusReason">) {
+  if (status === "ACTIVE" || status === "REFRESH_IN_DOUBT") return;
+  throw new AuthorizationNeeded(id, needOf(statusReason));
 }
 
 const inDoubt = "a refresh was sent and its answer never came, so the refresh token may be spent; it is tried once more";

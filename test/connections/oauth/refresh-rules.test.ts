@@ -140,8 +140,11 @@ describe("the life of a token that does not say it", () => {
     expect(timesOf(silent, known, noon, 0)).toMatchObject({ expiresAt: later(7200), refreshAt: later(6900) });
   });
   test("has no end where silence means that", () => {
-    const quirk = "expires_in_missing_means_never";
-    const known = { ...method, accessTokenLifetimeSeconds: 7200, responseQuirks: [quirk] };
+    const known: OAuth2Method = {
+      ...method,
+      accessTokenLifetimeSeconds: 7200,
+      responseQuirks: ["expires_in_missing_means_never"],
+    };
     expect(timesOf(silent, known, noon, 0)).toMatchObject({ expiresAt: undefined });
   });
 });
