@@ -66,7 +66,11 @@ export async function createConnections(
   }
 
   /** One that has no credential yet gets its first, if that takes no person. */
-  async function findNew(caller: Caller, ref: string, missing: typeof ConnectionNotFound | typeof ServiceNotConnected) {
+  async function findNew(
+    caller: Caller,
+    ref: string,
+    missing: typeof ConnectionNotFound | typeof ServiceNotConnected,
+  ) {
     const known = await database.read(caller.orgId, (tx) => findWithoutCredential(tx, caller, ref));
     const connection = requireUsable(caller, known, missing);
     if (!connection.active) throw new ConnectionInactive(nameOf(connection), "ACTIVE");

@@ -57,14 +57,15 @@ export function createPages(
         return jsonAnswer(200, { ...headers, "content-encoding": compression.name }, [json]);
       }),
     ],
-    ...[...ofFeatures].map(([path, { methods, answer }]): [string, Handler] => [
+    ...[...ofFeatures].map(([path, ours]): [string, Handler] => [
       path,
       page(
         async (request) => {
           await publicCalls.spend(callOfRequest(request).remoteAddress);
-          return answerOf(await answer(await readPageRequest(request)));
+          return answerOf(await ours.answer(await readPageRequest(request)));
         },
-        methods.includes("GET") ? ["GET", "HEAD", ...methods.slice(1)] : methods,
+        // Without HEAD: whatever only looks at a link must not use up what is good once.
+        ours.methods,
       ),
     ]),
   ]);

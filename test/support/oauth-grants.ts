@@ -112,7 +112,12 @@ export function startOAuth(options: {
       return found;
     },
     /** Stores tokens as if the service had just given them. */
-    give(orgId: string, id: string, secrets: GrantSecrets, times: { expiresAt?: Date; refreshAt?: Date } = {}) {
+    give(
+      orgId: string,
+      id: string,
+      secrets: GrantSecrets,
+      times: { expiresAt?: Date; refreshAt?: Date } = {},
+    ) {
       return keyring.sealing(orgId, (sealer) =>
         database.record(orgId, async (tx) => {
           const sealed = await sealGrant(sealer, tx, { orgId, id }, 1, secrets);

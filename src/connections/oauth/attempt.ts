@@ -4,7 +4,14 @@ import { unchanged, type Database, type Tx } from "#src/db/database.ts";
 import type { Log } from "#src/platform/log.ts";
 import { setTimeout as sleep } from "node:timers/promises";
 import { openGrant, sealGrant, type GrantSecrets } from "./grant-secrets.ts";
-import { lockWhole, storeFailure, storeGiven, storeStatus, type Grant, type GrantRef } from "./grant-store.ts";
+import {
+  lockWhole,
+  storeFailure,
+  storeGiven,
+  storeStatus,
+  type Grant,
+  type GrantRef,
+} from "./grant-store.ts";
 import { oauth2Of, type AsParty } from "./party.ts";
 import { afterFailure, isOfClient, isRenewable, timesOf, type AfterFailure } from "./refresh-rules.ts";
 import { scopeParameter } from "./scopes.ts";
@@ -87,13 +94,21 @@ export function createAttempt(parts: AttemptParts): Attempt {
         return await store(...given);
       } catch (error) {
         if (tries >= storeTries) throw error;
-        log.warn({ err: error, connectionId: given[0].id }, "new tokens were not stored yet; it is tried again");
+        log.warn(
+          { err: error, connectionId: given[0].id },
+          "new tokens were not stored yet; it is tried again",
+        );
         await sleep(250 * 2 ** tries);
       }
     }
   }
 
-  async function fail(ref: GrantRef, leased: Grant, attempt: { isInDoubt: boolean; isRisky: boolean }, failure: TokenFailure) {
+  async function fail(
+    ref: GrantRef,
+    leased: Grant,
+    attempt: { isInDoubt: boolean; isRisky: boolean },
+    failure: TokenFailure,
+  ) {
     await database.change(ref.orgId, async (tx) => {
       const grant = await lockWhole(tx, ref);
       if (grant?.version !== leased.version) return unchanged(undefined);
@@ -120,12 +135,7 @@ export function createAttempt(parts: AttemptParts): Attempt {
 const notSent = "the request could not be made; the operator's log says why";
 
 /** Writes how an attempt failed, with its event. */
-export async function writeFailure(
-  tx: Tx,
-  ref: GrantRef,
-  before: Grant,
-  after: AfterFailure,
-): Promise<void> {
+export async function writeFailure(tx: Tx, ref: GrantRef, before: Grant, after: AfterFailure): Promise<void> {
   await storeFailure(tx, ref, after);
   const { reason } = after;
   const isStillPending = before.status === "PENDING_AUTHORIZATION" && after.status === "ACTIVE";
@@ -140,7 +150,10 @@ export async function writeFailure(
       outcome: "FAILED",
       status: { before: before.status, after: status },
       reason,
-      tokenHash: { before: before.credential?.fingerprint ?? null, after: before.credential?.fingerprint ?? null },
+      tokenHash: {
+        before: before.credential?.fingerprint ?? null,
+        after: before.credential?.fingerprint ?? null,
+      },
     },
   });
 }

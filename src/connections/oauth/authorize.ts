@@ -9,8 +9,8 @@ import type { OAuth2Method } from "#src/integrations/integration.ts";
 import { callOf, callerOf, type Caller } from "#src/platform/caller.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import type { PublicUrl } from "#src/platform/public-url.ts";
+import { requireChangeable } from "../access.ts";
 import type { Connection } from "../connection.ts";
-import { ConnectionNotFound } from "../errors.ts";
 import { getConnection } from "../store.ts";
 import type { AskForDevice } from "./device.ts";
 import { AuthorizationFailed } from "./errors.ts";
@@ -44,8 +44,7 @@ export function createStartAuthorization(
 
   async function load(caller: Caller, id: string) {
     return database.read(caller.orgId, async (tx) => {
-      const connection = await getConnection(tx, caller, id);
-      if (connection === undefined) throw new ConnectionNotFound();
+      const connection = requireChangeable(caller, await getConnection(tx, caller, id));
       return { connection, before: await requestedScopesOf(tx, { orgId: caller.orgId, id }) };
     });
   }
@@ -72,16 +71,17 @@ export function createStartAuthorization(
   return async (request, context) => {
     const call = callOf(context);
     const caller = callerOf(context);
+    requireScopes(request.scopes);
+    const returnTo = request.returnTo === undefined ? null : returnAddress(parts, request.returnTo);
     const { connection, before } = await load(caller, request.id);
     const method = methodFor(connection);
-    const returnTo = request.returnTo === undefined ? null : returnAddress(parts, request.returnTo);
-    const seconds = request.linkSeconds === 0 ? defaultLinkSeconds : request.linkSeconds;
+    const seconds = request.linkSeconds ?? defaultLinkSeconds;
     const carried: Carried = {
       orgId: caller.orgId,
       connectionId: connection.id,
       userId: caller.userId ?? null,
       apiKeyId: caller.via.id,
-      scopes: [...(scopesFor(request.scopes, before, method))],
+      scopes: [...scopesFor(request.scopes, before, method)],
       returnTo,
       expiresAt: new Date(now().getTime() + seconds * 1000),
     };
@@ -113,10 +113,12 @@ function methodFor(connection: Connection): OAuth2Method {
   const method = oauth2Of(connection);
   if (method === undefined) {
     const { type } = connection.recipe.method;
-    throw new InvalidRequest(`id: the connection signs in by ${type}, and not with OAuth 2.0; there is nobody to ask`);
+    throw new AuthorizationFailed(`connection ${connection.id} signs in by ${type}, and not with OAuth 2.0`);
   }
   if (isOfClient(method)) {
-    throw new InvalidRequest("id: the service gives tokens to the OAuth client itself; call it, no person is needed");
+    throw new AuthorizationFailed(
+      `connection ${connection.id} gets tokens for the OAuth client itself; call it, no person is needed`,
+    );
   }
   return method;
 }
@@ -126,10 +128,20 @@ function scopesFor(given: readonly string[], before: readonly string[], { defaul
   return before.length > 0 ? before : defaultScopes;
 }
 
+/** As RFC 6749, 3.3 has them: anything else would be read as several, or as none. */
+function requireScopes(scopes: readonly string[]): void {
+  if (scopes.every((scope) => /^[\x21\x23-\x5b\x5d-\x7e]+$/.test(scope))) return;
+  throw new InvalidRequest("scopes: give each by itself, in visible ASCII without quotes, backslashes and spaces");
+}
+
 /** An open redirect would lend the deployment's good name to whoever makes a link. */
-function returnAddress({ oauthReturnOrigins }: Pick<AuthorizeParts, "oauthReturnOrigins">, given: string): string {
+function returnAddress(
+  { oauthReturnOrigins }: Pick<AuthorizeParts, "oauthReturnOrigins">,
+  given: string,
+): string {
   const url = URL.parse(given);
-  const isPlain = url !== null && url.username === "" && url.password === "" && /^https?:$/.test(url.protocol);
+  const isPlain =
+    url !== null && url.username === "" && url.password === "" && /^https?:$/.test(url.protocol);
   if (isPlain && oauthReturnOrigins.includes(url.origin)) return url.href;
   const origins = oauthReturnOrigins.length === 0 ? "none" : oauthReturnOrigins.join(", ");
   throw new InvalidRequest(

@@ -45,7 +45,8 @@ export function createCallbackPage(parts: PageParts & { ask: AskForTokens; compl
     const verifier = await secretOf(keyring, flow, wrappedKey);
     return asParty(connection, (party) => {
       const code = codeIn(query, party);
-      const pkce = party.method.pkce === "breaks" || verifier === undefined ? {} : { code_verifier: verifier };
+      const pkce =
+        party.method.pkce === "breaks" || verifier === undefined ? {} : { code_verifier: verifier };
       const parameters = { code, redirect_uri: redirectUri(publicUrl), ...pkce };
       return ask(party, { grantType: "authorization_code", parameters });
     });
@@ -111,7 +112,8 @@ function codeIn(query: URLSearchParams, { method }: TokenParty): string {
     throw new Refused("The answer does not say which service it is of, although that promises to.");
   }
   if (issuer !== undefined && issuer !== method.issuer) {
-    const expected = method.issuer === undefined ? "its integration names no issuer" : `${method.issuer} was asked`;
+    const expected =
+      method.issuer === undefined ? "its integration names no issuer" : `${method.issuer} was asked`;
     throw new Refused(`The answer is of ${shown(issuer)}, and ${expected}.`);
   }
   const error = onlyOne(query, "error");
@@ -122,7 +124,8 @@ function codeIn(query: URLSearchParams, { method }: TokenParty): string {
 }
 
 function inWords(error: string, description: string | undefined): string {
-  if (error === "access_denied") return "The service says that access was denied, by you or by a rule of its own.";
+  if (error === "access_denied")
+    return "The service says that access was denied, by you or by a rule of its own.";
   const more = description === undefined ? "" : `: ${shown(description)}`;
   return `The service refused (${shown(error)}${more}).`;
 }
@@ -143,10 +146,14 @@ function backTo({ returnTo, connectionId }: Flow, status: "connected" | "failed"
 
 function connected({ missingScopes, endsAt }: Completed): PageAnswer {
   return messagePage(200, "Connected", [
-    ...(missingScopes.length === 0 ? [] : [`The service did not grant all: ${missingScopes.join(", ")} is missing.`]),
+    ...(missingScopes.length === 0
+      ? []
+      : [`The service did not grant all: ${missingScopes.join(", ")} is missing.`]),
     ...(endsAt === undefined
       ? []
-      : [`The service gave no way to renew it, so it has to be connected again after ${endsAt.toUTCString()}.`]),
+      : [
+          `The service gave no way to renew it, so it has to be connected again after ${endsAt.toUTCString()}.`,
+        ]),
     "You can close this window.",
   ]);
 }

@@ -62,7 +62,10 @@ export function createConnectPage(parts: PageParts): Page {
       authorizationUrl(party, { state, verifier, scopes: link.scopes, redirectUri: redirectUri(publicUrl) }),
     );
     const expiresAt = new Date(now().getTime() + stateMs);
-    const flow: Flow = { ...openFlow(state, "callback", { ...link, expiresAt }), browserHash: hashOf(browser) };
+    const flow: Flow = {
+      ...openFlow(state, "callback", { ...link, expiresAt }),
+      browserHash: hashOf(browser),
+    };
     // Not before all is ready: a link that was taken cannot be opened again.
     const taken = await database.system((tx) => takeFlow(tx, link.tokenHash, "link"));
     if (taken === undefined) return messagePage(410, "The link cannot be used", [gone]);
@@ -98,8 +101,7 @@ export function createConnectPage(parts: PageParts): Page {
   };
 }
 
-const gone =
-  "The link was used, has expired, or is not whole. Ask whoever sent it to you for a new one.";
+const gone = "The link was used, has expired, or is not whole. Ask whoever sent it to you for a new one.";
 
 /** A page of another origin could otherwise send a person past the question, into an organisation that is not theirs. */
 function isFromOurPage(headers: PageRequest["headers"], ours: string): boolean {

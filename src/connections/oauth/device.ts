@@ -25,7 +25,8 @@ const longestSeconds = 24 * 60 * 60;
 export function createAskForDevice(exchange: Exchange): AskForDevice {
   return async ({ orgId, method, client }, scopes) => {
     const url = method.deviceAuthorizationUrl;
-    if (url === undefined) throw new TokenFailure("unavailable", "the integration names no endpoint for device codes");
+    if (url === undefined)
+      throw new TokenFailure("unavailable", "the integration names no endpoint for device codes");
     const server = { issuer: url, device_authorization_endpoint: url.replace(/^http:/, "https:") };
     const parameters = { ...method.extraAuthorizationParameters, ...scopeParameter(method, scopes) };
     const self = { client_id: client.clientId };

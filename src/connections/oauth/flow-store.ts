@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { wrappedKeyOf } from "#src/crypto/org-keys.ts";
 import type { Tx } from "#src/db/database.ts";
-import { and, desc, eq, getTableColumns, lt, sql } from "#src/db/drizzle.cjs";
+import { and, desc, eq, lt, sql } from "#src/db/drizzle.cjs";
 import { orgs } from "#src/directory/schema.ts";
 import type { Environment } from "#src/platform/caller.ts";
 import { oauthFlows } from "../schema.ts";
@@ -95,5 +95,50 @@ async function oneOf(tx: Tx, from: ReturnType<typeof sql>): Promise<Flow | undef
 }
 
 async function rowsOf(tx: Tx, from: ReturnType<typeof sql>): Promise<Flow[]> {
-  return tx.select(getTableColumns(oauthFlows)).from(sql`${from} as oauth_flows`);
+  // As JSON, since drizzle decodes columns of tables only, and these are a function's.
+  const rows = await tx.execute<{ flow: string }>(
+    sql`select row_to_json(flow)::text as flow from ${from} as flow`,
+  );
+  return rows.map(({ flow }) => fromJson(JSON.parse(flow) as FlowJson));
+}
+
+interface FlowJson {
+  org_id: string;
+  token_hash: string;
+  stage: FlowStage;
+  connection_id: string;
+  user_id: string | null;
+  api_key_id: string | null;
+  browser_hash: string | null;
+  kek_version: number | null;
+  sealed: string | null;
+  poll_at: string | null;
+  poll_seconds: number | null;
+  scopes: string[];
+  return_to: string | null;
+  expires_at: string;
+}
+
+function fromJson(row: FlowJson): Flow {
+  return {
+    orgId: row.org_id,
+    tokenHash: bytesOf(row.token_hash),
+    stage: row.stage,
+    connectionId: row.connection_id,
+    userId: row.user_id,
+    apiKeyId: row.api_key_id,
+    browserHash: row.browser_hash === null ? null : bytesOf(row.browser_hash),
+    kekVersion: row.kek_version,
+    sealed: row.sealed === null ? null : bytesOf(row.sealed),
+    pollAt: row.poll_at === null ? null : new Date(row.poll_at),
+    pollSeconds: row.poll_seconds,
+    scopes: row.scopes,
+    returnTo: row.return_to,
+    expiresAt: new Date(row.expires_at),
+  };
+}
+
+/** Of what Postgres writes as `\x` and hex digits. */
+function bytesOf(text: string): Buffer {
+  return Buffer.from(text.slice(2), "hex");
 }

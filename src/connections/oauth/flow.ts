@@ -33,7 +33,11 @@ export async function withSecret(sealer: Sealer, tx: Tx, flow: Flow, text: strin
 }
 
 /** The secret of a flow in the clear; undefined if it has none. */
-export async function secretOf(keyring: Keyring, flow: Flow, wrappedKey: Buffer): Promise<string | undefined> {
+export async function secretOf(
+  keyring: Keyring,
+  flow: Flow,
+  wrappedKey: Buffer,
+): Promise<string | undefined> {
   const { kekVersion, sealed } = flow;
   if (kekVersion === null || sealed === null) return undefined;
   using secret = await keyring.open(ownerOf(flow), { kekVersion, bytes: sealed }, wrappedKey);

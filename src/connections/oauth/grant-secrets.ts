@@ -24,7 +24,13 @@ export async function openGrant(
 }
 
 /** The tokens sealed as a version of the connection's credential, and what records show of them. */
-export async function sealGrant(sealer: Sealer, tx: Tx, ref: GrantRef, version: number, secrets: GrantSecrets) {
+export async function sealGrant(
+  sealer: Sealer,
+  tx: Tx,
+  ref: GrantRef,
+  version: number,
+  secrets: GrantSecrets,
+) {
   using secret = Secret.fromText(JSON.stringify(secrets));
   return {
     version,

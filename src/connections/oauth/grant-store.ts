@@ -148,10 +148,7 @@ export async function storeRequestedScopes(tx: Tx, ref: GrantRef, scopes: readon
 
 /** What was asked for the last time; empty before the first. */
 export async function requestedScopesOf(tx: Tx, ref: GrantRef): Promise<readonly string[]> {
-  const [row] = await tx
-    .select({ scopes: oauthGrants.requestedScopes })
-    .from(oauthGrants)
-    .where(isOf(ref));
+  const [row] = await tx.select({ scopes: oauthGrants.requestedScopes }).from(oauthGrants).where(isOf(ref));
   return row?.scopes ?? [];
 }
 

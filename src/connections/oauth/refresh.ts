@@ -81,7 +81,14 @@ export function createRefresh(parts: AttemptParts): Refresh {
       const grant = await lockWhole(tx, ref);
       if (grant?.version !== version || grant.isLeased) return unchanged(undefined);
       const { doubts } = grant;
-      const after = { status: "NEEDS_REAUTH", reason, doubts, failures: 0, retryAt: null, staysSent: false } as const;
+      const after = {
+        status: "NEEDS_REAUTH",
+        reason,
+        doubts,
+        failures: 0,
+        retryAt: null,
+        staysSent: false,
+      } as const;
       await writeFailure(tx, ref, grant, after);
     });
   }
@@ -89,7 +96,7 @@ export function createRefresh(parts: AttemptParts): Refresh {
   async function settle(ref: GrantRef, known: number, forced: boolean): Promise<Settled> {
     const endsAt = performance.now() + giveUpMs;
     let hasAsked = false;
-    for (let pauseMs = 25; performance.now() < endsAt; ) {
+    for (let pauseMs = 25; performance.now() < endsAt;) {
       const decided = await decide(ref, known, { forced, mayAsk: !hasAsked });
       if (decided === undefined) return { is: "needing a person", reason: "is gone" };
       const { grant, step } = decided;
@@ -167,7 +174,8 @@ export function createRefresh(parts: AttemptParts): Refresh {
 
     async obtain({ orgId, id, recipe, statusReason }) {
       const method = oauth2Of({ recipe });
-      if (method === undefined || !isOfClient(method)) throw new AuthorizationNeeded(id, needOf(statusReason));
+      if (method === undefined || !isOfClient(method))
+        throw new AuthorizationNeeded(id, needOf(statusReason));
       const settled = await flight({ orgId, id }, 0, false);
       if (settled.is !== "usable") throw refusal(id, settled, now());
     },
@@ -184,12 +192,17 @@ export function createRefresh(parts: AttemptParts): Refresh {
 }
 
 /** Refuses a connection with OAuth that only a person can make good. */
-export function requireAuthorized({ id, status, statusReason }: Pick<Connection, "id" | "status" | "statusReason">) {
+export function requireAuthorized({
+  id,
+  status,
+  statusReason,
+}: Pick<Connection, "id" | "status" | "statusReason">) {
   if (status === "ACTIVE" || status === "REFRESH_IN_DOUBT") return;
   throw new AuthorizationNeeded(id, needOf(statusReason));
 }
 
-const inDoubt = "a refresh was sent and its answer never came, so the refresh token may be spent; it is tried once more";
+const inDoubt =
+  "a refresh was sent and its answer never came, so the refresh token may be spent; it is tried once more";
 
 /** A client's own grant needs no person, so it is never pending. */
 function stateOf(grant: Grant): Grant {
@@ -204,7 +217,9 @@ function withCredentialOf(connection: SealedConnection, { credential, wrappedKey
 }
 
 function needOf(reason: string | undefined): string {
-  return reason === undefined ? "was not authorized yet, or no longer is" : `is no longer authorized (${reason})`;
+  return reason === undefined
+    ? "was not authorized yet, or no longer is"
+    : `is no longer authorized (${reason})`;
 }
 
 /** Why a call cannot be made. */

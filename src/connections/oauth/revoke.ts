@@ -66,7 +66,9 @@ async function revokeByStandard(exchange: Exchange, party: TokenParty, url: stri
     clientAuthentication(method, client, url),
     refreshToken ?? secrets.accessToken,
     {
-      additionalParameters: { token_type_hint: refreshToken === undefined ? "access_token" : "refresh_token" },
+      additionalParameters: {
+        token_type_hint: refreshToken === undefined ? "access_token" : "refresh_token",
+      },
       [oauth.customFetch]: async (_, { headers, body }) => {
         const reply = await exchange({ share: orgId, url, method: "POST", headers, body: body.toString() });
         return new Response(new Uint8Array(reply.body), {
@@ -96,7 +98,8 @@ async function revokeInItsWay(
   if (auth === "bearer") headers["authorization"] = `Bearer ${accessToken}`;
   else await authenticate(headers, method, client, url);
   const isJson = style === "post-json" || style === "delete";
-  if (style !== "get") headers["content-type"] = isJson ? "application/json" : "application/x-www-form-urlencoded";
+  if (style !== "get")
+    headers["content-type"] = isJson ? "application/json" : "application/x-www-form-urlencoded";
   const token = refreshToken ?? accessToken;
   const bodies = {
     get: undefined,
@@ -106,8 +109,15 @@ async function revokeInItsWay(
   };
   const body = bodies[style];
   const verb = { get: "GET", post: "POST", "post-json": "POST", delete: "DELETE" }[style];
-  const reply = await exchange({ share: orgId, url, method: verb, headers, ...(body !== undefined && { body }) });
-  if (reply.status >= 300) throw new TokenFailure("refused", `${hostOf(url)} answered with status ${reply.status}`);
+  const reply = await exchange({
+    share: orgId,
+    url,
+    method: verb,
+    headers,
+    ...(body !== undefined && { body }),
+  });
+  if (reply.status >= 300)
+    throw new TokenFailure("refused", `${hostOf(url)} answered with status ${reply.status}`);
 }
 
 async function authenticate(

@@ -72,13 +72,18 @@ export function createOAuthSweep(
     for (const done of await Promise.allSettled(work)) {
       if (done.status === "fulfilled") continue;
       const error: unknown = done.reason;
-      log[levelOfFailure(error)]({ err: error }, "oauth sweep: a grant could not be seen to; it is tried again");
+      log[levelOfFailure(error)](
+        { err: error },
+        "oauth sweep: a grant could not be seen to; it is tried again",
+      );
     }
   }
 
   async function sweepUntilStopped(): Promise<void> {
     while (!stopping.signal.aborted) {
-      await runOnce().catch((error: unknown) => log.warn({ err: error }, "oauth sweep failed; it is tried again"));
+      await runOnce().catch((error: unknown) =>
+        log.warn({ err: error }, "oauth sweep failed; it is tried again"),
+      );
       await sleep(lookEveryMs, undefined, { signal: stopping.signal }).catch(() => {});
     }
   }
@@ -95,12 +100,7 @@ export function createOAuthSweep(
   };
 }
 
-async function end(
-  database: Database,
-  complete: Complete,
-  flow: Flow,
-  reason: string,
-): Promise<void> {
+async function end(database: Database, complete: Complete, flow: Flow, reason: string): Promise<void> {
   if (await database.record(flow.orgId, (tx) => deleteFlow(tx, flow))) await complete.failed(flow, reason);
 }
 
@@ -112,4 +112,3 @@ function pauseAfter({ kind, code }: TokenFailure, pollSeconds: number): number |
   }
   return Math.min(60, pollSeconds * 2);
 }
-

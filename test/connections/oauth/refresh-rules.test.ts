@@ -66,22 +66,38 @@ describe("a caller that wants a newer token", () => {
     expect(step({ refreshedAt: later(-61) }, 3, true)).toMatchObject({ do: "ask" });
     expect(step({ refreshedAt: later(-59) }, 3, false)).toMatchObject({ do: "ask" });
   });
-  test.each(["NEEDS_REAUTH", "PENDING_AUTHORIZATION", "REVOKED"] as const)("waits for a person: %s", (status) => {
-    expect(step({ status })).toEqual({ do: "stop", reason: undefined });
-  });
+  test.each(["NEEDS_REAUTH", "PENDING_AUTHORIZATION", "REVOKED"] as const)(
+    "waits for a person: %s",
+    (status) => {
+      expect(step({ status })).toEqual({ do: "stop", reason: undefined });
+    },
+  );
 });
 
 describe("after an attempt that gave no token", () => {
   const rotating = { isInDoubt: false, isRisky: true };
-  const after = (kind: TokenFailureKind, attempt = rotating, state = { doubts: 0, failures: 0 }, code?: string) =>
-    afterFailure(state, attempt, new TokenFailure(kind, "why", code === undefined ? {} : { code }), noon);
+  const after = (
+    kind: TokenFailureKind,
+    attempt = rotating,
+    state = { doubts: 0, failures: 0 },
+    code?: string,
+  ) => afterFailure(state, attempt, new TokenFailure(kind, "why", code === undefined ? {} : { code }), noon);
 
   test.each(["invalid_grant", "bad_refresh_token", "token_revoked"])("%s needs a person", (code) => {
-    expect(after("refused", rotating, undefined, code)).toMatchObject({ status: "NEEDS_REAUTH", staysSent: false });
+    expect(after("refused", rotating, undefined, code)).toMatchObject({
+      status: "NEEDS_REAUTH",
+      staysSent: false,
+    });
   });
-  test.each(["invalid_client", "temporarily_unavailable", "invalid_request"])("%s is no end of the grant", (code) => {
-    expect(after("refused", rotating, undefined, code)).toMatchObject({ status: "ACTIVE", staysSent: false });
-  });
+  test.each(["invalid_client", "temporarily_unavailable", "invalid_request"])(
+    "%s is no end of the grant",
+    (code) => {
+      expect(after("refused", rotating, undefined, code)).toMatchObject({
+        status: "ACTIVE",
+        staysSent: false,
+      });
+    },
+  );
   test.each(["unavailable", "unusable"] as const)("%s is tried again later", (kind) => {
     expect(after(kind)).toMatchObject({ status: "ACTIVE", retryAt: later(2), doubts: 0, staysSent: false });
   });
@@ -103,10 +119,13 @@ describe("after an attempt that gave no token", () => {
       staysSent: true,
     });
   });
-  test.each(["timeout", "broken"] as const)("a token that is good again and again is never in doubt: %s", (kind) => {
-    const state = { doubts: 0, failures: 9 };
-    expect(after(kind, { isInDoubt: false, isRisky: false }, state)).toMatchObject({ status: "ACTIVE" });
-  });
+  test.each(["timeout", "broken"] as const)(
+    "a token that is good again and again is never in doubt: %s",
+    (kind) => {
+      const state = { doubts: 0, failures: 9 };
+      expect(after(kind, { isInDoubt: false, isRisky: false }, state)).toMatchObject({ status: "ACTIVE" });
+    },
+  );
 });
 
 test("pauses grow from 2 s to 15 min, and are as long as the service asks, up to an hour", () => {
@@ -119,14 +138,18 @@ test("pauses grow from 2 s to 15 min, and are as long as the service asks, up to
 
 test("a token is renewed before it ends, 5 min early or at half its life, and not all in the same moment", () => {
   fc.assert(
-    fc.property(fc.integer({ min: 1, max: 10_000_000 }), fc.double({ min: 0, max: 1, noNaN: true }), (seconds, random) => {
-      const tokens = { expiresInSeconds: seconds, refreshExpiresInSeconds: undefined };
-      const { expiresAt, refreshAt } = timesOf(tokens, method, noon, random);
-      const earlyMs = expiresAt!.getTime() - refreshAt!.getTime();
-      const most = Math.min(300_000, seconds * 500);
-      expect(earlyMs).toBeGreaterThanOrEqual(most * 0.8 - 1);
-      expect(earlyMs).toBeLessThanOrEqual(most + 1);
-    }),
+    fc.property(
+      fc.integer({ min: 1, max: 10_000_000 }),
+      fc.double({ min: 0, max: 1, noNaN: true }),
+      (seconds, random) => {
+        const tokens = { expiresInSeconds: seconds, refreshExpiresInSeconds: undefined };
+        const { expiresAt, refreshAt } = timesOf(tokens, method, noon, random);
+        const earlyMs = expiresAt!.getTime() - refreshAt!.getTime();
+        const most = Math.min(300_000, seconds * 500);
+        expect(earlyMs).toBeGreaterThanOrEqual(most * 0.8 - 1);
+        expect(earlyMs).toBeLessThanOrEqual(most + 1);
+      },
+    ),
   );
 });
 

@@ -43,7 +43,8 @@ async function endedGrant(more: Parameters<typeof oauth2>[0] = {}, lifeMs = -100
   return id;
 }
 
-const call = async (id: string, replica = one) => replica.refresh.fresh(await replica.find(service.org.orgId, id));
+const call = async (id: string, replica = one) =>
+  replica.refresh.fresh(await replica.find(service.org.orgId, id));
 const tokens = async (id: string) => one.tokensOf(await one.find(service.org.orgId, id));
 
 async function statusOf(id: string) {
@@ -73,7 +74,9 @@ describe("a token that is about to end", () => {
     expect(grant.refreshes()).toBe(1);
     const rows = await service.postgres.asOwner("select details from audit_events where target = $1", [id]);
     expect(rows).toHaveLength(1);
-    expect(String(rows[0]!["details"])).toMatch(/"tokenHash":\{"before":"sha256:[0-9a-f]{64}","after":"sha256:/);
+    expect(String(rows[0]!["details"])).toMatch(
+      /"tokenHash":\{"before":"sha256:[0-9a-f]{64}","after":"sha256:/,
+    );
     expect(String(rows[0]!["details"])).not.toMatch(/[ar]t-[01]/);
   });
 
@@ -106,16 +109,19 @@ describe("a token that is about to end", () => {
 });
 
 describe("while a new token cannot be had", () => {
-  test.each([503, 429])("status %s: what is still good goes on being used, and the service has its rest", async (status) => {
-    server.behave((_, response) => answerJson(response, status, {}));
-    const id = await endedGrant({}, hourMs);
-    const before = server.asked.length;
-    for (let calls = 0; calls < 3; calls += 1) {
-      expect((await one.tokensOf(await call(id))).accessToken).toBe("at-0");
-    }
-    expect(server.asked.length - before).toBe(1);
-    expect(await statusOf(id)).toMatchObject({ status: "ACTIVE", sent: null });
-  });
+  test.each([503, 429])(
+    "status %s: what is still good goes on being used, and the service has its rest",
+    async (status) => {
+      server.behave((_, response) => answerJson(response, status, {}));
+      const id = await endedGrant({}, hourMs);
+      const before = server.asked.length;
+      for (let calls = 0; calls < 3; calls += 1) {
+        expect((await one.tokensOf(await call(id))).accessToken).toBe("at-0");
+      }
+      expect(server.asked.length - before).toBe(1);
+      expect(await statusOf(id)).toMatchObject({ status: "ACTIVE", sent: null });
+    },
+  );
 
   test("a call without a good token is told when to try again, and a later one succeeds", async () => {
     server.behave((_, response) => answerJson(response, 500, {}));
@@ -133,10 +139,20 @@ describe("while a new token cannot be had", () => {
   });
 
   test.each([
-    ["HTML", (response: Parameters<typeof answerJson>[0]) => response.writeHead(200, { "content-type": "text/html" }).end("<p>")],
+    [
+      "HTML",
+      (response: Parameters<typeof answerJson>[0]) =>
+        response.writeHead(200, { "content-type": "text/html" }).end("<p>"),
+    ],
     ["nothing", (response: Parameters<typeof answerJson>[0]) => response.writeHead(200).end()],
-    ["a redirect", (response: Parameters<typeof answerJson>[0]) => response.writeHead(302, { location: "/" }).end()],
-    ["an unknown client", (response: Parameters<typeof answerJson>[0]) => answerJson(response, 401, { error: "invalid_client" })],
+    [
+      "a redirect",
+      (response: Parameters<typeof answerJson>[0]) => response.writeHead(302, { location: "/" }).end(),
+    ],
+    [
+      "an unknown client",
+      (response: Parameters<typeof answerJson>[0]) => answerJson(response, 401, { error: "invalid_client" }),
+    ],
   ])("%s does not end a grant", async (_, answer) => {
     server.behave((_asked, response) => void answer(response));
     const id = await endedGrant();
@@ -147,14 +163,22 @@ describe("while a new token cannot be had", () => {
 });
 
 test("a grant that the service ended needs a person, and says how", async () => {
-  server.behave((_, response) => answerJson(response, 400, { error: "invalid_grant", error_description: "gone" }));
+  server.behave((_, response) =>
+    answerJson(response, 400, { error: "invalid_grant", error_description: "gone" }),
+  );
   const id = await endedGrant({}, hourMs);
-  const needed = { reason: "AUTHORIZATION_NEEDED", message: expect.stringContaining(`POST /api/connections/${id}/authorize`) };
+  const needed = {
+    reason: "AUTHORIZATION_NEEDED",
+    message: expect.stringContaining(`POST /api/connections/${id}/authorize`),
+  };
   await expect(call(id)).rejects.toMatchObject(needed);
   const before = server.asked.length;
   await expect(call(id)).rejects.toMatchObject(needed);
   expect(server.asked).toHaveLength(before);
-  expect(await statusOf(id)).toMatchObject({ status: "NEEDS_REAUTH", reason: expect.stringContaining("invalid_grant, gone") });
+  expect(await statusOf(id)).toMatchObject({
+    status: "NEEDS_REAUTH",
+    reason: expect.stringContaining("invalid_grant, gone"),
+  });
   expect(await recorded(id)).toEqual(["FAILED"]);
 });
 

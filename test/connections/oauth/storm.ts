@@ -20,9 +20,13 @@ export async function startRefresher(what: {
   id: string;
 }): Promise<Refresher> {
   const script = fileURLToPath(new URL("refresher.ts", import.meta.url));
-  const child = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", script, JSON.stringify(what)], {
-    stdio: ["pipe", "pipe", "inherit"],
-  });
+  const child = spawn(
+    process.execPath,
+    ["--disable-warning=ExperimentalWarning", script, JSON.stringify(what)],
+    {
+      stdio: ["pipe", "pipe", "inherit"],
+    },
+  );
   const lines = createInterface(child.stdout);
   await nextLine(child, lines);
   return {

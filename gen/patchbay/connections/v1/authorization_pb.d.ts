@@ -43,11 +43,11 @@ export declare type StartAuthorizationRequest = Message<"patchbay.connections.v1
   returnTo?: string | undefined;
 
   /**
-   * How long the link is good for, from a minute to a day; 0 means 10 minutes.
+   * How long the link is good for, from a minute to a day. Absent: 10 minutes.
    *
-   * @generated from field: int32 link_seconds = 4;
+   * @generated from field: optional int32 link_seconds = 4;
    */
-  linkSeconds: number;
+  linkSeconds?: number | undefined;
 };
 
 /**

@@ -648,11 +648,12 @@ export declare const ConnectionService: GenService<{
    * key of this call. Called again, it answers another link, and earlier ones stay
    * good until they expire.
    *
-   * Errors: NOT_FOUND; INVALID_ARGUMENT for a connection that does not use OAuth
-   * 2.0 and for a `return_to` of an origin that is not in the setting
-   * `oauth-return-origins`; FAILED_PRECONDITION (AUTHORIZATION_FAILED) if the
-   * organisation has no OAuth client for the integration, or its service gives no
-   * device code.
+   * Errors: NOT_FOUND; INVALID_ARGUMENT for a `return_to` of an origin that is not
+   * in the setting `oauth-return-origins`; PERMISSION_DENIED
+   * (CONNECTION_NOT_ALLOWED, NOT_OWNER); FAILED_PRECONDITION
+   * (AUTHORIZATION_FAILED) for a connection that takes no person's consent, if the
+   * organisation has no OAuth client for the integration, or if its service gives
+   * no device code.
    *
    * @generated from rpc patchbay.connections.v1.ConnectionService.StartAuthorization
    */
