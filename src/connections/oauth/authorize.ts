@@ -131,7 +131,9 @@ function scopesFor(given: readonly string[], before: readonly string[], { defaul
 /** As RFC 6749, 3.3 has them: anything else would be read as several, or as none. */
 function requireScopes(scopes: readonly string[]): void {
   if (scopes.every((scope) => /^[\x21\x23-\x5b\x5d-\x7e]+$/.test(scope))) return;
-  throw new InvalidRequest("scopes: give each by itself, in visible ASCII without quotes, backslashes and spaces");
+  throw new InvalidRequest(
+    "scopes: give each by itself, in visible ASCII without quotes, backslashes and spaces",
+  );
 }
 
 /** An open redirect would lend the deployment's good name to whoever makes a link. */
