@@ -6,7 +6,7 @@ import { createCatalog } from "#src/catalog/service.ts";
 import { services } from "#src/client/services.ts";
 import type { Config } from "#src/config/config.ts";
 import { createConnections, type Connections } from "#src/connections/connections.ts";
-import { createStoredClients } from "#src/connections/oauth/stored-clients.ts";
+import { countConnections } from "#src/connections/store.ts";
 import { createKeyring } from "#src/crypto/keyring.ts";
 import type { RootKey } from "#src/crypto/root-key.ts";
 import { loadPepper } from "#src/crypto/service-keys.ts";
@@ -14,6 +14,7 @@ import type { Database } from "#src/db/database.ts";
 import { createDirectory } from "#src/directory/service.ts";
 import { createHealthSweep, type HealthSweep } from "#src/health/sweep.ts";
 import { createChange } from "#src/idempotency/change.ts";
+import { createIntegrations } from "#src/integrations/integrations.ts";
 import { createMetrics } from "#src/metrics/metrics.ts";
 import { createMetricsPort } from "#src/metrics/port.ts";
 import { withAccessLog } from "#src/net/access-log.ts";
@@ -31,6 +32,7 @@ import { createPublicUrl } from "#src/platform/public-url.ts";
 import { createCallLimiter } from "#src/ratelimit/call-limiter.ts";
 import { createRestHandler } from "#src/rest/handler.ts";
 import { createPages } from "#src/rest/pages.ts";
+import { createRawRoutes } from "#src/rest/raw-routes.ts";
 import { createReadiness } from "#src/rpc/grpc-health.ts";
 import { createRpc } from "#src/rpc/rpc.ts";
 import { createVerification } from "#src/verification/verification.ts";
@@ -94,11 +96,13 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
 
   const apiKeys = createApiKeys(shared);
   const verification = await createVerification({ ...shared, usage: apiKeys.usage });
-  const connections = await createConnections({ ...shared, oauthClients: createStoredClients(database) });
+  const integrations = createIntegrations({ ...shared, countConnections });
+  const connections = await createConnections({ ...shared, integrations });
   const calls = createCalls({ ...shared, connections });
   const features = [
     apiKeys,
     verification,
+    integrations,
     connections,
     calls,
     createCatalog(shared),
@@ -106,7 +110,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     createAudit(shared),
   ];
   for (const feature of features) opened.defer(() => feature.close?.());
-  const healthSweep = createHealthSweep({ ...shared, probe: calls.probe });
+  const healthSweep = createHealthSweep({ ...shared, probe: connections.probe });
 
   const pipeline = createPipeline({
     ...shared,
@@ -115,11 +119,14 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     authenticate: verification.authenticate,
     limits: verification.rateLimits,
   });
-  const leaks = createLeakWatch({ ...shared, ...verification, limits: verification.rateLimits });
+  const rawRoutes = createRawRoutes(features, pipeline);
+  const limits = verification.rateLimits;
+  const leaks = createLeakWatch({ ...shared, ...verification, ...rawRoutes, limits });
   opened.defer(() => leaks.close());
   const dispatch = createDispatch({
     rpc: createRpc(pipeline, { ...config, readiness, shutdownSignal: shutdown.signal, log }),
-    pages: createPages(readiness, pipeline, new Map(features.flatMap(({ pages = [] }) => [...pages]))),
+    pages: createPages(readiness, pipeline, features),
+    rawRoutes,
     rest: createRestHandler(pipeline),
   });
   const port = createPort({
@@ -138,11 +145,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     call: pipeline.call,
     healthSweep,
     oauthSweep: connections.oauthSweep,
-    async listen(host, number) {
-      const address = await port.listen(host, number);
-      shared.publicUrl.opened(address);
-      return address;
-    },
+    listen: async (host, number) => shared.publicUrl.opened(await port.listen(host, number)),
     beReady: () => readiness.set(true),
     listenForMetrics: (host, number) => metricsPort.listen(host, number),
     async close(graceMs) {

@@ -1,11 +1,15 @@
 import { createGrpcTransport, type GrpcTransportOptions } from "@connectrpc/connect-node";
 import type { ApiKey } from "./authorization.ts";
-import { clientsOver, type PatchbayClient, presentKey } from "./connect.ts";
+import { clientsOver, type PatchbayClient as Clients, presentKey } from "./connect.ts";
+import { type ProxyClient, proxyClientOf } from "./proxy-fetch.ts";
 
 export type { ApiKey } from "./authorization.ts";
-export { type PatchbayClient, reasonOf } from "./connect.ts";
+export { reasonOf } from "./connect.ts";
 export * from "./contracts.ts";
 export type { ReasonName } from "./reason.ts";
+
+/** One typed client per service of Patchbay, and a `fetch` for each connection. */
+export type PatchbayClient = Clients & ProxyClient;
 
 /** The key to present, and whatever `createGrpcTransport` of @connectrpc/connect-node takes. */
 export interface PatchbayClientOptions extends GrpcTransportOptions {
@@ -19,5 +23,6 @@ export interface PatchbayClientOptions extends GrpcTransportOptions {
 export function createPatchbayClient({ apiKey, ...options }: PatchbayClientOptions): PatchbayClient {
   // The key goes on last: an interceptor that tries again gets a fresh one.
   const interceptors = [...(options.interceptors ?? []), presentKey(apiKey)];
-  return clientsOver(createGrpcTransport({ ...options, interceptors }));
+  const clients = clientsOver(createGrpcTransport({ ...options, interceptors }));
+  return { ...clients, ...proxyClientOf({ baseUrl: options.baseUrl, apiKey }) };
 }

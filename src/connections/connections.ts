@@ -1,6 +1,8 @@
 import { ConnectionService } from "#gen/patchbay/connections/v1/connection_service_pb.js";
 import { createServicePrincipals } from "#src/api-keys/service-principal.ts";
+import { createFingerprint } from "#src/crypto/fingerprint.ts";
 import type { Pepper } from "#src/crypto/service-keys.ts";
+import type { Outbound } from "#src/outbound/outbound.ts";
 import type { Caller } from "#src/platform/caller.ts";
 import { serve, type Feature } from "#src/platform/served-service.ts";
 import { requirePermitted, requireUsable } from "./access.ts";
@@ -9,12 +11,15 @@ import { createConnectionUse, type ConnectionUse } from "./connection-use.ts";
 import { createCredentials, type OpenCredential } from "./credentials.ts";
 import { ConnectionInactive, ConnectionNotFound, ServiceNotConnected } from "./errors.ts";
 import { createConnectionService, type ConnectionParts } from "./service.ts";
+import { createProbe } from "./probe.ts";
+import { createProbeConnection, type ProbeConnection } from "./probe-connection.ts";
 import { createSealedLookup } from "./sealed-lookup.ts";
 import { createOAuth, type OAuthShared } from "./oauth/oauth.ts";
 import { oauth2Of } from "./oauth/party.ts";
 import { requireAuthorized } from "./oauth/refresh.ts";
 import type { OAuthSweep } from "./oauth/sweep.ts";
-import { findWithoutCredential, type CallableConnection, type SealedConnection } from "./store.ts";
+import { findSealed, type CallableConnection, type SealedConnection } from "./store.ts";
+import { createVerify } from "./verify.ts";
 
 /** A connection that may be called through, and what its calls carry. */
 export interface OpenConnection {
@@ -39,49 +44,45 @@ export interface Connections extends Feature {
    * on others as soon as it is announced, and after 5 s at the latest.
    */
   open(caller: Caller, ref: string, call: IntendedCall): Promise<OpenConnection>;
-  /** The same with another credential, after the service refused this one; undefined if there is no other. */
+  /**
+   * What a call that was refused with 401 is tried again with, once: a renewed access token, or the fallback of a
+   * rotated credential. Undefined if there is neither.
+   */
   another(opened: OpenConnection): Promise<OpenConnection | undefined>;
+  /** Asks a connection's service for a sign of life. */
+  readonly probe: ProbeConnection;
   readonly use: ConnectionUse;
   /** Keeps grants alive while nobody calls, once it is started. */
   readonly oauthSweep: OAuthSweep;
 }
 
 export async function createConnections(
-  shared: Omit<ConnectionParts, "credentials" | "use" | "revoke"> &
-    OAuthShared & { pepper: Pepper; callerServiceSlug: string },
+  shared: Omit<ConnectionParts, "credentials" | "revoke" | "use" | "verify"> &
+    Omit<OAuthShared, "oauthClients"> & { outbound: Outbound; pepper: Pepper; callerServiceSlug: string },
 ): Promise<Connections> {
-  const { database, keyring, log } = shared;
-  const credentials = createCredentials(keyring, createServicePrincipals(shared));
+  const { database, pepper, log, now } = shared;
+  const principals = createServicePrincipals(shared);
+  const credentials = createCredentials({ ...shared, principals, fingerprint: createFingerprint(pepper) });
+  const probe = createProbe(shared.outbound);
   const use = createConnectionUse(database, log);
   const find = await createSealedLookup(shared);
-  const oauth = createOAuth(shared);
+  const oauth = createOAuth({ ...shared, oauthClients: shared.integrations.oauthClients });
 
   // Judged for each call: what is remembered of a connection is the same for every caller.
   async function usable(caller: Caller, ref: string): Promise<SealedConnection> {
     const missing = isConnectionId(ref) ? ConnectionNotFound : ServiceNotConnected;
-    const known = (await find(caller, ref)) ?? (await findNew(caller, ref, missing));
-    const connection = requireUsable(caller, known, missing);
+    const connection = requireUsable(caller, await find(caller, ref), missing);
     requireCallable(connection);
     return connection;
-  }
-
-  /** One that has no credential yet gets its first, if that takes no person. */
-  async function findNew(
-    caller: Caller,
-    ref: string,
-    missing: typeof ConnectionNotFound | typeof ServiceNotConnected,
-  ) {
-    const known = await database.read(caller.orgId, (tx) => findWithoutCredential(tx, caller, ref));
-    const connection = requireUsable(caller, known, missing);
-    if (!connection.active) throw new ConnectionInactive(nameOf(connection), "ACTIVE");
-    await oauth.refresh.obtain(connection);
-    return find(caller, ref);
   }
 
   return {
     services: [
       serve(ConnectionService, {
-        ...createConnectionService({ ...shared, credentials, use, revoke: oauth.revoke }),
+        ...createConnectionService({
+          ...{ ...shared, credentials, verify: createVerify(probe), use },
+          revoke: oauth.revoke,
+        }),
         startAuthorization: oauth.startAuthorization,
       }),
     ],
@@ -96,8 +97,19 @@ export async function createConnections(
     },
     async another({ connection }) {
       const renewed = await oauth.refresh.refreshed(connection);
-      return renewed && { connection: renewed, credential: await credentials.open(renewed) };
+      if (renewed !== undefined) return { connection: renewed, credential: await credentials.open(renewed) };
+      const { fallback } = connection;
+      if (fallback === undefined || fallback.validUntil <= now()) return undefined;
+      const { recipe, params } = fallback;
+      const before = { ...connection, recipe, params, fallback: undefined };
+      return { connection: before, credential: await credentials.openFallback(connection, fallback) };
     },
+    probe: createProbeConnection(probe, async (viewer, id) => {
+      // Asked anew: what a sweep probes each minute is not worth remembering.
+      const stored = await database.read(viewer.orgId, (tx) => findSealed(tx, viewer, id));
+      const connection = stored && (await oauth.refresh.fresh(stored));
+      return connection && { connection, credential: await credentials.open(connection) };
+    }),
     use,
     async close() {
       await Promise.all([use.close(), oauth.close()]);

@@ -63,7 +63,8 @@ export async function inflatedInPart(
   return pieces.whole();
 }
 
-function inflaterOf(body: Buffer, coding: string, reading: "strict" | "lenient"): Transform {
+/** What inflates a body that begins so; leniently, also one that is cut off. */
+export function inflaterOf(body: Buffer, coding: string, reading: "strict" | "lenient"): Transform {
   const isLenient = reading === "lenient";
   const zlibOptions = { finishFlush: isLenient ? constants.Z_SYNC_FLUSH : constants.Z_FINISH };
   switch (coding) {

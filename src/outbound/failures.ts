@@ -1,4 +1,5 @@
 import { errors } from "undici";
+import type { CallSlotLimits } from "./call-slots.ts";
 import { ConnectFailed, connectTimeout } from "./connector.ts";
 import { UpstreamTimeout, UpstreamTooLarge, UpstreamUnreachable } from "./errors.ts";
 
@@ -82,6 +83,17 @@ export const tooManyHeaders = "answered with more headers than are read";
 export function moreThan(bytes: number): string {
   const limit = bytes >= 1024 * 1024 ? `${Math.floor(bytes / 1024 / 1024)} MiB` : `${bytes} bytes`;
   return `answered with more than ${limit}; ask it for less, such as one page`;
+}
+
+/** What to say of a call that had no slot in this time. */
+export function notCalled(
+  seconds: number,
+  { callsPerOrigin, callsPerShare }: Pick<CallSlotLimits, "callsPerOrigin" | "callsPerShare">,
+): string {
+  return (
+    `was not called in ${seconds} s, because earlier calls of your organisation were still under way ` +
+    `(at most ${callsPerOrigin} to one origin and ${callsPerShare} in all); make fewer at a time`
+  );
 }
 
 /** What to say when a name was not looked up, because others had the turn all the time. */

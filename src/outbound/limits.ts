@@ -10,6 +10,10 @@ export interface OutboundLimits extends CallSlotLimits {
   readonly idleMs: number;
   /** For the whole call. */
   readonly totalMs: number;
+  /** How long a streamed call may wait for its slot. */
+  readonly streamPatienceMs: number;
+  /** Of a streamed call: in which neither side sends anything, its wait for the answer's head included. */
+  readonly streamIdleMs: number;
   /** For the request's body, and for the answer's, both before and after it is inflated. */
   readonly bodyBytes: number;
   /** For the answer's headers. */
@@ -24,6 +28,8 @@ export const defaultLimits: OutboundLimits = {
   headersMs: 30_000,
   idleMs: 30_000,
   totalMs: 60_000,
+  streamPatienceMs: 30_000,
+  streamIdleMs: 300_000,
   bodyBytes: 10 * 1024 * 1024,
   headerBytes: 16 * 1024,
   callsPerOrigin: 64,

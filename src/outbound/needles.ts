@@ -42,6 +42,20 @@ export class Needles {
     return false;
   }
 
+  /** How many bytes at the end of the text are the beginning of one, if it is at least this long; 0 for none. */
+  beginningAtEnd(text: Buffer, shortest: number): number {
+    const end = text.toString("latin1", Math.max(0, text.length - this.longest + 1));
+    let longest = 0;
+    for (const one of this.#texts) {
+      const start = one.slice(0, shortest);
+      for (let at = end.indexOf(start); at !== -1; at = end.indexOf(start, at + 1)) {
+        const length = end.length - at;
+        if (length < one.length && one.startsWith(end.slice(at))) longest = Math.max(longest, length);
+      }
+    }
+    return longest;
+  }
+
   #beginsOne(text: Buffer, from: number, to: number): boolean {
     return this.#texts.some((one) => begins(text, from, to, one));
   }

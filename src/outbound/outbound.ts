@@ -9,7 +9,7 @@ import type { Hold } from "./body.ts";
 import { certificateName, shownCertificate } from "./certificate.ts";
 import { createConnector, type Connect, type Connector } from "./connector.ts";
 import { AddressDenied, InvalidOutboundRequest, UpstreamTimeout, type Stage } from "./errors.ts";
-import { notLookedUp, upstreamFailure } from "./failures.ts";
+import { notCalled, notLookedUp, upstreamFailure } from "./failures.ts";
 import { defaultLimits, type OutboundLimits } from "./limits.ts";
 import { createLookups } from "./lookups.ts";
 import { requestTarget, type QueryPair } from "./path.ts";
@@ -19,6 +19,8 @@ import { injectedBody } from "./injected-body.ts";
 import type { Injection, OutboundCredential } from "./injection.ts";
 import { headersOf, injectionFor, methodOf, queryOf } from "./request-head.ts";
 import { createCallSlots } from "./call-slots.ts";
+import { createStream, type StreamRequest } from "./stream.ts";
+import type { StreamReply } from "./streamed-answer.ts";
 
 /** The one way out: every HTTP call that this service makes goes through here. */
 export interface Outbound {
@@ -26,6 +28,8 @@ export interface Outbound {
   send(request: OutboundRequest): Promise<OutboundReply>;
   /** What `send` would send, and throws what it would throw before. Looks no name up. */
   plan(request: OutboundRequest): Promise<PlannedRequest>;
+  /** Makes the call while both bodies stream, and resolves when the answer has begun. */
+  stream(request: StreamRequest): Promise<StreamReply>;
   /**
    * The base URL in the form to store. Throws InvalidBaseUrl, or AddressDenied as an invalid argument, for
    * one that can never be called; a name is not resolved for that.
@@ -96,6 +100,9 @@ interface CallUnderWay {
 /** What a call without a credential has from it. */
 const nothing: Injection = { headers: {}, query: {}, cookies: {}, body: {}, secrets: [] };
 
+/** A lane of their own, as streams may last: they hold up no other calls of the share. */
+const streamLane = "streams";
+
 /** An idle socket is not kept longer than this, whatever the service offers, so that DNS changes are seen. */
 const maxIdleSocketMs = 30_000;
 
@@ -123,7 +130,7 @@ export function createOutbound(options: {
     maxSockets: limits.sockets,
   });
 
-  function connectorOf({ share }: OutboundRequest, { certificate }: Injection): Connector {
+  function connectorOf({ share }: Pick<OutboundRequest, "share">, { certificate }: Injection): Connector {
     // Not by lane: the system has two threads for look-ups, which one share would hold with a dead name in each.
     const lookup = lookupOf(share);
     const secureContext = certificate && shownCertificate(certificate);
@@ -205,18 +212,24 @@ export function createOutbound(options: {
     const stage = call.stage();
     const seconds = Number((totalMs / 1000).toFixed(3));
     let problem = `did not answer completely in ${seconds} s`;
-    if (stage === "QUEUE") problem = hasSlot ? notLookedUp : notCalled(seconds);
+    if (stage === "QUEUE") problem = hasSlot ? notLookedUp : notCalled(seconds, limits);
     return new UpstreamTimeout(host, problem, { stage, status });
   }
 
-  function notCalled(seconds: number): string {
-    return (
-      `was not called in ${seconds} s, because earlier calls of your organisation were still under way ` +
-      `(at most ${limits.callsPerOrigin} to one origin and ${limits.callsPerShare} in all); make fewer at a time`
-    );
-  }
+  const stream = createStream({
+    limits,
+    targetOf: (baseUrl) => targetOf(baseUrl, "permission_denied"),
+    takeSlot: ({ share }, { origin, host }, signal) =>
+      slots.take({ share: laneOf({ share, lane: streamLane }), origin, host, bytes: 0, signal }),
+    openPool({ share }, target, injection) {
+      const pool = poolOf(laneOf({ share, lane: streamLane }), target, injection);
+      return pools.open(pool, target.origin, () => connectorOf({ share }, injection));
+    },
+  });
 
   return {
+    stream,
+
     async send(request) {
       const target = targetOf(request.baseUrl, "permission_denied");
       const totalMs = Math.min(request.timeoutMs ?? limits.totalMs, limits.totalMs);
@@ -267,7 +280,7 @@ export function createOutbound(options: {
 }
 
 /** The lane among those of all shares. */
-function laneOf({ share, lane }: OutboundRequest): string {
+function laneOf({ share, lane }: Pick<OutboundRequest, "share" | "lane">): string {
   return JSON.stringify([share, lane]);
 }
 

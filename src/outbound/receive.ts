@@ -70,6 +70,7 @@ export function receive(
   return promise;
 }
 
-function sizeOf(headers: IncomingHttpHeaders): number {
+/** How many characters the headers have. */
+export function sizeOf(headers: IncomingHttpHeaders): number {
   return Object.entries(headers).flat(2).join("").length;
 }

@@ -13,7 +13,7 @@ export async function reflects(answer: readonly Buffer[], secrets: readonly stri
 }
 
 /** The forms in which one of the secrets could stand in an answer; undefined if there is none to look for. */
-function needlesOf(secrets: readonly string[]): Needles | undefined {
+export function needlesOf(secrets: readonly string[]): Needles | undefined {
   const forms = new Set(secrets.flatMap(formsOf));
   return forms.size === 0 ? undefined : new Needles([...forms]);
 }

@@ -14,9 +14,15 @@ export interface UrlCredential {
   readonly text: string;
 }
 
+/**
+ * Whose parameters a query has. Another service's may have names that would be a credential's here (`?key=…`, `?token=…`
+ * for the next page): only values that look like credentials of ours count there.
+ */
+export type QueryOwner = "ours" | "foreign";
+
 /** Refuses a URL that names or holds a credential, also inside the message of a Connect GET. */
-export function refuseCredentialsInUrl(url: string): void {
-  const { done } = credentialsIn(url).next();
+export function refuseCredentialsInUrl(url: string, queryOwner: QueryOwner = "ours"): void {
+  const { done } = credentialsIn(url, queryOwner).next();
   if (done !== true) throw new CredentialsInUrl();
 }
 
@@ -34,7 +40,7 @@ const names = new Set([
 ]);
 
 /** Finds the credentials one by one, some of them twice: most callers want to know of the first ones only. */
-export function* credentialsIn(url: string): Generator<UrlCredential, void> {
+export function* credentialsIn(url: string, queryOwner: QueryOwner = "ours"): Generator<UrlCredential, void> {
   // Most URLs are a plain path, which one look clears.
   if (!/[?%]|qe_sk_/i.test(url)) return;
   const start = url.indexOf("?");
@@ -45,10 +51,11 @@ export function* credentialsIn(url: string): Generator<UrlCredential, void> {
   const query = new URLSearchParams(url.slice(start + 1));
   // In one go: a URL has room for thousands of parameters, and one by one they would take ten times as long.
   const texts = decodedThrough([...query].flat().join(separator));
-  const messages = query.getAll("message").map(fromBase64).join(separator);
   yield* keysIn(texts, "query");
+  yield* bearersIn(texts, queryOwner === "foreign" ? bearerFirst : bearerValue);
+  if (queryOwner === "foreign") return;
+  const messages = query.getAll("message").map(fromBase64).join(separator);
   yield* keysIn(messages, "query");
-  yield* bearersIn(texts, bearerValue);
   yield* bearersIn(messages, bearerAnywhere);
   for (const [name, value] of query) if (names.has(simplified(name))) yield { place: "query", text: value };
   // It could not be searched.
@@ -61,6 +68,8 @@ const keyShape = /qe_sk_(sandbox|live)_([a-z2-7]{32})/gi;
 const separator = "\0";
 /** Where a value begins, also one of JSON or behind `Authorization:`; a sentence may speak of a bearer of news. */
 const bearerValue = /(?:^|[^\w\s])\s*bearer\s+([^\s\0]+)/gi;
+/** Where a whole value begins. */
+const bearerFirst = /(?:^|\0)\s*bearer\s+([^\s\0]+)/gi;
 /** In binary, anything may stand before it. */
 const bearerAnywhere = /bearer\s+([^\s\0]+)/gi;
 

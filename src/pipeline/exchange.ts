@@ -5,6 +5,7 @@ import type { Holding } from "#src/platform/byte-budget.ts";
 import { hostOf, onceClosed, targetOf, type Request, type Response } from "#src/platform/http.ts";
 import { DeadlineExceeded } from "./failures.ts";
 import type { Admission } from "./gate.ts";
+import { entranceOf, type Entrance } from "./policy.ts";
 
 /**
  * A unary call on its way over HTTP: what the gate and the handler see of it, and when it ends. What costs something
@@ -49,6 +50,10 @@ export class Exchange implements HandlerContext, Admission {
       // Most have had their answer by then, and an error costs as much as a look-up of a key.
       if (this.#ended === undefined) this.#end(new ConnectError("the caller went away", Code.Canceled));
     });
+  }
+
+  get entrance(): Entrance {
+    return entranceOf(this.method);
   }
 
   get service(): DescService {

@@ -11,7 +11,7 @@ import { rateLimitHeaders } from "#src/ratelimit/headers.ts";
 import { callOf, type Call, type Caller, type Environment } from "#src/platform/caller.ts";
 import { refuseCredentialsInUrl } from "./credentials-in-url.ts";
 import type { ReportFailure } from "./report-failure.ts";
-import { nameOf, policyOf, type MethodPolicy } from "./policy.ts";
+import { entranceOf, type Entrance, type MethodPolicy } from "./policy.ts";
 import type { PublicCalls } from "./public-calls.ts";
 
 /**
@@ -21,7 +21,8 @@ import type { PublicCalls } from "./public-calls.ts";
 export type Gate = (asked: Admission) => Promise<void>;
 
 /** What the gate looks at, and where it says what is left of a budget. */
-export interface Admission extends Pick<HandlerContext, "method" | "values" | "signal"> {
+export interface Admission extends Pick<HandlerContext, "values" | "signal"> {
+  readonly entrance: Entrance;
   /** The URL, or its path and query. */
   readonly target: string;
   readonly authorization: string | undefined;
@@ -32,7 +33,7 @@ export interface Admission extends Pick<HandlerContext, "method" | "values" | "s
 /** A call that Connect serves, as the gate sees it. */
 export function admissionOf(context: HandlerContext): Admission {
   return {
-    method: context.method,
+    entrance: entranceOf(context.method),
     values: context.values,
     signal: context.signal,
     target: context.url,
@@ -61,13 +62,13 @@ export function createGate(parts: {
   const deletionNeedsUser = asksForUser(parts.fourEyesDeletion, parts.environment);
 
   async function decide(asked: Admission, call: Call) {
-    refuseCredentialsInUrl(asked.target);
-    const policy = policyOf(asked.method);
+    const { policy, isStream, hasForeignQuery } = asked.entrance;
+    refuseCredentialsInUrl(asked.target, hasForeignQuery ? "foreign" : "ours");
     call.auditActions = policy.auditAction;
     const { remoteAddress: address, requestId } = call;
     if (policy.access.case === "public") {
       if (policy.unmeteredBecause === "") await publicCalls.spend(address);
-      if (asked.method.methodKind !== "unary") publicCalls.openStream(address, asked.signal);
+      if (isStream) publicCalls.openStream(address, asked.signal);
       return;
     }
     const { caller, recheck } = await limits.limitFailures(clientNameOf(address), (beforeGuess) =>
@@ -97,7 +98,7 @@ export function createGate(parts: {
 
   return async (asked) => {
     const call = callOf(asked);
-    call.rpc = nameOf(asked.method);
+    call.rpc = asked.entrance.name;
     try {
       await decide(asked, call);
     } catch (thrown) {

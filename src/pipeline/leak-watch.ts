@@ -5,12 +5,12 @@ import type { KeyLookup } from "#src/verification/key-lookup.ts";
 import { mayBeImported, secretIn } from "#src/api-keys/secret-format.ts";
 import { createBackground } from "#src/platform/background.ts";
 import type { Call } from "#src/platform/caller.ts";
-import type { Handler } from "#src/platform/http.ts";
+import { targetOf, type Handler } from "#src/platform/http.ts";
 import { createKeyShapes } from "#src/platform/key-shapes.ts";
 import type { Log } from "#src/platform/log.ts";
 import { RateLimited } from "#src/ratelimit/errors.ts";
 import { clientNameOf } from "#src/ratelimit/client-address.ts";
-import { credentialsIn, type UrlCredential } from "./credentials-in-url.ts";
+import { credentialsIn, type QueryOwner, type UrlCredential } from "./credentials-in-url.ts";
 import { callOfRequest } from "./request-call.ts";
 import { loggablePath } from "#src/platform/loggable-path.ts";
 
@@ -39,9 +39,11 @@ export function createLeakWatch(parts: {
   legacyPrefixes: readonly string[];
   limits: Limits;
   misuse: MisuseEvents;
+  /** Whether the query of a path is another service's. */
+  hasForeignQuery: (path: string) => boolean;
   log: Log;
 }): LeakWatch {
-  const { keys, legacyPrefixes, limits, misuse, log } = parts;
+  const { keys, legacyPrefixes, limits, misuse, hasForeignQuery, log } = parts;
   const shapes = createKeyShapes(legacyPrefixes);
   const background = createBackground({ name: "keys in URLs", log, maxWaiting, closeMs });
 
@@ -67,7 +69,8 @@ export function createLeakWatch(parts: {
     over: (handler) => (request, response) => {
       handler(request, response);
       const { url = "" } = request;
-      const found = keysIn(url, legacyPrefixes);
+      const queryOwner = hasForeignQuery(targetOf(request).path) ? "foreign" : "ours";
+      const found = keysIn(url, queryOwner, legacyPrefixes);
       if (found.length === 0) return;
       const call = callOfRequest(request);
       background.run(() => lookUp(found, loggablePath(url, shapes), call));
@@ -77,9 +80,9 @@ export function createLeakWatch(parts: {
 }
 
 /** The first of what may be keys; each once, though most are found by their looks and by their parameter's name. */
-function keysIn(url: string, legacyPrefixes: readonly string[]): UrlCredential[] {
+function keysIn(url: string, queryOwner: QueryOwner, legacyPrefixes: readonly string[]): UrlCredential[] {
   const found = new Map<string, UrlCredential>();
-  for (const { place, text } of credentialsIn(url)) {
+  for (const { place, text } of credentialsIn(url, queryOwner)) {
     const secret = secretIn(text);
     if (secret === undefined || found.has(secret) || !mayBeImported(secret, legacyPrefixes)) continue;
     found.set(secret, { place, text: secret });

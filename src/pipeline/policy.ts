@@ -2,6 +2,7 @@ import { getOption, hasOption, type DescMethod, type DescService } from "@bufbui
 import { MethodOptions_IdempotencyLevel as IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import { http } from "#gen/google/api/annotations_pb.js";
 import { policy as policyOption, type Policy } from "#gen/patchbay/options/v1/options_pb.js";
+import type { RawRoute } from "#src/platform/raw-route.ts";
 
 /** The scopes of this service's own methods. Keys may hold others, which other services check. */
 export const scopeVocabulary = [
@@ -10,6 +11,7 @@ export const scopeVocabulary = [
   "connections:use",
   "connections:manage",
   "catalog:view",
+  "catalog:write",
   "api:manage",
   "api:grant",
   "keys:verify",
@@ -58,6 +60,36 @@ function readPolicy(method: DescMethod): MethodPolicy {
   if (standard !== undefined) return standard === "health" ? health : open;
   if (!hasOption(method, policyOption)) throw new PolicyFaults([`${nameOf(method)} has no policy`]);
   return getOption(method, policyOption);
+}
+
+/** What a caller comes in for: an RPC, or a path that is served as it is. */
+export interface Entrance {
+  /** Stands in the log, the metrics and the audit. */
+  readonly name: string;
+  readonly policy: MethodPolicy;
+  /** Goes on for as long as the caller likes. */
+  readonly isStream: boolean;
+  /** The query is another service's: what its parameters are called says nothing here. */
+  readonly hasForeignQuery: boolean;
+}
+
+const entrances = new WeakMap<DescMethod, Entrance>();
+
+/** A method as the gate sees it. Throws for one that does not declare its policy. */
+export function entranceOf(method: DescMethod): Entrance {
+  const known = entrances.get(method);
+  if (known !== undefined) return known;
+  const isStream = method.methodKind !== "unary";
+  const entrance = { name: nameOf(method), policy: policyOf(method), isStream, hasForeignQuery: false };
+  entrances.set(method, entrance);
+  return entrance;
+}
+
+/** A path that is served as it is, to callers with this scope. */
+export function rawEntrance({ name, scope, hasForeignQuery }: RawRoute): Entrance {
+  if (!isKnownScope(scope)) throw new PolicyFaults([`${name} asks for the unknown scope ${scope}`]);
+  const policy: MethodPolicy = { ...open, access: { case: "scope", value: scope } };
+  return { name, policy, isStream: true, hasForeignQuery };
 }
 
 /** Whether a call can be named by an `Idempotency-Key`: each audited method that is a POST over REST. */
@@ -118,6 +150,6 @@ function isKnownScope(scope: string): boolean {
 }
 
 /** `<package>.<Service>/<Method>`. */
-export function nameOf(method: DescMethod): string {
+function nameOf(method: DescMethod): string {
   return `${method.parent.typeName}/${method.name}`;
 }

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
+import { constants, type Http2ServerRequest, type Http2ServerResponse } from "node:http2";
 
 /** A request, over either version of HTTP. */
 export type Request = IncomingMessage | Http2ServerRequest;
@@ -64,4 +64,12 @@ function isSpace(text: string, index: number): boolean {
 export function onceClosed(response: Response, closed: () => void): void {
   // Not the HTTP/2 response itself: it stays silent when a HEAD request is cut before its answer.
   ("stream" in response ? response.stream : response).once("close", closed);
+}
+
+/** Ends an answer in a way that its reader cannot take for its end. */
+export function cut(response: Response): void {
+  if ("stream" in response) response.stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+  // The reader of HTTP/1.0 takes the end of the connection for that of the body, unless it was reset.
+  else if (response.req.httpVersion === "1.0") response.socket?.resetAndDestroy();
+  else response.destroy();
 }

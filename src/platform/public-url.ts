@@ -2,8 +2,13 @@
 export interface PublicUrl {
   /** Without a slash at its end. */
   current(): string;
-  /** Says where the port was opened, which it is if the operator named no other place. */
-  opened(address: { host: string; port: number }): void;
+  /** Learns where the port was opened, which it is if the operator named no other place, and answers that. */
+  opened(address: Address): Address;
+}
+
+interface Address {
+  readonly host: string;
+  readonly port: number;
 }
 
 /** `given` by the operator, who may have a proxy in front; else the address that the service listens on. */
@@ -14,11 +19,13 @@ export function createPublicUrl(given: string | undefined, isTls: boolean): Publ
       if (current === undefined) throw new Error("the port is not open yet, so nobody can have called");
       return current;
     },
-    opened({ host, port }) {
+    opened(address) {
+      const { host, port } = address;
       // No browser can go to all addresses; this machine's own can.
       const name = host === "0.0.0.0" || host === "::" ? "127.0.0.1" : host;
       const authority = name.includes(":") ? `[${name}]` : name;
       current ??= new URL(`${isTls ? "https" : "http"}://${authority}:${port}`).origin;
+      return address;
     },
   };
 }

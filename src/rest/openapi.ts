@@ -17,7 +17,7 @@ import { type Binding, restRoutes } from "./binding.ts";
 import { commentOf } from "./comments.ts";
 import { type StatusesOfReasons, statusesOf } from "./failures.ts";
 import { hasFields, takesText } from "./fields.ts";
-import { pagePaths, pageTag } from "./page-paths.ts";
+import { pagePaths, pageTag, proxyPaths } from "./page-paths.ts";
 import { isRequired, neededIn } from "./rules.ts";
 import { createSchemas, type Schemas } from "./schemas.ts";
 
@@ -34,7 +34,7 @@ export function openApiOf(
 ): JsonObject {
   const schemas = createSchemas();
   const statuses = statusesOf(reasons);
-  const paths: Record<string, JsonObject> = { ...pagePaths };
+  const paths: Record<string, JsonObject> = { ...pagePaths, ...proxyPaths };
   for (const binding of restRoutes(services)) {
     // OpenAPI has no word for "any method".
     if (binding.httpMethod === "*") continue;
@@ -202,7 +202,9 @@ function requestBodyOf(binding: Binding, schemas: Schemas): JsonObject | undefin
     ...(mask && { minProperties: 1 }),
   };
   const isElsewhere = (part: DescField | DescOneof) => part.kind === "field" && elsewhere.includes(part);
-  const required = mask !== undefined || [...neededIn(method.input)].some((part) => !isElsewhere(part));
+  // A choice that must be made needs a body to make it in.
+  const isChosen = mask !== undefined || "oneOf" in schema;
+  const required = isChosen || [...neededIn(method.input)].some((part) => !isElsewhere(part));
   return { required, content: { "application/json": { schema } } };
 }
 

@@ -27,6 +27,51 @@ export const pagePaths: Readonly<Record<string, JsonObject>> = {
   },
 };
 
+const proxyMethods = ["get", "put", "post", "delete", "options", "head", "patch"];
+
+/** What the document says of the proxy, which takes any method (`src/calls/proxy`). */
+export const proxyPaths: Readonly<Record<string, JsonObject>> = {
+  "/api/connections/{connection}/proxy/{path}": Object.fromEntries(
+    proxyMethods.map((method) => [method, proxied(method)]),
+  ),
+};
+
+function proxied(method: string): JsonObject {
+  return {
+    operationId: `proxy_${method}`,
+    tags: ["ConnectionService"],
+    summary: "Passes the request on to the connected service, with the stored credential.",
+    description:
+      "Bodies of any kind stream in both directions. The query is the service's. `x-patchbay-source` says whose " +
+      "answer it is. Needs the scope `connections:use`.",
+    parameters: [
+      pathParameter("connection", "The connection's slug or id."),
+      pathParameter(
+        "path",
+        "Appended to the connection's base URL as it is; it may have slashes, or be left out.",
+      ),
+    ],
+    responses: {
+      default: {
+        description: "The service's answer, or a failure of Patchbay's.",
+        headers: {
+          "x-request-id": { $ref: "#/components/headers/x-request-id" },
+          "x-patchbay-source": {
+            description: "Whose answer it is.",
+            required: true,
+            schema: { enum: ["upstream", "patchbay"] },
+          },
+        },
+        content: { "*/*": {} },
+      },
+    },
+  };
+}
+
+function pathParameter(name: string, description: string): JsonObject {
+  return { name, in: "path", required: true, description, schema: { type: "string" } };
+}
+
 function page(operationId: string, summary: string, responses: JsonObject): JsonObject {
   return { operationId, tags: [pageTag.name], summary, security: [], responses };
 }

@@ -4,8 +4,9 @@ import { compressionFor, varyByEncoding, type Compression } from "#src/pipeline/
 import { send, type Answer } from "#src/pipeline/lane.ts";
 import type { Pipeline } from "#src/pipeline/pipeline.ts";
 import { callOfRequest } from "#src/pipeline/request-call.ts";
-import type { Page, PageAnswer } from "#src/platform/page.ts";
+import type { PageAnswer } from "#src/platform/page.ts";
 import { onceFor } from "#src/platform/once-for.ts";
+import type { Feature } from "#src/platform/served-service.ts";
 import type { Handler, Request, Response } from "#src/platform/http.ts";
 import { failureAnswer, jsonAnswer } from "./codec.ts";
 import { MethodNotAllowed } from "./errors.ts";
@@ -20,7 +21,7 @@ interface Readiness {
 export function createPages(
   readiness: Readiness,
   { publicCalls, failureOf }: Pick<Pipeline, "publicCalls" | "failureOf">,
-  ofFeatures: ReadonlyMap<string, Page> = new Map(),
+  features: readonly Pick<Feature, "pages">[] = [],
 ): ReadonlyMap<string, Handler> {
   const openApi = readFileSync(new URL("../../gen/openapi.json", import.meta.url));
   const compressedOpenApi = onceFor((compression: Compression) => compression.compress(openApi));
@@ -57,17 +58,19 @@ export function createPages(
         return jsonAnswer(200, { ...headers, "content-encoding": compression.name }, [json]);
       }),
     ],
-    ...[...ofFeatures].map(([path, ours]): [string, Handler] => [
-      path,
-      page(
-        async (request) => {
-          await publicCalls.spend(callOfRequest(request).remoteAddress);
-          return answerOf(await ours.answer(await readPageRequest(request)));
-        },
-        // Without HEAD: whatever only looks at a link must not use up what is good once.
-        ours.methods,
-      ),
-    ]),
+    ...features
+      .flatMap(({ pages = [] }) => [...pages])
+      .map(([path, ours]): [string, Handler] => [
+        path,
+        page(
+          async (request) => {
+            await publicCalls.spend(callOfRequest(request).remoteAddress);
+            return answerOf(await ours.answer(await readPageRequest(request)));
+          },
+          // Without HEAD: whatever only looks at a link must not use up what is good once.
+          ours.methods,
+        ),
+      ]),
   ]);
 }
 

@@ -20,6 +20,7 @@ let upstream: Upstream;
 beforeAll(async () => {
   project = await installPacked("clients");
   await linkPackage(project.path, "@types/node");
+  await linkPackage(project.path, "openai");
   service = await startService({ limits: { callsPerMinute: 120 } });
   upstream = await startUpstream();
   const body = JSON.stringify({ message: "hello from the demo service" });

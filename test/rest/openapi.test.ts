@@ -33,16 +33,19 @@ test.each<[which: string, document: JsonObject]>([
   expect(await validate(document)).toMatchObject({ valid: true, errors: [] });
 });
 
-test("the document has every route and page that is served, and no other", () => {
+test("the document has every route and page that is served, the proxy, and no other", () => {
   const routes = restRoutes(contracts).map(({ httpMethod, template }) => `${httpMethod} ${template.text}`);
   const publicCalls = createPublicCalls(createRateLimiter(() => new Date()));
   const pipeline = { publicCalls, failureOf: toHttpFailure };
   const pages = [...createPages({ ready: true }, pipeline).keys()].map((path) => `GET ${path}`);
+  const proxied = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"].map(
+    (method) => `${method} /api/connections/{connection}/proxy/{path}`,
+  );
   const documented = Object.entries(at(JSON.parse(committed), "paths") as JsonObject).flatMap(
     ([path, methods]) =>
       Object.keys(methods as JsonObject).map((method) => `${method.toUpperCase()} ${path}`),
   );
-  expect(documented.sort()).toEqual([...routes, ...pages].sort());
+  expect(documented.sort()).toEqual([...routes, ...pages, ...proxied].sort());
 });
 
 test("an operation says who may call it and what it leaves in the audit log", () => {

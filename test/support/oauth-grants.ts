@@ -134,6 +134,7 @@ export function startOAuth(options: {
     },
     /** The tokens of a connection in the clear. */
     async tokensOf({ orgId, id, credential, wrappedKey }: SealedConnection): Promise<GrantSecrets> {
+      if (credential === undefined) throw new Error("it has no tokens");
       const owner = { orgId, kind: "connection", id, version: credential.version } as const;
       if (wrappedKey === null) throw new Error("the key is gone");
       using secret = await keyring.open(owner, credential.sealed, wrappedKey);

@@ -4,13 +4,18 @@ import { unchanged, type Database } from "#src/db/database.ts";
 import { matchesWhole } from "#src/integrations/patterns.ts";
 import type { Outbound } from "#src/outbound/outbound.ts";
 import { ServiceError } from "#src/platform/errors.ts";
-import type { Connection } from "../connection.ts";
-import { saveConnection } from "../store.ts";
 import { AuthorizationFailed } from "./errors.ts";
 import { instigatorOf } from "./flow.ts";
 import type { Flow } from "./flow-store.ts";
 import { sealGrant } from "./grant-secrets.ts";
-import { lockWhole, storeGiven, storeRequestedScopes, storeStatus, type Grant } from "./grant-store.ts";
+import {
+  lockWhole,
+  storeGiven,
+  storeBaseUrl,
+  storeRequestedScopes,
+  storeStatus,
+  type Grant,
+} from "./grant-store.ts";
 import { at } from "./normalise.ts";
 import { oauth2Of } from "./party.ts";
 import { isRenewable, timesOf } from "./refresh-rules.ts";
@@ -72,7 +77,7 @@ export function createComplete(parts: {
           const sealed = await sealGrant(sealer, tx, ref, grant.version + 1, secrets);
           const baseUrl = baseUrlFor(grant, tokens);
           const times = timesOf(tokens, method, now(), Math.random());
-          if (baseUrl !== grant.connection.baseUrl) await saveConnection(tx, whole(grant, baseUrl), now());
+          if (baseUrl !== grant.connection.baseUrl) await storeBaseUrl(tx, ref, baseUrl, now());
           const grantedScopes = tokens.scopes ?? null;
           await storeGiven(tx, ref, { ...sealed, ...times, boundTo: baseUrl, at: now(), grantedScopes });
           await storeRequestedScopes(tx, ref, flow.scopes);
@@ -112,10 +117,6 @@ export function createComplete(parts: {
       });
     },
   };
-}
-
-function whole({ connection }: Grant, baseUrl: string): Connection {
-  return { ...connection, baseUrl, lastHealthyAt: undefined, lastUsedAt: undefined };
 }
 
 function missing(requested: readonly string[], granted: readonly string[] | null): string[] {

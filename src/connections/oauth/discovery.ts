@@ -10,6 +10,8 @@ export type Discover = (orgId: string, method: OAuth2Method) => Promise<Discover
 export interface DiscoveredMethod extends OAuth2Method {
   /** It promises to name itself when it sends a person back (RFC 9207). */
   readonly namesItself?: boolean;
+  /** The endpoints that it names, and its integration does not. */
+  readonly saysItself?: readonly string[];
 }
 
 const rememberedMs = 60 * 60_000;
@@ -32,14 +34,16 @@ export function createDiscover(exchange: Exchange, monotonicNow: () => number): 
     const { issuer } = method;
     if (method.discover !== true || issuer === undefined) return method;
     const metadata = await metadataOf(orgId, issuer);
-    const found = Object.fromEntries(
+    const found: Partial<Record<keyof typeof endpoints, string>> = Object.fromEntries(
       Object.entries(endpoints).flatMap(([field, name]) => {
         const url = metadata[name];
         return typeof url === "string" ? [[field, endpoint(url, name, issuer)]] : [];
       }),
     );
-    // What the integration names itself is not asked of the service.
+    const integrations = new Set(Object.keys(method));
     return {
+      // What the integration names itself is not asked of the service.
+      saysItself: Object.entries(found).flatMap(([field, url]) => (integrations.has(field) ? [] : [url])),
       ...found,
       ...method,
       namesItself: metadata["authorization_response_iss_parameter_supported"] === true,

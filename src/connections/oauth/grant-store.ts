@@ -4,13 +4,13 @@ import { orgKeys } from "#src/crypto/schema.ts";
 import type { Tx } from "#src/db/database.ts";
 import { and, eq, sql } from "#src/db/drizzle.cjs";
 import type { Connection } from "../connection.ts";
-import { connections, credentials, oauthGrants } from "../schema.ts";
+import { connectionHealth, connections, credentials, oauthGrants } from "../schema.ts";
 import { credentialFromRow, putCredential, rowFields, type StoredCredential } from "../store.ts";
 import type { AfterFailure, GrantState, Times } from "./refresh-rules.ts";
 
 /** A connection with OAuth, and how its grant stands. */
 export interface Grant extends GrantState {
-  readonly connection: Omit<Connection, "lastHealthyAt" | "lastUsedAt">;
+  readonly connection: ReturnType<typeof rowFields>;
   /** Undefined before the first authorization. */
   readonly credential: StoredCredential | undefined;
   /** The organisation's key that the credential was sealed with. */
@@ -136,6 +136,23 @@ export async function storeStatus(
     .update(connections)
     .set({ status, statusReason: reason ?? null })
     .where(and(eq(connections.orgId, orgId), eq(connections.id, id)));
+}
+
+/** Moves a connection to where its service says that it is, and makes its probe due. */
+export async function storeBaseUrl(
+  tx: Tx,
+  { orgId, id }: GrantRef,
+  baseUrl: string,
+  now: Date,
+): Promise<void> {
+  await tx
+    .update(connections)
+    .set({ baseUrl })
+    .where(and(eq(connections.orgId, orgId), eq(connections.id, id)));
+  await tx
+    .update(connectionHealth)
+    .set({ nextDueAt: now })
+    .where(and(eq(connectionHealth.orgId, orgId), eq(connectionHealth.connectionId, id)));
 }
 
 /** What was asked for at the service, for the next time. */

@@ -14,14 +14,12 @@ import { append } from "#src/audit/append.ts";
 /** Renews the access tokens of connections. */
 export interface Refresh {
   /**
-   * The connection with an access token that is good, renewed first if it is about to end. Asks the database nothing
-   * before that. Throws `AuthorizationNeeded` if only a person can help, `RefreshFailed` if time may.
+   * The connection with an access token that is good, renewed first if it is about to end, and had for the first time if
+   * that takes no person. Asks the database nothing before that. Throws `AuthorizationNeeded` if only a person can help, `RefreshFailed` if time may.
    */
   fresh(connection: SealedConnection): Promise<SealedConnection>;
   /** The connection with another access token than this one, which the service refused; undefined if there is none. */
   refreshed(connection: SealedConnection): Promise<SealedConnection | undefined>;
-  /** Has the first access token made, for a connection that needs no person. Throws as `fresh`. */
-  obtain(connection: Pick<Connection, "orgId" | "id" | "recipe" | "status" | "statusReason">): Promise<void>;
   /** Renews it whether a call needs it or not. */
   renew(ref: GrantRef): Promise<void>;
   /** Waits for what is under way: to break it off could lose a grant. */
@@ -138,12 +136,13 @@ export function createRefresh(parts: AttemptParts): Refresh {
     return started;
   }
 
+  /** `isUsable`: with its present token, calls can be made if no other is had. */
   async function renewed(connection: SealedConnection, isUsable: boolean): Promise<SealedConnection> {
     const { orgId, id, credential } = connection;
-    const ref = { orgId, id };
-    const failed = failing.get(`${orgId}/${id}/${credential.version}`);
+    const known = credential?.version ?? 0;
+    const failed = failing.get(`${orgId}/${id}/${known}`);
     if (isUsable && failed !== undefined && failed.until > now()) return connection;
-    const running = flight(ref, credential.version, false);
+    const running = flight({ orgId, id }, known, false);
     const settled = isUsable ? await Promise.race([running, afterPatience(running)]) : await running;
     if (settled === undefined) return connection;
     if (settled.is === "usable") return withCredentialOf(connection, settled.grant);
@@ -154,12 +153,14 @@ export function createRefresh(parts: AttemptParts): Refresh {
   return {
     async fresh(connection) {
       const { status, credential } = connection;
-      if (oauth2Of(connection) === undefined) return connection;
+      const method = oauth2Of(connection);
+      if (method === undefined) return connection;
+      if (credential === undefined && isOfClient(method)) return renewed(connection, false);
       requireAuthorized(connection);
       const at = now();
-      const isDue = credential.refreshAt !== undefined && credential.refreshAt <= at;
+      const isDue = credential?.refreshAt !== undefined && credential.refreshAt <= at;
       if (status === "ACTIVE" && !isDue) return connection;
-      const isUsable = credential.expiresAt === undefined || credential.expiresAt > at;
+      const isUsable = credential?.expiresAt === undefined || credential.expiresAt > at;
       return renewed(connection, isUsable);
     },
 
@@ -167,17 +168,10 @@ export function createRefresh(parts: AttemptParts): Refresh {
       const { orgId, id, credential } = connection;
       const method = oauth2Of(connection);
       if (method === undefined || (method.refresh === "none" && !isOfClient(method))) return undefined;
-      const settled = await flight({ orgId, id }, credential.version, true);
-      if (settled.is !== "usable" || settled.grant.version === credential.version) return undefined;
+      const known = credential?.version ?? 0;
+      const settled = await flight({ orgId, id }, known, true);
+      if (settled.is !== "usable" || settled.grant.version === known) return undefined;
       return withCredentialOf(connection, settled.grant);
-    },
-
-    async obtain({ orgId, id, recipe, statusReason }) {
-      const method = oauth2Of({ recipe });
-      if (method === undefined || !isOfClient(method))
-        throw new AuthorizationNeeded(id, needOf(statusReason));
-      const settled = await flight({ orgId, id }, 0, false);
-      if (settled.is !== "usable") throw refusal(id, settled, now());
     },
 
     async renew(ref) {

@@ -122,7 +122,7 @@ async function revokeInItsWay(
 
 async function authenticate(
   headers: Record<string, string>,
-  method: OAuth2Method,
+  method: TokenParty["method"],
   client: TokenParty["client"],
   url: string,
 ): Promise<void> {

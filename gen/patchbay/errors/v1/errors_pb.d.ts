@@ -384,6 +384,35 @@ export enum Reason {
   NOT_OWNER = 53,
 
   /**
+   * Connections are of the integration, so it cannot be deleted (409).
+   *
+   * @generated from enum value: REASON_INTEGRATION_IN_USE = 54;
+   */
+  INTEGRATION_IN_USE = 54,
+
+  /**
+   * There is no integration of this slug (404).
+   *
+   * @generated from enum value: REASON_UNKNOWN_INTEGRATION = 55;
+   */
+  UNKNOWN_INTEGRATION = 55,
+
+  /**
+   * The service did not take the credential, or could not be asked, so nothing was
+   * stored (409).
+   *
+   * @generated from enum value: REASON_CREDENTIAL_REJECTED = 56;
+   */
+  CREDENTIAL_REJECTED = 56,
+
+  /**
+   * Another connection has the slug (409).
+   *
+   * @generated from enum value: REASON_SLUG_TAKEN = 57;
+   */
+  SLUG_TAKEN = 57,
+
+  /**
    * A person has to connect the service, for the first time or again (409).
    *
    * @generated from enum value: REASON_AUTHORIZATION_NEEDED = 58;
@@ -419,6 +448,13 @@ export enum Reason {
    * @generated from enum value: REASON_INVALID_INPUT = 62;
    */
   INVALID_INPUT = 62,
+
+  /**
+   * A WebSocket was asked for on a path that passes on plain HTTP (501).
+   *
+   * @generated from enum value: REASON_UPGRADE_REFUSED = 63;
+   */
+  UPGRADE_REFUSED = 63,
 }
 
 /**

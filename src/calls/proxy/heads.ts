@@ -1,0 +1,51 @@
+import type { IncomingHttpHeaders } from "node:http";
+import type { Fields } from "#src/outbound/headers.ts";
+import { headerOf, type Request, type Response } from "#src/platform/http.ts";
+
+/** Says whose answer it is: an upstream's 401 is no 401 of ours. */
+export const sourceHeader = "x-patchbay-source";
+/** Says how often the service was called. */
+export const attemptsHeader = "x-patchbay-attempts";
+
+/** What a browser says of the page that calls, which is nothing to the service. */
+const ofPages = /^(?:origin|referer|access-control-.*|sec-.*)$/;
+
+/** The caller's headers for the service, those left out that are for us, or for nobody. */
+export function requestHeadersOf(request: Request): Record<string, string> {
+  const headers: Record<string, string> = Object.create(null) as Record<string, string>;
+  for (const name of Object.keys(request.headers)) {
+    if (name.startsWith(":") || ofPages.test(name)) continue;
+    const value = headerOf(request, name);
+    if (value !== undefined) headers[name] = value;
+  }
+  return headers;
+}
+
+/** With these a service speaks for its whole origin, which here is ours. */
+const ofOrigins =
+  /^(?:access-control-.*|alt-svc|clear-site-data|nel|origin-agent-cluster|report-to|reporting-endpoints|service-worker-allowed|strict-transport-security)$/;
+/** What each answer of ours says. */
+const ours =
+  /^(?:cache-control|x-content-type-options|x-request-id|ratelimit|ratelimit-policy|x-patchbay-.*)$/;
+const fieldValue = /^[\t\x20-\x7e\x80-\xff]*$/;
+
+/** The service's headers for the caller, those left out that would speak for us. Its request id has another name. */
+export function answerHeadersOf(status: number, fields: Fields, response: Response): Record<string, string> {
+  const headers: Record<string, string> = Object.create(null) as Record<string, string>;
+  for (const [name, value] of fields) {
+    if (ofOrigins.test(name) || ours.test(name) || !fieldValue.test(value)) continue;
+    headers[name] = value;
+  }
+  const requestId = fields.get("x-request-id");
+  if (requestId !== undefined) headers["x-upstream-request-id"] = requestId;
+  const { vary } = headers;
+  const ourVary = response.getHeader("vary");
+  if (vary !== undefined && ourVary !== undefined) headers["vary"] = `${String(ourVary)}, ${vary}`;
+  if (status === 204) delete headers["content-length"];
+  return headers;
+}
+
+/** Whether the request asks for a WebSocket. Other protocols that it offers are passed over, as HTTP allows. */
+export function asksForWebSocket(headers: IncomingHttpHeaders): boolean {
+  return (headers.upgrade ?? "").split(",").some((one) => /^\s*websocket\b/i.test(one));
+}
