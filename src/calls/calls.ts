@@ -13,25 +13,19 @@ import type { Describe } from "./find-action.ts";
 import { createInputCheck } from "./input-schema.ts";
 import { createMakeCall } from "./make-call.ts";
 import { createPlanCall } from "./plan-call.ts";
-import { createProbe, type Probe } from "./probe.ts";
 import { createProxy } from "./proxy/proxy.ts";
 import { createReflections } from "./reflections.ts";
 import { createTestConnection } from "./test-connection.ts";
 
 /** Makes the calls: with the credential of a connection, or only to see whether its service is there. */
-export interface Calls extends Feature {
-  readonly probe: Probe;
-}
-
 export function createCalls(shared: {
   database: Database;
   change: Change;
   outbound: Outbound;
-  connections: Pick<Connections, "open" | "usable" | "use">;
+  connections: Pick<Connections, "open" | "probe" | "usable" | "use">;
   log: Log;
   now: () => Date;
-}): Calls {
-  const probe = createProbe(shared.outbound);
+}): Feature {
   const makeCall = createMakeCall(shared);
   const readAction = createReadAction({ ...shared, describe, check: createInputCheck(ofSiblings) });
   const reflections = createReflections(shared);
@@ -41,11 +35,10 @@ export function createCalls(shared: {
         callService: createCallService(makeCall),
         callAction: createCallAction(readAction, makeCall),
         planCall: createPlanCall({ ...shared, readAction }),
-        testConnection: createTestConnection({ ...shared, probe }),
+        testConnection: createTestConnection(shared),
       }),
     ],
     rawRoutes: [createProxy({ ...shared, reflections })],
-    probe,
     close: () => reflections.close(),
   };
 }
