@@ -7,15 +7,10 @@ import type { StreamReply } from "#src/outbound/streamed-answer.ts";
 import type { Caller } from "#src/platform/caller.ts";
 import { headerOf, onceClosed } from "#src/platform/http.ts";
 import type { RawExchange, RawRoute } from "#src/platform/raw-route.ts";
+import { attemptsHeader, sourceHeader } from "../call-headers.ts";
 import type { Reflections } from "../reflections.ts";
 import { UpgradeRefused } from "./errors.ts";
-import {
-  answerHeadersOf,
-  asksForWebSocket,
-  attemptsHeader,
-  requestHeadersOf,
-  sourceHeader,
-} from "./heads.ts";
+import { answerHeadersOf, asksForWebSocket, requestHeadersOf } from "./heads.ts";
 import { passOn } from "./pass-on.ts";
 import { isProxyPath, proxyTargetOf } from "./target.ts";
 import { uploadOf, type Upload } from "./upload.ts";
