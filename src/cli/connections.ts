@@ -126,7 +126,7 @@ function show(connection: Connection, { json }: Shown): void {
     id,
     slug: serviceSlug,
     integration,
-    "signs in by": authMethod,
+    auth: authMethod,
     "base url": baseUrl,
     name,
     tags: tags.length > 0 ? tags.join(", ") : undefined,

@@ -94,7 +94,7 @@ test("a connection of any auth method is put, its secrets from files", async () 
   await writeFile(file, "pass:wörd\n");
   const args = ["custom:basic", "--base-url", upstream.url, "--auth", "basic", "--set", "username=ada"];
   const put = await cli("connections", "put", ...args, "--secret", `password=${file}`);
-  expect(put).toMatchObject({ code: 0, stdout: expect.stringContaining("signs in by  basic\n") as string });
+  expect(put).toMatchObject({ code: 0, stdout: expect.stringContaining("auth         basic\n") as string });
   await cli("call", "custom:basic", "GET", "/");
   const sent = Buffer.from("ada:pass:wörd").toString("base64");
   expect(upstream.asked.at(-1)!.headers.authorization).toBe(`Basic ${sent}`);
