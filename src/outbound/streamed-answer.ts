@@ -58,7 +58,6 @@ export class StreamedAnswer implements Dispatcher.DispatchHandler {
   /** The looks into compressed pieces, one after the other. */
   #looks = Promise.resolve();
   #looking = 0;
-  #isShort = false;
   #isOut = false;
   #received = 0;
   /** What may be the beginning of a secret. */
@@ -112,8 +111,8 @@ export class StreamedAnswer implements Dispatcher.DispatchHandler {
       if (coding !== undefined) this.#inflated = new InflatedWatch(coding, needles);
       if (this.#refusesFields(this.#headers)) return;
     }
-    this.#isShort = Number(headers["content-length"] ?? Infinity) <= heldBytes;
-    if (!this.#isShort) setImmediate(() => this.#letOut());
+    const isShort = Number(headers["content-length"] ?? Infinity) <= heldBytes;
+    if (!isShort) setImmediate(() => this.#look(() => this.#letOut()));
   }
 
   onResponseData(controller: Dispatcher.DispatchController, piece: Buffer): void {

@@ -20,7 +20,7 @@ import { uploadOf, type Upload } from "./upload.ts";
 /** What the buffers of one stream hold at most, in both directions. */
 const streamBytes = 128 * 1024;
 /** How often a stream makes sure that its key is still good. */
-const recheckMs = 15_000;
+const recheckMs = 5_000;
 
 /** Passes requests on through a connection, with a credential that the caller never sees, while both bodies stream. */
 export function createProxy(parts: {
