@@ -1,4 +1,5 @@
 import type { Environment } from "#src/platform/caller.ts";
+import type { ConnectionRights } from "./connection-rights.ts";
 import { ApiKeyRevoked, SelfModification, ServicePrincipalKey } from "./errors.ts";
 
 /** Hashed with the deployment's pepper, or without it for a key that was imported by its hash. */
@@ -42,6 +43,8 @@ export interface ApiKey {
   readonly allowedCidrs: readonly string[];
   /** What its owners note about it. */
   readonly metadata: Readonly<Record<string, string>>;
+  /** The connections that it may use, and how. */
+  readonly connections: ConnectionRights;
 }
 
 /** An end is the first instant that is too late. */
@@ -58,6 +61,7 @@ export interface ApiKeyChanges {
   rateLimitPerMinute?: number | undefined;
   allowedCidrs?: readonly string[];
   metadata?: Readonly<Record<string, string>>;
+  connections?: ConnectionRights;
 }
 
 /** The key with the changes made. */

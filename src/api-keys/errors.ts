@@ -10,6 +10,12 @@ export class MissingScope extends ServiceError {
   }
 }
 
+/** What the caller wants to do is beyond its key's rights to connections. */
+export class ConnectionNotAllowed extends ServiceError {
+  readonly kind = "permission_denied";
+  readonly reason = "CONNECTION_NOT_ALLOWED";
+}
+
 /** The caller's organisation has no such key. */
 export class ApiKeyNotFound extends ServiceError {
   readonly kind = "not_found";
@@ -109,7 +115,7 @@ export class ImmutableField extends ServiceError {
 
   constructor(field: string) {
     super(
-      `${field} cannot be changed; change one of name, scopes, actAsUserId, expiresAt, rateLimitPerMinute, allowedCidrs, metadata, or issue a new key`,
+      `${field} cannot be changed; change one of name, scopes, actAsUserId, expiresAt, rateLimitPerMinute, allowedCidrs, metadata, connections, or issue a new key`,
     );
   }
 }

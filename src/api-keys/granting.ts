@@ -4,13 +4,15 @@ import type { Caller } from "#src/platform/caller.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import { cidrsProblem } from "./addresses.ts";
 import type { ApiKey } from "./api-key.ts";
-import { MissingScope, UnknownUser } from "./errors.ts";
+import { coversRights, rightsProblem, type ConnectionRights } from "./connection-rights.ts";
+import { ConnectionNotAllowed, MissingScope, UnknownUser } from "./errors.ts";
 import { firstNotGrantable, scopesProblem } from "./scopes.ts";
 
 /** Refuses a new key that breaks a rule, or that may do more than the caller's own. */
 export async function requireGivable(tx: Tx, caller: Caller, key: ApiKey, now: Date): Promise<void> {
   requireScopes(key.scopes);
-  requireGrantable(caller, key.scopes);
+  requireRights(key.connections);
+  requireGrantable(caller, key);
   requireFuture(key.expiresAt, now);
   requireAddresses(key.allowedCidrs);
   await requireActiveUser(tx, caller.orgId, key.actAsUserId);
@@ -26,10 +28,20 @@ export function requireAddresses(cidrs: readonly string[]): void {
   if (problem !== undefined) throw new InvalidRequest(`allowedCidrs: ${problem}`);
 }
 
+export function requireRights(rights: ConnectionRights): void {
+  const problem = rights && rightsProblem(rights);
+  if (problem !== undefined) throw new InvalidRequest(`connections.${problem}`);
+}
+
 /** Whoever hands out a key's secret hands out all that the key can do. */
-export function requireGrantable(caller: Caller, scopes: readonly string[]): void {
-  const missing = firstNotGrantable(caller.scopes, scopes);
+export function requireGrantable(caller: Caller, key: Pick<ApiKey, "scopes" | "connections">): void {
+  const missing = firstNotGrantable(caller.scopes, key.scopes);
   if (missing !== undefined) throw new MissingScope(missing);
+  if (coversRights(caller.connections, key.connections)) return;
+  throw new ConnectionNotAllowed(
+    "connections: your own key is limited to some connections, and gives to another key only parts of its own " +
+      "rights, each within one of them; GET /api/auth/me shows them",
+  );
 }
 
 /** Whoever may issue keys chooses the limit of each one; the operator sets the highest limit. */

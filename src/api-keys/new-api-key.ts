@@ -2,6 +2,7 @@ import type { Pepper } from "#src/crypto/service-keys.ts";
 import type { Environment } from "#src/platform/caller.ts";
 import { newId } from "#src/platform/ids.ts";
 import type { ApiKey, KeyKind, KeySecret } from "./api-key.ts";
+import type { ConnectionRights } from "./connection-rights.ts";
 import { hintOf, newApiKeySecret } from "./secret-format.ts";
 
 /** What the issuer decides about a key. */
@@ -15,6 +16,7 @@ export interface NewApiKeyFields {
   readonly rateLimitPerMinute?: number | undefined;
   readonly allowedCidrs?: readonly string[];
   readonly metadata?: Readonly<Record<string, string>>;
+  readonly connections?: ConnectionRights;
   readonly kind?: KeyKind;
   readonly callerServiceSlug?: string | undefined;
 }
@@ -44,6 +46,7 @@ export function keyWith(secret: KeySecret, fields: NewApiKeyFields, now: Date): 
     rateLimitPerMinute: fields.rateLimitPerMinute,
     allowedCidrs: fields.allowedCidrs ?? [],
     metadata: fields.metadata ?? {},
+    connections: fields.connections,
   };
 }
 
@@ -76,6 +79,7 @@ export function detailsOf(key: ApiKey) {
     rateLimitPerMinute: key.rateLimitPerMinute ?? null,
     allowedCidrs: [...key.allowedCidrs],
     metadata: key.metadata,
+    connections: key.connections ?? null,
     ...(key.kind !== "issued" && { kind: key.kind }),
     ...(key.callerServiceSlug !== undefined && { callerServiceSlug: key.callerServiceSlug }),
   };

@@ -1,7 +1,9 @@
 import { sql } from "#src/db/drizzle.cjs";
 import type { Tx } from "#src/db/database.ts";
 import type { Environment } from "#src/platform/caller.ts";
+import type { ConnectionRight } from "#src/platform/connection-right.ts";
 import { addressCheck, type AddressCheck } from "./addresses.ts";
+import type { ConnectionRights } from "./connection-rights.ts";
 
 /** The key that a presented secret was issued for, and what is known of the secret. */
 export interface PresentedKey {
@@ -27,6 +29,8 @@ export interface PresentedKey {
   readonly callerServiceSlug: string | undefined;
   readonly allows: AddressCheck;
   readonly metadata: Readonly<Record<string, string>>;
+  /** The connections that the key may use, and how. */
+  readonly connections: ConnectionRights;
 }
 
 /** The key that the presented secret was issued for, in any organisation; undefined if no key has this hash. */
@@ -42,7 +46,8 @@ export async function findPresented(
       extract(epoch from expires_at)::float8 * 1000 as expires_ms,
       extract(epoch from revoked_at)::float8 * 1000 as revoked_ms,
       extract(epoch from valid_until)::float8 * 1000 as valid_until_ms, was_used, rate_limit_per_minute,
-      caller_service_slug, array_to_json(allowed_cidrs)::text as allowed_cidrs, metadata::text as metadata
+      caller_service_slug, array_to_json(allowed_cidrs)::text as allowed_cidrs, metadata::text as metadata,
+      connections::text as connections
     from find_api_key(${hashes.peppered}, ${hashes.plain})`);
   const row = rows[0];
   return row && fromPresentedRow(row);
@@ -65,6 +70,7 @@ interface PresentedRow extends Record<string, unknown> {
   caller_service_slug: string | null;
   allowed_cidrs: string;
   metadata: string;
+  connections: string | null;
 }
 
 function fromPresentedRow(row: PresentedRow): PresentedKey {
@@ -85,6 +91,7 @@ function fromPresentedRow(row: PresentedRow): PresentedKey {
     callerServiceSlug: row.caller_service_slug ?? undefined,
     allows: addressCheck(JSON.parse(row.allowed_cidrs) as string[]),
     metadata: JSON.parse(row.metadata) as Record<string, string>,
+    connections: row.connections === null ? undefined : (JSON.parse(row.connections) as ConnectionRight[]),
   };
 }
 

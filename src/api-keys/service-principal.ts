@@ -4,6 +4,7 @@ import type { Tx } from "#src/db/database.ts";
 import type { Caller, Viewer } from "#src/platform/caller.ts";
 import { Secret } from "#src/platform/secret.ts";
 import { revoke } from "./api-key.ts";
+import type { ConnectionRights } from "./connection-rights.ts";
 import { requireGrantable, requireScopes } from "./granting.ts";
 import { detailsOf, newApiKey } from "./new-api-key.ts";
 import { getKeyForUpdate, insertKey, saveKey } from "./store.ts";
@@ -49,8 +50,10 @@ export function createServicePrincipals(parts: {
   return {
     async issue(tx, caller, { serviceSlug, scopes, replacedKeyId }) {
       requireScopes(scopes);
+      // It is for the service that is called, and uses no connection.
+      const connections: ConnectionRights = [];
       // The caller chooses where the secret is sent, which is as good as being given it.
-      requireGrantable(caller, scopes);
+      requireGrantable(caller, { scopes, connections });
       const { orgId, environment } = caller;
       // Locked until it is revoked, or a change of its limit in between would be lost.
       const replaced =
@@ -61,6 +64,7 @@ export function createServicePrincipals(parts: {
           name: `${serviceSlug} · ${callerServiceSlug}`,
           environment,
           scopes,
+          connections,
           kind: "service_principal",
           callerServiceSlug,
           rateLimitPerMinute: replaced?.rateLimitPerMinute,

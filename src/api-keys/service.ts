@@ -24,11 +24,12 @@ import {
   requireGivable,
   requireGrantable,
   requireRateLimit,
+  requireRights,
   requireScopes,
   warningsFor,
 } from "./granting.ts";
 import { importedSecret, insertImported } from "./import-key.ts";
-import { toMessage } from "./messages.ts";
+import { rightsFrom, toMessage, withRights } from "./messages.ts";
 import { detailsOf, keyWith, newApiKey, newSecret } from "./new-api-key.ts";
 import { endGrace, replaceUnused, rotate } from "./rotation.ts";
 import {
@@ -69,7 +70,12 @@ export function createApiKeyService(parts: ApiKeyParts): ServiceImpl<typeof ApiK
     const { name, scopes, actAsUserId, rateLimitPerMinute, allowedCidrs, metadata } = request;
     const expiresAt = request.expiresAt && timestampDate(request.expiresAt);
     requireRateLimit(rateLimitPerMinute, maxRateLimitPerMinute);
-    const limits = { expiresAt, rateLimitPerMinute, allowedCidrs };
+    const limits = {
+      expiresAt,
+      rateLimitPerMinute,
+      allowedCidrs,
+      connections: rightsFrom(request.connections),
+    };
     return { orgId, name, environment, scopes, actAsUserId, metadata, ...limits };
   }
 
@@ -149,6 +155,7 @@ export function createApiKeyService(parts: ApiKeyParts): ServiceImpl<typeof ApiK
       const changes = changesFrom(request);
       if (changes.scopes !== undefined) requireScopes(changes.scopes);
       if (changes.allowedCidrs !== undefined) requireAddresses(changes.allowedCidrs);
+      requireRights(changes.connections);
       requireFuture(changes.expiresAt, now());
       requireRateLimit(changes.rateLimitPerMinute, maxRateLimitPerMinute);
       const updated = await change(call, async (tx) => {
@@ -156,7 +163,7 @@ export function createApiKeyService(parts: ApiKeyParts): ServiceImpl<typeof ApiK
         if (key === undefined) throw new ApiKeyNotFound();
         const next = update(key, changes, caller.via);
         // Verifiers act on or see all that can change, the name too, so a change takes what issuing the key would.
-        requireGrantable(caller, next.scopes);
+        requireGrantable(caller, next);
         if ("actAsUserId" in changes) await requireActiveUser(tx, caller.orgId, next.actAsUserId);
         await saveKey(tx, next);
         const details = { before: detailsOf(key), after: detailsOf(next) };
@@ -189,7 +196,7 @@ export function createApiKeyService(parts: ApiKeyParts): ServiceImpl<typeof ApiK
       const { key, previousValidUntil } = await change(call, async (tx) => {
         const known = await find(tx, caller, id);
         if (known === undefined) throw new ApiKeyNotFound();
-        requireGrantable(caller, known.scopes);
+        requireGrantable(caller, known);
         const rotation = request.replaceUnused
           ? replaceUnused(known, fresh.stored, at)
           : rotate(known, fresh.stored, graceSeconds * 1000, at);
@@ -241,6 +248,7 @@ export function createApiKeyService(parts: ApiKeyParts): ServiceImpl<typeof ApiK
         scopes: [...caller.scopes],
         ...(caller.userId !== undefined && { effectiveUserId: caller.userId }),
         ...(caller.expiresAt && { expiresAt: timestampFromDate(caller.expiresAt) }),
+        ...withRights(caller.connections),
       };
     },
   };
@@ -257,6 +265,7 @@ function changesFrom(request: UpdateApiKeyRequest): ApiKeyChanges {
       rate_limit_per_minute: request.rateLimitPerMinute !== undefined,
       allowed_cidrs: request.allowedCidrs.length > 0,
       metadata: Object.keys(request.metadata).length > 0,
+      connections: request.connections !== undefined,
     },
     (field) => new ImmutableField(field),
   );
@@ -271,5 +280,6 @@ function changesFrom(request: UpdateApiKeyRequest): ApiKeyChanges {
     ...(fields.has("rate_limit_per_minute") && { rateLimitPerMinute: request.rateLimitPerMinute }),
     ...(fields.has("allowed_cidrs") && { allowedCidrs: request.allowedCidrs }),
     ...(fields.has("metadata") && { metadata: request.metadata }),
+    ...(fields.has("connections") && { connections: rightsFrom(request.connections) }),
   };
 }

@@ -22,6 +22,7 @@ export async function insertKey(tx: Tx, key: ApiKey): Promise<void> {
     callerServiceSlug: key.callerServiceSlug ?? null,
     allowedCidrs: [...key.allowedCidrs],
     metadata: key.metadata,
+    connections: key.connections ?? null,
   });
   // Fails for a secret that a key of any organisation has already: it must not be taken from that key.
   await tx.insert(apiKeySecrets).values(secretRowsOf(key));
@@ -116,6 +117,7 @@ export async function saveKey(tx: Tx, key: ApiKey): Promise<void> {
       rateLimitPerMinute: key.rateLimitPerMinute ?? null,
       allowedCidrs: [...key.allowedCidrs],
       metadata: key.metadata,
+      connections: key.connections ?? null,
     })
     .where(and(inView(key), eq(apiKeys.id, key.id)));
 }
@@ -210,6 +212,7 @@ function fromRow(row: KeyRow, secrets: readonly SecretRow[]): ApiKey {
     callerServiceSlug: row.callerServiceSlug ?? undefined,
     allowedCidrs: row.allowedCidrs,
     metadata: row.metadata,
+    connections: row.connections ?? undefined,
   };
 }
 

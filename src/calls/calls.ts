@@ -5,7 +5,13 @@ import type { Change } from "#src/audit/change.ts";
 import type { Outbound } from "#src/outbound/outbound.ts";
 import type { Log } from "#src/platform/log.ts";
 import { serve, type Feature } from "#src/platform/served-service.ts";
+import { describeService } from "#src/integrations/siblings.ts";
+import { createCallAction, createReadAction } from "./call-action.ts";
 import { createCallService } from "./call-service.ts";
+import type { Describe } from "./find-action.ts";
+import { createInputCheck } from "./input-schema.ts";
+import { createMakeCall } from "./make-call.ts";
+import { createPlanCall } from "./plan-call.ts";
 import { createProbe, type Probe } from "./probe.ts";
 import { createProxy } from "./proxy/proxy.ts";
 import { createReflections } from "./reflections.ts";
@@ -20,16 +26,20 @@ export function createCalls(shared: {
   database: Database;
   change: Change;
   outbound: Outbound;
-  connections: Pick<Connections, "open" | "use">;
+  connections: Pick<Connections, "open" | "usable" | "use">;
   log: Log;
   now: () => Date;
 }): Calls {
   const probe = createProbe(shared.outbound);
+  const makeCall = createMakeCall(shared);
+  const readAction = createReadAction({ ...shared, describe, check: createInputCheck() });
   const reflections = createReflections(shared);
   return {
     services: [
       serve(ConnectionService, {
-        callService: createCallService(shared),
+        callService: createCallService(makeCall),
+        callAction: createCallAction(readAction, makeCall),
+        planCall: createPlanCall({ ...shared, readAction }),
         testConnection: createTestConnection({ ...shared, probe }),
       }),
     ],
@@ -38,3 +48,6 @@ export function createCalls(shared: {
     close: () => reflections.close(),
   };
 }
+
+/** Of the siblings, which every organisation calls; no organisation describes services of its own yet. */
+const describe: Describe = async (_, slug) => describeService(slug);

@@ -5,3 +5,31 @@ export class InvalidCall extends ServiceError {
   readonly kind = "invalid_argument";
   readonly reason = "INVALID_OUTBOUND_REQUEST";
 }
+
+/** The service has no such operation. */
+export class UnknownAction extends ServiceError {
+  readonly kind = "not_found";
+  readonly reason = "UNKNOWN_ACTION";
+
+  constructor(slug: string, near: string | undefined, isDescribed: boolean) {
+    const hint = near === undefined ? "" : `did you mean ${near}? `;
+    super(
+      isDescribed
+        ? `the catalog names no such operation of ${slug}; ${hint}GET /api/catalog/services lists them`
+        : `the catalog names no operations of ${slug}; name this one by method and path, as ${slug}/GET /path/{id}`,
+    );
+  }
+}
+
+/** What was given for the operation does not fit it. */
+export class InvalidInput extends ServiceError {
+  readonly kind = "invalid_argument";
+  readonly reason = "INVALID_INPUT";
+
+  /** A problem names the place in `input` by its JSON pointer. */
+  constructor(problems: readonly string[]) {
+    super(`input: ${problems.slice(0, maxProblems).join("; ")}`);
+  }
+}
+
+const maxProblems = 20;

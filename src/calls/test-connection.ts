@@ -1,11 +1,11 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { ConnectionService } from "#gen/patchbay/connections/v1/connection_service_pb.js";
 import { append } from "#src/audit/append.ts";
-import { ConnectionNotFound } from "#src/connections/errors.ts";
+import { requireUsable } from "#src/connections/access.ts";
 import { getConnection, recordHealthy } from "#src/connections/store.ts";
 import type { Database } from "#src/db/database.ts";
 import type { Change } from "#src/audit/change.ts";
-import { callOf, viewerOf } from "#src/platform/caller.ts";
+import { callerOf, callOf } from "#src/platform/caller.ts";
 import type { Probe } from "./probe.ts";
 
 /** Probes the service of a connection now, and records what was found. */
@@ -18,14 +18,14 @@ export function createTestConnection(parts: {
   const { database, change, probe, now } = parts;
   return async ({ id }, context) => {
     const call = callOf(context);
-    const viewer = viewerOf(context);
-    const connection = await database.read(viewer.orgId, (tx) => getConnection(tx, viewer, id));
-    if (connection === undefined) throw new ConnectionNotFound();
+    const caller = callerOf(context);
+    const found = await database.read(caller.orgId, (tx) => getConnection(tx, caller, id));
+    const connection = requireUsable(caller, found);
     const { slug: serviceSlug, baseUrl } = connection;
     const result = await probe(connection);
     const at = now();
     await change(call, async (tx) => {
-      if (result.ok) await recordHealthy(tx, viewer.orgId, [{ connectionId: id, baseUrl, at }]);
+      if (result.ok) await recordHealthy(tx, caller.orgId, [{ connectionId: id, baseUrl, at }]);
       const details = { serviceSlug, baseUrl, ...result };
       await append(tx, call, { action: "connection.test", target: id, details });
     });

@@ -4,7 +4,7 @@ import type { ServiceSchema } from "#gen/patchbay/catalog/v1/catalog_pb.js";
 import { CatalogService } from "#gen/patchbay/catalog/v1/catalog_service_pb.js";
 import { listBySlug, type NamedConnection } from "#src/connections/store.ts";
 import type { Database } from "#src/db/database.ts";
-import { viewerOf } from "#src/platform/caller.ts";
+import { callerOf } from "#src/platform/caller.ts";
 import { serve, type Feature } from "#src/platform/served-service.ts";
 import { nextPage, readPage } from "#src/platform/paging.ts";
 import type { Endpoint, ServiceDescription } from "#src/integrations/endpoints.ts";
@@ -20,12 +20,12 @@ export function createCatalog({ database }: { database: Database }): Feature {
 function createCatalogService(database: Database): ServiceImpl<typeof CatalogService> {
   return {
     async listServices(request, context) {
-      const viewer = viewerOf(context);
-      const page = await database.read(viewer.orgId, (tx) =>
+      const caller = callerOf(context);
+      const page = await database.read(caller.orgId, (tx) =>
         readPage(
           request,
           defaultPageSize,
-          (rows) => listBySlug(tx, viewer, rows),
+          (rows) => listBySlug(tx, caller, rows),
           (connection) => connection.slug,
         ),
       );

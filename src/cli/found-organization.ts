@@ -74,8 +74,9 @@ async function prepare({ database, rootKey }: Parts, environment: Environment, n
     await append(tx, "service", { action: "api_key.create", target: key.id, details: detailsOf(key) });
     const { id, scopes } = key;
     const via = { kind: "api_key", id, boundUserId: undefined } as const;
-    const unbound = { userId: undefined, expiresAt: undefined, rateLimitPerMinute: undefined };
-    return { admin: { orgId, via, name: key.name, environment, scopes, ...unbound }, secret };
+    const unlimited = { connections: undefined, expiresAt: undefined, rateLimitPerMinute: undefined };
+    const admin = { orgId, via, name: key.name, environment, userId: undefined, scopes, ...unlimited };
+    return { admin, secret };
   }
 
   return { orgId, insert };

@@ -2,16 +2,17 @@ import { ConnectionService } from "#gen/patchbay/connections/v1/connection_servi
 import { createServicePrincipals } from "#src/api-keys/service-principal.ts";
 import type { Keyring } from "#src/crypto/keyring.ts";
 import type { Pepper } from "#src/crypto/service-keys.ts";
-import type { Viewer } from "#src/platform/caller.ts";
+import type { Caller } from "#src/platform/caller.ts";
 import type { Log } from "#src/platform/log.ts";
 import { serve, type Feature } from "#src/platform/served-service.ts";
+import { requirePermitted, requireUsable } from "./access.ts";
 import { isConnectionId } from "./connection.ts";
 import { createConnectionUse, type ConnectionUse } from "./connection-use.ts";
 import { createCredentials, type OpenCredential } from "./credentials.ts";
 import { ConnectionInactive, ConnectionNotFound, ServiceNotConnected } from "./errors.ts";
 import { createConnectionService, type ConnectionParts } from "./service.ts";
 import { createSealedLookup } from "./sealed-lookup.ts";
-import type { CallableConnection } from "./store.ts";
+import type { CallableConnection, SealedConnection } from "./store.ts";
 
 /** A connection that may be called through, and what its calls carry. */
 export interface OpenConnection {
@@ -19,14 +20,23 @@ export interface OpenConnection {
   readonly credential: OpenCredential;
 }
 
+/** What a connection is opened for. */
+export interface IntendedCall {
+  readonly method: string;
+  /** As it is sent, behind the base URL. */
+  readonly path: string;
+}
+
 /** Keeps connections and their credentials. */
 export interface Connections extends Feature {
+  /** The connection that has the slug or the id, if it may be called through, and the caller may use it. */
+  usable(caller: Caller, ref: string): Promise<SealedConnection>;
   /**
-   * The connection that has the slug or the id, and its credential in the clear, which the caller wipes. A call that begins after
-   * a change was answered sees it at once on the replica that answered; on others as soon as it is announced, and after
-   * 5 s at the latest.
+   * The connection that has the slug or the id, and its credential in the clear, which must be wiped, for a call that
+   * the caller may make. A call that begins after a change was answered sees it at once on the replica that answered;
+   * on others as soon as it is announced, and after 5 s at the latest.
    */
-  open(viewer: Viewer, ref: string): Promise<OpenConnection>;
+  open(caller: Caller, ref: string, call: IntendedCall): Promise<OpenConnection>;
   readonly use: ConnectionUse;
 }
 
@@ -43,14 +53,21 @@ export async function createConnections(
   const credentials = createCredentials(keyring, createServicePrincipals(shared));
   const use = createConnectionUse(database, log);
   const find = await createSealedLookup(shared);
+
+  // Judged for each call: what is remembered of a connection is the same for every caller.
+  async function usable(caller: Caller, ref: string): Promise<SealedConnection> {
+    const missing = isConnectionId(ref) ? ConnectionNotFound : ServiceNotConnected;
+    const connection = requireUsable(caller, await find(caller, ref), missing);
+    requireCallable(connection);
+    return connection;
+  }
+
   return {
     services: [serve(ConnectionService, createConnectionService({ ...shared, credentials, use }))],
-    async open(viewer, ref) {
-      const connection = await find(viewer, ref);
-      if (connection === undefined) {
-        throw isConnectionId(ref) ? new ConnectionNotFound() : new ServiceNotConnected();
-      }
-      requireCallable(connection);
+    usable,
+    async open(caller, ref, call) {
+      const connection = await usable(caller, ref);
+      requirePermitted(caller, connection, call);
       return { connection, credential: await credentials.open(connection) };
     },
     use,
@@ -59,6 +76,6 @@ export async function createConnections(
 }
 
 /** Refuses calls through a connection that was switched off, or that waits for somebody to sign in. */
-export function requireCallable({ id, slug, active, status }: CallableConnection): void {
+function requireCallable({ id, slug, active, status }: CallableConnection): void {
   if (!active || status !== "ACTIVE") throw new ConnectionInactive(slug ?? id, status);
 }

@@ -153,7 +153,11 @@ function secretsIn(secret: Secret, form: StoredCredential["form"]): Readonly<Rec
   return JSON.parse(secret.reveal().toString()) as Record<string, string>;
 }
 
-function injectionOf(connection: SealedConnection, secrets: Readonly<Record<string, string>>): Injection {
+/** What a call through the connection carries, of these secrets. */
+export function injectionOf(
+  connection: SealedConnection,
+  secrets: Readonly<Record<string, string>>,
+): Injection {
   const { recipe, params, callerServiceSlug } = connection;
   const injection = inject(recipe, params, secrets);
   if (callerServiceSlug === undefined) return injection;

@@ -15,6 +15,14 @@ export class ServiceNotConnected extends ServiceError {
   override readonly message = "service is not connected; register it with POST /api/service-connections";
 }
 
+/** Another user of the organisation keeps the connection private. */
+export class NotOwner extends ServiceError {
+  readonly kind = "permission_denied";
+  readonly reason = "NOT_OWNER";
+  override readonly message =
+    "the connection is private to another user; ask its owner to share it, or make one of your own";
+}
+
 /** A new connection, or one that moves to another origin or path, came without its key. */
 export class CredentialRequired extends ServiceError {
   readonly kind = "invalid_argument";

@@ -11,11 +11,18 @@ import type { Database, Tx } from "#src/db/database.ts";
 import type { Change } from "#src/audit/change.ts";
 import { parseSlug } from "#src/integrations/slug.ts";
 import type { Outbound } from "#src/outbound/outbound.ts";
-import { callerOf, callOf, viewerOf, type Call } from "#src/platform/caller.ts";
+import { callerOf, callOf, type Call } from "#src/platform/caller.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import { changedFields, jsonName } from "#src/platform/field-mask.ts";
 import { newId } from "#src/platform/ids.ts";
 import { nextPage, readPage } from "#src/platform/paging.ts";
+import {
+  requireChangeable,
+  requireDeletable,
+  requireUsable,
+  requireVisible,
+  requireWithinRights,
+} from "./access.ts";
 import {
   isUnhealthy,
   plainConnection,
@@ -30,7 +37,6 @@ import {
   type Credentials,
   type StoreCredential,
 } from "./credentials.ts";
-import { ConnectionNotFound } from "./errors.ts";
 import {
   deleteConnection,
   findBySlugForUpdate,
@@ -56,7 +62,10 @@ export interface ConnectionParts {
 }
 
 /** The methods that keep connections; those that call through them are in `src/calls`. */
-export type KeptConnections = Omit<ServiceImpl<typeof ConnectionService>, "callService" | "testConnection">;
+export type KeptConnections = Omit<
+  ServiceImpl<typeof ConnectionService>,
+  "callService" | "callAction" | "planCall" | "testConnection"
+>;
 
 /** Keeps connections. See the contract, `connection_service.proto`. */
 export function createConnectionService(parts: ConnectionParts): KeptConnections {
@@ -64,13 +73,13 @@ export function createConnectionService(parts: ConnectionParts): KeptConnections
 
   return {
     async listConnections(request, context) {
-      const viewer = viewerOf(context);
-      await use.flush(viewer.orgId);
-      const page = await database.read(viewer.orgId, (tx) =>
+      const caller = callerOf(context);
+      await use.flush(caller.orgId);
+      const page = await database.read(caller.orgId, (tx) =>
         readPage(
           request,
           defaultPageSize,
-          (rows) => listConnections(tx, viewer, rows),
+          (rows) => listConnections(tx, caller, rows),
           (connection) => connection.id,
         ),
       );
@@ -106,6 +115,8 @@ export function createConnectionService(parts: ConnectionParts): KeptConnections
               integration: slug,
               ...plainConnection,
             };
+        requireWithinRights(caller, connection);
+        if (known) requireUsable(caller, known);
         await (known ? saveConnection(tx, connection, at) : insertConnection(tx, connection));
         const { stored, events } = await store(tx, connection, before);
         await appendAll(tx, call, events, {
@@ -126,10 +137,10 @@ export function createConnectionService(parts: ConnectionParts): KeptConnections
     },
 
     async getConnection({ id }, context) {
-      const viewer = viewerOf(context);
-      await use.flush(viewer.orgId);
-      const connection = await database.read(viewer.orgId, (tx) => getConnection(tx, viewer, id));
-      if (connection === undefined) throw new ConnectionNotFound();
+      const caller = callerOf(context);
+      await use.flush(caller.orgId);
+      const found = await database.read(caller.orgId, (tx) => getConnection(tx, caller, id));
+      const connection = requireVisible(caller, found);
       return { connection: toMessage(connection, now()) };
     },
 
@@ -142,8 +153,7 @@ export function createConnectionService(parts: ConnectionParts): KeptConnections
       if (apiKey !== undefined) requireSendable(apiKey);
 
       const update = async (tx: Tx, store?: StoreCredential) => {
-        const known = await getConnectionForUpdate(tx, caller, request.id);
-        if (known === undefined) throw new ConnectionNotFound();
+        const known = requireChangeable(caller, await getConnectionForUpdate(tx, caller, request.id));
         const before = await getCredential(tx, caller.orgId, known.id);
         const next = { ...known, baseUrl: baseUrl ?? known.baseUrl, active: changes.active ?? known.active };
         if (store === undefined) requireWithin(known, next.baseUrl, before.principalKeyId);
@@ -174,8 +184,7 @@ export function createConnectionService(parts: ConnectionParts): KeptConnections
       const call = callOf(context);
       const caller = callerOf(context);
       await change(call, async (tx) => {
-        const known = await getConnectionForUpdate(tx, caller, id);
-        if (known === undefined) throw new ConnectionNotFound();
+        const known = requireDeletable(caller, await getConnectionForUpdate(tx, caller, id));
         const before = await getCredential(tx, caller.orgId, id);
         await deleteConnection(tx, caller, id);
         const events = await credentials.end(tx, caller, before);

@@ -4,9 +4,10 @@ import type { Sealed } from "#src/crypto/keyring.ts";
 import { isKeyOf } from "#src/crypto/org-keys.ts";
 import { orgKeys } from "#src/crypto/schema.ts";
 import type { Tx } from "#src/db/database.ts";
-import type { Viewer } from "#src/platform/caller.ts";
+import type { Caller, Viewer } from "#src/platform/caller.ts";
 import type { PageRequest } from "#src/platform/paging.ts";
 import type { Use } from "#src/platform/usage-log.ts";
+import { visibleTo } from "./access.ts";
 import { isConnectionId, type Connection } from "./connection.ts";
 import { connectionHealth, connections, connectionUsage, credentials } from "./schema.ts";
 import { bearerRecipe } from "#src/integrations/integration.ts";
@@ -116,10 +117,10 @@ export async function findBySlugForUpdate(
   return row && fromRow(row);
 }
 
-/** The connections of the page, oldest first. */
-export async function listConnections(tx: Tx, viewer: Viewer, page: PageRequest): Promise<Connection[]> {
+/** The connections of the page that the caller may see, oldest first. */
+export async function listConnections(tx: Tx, caller: Caller, page: PageRequest): Promise<Connection[]> {
   const rows = await selectConnections(tx)
-    .where(and(inView(viewer), gt(connections.id, page.after)))
+    .where(and(inView(caller), visibleTo(caller), gt(connections.id, page.after)))
     .orderBy(asc(connections.id))
     .limit(page.limit);
   return rows.map(fromRow);
@@ -128,10 +129,10 @@ export async function listConnections(tx: Tx, viewer: Viewer, page: PageRequest)
 /** A connection that its organisation calls by a slug. */
 export type NamedConnection = Connection & { readonly slug: ServiceSlug };
 
-/** The connections that have a slug, in its order. */
-export async function listBySlug(tx: Tx, viewer: Viewer, page: PageRequest): Promise<NamedConnection[]> {
+/** The connections that have a slug and that the caller may see, in its order. */
+export async function listBySlug(tx: Tx, caller: Caller, page: PageRequest): Promise<NamedConnection[]> {
   const rows = await selectConnections(tx)
-    .where(and(inView(viewer), gt(connections.slug, page.after)))
+    .where(and(inView(caller), visibleTo(caller), gt(connections.slug, page.after)))
     .orderBy(asc(connections.slug))
     .limit(page.limit);
   return rows.map(fromRow).filter(hasSlug);

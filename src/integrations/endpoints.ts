@@ -3,6 +3,8 @@ import type { JsonObject } from "@bufbuild/protobuf";
 /** What a service is to its callers: its name, and its endpoints in the order of path and method. */
 export interface ServiceDescription {
   readonly name: string;
+  /** Of OpenAPI, which its document is written in, such as `3.1.0`. */
+  readonly openApiVersion: string;
   readonly endpoints: readonly Endpoint[];
 }
 
@@ -11,31 +13,42 @@ export interface Endpoint {
   readonly method: string;
   readonly path: string;
   readonly name: string;
+  /** Unique in its document; undefined where that gives none. */
+  readonly operationId: string | undefined;
+  readonly parameters: readonly Parameter[];
   readonly scope: string | undefined;
   readonly inputSchema: JsonObject | undefined;
+  /** Whether it is never called without a body. */
+  readonly needsInput: boolean;
   readonly outputSchema: JsonObject | undefined;
   readonly parametersSchema: JsonObject | undefined;
 }
 
 /** The parts of an OpenAPI 3.1 document that are read. */
 export interface OpenApiDocument {
+  readonly openapi: string;
   readonly info: { readonly title: string };
   readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>;
 }
 
 interface Operation {
+  readonly operationId?: string;
   readonly summary: string;
   readonly parameters?: readonly Parameter[];
-  readonly requestBody?: Body;
+  readonly requestBody?: Body & { readonly required?: boolean };
   readonly responses: Readonly<Record<string, Body | undefined>>;
   readonly security?: readonly Readonly<Record<string, readonly string[]>>[];
 }
 
-interface Parameter {
+/** What a request may say beside its body. */
+export interface Parameter {
   readonly name: string;
   readonly in: string;
   readonly required?: boolean;
   readonly schema: JsonObject;
+  /** How lists and objects are written; the usual way of its place if absent. */
+  readonly style?: string;
+  readonly explode?: boolean;
 }
 
 interface Body {
@@ -49,6 +62,7 @@ export function describe(document: OpenApiDocument): ServiceDescription {
   );
   return {
     name: document.info.title,
+    openApiVersion: document.openapi,
     endpoints: endpoints.sort((a, b) => compare(a.path, b.path) || compare(a.method, b.method)),
   };
 }
@@ -64,8 +78,11 @@ function endpointFrom(method: string, path: string, operation: Operation): Endpo
     method,
     path,
     name: operation.summary,
+    operationId: operation.operationId,
+    parameters: operation.parameters ?? [],
     scope: operation.security?.flatMap((need) => Object.values(need).flat())[0],
     inputSchema: jsonSchemaOf(operation.requestBody),
+    needsInput: operation.requestBody?.required === true,
     outputSchema: jsonSchemaOf(successOf(operation)),
     parametersSchema: parametersSchema(operation.parameters ?? []),
   };

@@ -1,3 +1,49 @@
+/** In what a token answer may differ from RFC 6749, so far that code has to know. What is not here is not understood. */
+export const responseQuirks = [
+  "form_encoded_answer",
+  "form_encoded_answer_old_versions",
+  "token_type_missing",
+  "token_type_nonstandard",
+  "token_type_uncertain",
+  "error_in_200",
+  "error_shape_nonstandard",
+  "scope_array",
+  "scope_array_possible",
+  "scope_null",
+  "scope_comma_separated",
+  "scope_missing",
+  "scope_in_other_field",
+  "scope_ignored",
+  "scope_granted_may_be_fewer",
+  "refresh_token_null",
+  "refresh_token_omitted_on_refresh",
+  "refresh_token_only_first_consent",
+  "expires_in_missing_means_never",
+  "expires_in_missing_but_expires",
+  "expires_in_sometimes_missing",
+  "expires_in_zero_means_never",
+  "expires_at_beside_expires_in",
+  "access_token_lifetime_varies",
+  "very_short_lifetime",
+  "nested_user_token",
+  "duplicate_token_field",
+  "id_token_in_answer",
+  "id_token_issuer_is_template",
+  "base_url_in_answer",
+  "base_url_by_metadata_call",
+  "tenant_id_by_call",
+  "tenant_id_in_callback",
+  "separate_refresh_url",
+  "nonstandard_refresh_grant",
+  "json_token_request",
+  "callback_hmac",
+  "reuse_revokes_family",
+  "x_refresh_token_expires_in",
+] as const;
+
+/** One of them. */
+export type ResponseQuirk = (typeof responseQuirks)[number];
+
 /** A text in which `{name}` stands for a value, and nothing else has a meaning. */
 export type Template = string;
 
@@ -149,7 +195,7 @@ export interface OAuth2Method {
     readonly method: "GET" | "POST";
     readonly then?: { readonly grantType: string; readonly url: string };
   };
-  readonly responseQuirks: readonly string[];
+  readonly responseQuirks: readonly ResponseQuirk[];
 }
 
 /**

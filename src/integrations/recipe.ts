@@ -1,16 +1,10 @@
 import { baseUrlText, readBaseUrl } from "#src/outbound/base-url.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
-import type {
-  AuthMethod,
-  InjectionTemplate,
-  Integration,
-  OAuth2Method,
-  Recipe,
-  Template,
-} from "./integration.ts";
+import type { AuthMethod, Integration, ProbeCall, Recipe, Template } from "./integration.ts";
+import { oauthUrls } from "./oauth-urls.ts";
 import { matchesWhole } from "./patterns.ts";
 import { expand, expandBaseUrl, expandUrl, namesIn } from "./templates.ts";
-import { fieldValue, placeholderValue } from "./values.ts";
+import { fieldValue, placeholderValue, requirePathSegment } from "./values.ts";
 
 /** What a connection is made of: where its calls go and how, and what is filled in, the secrets apart. */
 export interface Prepared {
@@ -56,10 +50,10 @@ export function prepare(integration: Integration, method: AuthMethod, given: Giv
     baseUrl: baseUrlOf(integration, method, given.baseUrl, placed),
     recipe: {
       version: integration.version,
-      method: expandMethod(withoutAbsent(method, { ...placed, ...params, ...secrets }), placed),
+      method: expandMethod(method, { ...placed, ...params }),
       allowedHosts: integration.allowedHosts ?? [],
       headers: { ...expandAll(integration.requiredHeaders ?? {}, placed), ...optional },
-      ...(integration.probe && { probe: expandProbe(integration.probe, placed) }),
+      ...probeOf(integration, { ...placed, ...params }),
     },
     params: { ...placed, ...params, ...optional },
     secrets,
@@ -161,35 +155,36 @@ function baseUrlOf(
   return own;
 }
 
-function expandMethod(method: AuthMethod, placed: Readonly<Record<string, string>>): AuthMethod {
+function expandMethod(method: AuthMethod, params: Readonly<Record<string, string>>): AuthMethod {
   const { oauth2, baseUrl } = method;
-  const urls = Object.entries(oauthUrls(oauth2)).map(([name, url]) => [name, expandUrl(url, placed)]);
+  const urls = Object.entries(oauthUrls(oauth2)).map(([name, url]) => [name, expandUrl(url, params)]);
+  const extra = oauth2?.extraTokenParameters;
   return {
     ...method,
-    ...(baseUrl !== undefined && { baseUrl: expandBaseUrl(baseUrl, placed) }),
-    ...(oauth2 && { oauth2: { ...oauth2, ...Object.fromEntries(urls) } }),
+    ...(baseUrl !== undefined && { baseUrl: expandBaseUrl(baseUrl, params) }),
+    ...(oauth2 && {
+      oauth2: {
+        ...oauth2,
+        ...Object.fromEntries(urls),
+        ...(extra && { extraTokenParameters: expandAll(extra, params) }),
+      },
+    }),
   };
 }
 
-/** The URLs that OAuth is spoken with, by the name of their member. */
-export function oauthUrls(oauth2: OAuth2Method | undefined): Readonly<Record<string, Template>> {
-  if (oauth2 === undefined) return {};
-  const { issuer, authorizationUrl, tokenUrl, refreshUrl, revocationUrl, introspectionUrl } = oauth2;
-  const { deviceAuthorizationUrl } = oauth2;
-  const urls = { issuer, authorizationUrl, tokenUrl, refreshUrl, revocationUrl, introspectionUrl };
-  return Object.fromEntries(
-    Object.entries({ ...urls, deviceAuthorizationUrl }).flatMap(([name, url]) =>
-      url === undefined ? [] : [[name, url]],
-    ),
-  );
-}
-
-function expandProbe(probe: NonNullable<Integration["probe"]>, placed: Readonly<Record<string, string>>) {
+/** Its path may hold fields beside placeholders, such as an account's id; a method without them is not probed so. */
+function probeOf({ probe }: Integration, params: Readonly<Record<string, string>>): { probe?: ProbeCall } {
+  if (probe === undefined) return {};
   const { baseUrl, path } = probe;
+  const names = namesIn(path);
+  if (!names.every((name) => Object.hasOwn(params, name))) return {};
+  for (const name of names) requirePathSegment(name, params[name] ?? "");
   return {
-    ...probe,
-    path: expand(path, placed),
-    ...(baseUrl !== undefined && { baseUrl: expandBaseUrl(baseUrl, placed) }),
+    probe: {
+      ...probe,
+      path: expand(path, params),
+      ...(baseUrl !== undefined && { baseUrl: expandBaseUrl(baseUrl, params) }),
+    },
   };
 }
 
@@ -197,28 +192,4 @@ function expandAll(templates: Readonly<Record<string, Template>>, values: Readon
   return Object.fromEntries(
     Object.entries(templates).map(([name, template]) => [name, expand(template, values)]),
   );
-}
-
-/** Without the header, parameter or cookie of an optional field that was left out: an empty one is another request. */
-function withoutAbsent(method: AuthMethod, values: Readonly<Record<string, string>>): AuthMethod {
-  const absent = method.fields.map(({ name }) => name).filter((name) => !Object.hasOwn(values, name));
-  if (absent.length === 0) return method;
-  const isThere = ([, template]: [string, Template]) =>
-    !namesIn(template).some((name) => absent.includes(name));
-  const present = (templates: Readonly<Record<string, Template>> = {}) =>
-    Object.fromEntries(Object.entries(templates).filter(isThere));
-  const empty = Object.fromEntries(absent.map((name) => [name, ""]));
-  const { headers, query, cookies, body, basic, certificate } = method.inject;
-  const inject: InjectionTemplate = {
-    ...(headers && { headers: present(headers) }),
-    ...(query && { query: present(query) }),
-    ...(cookies && { cookies: present(cookies) }),
-    ...(body && { body: present(body) }),
-    // An empty password is a password.
-    ...(basic && {
-      basic: { username: expand(basic.username, empty), password: expand(basic.password, empty) },
-    }),
-    ...(certificate && { certificate }),
-  };
-  return { ...method, inject };
 }

@@ -12,6 +12,11 @@ export function namesIn(template: Template): string[] {
   return [...new Set([...template.matchAll(variable)].map(([, name = ""]) => name))];
 }
 
+/** What the template says by itself. */
+export function withoutNames(template: Template): string {
+  return template.replace(variable, "");
+}
+
 /** The text with each name's value in its place. A name without a value stays as it is. */
 export function expand(template: Template, values: Values): string {
   return template.replace(variable, (whole, name: string) =>

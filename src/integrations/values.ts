@@ -44,6 +44,12 @@ const placeSyntax: Readonly<Record<Placeholder["in"], RegExp>> = {
   query: /^[\x20-\x7e]{1,1024}$/,
 };
 
+/** Refuses a value that is not one segment of a path. */
+export function requirePathSegment(name: string, value: string): void {
+  if (!placeSyntax.path.test(value))
+    throw new InvalidRequest(`${name}: only letters, digits and ._~- go into a path`);
+}
+
 function ruled(
   name: string,
   rule: Rule & { readonly example?: string },

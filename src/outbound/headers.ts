@@ -32,6 +32,9 @@ const ours = new Set([
   "expect",
   "forwarded",
   "host",
+  // A key may be limited to some paths, and some servers take the path from these.
+  "x-original-url",
+  "x-rewrite-url",
   // A sibling passes it on when it asks whether a key is good.
   callerServiceHeader,
   // Rights go by method, so a service must not be made to take another one than that which was asked for.

@@ -12,7 +12,7 @@ import { AddressDenied, InvalidOutboundRequest, UpstreamTimeout, type Stage } fr
 import { notCalled, notLookedUp, upstreamFailure } from "./failures.ts";
 import { defaultLimits, type OutboundLimits } from "./limits.ts";
 import { createLookups } from "./lookups.ts";
-import { requestTarget } from "./path.ts";
+import { requestTarget, type QueryPair } from "./path.ts";
 import { createPools } from "./pools.ts";
 import { receive } from "./receive.ts";
 import { injectedBody } from "./injected-body.ts";
@@ -26,6 +26,8 @@ import type { StreamReply } from "./streamed-answer.ts";
 export interface Outbound {
   /** Makes the call. Follows no redirect and tries nothing twice. */
   send(request: OutboundRequest): Promise<OutboundReply>;
+  /** What `send` would send, and throws what it would throw before. Looks no name up. */
+  plan(request: OutboundRequest): Promise<PlannedRequest>;
   /** Makes the call while both bodies stream, and resolves when the answer has begun. */
   stream(request: StreamRequest): Promise<StreamReply>;
   /**
@@ -49,7 +51,7 @@ export interface OutboundRequest {
   /** Appended to the base URL's path; percent-encoded, begins with a slash. Empty for the base URL itself. */
   readonly path: string;
   /** Not encoded yet. */
-  readonly query?: readonly [string, string][];
+  readonly query?: readonly QueryPair[];
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Buffer;
   /** Sent only to the base URL that it was stored for, or below that. */
@@ -74,6 +76,15 @@ export interface OutboundReply {
   readonly headers: Record<string, string>;
   readonly body: Buffer;
   readonly latencyMs: number;
+}
+
+/** A request as it is sent, without what only frames it. */
+export interface PlannedRequest {
+  readonly method: string;
+  readonly url: string;
+  /** By lower-case name. */
+  readonly headers: Record<string, string>;
+  readonly body: Buffer | undefined;
 }
 
 /** A call on its way, and how far it has come. */
@@ -132,27 +143,43 @@ export function createOutbound(options: {
     return target;
   }
 
+  function askedOf(target: BaseUrl, request: OutboundRequest) {
+    const query = request.query ?? [];
+    return {
+      method: methodOf(request.method),
+      query,
+      path: requestTarget(target.path, request.path, query),
+      body: bodyOf(request.body, limits.bodyBytes),
+    };
+  }
+
+  async function withCredential(
+    target: BaseUrl,
+    request: OutboundRequest,
+    asked: ReturnType<typeof askedOf>,
+  ) {
+    const injection = request.credential ? injectionFor(target, request.credential) : nothing;
+    const headers = headersOf(request.headers ?? {}, injection);
+    const query = queryOf(asked.query, injection);
+    const path = query === asked.query ? asked.path : requestTarget(target.path, request.path, query);
+    const body = await injectedBody(asked.body, headers, injection.body);
+    return { method: asked.method, path, headers, body, injection };
+  }
+
   async function exchange(target: BaseUrl, request: OutboundRequest, call: CallUnderWay) {
     const { origin, host } = target;
     const { signal } = call;
-    const method = methodOf(request.method);
-    const askedQuery = request.query ?? [];
     // Before it waits: what is refused does not need its turn.
-    const askedPath = requestTarget(target.path, request.path, askedQuery);
-    const given = bodyOf(request.body, limits.bodyBytes);
+    const asked = askedOf(target, request);
     const share = laneOf(request);
     const hold = (bytes: number): void => {
       // Also for what is inflated, which has arrived already.
       signal.throwIfAborted();
       request.hold?.(bytes);
     };
-    using _slot = await slots.take({ share, origin, host, bytes: given?.length ?? 0, signal });
-    const injection = request.credential ? injectionFor(target, request.credential) : nothing;
-    const headers = headersOf(request.headers ?? {}, injection);
-    const query = queryOf(askedQuery, injection);
-    const path = query === askedQuery ? askedPath : requestTarget(target.path, request.path, query);
-    const body = await injectedBody(given, headers, injection.body);
-    if (body !== given) hold(body?.length ?? 0);
+    using _slot = await slots.take({ share, origin, host, bytes: asked.body?.length ?? 0, signal });
+    const { method, path, headers, body, injection } = await withCredential(target, request, asked);
+    if (body !== asked.body) hold(body?.length ?? 0);
     using pool = pools.open(poolOf(share, target, injection), origin, () => connectorOf(request, injection));
     call.hasSlot = true;
     call.stage = pool.stage;
@@ -228,6 +255,18 @@ export function createOutbound(options: {
         clearTimeout(timer);
         request.signal?.removeEventListener("abort", leave);
       }
+    },
+
+    async plan(request) {
+      const target = targetOf(request.baseUrl, "permission_denied");
+      const asked = askedOf(target, request);
+      const { method, path, headers, body } = await withCredential(target, request, asked);
+      return {
+        method,
+        url: target.origin + path,
+        headers: Object.fromEntries(headers),
+        body: body ?? undefined,
+      };
     },
 
     checkBaseUrl(raw) {

@@ -1,10 +1,13 @@
 import { InvalidOutboundRequest, InvalidPath } from "./errors.ts";
 
+/** A query parameter; one that is `encoded` is percent-encoded already, and goes into the URL as it is. */
+export type QueryPair = readonly [name: string, value: string, form?: "encoded"];
+
 /**
  * What follows the origin in the request line: base path, path and query, exactly as they were checked. Without a
  * path it is the base path itself, and no slash is added.
  */
-export function requestTarget(basePath: string, path: string, query: readonly [string, string][]): string {
+export function requestTarget(basePath: string, path: string, query: readonly QueryPair[]): string {
   const problem = path === "" ? undefined : pathProblem(path);
   if (problem !== undefined) throw new InvalidPath(problem);
   return (basePath + path || "/") + queryText(query);
@@ -48,8 +51,19 @@ function hasDotSegment(path: string): boolean {
   return path.split(/[/\\]/).some((segment) => /^\s*\.{1,2}\s*(?:[;?#]|$)/.test(segment));
 }
 
-function queryText(query: readonly [string, string][]): string {
-  return query.map(([name, value], i) => `${i === 0 ? "?" : "&"}${encoded(name)}=${encoded(value)}`).join("");
+function queryText(query: readonly QueryPair[]): string {
+  return query.map((pair, i) => (i === 0 ? "?" : "&") + pairText(pair)).join("");
+}
+
+function pairText([name, value, form]: QueryPair): string {
+  if (form === undefined) return `${encoded(name)}=${encoded(value)}`;
+  // Nothing that ends the parameter, the query or the request line.
+  if (!/^[A-Za-z0-9\-._~!$'()*+,;:@/?%]*$/.test(name + value)) {
+    throw new InvalidOutboundRequest("query: percent-encode all but letters, digits and -._~!$'()*+,;:@/?");
+  }
+  if (/%(?:00|0a|0d)/i.test(name + value))
+    throw new InvalidOutboundRequest("query: line breaks and NUL are not sent");
+  return `${name}=${value}`;
 }
 
 function encoded(text: string): string {

@@ -4,6 +4,7 @@ import { InvalidOutboundRequest } from "./errors.ts";
 import { replaceHeader, requestHeaders, type Fields } from "./headers.ts";
 import type { Injection, OutboundCredential } from "./injection.ts";
 import { sameParameter } from "./parameters.ts";
+import type { QueryPair } from "./path.ts";
 
 /** The method, if it may be called. */
 export function methodOf(method: string): string {
@@ -46,12 +47,13 @@ export function headersOf(given: Readonly<Record<string, string>>, injection: In
 }
 
 /** The query that is sent: the caller's parameters, and the credential's in place of those of the same name. */
-export function queryOf(
-  given: readonly [string, string][],
-  injection: Injection,
-): readonly [string, string][] {
+export function queryOf(given: readonly QueryPair[], injection: Injection): readonly QueryPair[] {
   const injected = Object.entries(injection.query);
   if (injected.length === 0) return given;
   const isReplaced = sameParameter(injected.map(([name]) => name));
-  return [...given.filter(([name]) => !isReplaced(name)), ...injected];
+  return [...given.filter((pair) => !isReplaced(plainName(pair))), ...injected];
+}
+
+function plainName([name, , form]: QueryPair): string {
+  return form === "encoded" ? decodeURIComponent(name) : name;
 }

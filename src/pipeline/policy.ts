@@ -9,6 +9,7 @@ export const scopeVocabulary = [
   "connections:view",
   "connections:write",
   "connections:use",
+  "connections:manage",
   "catalog:view",
   "api:manage",
   "api:grant",

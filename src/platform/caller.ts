@@ -1,5 +1,6 @@
 import { createContextKey, type HandlerContext } from "@connectrpc/connect";
 import type { Holding } from "./byte-budget.ts";
+import type { ConnectionRight } from "./connection-right.ts";
 
 /** The records that a call may see: its organisation's, in the environment of this deployment. */
 export interface Viewer {
@@ -15,6 +16,8 @@ export interface Caller extends Viewer {
   /** The name of the means, for people. */
   readonly name: string;
   readonly scopes: readonly string[];
+  /** The connections that its key may use, and how; undefined for all, and empty for none. */
+  readonly connections: readonly ConnectionRight[] | undefined;
   readonly expiresAt: Date | undefined;
   /** From when the presented secret is refused, if that is before its key's end; undefined for the newest. */
   readonly secretValidUntil?: Date | undefined;
@@ -82,14 +85,9 @@ export function callOf(context: Pick<HandlerContext, "values">): Call {
   return call;
 }
 
-/** The caller of a handler that is not public. */
+/** The caller of a handler that is not public. Its key is always of this deployment's environment. */
 export function callerOf(context: Pick<HandlerContext, "values">): Caller {
   const { caller, passedGate } = callOf(context);
   if (caller === undefined || passedGate !== true) throw new Error("the request did not pass the gate");
   return caller;
-}
-
-/** The viewer of a handler that is not public. A caller's key is always of this deployment's environment. */
-export function viewerOf(context: Pick<HandlerContext, "values">): Viewer {
-  return callerOf(context);
 }

@@ -33,6 +33,7 @@ export function judge(key: PresentedKey, at: Presentation, now: Date): Caller {
     name: key.name,
     environment: key.environment,
     scopes: key.scopes,
+    connections: key.connections,
     userId: key.activeUserId,
     expiresAt: key.expiresAt,
     secretValidUntil: key.validUntil,

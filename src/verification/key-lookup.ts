@@ -49,7 +49,7 @@ export async function createKeyLookup(parts: {
   monotonicNow: () => number;
 }): Promise<KeyLookup> {
   const { database, pepper, environment, legacyPrefixes, monotonicNow } = parts;
-  // A key with the most scopes and metadata that it may have takes some tens of kilobytes.
+  // A key with the most scopes, metadata and rights that it may have takes some tens of kilobytes.
   const known = await createRecent<PresentedKey>({
     database,
     // An import may make an unknown secret good.

@@ -191,6 +191,7 @@ describe("of a key that it could not issue, a key with api:manage changes nothin
     rateLimitPerMinute: () => 7,
     allowedCidrs: () => ["10.0.0.0/8"],
     metadata: () => ({ team: "x" }),
+    connections: () => ({ rights: [] }),
   };
   // It says itself what the key has afterwards.
   const others = ["id", "update_mask", "scopes"];

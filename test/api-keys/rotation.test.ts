@@ -29,6 +29,7 @@ function key(fields: Partial<ApiKey> = {}): ApiKey {
     expiresAt: undefined,
     revokedAt: undefined,
     rateLimitPerMinute: undefined,
+    connections: undefined,
     allowedCidrs: [],
     metadata: {},
     ...fields,

@@ -53,6 +53,7 @@ describe("an event", () => {
       userId: "usr_1",
       expiresAt: undefined,
       rateLimitPerMinute: undefined,
+      connections: undefined,
     },
   };
 

@@ -48,10 +48,8 @@ test("what was prepared once can be prepared again from its own params", () => {
   expect(prepare(shop, token, { values: { ...once.params, ...once.secrets } })).toEqual(once);
 });
 
-test("an optional field that is left out leaves its header out", () => {
-  const { recipe, params } = prepare(shop, token, { values: good });
-  expect(recipe.method.inject.headers).toEqual({ Authorization: "Token {token}" });
-  expect(params).not.toHaveProperty("account");
+test("an optional field that is left out is no param", () => {
+  expect(prepare(shop, token, { values: good }).params).not.toHaveProperty("account");
 });
 
 test("the OAuth URLs of the recipe hold the connection's values", () => {
@@ -71,6 +69,7 @@ test("the OAuth URLs of the recipe hold the connection's values", () => {
       scopeSeparator: " ",
       defaultScopes: [],
       refresh: "rotating",
+      extraTokenParameters: { audience: "https://{shop}.shop.example/api" },
       responseQuirks: [],
     },
   };
@@ -78,6 +77,7 @@ test("the OAuth URLs of the recipe hold the connection's values", () => {
     issuer: "https://acme.shop.example/",
     authorizationUrl: "https://acme.shop.example/authorize",
     tokenUrl: "https://acme.shop.example/token",
+    extraTokenParameters: { audience: "https://acme.shop.example/api" },
   });
 });
 

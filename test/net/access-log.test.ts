@@ -71,6 +71,7 @@ describe("the line of a request", () => {
         scopes: [],
         expiresAt: undefined,
         rateLimitPerMinute: undefined,
+        connections: undefined,
       };
       response.statusCode = 201;
       response.end();

@@ -29,6 +29,8 @@ describe("what the caller may not say", () => {
     ["Cookie", "session=stolen"],
     ["Host", "stolen.example"],
     ["Content-Length", "9999999"],
+    ["X-Original-URL", "/stolen"],
+    ["X_Rewrite_Url", "/stolen"],
     ["Transfer-Encoding", "chunked, stolen"],
     ["TE", "trailers, stolen"],
     ["Trailer", "stolen"],

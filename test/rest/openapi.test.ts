@@ -94,6 +94,7 @@ test("a field that the path holds is not in the body", () => {
     "rateLimitPerMinute",
     "allowedCidrs",
     "metadata",
+    "connections",
   ]);
 });
 

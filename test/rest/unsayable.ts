@@ -31,6 +31,7 @@ export function unsayableRules({ userId, baseUrl, endpoint }: Present): Unsayabl
   const grammar = "its grammar is beyond a regular expression that people could read";
   const deployment = "it depends on how the service is deployed";
   const catalog = "it depends on what the catalog has";
+  const fitting = fc.record({ path: fc.constant({ id: "sar_1" }), header: fc.constant({ "x-a": "b" }) });
   return [
     {
       operations: keys,
@@ -164,6 +165,44 @@ export function unsayableRules({ userId, baseUrl, endpoint }: Present): Unsayabl
       example: "/a/../b",
       refusal: /^INVALID_PATH /,
       fits: fc.stringMatching(/^(?:\/[A-Za-z0-9_~-]{1,9}){1,5}$/),
+    },
+    {
+      operations: /_CallAction$/,
+      way: "body",
+      because: catalog,
+      example: { actionIdentifier: "aml/submitSarFiling", input: {} },
+      refusal: /^INVALID_INPUT input: \/path\/id is missing/,
+      fits: fc.record({ actionIdentifier: fc.constant("aml/submitSarFiling"), input: fitting }),
+    },
+    {
+      operations: /_CallAction$/,
+      way: "body.connectionId",
+      exampleAt: "body",
+      because: stored,
+      example: { actionIdentifier: "aml/POST /api/sar-filings/{id}/submit", service: "custom:called" },
+      refusal: /^INVALID_REQUEST connection scn_\w+ is one of custom:called, and the action is one of aml/,
+      fits: fc.constant("scn_missing"),
+    },
+    {
+      operations: /_PlanCall$/,
+      way: "body",
+      because: "a schema cannot compare names",
+      example: { service: "custom:called", method: "GET", headers: { "x-once": "1", "X-Once": "2" } },
+      refusal: /^INVALID_OUTBOUND_REQUEST headers.X-Once: given twice, in different letter case/,
+      fits: fc.oneof(
+        fc.record({ actionIdentifier: fc.constant("aml/submitSarFiling"), input: fitting }),
+        fc.record(
+          {
+            service: fc.constantFrom("aml", "custom:called"),
+            method: fc.constantFrom("GET", "POST"),
+            path: fc.constantFrom("", "/x"),
+            query: fc.constant<Json>({ a: [1, "b", true] }),
+            headers: fc.constant({ "x-a": "b" }),
+            json: fc.jsonValue() as fc.Arbitrary<Json>,
+          },
+          { requiredKeys: ["service", "method"] },
+        ),
+      ),
     },
     {
       operations: /_CallService$/,

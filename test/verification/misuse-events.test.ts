@@ -45,6 +45,7 @@ function newKey(fields: Partial<PresentedKey> = {}): PresentedKey {
     validUntil: undefined,
     wasUsed: true,
     rateLimitPerMinute: undefined,
+    connections: undefined,
     callerServiceSlug: undefined,
     allows: () => true,
     metadata: {},

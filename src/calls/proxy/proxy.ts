@@ -37,7 +37,8 @@ export function createProxy(parts: {
     const { request, caller, signal } = exchange;
     const { orgId } = caller;
     const { ref, path, query } = proxyTargetOf(request);
-    const { connection, credential } = await connections.open(caller, ref);
+    const method = request.method ?? "";
+    const { connection, credential } = await connections.open(caller, ref, { method, path });
     using _wiped = credential;
     const { id: connectionId, baseUrl } = connection;
     const noteReflected = (error: unknown): void => {
@@ -47,7 +48,7 @@ export function createProxy(parts: {
       const reply = await outbound.stream({
         share: orgId,
         baseUrl,
-        method: request.method ?? "",
+        method,
         path,
         query,
         headers: requestHeadersOf(request),

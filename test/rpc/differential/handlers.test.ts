@@ -59,6 +59,7 @@ const caller: Caller = {
   scopes: [],
   expiresAt: undefined,
   rateLimitPerMinute: undefined,
+  connections: undefined,
 };
 const budget = { allowed: true, remaining: 1, resetMs: 1000, retryAfterMs: 0 };
 

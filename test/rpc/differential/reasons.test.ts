@@ -77,6 +77,11 @@ const call = (service: string, more: JsonObject = {}): Refused => ({
   message: { service, method: "GET", path: "/", ...more },
 });
 
+const action = (actionIdentifier: string): Refused => ({
+  method: connections.callAction,
+  message: { actionIdentifier },
+});
+
 const connect = (more: JsonObject): Refused => ({
   method: connections.upsertServiceConnection,
   message: { serviceSlug: "custom:new", baseUrl: "https://ledger.example", apiKey: "k", ...more },
@@ -114,6 +119,23 @@ const provoked: Readonly<Record<string, (side: Side) => Refused | Promise<Refuse
     });
     return call("custom:off");
   },
+  async CONNECTION_NOT_ALLOWED(side) {
+    const name = { case: "slug", value: "custom:there" } as const;
+    const rights = [{ connection: name, pathPrefixes: ["/v1"] }];
+    const { secret } = await newKey(side, { scopes: ["connections:use"], connections: { rights } });
+    return { ...call("custom:there", { path: "/v10" }), secret };
+  },
+  async NOT_OWNER(side) {
+    const { user } = await clientOf(side).directory.upsertUser({ email: "owner@example.com" });
+    const hers = { serviceSlug: "custom:hers", baseUrl: upstream.url, apiKey: credential };
+    const { connection } = await clientOf(side).connections.upsertServiceConnection(hers);
+    const toUser =
+      "update connections set slug = null, owner_user_id = $2, visibility = 'owner' where id = $1";
+    await side.service.postgres.asOwner(toUser, [connection!.id, user!.id]);
+    return { method: connections.updateConnection, message: { id: connection!.id, active: true } };
+  },
+  UNKNOWN_ACTION: () => action("aml/nothing"),
+  INVALID_INPUT: () => action("custom:there/GET /{id}"),
   UPSTREAM_UNREACHABLE: () => call("custom:gone"),
   UPSTREAM_TOO_LARGE: () => call("custom:there", { path: "/large" }),
   CREDENTIAL_REFLECTED: () => call("custom:there", { path: "/echo" }),

@@ -138,6 +138,14 @@ export declare type ApiKey = Message<"patchbay.apikeys.v1.ApiKey"> & {
    * @generated from field: map<string, string> metadata = 16;
    */
   metadata: { [key: string]: string };
+
+  /**
+   * The connections that the key may use, and how. Absent for a key that may use
+   * every connection.
+   *
+   * @generated from field: patchbay.apikeys.v1.ConnectionRights connections = 17;
+   */
+  connections?: ConnectionRights | undefined;
 };
 
 /**
@@ -145,6 +153,92 @@ export declare type ApiKey = Message<"patchbay.apikeys.v1.ApiKey"> & {
  * Use `create(ApiKeySchema)` to create a new message.
  */
 export declare const ApiKeySchema: GenMessage<ApiKey>;
+
+/**
+ * What a key may use of its organisation's connections, as far as its scopes let
+ * it. A connection that no right names does not exist for the key.
+ *
+ * @generated from message patchbay.apikeys.v1.ConnectionRights
+ */
+export declare type ConnectionRights = Message<"patchbay.apikeys.v1.ConnectionRights"> & {
+  /**
+   * The key may do what one of them allows. Empty for no connection.
+   *
+   * @generated from field: repeated patchbay.apikeys.v1.ConnectionRight rights = 1;
+   */
+  rights: ConnectionRight[];
+};
+
+/**
+ * Describes the message patchbay.apikeys.v1.ConnectionRights.
+ * Use `create(ConnectionRightsSchema)` to create a new message.
+ */
+export declare const ConnectionRightsSchema: GenMessage<ConnectionRights>;
+
+/**
+ * Connections that a key may use, and what it may do through them. To change or
+ * delete one, the key needs a right to all of it: without `methods` and
+ * `path_prefixes`.
+ *
+ * @generated from message patchbay.apikeys.v1.ConnectionRight
+ */
+export declare type ConnectionRight = Message<"patchbay.apikeys.v1.ConnectionRight"> & {
+  /**
+   * Which connections. Exactly one is set.
+   *
+   * @generated from oneof patchbay.apikeys.v1.ConnectionRight.connection
+   */
+  connection: {
+    /**
+     * The connection that has the slug now: a sibling's, or `custom:<slug>`.
+     *
+     * @generated from field: string slug = 1;
+     */
+    value: string;
+    case: "slug";
+  } | {
+    /**
+     * The one connection that has the id.
+     *
+     * @generated from field: string id = 2;
+     */
+    value: string;
+    case: "id";
+  } | {
+    /**
+     * All connections that have the tag now.
+     *
+     * @generated from field: string tag = 3;
+     */
+    value: string;
+    case: "tag";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * The methods that calls may have: GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE.
+   * Empty for all.
+   *
+   * @generated from field: repeated string methods = 4;
+   */
+  methods: string[];
+
+  /**
+   * The paths that calls may have: `/v1` is `/v1` and what is below it, and not
+   * `/v10`. Compared with the path behind the base URL as it is sent: another
+   * spelling of the same path, such as `/%761`, is not allowed. Begins with `/`,
+   * does not end with one, and has no empty segment, no segment of dots, no `%`
+   * and no `;`. Empty for every path.
+   *
+   * @generated from field: repeated string path_prefixes = 5;
+   */
+  pathPrefixes: string[];
+};
+
+/**
+ * Describes the message patchbay.apikeys.v1.ConnectionRight.
+ * Use `create(ConnectionRightSchema)` to create a new message.
+ */
+export declare const ConnectionRightSchema: GenMessage<ConnectionRight>;
 
 /**
  * One secret of a key, without the secret.

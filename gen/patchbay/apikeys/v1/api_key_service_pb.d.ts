@@ -5,7 +5,7 @@
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
-import type { ApiKey } from "./api_key_pb.js";
+import type { ApiKey, ConnectionRights } from "./api_key_pb.js";
 
 /**
  * Describes the file patchbay/apikeys/v1/api_key_service.proto.
@@ -78,6 +78,14 @@ export declare type CreateApiKeyRequest = Message<"patchbay.apikeys.v1.CreateApi
    * @generated from field: optional string caller_service_slug = 8;
    */
   callerServiceSlug?: string | undefined;
+
+  /**
+   * The connections that the key may use, and how. All of them if absent, none if
+   * it has no rights.
+   *
+   * @generated from field: patchbay.apikeys.v1.ConnectionRights connections = 9;
+   */
+  connections?: ConnectionRights | undefined;
 };
 
 /**
@@ -210,6 +218,14 @@ export declare type ImportKeyRequest = Message<"patchbay.apikeys.v1.ImportKeyReq
    * @generated from field: map<string, string> metadata = 10;
    */
   metadata: { [key: string]: string };
+
+  /**
+   * The connections that the key may use, and how. All of them if absent, none if
+   * it has no rights.
+   *
+   * @generated from field: patchbay.apikeys.v1.ConnectionRights connections = 11;
+   */
+  connections?: ConnectionRights | undefined;
 };
 
 /**
@@ -382,8 +398,8 @@ export declare type UpdateApiKeyRequest = Message<"patchbay.apikeys.v1.UpdateApi
 
   /**
    * The fields to change, of `name`, `scopes`, `act_as_user_id`, `expires_at`,
-   * `rate_limit_per_minute`, `allowed_cidrs`, `metadata`. Without it, every field
-   * that is set changes. Leave it out over REST: there, the fields in the body are
+   * `rate_limit_per_minute`, `allowed_cidrs`, `metadata`, `connections`. Without
+   * it, every field that is set changes. Leave it out over REST: there, the fields in the body are
    * those that change.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 6;
@@ -411,6 +427,13 @@ export declare type UpdateApiKeyRequest = Message<"patchbay.apikeys.v1.UpdateApi
    * @generated from field: map<string, string> metadata = 9;
    */
   metadata: { [key: string]: string };
+
+  /**
+   * The connections that the key may use, and how; null for all of them.
+   *
+   * @generated from field: patchbay.apikeys.v1.ConnectionRights connections = 10;
+   */
+  connections?: ConnectionRights | undefined;
 };
 
 /**
@@ -693,6 +716,14 @@ export declare type WhoAmIResponse = Message<"patchbay.apikeys.v1.WhoAmIResponse
    * @generated from field: google.protobuf.Timestamp expires_at = 7;
    */
   expiresAt?: Timestamp | undefined;
+
+  /**
+   * The connections that the key may use, and how. Absent for a key that may use
+   * every connection.
+   *
+   * @generated from field: patchbay.apikeys.v1.ConnectionRights connections = 8;
+   */
+  connections?: ConnectionRights | undefined;
 };
 
 /**
@@ -715,12 +746,14 @@ export declare const ApiKeyService: GenService<{
    * Issues a key. Its secret is in this answer and nowhere else afterwards.
    *
    * Without `api:grant`, a caller can give only scopes that its own key grants.
-   * Called twice, it issues two keys, unless both calls carry one
-   * `Idempotency-Key`.
+   * A caller whose key is limited to some connections can give only parts of its
+   * own rights, with `api:grant` too. Called twice, it issues two keys, unless
+   * both calls carry one `Idempotency-Key`.
    *
-   * Errors: INVALID_ARGUMENT for a scope outside the grammar, a past
+   * Errors: INVALID_ARGUMENT for a scope or right outside the grammar, a past
    * `expires_at` or an unknown user (UNKNOWN_USER); PERMISSION_DENIED
-   * (MISSING_SCOPE) naming the first scope that the caller cannot give, or
+   * (MISSING_SCOPE) naming the first scope that the caller cannot give,
+   * (CONNECTION_NOT_ALLOWED) for rights that it does not have itself, or
    * (CALLER_SERVICE_RESERVED) for a `caller_service_slug`.
    *
    * @generated from rpc patchbay.apikeys.v1.ApiKeyService.CreateApiKey
@@ -780,13 +813,14 @@ export declare const ApiKeyService: GenService<{
    * Changes the fields that the request names and leaves the others. A field
    * that is named but not set is cleared: `{"actAsUserId": null}` unbinds.
    *
-   * Without `api:grant`, a caller can change only keys whose scopes, as they are
-   * afterwards, its own key grants: services that verify the key act on each of
-   * its fields. To revoke, `api:manage` is enough.
+   * A caller can change only keys whose scopes and rights, as they are afterwards,
+   * it could give to a new key: services that verify the key act on each of its
+   * fields. To revoke, `api:manage` is enough.
    *
    * Errors: NOT_FOUND; INVALID_ARGUMENT for a field that cannot be changed or
    * an unknown user (UNKNOWN_USER); PERMISSION_DENIED (MISSING_SCOPE,
-   * SELF_MODIFICATION); FAILED_PRECONDITION (API_KEY_REVOKED).
+   * CONNECTION_NOT_ALLOWED, SELF_MODIFICATION); FAILED_PRECONDITION
+   * (API_KEY_REVOKED).
    *
    * @generated from rpc patchbay.apikeys.v1.ApiKeyService.UpdateApiKey
    */
@@ -800,15 +834,15 @@ export declare const ApiKeyService: GenService<{
    *
    * The previous secret is accepted until `previous_valid_until`, so that callers
    * can be redeployed without an outage: for `grace_seconds`, and never past the
-   * key's own end. The graces of earlier rotations stay as they were. Without
-   * `api:grant`, a caller can rotate only keys whose scopes its own key grants.
-   * Called twice, it makes two secrets, unless both calls carry one
-   * `Idempotency-Key`.
+   * key's own end. The graces of earlier rotations stay as they were. A caller can
+   * rotate only keys whose scopes and rights it could give to a new key. Called
+   * twice, it makes two secrets, unless both calls carry one `Idempotency-Key`.
    *
-   * Errors: NOT_FOUND; PERMISSION_DENIED (MISSING_SCOPE); FAILED_PRECONDITION
-   * (API_KEY_REVOKED, API_KEY_EXPIRED, TOO_MANY_SECRETS beyond five that are
-   * still good, SECRET_IN_USE with `replace_unused`, SERVICE_PRINCIPAL for a key
-   * that a connection holds).
+   * Errors: NOT_FOUND; PERMISSION_DENIED (MISSING_SCOPE,
+   * CONNECTION_NOT_ALLOWED); FAILED_PRECONDITION (API_KEY_REVOKED,
+   * API_KEY_EXPIRED, TOO_MANY_SECRETS beyond five that are still good,
+   * SECRET_IN_USE with `replace_unused`, SERVICE_PRINCIPAL for a key that a
+   * connection holds).
    *
    * @generated from rpc patchbay.apikeys.v1.ApiKeyService.RotateApiKey
    */
@@ -857,7 +891,8 @@ export declare const ApiKeyService: GenService<{
     output: typeof RevokeOwnApiKeyResponseSchema;
   },
   /**
-   * Answers who the caller is: its key, organisation, scopes and user.
+   * Answers who the caller is: its key, organisation, scopes, user, and the
+   * connections that it may use.
    *
    * @generated from rpc patchbay.apikeys.v1.ApiKeyService.WhoAmI
    */

@@ -6,6 +6,7 @@ import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegen
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 import type { Connection } from "./connection_pb.js";
 import type { FieldMask, Value } from "@bufbuild/protobuf/wkt";
+import type { CallActionRequestSchema, CallActionResponseSchema, PlanCallRequestSchema, PlanCallResponseSchema } from "./action_pb.js";
 
 /**
  * Describes the file patchbay/connections/v1/connection_service.proto.
@@ -501,11 +502,18 @@ export declare const CallServiceResponseSchema: GenMessage<CallServiceResponse>;
  * Keeps connections to sibling and external HTTP services, and makes calls
  * through them with the stored credential injected.
  *
+ * A connection that the rights of the caller's key leave out is answered as one
+ * that does not exist, by every method. To make, change or delete one, the key
+ * needs a right to all of it. A connection that is private to another user is
+ * refused (NOT_OWNER) to all but keys that hold `connections:manage`, which list,
+ * read and delete it.
+ *
  * @generated from service patchbay.connections.v1.ConnectionService
  */
 export declare const ConnectionService: GenService<{
   /**
-   * Lists the organisation's connections, oldest first.
+   * Lists the organisation's connections, oldest first: those that the key's
+   * rights name and that are not private to another user.
    *
    * Errors: INVALID_ARGUMENT for a page token that this method did not issue.
    *
@@ -536,8 +544,9 @@ export declare const ConnectionService: GenService<{
    * Errors: INVALID_ARGUMENT (INVALID_SLUG, INVALID_BASE_URL, ADDRESS_DENIED;
    * CREDENTIAL_REQUIRED for a custom service without a key, and for a built-in
    * one for which neither request nor catalog names scopes); PERMISSION_DENIED
-   * (MISSING_SCOPE) naming the first scope that the caller cannot give;
-   * UNAVAILABLE (ROOT_KEY_UNAVAILABLE).
+   * (MISSING_SCOPE) naming the first scope that the caller cannot give, or
+   * (CONNECTION_NOT_ALLOWED) for a slug that the key has no right to all of,
+   * connected or not; UNAVAILABLE (ROOT_KEY_UNAVAILABLE).
    *
    * @generated from rpc patchbay.connections.v1.ConnectionService.UpsertServiceConnection
    */
@@ -549,7 +558,8 @@ export declare const ConnectionService: GenService<{
   /**
    * Answers one connection.
    *
-   * Errors: NOT_FOUND if the caller's organisation has no such connection.
+   * Errors: NOT_FOUND if the caller's organisation has no such connection;
+   * PERMISSION_DENIED (NOT_OWNER).
    *
    * @generated from rpc patchbay.connections.v1.ConnectionService.GetConnection
    */
@@ -567,7 +577,8 @@ export declare const ConnectionService: GenService<{
    * principal does not move at all: connect the service again. An `api_key`
    * takes its place and revokes it.
    *
-   * Errors: NOT_FOUND; INVALID_ARGUMENT (INVALID_BASE_URL, ADDRESS_DENIED,
+   * Errors: NOT_FOUND; PERMISSION_DENIED (CONNECTION_NOT_ALLOWED, NOT_OWNER);
+   * INVALID_ARGUMENT (INVALID_BASE_URL, ADDRESS_DENIED,
    * CREDENTIAL_REQUIRED); with an `api_key`, UNAVAILABLE (ROOT_KEY_UNAVAILABLE).
    *
    * @generated from rpc patchbay.connections.v1.ConnectionService.UpdateConnection
@@ -586,7 +597,8 @@ export declare const ConnectionService: GenService<{
    * answers for it; the deployment's setting `four-eyes-deletion` can ask for
    * that everywhere or nowhere.
    *
-   * Errors: NOT_FOUND, also when called twice; FAILED_PRECONDITION
+   * Errors: NOT_FOUND, also when called twice; PERMISSION_DENIED
+   * (CONNECTION_NOT_ALLOWED, NOT_OWNER); FAILED_PRECONDITION
    * (API_KEY_NOT_BOUND_TO_USER).
    *
    * @generated from rpc patchbay.connections.v1.ConnectionService.DeleteConnection
@@ -605,7 +617,7 @@ export declare const ConnectionService: GenService<{
    * The probe is a GET of the base URL without the credential: any answer
    * except 5xx means that the service can be reached.
    *
-   * Errors: NOT_FOUND.
+   * Errors: NOT_FOUND; PERMISSION_DENIED (NOT_OWNER).
    *
    * @generated from rpc patchbay.connections.v1.ConnectionService.TestConnection
    */
@@ -642,7 +654,8 @@ export declare const ConnectionService: GenService<{
    * caller's organisation does not have; INVALID_ARGUMENT
    * (INVALID_PATH, INVALID_OUTBOUND_REQUEST); FAILED_PRECONDITION
    * (CONNECTION_INACTIVE, CREDENTIAL_REFLECTED); PERMISSION_DENIED
-   * (ADDRESS_DENIED); RESOURCE_EXHAUSTED (TOO_MANY_CALLS, UPSTREAM_TOO_LARGE,
+   * (ADDRESS_DENIED, NOT_OWNER; CONNECTION_NOT_ALLOWED for a method or path that
+   * the key's rights do not cover); RESOURCE_EXHAUSTED (TOO_MANY_CALLS, UPSTREAM_TOO_LARGE,
    * OVERLOADED); UNAVAILABLE (UPSTREAM_UNREACHABLE; ROOT_KEY_UNAVAILABLE, and then
    * nothing was sent); DEADLINE_EXCEEDED (UPSTREAM_TIMEOUT). If the service had
    * begun to answer, its status is `upstream_status` in the metadata.
@@ -653,6 +666,47 @@ export declare const ConnectionService: GenService<{
     methodKind: "unary";
     input: typeof CallServiceRequestSchema;
     output: typeof CallServiceResponseSchema;
+  },
+  /**
+   * Calls an operation of a connected service, as CallService does, by the name
+   * that the catalog has for it.
+   *
+   * Path, query, headers and body are held to the operation's schemas before
+   * anything is sent. A service without a catalog can be called by method and path
+   * template, and then nothing is known to hold the input to.
+   *
+   * Errors: NOT_FOUND, also (UNKNOWN_ACTION) for an operation that the service's
+   * catalog does not have; INVALID_ARGUMENT (INVALID_INPUT, naming each place by its
+   * JSON pointer; INVALID_REQUEST for a connection of another service); and those of
+   * CallService: INVALID_PATH, INVALID_OUTBOUND_REQUEST, CONNECTION_INACTIVE,
+   * CREDENTIAL_REFLECTED, ADDRESS_DENIED, TOO_MANY_CALLS, UPSTREAM_TOO_LARGE,
+   * OVERLOADED, UPSTREAM_UNREACHABLE, ROOT_KEY_UNAVAILABLE, UPSTREAM_TIMEOUT.
+   *
+   * @generated from rpc patchbay.connections.v1.ConnectionService.CallAction
+   */
+  callAction: {
+    methodKind: "unary";
+    input: typeof CallActionRequestSchema;
+    output: typeof CallActionResponseSchema;
+  },
+  /**
+   * Answers the exact request that CallAction or CallService would send for the
+   * same fields, and sends nothing.
+   *
+   * The credential is not opened: wherever it goes, `***` stands in its place. A
+   * user name and password of HTTP Basic are masked together.
+   *
+   * Errors: those that the call would have before it is sent: NOT_FOUND
+   * (UNKNOWN_ACTION), INVALID_ARGUMENT (INVALID_INPUT, INVALID_PATH,
+   * INVALID_OUTBOUND_REQUEST), FAILED_PRECONDITION (CONNECTION_INACTIVE),
+   * PERMISSION_DENIED (ADDRESS_DENIED).
+   *
+   * @generated from rpc patchbay.connections.v1.ConnectionService.PlanCall
+   */
+  planCall: {
+    methodKind: "unary";
+    input: typeof PlanCallRequestSchema;
+    output: typeof PlanCallResponseSchema;
   },
 }>;
 

@@ -154,7 +154,7 @@ export enum Reason {
   CREDENTIAL_REQUIRED = 18,
 
   /**
-   * The connection is switched off (409).
+   * The connection is switched off, or its status is not ACTIVE (409).
    *
    * @generated from enum value: REASON_CONNECTION_INACTIVE = 19;
    */
@@ -367,6 +367,36 @@ export enum Reason {
    * @generated from enum value: REASON_TOO_MANY_CALLS = 50;
    */
   TOO_MANY_CALLS = 50,
+
+  /**
+   * The rights of the caller's key to connections do not cover what it wants to do
+   * through one, to one, or give to another key (403).
+   *
+   * @generated from enum value: REASON_CONNECTION_NOT_ALLOWED = 52;
+   */
+  CONNECTION_NOT_ALLOWED = 52,
+
+  /**
+   * The connection belongs to another user, who keeps it private (403).
+   *
+   * @generated from enum value: REASON_NOT_OWNER = 53;
+   */
+  NOT_OWNER = 53,
+
+  /**
+   * The service's catalog has no such operation, or it has no catalog and the
+   * operation was named by an id (404).
+   *
+   * @generated from enum value: REASON_UNKNOWN_ACTION = 61;
+   */
+  UNKNOWN_ACTION = 61,
+
+  /**
+   * The input does not fit the operation (400).
+   *
+   * @generated from enum value: REASON_INVALID_INPUT = 62;
+   */
+  INVALID_INPUT = 62,
 
   /**
    * A WebSocket was asked for on a path that passes on plain HTTP (501).

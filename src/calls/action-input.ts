@@ -1,0 +1,142 @@
+import { toJson, type JsonObject, type JsonValue } from "@bufbuild/protobuf";
+import { ValueSchema, type Value } from "@bufbuild/protobuf/wkt";
+import { isObject } from "#src/json/object.ts";
+import { pathProblem } from "#src/outbound/path.ts";
+import { InvalidInput } from "./errors.ts";
+import type { Action } from "./find-action.ts";
+import { escaped, nameProblems, problem } from "./input-problems.ts";
+import type { InputCheck, JsonInput } from "./input-schema.ts";
+import {
+  headerText,
+  NoForm,
+  pathText,
+  queryPairs,
+  type EncodedPair,
+  type ParameterForm,
+} from "./parameters.ts";
+
+/** What an operation is called with. */
+export interface ActionInput {
+  readonly path: JsonObject;
+  readonly query: JsonObject;
+  readonly header: JsonObject;
+  readonly body: Value | undefined;
+}
+
+/** Where the input goes in the request. */
+export interface FilledAction {
+  readonly path: string;
+  readonly query: readonly EncodedPair[];
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** The operation's path, query and headers with the input in them. Throws InvalidInput for one that does not fit. */
+export function fillAction(action: Action, given: ActionInput, check: InputCheck): FilledAction {
+  const { path, query, header, body } = given;
+  for (const [name, values] of Object.entries({ path, query, header })) {
+    requireFew<JsonValue>(`/${name}`, values, insideJson);
+  }
+  if (body !== undefined && action.endpoint !== undefined) requireFew("/body", body, insideValue);
+  const input = { ...given, header: withDeclaredNames(given.header, action) };
+  refuse(namesProblems(action, input.path));
+  if (action.endpoint !== undefined) refuse(check(action.endpoint, jsonOf(input)));
+  return {
+    path: filledTemplate(action, input.path),
+    query: Object.entries(input.query).flatMap(([name, value]) =>
+      written("query", name, () => queryPairs(formOf(action, "query", name), value)),
+    ),
+    headers: Object.fromEntries(
+      Object.entries(input.header).map(([name, value]) => [
+        name,
+        written("header", name, () => headerText(formOf(action, "header", name), value)),
+      ]),
+    ),
+  };
+}
+
+function jsonOf({ body, ...places }: ActionInput): JsonInput {
+  return { ...places, ...(body !== undefined && { body: toJson(ValueSchema, body) }) };
+}
+
+/** What is left of the template between its variables, which have the odd places. */
+function partsOf(template: string): string[] {
+  return template.split(/\{([^{}]*)\}/);
+}
+
+function namesProblems({ template }: Action, path: JsonObject): string[] {
+  const names = partsOf(template).filter((_, index) => index % 2 === 1);
+  const { missing, unknown } = nameProblems(
+    "/path",
+    names.map((name) => ({ name, required: true })),
+    path,
+  );
+  return [...missing, ...unknown];
+}
+
+function filledTemplate(action: Action, path: JsonObject): string {
+  return partsOf(action.template)
+    .map((part, index) => (index % 2 === 0 ? part : segmentOf(action, part, path[part] ?? null)))
+    .join("");
+}
+
+/** Exactly one segment, or a part of one: it is encoded, and nothing that could be read as another path. */
+function segmentOf(action: Action, name: string, value: JsonValue): string {
+  const text = written("path", name, () => pathText(formOf(action, "path", name), value, action.table));
+  const reason = text === "" ? "is empty, and a segment of a path is not" : pathProblem(`/${text}`);
+  if (reason !== undefined) refuse([problem(`/path/${escaped(name)}`, reason)]);
+  return text;
+}
+
+function formOf({ parameters }: Action, place: string, name: string): ParameterForm {
+  return parameters.find((parameter) => parameter.in === place && parameter.name === name) ?? { name };
+}
+
+function written<T>(place: string, name: string, write: () => T): T {
+  try {
+    return write();
+  } catch (error) {
+    if (error instanceof NoForm)
+      throw new InvalidInput([problem(`/${place}/${escaped(name)}`, error.message)]);
+    throw error;
+  }
+}
+
+/** Names of headers are the same in any case, and a schema's names are not. */
+function withDeclaredNames(header: JsonObject, { parameters }: Action): JsonObject {
+  const declared = new Map(
+    parameters.filter((one) => one.in === "header").map(({ name }) => [name.toLowerCase(), name]),
+  );
+  return Object.fromEntries(
+    Object.entries(header).map(([name, value]) => [declared.get(name.toLowerCase()) ?? name, value]),
+  );
+}
+
+function refuse(problems: readonly string[]): void {
+  if (problems.length > 0) throw new InvalidInput(problems);
+}
+
+/** What is larger would hold up other calls while it is checked. */
+const maxValues = 5_000;
+const maxDepth = 32;
+
+function requireFew<Node>(place: string, root: Node, inside: (node: Node) => readonly Node[]): void {
+  let level: readonly Node[] = [root];
+  for (let depth = 0, values = 0; level.length > 0; depth += 1) {
+    values += level.length;
+    if (depth > maxDepth) refuse([problem(place, `is nested more than ${maxDepth} levels deep`)]);
+    if (values > maxValues) {
+      refuse([problem(place, `has more than ${maxValues} values; POST /api/service-calls takes more`)]);
+    }
+    level = level.flatMap(inside);
+  }
+}
+
+function insideJson(json: JsonValue): readonly JsonValue[] {
+  if (Array.isArray(json)) return json;
+  return isObject(json) ? Object.values(json) : [];
+}
+
+function insideValue({ kind }: Value): readonly Value[] {
+  if (kind.case === "listValue") return kind.value.values;
+  return kind.case === "structValue" ? Object.values(kind.value.fields) : [];
+}

@@ -1,0 +1,75 @@
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import type { ActionInput, CallActionRequest } from "#gen/patchbay/connections/v1/action_pb.js";
+import type { ConnectionService } from "#gen/patchbay/connections/v1/connection_service_pb.js";
+import type { Connections } from "#src/connections/connections.ts";
+import type { SealedConnection } from "#src/connections/store.ts";
+import { callerOf, callOf } from "#src/platform/caller.ts";
+import { InvalidRequest } from "#src/platform/errors.ts";
+import { parseAction } from "./action-identifier.ts";
+import { fillAction } from "./action-input.ts";
+import { requestBody } from "./call-body.ts";
+import { findAction, type Action, type Describe } from "./find-action.ts";
+import type { InputCheck } from "./input-schema.ts";
+import type { DescribedCall, MakeCall } from "./make-call.ts";
+
+/** The call of an operation, and the connection to make it through. */
+export interface ActionCall {
+  readonly connection: SealedConnection;
+  readonly call: DescribedCall;
+}
+
+/** Reads the request as a call that may be made. */
+export type ReadAction = (
+  request: Pick<CallActionRequest, "actionIdentifier" | "connection" | "input">,
+  context: HandlerContext,
+) => Promise<ActionCall>;
+
+/** Calls a service by the name of an operation. */
+export function createCallAction(
+  read: ReadAction,
+  makeCall: MakeCall,
+): ServiceImpl<typeof ConnectionService>["callAction"] {
+  return async (request, context) => {
+    const { connection, call } = await read(request, context);
+    // By its id, so that no other is called that has taken over its slug meanwhile.
+    return makeCall(context, connection.id, call);
+  };
+}
+
+/** Finds operation and connection, and holds the input to what is known of the operation. */
+export function createReadAction(parts: {
+  connections: Pick<Connections, "usable">;
+  describe: Describe;
+  check: InputCheck;
+}): ReadAction {
+  const { connections, describe, check } = parts;
+  return async ({ actionIdentifier, connection: named, input }, context) => {
+    const caller = callerOf(context);
+    const wanted = parseAction(actionIdentifier);
+    const action = findAction(wanted, await describe(caller.orgId, wanted.slug));
+    const connection = await connections.usable(caller, named.value ?? action.slug);
+    requireOfService(connection, action);
+    return { connection, call: await describedAction(action, input, check, context) };
+  };
+}
+
+async function describedAction(
+  action: Action,
+  input: ActionInput | undefined,
+  check: InputCheck,
+  context: HandlerContext,
+): Promise<DescribedCall> {
+  const { path = {}, query = {}, header = {}, body } = input ?? {};
+  const filled = fillAction(action, { path, query, header, body }, check);
+  const sent = await requestBody(body ? { case: "json", value: body } : { case: undefined });
+  if (sent !== undefined) callOf(context).holding?.grow(sent.bytes.length);
+  return { method: action.method, ...filled, body: sent };
+}
+
+function requireOfService({ id, integration }: SealedConnection, { slug }: Action): void {
+  if (integration === slug) return;
+  throw new InvalidRequest(
+    `connection ${id} is one of ${integration}, and the action is one of ${slug}; ` +
+      `name a connection of ${slug}, or none for the one that has this slug`,
+  );
+}

@@ -1,0 +1,122 @@
+import { ConnectionNotAllowed } from "#src/api-keys/errors.ts";
+import { permitsAll, permitsCall, permitsConnection } from "#src/api-keys/connection-rights.ts";
+import { grants } from "#src/api-keys/scopes.ts";
+import { and, arrayOverlaps, eq, or, sql } from "#src/db/drizzle.cjs";
+import type { Caller } from "#src/platform/caller.ts";
+import type { ConnectionRight } from "#src/platform/connection-right.ts";
+import type { ServiceError } from "#src/platform/errors.ts";
+import type { Connection } from "./connection.ts";
+import { ConnectionNotFound, NotOwner } from "./errors.ts";
+import { connections } from "./schema.ts";
+
+/** What decides who may see and use a connection. */
+export type Guarded = Pick<Connection, "id" | "slug" | "tags" | "ownerUserId" | "visibility">;
+
+/** The connections that lists show the caller, as a condition of the statement: what is beyond it moves no page. */
+export function visibleTo(caller: Caller) {
+  return and(isShared(caller), isNamed(caller));
+}
+
+function isShared(caller: Caller) {
+  if (managesAll(caller)) return undefined;
+  const ofAll = eq(connections.visibility, "org");
+  return caller.userId === undefined ? ofAll : or(ofAll, eq(connections.ownerUserId, caller.userId));
+}
+
+function isNamed({ connections: rights }: Caller) {
+  // Without a condition, `or` would be none, and an empty list would show everything.
+  return rights && or(sql`false`, ...rights.map(({ connection }) => hasName(connection)));
+}
+
+function hasName(name: ConnectionRight["connection"]) {
+  if ("id" in name) return eq(connections.id, name.id);
+  if ("slug" in name) return eq(connections.slug, name.slug);
+  return arrayOverlaps(connections.tags, [name.tag]);
+}
+
+/**
+ * The connection that was found, if the caller may see it. What its key's rights leave out is answered as what does
+ * not exist; that another user of the organisation has it to themselves is said.
+ */
+export function requireVisible<Found extends Guarded>(caller: Caller, found: Found | undefined): Found {
+  const connection = requireNamed(caller, found, ConnectionNotFound);
+  if (!isOpenTo(caller, connection) && !managesAll(caller)) throw new NotOwner();
+  return connection;
+}
+
+/** The connection that was found, if the caller may use it. To manage the connections of others is not to use them. */
+export function requireUsable<Found extends Guarded>(
+  caller: Caller,
+  found: Found | undefined,
+  missing: new () => ServiceError = ConnectionNotFound,
+): Found {
+  const connection = requireNamed(caller, found, missing);
+  if (!isOpenTo(caller, connection)) throw new NotOwner();
+  return connection;
+}
+
+/** The connection that was found, if the caller may change it. */
+export function requireChangeable<Found extends Guarded>(caller: Caller, found: Found | undefined): Found {
+  const connection = requireUsable(caller, found);
+  requireWithinRights(caller, connection);
+  return connection;
+}
+
+/** The connection that was found, if the caller may delete it. */
+export function requireDeletable<Found extends Guarded>(caller: Caller, found: Found | undefined): Found {
+  const connection = requireVisible(caller, found);
+  requireWithinRights(caller, connection);
+  return connection;
+}
+
+/**
+ * Refuses what the caller would make of a connection, new or known, unless its key has a right to all of it. Of a slug
+ * that the key may not use, the answer is the same whether there is a connection or not.
+ */
+export function requireWithinRights(caller: Caller, connection: Guarded): void {
+  if (permitsAll(caller.connections, connection)) return;
+  throw new ConnectionNotAllowed(
+    "to make, change or delete this connection takes a right of the key to it without methods and pathPrefixes; " +
+      "GET /api/auth/me shows its rights",
+  );
+}
+
+/** Refuses new tags from a key that is limited by tags: it would choose by itself what it, and others, may use. */
+export function requireTagsChangeable(caller: Caller): void {
+  if (caller.connections?.some(({ connection }) => "tag" in connection) !== true) return;
+  throw new ConnectionNotAllowed(
+    "tags: the key is limited by tags, so it cannot change them; use another key",
+  );
+}
+
+/** Refuses a call that the rights of the caller's key do not cover. */
+export function requirePermitted(
+  caller: Caller,
+  connection: Guarded,
+  { method, path }: { readonly method: string; readonly path: string },
+): void {
+  if (permitsCall(caller.connections, connection, method, path)) return;
+  throw new ConnectionNotAllowed(
+    "the rights of the key to this connection do not cover the method and path; paths are compared as they are " +
+      "spelled; GET /api/auth/me shows its rights",
+  );
+}
+
+function requireNamed<Found extends Guarded>(
+  { connections: rights }: Caller,
+  found: Found | undefined,
+  Missing: new () => ServiceError,
+): Found {
+  if (found === undefined || !permitsConnection(rights, found)) throw new Missing();
+  return found;
+}
+
+/** A key without a user owns nothing. */
+function isOpenTo({ userId }: Caller, { visibility, ownerUserId }: Guarded): boolean {
+  return visibility === "org" || (userId !== undefined && ownerUserId === userId);
+}
+
+/** The wildcards do not grant it. */
+function managesAll({ scopes }: Caller): boolean {
+  return grants(scopes, "connections:manage");
+}

@@ -1,0 +1,294 @@
+import { fromJson, type JsonObject, type JsonValue } from "@bufbuild/protobuf";
+import { ValueSchema } from "@bufbuild/protobuf/wkt";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { fillAction, type ActionInput } from "#src/calls/action-input.ts";
+import { parseAction } from "#src/calls/action-identifier.ts";
+import { findAction } from "#src/calls/find-action.ts";
+import { createInputCheck } from "#src/calls/input-schema.ts";
+import { describe as described } from "#src/integrations/endpoints.ts";
+
+const check = createInputCheck();
+
+interface Given {
+  readonly path?: JsonObject;
+  readonly query?: JsonObject;
+  readonly header?: JsonObject;
+  readonly body?: JsonValue;
+}
+
+function inputOf({ path = {}, query = {}, header = {}, body }: Given): ActionInput {
+  return { path, query, header, body: body === undefined ? undefined : fromJson(ValueSchema, body) };
+}
+
+/** A service with one operation, `run`. */
+function serviceWith(operation: object, path = "/run", openapi = "3.1.0") {
+  const run = { operationId: "run", summary: "Run", responses: {}, ...operation };
+  const document = { openapi, info: { title: "T" }, paths: { [path]: { post: run } } };
+  return described(document);
+}
+
+function fill(operation: object, given: Given, path?: string, openapi?: string) {
+  const action = findAction(parseAction("aml/run"), serviceWith(operation, path, openapi));
+  return fillAction(action, inputOf(given), check);
+}
+
+function withBody(schema: object, required = true) {
+  return { requestBody: { required, content: { "application/json": { schema } } } };
+}
+
+const parameters = [
+  { name: "limit", in: "query", required: true, schema: { type: "integer", maximum: 10 } },
+  { name: "tags", in: "query", explode: false, schema: { type: "array", items: { type: "string" } } },
+  { name: "X-Tenant", in: "header", required: true, schema: { type: "string", pattern: "^[a-z]+$" } },
+];
+const fits = { query: { limit: 5 }, header: { "X-Tenant": "acme" } };
+
+test("what fits goes where the document says, in its styles", () => {
+  const query = { limit: 5, tags: ["a,b", "c"] };
+  const header = { "x-tenant": "acme", "Idempotency-Key": "k" };
+  expect(fill({ parameters }, { ...fits, query, header })).toStrictEqual({
+    path: "/run",
+    query: [
+      ["limit", "5", "encoded"],
+      ["tags", "a%2Cb,c", "encoded"],
+    ],
+    headers: { "X-Tenant": "acme", "Idempotency-Key": "k" },
+  });
+});
+
+describe("what does not fit is refused by the place:", () => {
+  test.each<[string, Given, string]>([
+    ["a missing query parameter", { ...fits, query: {} }, "/query/limit is missing"],
+    [
+      "a misspelt query parameter",
+      { ...fits, query: { limt: 5 } },
+      "/query/limit is missing; limt was given; /query/limt is unknown; did you mean limit?",
+    ],
+    ["one of another type", { ...fits, query: { limit: "5" } }, "/query/limit must be integer"],
+    ["one beyond its bound", { ...fits, query: { limit: 11 } }, "/query/limit must be <= 10"],
+    [
+      "a misspelt header",
+      { ...fits, header: { "X-Tennant": "acme" } },
+      "/header/X-Tenant is missing; X-Tennant was given",
+    ],
+    [
+      "a header that its pattern does not match",
+      { ...fits, header: { "x-tenant": "A1" } },
+      '/header/X-Tenant must match pattern "^[a-z]+$"',
+    ],
+    [
+      "a body where none is described",
+      { ...fits, body: {} },
+      "/body is given, and the catalog describes no JSON body of this operation",
+    ],
+    [
+      "a value that has no form",
+      { ...fits, header: { ...fits.header, "x-more": { a: [1] } } },
+      "/header/x-more what is nested deeper than one level cannot be written",
+    ],
+  ])("%s", (_, given, problem) => {
+    expect(() => fill({ parameters }, given)).toThrow(`input: ${problem}`);
+  });
+
+  test("a body, with every problem, and never with a value", () => {
+    const schema = {
+      type: "object",
+      properties: { name: { type: "string", minLength: 3 }, kind: { enum: ["a", "b"] }, "a/b~": {} },
+      required: ["name", "a/b~"],
+      additionalProperties: false,
+    };
+    const refused = () => fill(withBody(schema), { body: { name: "x", kind: "my-secret", kin: 1 } });
+    expect(refused).toThrow(
+      "input: /body/a~1b~0 is missing; /body/kin is unknown; did you mean kind?; " +
+        "/body/name must NOT have fewer than 3 characters; /body/kind must be equal to one of the allowed values",
+    );
+  });
+
+  test("a body that is missing, and one that need not be there is not asked for", () => {
+    const schema = { type: "object", required: ["a"] };
+    expect(() => fill(withBody(schema), {})).toThrow("input: /body is missing");
+    expect(fill(withBody(schema, false), {}).path).toBe("/run");
+  });
+
+  test("at most twenty problems, of any length", () => {
+    const body = Object.fromEntries(Array.from({ length: 100 }, (_, i) => [`${i}`.repeat(500), 1]));
+    const refused = () => fill(withBody({ additionalProperties: { type: "string" } }), { body });
+    expect(refused).toThrow(/^input: (?:\/body\/\d+… must be string(?:; |$)){20}$/);
+    expect(refused).toThrow(/^.{0,4000}$/);
+  });
+});
+
+describe("a path", () => {
+  const at = (path: JsonObject, template = "/things/{id}/parts/{part}") =>
+    fill({ parameters: [] }, { path }, template).path;
+
+  test("has each value as one segment", () => {
+    expect(at({ id: "a/b ?#ä", part: 7 })).toBe("/things/a%2Fb%20%3F%23%C3%A4/parts/7");
+    expect(at({ id: "1", part: "x" }, "/things/{id}.json;v={part}")).toBe("/things/1.json;v=x");
+  });
+
+  test.each<[string, JsonObject, string]>([
+    ["a missing one", { id: "1" }, "/path/part is missing"],
+    [
+      "a misspelt one",
+      { id: "1", prat: "2" },
+      "/path/part is missing; prat was given; /path/prat is unknown; did you mean part?",
+    ],
+    ["one too many", { id: "1", part: "2", more: "3" }, "/path/more is unknown"],
+    ["an empty one", { id: "", part: "2" }, "/path/id is empty"],
+    ["an empty list", { id: [], part: "2" }, "/path/id is empty"],
+    ["a dot", { id: ".", part: "2" }, "/path/id the segments . and .. are not sent"],
+    ["two dots", { id: "..", part: "2" }, "/path/id the segments . and .. are not sent"],
+    ["dots and more", { id: "../x", part: "2" }, "/path/id the segments . and .. are not sent"],
+    ["encoded dots", { id: "%2e%2e", part: "2" }, "/path/id the segments . and .. are not sent"],
+    ["a backslash", { id: "..\\x", part: "2" }, "/path/id the segments . and .. are not sent"],
+    ["a line break", { id: "a\r\nb", part: "2" }, "/path/id line breaks and NUL are not sent"],
+    ["null", { id: null, part: "2" }, "/path/id null cannot be written; leave it out"],
+  ])("refuses %s", (_, path, problem) => {
+    expect(() => at(path)).toThrow(`input: ${problem}`);
+  });
+
+  test("has the segments of its template, whatever the values are", () => {
+    fc.assert(
+      fc.property(fc.string({ unit: "grapheme" }), fc.string({ unit: "grapheme" }), (id, part) => {
+        let path: string;
+        try {
+          path = at({ id, part });
+        } catch {
+          return;
+        }
+        const segments = path.split("/");
+        expect(segments.map((one) => decodeURIComponent(one))).toStrictEqual([
+          "",
+          "things",
+          id,
+          "parts",
+          part,
+        ]);
+      }),
+    );
+  });
+
+  test("is written by the table of its document's version", () => {
+    const label = { parameters: [{ name: "id", in: "path", style: "label", schema: {} }] };
+    expect(fill(label, { path: { id: ["a", "b"] } }, "/x/{id}", "3.0.3").path).toBe("/x/.a.b");
+    expect(fill(label, { path: { id: ["a", "b"] } }, "/x/{id}").path).toBe("/x/.a,b");
+  });
+});
+
+describe("a schema with", () => {
+  test("several patterns has each value held to its own", () => {
+    const schema = { properties: { a: { pattern: "^a+$" }, b: { pattern: "^b+$" } } };
+    expect(fill(withBody(schema), { body: { a: "aa", b: "bb" } }).path).toBe("/run");
+    expect(() => fill(withBody(schema), { body: { a: "bb", b: "bb" } })).toThrow("/body/a must match");
+    expect(() => fill(withBody(schema), { body: { a: "aa", b: "aa" } })).toThrow("/body/b must match");
+  });
+
+  test("a pattern that backtracks is judged by an engine that does not", () => {
+    const schema = { properties: { a: { pattern: "^(a+)+$" } } };
+    expect(() => fill(withBody(schema), { body: { a: `${"a".repeat(50_000)}!` } })).toThrow(
+      "/body/a must match",
+    );
+  });
+
+  test("a pattern that this engine has no form for leaves it to the service", () => {
+    const schema = { properties: { a: { pattern: "^(?!x)y" } } };
+    expect(fill(withBody(schema), { body: { a: "x" } }).path).toBe("/run");
+  });
+
+  test("unique items compares a long list of objects in one go", () => {
+    const items = Array.from({ length: 1_600 }, (_, i) => ({ i, b: 1 }));
+    const schema = { type: "array", uniqueItems: true };
+    expect(fill(withBody(schema), { body: items }).path).toBe("/run");
+    expect(() => fill(withBody(schema), { body: [...items, { b: 1, i: 7 }] })).toThrow(
+      "/body must NOT have duplicate items",
+    );
+  });
+
+  test("definitions of its own is read with these, as a body and as a parameter", () => {
+    const $defs = { tree: { type: "object", properties: { inner: { $ref: "#/$defs/tree" } } } };
+    const schema = { $defs, $ref: "#/$defs/tree" };
+    const filter = {
+      name: "filter",
+      in: "query",
+      schema: { $defs: { few: { maxProperties: 1 } }, $ref: "#/$defs/few" },
+    };
+    const operation = { ...withBody(schema), parameters: [filter] };
+    expect(fill(operation, { body: { inner: {} }, query: { filter: { a: 1 } } }).path).toBe("/run");
+    expect(() =>
+      fill(operation, { body: { inner: { inner: 1 } }, query: { filter: { a: 1, b: 2 } } }),
+    ).toThrow("input: /query/filter must NOT have more than 1 properties; /body/inner/inner must be object");
+  });
+
+  test("the id of another schema is not taken for that one", () => {
+    const one = withBody({ $id: "https://x.example/s", type: "string" });
+    const other = withBody({ $id: "https://x.example/s", type: "number" });
+    expect(fill(one, { body: "a" }).path).toBe("/run");
+    expect(fill(other, { body: 1 }).path).toBe("/run");
+    expect(() => fill(other, { body: "a" })).toThrow("/body must be number");
+  });
+});
+
+test.each<[string, Given, string]>([
+  ["more values", { body: Array<number>(6_000).fill(1) }, "/body has more than 5000 values"],
+  [
+    "deeper",
+    { body: JSON.parse(`${"[".repeat(40)}${"]".repeat(40)}`) as JsonValue },
+    "/body is nested more than 32 levels deep",
+  ],
+  ["more parameters", { query: { a: Array<number>(6_000).fill(1) } }, "/query has more than 5000 values"],
+])("input with %s than can be checked at once is refused", (_, given, problem) => {
+  expect(() => fill(withBody({}), given)).toThrow(`input: ${problem}`);
+});
+
+describe("an operation", () => {
+  const service = serviceWith({}, "/things/{id}");
+  const found = (identifier: string, known: typeof service | undefined = service) => {
+    const { method, template, endpoint } = findAction(parseAction(identifier), known);
+    return `${method} ${template} ${endpoint === undefined ? "unknown" : "known"}`;
+  };
+
+  test.each([
+    ["aml/run", "POST /things/{id} known"],
+    ["aml/POST /things/{id}", "POST /things/{id} known"],
+    ["custom:x/POST /things/{id}", "POST /things/{id} known"],
+  ])("is found as %s", (identifier, expected) => {
+    expect(found(identifier)).toBe(expected);
+  });
+
+  test.each([
+    ["aml/runn", "the catalog names no such operation of aml; did you mean aml/run?"],
+    ["aml/POST /thing/{id}", "did you mean aml/POST /things/{id}?"],
+    ["aml/GET /things/{id}", "did you mean aml/POST /things/{id}?"],
+    ["aml/quite-another", "the catalog names no such operation of aml; GET /api/catalog/services lists them"],
+  ])("is not found as %s", (identifier, problem) => {
+    expect(() => found(identifier)).toThrow(problem);
+  });
+
+  test("of a service that nothing is known of is its method and path, and has no id", () => {
+    const empty = { ...service, endpoints: [] };
+    for (const known of [undefined, empty]) {
+      const { endpoint, template } = findAction(parseAction("custom:x/GET /v1/{id}"), known);
+      expect([endpoint, template]).toStrictEqual([undefined, "/v1/{id}"]);
+      expect(() => findAction(parseAction("custom:x/list"), known)).toThrow(
+        "name this one by method and path",
+      );
+    }
+  });
+
+  test.each([
+    "",
+    "aml",
+    "aml/",
+    "/run",
+    "AML/run",
+    "aml/TRACE /x",
+    "aml/get /x",
+    "aml/GET x",
+    "custom:/x",
+    "aml/a b",
+  ])("is not named by %j", (identifier) => {
+    expect(() => parseAction(identifier)).toThrow("actionIdentifier: give <service>/<operationId>");
+  });
+});

@@ -1,0 +1,152 @@
+import type { JsonValue } from "@bufbuild/protobuf";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { headerText, pathText, queryPairs, tableOf } from "#src/calls/parameters.ts";
+
+const list = ["blue", "black", "brown"];
+const object = { R: 100, G: 200, B: 150 };
+const styles = { text: "blue", list, object } as const;
+
+const inQuery = (style: string | undefined, explode: boolean | undefined, value: JsonValue) =>
+  queryPairs({ name: "color", style, explode }, value)
+    .map(([name, text]) => `${name}=${text}`)
+    .join("&");
+
+describe("a path parameter", () => {
+  // The tables of OpenAPI 3.0.0, "Style Examples", and of RFC 6570.
+  test.each<[string, boolean, "3.0" | "3.1", Readonly<Record<keyof typeof styles, string>>]>([
+    ["simple", false, "3.0", { text: "blue", list: "blue,black,brown", object: "R,100,G,200,B,150" }],
+    ["simple", true, "3.0", { text: "blue", list: "blue,black,brown", object: "R=100,G=200,B=150" }],
+    ["simple", false, "3.1", { text: "blue", list: "blue,black,brown", object: "R,100,G,200,B,150" }],
+    ["simple", true, "3.1", { text: "blue", list: "blue,black,brown", object: "R=100,G=200,B=150" }],
+    ["label", false, "3.0", { text: ".blue", list: ".blue.black.brown", object: ".R.100.G.200.B.150" }],
+    ["label", true, "3.0", { text: ".blue", list: ".blue.black.brown", object: ".R=100.G=200.B=150" }],
+    ["label", false, "3.1", { text: ".blue", list: ".blue,black,brown", object: ".R,100,G,200,B,150" }],
+    ["label", true, "3.1", { text: ".blue", list: ".blue.black.brown", object: ".R=100.G=200.B=150" }],
+    [
+      "matrix",
+      false,
+      "3.1",
+      { text: ";color=blue", list: ";color=blue,black,brown", object: ";color=R,100,G,200,B,150" },
+    ],
+    [
+      "matrix",
+      true,
+      "3.1",
+      { text: ";color=blue", list: ";color=blue;color=black;color=brown", object: ";R=100;G=200;B=150" },
+    ],
+  ])("in style %s, explode %s, is written as the table of %s says", (style, explode, table, expected) => {
+    const written = Object.entries(styles).map(([kind, value]) => [
+      kind,
+      pathText({ name: "color", style, explode }, value, table),
+    ]);
+    expect(Object.fromEntries(written)).toStrictEqual(expected);
+  });
+
+  test("that is empty has no equals sign in style matrix", () => {
+    expect(pathText({ name: "color", style: "matrix" }, "", "3.1")).toBe(";color");
+  });
+
+  test("never leaves its segment, whatever it holds", () => {
+    fc.assert(
+      fc.property(fc.string({ unit: "grapheme" }), (text) => {
+        const written = pathText({ name: "id" }, text, "3.1");
+        expect(written).toMatch(/^[A-Za-z0-9._~%-]*$/);
+        expect(decodeURIComponent(written)).toBe(text);
+      }),
+    );
+  });
+});
+
+describe("a query parameter", () => {
+  test.each<[string | undefined, boolean | undefined, Readonly<Record<string, string>>]>([
+    [
+      undefined,
+      undefined,
+      { text: "color=blue", list: "color=blue&color=black&color=brown", object: "R=100&G=200&B=150" },
+    ],
+    [
+      "form",
+      true,
+      { text: "color=blue", list: "color=blue&color=black&color=brown", object: "R=100&G=200&B=150" },
+    ],
+    [
+      "form",
+      false,
+      { text: "color=blue", list: "color=blue,black,brown", object: "color=R,100,G,200,B,150" },
+    ],
+    [
+      "spaceDelimited",
+      false,
+      { list: "color=blue%20black%20brown", object: "color=R%20100%20G%20200%20B%20150" },
+    ],
+    [
+      "pipeDelimited",
+      false,
+      { list: "color=blue%7Cblack%7Cbrown", object: "color=R%7C100%7CG%7C200%7CB%7C150" },
+    ],
+    ["deepObject", true, { object: "color%5BR%5D=100&color%5BG%5D=200&color%5BB%5D=150" }],
+  ])("in style %s, explode %s, is written as the tables say", (style, explode, expected) => {
+    for (const [kind, text] of Object.entries(expected)) {
+      expect(inQuery(style, explode, styles[kind as keyof typeof styles])).toBe(text);
+    }
+  });
+
+  test.each<[string, boolean, JsonValue, string]>([
+    ["form", true, "", "color="],
+    ["form", true, [], ""],
+    ["form", false, [], ""],
+    ["form", true, {}, ""],
+    ["form", true, [true, 1.5, "a"], "color=true&color=1.5&color=a"],
+  ])("in style %s, explode %s, of %j is %j", (style, explode, value, expected) => {
+    expect(inQuery(style, explode, value)).toBe(expected);
+  });
+
+  test("that is a list without explode holds no item that could be taken for two", () => {
+    fc.assert(
+      fc.property(fc.array(fc.string({ unit: "grapheme" }), { minLength: 1 }), (items) => {
+        const written = inQuery("form", false, items).replace(/^color=/, "");
+        fc.pre(written !== "");
+        expect(written.split(",").map(decodeURIComponent)).toStrictEqual(items);
+      }),
+    );
+  });
+
+  test("reads back as it was given, and as one parameter", () => {
+    fc.assert(
+      fc.property(fc.string({ unit: "grapheme" }), fc.string({ unit: "grapheme" }), (name, text) => {
+        const [pair] = queryPairs({ name }, text);
+        expect([...new URLSearchParams(`${pair![0]}=${pair![1]}`)]).toStrictEqual([[name, text]]);
+      }),
+    );
+  });
+});
+
+test("a header's value is written in style simple, and not percent-encoded", () => {
+  expect(headerText({ name: "X-Color" }, "a b")).toBe("a b");
+  expect(headerText({ name: "X-Color" }, list)).toBe("blue,black,brown");
+  expect(headerText({ name: "X-Color" }, object)).toBe("R,100,G,200,B,150");
+  expect(headerText({ name: "X-Color", explode: true }, object)).toBe("R=100,G=200,B=150");
+});
+
+test.each<[string, JsonValue, RegExp]>([
+  ["form", null, /null cannot be written/],
+  ["form", [null], /null cannot be written/],
+  ["form", [["a"]], /nested deeper than one level/],
+  ["deepObject", { a: { b: 1 } }, /nested deeper than one level/],
+  ["deepObject", "a", /only objects/],
+  ["form", 2 ** 53, /beyond 2\^53/],
+  ["form", "\ud800", /not valid Unicode/],
+  ["matrix", "a", /style matrix is none of a query/],
+])("style %s has no form for %j in a query", (style, value, reason) => {
+  expect(() => inQuery(style, undefined, value)).toThrow(reason);
+});
+
+test.each([
+  ["3.0.3", "3.0"],
+  ["3.1.0", "3.1"],
+  ["3.2.0", "3.1"],
+  ["", "3.1"],
+])("a document of OpenAPI %s has the table of %s", (version, table) => {
+  expect(tableOf(version)).toBe(table);
+});
