@@ -5,6 +5,8 @@ import type { Needles } from "./needles.ts";
 
 /** An escape of JSON has this many bytes for one. */
 const longestEscape = 6;
+/** Escapes are undone in steps of this length, into a buffer that is small enough to come from Node's pool. */
+const stepLength = 4 * 1024;
 /** The beginning of a secret that is at the end of a piece waits for the next one, if it is at least this long. */
 const shortestBeginning = 8;
 
@@ -35,9 +37,14 @@ export class SecretWatch {
   }
 
   #isIn(text: Buffer): boolean {
-    if (this.#needles.areIn(text, 0, text.length)) return true;
-    const plain = new EscapeReader(text, this.#needles.longest, text.length).readUntil(text.length);
-    return this.#needles.areIn(plain, 0, plain.length);
+    const needles = this.#needles;
+    if (needles.areIn(text, 0, text.length)) return true;
+    const escapes = new EscapeReader(text, needles.longest, stepLength);
+    for (let to = stepLength; to < text.length + stepLength; to += stepLength) {
+      const plain = escapes.readUntil(Math.min(to, text.length));
+      if (needles.areIn(plain, 0, plain.length)) return true;
+    }
+    return false;
   }
 }
 
