@@ -6,6 +6,7 @@ import { createCatalog } from "#src/catalog/service.ts";
 import { services } from "#src/client/services.ts";
 import type { Config } from "#src/config/config.ts";
 import { createConnections } from "#src/connections/connections.ts";
+import { countConnections } from "#src/connections/store.ts";
 import { createKeyring } from "#src/crypto/keyring.ts";
 import type { RootKey } from "#src/crypto/root-key.ts";
 import { loadPepper } from "#src/crypto/service-keys.ts";
@@ -13,6 +14,7 @@ import type { Database } from "#src/db/database.ts";
 import { createDirectory } from "#src/directory/service.ts";
 import { createHealthSweep, type HealthSweep } from "#src/health/sweep.ts";
 import { createChange } from "#src/idempotency/change.ts";
+import { createIntegrations } from "#src/integrations/integrations.ts";
 import { createMetrics } from "#src/metrics/metrics.ts";
 import { createMetricsPort } from "#src/metrics/port.ts";
 import { withAccessLog } from "#src/net/access-log.ts";
@@ -90,11 +92,13 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
 
   const apiKeys = createApiKeys(shared);
   const verification = await createVerification({ ...shared, usage: apiKeys.usage });
-  const connections = await createConnections(shared);
+  const integrations = createIntegrations({ ...shared, countConnections });
+  const connections = await createConnections({ ...shared, integrations });
   const calls = createCalls({ ...shared, connections });
   const features = [
     apiKeys,
     verification,
+    integrations,
     connections,
     calls,
     createCatalog(shared),
@@ -102,7 +106,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     createAudit(shared),
   ];
   for (const feature of features) opened.defer(() => feature.close?.());
-  const healthSweep = createHealthSweep({ ...shared, probe: calls.probe });
+  const healthSweep = createHealthSweep({ ...shared, probe: connections.probe });
 
   const pipeline = createPipeline({
     ...shared,

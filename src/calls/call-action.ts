@@ -46,8 +46,9 @@ export function createReadAction(parts: {
   return async ({ actionIdentifier, connection: named, input }, context) => {
     const caller = callerOf(context);
     const wanted = parseAction(actionIdentifier);
+    // First: what its operations are is nothing to a caller that may not use the service.
+    const connection = await connections.usable(caller, named.value ?? wanted.slug);
     const action = findAction(wanted, await describe(caller.orgId, wanted.slug));
-    const connection = await connections.usable(caller, named.value ?? action.slug);
     requireOfService(connection, action);
     return { connection, call: await describedAction(action, input, check, context) };
   };

@@ -6,33 +6,28 @@ import type { Outbound } from "#src/outbound/outbound.ts";
 import type { Log } from "#src/platform/log.ts";
 import { serve, type Feature } from "#src/platform/served-service.ts";
 import { describeService } from "#src/integrations/siblings.ts";
+import { builtInSlugs } from "#src/integrations/slug.ts";
 import { createCallAction, createReadAction } from "./call-action.ts";
 import { createCallService } from "./call-service.ts";
 import type { Describe } from "./find-action.ts";
 import { createInputCheck } from "./input-schema.ts";
 import { createMakeCall } from "./make-call.ts";
 import { createPlanCall } from "./plan-call.ts";
-import { createProbe, type Probe } from "./probe.ts";
 import { createProxy } from "./proxy/proxy.ts";
 import { createReflections } from "./reflections.ts";
 import { createTestConnection } from "./test-connection.ts";
 
 /** Makes the calls: with the credential of a connection, or only to see whether its service is there. */
-export interface Calls extends Feature {
-  readonly probe: Probe;
-}
-
 export function createCalls(shared: {
   database: Database;
   change: Change;
   outbound: Outbound;
-  connections: Pick<Connections, "open" | "usable" | "use">;
+  connections: Pick<Connections, "open" | "probe" | "usable" | "use">;
   log: Log;
   now: () => Date;
-}): Calls {
-  const probe = createProbe(shared.outbound);
+}): Feature {
   const makeCall = createMakeCall(shared);
-  const readAction = createReadAction({ ...shared, describe, check: createInputCheck() });
+  const readAction = createReadAction({ ...shared, describe, check: createInputCheck(ofSiblings) });
   const reflections = createReflections(shared);
   return {
     services: [
@@ -40,14 +35,15 @@ export function createCalls(shared: {
         callService: createCallService(makeCall),
         callAction: createCallAction(readAction, makeCall),
         planCall: createPlanCall({ ...shared, readAction }),
-        testConnection: createTestConnection({ ...shared, probe }),
+        testConnection: createTestConnection(shared),
       }),
     ],
     rawRoutes: [createProxy({ ...shared, reflections })],
-    probe,
     close: () => reflections.close(),
   };
 }
+
+const ofSiblings = builtInSlugs.flatMap((slug) => describeService(slug)?.endpoints ?? []);
 
 /** Of the siblings, which every organisation calls; no organisation describes services of its own yet. */
 const describe: Describe = async (_, slug) => describeService(slug);

@@ -17,13 +17,18 @@ export type InputCheck = (endpoint: Endpoint, input: JsonInput) => string[];
 /** Compiling takes milliseconds, and so is done when a schema is first needed, and kept for the next call. */
 const maxCompiled = 500;
 
-/** Checks inputs against what the catalog says of operations. */
-export function createInputCheck(): InputCheck {
+/** Checks inputs against what the catalog says of operations. Schemas that are known at the start hold up no call. */
+export function createInputCheck(known: readonly Endpoint[] = []): InputCheck {
   const compiled = new LRUCache<JsonObject, ValidateFunction>({ max: maxCompiled });
 
-  function valueProblems(pointer: string, schema: JsonObject, value: JsonValue): string[] {
+  function validatorOf(schema: JsonObject): ValidateFunction {
     const validate = compiled.get(schema) ?? compile(schema);
     compiled.set(schema, validate);
+    return validate;
+  }
+
+  function valueProblems(pointer: string, schema: JsonObject, value: JsonValue): string[] {
+    const validate = validatorOf(schema);
     return validate(value) ? [] : listed(validate.errors ?? []).map((error) => inWords(pointer, error));
   }
 
@@ -48,6 +53,10 @@ export function createInputCheck(): InputCheck {
     return [problem("/body", "is given, and the catalog describes no JSON body of this operation")];
   }
 
+  for (const { parameters, inputSchema } of known) {
+    for (const { schema } of parameters) validatorOf(schema);
+    if (inputSchema !== undefined) validatorOf(inputSchema);
+  }
   return (endpoint, input) => [
     ...(["path", "query", "header"] as const).flatMap((place) =>
       placeProblems(endpoint, place, input[place]),

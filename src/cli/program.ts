@@ -2,6 +2,7 @@ import { Command } from "commander";
 import { readFileSync } from "node:fs";
 import { InvalidSetting } from "#src/config/setting.ts";
 import { readConfig, type Flags } from "#src/config/config.ts";
+import { addRemoteCommands } from "./remote-commands.ts";
 import { settingNamed, settings, type SettingName } from "#src/config/settings.ts";
 
 /** Reads the command line and does what it says. A failure ends with one line that says what to change. */
@@ -66,6 +67,7 @@ function program(): Command {
       process.exitCode = (await verifyAudit(config, { orgId: org, head })) ? 0 : 1;
     });
 
+  addRemoteCommands(root);
   return root;
 }
 

@@ -9,4 +9,6 @@ export * from "#gen/patchbay/connections/v1/connection_pb.js";
 export * from "#gen/patchbay/connections/v1/connection_service_pb.js";
 export * from "#gen/patchbay/directory/v1/directory_service_pb.js";
 export * from "#gen/patchbay/directory/v1/user_pb.js";
+export * from "#gen/patchbay/integrations/v1/integration_pb.js";
+export * from "#gen/patchbay/integrations/v1/integration_service_pb.js";
 export * from "#gen/patchbay/verification/v1/verification_service_pb.js";

@@ -3,6 +3,7 @@ import { AuditService } from "#gen/patchbay/audit/v1/audit_service_pb.js";
 import { CatalogService } from "#gen/patchbay/catalog/v1/catalog_service_pb.js";
 import { ConnectionService } from "#gen/patchbay/connections/v1/connection_service_pb.js";
 import { DirectoryService } from "#gen/patchbay/directory/v1/directory_service_pb.js";
+import { IntegrationService } from "#gen/patchbay/integrations/v1/integration_service_pb.js";
 import { VerificationService } from "#gen/patchbay/verification/v1/verification_service_pb.js";
 
 /**
@@ -15,5 +16,6 @@ export const services = {
   apiKeys: ApiKeyService,
   verification: VerificationService,
   directory: DirectoryService,
+  integrations: IntegrationService,
   audit: AuditService,
 } as const;

@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { InvalidSetting, Problem, type Decisive } from "./setting.ts";
 import { nameOf, settingNamed, settings, type SettingName } from "./settings.ts";
 
@@ -39,6 +40,31 @@ export function readConfig(flags: Flags, env: Environment = process.env): Config
   requireWholeTls(config);
   requireCeiling(config, decisive);
   return config;
+}
+
+/** Where a running service is, and where the key is found that a command presents to it. */
+export interface Remote {
+  readonly url: string;
+  readonly key: { readonly text: string } | { readonly file: string };
+}
+
+/** What a command that asks a running service is given as flags. */
+export interface RemoteFlags {
+  readonly url?: string;
+  readonly keyFile?: string;
+}
+
+/** Reads where the service is. A file that is named is meant; otherwise a key in the environment counts first. */
+export function readRemote({ url, keyFile }: RemoteFlags, env: Environment = process.env): Remote {
+  const text = filled(env["PATCHBAY_KEY"]);
+  const dataDir = filled(env[settings.dataDir.env]) ?? settings.dataDir.fallback;
+  return {
+    url: filled(url) ?? filled(env["PATCHBAY_URL"]) ?? `http://127.0.0.1:${settings.port.fallback}`,
+    key:
+      keyFile === undefined && text !== undefined
+        ? { text }
+        : { file: keyFile ?? join(dataDir, "admin-key") },
+  };
 }
 
 function parsed(name: SettingName, text: string): unknown {

@@ -33,6 +33,22 @@ export interface Connection {
   readonly createdAt: Date;
   readonly lastHealthyAt: Date | undefined;
   readonly lastUsedAt: Date | undefined;
+  /** Why the last probe or test failed. */
+  readonly lastError: (ProbeFailure & { readonly at: Date }) | undefined;
+  /** Of OAuth: what was asked for, and what was granted, if the service says. */
+  readonly scopes:
+    { readonly requested: readonly string[]; readonly granted: readonly string[] | undefined } | undefined;
+  /** When its access token ends. */
+  readonly expiresAt: Date | undefined;
+  /** Until when its previous credential is a fallback. */
+  readonly fallbackUntil: Date | undefined;
+}
+
+/** Why a service was not reached, or does not take its credential. */
+export interface ProbeFailure {
+  /** Where it failed: at `DNS`, `TCP`, `TLS`, …, by its `status`, or at `auth`. */
+  readonly stage: string;
+  readonly message: string;
 }
 
 /** Only an active one is called through; one whose refresh is in doubt is refreshed first. */
@@ -52,6 +68,10 @@ export const plainConnection = {
   statusReason: undefined,
   lastHealthyAt: undefined,
   lastUsedAt: undefined,
+  lastError: undefined,
+  scopes: undefined,
+  expiresAt: undefined,
+  fallbackUntil: undefined,
 } as const satisfies Partial<Connection>;
 
 /** Whether the text can only be a connection's id. No slug begins as ids do. */
@@ -91,17 +111,28 @@ export function requireSendable(apiKey: string): void {
  * must not be able to send it to another origin, nor to another path, which on a shared host may be another service.
  */
 export function requireWithin(
-  before: Pick<Connection, "baseUrl">,
+  before: Pick<Connection, "baseUrl" | "recipe">,
   baseUrl: string,
   principalKeyId: string | undefined,
 ): void {
   if (isWithin(baseUrl, before.baseUrl)) return;
   const sameOrigin = new URL(baseUrl).origin === new URL(before.baseUrl).origin;
   const change = sameOrigin ? "path is no longer the old one or below it" : "origin changes";
+  if (principalKeyId !== undefined) {
+    throw new CredentialRequired(
+      `the base URL's ${change}, and the service principal goes only to the URL that it was issued for; connect ` +
+        "the service again with POST /api/service-connections, which issues a new one, or give an apiKey",
+    );
+  }
+  const { type } = before.recipe.method;
+  if (type === "oauth2") {
+    throw new CredentialRequired(
+      `the base URL's ${change}, and the grant was given for the old one; make another connection and sign in there`,
+    );
+  }
   throw new CredentialRequired(
-    principalKeyId === undefined
+    type === "bearer"
       ? `apiKey: the base URL's ${change}, so the key must be given again; it goes only to the URL it was stored for`
-      : `the base URL's ${change}, and the service principal goes only to the URL that it was issued for; connect ` +
-          "the service again with POST /api/service-connections, which issues a new one, or give an apiKey",
+      : `credentials: the base URL's ${change}, so they must be given again; they go only to the URL they were stored for`,
   );
 }

@@ -1,7 +1,9 @@
 import { ConnectionService } from "#gen/patchbay/connections/v1/connection_service_pb.js";
 import { createServicePrincipals } from "#src/api-keys/service-principal.ts";
+import { createFingerprint } from "#src/crypto/fingerprint.ts";
 import type { Keyring } from "#src/crypto/keyring.ts";
 import type { Pepper } from "#src/crypto/service-keys.ts";
+import type { Outbound } from "#src/outbound/outbound.ts";
 import type { Caller } from "#src/platform/caller.ts";
 import type { Log } from "#src/platform/log.ts";
 import { serve, type Feature } from "#src/platform/served-service.ts";
@@ -11,12 +13,15 @@ import { createConnectionUse, type ConnectionUse } from "./connection-use.ts";
 import { createCredentials, type OpenCredential } from "./credentials.ts";
 import { ConnectionInactive, ConnectionNotFound, ServiceNotConnected } from "./errors.ts";
 import { createConnectionService, type ConnectionParts } from "./service.ts";
+import { createProbe } from "./probe.ts";
+import { createProbeConnection, type ProbeConnection } from "./probe-connection.ts";
 import { createSealedLookup } from "./sealed-lookup.ts";
-import type { CallableConnection, SealedConnection } from "./store.ts";
+import { findSealed, type CallableConnection, type SealedConnection } from "./store.ts";
+import { createVerify } from "./verify.ts";
 
 /** A connection that may be called through, and what its calls carry. */
 export interface OpenConnection {
-  readonly connection: CallableConnection;
+  readonly connection: SealedConnection;
   readonly credential: OpenCredential;
 }
 
@@ -37,11 +42,19 @@ export interface Connections extends Feature {
    * on others as soon as it is announced, and after 5 s at the latest.
    */
   open(caller: Caller, ref: string, call: IntendedCall): Promise<OpenConnection>;
+  /**
+   * What a call that was refused with 401 is tried again with, once: the fallback of a rotated credential. Undefined if
+   * there is none, or if it is over.
+   */
+  another(opened: OpenConnection): Promise<OpenConnection | undefined>;
+  /** Asks a connection's service for a sign of life. */
+  readonly probe: ProbeConnection;
   readonly use: ConnectionUse;
 }
 
 export async function createConnections(
-  shared: Omit<ConnectionParts, "credentials" | "use"> & {
+  shared: Omit<ConnectionParts, "credentials" | "use" | "verify"> & {
+    outbound: Outbound;
     keyring: Keyring;
     pepper: Pepper;
     callerServiceSlug: string;
@@ -49,8 +62,10 @@ export async function createConnections(
     monotonicNow: () => number;
   },
 ): Promise<Connections> {
-  const { database, keyring, log } = shared;
-  const credentials = createCredentials(keyring, createServicePrincipals(shared));
+  const { database, pepper, log, now } = shared;
+  const principals = createServicePrincipals(shared);
+  const credentials = createCredentials({ ...shared, principals, fingerprint: createFingerprint(pepper) });
+  const probe = createProbe(shared.outbound);
   const use = createConnectionUse(database, log);
   const find = await createSealedLookup(shared);
 
@@ -63,13 +78,30 @@ export async function createConnections(
   }
 
   return {
-    services: [serve(ConnectionService, createConnectionService({ ...shared, credentials, use }))],
+    services: [
+      serve(
+        ConnectionService,
+        createConnectionService({ ...shared, credentials, verify: createVerify(probe), use }),
+      ),
+    ],
     usable,
     async open(caller, ref, call) {
       const connection = await usable(caller, ref);
       requirePermitted(caller, connection, call);
       return { connection, credential: await credentials.open(connection) };
     },
+    async another({ connection }) {
+      const { fallback } = connection;
+      if (fallback === undefined || fallback.validUntil <= now()) return undefined;
+      const { recipe, params } = fallback;
+      const before = { ...connection, recipe, params, fallback: undefined };
+      return { connection: before, credential: await credentials.openFallback(connection, fallback) };
+    },
+    probe: createProbeConnection(probe, async (viewer, id) => {
+      // Asked anew: what a sweep probes each minute is not worth remembering.
+      const connection = await database.read(viewer.orgId, (tx) => findSealed(tx, viewer, id));
+      return connection && { connection, credential: await credentials.open(connection) };
+    }),
     use,
     close: () => use.close(),
   };

@@ -1,5 +1,6 @@
 import type { ServicePrincipals } from "#src/api-keys/service-principal.ts";
 import type { NewAuditEvent } from "#src/audit/append.ts";
+import type { Fingerprint } from "#src/crypto/fingerprint.ts";
 import type { Keyring, Sealer } from "#src/crypto/keyring.ts";
 import type { Tx } from "#src/db/database.ts";
 import { scopesOf } from "#src/integrations/endpoints.ts";
@@ -11,12 +12,27 @@ import type { Caller, Viewer } from "#src/platform/caller.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import { Secret } from "#src/platform/secret.ts";
 import { fingerprintOf, requireSendable, type Connection } from "./connection.ts";
-import { CredentialRequired } from "./errors.ts";
+import { ConnectionInactive, CredentialRequired } from "./errors.ts";
+import { fallbackOf, type Before } from "./fallback.ts";
 import { isBuiltIn, type ServiceSlug } from "#src/integrations/slug.ts";
-import { putCredential, type SealedConnection, type StoredCredential } from "./store.ts";
+import {
+  deleteGrant,
+  getFallback,
+  putCredential,
+  putFallback,
+  type FallbackCredential,
+  type SealedConnection,
+  type StoredCredential,
+} from "./store.ts";
 
-/** What a connection is to hold: a key that was given, or a service principal with these scopes. */
-export type WantedCredential = { readonly apiKey: string } | { readonly principalScopes: readonly string[] };
+/** Secrets by the names of their fields. */
+export type Secrets = Readonly<Record<string, string>>;
+
+/** What a connection is to hold: a key that was given, a service principal with these scopes, or other secrets. */
+export type WantedCredential =
+  | { readonly apiKey: string }
+  | { readonly principalScopes: readonly string[] }
+  | { readonly secrets: Secrets };
 
 /** The credential that the caller asks for. Only siblings accept the keys that we issue. */
 export function wantedCredential(
@@ -46,34 +62,51 @@ export function wantedCredential(
 export interface Replaced {
   readonly stored: StoredCredential;
   readonly events: readonly NewAuditEvent[];
+  /** Until when the previous one is a fallback. */
+  readonly fallbackUntil?: Date | undefined;
 }
 
-/** Seals a credential in place of the previous one. If that was a service principal, its key is revoked. */
+/**
+ * Seals a credential in place of the previous one. If that was a service principal, its key is revoked; otherwise it
+ * stays as a fallback, if it is to until then.
+ */
 export type StoreCredential = (
   tx: Tx,
   connection: Connection,
-  before: StoredCredential | undefined,
+  wanted: WantedCredential,
+  before?: Before,
+  fallbackUntil?: Date,
 ) => Promise<Replaced>;
 
 /** The credentials of connections, sealed, and the service principals among them. */
 export interface Credentials {
-  /** Runs the change with a function that stores the wanted credential. The root key is asked before, not inside. */
-  storing<T>(
-    caller: Caller,
-    wanted: WantedCredential,
-    change: (store: StoreCredential) => Promise<T>,
-  ): Promise<T>;
+  /** Runs the change with a function that stores a credential. The root key is asked before, not inside. */
+  storing<T>(caller: Caller, change: (store: StoreCredential) => Promise<T>): Promise<T>;
   /** Revokes the service principal of a deleted connection. */
-  end(tx: Tx, viewer: Viewer, before: StoredCredential): Promise<readonly NewAuditEvent[]>;
+  end(tx: Tx, viewer: Viewer, before: StoredCredential | undefined): Promise<readonly NewAuditEvent[]>;
   /** The credential in the clear, and the base URL that it is bound to. */
   open(connection: SealedConnection): Promise<OpenCredential>;
+  /** The fallback in the clear, and the base URL that this one is bound to. */
+  openFallback(
+    connection: SealedConnection,
+    fallback: NonNullable<SealedConnection["fallback"]>,
+  ): Promise<OpenCredential>;
+  /** The secrets themselves, as texts: only for what cannot be done with an open credential. */
+  secretsOf(connection: SealedConnection): Promise<Secrets>;
 }
 
 /** The credential that a call carries, in the clear until it is disposed of. */
 export interface OpenCredential extends OutboundCredential, Disposable {}
 
 /** Creates the one place where credentials are sealed and opened. */
-export function createCredentials(keyring: Keyring, principals: ServicePrincipals): Credentials {
+export function createCredentials(parts: {
+  keyring: Keyring;
+  principals: ServicePrincipals;
+  fingerprint: Fingerprint;
+  now: () => Date;
+}): Credentials {
+  const { keyring, principals, fingerprint, now } = parts;
+
   async function obtain(
     tx: Tx,
     caller: Caller,
@@ -82,7 +115,16 @@ export function createCredentials(keyring: Keyring, principals: ServicePrincipal
     replacedKeyId: string | undefined,
   ) {
     if ("apiKey" in wanted) {
-      return { secret: Secret.fromText(wanted.apiKey), principalKeyId: undefined, events: [] };
+      return {
+        secret: Secret.fromText(wanted.apiKey),
+        form: "token",
+        principalKeyId: undefined,
+        events: [],
+      } as const;
+    }
+    if ("secrets" in wanted) {
+      const secret = Secret.fromText(textOf(wanted.secrets));
+      return { secret, form: "fields", principalKeyId: undefined, events: [] } as const;
     }
     if (serviceSlug === undefined) throw new Error("only a sibling service takes keys of ours");
     const scopes = wanted.principalScopes;
@@ -91,60 +133,105 @@ export function createCredentials(keyring: Keyring, principals: ServicePrincipal
       scopes,
       replacedKeyId,
     });
-    return { secret, principalKeyId: keyId, events: [event] };
+    return { secret, form: "token", principalKeyId: keyId, events: [event] } as const;
   }
 
-  async function end(tx: Tx, viewer: Viewer, { principalKeyId }: StoredCredential) {
-    if (principalKeyId === undefined) return [];
-    const event = await principals.revoke(tx, viewer, principalKeyId);
+  async function end(tx: Tx, viewer: Viewer, before: StoredCredential | undefined) {
+    if (before?.principalKeyId === undefined) return [];
+    const event = await principals.revoke(tx, viewer, before.principalKeyId);
     return event === undefined ? [] : [event];
   }
 
-  function storeWith(sealer: Sealer, caller: Caller, wanted: WantedCredential): StoreCredential {
-    return async (tx, connection, before) => {
-      const { events, principalKeyId, ...obtained } = await obtain(
+  function storeWith(sealer: Sealer, caller: Caller): StoreCredential {
+    return async (tx, connection, wanted, before, fallbackUntil) => {
+      const { events, principalKeyId, form, ...obtained } = await obtain(
         tx,
         caller,
         connection.slug,
         wanted,
-        before?.principalKeyId,
+        before?.credential?.principalKeyId,
       );
       using secret = obtained.secret;
-      const version = (before?.version ?? 0) + 1;
+      const version = (before?.credential?.version ?? 0) + 1;
       const stored = {
         boundTo: connection.baseUrl,
         version,
         sealed: await sealer.seal(tx, ownerOf(connection, version), secret),
-        fingerprint: fingerprintOf(secret.reveal()),
+        fingerprint:
+          form === "token" ? fingerprintOf(secret.reveal()) : fingerprint(caller.orgId, secret.reveal()),
         principalKeyId,
-        form: "token",
+        form,
         expiresAt: undefined,
         refreshAt: undefined,
       } as const;
       await putCredential(tx, connection.orgId, connection.id, stored);
-      const ended = before === undefined ? [] : await end(tx, caller, before);
-      return { stored, events: [...events, ...ended] };
+      if (before === undefined) return { stored, events };
+      const known = await getFallback(tx, connection);
+      const next = { connection, credential: stored };
+      const fallback = fallbackOf(before, next, { known, until: fallbackUntil, now: now() });
+      await putFallback(tx, connection, fallback);
+      await deleteGrant(tx, connection);
+      const ended = await end(tx, caller, before.credential);
+      return { stored, events: [...events, ...ended], fallbackUntil: fallback?.validUntil };
+    };
+  }
+
+  /** The secret, which the caller wipes. */
+  async function unseal(
+    connection: Pick<Connection, "orgId" | "id">,
+    { version, sealed }: Pick<StoredCredential, "version" | "sealed">,
+    wrappedKey: Buffer | null,
+  ): Promise<Secret> {
+    if (wrappedKey === null) throw new Error(`the key that opens connection ${connection.id} is gone`);
+    return keyring.open(ownerOf(connection, version), sealed, wrappedKey);
+  }
+
+  function opened(
+    secret: Secret,
+    from: SealedConnection,
+    { boundTo, form }: FallbackCredential | StoredCredential,
+  ) {
+    return {
+      boundTo,
+      reveal: () => injectionOf(from, secretsIn(secret, form)),
+      [Symbol.dispose]: () => secret[Symbol.dispose](),
     };
   }
 
   return {
-    storing: (caller, wanted, change) =>
-      keyring.sealing(caller.orgId, (sealer) => change(storeWith(sealer, caller, wanted))),
+    storing: (caller, change) => keyring.sealing(caller.orgId, (sealer) => change(storeWith(sealer, caller))),
 
     end,
 
     async open(connection) {
-      const { credential, wrappedKey } = connection;
-      const { boundTo, version, sealed } = credential;
-      if (wrappedKey === null) throw new Error(`the key that opens connection ${connection.id} is gone`);
-      const secret = await keyring.open(ownerOf(connection, version), sealed, wrappedKey);
-      return {
-        boundTo,
-        reveal: () => injectionOf(connection, secretsIn(secret, credential.form)),
-        [Symbol.dispose]: () => secret[Symbol.dispose](),
-      };
+      const { credential, wrappedKey } = requireCredential(connection);
+      return opened(await unseal(connection, credential, wrappedKey), connection, credential);
+    },
+
+    async openFallback(connection, fallback) {
+      const { recipe, params } = fallback;
+      const secret = await unseal(connection, fallback, fallback.wrappedKey);
+      // What was issued as a service principal is no fallback.
+      return opened(secret, { ...connection, recipe, params, callerServiceSlug: undefined }, fallback);
+    },
+
+    async secretsOf(connection) {
+      const { credential, wrappedKey } = requireCredential(connection);
+      using secret = await unseal(connection, credential, wrappedKey);
+      return secretsIn(secret, credential.form);
     },
   };
+}
+
+function requireCredential(connection: SealedConnection) {
+  const { id, slug, credential, wrappedKey } = connection;
+  if (credential === undefined) throw new ConnectionInactive(slug ?? id, "PENDING_AUTHORIZATION");
+  return { credential, wrappedKey };
+}
+
+/** In one order, so that the same secrets have the same fingerprint. */
+export function textOf(secrets: Secrets): string {
+  return JSON.stringify(Object.fromEntries(Object.entries(secrets).toSorted(([a], [b]) => (a < b ? -1 : 1))));
 }
 
 /** A token is one line of ASCII; Latin-1 changes nothing else either. */
@@ -169,12 +256,21 @@ function ownerOf({ orgId, id }: Pick<Connection, "orgId" | "id">, version: numbe
 }
 
 /** What a connection's event says of its credential: enough to compare, and the key's id if it is ours. */
-export function credentialDetails(before: StoredCredential | undefined, after: StoredCredential | undefined) {
+export function credentialDetails(
+  before: StoredCredential | undefined,
+  after: StoredCredential | undefined,
+  fallbackUntil?: Date,
+) {
   const ofOurs = before?.principalKeyId ?? after?.principalKeyId;
+  const hashes = { before: before?.fingerprint ?? null, after: after?.fingerprint ?? null };
+  const ofApiKeys = [hashes.before, hashes.after].every(
+    (hash) => hash === null || hash.startsWith("sha256:"),
+  );
   return {
-    apiKeyHash: { before: before?.fingerprint ?? null, after: after?.fingerprint ?? null },
+    ...(ofApiKeys ? { apiKeyHash: hashes } : { credentialHash: hashes }),
     ...(ofOurs !== undefined && {
       principalKeyId: { before: before?.principalKeyId ?? null, after: after?.principalKeyId ?? null },
     }),
+    ...(fallbackUntil && { fallbackUntil: fallbackUntil.toISOString() }),
   };
 }

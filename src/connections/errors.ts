@@ -1,5 +1,5 @@
 import { ServiceError } from "#src/platform/errors.ts";
-import type { ConnectionStatus } from "./connection.ts";
+import type { ConnectionStatus, ProbeFailure } from "./connection.ts";
 
 /** The caller's organisation has no such connection. */
 export class ConnectionNotFound extends ServiceError {
@@ -41,4 +41,37 @@ export class ConnectionInactive extends ServiceError {
         : `connection ${name} is ${status}; calls are made through it once it is ACTIVE`,
     );
   }
+}
+
+/** Another connection of the organisation is called by the slug. */
+export class SlugTaken extends ServiceError {
+  readonly kind = "already_exists";
+  readonly reason = "SLUG_TAKEN";
+
+  constructor(slug: string) {
+    super(
+      `serviceSlug: another connection is called ${slug}; give another one, or replace its credential with ` +
+        "POST /api/service-connections",
+    );
+  }
+}
+
+/** The service was asked before anything was stored, and did not take the credential. */
+export class CredentialRejected extends ServiceError {
+  readonly kind = "failed_precondition";
+  readonly reason = "CREDENTIAL_REJECTED";
+  override readonly metadata;
+
+  constructor({ stage, message }: ProbeFailure, status: number | undefined) {
+    super(`nothing was stored, as the credential did not pass its test: ${stage}: ${message}`);
+    this.metadata = { stage, ...(status !== undefined && { upstream_status: String(status) }) };
+  }
+}
+
+/** The connection was changed while a change of it was being prepared. */
+export class ConnectionChanged extends ServiceError {
+  readonly kind = "failed_precondition";
+  readonly reason = "CREDENTIAL_REJECTED";
+  override readonly message =
+    "nothing was stored: the connection is being changed by other calls as well; look at it, and try again";
 }

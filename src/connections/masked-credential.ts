@@ -14,7 +14,7 @@ export function maskedCredential(connection: SealedConnection): OutboundCredenti
   // In the template's JSON, a brace beside a letter is always one of a name.
   const masked = namesIn(JSON.stringify(template)).filter((name) => !shown.has(name));
   return {
-    boundTo: connection.credential.boundTo,
+    boundTo: connection.credential?.boundTo ?? connection.baseUrl,
     reveal() {
       const injection = injectionOf(connection, Object.fromEntries(masked.map((name) => [name, mask])));
       if (template.basic === undefined) return injection;

@@ -95,7 +95,10 @@ export const credentials = pgTable(
   ],
 );
 
-/** The previous secret of a connection, sealed: a 401 with the new one is tried again with it, for a while. */
+/**
+ * The previous secret of a connection, sealed, with all that it was sent with: a 401 with the new one is tried again
+ * with it, for a while.
+ */
 export const fallbackCredentials = pgTable(
   "fallback_credentials",
   {
@@ -107,9 +110,14 @@ export const fallbackCredentials = pgTable(
     form: text("form", { enum: ["token", "fields"] }).notNull(),
     fingerprint: text("fingerprint").notNull(),
     validUntil: instant("valid_until").notNull(),
+    boundTo: text("bound_to").notNull(),
+    /** Null for `bearerRecipe`. */
+    recipe: json("recipe").$type<Recipe>(),
+    params: json("params").$type<Readonly<Record<string, string>>>().notNull(),
   },
   (table) => [
     primaryKey({ columns: [table.orgId, table.connectionId] }),
+    index("fallback_credentials_expiry").on(table.validUntil),
     foreignKey({
       name: "fallback_credentials_connection",
       columns: [table.orgId, table.connectionId],
@@ -212,6 +220,9 @@ export const connectionHealth = pgTable(
     lastCheckedAt: instant("last_checked_at"),
     lastHealthyAt: instant("last_healthy_at"),
     lastError: text("last_error"),
+    /** Where it failed. Null without a last error, and for one that an earlier release wrote. */
+    lastErrorStage: text("last_error_stage"),
+    lastErrorAt: instant("last_error_at"),
   },
   (table) => [
     primaryKey({ columns: [table.orgId, table.connectionId] }),

@@ -18,9 +18,9 @@ export async function createSealedLookup(parts: {
   const known = await createRecent<SealedConnection>({
     database,
     kinds: ["connection", "org-key"],
-    dependsOn: ({ orgId, id, credential }) => [
+    dependsOn: ({ orgId, id, credential, fallback }) => [
       `connection/${orgId}/${id}`,
-      `org-key/${orgId}/${credential.sealed.kekVersion}`,
+      ...[credential, fallback].flatMap((one) => (one ? [`org-key/${orgId}/${one.sealed.kekVersion}`] : [])),
     ],
     monotonicNow,
   });

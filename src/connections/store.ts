@@ -1,4 +1,4 @@
-import { and, asc, eq, gt, sql } from "#src/db/drizzle.cjs";
+import { alias, and, arrayOverlaps, asc, eq, gt, isNotNull, sql } from "#src/db/drizzle.cjs";
 import { apiKeys } from "#src/api-keys/schema.ts";
 import type { Sealed } from "#src/crypto/keyring.ts";
 import { isKeyOf } from "#src/crypto/org-keys.ts";
@@ -8,9 +8,17 @@ import type { Caller, Viewer } from "#src/platform/caller.ts";
 import type { PageRequest } from "#src/platform/paging.ts";
 import type { Use } from "#src/platform/usage-log.ts";
 import { visibleTo } from "./access.ts";
-import { isConnectionId, type Connection } from "./connection.ts";
-import { connectionHealth, connections, connectionUsage, credentials } from "./schema.ts";
-import { bearerRecipe } from "#src/integrations/integration.ts";
+import { isConnectionId, type Connection, type ConnectionStatus, type ProbeFailure } from "./connection.ts";
+import { SlugTaken } from "./errors.ts";
+import {
+  connectionHealth,
+  connections,
+  connectionUsage,
+  credentials,
+  fallbackCredentials,
+  oauthGrants,
+} from "./schema.ts";
+import { bearerRecipe, type Recipe } from "#src/integrations/integration.ts";
 import type { ServiceSlug } from "#src/integrations/slug.ts";
 
 /** A connection's sealed key, and the base URL that it was stored for. */
@@ -19,7 +27,7 @@ export interface StoredCredential {
   /** Counts up with each key that is stored. */
   readonly version: number;
   readonly sealed: Sealed;
-  /** `sha256:…` of the key. */
+  /** `sha256:…` of an API key, `hmac-sha256:…` of anything else. */
   readonly fingerprint: string;
   /** The API key whose secret it is, if it was issued for the connection. */
   readonly principalKeyId: string | undefined;
@@ -29,6 +37,16 @@ export interface StoredCredential {
   readonly expiresAt: Date | undefined;
   /** From when calls refresh it first; undefined for what is not refreshed before a 401. */
   readonly refreshAt: Date | undefined;
+}
+
+/** The secret that a connection had before, with all that it was sent with. */
+export interface FallbackCredential extends Pick<
+  StoredCredential,
+  "boundTo" | "version" | "sealed" | "fingerprint" | "form"
+> {
+  readonly recipe: Recipe;
+  readonly params: Readonly<Record<string, string>>;
+  readonly validUntil: Date;
 }
 
 /** Makes upserts of one slug follow one another: the second sees, and records, what the first stored. */
@@ -57,9 +75,12 @@ export async function getConnectionForUpdate(
 
 /** What a call through a connection needs. */
 export interface SealedConnection extends CallableConnection {
-  readonly credential: StoredCredential;
+  /** Undefined as long as nobody has signed in. */
+  readonly credential: StoredCredential | undefined;
   /** The organisation's key that the credential was sealed with, null if it was destroyed. */
   readonly wrappedKey: Buffer | null;
+  /** What a call that was refused with 401 is tried again with; look at its end. */
+  readonly fallback: (FallbackCredential & { readonly wrappedKey: Buffer | null }) | undefined;
   /** For a service principal: the service that may present it, as its key says. */
   readonly callerServiceSlug: string | undefined;
 }
@@ -71,6 +92,7 @@ export type CallableConnection = Pick<
   | "id"
   | "slug"
   | "integration"
+  | "authMethod"
   | "baseUrl"
   | "active"
   | "status"
@@ -89,19 +111,30 @@ export async function findSealed(tx: Tx, viewer: Viewer, ref: string): Promise<S
   const { orgId } = connections;
   const { wrappedKey } = orgKeys;
   const { callerServiceSlug } = apiKeys;
+  const fallbackKeys = alias(orgKeys, "fallback_keys");
   const [row] = await tx
-    .select({ connection: connections, credential: credentials, wrappedKey, callerServiceSlug })
+    .select({
+      connection: connections,
+      credential: credentials,
+      wrappedKey,
+      callerServiceSlug,
+      fallback: fallbackCredentials,
+      fallbackKey: fallbackKeys.wrappedKey,
+    })
     .from(connections)
-    .innerJoin(credentials, and(eq(credentials.orgId, orgId), eq(credentials.connectionId, connections.id)))
+    .leftJoin(credentials, and(eq(credentials.orgId, orgId), eq(credentials.connectionId, connections.id)))
     .leftJoin(orgKeys, isKeyOf(credentials.orgId, credentials.kekVersion))
+    .leftJoin(fallbackCredentials, isFallbackOf(connections))
+    .leftJoin(fallbackKeys, isKeyOf(fallbackCredentials.orgId, fallbackCredentials.kekVersion, fallbackKeys))
     .leftJoin(apiKeys, and(eq(apiKeys.orgId, credentials.orgId), eq(apiKeys.id, credentials.principalKeyId)))
     .where(and(inView(viewer), eq(isConnectionId(ref) ? connections.id : connections.slug, ref)));
   if (row === undefined) return undefined;
   return {
     ...rowFields(row.connection),
     wrappedKey: row.wrappedKey,
-    credential: credentialFromRow(row.credential),
+    credential: row.credential ? credentialFromRow(row.credential) : undefined,
     callerServiceSlug: row.callerServiceSlug ?? undefined,
+    fallback: row.fallback ? { ...fallbackFromRow(row.fallback), wrappedKey: row.fallbackKey } : undefined,
   };
 }
 
@@ -117,17 +150,56 @@ export async function findBySlugForUpdate(
   return row && fromRow(row);
 }
 
+/** Which connections a list is to show: those of which each given is true. */
+export interface ConnectionFilter {
+  readonly integration?: string | undefined;
+  readonly tag?: string | undefined;
+  readonly owner?: string | undefined;
+  readonly status?: ConnectionStatus | undefined;
+}
+
 /** The connections of the page that the caller may see, oldest first. */
-export async function listConnections(tx: Tx, caller: Caller, page: PageRequest): Promise<Connection[]> {
+export async function listConnections(
+  tx: Tx,
+  caller: Caller,
+  { integration, tag, owner, status }: ConnectionFilter,
+  page: PageRequest,
+): Promise<Connection[]> {
   const rows = await selectConnections(tx)
-    .where(and(inView(caller), visibleTo(caller), gt(connections.id, page.after)))
+    .where(
+      and(
+        inView(caller),
+        visibleTo(caller),
+        gt(connections.id, page.after),
+        integration === undefined ? undefined : eq(connections.integration, integration),
+        tag === undefined ? undefined : arrayOverlaps(connections.tags, [tag]),
+        owner === undefined ? undefined : eq(connections.ownerUserId, owner),
+        status === undefined ? undefined : eq(connections.status, status),
+      ),
+    )
     .orderBy(asc(connections.id))
     .limit(page.limit);
   return rows.map(fromRow);
 }
 
+/** How many of the organisation's connections, in each environment, are of the integration. */
+export async function countConnections(tx: Tx, orgId: string, integration: string): Promise<number> {
+  return tx.$count(connections, and(eq(connections.orgId, orgId), eq(connections.integration, integration)));
+}
+
 /** A connection that its organisation calls by a slug. */
 export type NamedConnection = Connection & { readonly slug: ServiceSlug };
+
+/** The connections of the page that have a slug and that the caller may see, oldest first. */
+export async function listNamed(tx: Tx, caller: Caller, page: PageRequest): Promise<NamedConnection[]> {
+  const rows = await selectConnections(tx)
+    .where(
+      and(inView(caller), visibleTo(caller), isNotNull(connections.slug), gt(connections.id, page.after)),
+    )
+    .orderBy(asc(connections.id))
+    .limit(page.limit);
+  return rows.map(fromRow).filter(hasSlug);
+}
 
 /** The connections that have a slug and that the caller may see, in its order. */
 export async function listBySlug(tx: Tx, caller: Caller, page: PageRequest): Promise<NamedConnection[]> {
@@ -138,19 +210,24 @@ export async function listBySlug(tx: Tx, caller: Caller, page: PageRequest): Pro
   return rows.map(fromRow).filter(hasSlug);
 }
 
-/** Null is after no slug, so the statement answers no other. */
+/** Null is after no slug, so no statement that asks for those with one answers another. */
 function hasSlug(connection: Connection): connection is NamedConnection {
   return connection.slug !== undefined;
 }
 
-/** Stores a new connection, due for its first probe at once. */
+/** Stores a new connection, due for its first probe at once. Throws `SlugTaken` if another one has its slug. */
 export async function insertConnection(tx: Tx, connection: Connection): Promise<void> {
   const { orgId, id, environment, slug, baseUrl, active, createdAt, integration, authMethod } = connection;
-  await tx.insert(connections).values({
-    ...{ orgId, id, environment, baseUrl, active, createdAt, integration, authMethod },
-    slug: slug ?? null,
-    ...toRow(connection),
-  });
+  const inserted = await tx
+    .insert(connections)
+    .values({
+      ...{ orgId, id, environment, baseUrl, active, createdAt, integration, authMethod },
+      slug: slug ?? null,
+      ...toRow(connection),
+    })
+    .onConflictDoNothing({ target: [connections.orgId, connections.environment, connections.slug] })
+    .returning({ id: connections.id });
+  if (inserted.length === 0) throw new SlugTaken(slug ?? id);
   await tx.insert(connectionHealth).values({ orgId, connectionId: id, nextDueAt: createdAt });
 }
 
@@ -172,14 +249,17 @@ export async function deleteConnection(tx: Tx, viewer: Viewer, id: string): Prom
   await tx.delete(connections).where(and(inView(viewer), eq(connections.id, id)));
 }
 
-/** The sealed key of a connection whose row is locked, so that it stays what it is. */
-export async function getCredential(tx: Tx, orgId: string, connectionId: string): Promise<StoredCredential> {
+/** The sealed key of a connection whose row is locked, so that it stays what it is; undefined if it has none. */
+export async function getCredential(
+  tx: Tx,
+  orgId: string,
+  connectionId: string,
+): Promise<StoredCredential | undefined> {
   const [row] = await tx
     .select()
     .from(credentials)
     .where(and(eq(credentials.orgId, orgId), eq(credentials.connectionId, connectionId)));
-  if (row === undefined) throw new Error(`connection ${connectionId} has no credential`);
-  return credentialFromRow(row);
+  return row && credentialFromRow(row);
 }
 
 /** Stores the key in place of the previous one. */
@@ -204,6 +284,47 @@ export async function putCredential(
     .insert(credentials)
     .values({ orgId, connectionId, ...values })
     .onConflictDoUpdate({ target: [credentials.orgId, credentials.connectionId], set: values });
+}
+
+/** The fallback of a connection whose row is locked. */
+export async function getFallback(
+  tx: Tx,
+  { orgId, id }: Pick<Connection, "orgId" | "id">,
+): Promise<FallbackCredential | undefined> {
+  const [row] = await tx
+    .select()
+    .from(fallbackCredentials)
+    .where(and(eq(fallbackCredentials.orgId, orgId), eq(fallbackCredentials.connectionId, id)));
+  return row && fallbackFromRow(row);
+}
+
+/** Stores the fallback of a connection in place of the previous one; undefined for none. */
+export async function putFallback(
+  tx: Tx,
+  { orgId, id }: Pick<Connection, "orgId" | "id">,
+  fallback: FallbackCredential | undefined,
+): Promise<void> {
+  await tx
+    .delete(fallbackCredentials)
+    .where(and(eq(fallbackCredentials.orgId, orgId), eq(fallbackCredentials.connectionId, id)));
+  if (fallback === undefined) return;
+  const { boundTo, version, sealed, form, fingerprint, recipe, params, validUntil } = fallback;
+  await tx.insert(fallbackCredentials).values({
+    ...{ orgId, connectionId: id, boundTo, version, form, fingerprint, params, validUntil },
+    kekVersion: sealed.kekVersion,
+    sealed: sealed.bytes,
+    recipe: recipe === bearerRecipe ? null : recipe,
+  });
+}
+
+/** Erases the fallbacks of all organisations that are over. */
+export async function eraseFallbacks(tx: Tx, now: Date): Promise<void> {
+  await tx.execute(sql`select erase_fallback_credentials(${now.toISOString()}::timestamptz)`);
+}
+
+/** Ends what was known of an OAuth grant: the connection has another credential. */
+export async function deleteGrant(tx: Tx, { orgId, id }: Pick<Connection, "orgId" | "id">): Promise<void> {
+  await tx.delete(oauthGrants).where(and(eq(oauthGrants.orgId, orgId), eq(oauthGrants.connectionId, id)));
 }
 
 /** Notes calls, except those made through a connection that is gone by now. */
@@ -249,6 +370,24 @@ export async function recordHealthy(tx: Tx, orgId: string, answers: readonly Hea
     where known.org_id = ${orgId} and asked.org_id = ${orgId} and known.connection_id = asked.id`);
 }
 
+/** Notes why a service failed a test, unless the connection has another base URL by now. */
+export async function recordFailure(
+  tx: Tx,
+  orgId: string,
+  { connectionId, baseUrl, at, stage, message }: HealthyAnswer & ProbeFailure,
+): Promise<void> {
+  await tx.execute(sql`
+    update ${connectionHealth} as known
+    set last_error = ${message}, last_error_stage = ${stage}, last_error_at = ${at.toISOString()}::timestamptz
+    from ${connections} as asked
+    where asked.org_id = ${orgId} and asked.id = ${connectionId} and asked.base_url = ${baseUrl}
+      and known.org_id = asked.org_id and known.connection_id = asked.id`);
+}
+
+function isFallbackOf({ orgId, id }: typeof connections) {
+  return and(eq(fallbackCredentials.orgId, orgId), eq(fallbackCredentials.connectionId, id));
+}
+
 function inView(viewer: Viewer) {
   return and(eq(connections.orgId, viewer.orgId), eq(connections.environment, viewer.environment));
 }
@@ -257,10 +396,23 @@ function selectConnections(tx: Tx) {
   return tx
     .select({
       connection: connections,
-      lastHealthyAt: connectionHealth.lastHealthyAt,
+      health: connectionHealth,
       lastUsedAt: connectionUsage.lastUsedAt,
+      expiresAt: credentials.expiresAt,
+      fallbackUntil: fallbackCredentials.validUntil,
+      requestedScopes: oauthGrants.requestedScopes,
+      grantedScopes: oauthGrants.grantedScopes,
     })
     .from(connections)
+    .leftJoin(
+      credentials,
+      and(eq(credentials.orgId, connections.orgId), eq(credentials.connectionId, connections.id)),
+    )
+    .leftJoin(fallbackCredentials, isFallbackOf(connections))
+    .leftJoin(
+      oauthGrants,
+      and(eq(oauthGrants.orgId, connections.orgId), eq(oauthGrants.connectionId, connections.id)),
+    )
     .leftJoin(
       connectionHealth,
       and(eq(connectionHealth.orgId, connections.orgId), eq(connectionHealth.connectionId, connections.id)),
@@ -281,6 +433,15 @@ function credentialFromRow(row: typeof credentials.$inferSelect): StoredCredenti
     form: row.form,
     expiresAt: row.expiresAt ?? undefined,
     refreshAt: row.refreshAt ?? undefined,
+  };
+}
+
+function fallbackFromRow(row: typeof fallbackCredentials.$inferSelect): FallbackCredential {
+  const { boundTo, version, form, fingerprint, params, validUntil } = row;
+  return {
+    ...{ boundTo, version, form, fingerprint, params, validUntil },
+    sealed: { kekVersion: row.kekVersion, bytes: row.sealed },
+    recipe: row.recipe ?? bearerRecipe,
   };
 }
 
@@ -312,10 +473,19 @@ function rowFields(row: typeof connections.$inferSelect) {
 
 type Row = Awaited<ReturnType<typeof selectConnections>>[number];
 
-function fromRow({ connection, lastHealthyAt, lastUsedAt }: Row): Connection {
+function fromRow({ connection, health, requestedScopes: requested, ...row }: Row): Connection {
   return {
     ...rowFields(connection),
-    lastHealthyAt: lastHealthyAt ?? undefined,
-    lastUsedAt: lastUsedAt ?? undefined,
+    lastHealthyAt: health?.lastHealthyAt ?? undefined,
+    lastUsedAt: row.lastUsedAt ?? undefined,
+    lastError: health === null ? undefined : errorFrom(health),
+    scopes: requested === null ? undefined : { requested, granted: row.grantedScopes ?? undefined },
+    expiresAt: row.expiresAt ?? undefined,
+    fallbackUntil: row.fallbackUntil ?? undefined,
   };
+}
+
+function errorFrom(health: typeof connectionHealth.$inferSelect): Connection["lastError"] {
+  const { lastError: message, lastErrorStage: stage, lastErrorAt: at } = health;
+  return message === null || stage === null || at === null ? undefined : { stage, message, at };
 }

@@ -46,6 +46,10 @@ export async function currentKey(tx: Tx, orgId: string): Promise<WrappedKey> {
 }
 
 /** For a join: the key of this version, with which something was sealed. */
-export function isKeyOf(orgId: Column, version: Column) {
-  return and(eq(orgKeys.orgId, orgId), eq(orgKeys.purpose, "kek"), eq(orgKeys.version, version));
+export function isKeyOf(
+  orgId: Column,
+  version: Column,
+  keys: Readonly<Record<"orgId" | "purpose" | "version", Column>> = orgKeys,
+) {
+  return and(eq(keys.orgId, orgId), eq(keys.purpose, "kek"), eq(keys.version, version));
 }

@@ -7,15 +7,18 @@ export interface DueProbe extends Record<string, unknown> {
   readonly orgId: string;
   readonly connectionId: string;
   readonly baseUrl: string;
+  /** Whether it is probed with its credential, by the call that its integration declares. */
+  readonly declared: boolean;
 }
 
-/** What a probe found; `error` is undefined when the service was reached. */
+/** What a probe found; stage and error are undefined when the service was reached. */
 export interface ProbeOutcome {
   readonly orgId: string;
   readonly connectionId: string;
   /** The URL that was probed: if the connection has another one by now, the outcome says nothing of it. */
   readonly baseUrl: string;
   readonly at: Date;
+  readonly stage: string | undefined;
   readonly error: string | undefined;
 }
 
@@ -37,7 +40,7 @@ export async function claimDue(
   limit: number,
 ): Promise<DueProbe[]> {
   return await tx.execute<DueProbe>(
-    sql`select org_id as "orgId", connection_id as "connectionId", base_url as "baseUrl"
+    sql`select org_id as "orgId", connection_id as "connectionId", base_url as "baseUrl", declared
         from claim_due_probes(${environment}, ${now.toISOString()}::timestamptz, ${limit})`,
   );
 }

@@ -1,8 +1,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Probe } from "#src/calls/probe.ts";
+import type { ProbeConnection } from "#src/connections/probe-connection.ts";
+import { eraseFallbacks } from "#src/connections/store.ts";
 import type { Database } from "#src/db/database.ts";
 import type { Environment } from "#src/platform/caller.ts";
 import type { Log } from "#src/platform/log.ts";
+import { levelOfFailure } from "#src/platform/errors.ts";
 import { createTally } from "#src/platform/tally.ts";
 import { createKeyedLimit } from "./keyed-limit.ts";
 import { claimDue, recordOutcomes, type DueProbe, type ProbeOutcome } from "./store.ts";
@@ -27,13 +29,15 @@ const maxProbes = 128;
 const maxProbesPerHost = 4;
 const maxProbesPerOrganisation = 24;
 
+const reached = { stage: undefined, message: undefined };
+
 /**
  * Every active connection is due each 60 s (± 10 %); replicas share the work through the claim table and
  * nothing else. A slow host holds up only its own connections, and an organisation with many of them only itself.
  */
 export function createHealthSweep(parts: {
   database: Database;
-  probe: Probe;
+  probe: ProbeConnection;
   environment: Environment;
   log: Log;
   now: () => Date;
@@ -47,7 +51,7 @@ export function createHealthSweep(parts: {
   let loop: Promise<void> = Promise.resolve();
 
   async function probeDue(due: DueProbe) {
-    const { orgId, connectionId, baseUrl } = due;
+    const { orgId, connectionId, baseUrl, declared } = due;
     const places = [
       { key: orgId, most: maxProbesPerOrganisation },
       // A host is the same for many organisations, and may be slow for one of them only.
@@ -55,8 +59,10 @@ export function createHealthSweep(parts: {
     ];
     await limit(places, async () => {
       if (stopping.signal.aborted) return;
-      const result = await probe(due);
-      found.push({ orgId, connectionId, baseUrl, at: now(), error: result.ok ? undefined : result.error });
+      const answer = await probe({ orgId, environment }, { id: connectionId, baseUrl, declared });
+      if (answer === undefined) return;
+      const { stage, message: error } = answer.result.ok ? reached : answer.result;
+      found.push({ orgId, connectionId, baseUrl: answer.baseUrl, at: now(), stage, error });
     });
   }
 
@@ -73,7 +79,7 @@ export function createHealthSweep(parts: {
         asked,
         probeDue(one)
           .catch((error: unknown) =>
-            log.error({ err: error, connectionId: one.connectionId }, "probe failed"),
+            log[levelOfFailure(error)]({ err: error, connectionId: one.connectionId }, "probe failed"),
           )
           .finally(() => {
             claimed.delete(asked);
@@ -104,11 +110,17 @@ export function createHealthSweep(parts: {
     while (claimed.size < maxClaimed && (await claim()) > 0);
   }
 
+  /** Not used any more, they are only a risk. */
+  async function eraseOld() {
+    await database.system((tx) => eraseFallbacks(tx, now()));
+  }
+
   async function sweepUntilStopped() {
     while (!stopping.signal.aborted) {
       try {
         await claimAll();
         await record();
+        await eraseOld();
       } catch (error) {
         log.warn({ err: error }, "health sweep failed; it is tried again");
       }
@@ -121,6 +133,7 @@ export function createHealthSweep(parts: {
       await claimAll();
       await Promise.all(claimed.values());
       await record();
+      await eraseOld();
     },
     start() {
       loop = sweepUntilStopped();

@@ -91,10 +91,8 @@ function refuseUnknown(
   ];
   for (const name of values.keys()) {
     if (taken.includes(name)) continue;
-    // What stands in the place of a name may be a secret that was put there by mistake.
-    const shown = /^[A-Za-z][A-Za-z0-9-]{0,31}$/.test(name)
-      ? `${name}: is not`
-      : "a name that is given is not";
+    // What stands in the place of a name may be a secret that was put there by mistake; those have digits.
+    const shown = /^[A-Za-z][A-Za-z-]{0,31}$/.test(name) ? `${name}: is not` : "a name that is given is not";
     const known = taken.length === 0 ? "it takes nothing" : `it takes ${taken.join(", ")}`;
     throw new InvalidRequest(`${shown} asked for by ${method.id} of ${integration.slug}; ${known}`);
   }

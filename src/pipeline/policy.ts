@@ -11,6 +11,7 @@ export const scopeVocabulary = [
   "connections:use",
   "connections:manage",
   "catalog:view",
+  "catalog:write",
   "api:manage",
   "api:grant",
   "keys:verify",

@@ -202,7 +202,9 @@ function requestBodyOf(binding: Binding, schemas: Schemas): JsonObject | undefin
     ...(mask && { minProperties: 1 }),
   };
   const isElsewhere = (part: DescField | DescOneof) => part.kind === "field" && elsewhere.includes(part);
-  const required = mask !== undefined || [...neededIn(method.input)].some((part) => !isElsewhere(part));
+  // A choice that must be made needs a body to make it in.
+  const isChosen = mask !== undefined || "oneOf" in schema;
+  const required = isChosen || [...neededIn(method.input)].some((part) => !isElsewhere(part));
   return { required, content: { "application/json": { schema } } };
 }
 

@@ -1,23 +1,36 @@
 import { expect, test } from "vitest";
-import { startService } from "../support/service.ts";
+import { define } from "../support/integrations.ts";
+import { startService, type TestService } from "../support/service.ts";
 import { startUpstream } from "../support/upstream.ts";
 
 const canary = "canary/secret+of=the~sibling";
 
-const base64 = (pad: number) => Buffer.from("~".repeat(pad) + canary).toString("base64");
-
 /** What a service may answer that repeats its credential. */
-const echoes = [
-  canary,
-  encodeURIComponent(canary),
-  JSON.stringify(canary),
-  Buffer.from(canary).toString("hex"),
-  ...[base64(0), base64(1), base64(2)],
-  Buffer.from(canary).toString("base64url"),
-];
+function echoesOf(secret: string): string[] {
+  const base64 = (pad: number) => Buffer.from("~".repeat(pad) + secret).toString("base64");
+  return [
+    secret,
+    encodeURIComponent(secret),
+    JSON.stringify(secret),
+    Buffer.from(secret).toString("hex"),
+    ...[base64(0), base64(1), base64(2)],
+    Buffer.from(secret).toString("base64url"),
+  ];
+}
 
 /** What must be found nowhere: of base64, the part that does not depend on what stands around. */
-const traces = echoes.map((echo, index) => (index < 4 ? echo.replaceAll('"', "") : echo.slice(4, -4)));
+function tracesOf(secret: string): string[] {
+  return echoesOf(secret).map((echo, index) => (index < 4 ? echo.replaceAll('"', "") : echo.slice(4, -4)));
+}
+
+/** All that the database holds, as text. */
+function dumpOf({ postgres }: TestService) {
+  return postgres.asOwner(
+    `select table_name, (xpath('/row/dump/text()', query_to_xml(format(
+       'select string_agg(t::text, '' '') as dump from %I t', table_name), false, true, '')))[1]::text as dump
+     from information_schema.tables where table_schema = 'public' and table_type = 'BASE TABLE'`,
+  );
+}
 
 test("a stored secret appears in no answer, no log line, no audit event and no column, whatever happens", async () => {
   await using service = await startService();
@@ -35,7 +48,7 @@ test("a stored secret appears in no answer, no log line, no audit event and no c
   const id = body.data.connection.id as string;
   await ask("POST", "/api/service-calls", call);
   expect(upstream.asked.at(-1)!.headers.authorization).toBe(`Bearer ${canary}`);
-  for (const echo of echoes) {
+  for (const echo of echoesOf(canary)) {
     upstream.answer({ headers: { "content-type": "text/plain", "x-echo": echo }, body: echo });
     await ask("POST", "/api/service-calls", call);
   }
@@ -72,13 +85,89 @@ test("a stored secret appears in no answer, no log line, no audit event and no c
   await ask("POST", "/api/service-connections", wanted);
   await service.org.client.connections.callService({ service: "custom:bank", method: "GET", path: "/" });
 
-  const dump = await service.postgres.asOwner(
-    `select table_name, (xpath('/row/dump/text()', query_to_xml(format(
-       'select string_agg(t::text, '' '') as dump from %I t', table_name), false, true, '')))[1]::text as dump
-     from information_schema.tables where table_schema = 'public' and table_type = 'BASE TABLE'`,
-  );
+  const dump = await dumpOf(service);
   await ask("DELETE", `/api/service-connections/${id}`);
   const everything = answers.join("\n") + service.logged() + JSON.stringify(dump);
   expect(dump.length).toBeGreaterThan(10);
-  for (const trace of traces) expect(everything.includes(trace), trace).toBe(false);
+  for (const trace of tracesOf(canary)) expect(everything.includes(trace), trace).toBe(false);
 });
+
+/** One of each kind, as an integration declares them. */
+const methods = [
+  ["basic", { basic: { username: "{user}", password: "{secret}" } }],
+  ["header", { headers: { "X-Auth": "Token {secret}" } }],
+  ["query", { query: { access: "{secret}" } }],
+  ["cookie", { cookies: { session: "{secret}" } }],
+  ["body", { body: { token: "{secret}" } }],
+] as const;
+
+test.each(methods)(
+  "a secret that goes into %s appears nowhere either, nor do those that replace it, are tried or are compared",
+  async (method, inject) => {
+    await using service = await startService();
+    await using upstream = await startUpstream();
+    const secretOf = (n: number) => `canary-${method}-${n}-of-the-service`;
+    await define(service, "custom:canary", {
+      authMethods: [
+        {
+          ...{ id: method, type: "custom", label: method, inject },
+          fields: [
+            { name: "user", secret: false, optional: true },
+            { name: "secret", secret: true },
+          ],
+        },
+      ],
+      probe: { method: "POST", path: "/me", body: "{}", expect: { status: 200 } },
+    });
+    const answers: string[] = [];
+    const ask = async (verb: string, path: string, body?: unknown) => {
+      const reply = await service.org.rest(verb, path, body);
+      answers.push(JSON.stringify([reply.status, [...reply.headers], reply.body]));
+      return reply;
+    };
+    const given = (n: number) => ({ credentials: { user: "u", secret: secretOf(n) } });
+    const wanted = { integration: "custom:canary", authMethod: method, baseUrl: upstream.url };
+    const { body } = await ask("POST", "/api/connections", { ...wanted, ...given(0), verify: true });
+    const id = body.data.connection.id as string;
+    const path = `/api/connections/${id}`;
+    const call = { service: id, method: "POST", path: "/x", json: {} };
+    await ask("POST", "/api/service-calls", call);
+    const sent = upstream.asked.at(-1)!;
+    // The one place where it belongs.
+    const [, credentials = ""] = sent.headers.authorization?.split(" ") ?? [];
+    const carried = [sent.url, sent.body, JSON.stringify(sent.headers), Buffer.from(credentials, "base64")];
+    expect(carried.join("\n")).toContain(secretOf(0));
+    for (const echo of echoesOf(secretOf(0))) {
+      upstream.answer({ headers: { "content-type": "text/plain", "x-echo": echo }, body: echo });
+      await ask("POST", "/api/service-calls", call);
+      await ask("POST", `${path}/test`);
+    }
+    upstream.answer({ status: 401 });
+    await ask("PATCH", path, { ...given(1), verify: true });
+    await ask("PATCH", path, { ...given(2), fallbackSeconds: 60, name: "Rotated" });
+    await ask("POST", "/api/service-calls", call);
+    await ask("POST", `${path}/check-credential`, given(2));
+    await ask("POST", `${path}/check-credential`, given(3));
+    // Mistakes that put the secret where it does not belong.
+    await ask("PATCH", path, { credentials: { [secretOf(4)]: "x" } });
+    await ask("PATCH", path, { credentials: { secret: [secretOf(4)] } });
+    await ask("PATCH", path, { params: { secret: secretOf(4) }, baseUrl: "https://elsewhere.example" });
+    await ask("POST", "/api/connections", { ...wanted, params: given(4).credentials, ...given(4) });
+    await ask("POST", "/api/connections", {
+      ...wanted,
+      baseUrl: "http://127.0.0.1:9",
+      verify: true,
+      ...given(4),
+    });
+    await service.app.healthSweep.runOnce();
+    for (const list of ["/api/connections", "/api/service-connections", "/api/audit/events", path]) {
+      await ask("GET", list);
+    }
+    const dump = await dumpOf(service);
+    await ask("DELETE", path);
+    const everything = answers.join("\n") + service.logged() + JSON.stringify(dump);
+    for (const n of [0, 1, 2, 3, 4]) {
+      for (const trace of tracesOf(secretOf(n))) expect(everything.includes(trace), trace).toBe(false);
+    }
+  },
+);

@@ -275,7 +275,7 @@ describe("a plan", () => {
       );
       const body = {
         actionIdentifier: `${serviceSlug}/POST /x`,
-        input: { query: { api_key: "mine", q: ["a,b"] }, body: { token: "mine", a: 1 } },
+        input: { query: { api_key: "mine", "api_key[]": "mine", q: ["a,b"] }, body: { token: "mine", a: 1 } },
       };
       const { url, headers, text } = await planned(body);
       await call(body);
@@ -283,6 +283,7 @@ describe("a plan", () => {
       const masked = (carried: string) => carried.replaceAll(apiKey, "***").replace(/^Basic .*/, "Basic ***");
       expect(JSON.stringify(sent)).toMatch(place === "basic" ? /Basic [\w=]{20,}/ : apiKey);
       expect(url).toBe(upstream.url + masked(sent.url));
+      if (place === "query") expect(url).not.toContain("mine");
       expect(text).toBe(masked(sent.body));
       const { host: _host, connection: _connection, "content-length": _length, ...others } = sent.headers;
       expect(headers).toStrictEqual(
@@ -356,6 +357,39 @@ describe("a plan", () => {
   ])("of %s is refused as the call would be", async (_, body, refusal) => {
     expect(await refusalOf(plan(body()))).toMatch(refusal);
   });
+
+  test.each<[string, object, number]>([
+    [
+      "an action that is covered",
+      { actionIdentifier: "custom:ledger/GET /v1/{id}", input: { path: { id: "a" } } },
+      200,
+    ],
+    [
+      "an action of another path",
+      { actionIdentifier: "custom:ledger/GET /{v}", input: { path: { v: "v10" } } },
+      403,
+    ],
+    ["an action of another method", { actionIdentifier: "custom:ledger/POST /v1" }, 403],
+    ["an action of another connection", { actionIdentifier: "identity/whoAmI" }, 404],
+    ["a call that is covered", { service: "custom:ledger", method: "GET", path: "/v1/x" }, 200],
+    ["a call of another method", { service: "custom:ledger", method: "POST", path: "/v1/x" }, 403],
+    ["a call of another connection", { service: "aml", method: "GET", path: "/v1/x" }, 404],
+  ])(
+    "by a key that is limited to GET below /v1 of one connection, of %s, is answered as the call is",
+    async (_, body, status) => {
+      const right = {
+        connection: { case: "slug" as const, value: "custom:ledger" },
+        methods: ["GET"],
+        pathPrefixes: ["/v1"],
+      };
+      const wanted = { name: "limited", scopes: ["connections:use"], connections: { rights: [right] } };
+      const limited = service.as((await service.org.client.apiKeys.createApiKey(wanted)).secret);
+      const called = "method" in body ? "/api/service-calls" : "/api/actions/call";
+      for (const path of ["/api/actions/plan", called]) {
+        expect([path, (await limited.rest("POST", path, body)).status]).toStrictEqual([path, status]);
+      }
+    },
+  );
 
   test("of a connection that is switched off is refused", async () => {
     const wanted = { serviceSlug: "custom:off", baseUrl: upstream.url, apiKey };

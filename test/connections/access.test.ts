@@ -70,6 +70,12 @@ async function keyFor(rights: readonly object[] | undefined, more: object = {}, 
 const call = (by: Presenter, service: string, path = "/v1", method = "GET") =>
   by.rest("POST", "/api/service-calls", { service, method, path });
 
+const act = (by: Presenter, actionIdentifier: string, more: object) =>
+  by.rest("POST", "/api/actions/call", { actionIdentifier, ...more });
+
+const plan = (by: Presenter, service: string, path = "/v1", method = "GET") =>
+  by.rest("POST", "/api/actions/plan", { service, method, path });
+
 /** What an answer tells a caller, without what differs between any two. */
 function told({ status, headers, body }: RestReply) {
   return { status, reason: headers.get("x-error-reason"), body };
@@ -85,9 +91,18 @@ const ways: Record<string, (by: Presenter, ref: { id: string; slug: string }) =>
   move: (by, { id }) => by.rest("PATCH", `/api/connections/${id}`, { baseUrl: upstream.url, apiKey: "mine" }),
   delete: (by, { id }) => by.rest("DELETE", `/api/connections/${id}`),
   test: (by, { id }) => by.rest("POST", `/api/connections/${id}/test`, {}),
+  "check its credential": (by, { id }) =>
+    by.rest("POST", `/api/connections/${id}/check-credential`, { apiKey: "the-key" }),
+  "try a credential": (by, { id }) =>
+    by.rest("PATCH", `/api/connections/${id}`, { apiKey: "mine", verify: true }),
   "call by its slug": (by, { slug }) => call(by, slug),
   "call by its id": (by, { id }) => call(by, id),
+  "act by its slug": (by, { slug }) => act(by, `${slug}/GET /v1`, {}),
+  "act by its id": (by, { id, slug }) => act(by, `${slug}/GET /v1`, { connectionId: id }),
+  "plan by its slug": (by, { slug }) => plan(by, slug),
+  "plan by its id": (by, { id }) => plan(by, id),
 };
+const byId = Object.entries(ways).filter(([name]) => !name.endsWith("by its slug"));
 
 describe.each<[string, () => object[]]>([
   ["by its id", () => [{ id: ids.ledger }]],
@@ -115,13 +130,27 @@ describe.each<[string, () => object[]]>([
 
   test("cannot take its slug, and does not learn whether it is taken", async () => {
     const by = await keyFor(rights());
-    const take = (serviceSlug: string) =>
-      by.rest("POST", "/api/service-connections", { serviceSlug, baseUrl: upstream.url, apiKey: "mine" });
-    const free = await take("custom:free");
-    expect([free.status, reasonOf(free)]).toEqual([403, "CONNECTION_NOT_ALLOWED"]);
-    expect(told(await take("custom:payroll"))).toStrictEqual(told(free));
-    expect(told(await take("aml"))).toStrictEqual(told(free));
-    const { connections } = await service.org.client.connections.listConnections({});
+    const asked = upstream.asked.length;
+    for (const more of [{}, { verify: true }, { apiKey: undefined, auth: { authMethod: "none" } }]) {
+      const take = (serviceSlug: string) =>
+        by.rest("POST", "/api/service-connections", {
+          ...{ serviceSlug, baseUrl: upstream.url, apiKey: "mine" },
+          ...more,
+        });
+      const free = await take("custom:free");
+      expect([free.status, reasonOf(free)]).toEqual([403, "CONNECTION_NOT_ALLOWED"]);
+      expect(told(await take("custom:payroll"))).toStrictEqual(told(free));
+      expect(told(await take("aml"))).toStrictEqual(told(free));
+    }
+    const wanted = { integration: "custom:x", authMethod: "bearer", credentials: { token: "mine" } };
+    const made = await by.rest("POST", "/api/connections", {
+      ...wanted,
+      baseUrl: upstream.url,
+      verify: true,
+    });
+    expect([made.status, reasonOf(made)]).toEqual([403, "CONNECTION_NOT_ALLOWED"]);
+    expect(upstream.asked).toHaveLength(asked);
+    const { connections } = await service.org.client.connections.listAllConnections({});
     expect(connections.filter(({ baseUrl }) => baseUrl === upstream.url)).toEqual([]);
   });
 });
@@ -191,7 +220,7 @@ describe("a list shows a key only what it may see:", () => {
     ["nothing at all", () => [], () => []],
   ])("%s", async (_, rights, expected) => {
     const by = await keyFor(rights());
-    const found = await listed(by, "/api/service-connections", "connections", "id");
+    const found = await listed(by, "/api/connections", "connections", "id");
     expect(found.toSorted()).toEqual(expected().toSorted());
     const slugs = { [ids.ledger]: "custom:ledger", [ids.payroll]: "custom:payroll", [ids.aml]: "aml" };
     const offered = await listed(by, "/api/catalog/services", "catalog", "slug");
@@ -203,9 +232,9 @@ describe("a list shows a key only what it may see:", () => {
   });
 
   test("and a page token of a key with all rights leads a limited one to nothing more", async () => {
-    const { body } = await service.org.rest("GET", "/api/service-connections?pageSize=1");
+    const { body } = await service.org.rest("GET", "/api/connections?pageSize=1");
     const by = await keyFor([{ slug: "aml" }]);
-    const next = await by.rest("GET", `/api/service-connections?pageToken=${body.data.nextPageToken}`);
+    const next = await by.rest("GET", `/api/connections?pageToken=${body.data.nextPageToken}`);
     expect(next.status).toBe(200);
     expect([ids.aml]).toEqual(
       expect.arrayContaining(next.body.data.connections.map(({ id }: { id: string }) => id)),
@@ -225,7 +254,7 @@ test("a list has exactly the connections that the same key can read", async () =
     fc.asyncProperty(some, user, fc.boolean(), async (rights, actAsUserId, manages) => {
       const scopes = [...everything, ...(manages ? ["connections:manage"] : [])];
       const by = await keyFor(rights, { scopes, ...(actAsUserId && { actAsUserId }) });
-      const list = await by.rest("GET", "/api/service-connections");
+      const list = await by.rest("GET", "/api/connections");
       const listed = list.body.data.connections.map(({ id }: { id: string }) => id);
       const read = [];
       for (const id of Object.values(ids)) {
@@ -283,10 +312,22 @@ describe("a key that is limited to a part of a connection", () => {
     const by = await keyFor([part]);
     const asked = upstream.asked.length;
     for (const ref of ["custom:ledger", ids.ledger]) {
-      const reply = await call(by, ref, path, method);
-      expect([reply.status, reasonOf(reply)]).toEqual([403, "CONNECTION_NOT_ALLOWED"]);
+      for (const go of [call, plan]) {
+        const reply = await go(by, ref, path, method);
+        expect([reply.status, reasonOf(reply)]).toEqual([403, "CONNECTION_NOT_ALLOWED"]);
+      }
     }
     expect(upstream.asked).toHaveLength(asked);
+  });
+
+  test("is limited to it by the path that an action comes to, and not by its template", async () => {
+    const by = await keyFor([part]);
+    const filled = (a: string) => act(by, "custom:ledger/GET /{a}", { input: { path: { a } } });
+    expect((await filled("v1")).status).toBe(200);
+    for (const a of ["v10", "v1/x", "%761", "V1", "v1;x"]) {
+      expect([a, reasonOf(await filled(a))]).toEqual([a, "CONNECTION_NOT_ALLOWED"]);
+    }
+    expect(reasonOf(await act(by, "custom:ledger/DELETE /v1", {}))).toBe("CONNECTION_NOT_ALLOWED");
   });
 
   test.each([
@@ -380,8 +421,14 @@ test("rights that a key loses are lost on other replicas within five seconds, wi
 
 describe("a connection that a user keeps private", () => {
   const ref = () => ({ id: ids.hers, slug: "custom:hers" });
-  const byId = Object.entries(ways).filter(([name]) => name !== "call by its slug");
-  const harmless = ["read", "read at its other path", "test", "call by its id"];
+  const harmless = [
+    "read",
+    "read at its other path",
+    "test",
+    "call by its id",
+    "act by its id",
+    "plan by its id",
+  ];
 
   test.each(byId.filter(([name]) => harmless.includes(name)))("is its owner's: %s", async (_, go) => {
     expect((await go(await keyFor(undefined, { actAsUserId: her }), ref())).status).toBe(200);
@@ -404,7 +451,7 @@ describe("a connection that a user keeps private", () => {
 
   test("is listed to its owner, and to nobody else", async () => {
     const listed = async (more: object) => {
-      const { body } = await (await keyFor(undefined, more)).rest("GET", "/api/service-connections");
+      const { body } = await (await keyFor(undefined, more)).rest("GET", "/api/connections");
       return body.data.connections.some(({ id }: { id: string }) => id === ids.hers);
     };
     expect(await listed({ actAsUserId: her })).toBe(true);
@@ -425,10 +472,10 @@ describe("a connection that a user keeps private", () => {
   test("of connections:manage is listed, read and deleted, and never used or changed", async () => {
     const scopes = ["connections:manage", "connections:view", "connections:write", "connections:use"];
     const by = await keyFor(undefined, { scopes, actAsUserId: him });
-    const list = await by.rest("GET", "/api/service-connections");
+    const list = await by.rest("GET", "/api/connections");
     expect(list.body.data.connections.map(({ id }: { id: string }) => id)).toContain(ids.hers);
     expect((await ways.read!(by, ref())).status).toBe(200);
-    for (const way of ["call by its id", "test", "move", "switch off"]) {
+    for (const way of ["call by its id", "act by its id", "plan by its id", "test", "move", "switch off"]) {
       expect([way, reasonOf(await ways[way]!(by, ref()))]).toEqual([way, "NOT_OWNER"]);
     }
     const doomed = await connect("custom:doomed");
@@ -438,6 +485,19 @@ describe("a connection that a user keeps private", () => {
     );
     expect((await by.rest("DELETE", `/api/connections/${doomed}`)).status).toBe(200);
   });
+});
+
+test("a slug whose connection is private is not taken over by another user", async () => {
+  const id = await connect("custom:kept");
+  const toHer = "update connections set owner_user_id = $2, visibility = 'owner' where id = $1";
+  await service.postgres.asOwner(toHer, [id, her]);
+  const take = async (actAsUserId: string) => {
+    const by = await keyFor(undefined, { actAsUserId });
+    const wanted = { serviceSlug: "custom:kept", baseUrl: `${upstream.url}/api`, apiKey: "mine" };
+    return reasonOf(await by.rest("POST", "/api/service-connections", wanted));
+  };
+  expect(await take(him)).toBe("NOT_OWNER");
+  expect(await take(her)).toBe(201);
 });
 
 test("a key that is limited by tags changes no tags, and others do", () => {

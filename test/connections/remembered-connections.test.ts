@@ -51,6 +51,13 @@ test("a call through a connection that was just called through costs no statemen
   expect(question).toBeGreaterThan(0);
   expect(await count(() => call(service.org))).toBe(0);
   expect(await count(() => call(service.org, id))).toBe(0);
+  const { client } = service.org;
+  expect(await count(() => client.connections.callAction({ actionIdentifier: `${slug}/GET /` }))).toBe(0);
+  const asked = {
+    call: { case: "method", value: "GET" },
+    connection: { case: "service", value: slug },
+  } as const;
+  expect(await count(() => client.connections.planCall(asked))).toBe(0);
   await cold();
   expect(await count(() => call(service.org, id))).toBe(question);
   expect(await count(() => call(service.org))).toBe(0);

@@ -31,6 +31,7 @@ export function unsayableRules({ userId, baseUrl, endpoint }: Present): Unsayabl
   const grammar = "its grammar is beyond a regular expression that people could read";
   const deployment = "it depends on how the service is deployed";
   const catalog = "it depends on what the catalog has";
+  const basic = { authMethod: "basic", credentials: { username: "u", password: "p" } };
   const fitting = fc.record({ path: fc.constant({ id: "sar_1" }), header: fc.constant({ "x-a": "b" }) });
   return [
     {
@@ -120,7 +121,7 @@ export function unsayableRules({ userId, baseUrl, endpoint }: Present): Unsayabl
       fits: fc.oneof(...["known", "after"].map(headAt), fc.constant({})),
     },
     {
-      operations: /_(UpsertService|Update)Connection/,
+      operations: /_(UpsertService|Update|Create)Connection/,
       way: "body.baseUrl",
       because: grammar,
       example: "https://bank..example",
@@ -128,7 +129,7 @@ export function unsayableRules({ userId, baseUrl, endpoint }: Present): Unsayabl
       fits: fc.constant(baseUrl),
     },
     {
-      operations: /_(UpsertService|Update)Connection/,
+      operations: /_(UpsertService|Update|Create)Connection/,
       way: "body.baseUrl",
       because: deployment,
       example: "http://10.0.0.1",
@@ -154,9 +155,71 @@ export function unsayableRules({ userId, baseUrl, endpoint }: Present): Unsayabl
       example: { baseUrl: "https://elsewhere.example" },
       refusal: /^CREDENTIAL_REQUIRED /,
       fits: fc.record(
-        { baseUrl: fc.constant(baseUrl), apiKey: fc.constant("k"), active: fc.boolean() },
+        {
+          baseUrl: fc.constant(baseUrl),
+          apiKey: fc.constant("k"),
+          active: fc.boolean(),
+          name: fc.constantFrom("Ledger", null),
+          tags: fc.uniqueArray(fc.constantFrom("a", "b"), { maxLength: 2 }),
+          metadata: fc.constant({ ticket: "PAY-7" }),
+          visibility: fc.constant("org"),
+        },
         { requiredKeys: [] },
       ),
+    },
+    {
+      operations: /_UpsertIntegration$/,
+      way: "body",
+      because:
+        "its members are about one another: names that templates ask for, hosts, patterns and examples",
+      example: { name: "Bank", authMethods: [{ id: "key", type: "api_key", label: "Key", inject: {} }] },
+      refusal: /^INVALID_REQUEST authMethods\[0\].inject: say where the credential goes/,
+      fits: definition,
+    },
+    {
+      operations: /_UpdateConnection/,
+      way: "body",
+      because: stored,
+      example: { credentials: { nonsense: "x" } },
+      refusal: /^INVALID_REQUEST nonsense: is not asked for/,
+      fits: fc.constant({ active: true }),
+    },
+    {
+      operations: /_UpsertServiceConnection$/,
+      way: "body.auth",
+      because: catalog,
+      exampleAt: "body",
+      example: { serviceSlug: "custom:x", baseUrl, auth: { authMethod: "kerberos" } },
+      refusal: /^INVALID_REQUEST authMethod: custom:x has bearer, basic, api-key/,
+      fits: fc.constant(basic),
+    },
+    {
+      operations: /_CreateConnection$/,
+      way: "body",
+      because: catalog,
+      example: { integration: "nowhere", authMethod: "basic" },
+      refusal: /^INVALID_REQUEST integration: /,
+      fits: fc.record(
+        {
+          ...{ integration: fc.constant("custom:ledger"), authMethod: fc.constant(basic.authMethod) },
+          ...{ baseUrl: fc.constant(baseUrl), credentials: fc.constant(basic.credentials) },
+          name: fc.constant("Ledger"),
+          tags: fc.uniqueArray(fc.constantFrom("a", "b"), { maxLength: 2 }),
+          metadata: fc.constant({ ticket: "PAY-7" }),
+          visibility: fc.constant("org"),
+          serviceSlug: fc.stringMatching(/^custom:[a-z0-9][a-z0-9-]{0,62}$/),
+          verify: fc.boolean(),
+        },
+        { requiredKeys: ["integration", "authMethod", "baseUrl", "credentials"] },
+      ),
+    },
+    {
+      operations: /_CheckCredential$/,
+      way: "body",
+      because: stored,
+      example: { credentials: { nonsense: "x" } },
+      refusal: /^INVALID_REQUEST credentials: bearer has token/,
+      fits: fc.constantFrom({ apiKey: "k" }, { credentials: { token: "k" } }),
     },
     {
       operations: /_CallService$/,
@@ -217,6 +280,32 @@ export function unsayableRules({ userId, baseUrl, endpoint }: Present): Unsayabl
     },
   ];
 }
+
+const label = fc.stringMatching(/^[A-Za-z][A-Za-z ]{0,20}[A-Za-z]$/);
+
+/** An integration of one auth method, which is sound. */
+const definition: fc.Arbitrary<Json> = fc.record(
+  {
+    name: label,
+    category: fc.stringMatching(/^[a-z]{1,9}$/),
+    baseUrl: fc.constantFrom("https://bank.example", "https://{tenant}.bank.example/api"),
+    placeholders: fc.constant({ tenant: { place: "host", pattern: "^[a-z]{1,20}$", example: "acme" } }),
+    optionalHeaders: fc.constant({ "Bank-Version": "^[0-9]{4}$" }),
+    authMethods: fc
+      .record({ id: fc.stringMatching(/^[a-z]{1,9}$/), label, secret: fc.boolean() })
+      .map(({ id, label, secret }) => [
+        {
+          id,
+          type: "api_key",
+          label,
+          fields: [{ name: "key", secret }],
+          inject: { headers: { "X-Key": "{key}" } },
+        },
+      ]),
+    docs: fc.constant("https://docs.bank.example/"),
+  },
+  { requiredKeys: ["name", "placeholders", "authMethods"] },
+);
 
 /** An event of the audit record, by its number and hash. */
 function headAt(field: string): fc.Arbitrary<Json> {

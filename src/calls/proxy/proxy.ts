@@ -1,7 +1,10 @@
-import type { Connections } from "#src/connections/connections.ts";
+import { requirePermitted, requireUsable } from "#src/connections/access.ts";
+import type { Connections, IntendedCall } from "#src/connections/connections.ts";
+import type { CallableConnection } from "#src/connections/store.ts";
 import { CredentialReflected } from "#src/outbound/errors.ts";
 import type { Outbound } from "#src/outbound/outbound.ts";
 import type { StreamReply } from "#src/outbound/streamed-answer.ts";
+import type { Caller } from "#src/platform/caller.ts";
 import { headerOf, onceClosed } from "#src/platform/http.ts";
 import type { RawExchange, RawRoute } from "#src/platform/raw-route.ts";
 import type { Reflections } from "../reflections.ts";
@@ -22,6 +25,13 @@ const streamBytes = 128 * 1024;
 /** How often a stream makes sure that its key is still good. */
 const recheckMs = 5_000;
 
+/** A call whose answer has begun. */
+interface Begun {
+  readonly reply: StreamReply;
+  readonly connection: CallableConnection;
+  readonly intended: IntendedCall;
+}
+
 /** Passes requests on through a connection, with a credential that the caller never sees, while both bodies stream. */
 export function createProxy(parts: {
   connections: Pick<Connections, "open" | "use">;
@@ -33,8 +43,9 @@ export function createProxy(parts: {
   const { use } = connections;
 
   /** Calls the service, and answers once its answer has begun. */
-  async function call(exchange: RawExchange, { body, length }: Upload): Promise<StreamReply> {
-    const { request, caller, signal } = exchange;
+  async function call(exchange: RawExchange, { body, length }: Upload): Promise<Begun> {
+    const { request, signal } = exchange;
+    const caller = callerNow(exchange);
     const { orgId } = caller;
     const { ref, path, query } = proxyTargetOf(request);
     const method = request.method ?? "";
@@ -62,7 +73,7 @@ export function createProxy(parts: {
       reply.body.on("error", noteReflected);
       const isGood = reply.status >= 200 && reply.status < 300;
       if (isGood) use.noteHealthy(orgId, { connectionId, baseUrl, at: now() });
-      return reply;
+      return { reply, connection, intended: { method, path } };
     } catch (error) {
       noteReflected(error);
       throw error;
@@ -83,7 +94,8 @@ export function createProxy(parts: {
       const upload = await uploadOf(exchange);
       // A client may take minutes to send a body: a key that was revoked meanwhile is no good.
       await exchange.call.recheck?.();
-      const reply = await call(exchange, upload);
+      const begun = await call(exchange, upload);
+      const { reply } = begun;
       const headers = {
         ...exchange.head,
         ...answerHeadersOf(reply.status, reply.headers, response),
@@ -91,7 +103,7 @@ export function createProxy(parts: {
         [sourceHeader]: "upstream",
         [attemptsHeader]: "1",
       };
-      recheckUntilClosed(exchange, reply);
+      recheckUntilClosed(exchange, begun);
       await passOn(reply, headers, response);
     },
   };
@@ -102,12 +114,20 @@ function closingHead({ request, hasNoBody }: RawExchange): Record<string, string
   return request.httpVersionMajor === 1 && !hasNoBody && !request.complete ? { connection: "close" } : {};
 }
 
-/** A stream may go on for days, and its key may be revoked. */
-function recheckUntilClosed({ call, response }: RawExchange, { body }: StreamReply): void {
-  const { recheck } = call;
-  if (recheck === undefined) return;
+/** A stream may go on for days, and its key may be revoked, or lose its rights to the connection. */
+function recheckUntilClosed(exchange: RawExchange, { reply, connection, intended }: Begun): void {
+  const recheckAll = async () => {
+    await exchange.call.recheck?.();
+    const caller = callerNow(exchange);
+    requirePermitted(caller, requireUsable(caller, connection), intended);
+  };
   const timer = setInterval(() => {
-    recheck().catch((refused: Error) => body.destroy(refused));
+    recheckAll().catch((refused: Error) => reply.body.destroy(refused));
   }, recheckMs);
-  onceClosed(response, () => clearInterval(timer));
+  onceClosed(exchange.response, () => clearInterval(timer));
+}
+
+/** The caller as its key was when it was last looked at, which may be long after the gate let it in. */
+function callerNow({ call, caller }: RawExchange): Caller {
+  return call.caller ?? caller;
 }

@@ -14,6 +14,7 @@ import { startTwoWays, type Side, type TwoWays } from "./two-ways.ts";
 const apiKeys = services.apiKeys.method;
 const connections = services.connections.method;
 const directory = services.directory.method;
+const integrations = services.integrations.method;
 const mebibyte = 1024 * 1024;
 const credential = "the-siblings-own-key";
 
@@ -109,6 +110,30 @@ const provoked: Readonly<Record<string, (side: Side) => Refused | Promise<Refuse
     ...connect({}),
     message: { serviceSlug: "custom:new", baseUrl: "https://a.example" },
   }),
+  UNKNOWN_INTEGRATION: () => ({ method: integrations.getIntegration, message: { slug: "nowhere" } }),
+  async INTEGRATION_IN_USE(side) {
+    const { client } = side.service.org;
+    const slug = "custom:used";
+    const inject = { headers: { "X-Key": "{key}" } };
+    const fields = [{ name: "key", secret: true }];
+    const authMethods = [{ id: "key", type: "api_key", label: "Key", fields, inject }];
+    await client.integrations.upsertIntegration({ slug, name: "Used", authMethods });
+    const of = { serviceSlug: slug, baseUrl: upstream.url, apiKey: credential };
+    await client.connections.upsertServiceConnection(of);
+    return { method: integrations.deleteIntegration, message: { slug } };
+  },
+  CREDENTIAL_REJECTED: () => connect({ baseUrl: "http://127.0.0.1:9", verify: true }),
+  async SLUG_TAKEN(side) {
+    const taken = { serviceSlug: "custom:taken", baseUrl: upstream.url, apiKey: credential };
+    await clientOf(side).connections.upsertServiceConnection(taken);
+    return {
+      method: connections.createConnection,
+      message: {
+        ...{ integration: "custom:taken", authMethod: "bearer", credentials: { token: credential } },
+        ...{ baseUrl: upstream.url, serviceSlug: "custom:taken" },
+      },
+    };
+  },
   async CONNECTION_INACTIVE(side) {
     const off = { serviceSlug: "custom:off", baseUrl: upstream.url, apiKey: credential };
     const { connection } = await clientOf(side).connections.upsertServiceConnection(off);
@@ -134,7 +159,7 @@ const provoked: Readonly<Record<string, (side: Side) => Refused | Promise<Refuse
     await side.service.postgres.asOwner(toUser, [connection!.id, user!.id]);
     return { method: connections.updateConnection, message: { id: connection!.id, active: true } };
   },
-  UNKNOWN_ACTION: () => action("aml/nothing"),
+  UNKNOWN_ACTION: () => action("custom:there/nothing"),
   INVALID_INPUT: () => action("custom:there/GET /{id}"),
   UPSTREAM_UNREACHABLE: () => call("custom:gone"),
   UPSTREAM_TOO_LARGE: () => call("custom:there", { path: "/large" }),

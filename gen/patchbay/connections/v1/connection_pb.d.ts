@@ -12,12 +12,13 @@ import type { Timestamp } from "@bufbuild/protobuf/wkt";
 export declare const file_patchbay_connections_v1_connection: GenFile;
 
 /**
- * An organisation's handle for a sibling service or any other HTTP service:
- * its base URL and a sealed credential that is never returned.
+ * An organisation's handle for a sibling service or any other HTTP service, as
+ * the list of slugs shows it: its base URL and a sealed credential that is never
+ * returned.
  *
- * @generated from message patchbay.connections.v1.Connection
+ * @generated from message patchbay.connections.v1.ServiceConnection
  */
-export declare type Connection = Message<"patchbay.connections.v1.Connection"> & {
+export declare type ServiceConnection = Message<"patchbay.connections.v1.ServiceConnection"> & {
   /**
    * `scn_` and a ULID. Stays the same when the connection is upserted again.
    *
@@ -86,6 +87,221 @@ export declare type Connection = Message<"patchbay.connections.v1.Connection"> &
    * @generated from field: optional bool unhealthy = 9;
    */
   unhealthy?: boolean | undefined;
+
+  /**
+   * `hmac-sha256:` and 64 hex digits of what `auth` gave, under a key of the
+   * organisation. Present only in answers of calls that stored one.
+   *
+   * @generated from field: optional string credential_hash = 10;
+   */
+  credentialHash?: string | undefined;
+};
+
+/**
+ * Describes the message patchbay.connections.v1.ServiceConnection.
+ * Use `create(ServiceConnectionSchema)` to create a new message.
+ */
+export declare const ServiceConnectionSchema: GenMessage<ServiceConnection>;
+
+/**
+ * A connection with all that is known of it, except its secrets.
+ *
+ * @generated from message patchbay.connections.v1.Connection
+ */
+export declare type Connection = Message<"patchbay.connections.v1.Connection"> & {
+  /**
+   * `scn_` and a ULID.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * The handle by which the organisation calls it. Absent for a connection that
+   * is called by its id only.
+   *
+   * @generated from field: optional string service_slug = 2;
+   */
+  serviceSlug?: string | undefined;
+
+  /**
+   * What paths of calls are joined to.
+   *
+   * @generated from field: string base_url = 3;
+   */
+  baseUrl: string;
+
+  /**
+   * False refuses calls and stops health probes.
+   *
+   * @generated from field: bool active = 4;
+   */
+  active: boolean;
+
+  /**
+   * `sha256:` and 64 hex digits of the api key as it was supplied. Present only
+   * in answers of calls that stored one.
+   *
+   * @generated from field: optional string api_key_hash = 5;
+   */
+  apiKeyHash?: string | undefined;
+
+  /**
+   * When a call was last answered with 2xx or a probe last succeeded. Absent
+   * before the first time.
+   *
+   * @generated from field: google.protobuf.Timestamp last_healthy_at = 6;
+   */
+  lastHealthyAt?: Timestamp | undefined;
+
+  /**
+   * When the connection was first registered.
+   *
+   * @generated from field: google.protobuf.Timestamp created_at = 7;
+   */
+  createdAt?: Timestamp | undefined;
+
+  /**
+   * When a call was last sent to the service; tests do not count. Recorded
+   * within 10 seconds. Absent before the first call.
+   *
+   * @generated from field: google.protobuf.Timestamp last_used_at = 8;
+   */
+  lastUsedAt?: Timestamp | undefined;
+
+  /**
+   * True when `last_healthy_at` (or, before the first success, `created_at`) is
+   * more than 5 minutes ago; absent otherwise. Informs, never blocks a call.
+   *
+   * @generated from field: optional bool unhealthy = 9;
+   */
+  unhealthy?: boolean | undefined;
+
+  /**
+   * What the connection is of: a built-in service, a preset, or `custom:<slug>`.
+   *
+   * @generated from field: string integration = 10;
+   */
+  integration: string;
+
+  /**
+   * The integration's auth method by which calls sign in.
+   *
+   * @generated from field: string auth_method = 11;
+   */
+  authMethod: string;
+
+  /**
+   * The user who made the connection. Absent if its key was bound to no user.
+   *
+   * @generated from field: optional string owner_user_id = 12;
+   */
+  ownerUserId?: string | undefined;
+
+  /**
+   * `org`: everybody in the organisation sees and uses it. `owner`: its owner.
+   *
+   * @generated from field: string visibility = 13;
+   */
+  visibility: string;
+
+  /**
+   * What people call it. Absent if it was given no name.
+   *
+   * @generated from field: optional string name = 14;
+   */
+  name?: string | undefined;
+
+  /**
+   * Words by which connections are found, and keys limited to them.
+   *
+   * @generated from field: repeated string tags = 15;
+   */
+  tags: string[];
+
+  /**
+   * What its owners note about it.
+   *
+   * @generated from field: map<string, string> metadata = 16;
+   */
+  metadata: { [key: string]: string };
+
+  /**
+   * What the auth method was given beside its secrets, such as a user name.
+   *
+   * @generated from field: map<string, string> params = 17;
+   */
+  params: { [key: string]: string };
+
+  /**
+   * `ACTIVE`; `PENDING_AUTHORIZATION` until a person has signed in;
+   * `NEEDS_REAUTH` when one must do so again; `REFRESH_IN_DOUBT` when a refresh
+   * had no answer and is tried once more; `REVOKED`.
+   *
+   * @generated from field: string status = 18;
+   */
+  status: string;
+
+  /**
+   * Why it is not active, for people. Absent for an active one.
+   *
+   * @generated from field: optional string status_reason = 19;
+   */
+  statusReason?: string | undefined;
+
+  /**
+   * Why the last probe or test failed. Absent if it did not, or if the service
+   * has answered well since.
+   *
+   * @generated from field: patchbay.connections.v1.ConnectionError last_error = 20;
+   */
+  lastError?: ConnectionError | undefined;
+
+  /**
+   * The OAuth scopes that were asked for. Empty for other auth methods.
+   *
+   * @generated from field: repeated string requested_scopes = 21;
+   */
+  requestedScopes: string[];
+
+  /**
+   * Those that were granted. Empty also where the service does not say.
+   *
+   * @generated from field: repeated string granted_scopes = 22;
+   */
+  grantedScopes: string[];
+
+  /**
+   * Those that were asked for and not granted. Empty also where the service does
+   * not say.
+   *
+   * @generated from field: repeated string missing_scopes = 23;
+   */
+  missingScopes: string[];
+
+  /**
+   * When the access token ends, which is refreshed before. Absent for what does
+   * not end, or is not known to.
+   *
+   * @generated from field: google.protobuf.Timestamp expires_at = 24;
+   */
+  expiresAt?: Timestamp | undefined;
+
+  /**
+   * `hmac-sha256:` and 64 hex digits of the credentials, under a key of the
+   * organisation. Present only in answers of calls that stored them.
+   *
+   * @generated from field: optional string credential_hash = 25;
+   */
+  credentialHash?: string | undefined;
+
+  /**
+   * Until when a call that the service refuses with 401 is tried again with the
+   * previous credential. Absent when there is none.
+   *
+   * @generated from field: google.protobuf.Timestamp fallback_until = 26;
+   */
+  fallbackUntil?: Timestamp | undefined;
 };
 
 /**
@@ -93,4 +309,38 @@ export declare type Connection = Message<"patchbay.connections.v1.Connection"> &
  * Use `create(ConnectionSchema)` to create a new message.
  */
 export declare const ConnectionSchema: GenMessage<Connection>;
+
+/**
+ * Why a connection did not work when it was last looked at.
+ *
+ * @generated from message patchbay.connections.v1.ConnectionError
+ */
+export declare type ConnectionError = Message<"patchbay.connections.v1.ConnectionError"> & {
+  /**
+   * Where it failed: `QUEUE`, `DNS`, `TCP`, `TLS`, `HTTP`, `status` or `auth`.
+   *
+   * @generated from field: string stage = 1;
+   */
+  stage: string;
+
+  /**
+   * What happened, for people.
+   *
+   * @generated from field: string message = 2;
+   */
+  message: string;
+
+  /**
+   * When.
+   *
+   * @generated from field: google.protobuf.Timestamp at = 3;
+   */
+  at?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message patchbay.connections.v1.ConnectionError.
+ * Use `create(ConnectionErrorSchema)` to create a new message.
+ */
+export declare const ConnectionErrorSchema: GenMessage<ConnectionError>;
 

@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
-import type { Connection } from "./connection_pb.js";
+import type { Connection, ServiceConnection } from "./connection_pb.js";
 import type { FieldMask, Value } from "@bufbuild/protobuf/wkt";
 import type { CallActionRequestSchema, CallActionResponseSchema, PlanCallRequestSchema, PlanCallResponseSchema } from "./action_pb.js";
 
@@ -14,7 +14,7 @@ import type { CallActionRequestSchema, CallActionResponseSchema, PlanCallRequest
 export declare const file_patchbay_connections_v1_connection_service: GenFile;
 
 /**
- * Asks for the organisation's connections.
+ * Asks for the connections that have a slug.
  *
  * @generated from message patchbay.connections.v1.ListConnectionsRequest
  */
@@ -49,9 +49,9 @@ export declare type ListConnectionsResponse = Message<"patchbay.connections.v1.L
   /**
    * Oldest first.
    *
-   * @generated from field: repeated patchbay.connections.v1.Connection connections = 1;
+   * @generated from field: repeated patchbay.connections.v1.ServiceConnection connections = 1;
    */
-  connections: Connection[];
+  connections: ServiceConnection[];
 
   /**
    * Present when there are more.
@@ -99,11 +99,35 @@ export declare type UpsertServiceConnectionRequest = Message<"patchbay.connectio
   /**
    * What the service principal may do that is issued without `api_key`, as for
    * CreateApiKey. If empty, the scopes that the catalog names for the service.
-   * Refused beside `api_key`, whose scopes are the other service's to say.
+   * Refused beside a credential, whose scopes are the other service's to say.
    *
    * @generated from field: repeated string scopes = 4;
    */
   scopes: string[];
+
+  /**
+   * Another way to sign in, in place of `api_key`.
+   *
+   * @generated from field: patchbay.connections.v1.ServiceAuth auth = 5;
+   */
+  auth?: ServiceAuth | undefined;
+
+  /**
+   * Asks the service first whether it takes the credential, and changes nothing
+   * if it does not. Not of a service principal.
+   *
+   * @generated from field: bool verify = 6;
+   */
+  verify: boolean;
+
+  /**
+   * For this long, a call that is refused with 401 is tried again with the
+   * previous credential, if there is one: at most 7 days. Absent, the previous
+   * credential is gone at once. A service principal and an OAuth grant always are.
+   *
+   * @generated from field: optional int32 fallback_seconds = 7;
+   */
+  fallbackSeconds?: number | undefined;
 };
 
 /**
@@ -111,6 +135,41 @@ export declare type UpsertServiceConnectionRequest = Message<"patchbay.connectio
  * Use `create(UpsertServiceConnectionRequestSchema)` to create a new message.
  */
 export declare const UpsertServiceConnectionRequestSchema: GenMessage<UpsertServiceConnectionRequest>;
+
+/**
+ * How calls sign in, by a method of the slug's integration.
+ *
+ * @generated from message patchbay.connections.v1.ServiceAuth
+ */
+export declare type ServiceAuth = Message<"patchbay.connections.v1.ServiceAuth"> & {
+  /**
+   * The integration's auth method. A custom service that was defined nowhere has
+   * `bearer`, `basic` and `api-key`.
+   *
+   * @generated from field: string auth_method = 1;
+   */
+  authMethod: string;
+
+  /**
+   * What the method's fields ask for, by name.
+   *
+   * @generated from field: map<string, string> credentials = 2;
+   */
+  credentials: { [key: string]: string };
+
+  /**
+   * Those that are no secrets may be given here as well.
+   *
+   * @generated from field: map<string, string> params = 3;
+   */
+  params: { [key: string]: string };
+};
+
+/**
+ * Describes the message patchbay.connections.v1.ServiceAuth.
+ * Use `create(ServiceAuthSchema)` to create a new message.
+ */
+export declare const ServiceAuthSchema: GenMessage<ServiceAuth>;
 
 /**
  * Carries the stored connection.
@@ -126,11 +185,11 @@ export declare type UpsertServiceConnectionResponse = Message<"patchbay.connecti
   created: boolean;
 
   /**
-   * With `api_key_hash`.
+   * With `api_key_hash`, or `credential_hash` if `auth` was given.
    *
-   * @generated from field: patchbay.connections.v1.Connection connection = 2;
+   * @generated from field: patchbay.connections.v1.ServiceConnection connection = 2;
    */
-  connection?: Connection | undefined;
+  connection?: ServiceConnection | undefined;
 };
 
 /**
@@ -138,6 +197,259 @@ export declare type UpsertServiceConnectionResponse = Message<"patchbay.connecti
  * Use `create(UpsertServiceConnectionResponseSchema)` to create a new message.
  */
 export declare const UpsertServiceConnectionResponseSchema: GenMessage<UpsertServiceConnectionResponse>;
+
+/**
+ * Describes the connection to make.
+ *
+ * @generated from message patchbay.connections.v1.CreateConnectionRequest
+ */
+export declare type CreateConnectionRequest = Message<"patchbay.connections.v1.CreateConnectionRequest"> & {
+  /**
+   * What it is of: a built-in service, a preset, or `custom:<slug>`.
+   *
+   * @generated from field: string integration = 1;
+   */
+  integration: string;
+
+  /**
+   * The integration's auth method.
+   *
+   * @generated from field: string auth_method = 2;
+   */
+  authMethod: string;
+
+  /**
+   * An http or https URL without user info, query and fragment. Absent where the
+   * integration says it.
+   *
+   * @generated from field: optional string base_url = 3;
+   */
+  baseUrl?: string | undefined;
+
+  /**
+   * What the method's fields ask for, by name. Sealed before it is stored, except
+   * fields that are no secrets, which become `params`.
+   *
+   * @generated from field: map<string, string> credentials = 4;
+   */
+  credentials: { [key: string]: string };
+
+  /**
+   * Fields that are no secrets, and what the integration's base URL leaves open,
+   * such as a tenant's name.
+   *
+   * @generated from field: map<string, string> params = 5;
+   */
+  params: { [key: string]: string };
+
+  /**
+   * What people call it.
+   *
+   * @generated from field: optional string name = 6;
+   */
+  name?: string | undefined;
+
+  /**
+   * Words by which connections are found, and keys limited to them.
+   *
+   * @generated from field: repeated string tags = 7;
+   */
+  tags: string[];
+
+  /**
+   * What its owners note about it. Not for secrets.
+   *
+   * @generated from field: map<string, string> metadata = 8;
+   */
+  metadata: { [key: string]: string };
+
+  /**
+   * `org`, which is also the default: everybody in the organisation sees and uses
+   * it. `owner`: only the user that the caller's key is bound to.
+   *
+   * @generated from field: optional string visibility = 9;
+   */
+  visibility?: string | undefined;
+
+  /**
+   * A handle to call it by, as for UpsertServiceConnection. A connection with one
+   * is seen by the whole organisation.
+   *
+   * @generated from field: optional string service_slug = 10;
+   */
+  serviceSlug?: string | undefined;
+
+  /**
+   * Asks the service first whether it takes the credential, by the integration's
+   * probe, or else by a GET of the base URL, and stores nothing if it does not.
+   *
+   * @generated from field: bool verify = 11;
+   */
+  verify: boolean;
+};
+
+/**
+ * Describes the message patchbay.connections.v1.CreateConnectionRequest.
+ * Use `create(CreateConnectionRequestSchema)` to create a new message.
+ */
+export declare const CreateConnectionRequestSchema: GenMessage<CreateConnectionRequest>;
+
+/**
+ * Carries the new connection.
+ *
+ * @generated from message patchbay.connections.v1.CreateConnectionResponse
+ */
+export declare type CreateConnectionResponse = Message<"patchbay.connections.v1.CreateConnectionResponse"> & {
+  /**
+   * With `credential_hash`.
+   *
+   * @generated from field: patchbay.connections.v1.Connection connection = 1;
+   */
+  connection?: Connection | undefined;
+};
+
+/**
+ * Describes the message patchbay.connections.v1.CreateConnectionResponse.
+ * Use `create(CreateConnectionResponseSchema)` to create a new message.
+ */
+export declare const CreateConnectionResponseSchema: GenMessage<CreateConnectionResponse>;
+
+/**
+ * Asks for connections.
+ *
+ * @generated from message patchbay.connections.v1.ListAllConnectionsRequest
+ */
+export declare type ListAllConnectionsRequest = Message<"patchbay.connections.v1.ListAllConnectionsRequest"> & {
+  /**
+   * At most this many; 0 means 1000, which is also the ceiling.
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * `next_page_token` of the previous answer.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+
+  /**
+   * Only those of this integration.
+   *
+   * @generated from field: optional string integration = 3;
+   */
+  integration?: string | undefined;
+
+  /**
+   * Only those with this tag.
+   *
+   * @generated from field: optional string tag = 4;
+   */
+  tag?: string | undefined;
+
+  /**
+   * Only those that this user made.
+   *
+   * @generated from field: optional string owner = 5;
+   */
+  owner?: string | undefined;
+
+  /**
+   * Only those with this status.
+   *
+   * @generated from field: optional string status = 6;
+   */
+  status?: string | undefined;
+};
+
+/**
+ * Describes the message patchbay.connections.v1.ListAllConnectionsRequest.
+ * Use `create(ListAllConnectionsRequestSchema)` to create a new message.
+ */
+export declare const ListAllConnectionsRequestSchema: GenMessage<ListAllConnectionsRequest>;
+
+/**
+ * Carries one page of connections.
+ *
+ * @generated from message patchbay.connections.v1.ListAllConnectionsResponse
+ */
+export declare type ListAllConnectionsResponse = Message<"patchbay.connections.v1.ListAllConnectionsResponse"> & {
+  /**
+   * Oldest first.
+   *
+   * @generated from field: repeated patchbay.connections.v1.Connection connections = 1;
+   */
+  connections: Connection[];
+
+  /**
+   * Present when there are more.
+   *
+   * @generated from field: optional string next_page_token = 2;
+   */
+  nextPageToken?: string | undefined;
+};
+
+/**
+ * Describes the message patchbay.connections.v1.ListAllConnectionsResponse.
+ * Use `create(ListAllConnectionsResponseSchema)` to create a new message.
+ */
+export declare const ListAllConnectionsResponseSchema: GenMessage<ListAllConnectionsResponse>;
+
+/**
+ * Asks whether a credential is the stored one.
+ *
+ * @generated from message patchbay.connections.v1.CheckCredentialRequest
+ */
+export declare type CheckCredentialRequest = Message<"patchbay.connections.v1.CheckCredentialRequest"> & {
+  /**
+   * The connection's id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * For a connection that was given an API key.
+   *
+   * @generated from field: optional string api_key = 2;
+   */
+  apiKey?: string | undefined;
+
+  /**
+   * What the auth method's fields ask for, by name, as when it was stored. A field
+   * that is no secret may be left out.
+   *
+   * @generated from field: map<string, string> credentials = 3;
+   */
+  credentials: { [key: string]: string };
+};
+
+/**
+ * Describes the message patchbay.connections.v1.CheckCredentialRequest.
+ * Use `create(CheckCredentialRequestSchema)` to create a new message.
+ */
+export declare const CheckCredentialRequestSchema: GenMessage<CheckCredentialRequest>;
+
+/**
+ * Says whether it is.
+ *
+ * @generated from message patchbay.connections.v1.CheckCredentialResponse
+ */
+export declare type CheckCredentialResponse = Message<"patchbay.connections.v1.CheckCredentialResponse"> & {
+  /**
+   * True if all of it is as it is stored.
+   *
+   * @generated from field: bool matches = 1;
+   */
+  matches: boolean;
+};
+
+/**
+ * Describes the message patchbay.connections.v1.CheckCredentialResponse.
+ * Use `create(CheckCredentialResponseSchema)` to create a new message.
+ */
+export declare const CheckCredentialResponseSchema: GenMessage<CheckCredentialResponse>;
 
 /**
  * Names a connection.
@@ -214,13 +526,71 @@ export declare type UpdateConnectionRequest = Message<"patchbay.connections.v1.U
   active?: boolean | undefined;
 
   /**
-   * The fields to change, of `base_url`, `api_key`, `active`. Without it, every
-   * field that is set changes. Leave it out over REST: there, the fields in the
-   * body are those that change.
+   * The fields to change, of `base_url`, `api_key`, `active`, `name`, `tags`,
+   * `metadata`, `visibility`, `params`, `credentials`. Without it, every field
+   * that is set changes. Leave it out over REST: there, the fields in the body
+   * are those that change.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 5;
    */
   updateMask?: FieldMask | undefined;
+
+  /**
+   * What people call it.
+   *
+   * @generated from field: optional string name = 6;
+   */
+  name?: string | undefined;
+
+  /**
+   * Replaces the words by which it is found.
+   *
+   * @generated from field: repeated string tags = 7;
+   */
+  tags: string[];
+
+  /**
+   * Replaces what its owners note about it. Not for secrets.
+   *
+   * @generated from field: map<string, string> metadata = 8;
+   */
+  metadata: { [key: string]: string };
+
+  /**
+   * `org` or `owner`, as for CreateConnection.
+   *
+   * @generated from field: optional string visibility = 9;
+   */
+  visibility?: string | undefined;
+
+  /**
+   * Replaces what the auth method was given beside its secrets.
+   *
+   * @generated from field: map<string, string> params = 10;
+   */
+  params: { [key: string]: string };
+
+  /**
+   * Replaces the credential: all secrets of the auth method, by field.
+   *
+   * @generated from field: map<string, string> credentials = 11;
+   */
+  credentials: { [key: string]: string };
+
+  /**
+   * Asks the service first whether it takes the connection as it would be.
+   *
+   * @generated from field: bool verify = 12;
+   */
+  verify: boolean;
+
+  /**
+   * How long the previous credential stays a fallback, as for
+   * UpsertServiceConnection.
+   *
+   * @generated from field: optional int32 fallback_seconds = 13;
+   */
+  fallbackSeconds?: number | undefined;
 };
 
 /**
@@ -236,7 +606,7 @@ export declare const UpdateConnectionRequestSchema: GenMessage<UpdateConnectionR
  */
 export declare type UpdateConnectionResponse = Message<"patchbay.connections.v1.UpdateConnectionResponse"> & {
   /**
-   * With `api_key_hash` if the key was changed.
+   * With `api_key_hash` or `credential_hash` if the credential was changed.
    *
    * @generated from field: patchbay.connections.v1.Connection connection = 1;
    */
@@ -310,7 +680,8 @@ export declare const TestConnectionRequestSchema: GenMessage<TestConnectionReque
  */
 export declare type TestConnectionResponse = Message<"patchbay.connections.v1.TestConnectionResponse"> & {
   /**
-   * True if it answered with anything but 5xx.
+   * True if it answered the declared probe as expected, or the plain one with
+   * anything but 5xx.
    *
    * @generated from field: bool ok = 1;
    */
@@ -324,12 +695,20 @@ export declare type TestConnectionResponse = Message<"patchbay.connections.v1.Te
   latencyMs?: number | undefined;
 
   /**
-   * The stage that failed (QUEUE, DNS, TCP, TLS, HTTP, status) and why. Present
-   * when not `ok`.
+   * The stage that failed (QUEUE, DNS, TCP, TLS, HTTP, status, auth) and why.
+   * Present when not `ok`.
    *
    * @generated from field: optional string error = 3;
    */
   error?: string | undefined;
+
+  /**
+   * 401 or 403, which a service that can be reached answers to a probe without
+   * the credential. Absent otherwise.
+   *
+   * @generated from field: optional int32 status = 4;
+   */
+  status?: number | undefined;
 };
 
 /**
@@ -512,8 +891,9 @@ export declare const CallServiceResponseSchema: GenMessage<CallServiceResponse>;
  */
 export declare const ConnectionService: GenService<{
   /**
-   * Lists the organisation's connections, oldest first: those that the key's
-   * rights name and that are not private to another user.
+   * Lists the connections that have a slug, oldest first: those that the key's
+   * rights name and that are not private to another user. ListAllConnections has
+   * those without a slug too, and more of each.
    *
    * Errors: INVALID_ARGUMENT for a page token that this method did not issue.
    *
@@ -541,12 +921,17 @@ export declare const ConnectionService: GenService<{
    * the previous one is revoked in the same transaction, as it is when an
    * `api_key` takes its place or the connection is deleted.
    *
+   * `auth` stores another credential than an API key, such as a user name and a
+   * password. With `verify`, the service is asked first whether it takes the new
+   * credential; if it does not, nothing is changed.
+   *
    * Errors: INVALID_ARGUMENT (INVALID_SLUG, INVALID_BASE_URL, ADDRESS_DENIED;
    * CREDENTIAL_REQUIRED for a custom service without a key, and for a built-in
    * one for which neither request nor catalog names scopes); PERMISSION_DENIED
    * (MISSING_SCOPE) naming the first scope that the caller cannot give, or
    * (CONNECTION_NOT_ALLOWED) for a slug that the key has no right to all of,
-   * connected or not; UNAVAILABLE (ROOT_KEY_UNAVAILABLE).
+   * connected or not; FAILED_PRECONDITION (CREDENTIAL_REJECTED); UNAVAILABLE
+   * (ROOT_KEY_UNAVAILABLE).
    *
    * @generated from rpc patchbay.connections.v1.ConnectionService.UpsertServiceConnection
    */
@@ -554,6 +939,56 @@ export declare const ConnectionService: GenService<{
     methodKind: "unary";
     input: typeof UpsertServiceConnectionRequestSchema;
     output: typeof UpsertServiceConnectionResponseSchema;
+  },
+  /**
+   * Makes a connection of an integration, of which there may be many. It is called
+   * by its id, and by `service_slug` if it has one. Called twice, it makes two.
+   *
+   * An auth method for which a person signs in, such as OAuth 2.0's authorization
+   * code, takes no credentials: the connection is PENDING_AUTHORIZATION until
+   * somebody has.
+   *
+   * Errors: INVALID_ARGUMENT (INVALID_SLUG, INVALID_BASE_URL, ADDRESS_DENIED);
+   * PERMISSION_DENIED (CONNECTION_NOT_ALLOWED); FAILED_PRECONDITION (CREDENTIAL_REJECTED
+   * with `verify`, and then nothing is stored; API_KEY_NOT_BOUND_TO_USER for
+   * `visibility: owner` by a key that belongs to no user); ALREADY_EXISTS
+   * (SLUG_TAKEN); UNAVAILABLE (ROOT_KEY_UNAVAILABLE).
+   *
+   * @generated from rpc patchbay.connections.v1.ConnectionService.CreateConnection
+   */
+  createConnection: {
+    methodKind: "unary";
+    input: typeof CreateConnectionRequestSchema;
+    output: typeof CreateConnectionResponseSchema;
+  },
+  /**
+   * Lists the connections that the caller may see, with and without a slug, oldest
+   * first.
+   *
+   * Errors: INVALID_ARGUMENT for a page token that this method did not issue.
+   *
+   * @generated from rpc patchbay.connections.v1.ConnectionService.ListAllConnections
+   */
+  listAllConnections: {
+    methodKind: "unary";
+    input: typeof ListAllConnectionsRequestSchema;
+    output: typeof ListAllConnectionsResponseSchema;
+  },
+  /**
+   * Says whether a credential is the one that is stored, and nothing else of
+   * either: not which field differs. Five times a minute for each connection, and
+   * each time is recorded.
+   *
+   * Errors: NOT_FOUND; PERMISSION_DENIED (NOT_OWNER); INVALID_ARGUMENT if the
+   * connection's auth method has no credential that could be given;
+   * RESOURCE_EXHAUSTED (RATE_LIMITED); UNAVAILABLE (ROOT_KEY_UNAVAILABLE).
+   *
+   * @generated from rpc patchbay.connections.v1.ConnectionService.CheckCredential
+   */
+  checkCredential: {
+    methodKind: "unary";
+    input: typeof CheckCredentialRequestSchema;
+    output: typeof CheckCredentialResponseSchema;
   },
   /**
    * Answers one connection.
@@ -572,14 +1007,19 @@ export declare const ConnectionService: GenService<{
    * Changes the fields that the request names and leaves the others.
    *
    * A base URL whose path goes on below the old one is free. Any other needs
-   * `api_key` in the same request: a credential goes only where it was stored
-   * for, and on a shared host another path may be another service. A service
-   * principal does not move at all: connect the service again. An `api_key`
-   * takes its place and revokes it.
+   * `api_key` or `credentials` in the same request: a credential goes only where
+   * it was stored for, and on a shared host another path may be another service.
+   * So it is when `params` change the base URL, or when the integration changed
+   * since the credential was stored. A service principal does not move at all:
+   * connect the service again. An `api_key` takes its place and revokes it.
+   *
+   * With `verify`, the service is asked first whether it takes the connection as
+   * it would be; if it does not, nothing is changed.
    *
    * Errors: NOT_FOUND; PERMISSION_DENIED (CONNECTION_NOT_ALLOWED, NOT_OWNER);
-   * INVALID_ARGUMENT (INVALID_BASE_URL, ADDRESS_DENIED,
-   * CREDENTIAL_REQUIRED); with an `api_key`, UNAVAILABLE (ROOT_KEY_UNAVAILABLE).
+   * INVALID_ARGUMENT (INVALID_BASE_URL, ADDRESS_DENIED, CREDENTIAL_REQUIRED);
+   * FAILED_PRECONDITION (CREDENTIAL_REJECTED, API_KEY_NOT_BOUND_TO_USER); with a
+   * credential, UNAVAILABLE (ROOT_KEY_UNAVAILABLE).
    *
    * @generated from rpc patchbay.connections.v1.ConnectionService.UpdateConnection
    */
@@ -613,11 +1053,13 @@ export declare const ConnectionService: GenService<{
    * unless the connection has another base URL by then. The audit event says
    * which base URL was tested.
    *
-   * A service that does not answer is a result (`ok: false`), not an error.
-   * The probe is a GET of the base URL without the credential: any answer
-   * except 5xx means that the service can be reached.
+   * A service that does not answer is a result (`ok: false`), not an error. If
+   * the connection's integration declares a probe, that call is made, with the
+   * credential. Otherwise it is a GET of the base URL without the credential: any
+   * answer except 5xx means that the service can be reached.
    *
-   * Errors: NOT_FOUND; PERMISSION_DENIED (NOT_OWNER).
+   * Errors: NOT_FOUND; PERMISSION_DENIED (NOT_OWNER); UNAVAILABLE
+   * (ROOT_KEY_UNAVAILABLE).
    *
    * @generated from rpc patchbay.connections.v1.ConnectionService.TestConnection
    */
@@ -679,8 +1121,9 @@ export declare const ConnectionService: GenService<{
    * catalog does not have; INVALID_ARGUMENT (INVALID_INPUT, naming each place by its
    * JSON pointer; INVALID_REQUEST for a connection of another service); and those of
    * CallService: INVALID_PATH, INVALID_OUTBOUND_REQUEST, CONNECTION_INACTIVE,
-   * CREDENTIAL_REFLECTED, ADDRESS_DENIED, TOO_MANY_CALLS, UPSTREAM_TOO_LARGE,
-   * OVERLOADED, UPSTREAM_UNREACHABLE, ROOT_KEY_UNAVAILABLE, UPSTREAM_TIMEOUT.
+   * CREDENTIAL_REFLECTED, ADDRESS_DENIED, NOT_OWNER, CONNECTION_NOT_ALLOWED,
+   * TOO_MANY_CALLS, UPSTREAM_TOO_LARGE, OVERLOADED, UPSTREAM_UNREACHABLE,
+   * ROOT_KEY_UNAVAILABLE, UPSTREAM_TIMEOUT.
    *
    * @generated from rpc patchbay.connections.v1.ConnectionService.CallAction
    */
@@ -699,7 +1142,7 @@ export declare const ConnectionService: GenService<{
    * Errors: those that the call would have before it is sent: NOT_FOUND
    * (UNKNOWN_ACTION), INVALID_ARGUMENT (INVALID_INPUT, INVALID_PATH,
    * INVALID_OUTBOUND_REQUEST), FAILED_PRECONDITION (CONNECTION_INACTIVE),
-   * PERMISSION_DENIED (ADDRESS_DENIED).
+   * PERMISSION_DENIED (ADDRESS_DENIED, NOT_OWNER, CONNECTION_NOT_ALLOWED).
    *
    * @generated from rpc patchbay.connections.v1.ConnectionService.PlanCall
    */

@@ -384,6 +384,35 @@ export enum Reason {
   NOT_OWNER = 53,
 
   /**
+   * Connections are of the integration, so it cannot be deleted (409).
+   *
+   * @generated from enum value: REASON_INTEGRATION_IN_USE = 54;
+   */
+  INTEGRATION_IN_USE = 54,
+
+  /**
+   * There is no integration of this slug (404).
+   *
+   * @generated from enum value: REASON_UNKNOWN_INTEGRATION = 55;
+   */
+  UNKNOWN_INTEGRATION = 55,
+
+  /**
+   * The service did not take the credential, or could not be asked, so nothing was
+   * stored (409).
+   *
+   * @generated from enum value: REASON_CREDENTIAL_REJECTED = 56;
+   */
+  CREDENTIAL_REJECTED = 56,
+
+  /**
+   * Another connection has the slug (409).
+   *
+   * @generated from enum value: REASON_SLUG_TAKEN = 57;
+   */
+  SLUG_TAKEN = 57,
+
+  /**
    * The service's catalog has no such operation, or it has no catalog and the
    * operation was named by an id (404).
    *

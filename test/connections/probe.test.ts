@@ -1,5 +1,5 @@
 import { afterAll, expect, test } from "vitest";
-import { createProbe } from "#src/calls/probe.ts";
+import { createProbe } from "#src/connections/probe.ts";
 import { parseOutboundAllow } from "#src/outbound/allow.ts";
 import { createOutbound } from "#src/outbound/outbound.ts";
 import { response, startUpstream, type Answer } from "../outbound/network.ts";
@@ -22,15 +22,20 @@ test.each(answers)(
   "a service that answers with %s is healthy, and its body is not read",
   async (_, answer) => {
     await using upstream = await startUpstream(answer);
-    const result = await probe({ orgId: "acme", baseUrl: upstream.origin });
-    expect(result).toStrictEqual({ ok: true, latencyMs: expect.any(Number) as number });
+    const result = await probe.reach({ orgId: "acme", baseUrl: upstream.origin });
+    expect(result).toStrictEqual({ ok: true, status: 200, latencyMs: expect.any(Number) as number });
     await upstream.abandoned();
   },
 );
 
 test("a service that answers 5xx is not healthy, however long it goes on", async () => {
   await using upstream = await startUpstream("HTTP/1.1 503 Service Unavailable\r\n\r\nwait");
-  const result = await probe({ orgId: "acme", baseUrl: upstream.origin });
-  expect(result).toStrictEqual({ ok: false, error: "status: the service answered 503" });
+  const result = await probe.reach({ orgId: "acme", baseUrl: upstream.origin });
+  expect(result).toStrictEqual({
+    ok: false,
+    status: 503,
+    stage: "status",
+    message: "the service answered 503",
+  });
   await upstream.abandoned();
 });
