@@ -40,8 +40,8 @@ interface Rules {
 const heldBytes = 16 * 1024;
 const bufferedBytes = 64 * 1024;
 
-/** The end that a caller puts to an answer that it does not want. */
-class Unwanted extends Error {}
+// One for all, since every body ends with it, and an error costs as much as a look-up of a key.
+const unwanted = new Error("the rest of the answer is not wanted");
 
 /** Takes an answer from undici and lets it out as it is read. */
 export class StreamedAnswer implements Dispatcher.DispatchHandler {
@@ -73,7 +73,7 @@ export class StreamedAnswer implements Dispatcher.DispatchHandler {
       read: () => this.#resume(),
       destroy: (error, done) => {
         this.#inflated?.[Symbol.dispose]();
-        this.#controller?.abort(error ?? new Unwanted());
+        this.#controller?.abort(error ?? unwanted);
         done(error);
       },
     });
@@ -89,7 +89,7 @@ export class StreamedAnswer implements Dispatcher.DispatchHandler {
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller;
-    if (this.#body.destroyed) return controller.abort(this.#body.errored ?? new Unwanted());
+    if (this.#body.destroyed) return controller.abort(this.#body.errored ?? unwanted);
     this.#rules.started();
   }
 

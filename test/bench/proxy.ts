@@ -6,7 +6,10 @@ import { connectUpstream, startBenchPostgres, upstreamSlug } from "./patchbay.ts
 import { chosen, measure, type Cell } from "./rounds.ts";
 import { startServer, type Server } from "./server.ts";
 
-const small = { request: "a request in JSON, of a hundred bytes or so", and: "what the service is to do with it" };
+const small = {
+  request: "a request in JSON, of a hundred bytes or so",
+  and: "what the service is to do with it",
+};
 
 /**
  * What it costs to pass a request on while both bodies stream, beside a proxy that hands on and looks at nothing. Of a
