@@ -2,11 +2,6 @@ import type { IncomingHttpHeaders } from "node:http";
 import type { Fields } from "#src/outbound/headers.ts";
 import { headerOf, type Request, type Response } from "#src/platform/http.ts";
 
-/** Says whose answer it is: an upstream's 401 is no 401 of ours. */
-export const sourceHeader = "x-patchbay-source";
-/** Says how often the service was called. */
-export const attemptsHeader = "x-patchbay-attempts";
-
 /** What a browser says of the page that calls, which is nothing to the service. */
 const ofPages = /^(?:origin|referer|access-control-.*|sec-.*)$/;
 
