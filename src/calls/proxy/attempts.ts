@@ -97,7 +97,11 @@ export function createAttempts(parts: {
     if ("reason" in first) return undefined;
     const call = { method: methodOf(request), headers: requestHeadersOf(request), body: wholeOf(body) };
     const reply = { status: first.status, headers: Object.fromEntries(first.headers) };
-    return waitBeforeRetry(call, { reply }, { retries: 0, msLeft: Infinity, now: now(), random: Math.random });
+    return waitBeforeRetry(
+      call,
+      { reply },
+      { retries: 0, msLeft: Infinity, now: now(), random: Math.random },
+    );
   }
 
   return async (exchange, upload) => {

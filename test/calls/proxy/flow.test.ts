@@ -163,10 +163,7 @@ test("a good answer makes the connection healthy and used", async () => {
   expect(connection?.lastHealthyAt).toEqual(connection?.lastUsedAt);
 });
 
-test("nothing of all that wrote a line at level error", async () => {
-  await until(() => true);
-  const lines = running.service.logged().split("\n").filter((line) => line !== ""); // prettier-ignore
-  expect(lines.filter((line) => (JSON.parse(line) as { level: string | number }).level === "error")).toEqual(
-    [],
-  );
+test("nothing of all that wrote a line at level error", () => {
+  const lines = running.service.logged().trim().split("\n");
+  expect(lines.filter((line) => (JSON.parse(line) as { level: number }).level >= 50)).toEqual([]);
 });
