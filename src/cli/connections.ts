@@ -2,7 +2,7 @@ import { create, toJson, type DescMessage, type MessageInitShape } from "@bufbui
 import { timestampDate, type Timestamp } from "@bufbuild/protobuf/wkt";
 import {
   ConnectionSchema,
-  ListConnectionsResponseSchema,
+  ListAllConnectionsResponseSchema,
   TestConnectionResponseSchema,
   type Connection,
   type PatchbayClient,
@@ -14,15 +14,16 @@ import { table } from "./table.ts";
 /** Prints the connections, oldest first. */
 export async function listConnections(flags: Shown): Promise<void> {
   const connections = await ask(flags, allConnections);
-  if (flags.json) return printJson(ListConnectionsResponseSchema, { connections });
+  if (flags.json) return printJson(ListAllConnectionsResponseSchema, { connections });
   const rows = connections.map((one) => [
-    one.serviceSlug,
+    nameOf(one),
     one.id,
+    one.authMethod,
     one.baseUrl,
     stateOf(one),
     timeText(one.lastUsedAt),
   ]);
-  process.stdout.write(table(["SLUG", "ID", "BASE URL", "STATE", "LAST USED"], rows));
+  process.stdout.write(table(["NAME", "ID", "AUTH", "BASE URL", "STATE", "LAST USED"], rows));
 }
 
 /** Prints one connection. */
@@ -38,8 +39,12 @@ export async function putConnection(
   const apiKey = flags.apiKeyFile && (await contentOf(flags.apiKeyFile)).toString().trim();
   const scopes = flags.scopes?.split(",").map((scope) => scope.trim()) ?? [];
   const wanted = { serviceSlug, baseUrl: flags.baseUrl, scopes, ...(apiKey !== undefined && { apiKey }) };
-  const { connection } = await ask(flags, (client) => client.connections.upsertServiceConnection(wanted));
-  if (connection !== undefined) show(connection, flags);
+  const stored = await ask(flags, async (client) => {
+    const { connection } = await client.connections.upsertServiceConnection(wanted);
+    const { apiKeyHash, id = "" } = connection ?? {};
+    return { ...(await find(client, id)), ...(apiKeyHash !== undefined && { apiKeyHash }) };
+  });
+  show(stored, flags);
 }
 
 /** Tests a connection; false if its service gave no sign of life. */
@@ -61,13 +66,13 @@ export async function removeConnection(ref: string, flags: Shown): Promise<void>
     return connection;
   });
   if (flags.json) printJson(ConnectionSchema, removed);
-  else process.stdout.write(`deleted ${removed.serviceSlug} (${removed.id})\n`);
+  else process.stdout.write(`deleted ${nameOf(removed)} (${removed.id})\n`);
 }
 
 async function allConnections({ connections }: PatchbayClient): Promise<Connection[]> {
   const found: Connection[] = [];
   for (let pageToken: string | undefined = ""; pageToken !== undefined;) {
-    const page = await connections.listConnections({ pageToken });
+    const page = await connections.listAllConnections({ pageToken });
     found.push(...page.connections);
     pageToken = page.nextPageToken;
   }
@@ -88,22 +93,31 @@ async function find(client: PatchbayClient, ref: string): Promise<Connection> {
 
 function show(connection: Connection, { json }: Shown): void {
   if (json) return printJson(ConnectionSchema, connection);
-  const { id, serviceSlug, baseUrl, apiKeyHash, createdAt, lastUsedAt, lastHealthyAt } = connection;
+  const { id, baseUrl, apiKeyHash, createdAt, lastUsedAt, lastHealthyAt, lastError } = connection;
   const facts = Object.entries({
     id,
-    slug: serviceSlug,
+    name: nameOf(connection),
+    service: connection.integration,
+    auth: connection.authMethod,
     "base url": baseUrl,
     state: stateOf(connection),
     ...(apiKeyHash !== undefined && { "api key": apiKeyHash }),
     created: timeText(createdAt),
     healthy: timeText(lastHealthyAt),
     used: timeText(lastUsedAt),
+    ...(lastError && { error: lastError.message }),
   });
   process.stdout.write(facts.map(([name, fact]) => `${name.padEnd(10)}${fact}\n`).join(""));
 }
 
-function stateOf({ active, unhealthy }: Connection): string {
+/** What its organisation calls it by. */
+function nameOf({ serviceSlug, name, integration }: Connection): string {
+  return serviceSlug ?? name ?? integration;
+}
+
+function stateOf({ active, status, unhealthy }: Connection): string {
   if (!active) return "inactive";
+  if (status !== "ACTIVE") return status.toLowerCase().replaceAll("_", " ");
   return unhealthy === true ? "unhealthy" : "active";
 }
 

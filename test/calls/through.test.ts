@@ -41,6 +41,11 @@ function opened(token: string, wiped: string[], baseUrl = upstream.url): OpenCon
     integration: "custom:bank",
     baseUrl,
     active: true,
+    credential: {
+      ...{ boundTo: baseUrl, version: 1, fingerprint: "", form: "token", principalKeyId: undefined },
+      ...{ sealed: { kekVersion: 1, bytes: Buffer.of() }, expiresAt: undefined, refreshAt: undefined },
+    },
+    ...{ wrappedKey: null, fallback: undefined, callerServiceSlug: undefined },
   } as const;
   const credential = { ...bearerToken(baseUrl, token), [Symbol.dispose]: () => void wiped.push(token) };
   return { connection, credential };

@@ -48,13 +48,13 @@ function fed(input: string, ...args: string[]) {
 test("a connection is put, listed, shown, tested and removed, by slug and by id", async () => {
   const { id } = await put("custom:whole-life");
   const listed = await cli("connections", "list");
-  expect(listed.stdout).toMatch(/^SLUG +ID +BASE URL +STATE +LAST USED\n/);
+  expect(listed.stdout).toMatch(/^NAME +ID +AUTH +BASE URL +STATE +LAST USED\n/);
   expect(listed.stdout).toMatch(
-    new RegExp(`^custom:whole-life +${id} +${upstream.url}/base +active +never$`, "m"),
+    new RegExp(`^custom:whole-life +${id} +bearer +${upstream.url}/base +active +never$`, "m"),
   );
   for (const ref of [id, "custom:whole-life"]) {
     expect((await cli("connections", "get", ref)).stdout).toContain(
-      `id        ${id}\nslug      custom:whole-life\n`,
+      `id        ${id}\nname      custom:whole-life\n`,
     );
   }
   expect(await cli("connections", "test", id)).toMatchObject({
@@ -74,7 +74,7 @@ test("a connection is put, listed, shown, tested and removed, by slug and by id"
 
 test("answers are JSON for scripts, as REST has them", async () => {
   const { stdout } = await cli("connections", "list", "--json");
-  const { body } = await service.org.rest("GET", "/api/service-connections");
+  const { body } = await service.org.rest("GET", "/api/connections");
   expect(JSON.parse(stdout)).toStrictEqual(body.data);
 });
 
