@@ -7,7 +7,7 @@ import { tellParent } from "./measured.ts";
 /** The service that is called: whatever it is asked, it has the answer ready. */
 const server = createServer((request, response) => {
   const [, mebibytes] = /^\/stream\/(\d+)$/.exec(request.url ?? "") ?? [];
-  if (mebibytes !== undefined) return void streamOf(Number(mebibytes), response);
+  if (mebibytes !== undefined) return streamOf(Number(mebibytes), response);
   const { type, body } = upstreamAnswers[request.url ?? ""] ?? { type: "text/plain", body: Buffer.of() };
   request.resume().once("end", () => {
     response.writeHead(200, { "content-type": type, "content-length": body.length }).end(body);

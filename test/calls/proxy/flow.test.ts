@@ -3,7 +3,7 @@ import type { ServerResponse } from "node:http";
 import { connect } from "node:net";
 import { setImmediate as turn } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { open, open2, proxyPath, readAll, startProxied, until } from "./support.ts";
+import { open, open2, proxyPath, readAll, startProxied } from "./support.ts";
 
 let running: Awaited<ReturnType<typeof startProxied>>;
 beforeAll(async () => {
@@ -125,7 +125,7 @@ test("Expect: 100-continue is answered here, and not passed on", async () => {
 });
 
 test("a stream ends when its key is revoked", async () => {
-  running.upstream.serve((_request, response) => void response.writeHead(200).flushHeaders());
+  running.upstream.serve((_request, response) => response.writeHead(200).flushHeaders());
   const { apiKeys } = running.service.org.client;
   const { secret, apiKey } = await apiKeys.createApiKey({ name: "short", scopes: ["connections:use"] });
   const { request, response } = open(
