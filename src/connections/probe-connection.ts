@@ -1,5 +1,6 @@
 import type { Viewer } from "#src/platform/caller.ts";
 import type { OpenConnection } from "./connections.ts";
+import { AuthorizationNeeded, RefreshFailed } from "./oauth/errors.ts";
 import type { Probe, ProbeResult } from "./probe.ts";
 
 /** A connection whose service is to be asked. */
@@ -29,10 +30,16 @@ export function createProbeConnection(
   open: (viewer: Viewer, id: string) => Promise<OpenConnection | undefined>,
 ): ProbeConnection {
   return async ({ orgId, environment }, { id, baseUrl, declared }) => {
-    const opened = declared ? await open({ orgId, environment, userId: undefined }, id) : undefined;
-    if (opened === undefined) return { baseUrl, result: await probe.reach({ orgId, baseUrl }) };
-    const { connection, credential } = opened;
-    using _wiped = credential;
-    return { baseUrl: connection.baseUrl, result: await probe.signIn(connection, credential) };
+    try {
+      const opened = declared ? await open({ orgId, environment, userId: undefined }, id) : undefined;
+      if (opened === undefined) return { baseUrl, result: await probe.reach({ orgId, baseUrl }) };
+      const { connection, credential } = opened;
+      using _wiped = credential;
+      return { baseUrl: connection.baseUrl, result: await probe.signIn(connection, credential) };
+    } catch (error) {
+      // Without an access token it does not work: that is what was asked. What fails here is no fault of the service.
+      if (!(error instanceof AuthorizationNeeded || error instanceof RefreshFailed)) throw error;
+      return { baseUrl, result: { ok: false, status: undefined, stage: "auth", message: error.message } };
+    }
   };
 }

@@ -17,6 +17,7 @@ import {
   connectionUsage,
   credentials,
   fallbackCredentials,
+  oauthFlows,
   oauthGrants,
 } from "./schema.ts";
 import { bearerRecipe } from "#src/integrations/integration.ts";
@@ -87,6 +88,7 @@ export type CallableConnection = Pick<
   | "baseUrl"
   | "active"
   | "status"
+  | "statusReason"
   | "recipe"
   | "params"
   | "ownerUserId"
@@ -277,9 +279,11 @@ export async function putCredential(
     .onConflictDoUpdate({ target: [credentials.orgId, credentials.connectionId], set: values });
 }
 
-/** Ends what was known of an OAuth grant: the connection has another credential. */
+/** Ends an OAuth grant, and what is under way to get one: the connection has another credential. */
 export async function deleteGrant(tx: Tx, { orgId, id }: Pick<Connection, "orgId" | "id">): Promise<void> {
-  await tx.delete(oauthGrants).where(and(eq(oauthGrants.orgId, orgId), eq(oauthGrants.connectionId, id)));
+  for (const table of [oauthGrants, oauthFlows]) {
+    await tx.delete(table).where(and(eq(table.orgId, orgId), eq(table.connectionId, id)));
+  }
 }
 
 /** Notes calls, except those made through a connection that is gone by now. */
@@ -378,7 +382,8 @@ function selectConnections(tx: Tx) {
     );
 }
 
-function credentialFromRow(row: typeof credentials.$inferSelect): StoredCredential {
+/** What a row says of a credential. */
+export function credentialFromRow(row: typeof credentials.$inferSelect): StoredCredential {
   return {
     boundTo: row.boundTo,
     version: row.version,
@@ -406,7 +411,8 @@ function toRow(connection: Connection) {
   };
 }
 
-function rowFields(row: typeof connections.$inferSelect) {
+/** What a row says of a connection. */
+export function rowFields(row: typeof connections.$inferSelect) {
   return {
     ...row,
     slug: (row.slug ?? undefined) as ServiceSlug | undefined,

@@ -443,7 +443,7 @@ describe("a connection by OAuth", () => {
     const calling = service.org.client.connections.callService({
       ...{ service: connection.id as string, method: "GET", path: "/" },
     });
-    expect(await calling.catch(reasonOf)).toBe("CONNECTION_INACTIVE");
+    expect(await calling.catch(reasonOf)).toBe("AUTHORIZATION_NEEDED");
     const { body } = await service.org.rest("POST", `/api/connections/${connection.id}/test`);
     expect(body).toMatchObject({ ok: true });
     expect(upstream.asked.at(-1)!.headers.authorization).toBeUndefined();
