@@ -87,6 +87,7 @@ export type CallableConnection = Pick<
   | "baseUrl"
   | "active"
   | "status"
+  | "statusReason"
   | "recipe"
   | "params"
   | "ownerUserId"
@@ -378,7 +379,8 @@ function selectConnections(tx: Tx) {
     );
 }
 
-function credentialFromRow(row: typeof credentials.$inferSelect): StoredCredential {
+/** What a row says of a credential. */
+export function credentialFromRow(row: typeof credentials.$inferSelect): StoredCredential {
   return {
     boundTo: row.boundTo,
     version: row.version,
@@ -406,7 +408,8 @@ function toRow(connection: Connection) {
   };
 }
 
-function rowFields(row: typeof connections.$inferSelect) {
+/** What a row says of a connection. */
+export function rowFields(row: typeof connections.$inferSelect) {
   return {
     ...row,
     slug: (row.slug ?? undefined) as ServiceSlug | undefined,

@@ -97,6 +97,14 @@ export function unsayableRules({ userId, baseUrl, endpoint }: Present): Unsayabl
       fits: fc.constant(endpoint),
     },
     {
+      operations: /_StartAuthorization$/,
+      way: "body.returnTo",
+      because: deployment,
+      example: "https://elsewhere.example/done",
+      refusal: /^INVALID_REQUEST returnTo: give a URL of an origin in PATCHBAY_OAUTH_RETURN_ORIGINS/,
+      fits: fc.constant("https://app.example/done"),
+    },
+    {
       operations: /_List/,
       way: "query.pageToken",
       because: stored,

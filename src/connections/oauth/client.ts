@@ -1,7 +1,7 @@
 import * as oauth from "oauth4webapi";
-import type { OAuth2Method } from "#src/integrations/integration.ts";
 import type { Environment } from "#src/platform/caller.ts";
 import type { Secret } from "#src/platform/secret.ts";
+import type { DiscoveredMethod } from "./discovery.ts";
 import { TokenFailure } from "./token-failure.ts";
 
 /** What an organisation is registered as at a service. */
@@ -27,12 +27,14 @@ export interface OAuthClients {
  * is the body.
  */
 export function clientAuthentication(
-  method: OAuth2Method,
+  method: DiscoveredMethod,
   client: OAuthClient,
   url: string,
 ): oauth.ClientAuth {
   if (method.clientAuthentication === "none" || client.secret === undefined) return oauth.None();
-  if (!mayReceive(client.boundTo, url)) {
+  // Of an endpoint that the issuer itself names, its word is good, wherever that is.
+  const place = method.saysItself?.includes(url) === true ? (method.issuer ?? url) : url;
+  if (!mayReceive(client.boundTo, place)) {
     throw new TokenFailure(
       "unavailable",
       `the client secret was stored for ${originOf(client.boundTo)}, and ${originOf(url)} is another place; ` +
@@ -53,14 +55,24 @@ function rawBasic(secret: string): oauth.ClientAuth {
 
 /**
  * Whether a URL is of the place that a secret was stored for. Refresh, revocation and introspection have paths of their
- * own; another origin would be given the secret by whoever changes the integration. A placeholder stands for one label.
+ * own; another origin would be given the secret by whoever changes the integration. A placeholder `{name}` stands for
+ * labels in front of its domain, such as a tenant and its region, and `{a|b}` for one of a list.
  */
 export function mayReceive(boundTo: string, url: string): boolean {
   const pattern = originOf(boundTo)
-    .split(/\{[^{}]*\}/)
-    .map((literal) => literal.replace(/[.*+?^${}()|[\]\\/]/g, String.raw`\$&`))
-    .join("[A-Za-z0-9-]+");
+    .split(/\{([^{}]*)\}/)
+    .map((part, i) => (i % 2 === 0 ? literally(part) : oneOf(part)))
+    .join("");
   return pattern !== "" && new RegExp(`^${pattern}$`).test(originOf(url));
+}
+
+function oneOf(placeholder: string): string {
+  const list = placeholder.split("|");
+  return list.length > 1 ? `(?:${list.map(literally).join("|")})` : "[a-z0-9-]+(?:\\.[a-z0-9-]+)*";
+}
+
+function literally(text: string): string {
+  return text.replace(/[.*+?^${}()|[\]\\/]/g, String.raw`\$&`);
 }
 
 /** As it is written: a placeholder would not survive a URL parser. */
