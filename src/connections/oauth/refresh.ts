@@ -6,10 +6,9 @@ import type { Connection } from "../connection.ts";
 import type { SealedConnection } from "../store.ts";
 import { createAttempt, isGoodOnce, writeFailure, type AttemptParts } from "./attempt.ts";
 import { AuthorizationNeeded, RefreshFailed } from "./errors.ts";
-import { leaseGrant, lockGrant, lockWhole, storeStatus, type Grant, type GrantRef } from "./grant-store.ts";
+import { leaseGrant, lockGrant, lockWhole, type Grant, type GrantRef } from "./grant-store.ts";
 import { oauth2Of } from "./party.ts";
 import { isOfClient, nextStep, type Step } from "./refresh-rules.ts";
-import { append } from "#src/audit/append.ts";
 
 /** Renews the access tokens of connections. */
 export interface Refresh {
@@ -59,21 +58,6 @@ export function createRefresh(parts: AttemptParts): Refresh {
     });
   }
 
-  /** A refresh token that may be spent is sent again only after that was recorded. */
-  async function admitDoubt(ref: GrantRef, { version }: Grant): Promise<void> {
-    await database.change(ref.orgId, async (tx) => {
-      const grant = await lockWhole(tx, ref);
-      if (grant?.version !== version) return unchanged(undefined);
-      await storeStatus(tx, ref, "REFRESH_IN_DOUBT", inDoubt);
-      const status = { before: grant.status, after: "REFRESH_IN_DOUBT" };
-      await append(tx, "service", {
-        action: "connection.refresh",
-        target: ref.id,
-        details: { outcome: "IN_DOUBT", status, reason: inDoubt },
-      });
-    });
-  }
-
   async function giveUp(ref: GrantRef, { version }: Grant, reason: string): Promise<void> {
     await database.change(ref.orgId, async (tx) => {
       const grant = await lockWhole(tx, ref);
@@ -113,7 +97,6 @@ export function createRefresh(parts: AttemptParts): Refresh {
         case "ask":
           // The one retry of a doubt is the next call's: a service that hangs now will hang a moment later.
           if (hasAsked) return { is: "failing", until: now(), reason: grant.failure ?? "the attempt failed" };
-          if (step.isInDoubt) await admitDoubt(ref, grant);
           await attempt(ref, grant, step.isInDoubt);
           hasAsked = true;
       }
@@ -194,9 +177,6 @@ export function requireAuthorized({
   if (status === "ACTIVE" || status === "REFRESH_IN_DOUBT") return;
   throw new AuthorizationNeeded(id, needOf(statusReason));
 }
-
-const inDoubt =
-  "a refresh was sent and its answer never came, so the refresh token may be spent; it is tried once more";
 
 /** A client's own grant needs no person, so it is never pending. */
 function stateOf(grant: Grant): Grant {

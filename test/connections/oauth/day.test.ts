@@ -31,7 +31,7 @@ const given = new Map<string, Given>();
 beforeAll(async () => {
   service = await startService({ rootKey });
   server = await startStrangeAuthorizationServer();
-  const replica = () => startOAuth({ url: service.postgres.url, rootKey, now: () => at });
+  const replica = () => startOAuth({ url: service.postgres.url, rootKey, now: () => at, poolSize: 16 });
   replicas = [replica(), replica()];
 });
 afterAll(async () => {

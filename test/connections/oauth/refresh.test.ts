@@ -162,6 +162,19 @@ describe("while a new token cannot be had", () => {
   });
 });
 
+test("tokens that were given are not lost to a database that fails for a moment", async () => {
+  const { postgres } = service;
+  server.behave(async () => {
+    await postgres.asOwner("alter table oauth_grants rename to oauth_grants_gone");
+    setTimeout(() => void postgres.asOwner("alter table oauth_grants_gone rename to oauth_grants"), 700);
+    return { access_token: "at-kept", refresh_token: "rt-kept", token_type: "bearer", expires_in: 60 };
+  });
+  const id = await endedGrant();
+  expect((await one.tokensOf(await call(id))).accessToken).toBe("at-kept");
+  expect(await tokens(id)).toEqual({ accessToken: "at-kept", refreshToken: "rt-kept" });
+  expect(await recorded(id)).toEqual(["REFRESHED"]);
+});
+
 test("a grant that the service ended needs a person, and says how", async () => {
   server.behave((_, response) =>
     answerJson(response, 400, { error: "invalid_grant", error_description: "gone" }),

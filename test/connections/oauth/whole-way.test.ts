@@ -30,7 +30,10 @@ async function created(slug: string, oauth: object): Promise<string> {
   const { rest } = service.org;
   const method = { id: "oauth2", type: "oauth2", label: "OAuth", oauth2: oauth };
   const integration = { name: "Ours", baseUrl: upstream.url, authMethods: [method] };
-  expect(await rest("PUT", `/api/integrations/${slug}`, integration)).toMatchObject({ status: 200, body: { data: {} } });
+  expect(await rest("PUT", `/api/integrations/${slug}`, integration)).toMatchObject({
+    status: 200,
+    body: { data: {} },
+  });
   const client = { clientId: "patchbay", clientSecret };
   const at = `/api/integrations/${slug}/auth-methods/oauth2/client`;
   expect(await rest("PUT", at, client)).toMatchObject({ status: 200 });
