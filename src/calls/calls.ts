@@ -15,6 +15,7 @@ import { createMakeCall } from "./make-call.ts";
 import { createPlanCall } from "./plan-call.ts";
 import { createProxy } from "./proxy/proxy.ts";
 import { createReflections } from "./reflections.ts";
+import { createThrough } from "./through.ts";
 import { createTestConnection } from "./test-connection.ts";
 
 /** Makes the calls: with the credential of a connection, or only to see whether its service is there. */
@@ -22,13 +23,13 @@ export function createCalls(shared: {
   database: Database;
   change: Change;
   outbound: Outbound;
-  connections: Pick<Connections, "open" | "probe" | "usable" | "use">;
+  connections: Pick<Connections, "open" | "another" | "probe" | "usable" | "use">;
   log: Log;
   now: () => Date;
 }): Feature {
-  const makeCall = createMakeCall(shared);
-  const readAction = createReadAction({ ...shared, describe, check: createInputCheck(ofSiblings) });
   const reflections = createReflections(shared);
+  const makeCall = createMakeCall(createThrough({ ...shared, reflections }));
+  const readAction = createReadAction({ ...shared, describe, check: createInputCheck(ofSiblings) });
   return {
     services: [
       serve(ConnectionService, {

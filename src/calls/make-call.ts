@@ -1,10 +1,11 @@
 import type { HandlerContext } from "@connectrpc/connect";
-import type { Connections } from "#src/connections/connections.ts";
-import type { Outbound, OutboundReply } from "#src/outbound/outbound.ts";
+import type { OutboundReply } from "#src/outbound/outbound.ts";
 import type { QueryPair } from "#src/outbound/path.ts";
 import { Overloaded, type Holding } from "#src/platform/byte-budget.ts";
 import { callerOf, callOf } from "#src/platform/caller.ts";
 import { replyBody, type RequestBody } from "./call-body.ts";
+import { callHeaders } from "./call-headers.ts";
+import type { Through } from "./through.ts";
 
 /** A request as its caller described it, on whatever way. */
 export interface DescribedCall {
@@ -23,36 +24,29 @@ export type MakeCall = (
 ) => ReturnType<typeof answerOf>;
 
 /** Calls services with a credential that the caller never sees. */
-export function createMakeCall(parts: {
-  connections: Pick<Connections, "open" | "use">;
-  outbound: Outbound;
-  now: () => Date;
-}): MakeCall {
-  const { connections, outbound, now } = parts;
-  const { use } = connections;
+export function createMakeCall(through: Through): MakeCall {
   return async (context, ref, call) => {
-    const caller = callerOf(context);
-    const { holding } = callOf(context);
-    const { connection, credential } = await connections.open(caller, ref, call);
-    using _wiped = credential;
+    const { holding, requestId } = callOf(context);
     const timeoutMs = context.timeoutMs();
-    const reply = await outbound.send({
-      share: caller.orgId,
-      baseUrl: connection.baseUrl,
+    const { reply, attempts } = await through(callerOf(context), ref, {
       ...requestOf(call),
-      credential,
-      onSent: () => use.noteCall(caller.orgId, connection.id, now()),
+      requestId,
       signal: context.signal,
       hold: (bytes) => holding?.grow(bytes),
+      onTry: (number) => announce(context, "patchbay", number),
       ...(timeoutMs !== undefined && { timeoutMs }),
     });
-    if (reply.status >= 200 && reply.status < 300) {
-      const { id: connectionId, baseUrl } = connection;
-      use.noteHealthy(caller.orgId, { connectionId, baseUrl, at: now() });
-    }
     holdDecoded(holding, reply);
-    return await answerOf(reply);
+    const answer = await answerOf(reply, attempts);
+    announce(context, "upstream", attempts);
+    return answer;
   };
+}
+
+function announce(context: HandlerContext, source: "upstream" | "patchbay", attempts: number): void {
+  for (const [name, value] of callHeaders(source, attempts)) {
+    context.responseHeader.set(name, value);
+  }
 }
 
 /** What is sent of the call, beside the connection's own. */
@@ -61,11 +55,12 @@ export function requestOf({ method, path, query, headers, body }: DescribedCall)
   return { method, path, query, headers: withType, ...(body && { body: body.bytes }) };
 }
 
-async function answerOf(reply: OutboundReply) {
+async function answerOf(reply: OutboundReply, attempts: number) {
   return {
     status: reply.status,
     headers: reply.headers,
     latencyMs: Math.round(reply.latencyMs),
+    ...(attempts > 1 && { attempts }),
     body: await replyBody(reply),
   };
 }

@@ -36,6 +36,19 @@ function program(): Command {
       process.exitCode = (await doctor(flags)) ? 0 : 1;
     });
 
+  root
+    .command("integrations")
+    .description("what can be connected")
+    .command("list")
+    .description(
+      "what comes with Patchbay: slug, name, and the ways to sign in (in brackets what is not supported)",
+    )
+    .option("--presets", "well-known services only, and no sibling products")
+    .action(async ({ presets = false }: { presets?: boolean }) => {
+      const { listIntegrations } = await import("./integrations.ts");
+      listIntegrations({ onlyPresets: presets });
+    });
+
   withSettings(root.command("org").description("organisations").command("create"), commandSettings)
     .description("make an organisation with an admin key, whose secret is shown once, on stdout")
     .argument("<name>", "what people call it")

@@ -46,7 +46,7 @@ export interface Connections extends Feature {
   open(caller: Caller, ref: string, call: IntendedCall): Promise<OpenConnection>;
   /**
    * What a call that was refused with 401 is tried again with, once: a renewed access token, or the fallback of a
-   * rotated credential. Undefined if there is neither.
+   * rotated credential. Undefined if there is neither. It must be wiped as well.
    */
   another(opened: OpenConnection): Promise<OpenConnection | undefined>;
   /** Asks a connection's service for a sign of life. */

@@ -3,6 +3,7 @@ import { isReservedHeader } from "#src/outbound/headers.ts";
 import type { Injection } from "#src/outbound/injection.ts";
 import type { InjectionTemplate, Recipe, Template } from "./integration.ts";
 import { soughtIn } from "./sought.ts";
+import { expand, namesIn } from "./templates.ts";
 
 /** Fields by name: what the connection says, and its secrets. */
 export type Values = Readonly<Record<string, string>>;
@@ -17,32 +18,28 @@ export function inject(
   params: Values,
   secrets: Values,
 ): Injection {
-  const { inject: template, fields } = method;
-  const isOptional = (name: string) => fields.some((field) => field.name === name && field.optional === true);
-  const filling: Filling = { values: { ...params, ...secrets }, isOptional };
-  const basic = template.basic && basicOf(template.basic, filling);
+  const { inject: template } = method;
+  const values = { ...params, ...secrets };
+  const basic = template.basic && basicOf(template.basic, values);
   const headers = {
     ...byLowerCase(checked(fixed, places.header)),
-    ...byLowerCase(filled(template.headers, places.header, filling)),
+    ...byLowerCase(filled(template.headers, places.header, values)),
     ...(basic && { authorization: basic.header }),
   };
-  const query = filled(template.query, places.query, filling);
-  const cookies = filled(template.cookies, places.cookie, filling);
-  const body = filled(template.body, places.body, filling);
+  const query = filled(template.query, places.query, values);
+  const cookies = filled(template.cookies, places.cookie, values);
+  const body = filled(template.body, places.body, values);
   return {
     headers,
     query,
     cookies,
     body,
-    certificate: template.certificate && certificateOf(template.certificate, filling),
+    certificate: template.certificate && {
+      certificate: fill(template.certificate.certificate, places.certificate, values),
+      privateKey: fill(template.certificate.privateKey, places.certificate, values),
+    },
     secrets: soughtIn(Object.values(secrets), { headers, query, cookies, body, basic }),
   };
-}
-
-interface Filling {
-  readonly values: Values;
-  /** Whether a template that asks for the field is left out when nothing gives it. */
-  readonly isOptional: (name: string) => boolean;
 }
 
 /** Where a text goes, and what it may be there. */
@@ -90,34 +87,20 @@ function byLowerCase(headers: Readonly<Record<string, string>>): Record<string, 
   );
 }
 
-function basicOf({ username, password }: NonNullable<InjectionTemplate["basic"]>, filling: Filling) {
-  const pair = `${fill(username, places.username, filling) ?? ""}:${fill(password, places.password, filling) ?? ""}`;
+function basicOf({ username, password }: NonNullable<InjectionTemplate["basic"]>, values: Values) {
+  const pair = `${fill(username, places.username, values)}:${fill(password, places.password, values)}`;
   return { pair, header: `Basic ${Buffer.from(pair).toString("base64")}` };
-}
-
-function certificateOf(
-  { certificate, privateKey }: NonNullable<InjectionTemplate["certificate"]>,
-  filling: Filling,
-) {
-  const shown = {
-    certificate: fill(certificate, places.certificate, filling),
-    privateKey: fill(privateKey, places.certificate, filling),
-  };
-  // An optional one goes along with a header or nothing.
-  if (shown.certificate === undefined || shown.privateKey === undefined) return undefined;
-  return { certificate: shown.certificate, privateKey: shown.privateKey };
 }
 
 function filled(
   templates: Readonly<Record<string, Template>> = {},
   place: Place,
-  filling: Filling,
+  values: Values,
 ): Record<string, string> {
   const texts: Record<string, string> = {};
   for (const [name, template] of Object.entries(templates)) {
     requireName(name, place);
-    const text = fill(template, place, filling);
-    if (text !== undefined) texts[name] = text;
+    texts[name] = fill(template, place, values);
   }
   return texts;
 }
@@ -138,22 +121,12 @@ function requireName(name: string, place: Place): void {
   );
 }
 
-const variable = /\{([A-Za-z][A-Za-z0-9]*)\}/g;
-
-function namesIn(template: Template): string[] {
-  return Array.from(template.matchAll(variable), ([, name = ""]) => name);
-}
-
-/** The template with its values; undefined if it asks for an optional one that is not there. */
-function fill(template: Template, place: Place, { values, isOptional }: Filling): string | undefined {
-  const valueOf = (name: string) => (Object.hasOwn(values, name) ? values[name] : undefined);
-  const names = namesIn(template);
-  if (names.some((name) => isOptional(name) && (valueOf(name) ?? "") === "")) return undefined;
-  const text = template.replace(variable, (_, name: string) => {
-    const value = valueOf(name);
-    if (value === undefined) throw new Error(`the template asks for ${name}, which nothing gives`);
-    return value;
-  });
+function fill(template: Template, place: Place, values: Values): string {
+  for (const name of namesIn(template)) {
+    // What was prepared to be stored gives all that it asks for.
+    if (!Object.hasOwn(values, name)) throw new Error(`the template asks for ${name}, which nothing gives`);
+  }
+  const text = expand(template, values);
   if (!place.value.test(text)) throw unfit(template, place, values);
   return text;
 }

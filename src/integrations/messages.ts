@@ -8,6 +8,7 @@ import type {
 import { present } from "#src/platform/present.ts";
 import type { AuthMethod, CredentialField, Integration, OAuth2Method, Placeholder } from "./integration.ts";
 import { isBuiltIn, isCustom } from "./slug.ts";
+import { valuesSchema } from "./values-schema.ts";
 
 /** Where an integration is from. */
 export type Source = "sibling" | "preset" | "own";
@@ -18,10 +19,10 @@ export function sourceOf(slug: string): Source {
   return isBuiltIn(slug) ? "sibling" : "preset";
 }
 
-/** The integration as answers show it. */
+/** The integration as answers show it; in lists, without clients and schemas. */
 export function toMessage(
   integration: Integration,
-  oauthClients: readonly MessageInitShape<typeof OAuthClientSchema>[] = [],
+  clients?: readonly MessageInitShape<typeof OAuthClientSchema>[],
 ): MessageInitShape<typeof IntegrationSchema> {
   const { slug, name, category, baseUrl, allowedHosts, requiredHeaders, optionalHeaders } = integration;
   const { placeholders = {}, probe, docs, version } = integration;
@@ -38,7 +39,12 @@ export function toMessage(
       ...probe.expect,
       alsoValid: [...(probe.alsoValid ?? [])],
     },
-    oauthClients: [...oauthClients],
+    oauthClients: [...(clients ?? [])],
+    valuesSchemas:
+      clients &&
+      Object.fromEntries(
+        integration.authMethods.map((method) => [method.id, valuesSchema(integration, method)]),
+      ),
   });
 }
 

@@ -11,7 +11,7 @@ import {
   type StoredClient,
 } from "./client-store.ts";
 import type { AuthMethod, Integration } from "./integration.ts";
-import { namesIn } from "./templates.ts";
+import { expand } from "./templates.ts";
 
 /** What an organisation is registered as at a service. */
 export interface OAuthClient {
@@ -86,17 +86,18 @@ export function createOAuthClients(parts: {
 }
 
 /**
- * Where the method's client secret goes, as it is compared: its token URL, or the issuer that is asked for it. A list
- * of values stands in it, so that a definition with another list is another place.
+ * Where the method's client secret goes: its token URL, or the issuer that is asked for it. Lists of values stand in it,
+ * so that a definition with another list is another place.
  */
 export function placeOfSecret({ placeholders = {} }: Integration, { oauth2 }: AuthMethod): string {
   const template = oauth2?.tokenUrl ?? oauth2?.issuer ?? "";
-  return namesIn(template).reduce((text, name) => {
-    const { enum: list, pattern } = placeholders[name] ?? {};
-    return list === undefined || pattern !== undefined
-      ? text
-      : text.replaceAll(`{${name}}`, `{${list.join("|")}}`);
-  }, template);
+  const lists = Object.entries(placeholders).flatMap(
+    ([name, { enum: list = [], pattern }]): (readonly [string, string])[] => {
+      if (list.length === 0 || pattern !== undefined) return [];
+      return [[name, list.length > 1 ? `{${list.join("|")}}` : list.join("")]];
+    },
+  );
+  return expand(template, Object.fromEntries(lists));
 }
 
 function ownerOf(

@@ -3,7 +3,7 @@ import { InvalidRequest } from "#src/platform/errors.ts";
 
 const maxPatternLength = 512;
 const maxProgramSize = 1_000;
-const maxCounts = 256;
+const maxWeight = 256;
 /**
  * Instructions of the pattern times characters of the value: what a match costs at most, here some milliseconds. So a
  * long value wants a pattern that repeats with + and not with a large count.
@@ -33,7 +33,7 @@ export function requirePattern(field: string, pattern: string): void {
     );
   }
   // Before it is compiled: counted repetitions are what makes a large program of a short pattern.
-  if (sumOfCounts(pattern) > maxCounts) throw tooCostly(field);
+  if (weightOf(pattern) > maxWeight) throw tooCostly(field);
   if (programSize(field, pattern) > maxProgramSize) throw tooCostly(field);
 }
 
@@ -47,12 +47,28 @@ function programSize(field: string, pattern: string): number {
   }
 }
 
-function sumOfCounts(pattern: string): number {
-  return [...pattern.matchAll(/\{(\d+)(?:,(\d*))?\}/g)].reduce(
-    (sum, [, from, to]) => sum + Math.max(Number(from), Number(to ?? 0)),
-    0,
-  );
+/** How many characters and classes it stands for once its counted repetitions are written out; rather more than less. */
+function weightOf(pattern: string): number {
+  const groups = [0];
+  let last = 0;
+  const add = (weight: number) => groups.push((groups.pop() ?? 0) + weight);
+  for (const [token, from, to] of pattern.matchAll(tokens)) {
+    if (from !== undefined) {
+      const times = Math.max(Number(from), Number(to ?? 0), 1);
+      add(last * (times - 1));
+      last *= times;
+    } else if (token.startsWith("(")) {
+      groups.push(0);
+    } else {
+      last = token === ")" ? (groups.pop() ?? 0) : 1;
+      add(last);
+    }
+  }
+  return groups.reduce((sum, weight) => sum + weight, 0);
 }
+
+/** What one weight is of: an escape, a class, a bracket, a count or a character. */
+const tokens = /\\.|\[(?:\\.|[^\]\\])+\]|\((?:\?:)?|\{(\d+)(?:,(\d*))?\}|./gs;
 
 function tooCostly(field: string): InvalidRequest {
   return new InvalidRequest(`${field}: the pattern costs too much; use fewer and smaller {counts}`);

@@ -23,6 +23,8 @@ const exposedHeaders = [
   "ratelimit",
   "ratelimit-policy",
   "allow",
+  "x-patchbay-source",
+  "x-patchbay-attempts",
 ].join(", ");
 
 // As long as browsers remember the answer to a preflight; Chrome's ceiling.

@@ -68,6 +68,13 @@ abstract class UpstreamFailure extends ServiceError {
 export class UpstreamUnreachable extends UpstreamFailure {
   readonly kind = "unavailable";
   readonly reason = "UPSTREAM_UNREACHABLE";
+  /** Whether another try may soon go well: the service restarts, or a socket broke. */
+  readonly isTransient: boolean;
+
+  constructor(host: string, problem: string, progress: Progress, isTransient = false) {
+    super(host, problem, progress);
+    this.isTransient = isTransient;
+  }
 }
 
 /** The service did not answer in time. */
@@ -93,12 +100,14 @@ export class CredentialReflected extends ServiceError {
   readonly kind = "failed_precondition";
   readonly reason = "CREDENTIAL_REFLECTED";
   override readonly metadata;
+  readonly status: number;
 
   constructor(host: string, status: number) {
     super(
       `${host} repeated the stored credential in its answer, which is withheld; ` +
         `call an endpoint that does not echo request headers${answeredWith(status)}`,
     );
+    this.status = status;
     this.metadata = { ...statusOf(status) };
   }
 }

@@ -1,7 +1,7 @@
 import { errors } from "undici";
 import type { CallSlotLimits } from "./call-slots.ts";
 import { ConnectFailed, connectTimeout } from "./connector.ts";
-import { UpstreamTimeout, UpstreamTooLarge, UpstreamUnreachable } from "./errors.ts";
+import { UpstreamTimeout, UpstreamTooLarge, UpstreamUnreachable, type Progress } from "./errors.ts";
 
 /** What to say for a code, after the host's name. Never the error's own message: it can name addresses. */
 const problems: Readonly<Record<string, string>> = {
@@ -50,7 +50,7 @@ export function upstreamFailure(error: unknown, host: string, status?: number): 
           : "could not be connected to in time; check the base URL and firewalls";
       return new UpstreamTimeout(host, problem, { stage });
     }
-    return new UpstreamUnreachable(host, problems[code] ?? `failed with ${code}`, { stage });
+    return unreachable(host, code, { stage });
   }
   const progress = { stage: "HTTP", status } as const;
   // Carries the bytes that undici could not read, which may hold what we sent, and in this version no code.
@@ -72,8 +72,28 @@ export function upstreamFailure(error: unknown, host: string, status?: number): 
     case "UND_ERR_HEADERS_OVERFLOW":
       return new UpstreamTooLarge(host, tooManyHeaders, status);
     default:
-      return new UpstreamUnreachable(host, problems[code] ?? `failed with ${code}`, progress);
+      return unreachable(host, code, progress);
   }
+}
+
+/** What passes by itself. A name without an address or a wrong certificate stays so. */
+const transient = new Set([
+  "EAI_AGAIN",
+  "ECONNREFUSED",
+  "ECONNRESET",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "EPIPE",
+  "UND_ERR_SOCKET",
+]);
+
+function unreachable(host: string, code: string, progress: Progress): UpstreamUnreachable {
+  return new UpstreamUnreachable(
+    host,
+    problems[code] ?? `failed with ${code}`,
+    progress,
+    transient.has(code),
+  );
 }
 
 /** What to say when there are more headers than are read. */

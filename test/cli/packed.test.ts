@@ -21,6 +21,12 @@ test("the command runs, and finds everything that it imports", async () => {
   expect(version.trim()).toBe(project.manifest.version);
 });
 
+test("the presets are in it", async () => {
+  const command = join(project.package, "bin/patchbay.cjs");
+  const listed = await project.run("node", [command, "integrations", "list", "--presets"]);
+  expect(listed).toMatch(/^github .*\n/m);
+});
+
 test("the command says what to install when Node is too old", async () => {
   const command = join(project.package, "bin/patchbay.cjs");
   const old = `Object.defineProperty(process, "versions", { value: { node: "18.20.4" } });`;

@@ -243,7 +243,12 @@ describe("a definition is refused by the member that is wrong:", () => {
     [
       "nested counts",
       withField({ pattern: "^((((a{9}){9}){9}){9})$" }),
-      "authMethods[0].fields[0].pattern: give a pattern",
+      "authMethods[0].fields[0].pattern: the pattern costs too much",
+    ],
+    [
+      "nested counts in a row",
+      withField({ pattern: `^${"((a?){16}){16}".repeat(8)}$` }),
+      "authMethods[0].fields[0].pattern: the pattern costs too much",
     ],
   ])("%s", async (_, body, text) => {
     const reply = await put(body);

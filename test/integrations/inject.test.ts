@@ -1,15 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { inject } from "#src/integrations/inject.ts";
-import { bearerRecipe, type AuthMethod, type InjectionTemplate } from "#src/integrations/integration.ts";
+import { bearerRecipe, type InjectionTemplate } from "#src/integrations/integration.ts";
 
 /** A recipe with this way to put fields into requests. */
-function recipe(
-  template: InjectionTemplate,
-  more: { fields?: AuthMethod["fields"]; headers?: Record<string, string> } = {},
-) {
-  const { fields = [], headers = {} } = more;
-  return { method: { ...bearerRecipe.method, inject: template, fields }, headers };
+function recipe(template: InjectionTemplate, headers: Readonly<Record<string, string>> = {}) {
+  return { method: { ...bearerRecipe.method, inject: template }, headers };
 }
 
 const nothing = { headers: {}, query: {}, cookies: {}, body: {}, certificate: undefined };
@@ -68,16 +64,6 @@ describe("a template", () => {
     });
   });
 
-  test("is left out if nothing gives an optional field of it", () => {
-    const fields = [{ name: "organization", secret: false, optional: true }];
-    const template = { headers: { "x-organization": "{organization}", "x-api-key": "{key}" } };
-    for (const params of [{}, { organization: "" }] as Record<string, string>[]) {
-      expect(inject(recipe(template, { fields }), params, { key: "k" }).headers).toStrictEqual({
-        "x-api-key": "k",
-      });
-    }
-  });
-
   test.each(["constructor", "toString", "missing"])(
     "never takes {%s} from anywhere but the fields",
     (name) => {
@@ -96,7 +82,7 @@ describe("a template", () => {
 test("headers that each request has come before the credential, which replaces them", () => {
   const headers = { Accept: "application/json", "X-Api-Key": "public", "x-braces": "{key}" };
   const injected = inject(
-    recipe({ headers: { "x-api-key": "{key}" } }, { headers }),
+    recipe({ headers: { "x-api-key": "{key}" } }, headers),
     {},
     { key: "secret-1" },
   ).headers;
@@ -131,7 +117,7 @@ describe("a header that only Patchbay may set is not injected", () => {
     expect(() => inject(recipe({ headers: { [name]: "{key}" } }), {}, { key: "evil-canary" })).toThrow(
       refusal,
     );
-    expect(() => inject(recipe({}, { headers: { [name]: "evil-canary" } }), {}, {})).toThrow(refusal);
+    expect(() => inject(recipe({}, { [name]: "evil-canary" }), {}, {})).toThrow(refusal);
   });
 });
 

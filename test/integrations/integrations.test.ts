@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { reasonOf } from "#src/client/node.ts";
 import { presets } from "#src/integrations/presets.ts";
 import { startService, type TestService } from "../support/service.ts";
+import { startUpstream } from "../support/upstream.ts";
 
 let service: TestService;
 beforeAll(async () => (service = await startService()));
@@ -58,6 +59,24 @@ describe("an integration of the organisation's own", () => {
     expect(got.body.data.integration).toEqual(put.body.data.integration);
     const { integration } = await integrations().getIntegration({ slug });
     expect(integration).toMatchObject(shop);
+    expect(integration?.valuesSchemas).toEqual({
+      oauth2: {
+        type: "object",
+        properties: { shop: { type: "string", pattern: "^[a-z0-9-]{1,63}$", examples: ["acme"] } },
+        required: ["shop"],
+        additionalProperties: false,
+      },
+      key: {
+        type: "object",
+        properties: {
+          shop: { type: "string", pattern: "^[a-z0-9-]{1,63}$", examples: ["acme"] },
+          key: { type: "string", pattern: "^k_[a-z]+$", writeOnly: true },
+          zone: { type: "string", enum: ["eu", "us"], default: "eu" },
+        },
+        required: ["shop", "key"],
+        additionalProperties: false,
+      },
+    });
     const again = await integrations().upsertIntegration({ ...shop, name: "The shop" });
     expect(again).toMatchObject({ created: false, integration: { name: "The shop", version: 2 } });
   });
@@ -114,6 +133,85 @@ describe("an integration of the organisation's own", () => {
     await expect(viewer.client.integrations.getIntegration({ slug: "github" })).resolves.toBeDefined();
     await expect(viewer.client.integrations.upsertIntegration(shop)).rejects.toMatchObject({
       code: Code.PermissionDenied,
+    });
+  });
+});
+
+describe("a connection", () => {
+  const slug = "custom:kept";
+  const authMethods = [
+    {
+      id: "key",
+      type: "api_key",
+      label: "Key",
+      fields: [{ name: "key", secret: true, pattern: "^k_[a-z]+$" }],
+      inject: { headers: { "X-Key": "{key}" } },
+    },
+  ];
+  const credentials = { key: "k_secretly" };
+
+  test("keeps what its integration said when its credential was stored", async () => {
+    await using upstream = await startUpstream();
+    await using elsewhere = await startUpstream();
+    const { connections } = service.org.client;
+    const definition = { slug, name: "Kept", baseUrl: upstream.url, authMethods };
+    await integrations().upsertIntegration(definition);
+    await connections.createConnection({
+      integration: slug,
+      authMethod: "key",
+      credentials,
+      serviceSlug: slug,
+    });
+    const [method] = authMethods;
+    const inject = { headers: { "X-Other": "{key}" } };
+    await integrations().upsertIntegration({
+      ...definition,
+      baseUrl: elsewhere.url,
+      authMethods: [{ ...method!, inject }],
+    });
+    await connections.callService({ service: slug, method: "GET", path: "/" });
+    expect(elsewhere.asked).toEqual([]);
+    expect(upstream.asked).toHaveLength(1);
+    expect(upstream.asked[0]?.headers).toMatchObject({ "x-key": "k_secretly" });
+    expect(upstream.asked[0]?.headers).not.toHaveProperty("x-other");
+  });
+
+  test.each([
+    [
+      "a value that its field does not take",
+      { key: "secretly" },
+      "key: give a value that matches ^k_[a-z]+$",
+    ],
+    [
+      "a field that is not there",
+      { ...credentials, kye: "x" },
+      "kye: is not asked for by key of custom:kept; it takes key",
+    ],
+    ["none of what its method asks for", {}, "key: give a value"],
+  ])("is not made with %s", async (_, credentials, text) => {
+    await integrations().upsertIntegration({ slug, name: "Kept", baseUrl: "https://a.example", authMethods });
+    const { connections } = service.org.client;
+    const making = connections.createConnection({ integration: slug, authMethod: "key", credentials });
+    await expect(making).rejects.toMatchObject({ code: Code.InvalidArgument, rawMessage: text });
+  });
+
+  test("of a preset goes to where the preset is", async () => {
+    const { connections } = service.org.client;
+    const { connection } = await connections.createConnection({
+      integration: "jira",
+      authMethod: "basic",
+      credentials: { apiToken: "t" },
+      params: { email: "me@acme.example", site: "acme" },
+    });
+    expect(connection).toMatchObject({ integration: "jira", baseUrl: "https://acme.atlassian.net" });
+    const astray = connections.createConnection({
+      integration: "jira",
+      authMethod: "basic",
+      credentials: { apiToken: "t" },
+      params: { email: "me@acme.example", site: "evil.example/" },
+    });
+    await expect(astray).rejects.toMatchObject({
+      rawMessage: expect.stringMatching(/^site: give a value that matches/),
     });
   });
 });

@@ -8,6 +8,7 @@ import { oauthUrls } from "#src/integrations/oauth-urls.ts";
 import { findPreset, presets, type Preset } from "#src/integrations/presets.ts";
 import { placeholdersOf, prepare, type Prepared } from "#src/integrations/recipe.ts";
 import { isBuiltIn } from "#src/integrations/slug.ts";
+import { valuesSchema } from "#src/integrations/values-schema.ts";
 import { namesIn } from "#src/integrations/templates.ts";
 import { readBaseUrl } from "#src/outbound/base-url.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
@@ -127,6 +128,18 @@ function accepted<T>(prepare: () => T): T | undefined {
     throw error;
   }
 }
+
+test.each(usable)("$name says by a schema what a connection gives", ({ preset, method }) => {
+  const isGiven = ajv.compile(valuesSchema(preset, method));
+  const { params, secrets } = preparedWith(preset, method);
+  expect(isGiven({ ...params, ...secrets }), JSON.stringify(isGiven.errors)).toBe(true);
+  expect(isGiven({ ...params, ...secrets, unknown: "x" })).toBe(false);
+  for (const [name, { pattern }] of Object.entries(preset.placeholders ?? {})) {
+    if (pattern !== undefined && name in params)
+      expect(isGiven({ ...params, ...secrets, [name]: "/" })).toBe(false);
+  }
+  for (const { name } of method.fields) expect(isGiven({ ...params, [name]: 1 })).toBe(false);
+});
 
 test.each(usable)("$name can be connected with its examples, and sends nothing but what was given", (one) => {
   const { baseUrl, recipe, params, secrets } = preparedWith(one.preset, one.method);

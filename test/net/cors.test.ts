@@ -65,6 +65,7 @@ describe.each(["/patchbay.apikeys.v1.ApiKeyService/WhoAmI", "/api/service-connec
         expect.arrayContaining([
           ...["grpc-status", "grpc-message", "grpc-status-details-bin", "x-request-id", "x-error-reason"],
           ...["www-authenticate", "retry-after", "ratelimit", "ratelimit-policy", "allow"],
+          ...["x-patchbay-source", "x-patchbay-attempts"],
         ]),
       );
       // Cookies are not how callers authenticate.

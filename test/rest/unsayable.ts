@@ -206,7 +206,7 @@ export function unsayableRules({ userId, baseUrl, endpoint }: Present): Unsayabl
       way: "body",
       because: catalog,
       example: { integration: "nowhere", authMethod: "basic" },
-      refusal: /^INVALID_REQUEST integration: /,
+      refusal: /^UNKNOWN_INTEGRATION /,
       fits: fc.record(
         {
           ...{ integration: fc.constant("custom:ledger"), authMethod: fc.constant(basic.authMethod) },

@@ -55,24 +55,23 @@ function rawBasic(secret: string): oauth.ClientAuth {
 
 /**
  * Whether a URL is of the place that a secret was stored for. Refresh, revocation and introspection have paths of their
- * own; another origin would be given the secret by whoever changes the integration. A placeholder stands for one label, or for
- * one of its list.
+ * own; another origin would be given the secret by whoever changes the integration. A placeholder `{name}` stands for
+ * labels in front of its domain, such as a tenant and its region, and `{a|b}` for one of a list.
  */
 export function mayReceive(boundTo: string, url: string): boolean {
   const pattern = originOf(boundTo)
-    .split(/(\{[^{}]*\})/)
-    .map((part) => (part.startsWith("{") ? labelsOf(part.slice(1, -1)) : literal(part)))
+    .split(/\{([^{}]*)\}/)
+    .map((part, i) => (i % 2 === 0 ? literally(part) : oneOf(part)))
     .join("");
   return pattern !== "" && new RegExp(`^${pattern}$`).test(originOf(url));
 }
 
-/** What may stand in place of `{name}`, or of a list as in `{eu|us}`. */
-function labelsOf(placeholder: string): string {
-  if (!placeholder.includes("|")) return "[a-z0-9-]+";
-  return `(?:${placeholder.split("|").map(literal).join("|")})`;
+function oneOf(placeholder: string): string {
+  const list = placeholder.split("|");
+  return list.length > 1 ? `(?:${list.map(literally).join("|")})` : "[a-z0-9-]+(?:\\.[a-z0-9-]+)*";
 }
 
-function literal(text: string): string {
+function literally(text: string): string {
   return text.replace(/[.*+?^${}()|[\]\\/]/g, String.raw`\$&`);
 }
 

@@ -153,11 +153,14 @@ const provoked: Readonly<Record<string, (side: Side) => Refused | Promise<Refuse
   },
   async NOT_OWNER(side) {
     const { user } = await clientOf(side).directory.upsertUser({ email: "owner@example.com" });
-    const hers = { serviceSlug: "custom:hers", baseUrl: upstream.url, apiKey: credential };
-    const { connection } = await clientOf(side).connections.upsertServiceConnection(hers);
-    const toUser =
-      "update connections set slug = null, owner_user_id = $2, visibility = 'owner' where id = $1";
-    await side.service.postgres.asOwner(toUser, [connection!.id, user!.id]);
+    const { secret } = await newKey(side, { scopes: ["connections:write"], actAsUserId: user!.id });
+    const { connection } = await side.service.as(secret).client.connections.createConnection({
+      integration: "custom:hers",
+      authMethod: "bearer",
+      baseUrl: upstream.url,
+      credentials: { token: credential },
+      visibility: "owner",
+    });
     return { method: connections.updateConnection, message: { id: connection!.id, active: true } };
   },
   UNKNOWN_ACTION: () => action("custom:there/nothing"),

@@ -131,11 +131,18 @@ export declare type CallActionResponse = Message<"patchbay.connections.v1.CallAc
   headers: { [key: string]: string };
 
   /**
-   * From the first byte sent to the last received.
+   * From the first byte sent to the last received, of the last try.
    *
    * @generated from field: int32 latency_ms = 3;
    */
   latencyMs: number;
+
+  /**
+   * How many tries it took. Present if there was more than one.
+   *
+   * @generated from field: optional int32 attempts = 7;
+   */
+  attempts?: number | undefined;
 
   /**
    * The body, in the form that CallService has for it. Absent when it is empty.

@@ -834,11 +834,18 @@ export declare type CallServiceResponse = Message<"patchbay.connections.v1.CallS
   headers: { [key: string]: string };
 
   /**
-   * From the first byte sent to the last received.
+   * From the first byte sent to the last received, of the last try.
    *
    * @generated from field: int32 latency_ms = 3;
    */
   latencyMs: number;
+
+  /**
+   * How many tries it took. Present if there was more than one.
+   *
+   * @generated from field: optional int32 attempts = 7;
+   */
+  attempts?: number | undefined;
 
   /**
    * The body, inflated. Absent when it is empty.
@@ -957,8 +964,9 @@ export declare const ConnectionService: GenService<{
    * code, takes no credentials: the connection is PENDING_AUTHORIZATION until
    * somebody has.
    *
-   * Errors: INVALID_ARGUMENT (INVALID_SLUG, INVALID_BASE_URL, ADDRESS_DENIED);
-   * PERMISSION_DENIED (CONNECTION_NOT_ALLOWED); FAILED_PRECONDITION (CREDENTIAL_REJECTED
+   * Errors: NOT_FOUND (UNKNOWN_INTEGRATION); INVALID_ARGUMENT (INVALID_SLUG,
+   * INVALID_BASE_URL, ADDRESS_DENIED); PERMISSION_DENIED
+   * (CONNECTION_NOT_ALLOWED); FAILED_PRECONDITION (CREDENTIAL_REJECTED
    * with `verify`, and then nothing is stored; API_KEY_NOT_BOUND_TO_USER for
    * `visibility: owner` by a key that belongs to no user); ALREADY_EXISTS
    * (SLUG_TAKEN); UNAVAILABLE (ROOT_KEY_UNAVAILABLE).
@@ -1124,6 +1132,17 @@ export declare const ConnectionService: GenService<{
    * it is then, on the replica that answered; on others as soon as Postgres has
    * told them, within milliseconds, and after 5 seconds at the latest. No call
    * uses the address of one moment and the credential of another.
+   *
+   * A call is tried up to twice more if the service answers 429, 502, 503 or
+   * 504, or breaks off, and a second call does no harm: GET, HEAD, OPTIONS, and
+   * POST with an `Idempotency-Key` among its `headers`. If the service could not
+   * be connected to, every method is tried again. `Retry-After` is kept up to 10
+   * seconds; if it asks for more, or for more than is left of the deadline, the
+   * answer stands. After a 401, the call is made once more if the connection has
+   * another credential. A body of more than 1 MiB is never sent twice. The
+   * header `x-patchbay-attempts` says how many tries there were, and
+   * `x-patchbay-source` whose the answer is: `upstream` for one that the service
+   * gave, whatever its status, and `patchbay` for a failure on the way.
    *
    * An organisation has up to 64 calls under way to one origin, and 256 in all.
    * Further ones wait, which counts towards their deadline.

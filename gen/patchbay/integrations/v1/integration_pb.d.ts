@@ -3,7 +3,7 @@
 /* eslint-disable */
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import type { Message } from "@bufbuild/protobuf";
+import type { JsonObject, Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file patchbay/integrations/v1/integration.proto.
@@ -121,6 +121,14 @@ export declare type Integration = Message<"patchbay.integrations.v1.Integration"
    * @generated from field: repeated patchbay.integrations.v1.OAuthClient oauth_clients = 14;
    */
   oauthClients: OAuthClient[];
+
+  /**
+   * By the id of an auth method: JSON Schema (2020-12) of what a connection gives
+   * for it, fields and placeholders alike. Secrets are `writeOnly`. Empty in lists.
+   *
+   * @generated from field: map<string, google.protobuf.Struct> values_schemas = 15;
+   */
+  valuesSchemas: { [key: string]: JsonObject };
 };
 
 /**
@@ -145,7 +153,7 @@ export declare type Placeholder = Message<"patchbay.integrations.v1.Placeholder"
 
   /**
    * What the whole value matches, from `^` to `$`: in RE2, in ASCII, without
-   * flags. Needed without `one_of`.
+   * flags. Absent where `one_of` says it all.
    *
    * @generated from field: optional string pattern = 2;
    */
@@ -159,7 +167,7 @@ export declare type Placeholder = Message<"patchbay.integrations.v1.Placeholder"
   oneOf: string[];
 
   /**
-   * Taken when nothing is given.
+   * Taken when nothing is given. Absent where a value must be.
    *
    * @generated from field: optional string default = 4;
    */
@@ -173,7 +181,7 @@ export declare type Placeholder = Message<"patchbay.integrations.v1.Placeholder"
   example: string;
 
   /**
-   * For people: where to find the value.
+   * For people: where to find the value. Absent if nobody says.
    *
    * @generated from field: optional string note = 6;
    */
@@ -214,21 +222,21 @@ export declare type AuthMethod = Message<"patchbay.integrations.v1.AuthMethod"> 
   label: string;
 
   /**
-   * For people: what to know before.
+   * For people: what to know before. Absent if nobody says.
    *
    * @generated from field: optional string note = 4;
    */
   note?: string | undefined;
 
   /**
-   * A template, instead of the integration's.
+   * A template, instead of the integration's. Absent where it is that.
    *
    * @generated from field: optional string base_url = 5;
    */
   baseUrl?: string | undefined;
 
   /**
-   * How OAuth 2.0 is spoken with the service. Of `oauth2`, and no other type.
+   * How OAuth 2.0 is spoken with the service. Absent of any type but `oauth2`.
    *
    * @generated from field: patchbay.integrations.v1.OAuth2Method oauth2 = 6;
    */
@@ -277,7 +285,7 @@ export declare type CredentialField = Message<"patchbay.integrations.v1.Credenti
   name: string;
 
   /**
-   * For people.
+   * For people. Absent where the name is enough.
    *
    * @generated from field: optional string label = 2;
    */
@@ -292,7 +300,7 @@ export declare type CredentialField = Message<"patchbay.integrations.v1.Credenti
 
   /**
    * What the whole value matches, as of a placeholder. For long values, repeat
-   * with `+` and not with a large count.
+   * with `+` and not with a large count. Absent where any text is taken.
    *
    * @generated from field: optional string pattern = 4;
    */
@@ -306,7 +314,7 @@ export declare type CredentialField = Message<"patchbay.integrations.v1.Credenti
   oneOf: string[];
 
   /**
-   * Taken when nothing is given.
+   * Taken when nothing is given. Absent where nothing is.
    *
    * @generated from field: optional string default = 6;
    */
@@ -362,14 +370,14 @@ export declare type Injection = Message<"patchbay.integrations.v1.Injection"> & 
   body: { [key: string]: string };
 
   /**
-   * HTTP Basic, in UTF-8.
+   * HTTP Basic, in UTF-8. Absent where it is not used.
    *
    * @generated from field: patchbay.integrations.v1.BasicInjection basic = 5;
    */
   basic?: BasicInjection | undefined;
 
   /**
-   * Shown in the TLS handshake. Of `mtls`, and no other type.
+   * Shown in the TLS handshake. Absent of any type but `mtls`.
    *
    * @generated from field: patchbay.integrations.v1.CertificateInjection certificate = 6;
    */
@@ -451,7 +459,7 @@ export declare type OAuth2Method = Message<"patchbay.integrations.v1.OAuth2Metho
   grant: string;
 
   /**
-   * Compared with the `iss` of answers (RFC 9207).
+   * Compared with the `iss` of answers (RFC 9207). Absent if it is not known.
    *
    * @generated from field: optional string issuer = 2;
    */
@@ -465,42 +473,42 @@ export declare type OAuth2Method = Message<"patchbay.integrations.v1.OAuth2Metho
   discover: boolean;
 
   /**
-   * Where a person consents.
+   * Where a person consents. Absent where nobody does, or where it is discovered.
    *
    * @generated from field: optional string authorization_url = 4;
    */
   authorizationUrl?: string | undefined;
 
   /**
-   * Where tokens are answered.
+   * Where tokens are answered. Absent where it is discovered.
    *
    * @generated from field: optional string token_url = 5;
    */
   tokenUrl?: string | undefined;
 
   /**
-   * Where tokens are refreshed, if not at `token_url`.
+   * Where tokens are refreshed. Absent where that is `token_url`.
    *
    * @generated from field: optional string refresh_url = 6;
    */
   refreshUrl?: string | undefined;
 
   /**
-   * Where tokens are revoked (RFC 7009).
+   * Where tokens are revoked (RFC 7009). Absent where they cannot be.
    *
    * @generated from field: optional string revocation_url = 7;
    */
   revocationUrl?: string | undefined;
 
   /**
-   * Where tokens are looked up (RFC 7662).
+   * Where tokens are looked up (RFC 7662). Absent where they cannot be.
    *
    * @generated from field: optional string introspection_url = 8;
    */
   introspectionUrl?: string | undefined;
 
   /**
-   * Where a device code is answered (RFC 8628).
+   * Where a device code is answered (RFC 8628). Absent where none is.
    *
    * @generated from field: optional string device_authorization_url = 9;
    */
@@ -639,7 +647,7 @@ export declare type ProbeCall = Message<"patchbay.integrations.v1.ProbeCall"> & 
   path: string;
 
   /**
-   * Instead of the connection's: a template.
+   * A template, instead of the connection's. Absent where it is that.
    *
    * @generated from field: optional string base_url = 3;
    */
@@ -723,7 +731,8 @@ export declare type OAuthClient = Message<"patchbay.integrations.v1.OAuthClient"
   clientSecretHash?: string | undefined;
 
   /**
-   * The token URL that the secret was stored for.
+   * The token URL that the secret was stored for: a template, in which `{a|b}` is
+   * one of a list. The issuer, where the URL is discovered.
    *
    * @generated from field: string bound_to = 4;
    */
@@ -731,7 +740,7 @@ export declare type OAuthClient = Message<"patchbay.integrations.v1.OAuthClient"
 
   /**
    * True if the auth method has another token URL by now. The secret is not sent
-   * there: store the client again.
+   * to another origin: store the client again.
    *
    * @generated from field: bool moved = 5;
    */

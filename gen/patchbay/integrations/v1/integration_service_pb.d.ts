@@ -428,8 +428,8 @@ export declare const IntegrationService: GenService<{
     output: typeof UpsertIntegrationResponseSchema;
   },
   /**
-   * Deletes an integration of the organisation's own, and its OAuth clients in
-   * this environment.
+   * Deletes an integration of the organisation's own, and its OAuth clients, in
+   * both environments.
    *
    * Errors: NOT_FOUND (UNKNOWN_INTEGRATION), also when called twice;
    * FAILED_PRECONDITION (INTEGRATION_IN_USE) while connections of any
