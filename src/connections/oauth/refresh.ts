@@ -33,6 +33,8 @@ type Settled =
 
 /** A call with a token that still is good waits this long for the next one. */
 const patienceMs = 3_000;
+/** After this long, a service that refuses a token that replaced another may have a new reason. */
+const insistMs = 60_000;
 /** Longer than two attempts in a row, each with its lease. */
 const giveUpMs = 75_000;
 const longestPollMs = 400;
@@ -44,12 +46,15 @@ export function createRefresh(parts: AttemptParts): Refresh {
   /** Grants that fail, so that calls with a token that still is good do not ask the database each time. */
   const failing = new LRUCache<string, { version: number; until: Date; reason: string }>({ max: 10_000 });
 
+  /** Tokens that were made because a service refused the previous one. If it refuses these too, another is no help. */
+  const replacements = new LRUCache<string, { version: number; at: number }>({ max: 10_000 });
+
   /** Decides, and takes the lease if the service is to be asked. */
-  function decide(ref: GrantRef, known: number, { forced, mayAsk }: { forced: boolean; mayAsk: boolean }) {
+  function decide(ref: GrantRef, known: number, mayAsk: boolean) {
     return database.record(ref.orgId, async (tx): Promise<{ grant: Grant; step: Step } | undefined> => {
       const grant = await lockGrant(tx, ref);
       if (grant === undefined) return undefined;
-      const step = nextStep(stateOf(grant), known, forced, now());
+      const step = nextStep(stateOf(grant), known, now());
       if (step.do === "ask" && mayAsk) {
         const sentVersion = isGoodOnce(grant) ? grant.version : null;
         await leaseGrant(tx, ref, { owner: randomUUID(), sentVersion, doubts: step.doubts });
@@ -75,11 +80,11 @@ export function createRefresh(parts: AttemptParts): Refresh {
     });
   }
 
-  async function settle(ref: GrantRef, known: number, forced: boolean): Promise<Settled> {
+  async function settle(ref: GrantRef, known: number): Promise<Settled> {
     const endsAt = performance.now() + giveUpMs;
     let hasAsked = false;
     for (let pauseMs = 25; performance.now() < endsAt;) {
-      const decided = await decide(ref, known, { forced, mayAsk: !hasAsked });
+      const decided = await decide(ref, known, !hasAsked);
       if (decided === undefined) return { is: "needing a person", reason: "is gone" };
       const { grant, step } = decided;
       switch (step.do) {
@@ -105,11 +110,11 @@ export function createRefresh(parts: AttemptParts): Refresh {
   }
 
   /** One at a time for each version, whoever waits. Nobody's leaving ends it: to break it off could lose the grant. */
-  function flight(ref: GrantRef, known: number, forced: boolean): Promise<Settled> {
+  function flight(ref: GrantRef, known: number): Promise<Settled> {
     const id = `${ref.orgId}/${ref.id}/${known}`;
     const running = flights.get(id);
     if (running !== undefined) return running;
-    const started = settle(ref, known, forced)
+    const started = settle(ref, known)
       .then((settled) => {
         if (settled.is === "failing") failing.set(id, { version: known, ...settled });
         return settled;
@@ -125,7 +130,7 @@ export function createRefresh(parts: AttemptParts): Refresh {
     const known = credential?.version ?? 0;
     const failed = failing.get(`${orgId}/${id}/${known}`);
     if (isUsable && failed !== undefined && failed.until > now()) return connection;
-    const running = flight({ orgId, id }, known, false);
+    const running = flight({ orgId, id }, known);
     const settled = isUsable ? await Promise.race([running, afterPatience(running)]) : await running;
     if (settled === undefined) return connection;
     if (settled.is === "usable") return withCredentialOf(connection, settled.grant);
@@ -152,14 +157,17 @@ export function createRefresh(parts: AttemptParts): Refresh {
       const method = oauth2Of(connection);
       if (method === undefined || (method.refresh === "none" && !isOfClient(method))) return undefined;
       const known = credential?.version ?? 0;
-      const settled = await flight({ orgId, id }, known, true);
-      if (settled.is !== "usable" || settled.grant.version === known) return undefined;
+      const made = replacements.get(`${orgId}/${id}`);
+      if (made?.version === known && now().getTime() - made.at < insistMs) return undefined;
+      const settled = await flight({ orgId, id }, known);
+      if (settled.is !== "usable") return undefined;
+      replacements.set(`${orgId}/${id}`, { version: settled.grant.version, at: now().getTime() });
       return withCredentialOf(connection, settled.grant);
     },
 
     async renew(ref) {
       const grant = await database.record(ref.orgId, (tx) => lockGrant(tx, ref));
-      if (grant !== undefined) await flight(ref, grant.version, false);
+      if (grant !== undefined) await flight(ref, grant.version);
     },
 
     async close() {

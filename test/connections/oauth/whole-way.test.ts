@@ -126,6 +126,27 @@ describe("a connection of an integration of the organisation's own", () => {
     expect(everything).not.toMatch(/access-token-after|refresh-token-after|the-code|a-client-secret/);
   });
 
+  test("whose token the service takes no more is called again with a new one, once", async () => {
+    const id = await created("custom:taken-back", code());
+    let given = 0;
+    server.behave(() => {
+      given += 1;
+      return { access_token: `token-${given}`, refresh_token: `rt-${given}`, token_type: "bearer" };
+    });
+    await connect(id);
+    upstream.answer(({ headers }) => ({ status: headers.authorization === "Bearer token-2" ? 200 : 401 }));
+    try {
+      expect(await callThrough(id)).toMatchObject({ status: 200, body: { data: { status: 200 } } });
+      expect([given, sent()]).toEqual([2, "Bearer token-2"]);
+      upstream.answer({ status: 401 });
+      expect(await callThrough(id)).toMatchObject({ status: 200, body: { data: { status: 401 } } });
+      expect(given).toBe(2);
+      expect(await status(id)).toMatchObject({ status: "ACTIVE" });
+    } finally {
+      upstream.answer({});
+    }
+  });
+
   test("of a service that breaks on PKCE and wants commas is asked as it wants", async () => {
     const id = await created(
       "custom:odd",
