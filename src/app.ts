@@ -5,7 +5,7 @@ import { createCalls } from "#src/calls/calls.ts";
 import { createCatalog } from "#src/catalog/service.ts";
 import { services } from "#src/client/services.ts";
 import type { Config } from "#src/config/config.ts";
-import { createConnections } from "#src/connections/connections.ts";
+import { createConnections, type Connections } from "#src/connections/connections.ts";
 import { countConnections } from "#src/connections/store.ts";
 import { createKeyring } from "#src/crypto/keyring.ts";
 import type { RootKey } from "#src/crypto/root-key.ts";
@@ -28,6 +28,7 @@ import { createLeakWatch } from "#src/pipeline/leak-watch.ts";
 import { createPipeline } from "#src/pipeline/pipeline.ts";
 import { createByteBudget } from "#src/platform/byte-budget.ts";
 import type { Log } from "#src/platform/log.ts";
+import { createPublicUrl } from "#src/platform/public-url.ts";
 import { createCallLimiter } from "#src/ratelimit/call-limiter.ts";
 import { createRestHandler } from "#src/rest/handler.ts";
 import { createPages } from "#src/rest/pages.ts";
@@ -59,6 +60,8 @@ export interface App {
   beReady(): void;
   /** Probes connections once it is started. */
   readonly healthSweep: HealthSweep;
+  /** Keeps grants of connections alive once it is started. */
+  readonly oauthSweep: Connections["oauthSweep"];
   /** For calls that the service makes to itself. */
   readonly call: CallUnary;
   /** Takes no more calls, lets those on their way finish, and writes what is still in memory. */
@@ -87,6 +90,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     change: createChange({ database, pepper, now }),
     callLimiter,
     outbound,
+    publicUrl: createPublicUrl(config.publicUrl, parts.tls !== undefined),
     budget: createByteBudget(config.memoryBudgetMib * 1024 * 1024, () => performance.now()),
   };
 
@@ -121,7 +125,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
   opened.defer(() => leaks.close());
   const dispatch = createDispatch({
     rpc: createRpc(pipeline, { ...config, readiness, shutdownSignal: shutdown.signal, log }),
-    pages: createPages(readiness, pipeline),
+    pages: createPages(readiness, pipeline, features),
     rawRoutes,
     rest: createRestHandler(pipeline),
   });
@@ -140,7 +144,8 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
   return {
     call: pipeline.call,
     healthSweep,
-    listen: (host, number) => port.listen(host, number),
+    oauthSweep: connections.oauthSweep,
+    listen: async (host, number) => shared.publicUrl.opened(await port.listen(host, number)),
     beReady: () => readiness.set(true),
     listenForMetrics: (host, number) => metricsPort.listen(host, number),
     async close(graceMs) {

@@ -1,6 +1,5 @@
 import { pathProblem } from "#src/outbound/path.ts";
 import type { ConnectionRight } from "#src/platform/connection-right.ts";
-import { isTag } from "#src/platform/tag.ts";
 
 /** What a key may use; undefined for every connection. */
 export type ConnectionRights = readonly ConnectionRight[] | undefined;
@@ -115,9 +114,6 @@ function rightProblem({ connection, pathPrefixes = [] }: ConnectionRight): strin
   }
   if ("id" in connection && !id.test(connection.id)) {
     return "id: not a connection's id, such as scn_01M8JFZ5E6VSREB3XX8BE14KMH";
-  }
-  if ("tag" in connection && !isTag(connection.tag)) {
-    return "tag: write lower-case letters, digits and . _ : -, beginning with a letter or digit";
   }
   const wrong = pathPrefixes.findIndex((prefix) => !pathPrefix.test(prefix));
   if (wrong === -1) return undefined;

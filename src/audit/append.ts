@@ -14,16 +14,16 @@ export interface NewAuditEvent {
 
 /**
  * Appends one event to the record of the transaction's organisation, as the last thing before its end: from
- * here on the organisation's other changes wait. The event carries the call's key, user and request id; what
- * the service does by itself, such as at its first start, has none.
+ * here on the organisation's other changes wait. The event carries the call's key, user and request id, or those
+ * of whoever began it; what the service does by itself, such as at its first start, has none.
  */
-export async function append(tx: Tx, by: Call | "service", event: NewAuditEvent): Promise<void> {
-  const { apiKeyId, userId, requestId } = by === "service" ? serviceItself : answerable(by, event.action);
+export async function append(tx: Tx, by: Call | Instigator | "service", event: NewAuditEvent): Promise<void> {
+  const { apiKeyId, userId, requestId } = answerableFor(by, event.action);
   await tx.execute(
     sql`select audit_append(${event.action}, ${event.target}, ${apiKeyId}, ${userId}, ${requestId},
       ${JSON.stringify(event.details)})`,
   );
-  if (by === "service") return;
+  if (by === "service" || "apiKeyId" in by) return;
   by.settled = true;
   by.target = event.target;
 }
@@ -33,15 +33,21 @@ export function nothingToAudit(call: Call): void {
   call.settled = true;
 }
 
-interface Answerable {
+/** Who began what the service finished later, without a call. */
+export interface Instigator {
   readonly apiKeyId: string | null;
   readonly userId: string | null;
   readonly requestId: string | null;
 }
 
-const serviceItself: Answerable = { apiKeyId: null, userId: null, requestId: null };
+const serviceItself: Instigator = { apiKeyId: null, userId: null, requestId: null };
 
-function answerable({ caller, requestId, rpc, auditActions }: Call, action: string): Answerable {
+function answerableFor(by: Call | Instigator | "service", action: string): Instigator {
+  if (by === "service") return serviceItself;
+  return "apiKeyId" in by ? by : answerable(by, action);
+}
+
+function answerable({ caller, requestId, rpc, auditActions }: Call, action: string): Instigator {
   if (caller === undefined) throw new Error("a change without a caller cannot be recorded");
   // What a method records is part of its contract: readers of the log rely on the declared actions.
   if (auditActions?.includes(action) !== true)

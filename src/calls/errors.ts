@@ -28,8 +28,13 @@ export class InvalidInput extends ServiceError {
 
   /** A problem names the place in `input` by its JSON pointer. */
   constructor(problems: readonly string[]) {
-    super(`input: ${problems.slice(0, maxProblems).join("; ")}`);
+    const listed = problems.slice(0, maxProblems);
+    while (listed.length > 1 && Buffer.byteLength(listed.join("; ")) > maxBytes) listed.pop();
+    super(`input: ${listed.join("; ")}${listed.length < problems.length ? "; and others" : ""}`);
   }
 }
 
-const maxProblems = 20;
+/** As many problems of an input as are shown. */
+export const maxProblems = 20;
+/** Over gRPC it stands in the headers of the answer twice, and some clients take 8 KiB of them. */
+const maxBytes = 2_000;

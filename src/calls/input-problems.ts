@@ -35,7 +35,7 @@ export function unknownProblem(pointer: string, name: string, known: Iterable<st
 
 /** What is wrong at the place. Never with a value, which may be a secret. */
 export function problem(pointer: string, what: string, hint?: string): string {
-  const place = pointer.length > maxLength ? `${pointer.slice(0, maxLength)}…` : pointer;
+  const place = pointer.length > maxLength ? `${pointer.slice(0, maxLength).toWellFormed()}…` : pointer;
   return `${place} ${what.slice(0, 2 * maxLength)}${hint === undefined || hint === "" ? "" : `; ${hint}`}`;
 }
 

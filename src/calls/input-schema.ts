@@ -4,6 +4,7 @@ import { LRUCache } from "lru-cache";
 import { RE2JS } from "re2js";
 import type { Endpoint } from "#src/integrations/endpoints.ts";
 import { isObject } from "#src/json/object.ts";
+import { maxProblems } from "./errors.ts";
 import { escaped, missingProblem, nameProblems, problem, unknownProblem } from "./input-problems.ts";
 
 /** What an operation is called with, as far as it is JSON. */
@@ -29,7 +30,7 @@ export function createInputCheck(known: readonly Endpoint[] = []): InputCheck {
 
   function valueProblems(pointer: string, schema: JsonObject, value: JsonValue): string[] {
     const validate = validatorOf(schema);
-    return validate(value) ? [] : listed(validate.errors ?? []).map((error) => inWords(pointer, error));
+    return validate(value) ? [] : firstOf(validate.errors ?? []).map((error) => inWords(pointer, error));
   }
 
   function placeProblems({ parameters }: Endpoint, place: Place, values: JsonObject): string[] {
@@ -65,9 +66,9 @@ export function createInputCheck(known: readonly Endpoint[] = []): InputCheck {
   ];
 }
 
-/** As many as a person reads. */
-function listed(errors: readonly ErrorObject[]): readonly ErrorObject[] {
-  return errors.slice(0, 20);
+/** More than are shown: the rest would only take time. */
+function firstOf(errors: readonly ErrorObject[]): readonly ErrorObject[] {
+  return errors.slice(0, 2 * maxProblems);
 }
 
 /** With an instance for each schema: one for all would keep them all, and mix up those of the same `$id`. */

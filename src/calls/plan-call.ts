@@ -6,7 +6,7 @@ import { requirePermitted } from "#src/connections/access.ts";
 import type { Connections } from "#src/connections/connections.ts";
 import { maskedCredential } from "#src/connections/masked-credential.ts";
 import type { Outbound } from "#src/outbound/outbound.ts";
-import { callerOf } from "#src/platform/caller.ts";
+import { callerOf, callOf } from "#src/platform/caller.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import type { ActionCall, ReadAction } from "./call-action.ts";
 import { describedCall } from "./call-service.ts";
@@ -43,6 +43,8 @@ export function createPlanCall(parts: {
       ...requestOf(call),
       credential: maskedCredential(connection),
     });
+    // In memory once more: as the text of the answer.
+    callOf(context).holding?.grow(body?.length ?? 0);
     return { method, url, headers, body: bodyOf(body), connectionId: connection.id };
   };
 }

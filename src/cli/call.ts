@@ -1,6 +1,7 @@
 import { toJson, toJsonString, type JsonObject } from "@bufbuild/protobuf";
 import { ValueSchema } from "@bufbuild/protobuf/wkt";
 import { CallServiceResponseSchema, type CallServiceResponse } from "#src/client/node.ts";
+import { pairIn } from "./pair.ts";
 import { ask, contentOf } from "./remote.ts";
 import type { CallFlags, Shown } from "./remote-commands.ts";
 
@@ -14,7 +15,10 @@ export interface Target {
 /** Calls the service and prints its answer; false if its status says that the call failed. */
 export async function call({ connection, method, path }: Target, flags: Shown & CallFlags): Promise<boolean> {
   const [plainPath = "", ...rest] = path.split("?");
-  const query = queryOf([...new URLSearchParams(rest.join("?")), ...(flags.query ?? []).map(pairOf)]);
+  const query = queryOf([
+    ...new URLSearchParams(rest.join("?")),
+    ...(flags.query ?? []).map((text) => pairIn("--query", text)),
+  ]);
   const headers = Object.fromEntries((flags.header ?? []).map(headerOf));
   const data = await dataOf(flags.data);
   const answer = await ask(flags, (client) =>
@@ -56,12 +60,6 @@ function isJson(data: Buffer): boolean {
   } catch {
     return false;
   }
-}
-
-function pairOf(text: string): [string, string] {
-  const equals = text.indexOf("=");
-  if (equals < 1) throw new Error(`--query: give name=value, not "${text}"`);
-  return [text.slice(0, equals), text.slice(equals + 1)];
 }
 
 /** A parameter that is given several times is a list. */

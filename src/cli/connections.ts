@@ -8,22 +8,24 @@ import {
   type PatchbayClient,
 } from "#src/client/node.ts";
 import { ask, contentOf } from "./remote.ts";
-import type { Shown } from "./remote-commands.ts";
+import { isBuiltIn, isCustom } from "#src/integrations/slug.ts";
+import { pairIn } from "./pair.ts";
+import type { PutFlags, Shown } from "./remote-commands.ts";
 import { table } from "./table.ts";
 
-/** Prints the connections, oldest first. */
+/** Prints the connections that the key may see, oldest first. */
 export async function listConnections(flags: Shown): Promise<void> {
   const connections = await ask(flags, allConnections);
   if (flags.json) return printJson(ListAllConnectionsResponseSchema, { connections });
   const rows = connections.map((one) => [
-    nameOf(one),
+    one.serviceSlug ?? "-",
     one.id,
-    one.authMethod,
+    one.integration,
     one.baseUrl,
     stateOf(one),
     timeText(one.lastUsedAt),
   ]);
-  process.stdout.write(table(["NAME", "ID", "AUTH", "BASE URL", "STATE", "LAST USED"], rows));
+  process.stdout.write(table(["SLUG", "ID", "INTEGRATION", "BASE URL", "STATE", "LAST USED"], rows));
 }
 
 /** Prints one connection. */
@@ -32,17 +34,32 @@ export async function showConnection(ref: string, flags: Shown): Promise<void> {
 }
 
 /** Registers a connection, or gives the one with the slug another base URL and credential. */
-export async function putConnection(
-  serviceSlug: string,
-  flags: Shown & { baseUrl: string; apiKeyFile?: string; scopes?: string },
-): Promise<void> {
+export async function putConnection(service: string, flags: Shown & PutFlags): Promise<void> {
+  const { baseUrl, auth, verify = false } = flags;
   const apiKey = flags.apiKeyFile && (await contentOf(flags.apiKeyFile)).toString().trim();
-  const scopes = flags.scopes?.split(",").map((scope) => scope.trim()) ?? [];
-  const wanted = { serviceSlug, baseUrl: flags.baseUrl, scopes, ...(apiKey !== undefined && { apiKey }) };
+  const credentials = await secretsOf(flags.secret ?? []);
+  const params = Object.fromEntries((flags.set ?? []).map((text) => pairIn("--set", text)));
+  const put = async ({ connections }: PatchbayClient) => {
+    if (!isBuiltIn(service) && !isCustom(service)) {
+      const wanted = { integration: service, authMethod: auth ?? "", credentials, params, verify };
+      return connections.createConnection({ ...wanted, ...(baseUrl !== undefined && { baseUrl }) });
+    }
+    const scopes = flags.scopes?.split(",").map((scope) => scope.trim()) ?? [];
+    return connections.upsertServiceConnection({
+      ...{ serviceSlug: service, baseUrl: baseUrl ?? "", scopes, verify },
+      ...(apiKey !== undefined && { apiKey }),
+      ...(auth !== undefined && { auth: { authMethod: auth, credentials, params } }),
+    });
+  };
   const stored = await ask(flags, async (client) => {
-    const { connection } = await client.connections.upsertServiceConnection(wanted);
-    const { apiKeyHash, id = "" } = connection ?? {};
-    return { ...(await find(client, id)), ...(apiKeyHash !== undefined && { apiKeyHash }) };
+    const { connection: made } = await put(client);
+    // Only this answer has the hash of what was stored.
+    const { id = "", apiKeyHash, credentialHash } = made ?? {};
+    return {
+      ...(await find(client, id)),
+      ...(apiKeyHash && { apiKeyHash }),
+      ...(credentialHash && { credentialHash }),
+    };
   });
   show(stored, flags);
 }
@@ -66,7 +83,17 @@ export async function removeConnection(ref: string, flags: Shown): Promise<void>
     return connection;
   });
   if (flags.json) printJson(ConnectionSchema, removed);
-  else process.stdout.write(`deleted ${nameOf(removed)} (${removed.id})\n`);
+  else process.stdout.write(`deleted ${removed.serviceSlug ?? removed.integration} (${removed.id})\n`);
+}
+
+/** By its field's name; the file's last line break is none of a secret. */
+async function secretsOf(texts: readonly string[]): Promise<Record<string, string>> {
+  const secrets: Record<string, string> = {};
+  for (const text of texts) {
+    const [name, file] = pairIn("--secret", text);
+    secrets[name] = (await contentOf(file)).toString().replace(/\r?\n$/, "");
+  }
+  return secrets;
 }
 
 async function allConnections({ connections }: PatchbayClient): Promise<Connection[]> {
@@ -93,31 +120,31 @@ async function find(client: PatchbayClient, ref: string): Promise<Connection> {
 
 function show(connection: Connection, { json }: Shown): void {
   if (json) return printJson(ConnectionSchema, connection);
-  const { id, baseUrl, apiKeyHash, createdAt, lastUsedAt, lastHealthyAt, lastError } = connection;
-  const facts = Object.entries({
+  const { id, serviceSlug, integration, authMethod, name, tags, baseUrl, statusReason, lastError } =
+    connection;
+  const facts = {
     id,
-    name: nameOf(connection),
-    service: connection.integration,
-    auth: connection.authMethod,
+    slug: serviceSlug,
+    integration,
+    auth: authMethod,
     "base url": baseUrl,
+    name,
+    tags: tags.length > 0 ? tags.join(", ") : undefined,
+    stored: connection.apiKeyHash ?? connection.credentialHash,
     state: stateOf(connection),
-    ...(apiKeyHash !== undefined && { "api key": apiKeyHash }),
-    created: timeText(createdAt),
-    healthy: timeText(lastHealthyAt),
-    used: timeText(lastUsedAt),
-    ...(lastError && { error: lastError.message }),
-  });
-  process.stdout.write(facts.map(([name, fact]) => `${name.padEnd(10)}${fact}\n`).join(""));
-}
-
-/** What its organisation calls it by. */
-function nameOf({ serviceSlug, name, integration }: Connection): string {
-  return serviceSlug ?? name ?? integration;
+    because: statusReason,
+    "last error": lastError && `${lastError.message}, ${timeText(lastError.at)}`,
+    created: timeText(connection.createdAt),
+    healthy: timeText(connection.lastHealthyAt),
+    used: timeText(connection.lastUsedAt),
+  };
+  const lines = Object.entries(facts).filter(([, fact]) => fact !== undefined);
+  process.stdout.write(lines.map(([label, fact]) => `${label.padEnd(13)}${fact}\n`).join(""));
 }
 
 function stateOf({ active, status, unhealthy }: Connection): string {
   if (!active) return "inactive";
-  if (status !== "ACTIVE") return status.toLowerCase().replaceAll("_", " ");
+  if (status !== "ACTIVE") return status;
   return unhealthy === true ? "unhealthy" : "active";
 }
 

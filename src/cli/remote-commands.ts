@@ -21,17 +21,21 @@ export function addRemoteCommands(root: Command): void {
     });
 
   remote(connections.command("put"))
-    .description("register a connection, or replace base URL and credential of the one that has the slug")
-    .argument("<slug>", "a built-in service or custom:<name>")
-    .requiredOption("--base-url <url>", "what paths of calls are joined to")
+    .description(
+      "register a connection, or replace base URL and credential of the one with the slug; of a preset, make another one",
+    )
+    .argument("<service>", "a built-in service, custom:<name>, or a preset such as github")
+    .option("--base-url <url>", "what paths of calls are joined to, unless the preset says it")
     .option("--api-key-file <file>", "holds the key that the service expects; - for stdin")
+    .option("--auth <method>", "another way to sign in than by that key, such as basic")
+    .option("--set <name=value>", "what that asks for and is no secret; may be given several times", several)
+    .option("--secret <name=file>", "what that asks for; - for stdin; may be given several times", several)
+    .option("--verify", "ask the service first, and store nothing if it refuses the credential")
     .option("--scopes <list>", "of the service principal that a built-in service gets without a key")
-    .action(
-      async (slug: string, flags: Shown & { baseUrl: string; apiKeyFile?: string; scopes?: string }) => {
-        const { putConnection } = await import("./connections.ts");
-        await putConnection(slug, flags);
-      },
-    );
+    .action(async (service: string, flags: Shown & PutFlags) => {
+      const { putConnection } = await import("./connections.ts");
+      await putConnection(service, flags);
+    });
 
   remote(connections.command("test"))
     .description("ask the service of a connection for a sign of life; fails if there is none")
@@ -70,6 +74,17 @@ export function addRemoteCommands(root: Command): void {
 export interface Shown extends RemoteFlags {
   /** Print the answer as JSON, for scripts. */
   readonly json?: true;
+}
+
+/** What a connection is made with. */
+export interface PutFlags {
+  readonly baseUrl?: string;
+  readonly apiKeyFile?: string;
+  readonly auth?: string;
+  readonly set?: readonly string[];
+  readonly secret?: readonly string[];
+  readonly verify?: true;
+  readonly scopes?: string;
 }
 
 /** What a call is made with. */

@@ -27,6 +27,7 @@ export async function serve(config: Config, parts: Runtime & Pick<AppParts, "tls
     const metrics = await listenForMetrics(app, config);
     demo = await introduce(app, parts, config, address, log);
     app.healthSweep.start();
+    app.oauthSweep.start();
     letYoungMemoryGrow();
     // Last: a script that waits for it may go on with the admin key.
     app.beReady();

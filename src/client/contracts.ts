@@ -5,6 +5,7 @@ export * from "#gen/patchbay/audit/v1/audit_service_pb.js";
 export * from "#gen/patchbay/catalog/v1/catalog_pb.js";
 export * from "#gen/patchbay/catalog/v1/catalog_service_pb.js";
 export * from "#gen/patchbay/connections/v1/action_pb.js";
+export * from "#gen/patchbay/connections/v1/authorization_pb.js";
 export * from "#gen/patchbay/connections/v1/connection_pb.js";
 export * from "#gen/patchbay/connections/v1/connection_service_pb.js";
 export * from "#gen/patchbay/directory/v1/directory_service_pb.js";

@@ -98,6 +98,12 @@ export function outboundAllow(given: string): string {
   }
 }
 
+export function origin(given: string): string {
+  const [only, ...others] = origins(given);
+  if (only !== undefined && others.length === 0 && /^https?:/.test(only)) return only;
+  throw new Problem(`give one origin, such as https://patchbay.example, not ${JSON.stringify(given)}`);
+}
+
 export function origins(given: string): string[] {
   const list = given.split(",").flatMap((item) => item.trim() || []);
   for (const origin of list) {

@@ -2,6 +2,7 @@ import { isLoopback } from "./loopback.ts";
 import {
   keyPrefixes,
   oneOf,
+  origin,
   origins,
   outboundAllow,
   path,
@@ -145,6 +146,23 @@ export const settings = {
     value: "list",
     fallback: "",
     about: "origins whose pages may call from a browser, separated by commas",
+    parse: origins,
+  },
+  publicUrl: {
+    flag: "public-url",
+    env: "PATCHBAY_PUBLIC_URL",
+    value: "url",
+    about:
+      "where browsers find this deployment, such as https://patchbay.example: services send people back to " +
+      "/oauth/callback there; not given, it is the address that the service listens on",
+    parse: origin,
+  },
+  oauthReturnOrigins: {
+    flag: "oauth-return-origins",
+    env: "PATCHBAY_OAUTH_RETURN_ORIGINS",
+    value: "list",
+    fallback: "",
+    about: "origins to which people may be sent after they connected a service, separated by commas",
     parse: origins,
   },
   rateLimitPerMinute: {

@@ -81,6 +81,14 @@ export function requireWithinRights(caller: Caller, connection: Guarded): void {
   );
 }
 
+/**
+ * Refuses a new connection of which the caller's key would not have all. A slug takes a right to the slug: with one to a
+ * tag, a key would take the slug from those that call by it, or learn that it is taken.
+ */
+export function requireCreatable(caller: Caller, connection: Guarded): void {
+  requireWithinRights(caller, connection.slug === undefined ? connection : { ...connection, tags: [] });
+}
+
 /** Refuses new tags from a key that is limited by tags: it would choose by itself what it, and others, may use. */
 export function requireTagsChangeable(caller: Caller): void {
   if (caller.connections?.some(({ connection }) => "tag" in connection) !== true) return;

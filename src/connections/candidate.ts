@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
+import { UnknownIntegration } from "#src/integrations/errors.ts";
 import { bearerRecipe, type Integration, type Recipe } from "#src/integrations/integration.ts";
 import { methodOf, prepare } from "#src/integrations/recipe.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
@@ -24,11 +25,7 @@ export interface Given {
 
 /** The integration, if it is known. */
 export function requireIntegration(integration: Integration | undefined): Integration {
-  if (integration === undefined) {
-    throw new InvalidRequest(
-      "integration: no such integration; give a built-in service, a preset or custom:<slug>",
-    );
-  }
+  if (integration === undefined) throw new UnknownIntegration();
   return integration;
 }
 

@@ -1,11 +1,9 @@
 import { ConnectionService } from "#gen/patchbay/connections/v1/connection_service_pb.js";
 import { createServicePrincipals } from "#src/api-keys/service-principal.ts";
 import { createFingerprint } from "#src/crypto/fingerprint.ts";
-import type { Keyring } from "#src/crypto/keyring.ts";
 import type { Pepper } from "#src/crypto/service-keys.ts";
 import type { Outbound } from "#src/outbound/outbound.ts";
 import type { Caller } from "#src/platform/caller.ts";
-import type { Log } from "#src/platform/log.ts";
 import { serve, type Feature } from "#src/platform/served-service.ts";
 import { requirePermitted, requireUsable } from "./access.ts";
 import { isConnectionId } from "./connection.ts";
@@ -16,6 +14,10 @@ import { createConnectionService, type ConnectionParts } from "./service.ts";
 import { createProbe } from "./probe.ts";
 import { createProbeConnection, type ProbeConnection } from "./probe-connection.ts";
 import { createSealedLookup } from "./sealed-lookup.ts";
+import { createOAuth, type OAuthShared } from "./oauth/oauth.ts";
+import { oauth2Of } from "./oauth/party.ts";
+import { requireAuthorized } from "./oauth/refresh.ts";
+import type { OAuthSweep } from "./oauth/sweep.ts";
 import { findSealed, type CallableConnection, type SealedConnection } from "./store.ts";
 import { createVerify } from "./verify.ts";
 
@@ -43,24 +45,20 @@ export interface Connections extends Feature {
    */
   open(caller: Caller, ref: string, call: IntendedCall): Promise<OpenConnection>;
   /**
-   * What a call that was refused with 401 is tried again with, once: the fallback of a rotated credential. Undefined if
-   * there is none, or if it is over.
+   * What a call that was refused with 401 is tried again with, once: a renewed access token, or the fallback of a
+   * rotated credential. Undefined if there is neither. It must be wiped as well.
    */
   another(opened: OpenConnection): Promise<OpenConnection | undefined>;
   /** Asks a connection's service for a sign of life. */
   readonly probe: ProbeConnection;
   readonly use: ConnectionUse;
+  /** Keeps grants alive while nobody calls, once it is started. */
+  readonly oauthSweep: OAuthSweep;
 }
 
 export async function createConnections(
-  shared: Omit<ConnectionParts, "credentials" | "use" | "verify"> & {
-    outbound: Outbound;
-    keyring: Keyring;
-    pepper: Pepper;
-    callerServiceSlug: string;
-    log: Log;
-    monotonicNow: () => number;
-  },
+  shared: Omit<ConnectionParts, "credentials" | "revoke" | "use" | "verify"> &
+    Omit<OAuthShared, "oauthClients"> & { outbound: Outbound; pepper: Pepper; callerServiceSlug: string },
 ): Promise<Connections> {
   const { database, pepper, log, now } = shared;
   const principals = createServicePrincipals(shared);
@@ -68,6 +66,7 @@ export async function createConnections(
   const probe = createProbe(shared.outbound);
   const use = createConnectionUse(database, log);
   const find = await createSealedLookup(shared);
+  const oauth = createOAuth({ ...shared, oauthClients: shared.integrations.oauthClients });
 
   // Judged for each call: what is remembered of a connection is the same for every caller.
   async function usable(caller: Caller, ref: string): Promise<SealedConnection> {
@@ -79,18 +78,26 @@ export async function createConnections(
 
   return {
     services: [
-      serve(
-        ConnectionService,
-        createConnectionService({ ...shared, credentials, verify: createVerify(probe), use }),
-      ),
+      serve(ConnectionService, {
+        ...createConnectionService({
+          ...{ ...shared, credentials, verify: createVerify(probe), use },
+          revoke: oauth.revoke,
+        }),
+        startAuthorization: oauth.startAuthorization,
+      }),
     ],
+    pages: oauth.pages,
+    oauthSweep: oauth.sweep,
     usable,
     async open(caller, ref, call) {
-      const connection = await usable(caller, ref);
-      requirePermitted(caller, connection, call);
+      const stored = await usable(caller, ref);
+      requirePermitted(caller, stored, call);
+      const connection = await oauth.refresh.fresh(stored);
       return { connection, credential: await credentials.open(connection) };
     },
     async another({ connection }) {
+      const renewed = await oauth.refresh.refreshed(connection);
+      if (renewed !== undefined) return { connection: renewed, credential: await credentials.open(renewed) };
       const { fallback } = connection;
       if (fallback === undefined || fallback.validUntil <= now()) return undefined;
       const { recipe, params } = fallback;
@@ -99,15 +106,24 @@ export async function createConnections(
     },
     probe: createProbeConnection(probe, async (viewer, id) => {
       // Asked anew: what a sweep probes each minute is not worth remembering.
-      const connection = await database.read(viewer.orgId, (tx) => findSealed(tx, viewer, id));
+      const stored = await database.read(viewer.orgId, (tx) => findSealed(tx, viewer, id));
+      const connection = stored && (await oauth.refresh.fresh(stored));
       return connection && { connection, credential: await credentials.open(connection) };
     }),
     use,
-    close: () => use.close(),
+    async close() {
+      await Promise.all([use.close(), oauth.close()]);
+    },
   };
 }
 
 /** Refuses calls through a connection that was switched off, or that waits for somebody to sign in. */
-function requireCallable({ id, slug, active, status }: CallableConnection): void {
-  if (!active || status !== "ACTIVE") throw new ConnectionInactive(slug ?? id, status);
+function requireCallable(connection: CallableConnection): void {
+  const { active, status } = connection;
+  if (active && oauth2Of(connection) !== undefined) return requireAuthorized(connection);
+  if (!active || status !== "ACTIVE") throw new ConnectionInactive(nameOf(connection), status);
+}
+
+function nameOf({ id, slug }: Pick<CallableConnection, "id" | "slug">): string {
+  return slug ?? id;
 }

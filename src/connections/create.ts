@@ -10,7 +10,7 @@ import { callerOf, callOf, type Caller } from "#src/platform/caller.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import { newId } from "#src/platform/ids.ts";
 import { ApiKeyNotBoundToUser } from "#src/verification/errors.ts";
-import { requireWithinRights } from "./access.ts";
+import { requireCreatable } from "./access.ts";
 import { requireIntegration, withMethod, type Candidate } from "./candidate.ts";
 import { plainConnection, type Connection } from "./connection.ts";
 import { credentialDetails, type StoreCredential } from "./credentials.ts";
@@ -43,7 +43,7 @@ export function createCreateConnection(
       tags: request.tags,
       metadata: request.metadata,
     };
-    requireWithinRights(caller, connection);
+    requireCreatable(caller, connection);
     if (request.verify) await verify(caller.orgId, candidate, context.signal);
 
     const { secrets } = candidate;

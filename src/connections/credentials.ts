@@ -14,16 +14,9 @@ import { Secret } from "#src/platform/secret.ts";
 import { fingerprintOf, requireSendable, type Connection } from "./connection.ts";
 import { ConnectionInactive, CredentialRequired } from "./errors.ts";
 import { fallbackOf, type Before } from "./fallback.ts";
+import { getFallback, putFallback, type FallbackCredential } from "./fallback-store.ts";
 import { isBuiltIn, type ServiceSlug } from "#src/integrations/slug.ts";
-import {
-  deleteGrant,
-  getFallback,
-  putCredential,
-  putFallback,
-  type FallbackCredential,
-  type SealedConnection,
-  type StoredCredential,
-} from "./store.ts";
+import { deleteGrant, putCredential, type SealedConnection, type StoredCredential } from "./store.ts";
 
 /** Secrets by the names of their fields. */
 export type Secrets = Readonly<Record<string, string>>;

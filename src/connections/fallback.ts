@@ -2,7 +2,8 @@ import { isDeepStrictEqual } from "node:util";
 import { isWithin } from "#src/outbound/base-url.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import type { Connection } from "./connection.ts";
-import type { FallbackCredential, StoredCredential } from "./store.ts";
+import type { FallbackCredential } from "./fallback-store.ts";
+import type { StoredCredential } from "./store.ts";
 
 /** A connection as it was before a change. */
 export interface Before {

@@ -1,4 +1,5 @@
 import type { Viewer } from "#src/platform/caller.ts";
+import { ServiceError } from "#src/platform/errors.ts";
 import type { OpenConnection } from "./connections.ts";
 import type { Probe, ProbeResult } from "./probe.ts";
 
@@ -29,10 +30,16 @@ export function createProbeConnection(
 ): ProbeConnection {
   return async ({ orgId, environment }, { id, baseUrl, declared }) => {
     if (!declared) return { baseUrl, result: await probe.reach({ orgId, baseUrl }) };
-    const opened = await open({ orgId, environment, userId: undefined }, id);
-    if (opened === undefined) return undefined;
-    const { connection, credential } = opened;
-    using _wiped = credential;
-    return { baseUrl: connection.baseUrl, result: await probe.signIn(connection, credential) };
+    try {
+      const opened = await open({ orgId, environment, userId: undefined }, id);
+      if (opened === undefined) return undefined;
+      const { connection, credential } = opened;
+      using _wiped = credential;
+      return { baseUrl: connection.baseUrl, result: await probe.signIn(connection, credential) };
+    } catch (error) {
+      // Without a credential, such as an access token that cannot be had, it does not work: that is what was asked.
+      if (!(error instanceof ServiceError) || error.kind === "internal") throw error;
+      return { baseUrl, result: { ok: false, status: undefined, stage: "auth", message: error.message } };
+    }
   };
 }

@@ -149,6 +149,8 @@ export const oauthGrants = pgTable(
     failures: integer("failures").notNull().default(0),
     /** Until then, no refresh is tried. */
     retryAt: instant("retry_at"),
+    /** Why the last refresh failed, for people; null since one that did not. */
+    failure: text("failure"),
   },
   (table) => [
     primaryKey({ columns: [table.orgId, table.connectionId] }),
@@ -165,17 +167,20 @@ export const oauthFlows = pgTable(
   "oauth_flows",
   {
     orgId: key("org_id").notNull(),
-    /** SHA-256 of the link's token, then of the `state`. */
+    /** SHA-256 of the link's token, then of the `state`; of a device code, of that. */
     tokenHash: bytea("token_hash").notNull(),
-    stage: text("stage", { enum: ["link", "callback"] }).notNull(),
+    stage: text("stage", { enum: ["link", "callback", "device"] }).notNull(),
     connectionId: key("connection_id").notNull(),
     userId: key("user_id"),
     apiKeyId: key("api_key_id"),
     /** SHA-256 of the browser's cookie, once a browser has opened the link. */
     browserHash: bytea("browser_hash"),
     kekVersion: integer("kek_version"),
-    /** The PKCE verifier, sealed. */
+    /** The PKCE verifier, or the device code, sealed. */
     sealed: bytea("sealed"),
+    /** Of a device code: when the service is asked next whether the person has come. */
+    pollAt: instant("poll_at"),
+    pollSeconds: integer("poll_seconds"),
     scopes: text("scopes").array().notNull(),
     returnTo: text("return_to"),
     expiresAt: instant("expires_at").notNull(),
@@ -185,6 +190,7 @@ export const oauthFlows = pgTable(
     // Its organisation is found by it.
     uniqueIndex("oauth_flows_token").on(table.tokenHash),
     index("oauth_flows_expiry").on(table.expiresAt),
+    index("oauth_flows_poll").on(table.pollAt),
     foreignKey({
       columns: [table.orgId, table.connectionId],
       foreignColumns: [connections.orgId, connections.id],

@@ -1,5 +1,7 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { ConnectionService } from "#gen/patchbay/connections/v1/connection_service_pb.js";
+import { append } from "#src/audit/append.ts";
+import { wrappedKeyOf } from "#src/crypto/org-keys.ts";
 import type { Database } from "#src/db/database.ts";
 import type { Change } from "#src/audit/change.ts";
 import type { Integrations } from "#src/integrations/integrations.ts";
@@ -14,6 +16,7 @@ import type { ConnectionUse } from "./connection-use.ts";
 import { createCreateConnection } from "./create.ts";
 import { credentialDetails, type Credentials } from "./credentials.ts";
 import { toMessage, toServiceConnection } from "./messages.ts";
+import type { Revoke } from "./oauth/revoke.ts";
 import { connectionStatuses } from "./schema.ts";
 import {
   deleteConnection,
@@ -40,18 +43,19 @@ export interface ConnectionParts {
   /** Counts what replicas are to limit together. */
   readonly callLimiter: RateLimiter;
   readonly use: ConnectionUse;
+  readonly revoke: Revoke;
   readonly now: () => Date;
 }
 
 /** The methods that keep connections; those that call through them are in `src/calls`. */
 export type KeptConnections = Omit<
   ServiceImpl<typeof ConnectionService>,
-  "callService" | "callAction" | "planCall" | "testConnection"
+  "callService" | "callAction" | "planCall" | "startAuthorization" | "testConnection"
 >;
 
 /** Keeps connections. See the contract, `connection_service.proto`. */
 export function createConnectionService(parts: ConnectionParts): KeptConnections {
-  const { database, change, credentials, use, now } = parts;
+  const { database, change, credentials, use, revoke, now } = parts;
 
   return {
     async listConnections(request, context) {
@@ -103,9 +107,10 @@ export function createConnectionService(parts: ConnectionParts): KeptConnections
     async deleteConnection({ id }, context) {
       const call = callOf(context);
       const caller = callerOf(context);
-      await change(call, async (tx) => {
+      const deleted = await change(call, async (tx) => {
         const known = requireDeletable(caller, await getConnectionForUpdate(tx, caller, id));
         const before = await getCredential(tx, caller.orgId, id);
+        const wrappedKey = before && (await wrappedKeyOf(tx, caller.orgId, before.sealed.kekVersion));
         await deleteConnection(tx, caller, id);
         const events = await credentials.end(tx, caller, before);
         await appendAll(tx, call, events, {
@@ -117,8 +122,15 @@ export function createConnectionService(parts: ConnectionParts): KeptConnections
             ...credentialDetails(before, undefined),
           },
         });
+        return { connection: known, credential: before, wrappedKey: wrappedKey ?? null };
       });
-      return {};
+      // Only now: what the service says does not undo the deletion, and it may take its time.
+      const revocation = await revoke(deleted);
+      if (revocation === undefined) return {};
+      await database.change(caller.orgId, (tx) =>
+        append(tx, call, { action: "connection.revoke", target: id, details: { ...revocation } }),
+      );
+      return { revocation: revocation.outcome };
     },
   };
 }

@@ -7,6 +7,7 @@ import type { Tx } from "#src/db/database.ts";
 import type { Caller, Viewer } from "#src/platform/caller.ts";
 import type { PageRequest } from "#src/platform/paging.ts";
 import type { Use } from "#src/platform/usage-log.ts";
+import { fallbackFromRow, type FallbackCredential } from "./fallback-store.ts";
 import { visibleTo } from "./access.ts";
 import { isConnectionId, type Connection, type ConnectionStatus, type ProbeFailure } from "./connection.ts";
 import { SlugTaken } from "./errors.ts";
@@ -18,7 +19,7 @@ import {
   fallbackCredentials,
   oauthGrants,
 } from "./schema.ts";
-import { bearerRecipe, type Recipe } from "#src/integrations/integration.ts";
+import { bearerRecipe } from "#src/integrations/integration.ts";
 import type { ServiceSlug } from "#src/integrations/slug.ts";
 
 /** A connection's sealed key, and the base URL that it was stored for. */
@@ -37,16 +38,6 @@ export interface StoredCredential {
   readonly expiresAt: Date | undefined;
   /** From when calls refresh it first; undefined for what is not refreshed before a 401. */
   readonly refreshAt: Date | undefined;
-}
-
-/** The secret that a connection had before, with all that it was sent with. */
-export interface FallbackCredential extends Pick<
-  StoredCredential,
-  "boundTo" | "version" | "sealed" | "fingerprint" | "form"
-> {
-  readonly recipe: Recipe;
-  readonly params: Readonly<Record<string, string>>;
-  readonly validUntil: Date;
 }
 
 /** Makes upserts of one slug follow one another: the second sees, and records, what the first stored. */
@@ -96,6 +87,7 @@ export type CallableConnection = Pick<
   | "baseUrl"
   | "active"
   | "status"
+  | "statusReason"
   | "recipe"
   | "params"
   | "ownerUserId"
@@ -286,42 +278,6 @@ export async function putCredential(
     .onConflictDoUpdate({ target: [credentials.orgId, credentials.connectionId], set: values });
 }
 
-/** The fallback of a connection whose row is locked. */
-export async function getFallback(
-  tx: Tx,
-  { orgId, id }: Pick<Connection, "orgId" | "id">,
-): Promise<FallbackCredential | undefined> {
-  const [row] = await tx
-    .select()
-    .from(fallbackCredentials)
-    .where(and(eq(fallbackCredentials.orgId, orgId), eq(fallbackCredentials.connectionId, id)));
-  return row && fallbackFromRow(row);
-}
-
-/** Stores the fallback of a connection in place of the previous one; undefined for none. */
-export async function putFallback(
-  tx: Tx,
-  { orgId, id }: Pick<Connection, "orgId" | "id">,
-  fallback: FallbackCredential | undefined,
-): Promise<void> {
-  await tx
-    .delete(fallbackCredentials)
-    .where(and(eq(fallbackCredentials.orgId, orgId), eq(fallbackCredentials.connectionId, id)));
-  if (fallback === undefined) return;
-  const { boundTo, version, sealed, form, fingerprint, recipe, params, validUntil } = fallback;
-  await tx.insert(fallbackCredentials).values({
-    ...{ orgId, connectionId: id, boundTo, version, form, fingerprint, params, validUntil },
-    kekVersion: sealed.kekVersion,
-    sealed: sealed.bytes,
-    recipe: recipe === bearerRecipe ? null : recipe,
-  });
-}
-
-/** Erases the fallbacks of all organisations that are over. */
-export async function eraseFallbacks(tx: Tx, now: Date): Promise<void> {
-  await tx.execute(sql`select erase_fallback_credentials(${now.toISOString()}::timestamptz)`);
-}
-
 /** Ends what was known of an OAuth grant: the connection has another credential. */
 export async function deleteGrant(tx: Tx, { orgId, id }: Pick<Connection, "orgId" | "id">): Promise<void> {
   await tx.delete(oauthGrants).where(and(eq(oauthGrants.orgId, orgId), eq(oauthGrants.connectionId, id)));
@@ -423,7 +379,8 @@ function selectConnections(tx: Tx) {
     );
 }
 
-function credentialFromRow(row: typeof credentials.$inferSelect): StoredCredential {
+/** What a row says of a credential. */
+export function credentialFromRow(row: typeof credentials.$inferSelect): StoredCredential {
   return {
     boundTo: row.boundTo,
     version: row.version,
@@ -433,15 +390,6 @@ function credentialFromRow(row: typeof credentials.$inferSelect): StoredCredenti
     form: row.form,
     expiresAt: row.expiresAt ?? undefined,
     refreshAt: row.refreshAt ?? undefined,
-  };
-}
-
-function fallbackFromRow(row: typeof fallbackCredentials.$inferSelect): FallbackCredential {
-  const { boundTo, version, form, fingerprint, params, validUntil } = row;
-  return {
-    ...{ boundTo, version, form, fingerprint, params, validUntil },
-    sealed: { kekVersion: row.kekVersion, bytes: row.sealed },
-    recipe: row.recipe ?? bearerRecipe,
   };
 }
 
@@ -460,7 +408,8 @@ function toRow(connection: Connection) {
   };
 }
 
-function rowFields(row: typeof connections.$inferSelect) {
+/** What a row says of a connection. */
+export function rowFields(row: typeof connections.$inferSelect) {
   return {
     ...row,
     slug: (row.slug ?? undefined) as ServiceSlug | undefined,

@@ -53,3 +53,12 @@ export function isKeyOf(
 ) {
   return and(eq(keys.orgId, orgId), eq(keys.purpose, "kek"), eq(keys.version, version));
 }
+
+/** The organisation's key of this version; undefined if it was destroyed. */
+export async function wrappedKeyOf(tx: Tx, orgId: string, version: number): Promise<Buffer | undefined> {
+  const [row] = await tx
+    .select({ wrappedKey: orgKeys.wrappedKey })
+    .from(orgKeys)
+    .where(and(eq(orgKeys.orgId, orgId), eq(orgKeys.purpose, "kek"), eq(orgKeys.version, version)));
+  return row?.wrappedKey ?? undefined;
+}

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ProbeConnection } from "#src/connections/probe-connection.ts";
-import { eraseFallbacks } from "#src/connections/store.ts";
+import { eraseFallbacks } from "#src/connections/fallback-store.ts";
 import type { Database } from "#src/db/database.ts";
 import type { Environment } from "#src/platform/caller.ts";
 import type { Log } from "#src/platform/log.ts";

@@ -39,6 +39,8 @@ export const responseQuirks = [
   "callback_hmac",
   "reuse_revokes_family",
   "x_refresh_token_expires_in",
+  "expires_in_null",
+  "status_201",
 ] as const;
 
 /** One of them. */
@@ -210,6 +212,8 @@ export interface Recipe {
   /** What every request carries beside the credential. */
   readonly headers: Readonly<Record<string, string>>;
   readonly probe?: ProbeCall;
+  /** Where the service says its base URL, as a part of signing in. */
+  readonly baseUrlFrom?: BaseUrlFrom;
 }
 
 /** The one that a connection has which was registered with an `apiKey`. */

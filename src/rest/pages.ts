@@ -4,10 +4,13 @@ import { compressionFor, varyByEncoding, type Compression } from "#src/pipeline/
 import { send, type Answer } from "#src/pipeline/lane.ts";
 import type { Pipeline } from "#src/pipeline/pipeline.ts";
 import { callOfRequest } from "#src/pipeline/request-call.ts";
+import type { PageAnswer } from "#src/platform/page.ts";
 import { onceFor } from "#src/platform/once-for.ts";
+import type { Feature } from "#src/platform/served-service.ts";
 import type { Handler, Request, Response } from "#src/platform/http.ts";
 import { failureAnswer, jsonAnswer } from "./codec.ts";
 import { MethodNotAllowed } from "./errors.ts";
+import { readPageRequest } from "./page-request.ts";
 
 /** Whether the service takes calls. */
 interface Readiness {
@@ -18,6 +21,7 @@ interface Readiness {
 export function createPages(
   readiness: Readiness,
   { publicCalls, failureOf }: Pick<Pipeline, "publicCalls" | "failureOf">,
+  features: readonly Pick<Feature, "pages">[] = [],
 ): ReadonlyMap<string, Handler> {
   const openApi = readFileSync(new URL("../../gen/openapi.json", import.meta.url));
   const compressedOpenApi = onceFor((compression: Compression) => compression.compress(openApi));
@@ -54,7 +58,25 @@ export function createPages(
         return jsonAnswer(200, { ...headers, "content-encoding": compression.name }, [json]);
       }),
     ],
+    ...features
+      .flatMap(({ pages = [] }) => [...pages])
+      .map(([path, ours]): [string, Handler] => [
+        path,
+        page(
+          async (request) => {
+            await publicCalls.spend(callOfRequest(request).remoteAddress);
+            return answerOf(await ours.answer(await readPageRequest(request)));
+          },
+          // Without HEAD: whatever only looks at a link must not use up what is good once.
+          ours.methods,
+        ),
+      ]),
   ]);
+}
+
+function answerOf({ status, headers, body }: PageAnswer): Answer {
+  const bytes = Buffer.from(body);
+  return { status, headers: { ...headers, "content-length": bytes.length }, body: [bytes] };
 }
 
 /** Weakly compared, a strong tag is the same as a weak one (RFC 9110, 13.1.2). */
@@ -63,10 +85,13 @@ function sameTag(given: string, tag: string): boolean {
 }
 
 function pagesWith(failureOf: Pipeline["failureOf"]) {
-  return (content: (request: Request, response: Response) => Answer | Promise<Answer>): Handler => {
+  return (
+    content: (request: Request, response: Response) => Answer | Promise<Answer>,
+    methods: readonly string[] = ["GET", "HEAD"],
+  ): Handler => {
     const answer = async (request: Request, response: Response) => {
       try {
-        if (request.method !== "GET" && request.method !== "HEAD") throw new MethodNotAllowed("GET, HEAD");
+        if (!methods.includes(request.method ?? "")) throw new MethodNotAllowed(methods.join(", "));
         send(request, response, await content(request, response));
       } catch (thrown) {
         send(request, response, failureAnswer(failureOf(thrown, request), {}));

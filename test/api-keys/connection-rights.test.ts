@@ -299,9 +299,6 @@ describe("what is no right is refused by its place:", () => {
     ["an id", { connection: { id: "scn_01M8JFZ5E6VSREB3XX8BE14KMH" } }, undefined],
     ["an id in lower case", { connection: { id: "scn_01m8jfz5e6vsreb3xx8be14kmh" } }, "rights[1].id: "],
     ["an id of something else", { connection: { id: "key_01M8JFZ5E6VSREB3XX8BE14KMH" } }, "rights[1].id: "],
-    ["a tag", { connection: { tag: "team:kyc" } }, undefined],
-    ["a tag in capitals", { connection: { tag: "KYC" } }, "rights[1].tag: "],
-    ["a tag of two words", { connection: { tag: "a b" } }, "rights[1].tag: "],
     ["a prefix of dots and more", prefixed("/..x/.well-known/a.b@c"), undefined],
     ...[
       "v1",

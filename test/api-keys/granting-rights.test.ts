@@ -185,6 +185,8 @@ test("rights are answered as they were given, and the audit has them before and 
 test.each<[string, object, RegExp]>([
   ["names no connection", {}, /^connections\.rights\[0\]: give one of slug, id, tag/],
   ["names two", { slug: "aml", tag: "kyc" }, /./],
+  ["has a tag with a line break", { tag: "k\nyc" }, /^connections\.rights\[0\]\.tag: must be one line/],
+  ["has no tag", { tag: "" }, /^connections\.rights\[0\]\.tag: must be one line/],
   [
     "has a method in lower case",
     { slug: "aml", methods: ["get"] },

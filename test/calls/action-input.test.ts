@@ -111,11 +111,16 @@ describe("what does not fit is refused by the place:", () => {
     expect(fill(withBody(schema, false), {}).path).toBe("/run");
   });
 
-  test("at most twenty problems, of any length", () => {
-    const body = Object.fromEntries(Array.from({ length: 100 }, (_, i) => [`${i}`.repeat(500), 1]));
-    const refused = () => fill(withBody({ additionalProperties: { type: "string" } }), { body });
-    expect(refused).toThrow(/^input: (?:\/body\/\d+… must be string(?:; |$)){20}$/);
-    expect(refused).toThrow(/^.{0,4000}$/);
+  test.each([
+    ["twenty problems", 1, 20],
+    ["as many long problems as headers have room for", 500, 14],
+  ])("a body with many, by at most %s", (_, length, count) => {
+    const body = Object.fromEntries(Array.from({ length: 100 }, (_, i) => [`${i}`.repeat(length), 1]));
+    const schema = { additionalProperties: { type: "string" } };
+    const refused = () => fill(withBody(schema), { body });
+    expect(refused).toThrow(
+      new RegExp(`^input: (?:/body/\\d+…? must be string(?:; |$)){${count}}and others$`),
+    );
   });
 });
 

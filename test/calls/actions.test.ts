@@ -293,6 +293,16 @@ describe("a plan", () => {
     },
   );
 
+  test("of a preset has what each of its requests carries, and goes nowhere", async () => {
+    const wanted = { integration: "github", authMethod: "token", credentials: { token: "ghp_0123456789" } };
+    const { connection } = await service.org.client.connections.createConnection(wanted);
+    const plan = await planned({ actionIdentifier: "github/GET /user", connectionId: connection!.id });
+    expect(plan).toMatchObject({
+      ...{ method: "GET", url: "https://api.github.com/user", connectionId: connection!.id },
+      headers: { accept: "application/vnd.github+json", authorization: "Bearer ***" },
+    });
+  });
+
   test("of secrets of any length is the same", async () => {
     const plans = [];
     for (const secret of ["k", "k".repeat(4_000)]) {

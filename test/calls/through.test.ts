@@ -42,7 +42,7 @@ function opened(token: string, wiped: string[], baseUrl = upstream.url): OpenCon
     baseUrl,
     active: true,
     credential: {
-      ...{ boundTo: baseUrl, version: 1, fingerprint: "", form: "token", principalKeyId: undefined },
+      ...{ boundTo: baseUrl, version: 1, fingerprint: "", form: "token" as const, principalKeyId: undefined },
       ...{ sealed: { kekVersion: 1, bytes: Buffer.of() }, expiresAt: undefined, refreshAt: undefined },
     },
     ...{ wrappedKey: null, fallback: undefined, callerServiceSlug: undefined },

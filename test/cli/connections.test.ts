@@ -48,13 +48,13 @@ function fed(input: string, ...args: string[]) {
 test("a connection is put, listed, shown, tested and removed, by slug and by id", async () => {
   const { id } = await put("custom:whole-life");
   const listed = await cli("connections", "list");
-  expect(listed.stdout).toMatch(/^NAME +ID +AUTH +BASE URL +STATE +LAST USED\n/);
+  expect(listed.stdout).toMatch(/^SLUG +ID +INTEGRATION +BASE URL +STATE +LAST USED\n/);
   expect(listed.stdout).toMatch(
-    new RegExp(`^custom:whole-life +${id} +bearer +${upstream.url}/base +active +never$`, "m"),
+    new RegExp(`^custom:whole-life +${id} +custom:whole-life +${upstream.url}/base +active +never$`, "m"),
   );
   for (const ref of [id, "custom:whole-life"]) {
     expect((await cli("connections", "get", ref)).stdout).toContain(
-      `id        ${id}\nname      custom:whole-life\n`,
+      `id           ${id}\nslug         custom:whole-life\n`,
     );
   }
   expect(await cli("connections", "test", id)).toMatchObject({
@@ -87,6 +87,39 @@ test("a key is read from a file or from stdin, and never shown", async () => {
   ]);
   await cli("call", "custom:piped", "GET", "/");
   expect(upstream.asked.at(-1)!.headers.authorization).toBe("Bearer piped-key");
+});
+
+test("a connection of any auth method is put, its secrets from files", async () => {
+  const file = join(folder.path, "password");
+  await writeFile(file, "pass:wörd\n");
+  const args = ["custom:basic", "--base-url", upstream.url, "--auth", "basic", "--set", "username=ada"];
+  const put = await cli("connections", "put", ...args, "--secret", `password=${file}`);
+  expect(put).toMatchObject({ code: 0, stdout: expect.stringContaining("auth         basic\n") as string });
+  await cli("call", "custom:basic", "GET", "/");
+  const sent = Buffer.from("ada:pass:wörd").toString("base64");
+  expect(upstream.asked.at(-1)!.headers.authorization).toBe(`Basic ${sent}`);
+});
+
+test("a connection of a preset is made, listed without a slug, and removed by its id", async () => {
+  const file = join(folder.path, "token");
+  await writeFile(file, "ghp_0123456789");
+  const made = await cli(
+    "connections",
+    "put",
+    "github",
+    "--auth",
+    "token",
+    "--secret",
+    `token=${file}`,
+    "--json",
+  );
+  expect(made.stderr).toBe("");
+  const { id } = JSON.parse(made.stdout) as { id: string };
+  const listed = await cli("connections", "list");
+  expect(listed.stdout).toMatch(
+    new RegExp(`^- +${id} +github +https://api\\.github\\.com +active +never$`, "m"),
+  );
+  expect((await cli("connections", "rm", id)).stdout).toBe(`deleted github (${id})\n`);
 });
 
 test("a connection that gives no sign of life fails its test", async () => {
@@ -164,7 +197,7 @@ describe("a call", () => {
     [["custom:none", "GET", "/"], "service is not connected; register it with POST /api/service-connections"],
     [["custom:ledger", "GET", "/../x"], "path: the segments . and .. are not sent, encoded or not"],
     [["custom:ledger", "GET", "/", "-H", "Bearer secret"], '--header: give "name: value"'],
-    [["custom:ledger", "GET", "/", "-q", "x"], '--query: give name=value, not "x"'],
+    [["custom:ledger", "GET", "/", "-q", "x"], "--query: give name=value"],
   ])("%j fails with the words of the service", async (args, problem) => {
     expect(await cli("call", ...args)).toMatchObject({ code: 1, stderr: `patchbay: ${problem}\n` });
   });

@@ -2,11 +2,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import fc from "fast-check";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
-import { requireTagsChangeable } from "#src/connections/access.ts";
-import type { Caller } from "#src/platform/caller.ts";
-import type { ConnectionRight } from "#src/platform/connection-right.ts";
 import { newId } from "#src/platform/ids.ts";
-import type { TestDatabase } from "../support/postgres.ts";
 import { blockNotifications, startReplicas } from "../support/replicas.ts";
 import { startService, type Presenter, type RestReply, type TestService } from "../support/service.ts";
 import { startUpstream, type Upstream } from "../support/upstream.ts";
@@ -28,15 +24,14 @@ beforeAll(async () => {
     ledger: await connect("custom:ledger"),
     payroll: await connect("custom:payroll"),
     aml: await connect("aml"),
-    hers: await connect("custom:hers"),
-    theirs: await connect("custom:theirs"),
+    hers: "",
+    theirs: "",
   };
+  const hers = await keyFor(undefined, { actAsUserId: her });
+  ids.hers = await createdBy(hers, { integration: "custom:hers", visibility: "owner" });
+  ids.theirs = await createdBy(hers, { visibility: "org" });
   await tag(ids.ledger, "kyc", "daily");
   await tag(ids.payroll, "hr");
-  const { asOwner } = service.postgres;
-  const toHer = "update connections set slug = null, owner_user_id = $2, visibility = $3 where id = $1";
-  await asOwner(toHer, [ids.hers, her, "owner"]);
-  await asOwner(toHer, [ids.theirs, her, "org"]);
 });
 afterAll(async () => {
   await service[Symbol.asyncDispose]();
@@ -48,15 +43,26 @@ async function connect(serviceSlug: string, { client }: Presenter = service.org)
   return (await client.connections.upsertServiceConnection(wanted)).connection!.id;
 }
 
-function tag(id: string, ...tags: string[]) {
-  return tagIn(service.postgres, id, ...tags);
+/** Makes a connection that is called by its id. */
+function create(by: Presenter, more: object) {
+  const credentials = { token: "the-key" };
+  const wanted = {
+    integration: "custom:other",
+    authMethod: "bearer",
+    baseUrl: `${upstream.url}/api`,
+    credentials,
+  };
+  return by.rest("POST", "/api/connections", { ...wanted, ...more });
 }
 
-function tagIn({ asOwner }: TestDatabase, id: string, ...tags: string[]) {
-  return asOwner("update connections set tags = string_to_array($2, ' ') where id = $1", [
-    id,
-    tags.join(" "),
-  ]);
+async function createdBy(by: Presenter, more: object): Promise<string> {
+  const { status, body } = await create(by, more);
+  expect(status).toBe(201);
+  return body.data.connection.id;
+}
+
+async function tag(id: string, ...tags: string[]): Promise<void> {
+  expect((await service.org.rest("PATCH", `/api/connections/${id}`, { tags })).status).toBe(200);
 }
 
 /** A key that is limited to these connections; without any, one that may use all. */
@@ -88,6 +94,10 @@ const ways: Record<string, (by: Presenter, ref: { id: string; slug: string }) =>
   read: (by, { id }) => by.rest("GET", `/api/service-connections/${id}`),
   "read at its other path": (by, { id }) => by.rest("GET", `/api/connections/${id}`),
   "switch off": (by, { id }) => by.rest("PATCH", `/api/connections/${id}`, { active: false }),
+  verify: (by, { id }) => by.rest("PATCH", `/api/connections/${id}`, { verify: true, active: true }),
+  check: (by, { id }) => by.rest("POST", `/api/connections/${id}/check-credential`, { apiKey: "x" }),
+  tag: (by, { id }) => by.rest("PATCH", `/api/connections/${id}`, { tags: ["kyc"] }),
+  share: (by, { id }) => by.rest("PATCH", `/api/connections/${id}`, { visibility: "org" }),
   move: (by, { id }) => by.rest("PATCH", `/api/connections/${id}`, { baseUrl: upstream.url, apiKey: "mine" }),
   delete: (by, { id }) => by.rest("DELETE", `/api/connections/${id}`),
   test: (by, { id }) => by.rest("POST", `/api/connections/${id}/test`, {}),
@@ -222,6 +232,12 @@ describe("a list shows a key only what it may see:", () => {
     const by = await keyFor(rights());
     const found = await listed(by, "/api/connections", "connections", "id");
     expect(found.toSorted()).toEqual(expected().toSorted());
+    const named = await listed(by, "/api/service-connections", "connections", "id");
+    expect(named.toSorted()).toEqual(
+      expected()
+        .filter((id) => id !== ids.theirs)
+        .toSorted(),
+    );
     const slugs = { [ids.ledger]: "custom:ledger", [ids.payroll]: "custom:payroll", [ids.aml]: "aml" };
     const offered = await listed(by, "/api/catalog/services", "catalog", "slug");
     expect(offered.toSorted()).toEqual(
@@ -475,14 +491,20 @@ describe("a connection that a user keeps private", () => {
     const list = await by.rest("GET", "/api/connections");
     expect(list.body.data.connections.map(({ id }: { id: string }) => id)).toContain(ids.hers);
     expect((await ways.read!(by, ref())).status).toBe(200);
-    for (const way of ["call by its id", "act by its id", "plan by its id", "test", "move", "switch off"]) {
+    const refused = [
+      "call by its id",
+      "act by its id",
+      "plan by its id",
+      "test",
+      "check",
+      "verify",
+      "move",
+      "tag",
+    ];
+    for (const way of [...refused, "share", "switch off"]) {
       expect([way, reasonOf(await ways[way]!(by, ref()))]).toEqual([way, "NOT_OWNER"]);
     }
-    const doomed = await connect("custom:doomed");
-    await service.postgres.asOwner(
-      "update connections set slug = null, owner_user_id = $2, visibility = 'owner' where id = $1",
-      [doomed, her],
-    );
+    const doomed = await createdBy(await keyFor(undefined, { actAsUserId: her }), { visibility: "owner" });
     expect((await by.rest("DELETE", `/api/connections/${doomed}`)).status).toBe(200);
   });
 });
@@ -500,21 +522,48 @@ test("a slug whose connection is private is not taken over by another user", asy
   expect(await take(her)).toBe(201);
 });
 
-test("a key that is limited by tags changes no tags, and others do", () => {
-  const caller: Caller = {
-    orgId: "org_1",
-    environment: "live",
-    userId: undefined,
-    via: { kind: "api_key", id: "key_1", boundUserId: undefined },
-    name: "k",
-    scopes: ["connections:write"],
-    connections: undefined,
-    expiresAt: undefined,
-    rateLimitPerMinute: undefined,
-  };
-  const change = (...names: ConnectionRight["connection"][]) =>
-    requireTagsChangeable({ ...caller, connections: names.map((connection) => ({ connection })) });
-  expect(() => requireTagsChangeable(caller)).not.toThrow();
-  expect(() => change({ id: "scn_1" }, { slug: "aml" })).not.toThrow();
-  expect(() => change({ id: "scn_1" }, { tag: "kyc" })).toThrow("limited by tags");
+describe("a key that is limited by a tag", () => {
+  const limited = () => keyFor([{ tag: "kyc" }, { slug: "aml", methods: ["GET"] }]);
+
+  test("makes connections that have it, and no others", async () => {
+    const by = await limited();
+    const id = await createdBy(by, { tags: ["new", "kyc"] });
+    expect(reasonOf(await call(by, id))).toBe(200);
+    for (const tags of [[], ["new"], ["KYC"], ["kyc "], ["kyc-2"]]) {
+      expect([tags, reasonOf(await create(by, { tags }))]).toEqual([tags, "CONNECTION_NOT_ALLOWED"]);
+    }
+    expect((await by.rest("DELETE", `/api/connections/${id}`)).status).toBe(200);
+  });
+
+  test("changes no tags of them, not even to the same", async () => {
+    const by = await limited();
+    const id = await createdBy(by, { tags: ["kyc"] });
+    for (const tags of [[], ["kyc"], ["kyc", "hr"], ["hr"]]) {
+      const reply = await by.rest("PATCH", `/api/connections/${id}`, { tags });
+      expect([reply.status, reply.body.error]).toEqual([
+        403,
+        expect.stringMatching(/^tags: the key is limited by/),
+      ]);
+    }
+    expect((await by.rest("PATCH", `/api/connections/${id}`, { name: "x" })).status).toBe(200);
+    expect((await by.rest("DELETE", `/api/connections/${id}`)).status).toBe(200);
+  });
+
+  test("takes no slug, and does not learn whether it is taken", async () => {
+    const by = await limited();
+    const take = async (serviceSlug: string) =>
+      told(await create(by, { integration: serviceSlug, serviceSlug, tags: ["kyc"] }));
+    const free = await take("custom:still-free");
+    expect([free.status, free.reason]).toEqual([403, "CONNECTION_NOT_ALLOWED"]);
+    expect(await take("custom:payroll")).toStrictEqual(free);
+    expect(await take("custom:ledger")).toStrictEqual(free);
+  });
+});
+
+test("a key that is limited by an id or a slug sets tags, and makes what its slug names", async () => {
+  const by = await keyFor([{ slug: "custom:tagged" }]);
+  const id = await createdBy(by, { integration: "custom:tagged", serviceSlug: "custom:tagged" });
+  expect((await by.rest("PATCH", `/api/connections/${id}`, { tags: ["a"] })).status).toBe(200);
+  expect(reasonOf(await create(by, { tags: ["a"] }))).toBe("CONNECTION_NOT_ALLOWED");
+  expect((await by.rest("DELETE", `/api/connections/${id}`)).status).toBe(200);
 });

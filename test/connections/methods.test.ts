@@ -1,6 +1,8 @@
 import { Code } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { reasonOf } from "#src/client/node.ts";
+import type { AuthMethod } from "#src/integrations/integration.ts";
+import { define } from "../support/integrations.ts";
 import { startService, type Presenter, type TestService } from "../support/service.ts";
 import { startUpstream, type Upstream } from "../support/upstream.ts";
 
@@ -101,7 +103,6 @@ describe("making a connection", () => {
   });
 
   test.each<[what: string, change: () => object, text: RegExp]>([
-    ["an integration that nobody knows", () => ({ integration: "no-such-service" }), /integration/],
     ["a method that it has not", () => ({ authMethod: "kerberos" }), /authMethod: .* bearer, basic, api-key/],
     ["no credentials", () => ({ credentials: {} }), /username: /],
     ["a field that is not asked for", () => ({ params: { region: "eu" } }), /region: is not asked for/],
@@ -123,6 +124,11 @@ describe("making a connection", () => {
     const { status, body } = await create({ ...basic("refused-password"), ...change() });
     expect([status, body.error]).toStrictEqual([400, expect.stringMatching(text)]);
     expect(JSON.stringify(body)).not.toContain("refused-password");
+  });
+
+  test("of an integration that nobody knows is refused as such", async () => {
+    const { status, reason } = await create({ ...basic("unknown-password"), integration: "no-such-service" });
+    expect([status, reason]).toStrictEqual([404, "UNKNOWN_INTEGRATION"]);
   });
 
   test("is its user's, who alone may make it private; a key of no user may not", async () => {
@@ -332,6 +338,63 @@ test("two organisations with the same password do not have the same hash of it",
   const [mine, again, theirs] = [await hashOf(service.org), await hashOf(service.org), await hashOf(other)];
   expect(again).toBe(mine);
   expect(theirs).not.toBe(mine);
+});
+
+describe("a connection by OAuth", () => {
+  const url = "https://login.example";
+  const oauth = {
+    ...{ id: "oauth", type: "oauth2", label: "OAuth 2.0", fields: [] },
+    inject: { headers: { Authorization: "Bearer {accessToken}" } },
+    oauth2: {
+      ...{ grant: "authorization_code", authorizationUrl: `${url}/authorize`, tokenUrl: `${url}/token` },
+      ...{ pkce: "required", clientAuthentication: "post", scopeSeparator: " ", defaultScopes: [] },
+      ...{ refresh: "rotating", responseQuirks: [] },
+    },
+  } as const satisfies AuthMethod;
+  const wanted = () => ({ integration: "custom:by-oauth", authMethod: "oauth", baseUrl: upstream.url });
+  beforeAll(() => define(service, "custom:by-oauth", { authMethods: [oauth] }));
+
+  test("waits for a person to sign in, without a credential, and is not called through until then", async () => {
+    const { status, connection } = await create(wanted());
+    expect([status, connection]).toStrictEqual([
+      201,
+      expect.objectContaining({ status: "PENDING_AUTHORIZATION", statusReason: "nobody has signed in yet" }),
+    ]);
+    expect(connection.credentialHash).toBeUndefined();
+    const calling = service.org.client.connections.callService({
+      ...{ service: connection.id as string, method: "GET", path: "/" },
+    });
+    expect(await calling.catch(reasonOf)).toBe("CONNECTION_INACTIVE");
+    const { body } = await service.org.rest("POST", `/api/connections/${connection.id}/test`);
+    expect(body).toMatchObject({ ok: true });
+    expect(upstream.asked.at(-1)!.headers.authorization).toBeUndefined();
+    expect((await service.org.rest("DELETE", `/api/connections/${connection.id}`)).status).toBe(200);
+  });
+
+  test.each<[what: string, more: object, text: RegExp]>([
+    ["credentials", { credentials: { accessToken: "x" } }, /accessToken: is not asked for/],
+    ["to be verified before anybody signed in", { verify: true }, /^verify: nobody has signed in yet/],
+  ])("is not given %s", async (_, more, text) => {
+    const { status, body } = await create({ ...wanted(), ...more });
+    expect([status, body.error]).toStrictEqual([400, expect.stringMatching(text)]);
+  });
+
+  test("takes no credentials later, and has none that could be compared", async () => {
+    const { connection } = await create(wanted());
+    const path = `/api/connections/${connection.id}`;
+    const given = await service.org.rest("PATCH", path, { credentials: { accessToken: "x" } });
+    expect([given.status, given.body.error]).toStrictEqual([
+      400,
+      expect.stringMatching(/^credentials: oauth takes/),
+    ]);
+    const checked = await service.org.rest("POST", `${path}/check-credential`, { apiKey: "x" });
+    expect([checked.status, checked.body.error]).toStrictEqual([
+      400,
+      expect.stringMatching(/^credentials: oauth has/),
+    ]);
+    const named = await service.org.rest("PATCH", path, { name: "Mine" });
+    expect(named.body.data.connection).toMatchObject({ name: "Mine", status: "PENDING_AUTHORIZATION" });
+  });
 });
 
 test("a connection that waits for a person to sign in is not called through", async () => {

@@ -22,6 +22,13 @@ function upsert(slug: string, apiKey: string, more: object = {}) {
   });
 }
 
+/** The service takes only these keys from now on; answers what it was asked with by the next calls. */
+function accept(...keys: string[]) {
+  upstream.answer(({ headers }) => ({
+    status: keys.some((key) => headers.authorization === `Bearer ${key}`) ? 200 : 401,
+  }));
+}
+
 /** The status of a call, and the keys that it was tried with. */
 async function call(slug: string) {
   const before = upstream.asked.length;
@@ -44,6 +51,41 @@ async function fallbacksOf(slug: string) {
 }
 
 describe("a credential that is replaced with a fallback", () => {
+  test("is tried once after a 401 with the new one, until its time is over; then it is erased", async () => {
+    const slug = "custom:rotated";
+    await upsert(slug, "old-key");
+    const { body } = await upsert(slug, "new-key", { fallbackSeconds: hour });
+    accept("old-key");
+    expect(await call(slug)).toStrictEqual({ status: 200, tried: ["new-key", "old-key"] });
+    accept("new-key");
+    expect(await call(slug)).toStrictEqual({ status: 200, tried: ["new-key"] });
+    accept();
+    expect(await call(slug)).toStrictEqual({ status: 401, tried: ["new-key", "old-key"] });
+
+    const shown = await service.org.rest("GET", `/api/connections/${body.data.connection.id}`);
+    const until = new Date(service.clock.now().getTime() + hour * 1000).toISOString();
+    expect(shown.body.data.connection.fallbackUntil).toBe(until);
+    accept("old-key");
+    service.clock.advance(hour * 1000 - 1);
+    expect((await call(slug)).status).toBe(200);
+    service.clock.advance(1);
+    expect(await call(slug)).toStrictEqual({ status: 401, tried: ["new-key"] });
+    await service.app.healthSweep.runOnce();
+    expect(await fallbacksOf(slug)).toHaveLength(0);
+  });
+
+  test("goes out as it did before, though its method and its params are others by now", async () => {
+    const slug = "custom:switched";
+    await upsert(slug, "", {
+      apiKey: undefined,
+      auth: { authMethod: "basic", credentials: { username: "u", password: "old-password" } },
+    });
+    await upsert(slug, "new-key", { fallbackSeconds: hour });
+    const basic = `Basic ${Buffer.from("u:old-password").toString("base64")}`;
+    upstream.answer(({ headers }) => ({ status: headers.authorization === basic ? 200 : 401 }));
+    expect((await call(slug)).status).toBe(200);
+  });
+
   test.each<[what: string, change: (slug: string, id: string) => Promise<unknown>]>([
     ["another rotation without one", (slug) => upsert(slug, "third-key")],
     ["a deletion", (_, id) => service.org.client.connections.deleteConnection({ id })],
@@ -58,6 +100,15 @@ describe("a credential that is replaced with a fallback", () => {
       [body.data.connection.id],
     );
     expect(left).toHaveLength(0);
+  });
+
+  test("stays the fallback when the same new one is stored again", async () => {
+    const slug = "custom:repeated";
+    await upsert(slug, "old-key");
+    await upsert(slug, "new-key", { fallbackSeconds: hour });
+    await upsert(slug, "new-key", { fallbackSeconds: hour });
+    accept("old-key");
+    expect((await call(slug)).tried).toStrictEqual(["new-key", "old-key"]);
   });
 
   test("does not go to another place than it was stored for", async () => {

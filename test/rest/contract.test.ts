@@ -30,7 +30,8 @@ let known: { readonly slug: string; readonly ids: Readonly<Record<string, string
 let spent: string;
 
 beforeAll(async () => {
-  [service, upstream] = await Promise.all([startService(), startUpstream()]);
+  const oauthReturnOrigins = ["https://app.example"];
+  [service, upstream] = await Promise.all([startService({ oauthReturnOrigins }), startUpstream()]);
   const { connections, directory, apiKeys, catalog } = service.org.client;
   const connected = async (serviceSlug: string) => {
     const wanted = { serviceSlug, baseUrl: upstream.url, apiKey: "k" };

@@ -97,6 +97,14 @@ export function unsayableRules({ userId, baseUrl, endpoint }: Present): Unsayabl
       fits: fc.constant(endpoint),
     },
     {
+      operations: /_StartAuthorization$/,
+      way: "body.returnTo",
+      because: deployment,
+      example: "https://elsewhere.example/done",
+      refusal: /^INVALID_REQUEST returnTo: give a URL of an origin in PATCHBAY_OAUTH_RETURN_ORIGINS/,
+      fits: fc.constant("https://app.example/done"),
+    },
+    {
       operations: /_List/,
       way: "query.pageToken",
       because: stored,
@@ -198,7 +206,7 @@ export function unsayableRules({ userId, baseUrl, endpoint }: Present): Unsayabl
       way: "body",
       because: catalog,
       example: { integration: "nowhere", authMethod: "basic" },
-      refusal: /^INVALID_REQUEST integration: /,
+      refusal: /^UNKNOWN_INTEGRATION /,
       fits: fc.record(
         {
           ...{ integration: fc.constant("custom:ledger"), authMethod: fc.constant(basic.authMethod) },

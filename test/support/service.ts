@@ -60,6 +60,8 @@ export interface TestServiceOptions {
   readonly legacyPrefixes?: readonly string[];
   readonly outboundAllow?: string;
   readonly corsOrigins?: readonly string[];
+  readonly publicUrl?: string;
+  readonly oauthReturnOrigins?: readonly string[];
   readonly trustedProxyHops?: number;
   /** So high, unless the test chooses, that none is reached. */
   readonly limits?: {
@@ -91,6 +93,8 @@ export async function startService(options: TestServiceOptions = {}): Promise<Te
     outboundAllow: outboundAllow || "none",
     corsOrigins: corsOrigins.join(),
     trustedProxyHops: String(options.trustedProxyHops ?? 0),
+    ...(options.publicUrl && { publicUrl: options.publicUrl }),
+    ...(options.oauthReturnOrigins && { oauthReturnOrigins: options.oauthReturnOrigins.join() }),
     ...(options.fourEyesDeletion && { fourEyesDeletion: options.fourEyesDeletion }),
     ...(options.callerServiceSlug && { callerServiceSlug: options.callerServiceSlug }),
     ...(options.legacyPrefixes && { legacyPrefixes: options.legacyPrefixes.join() }),

@@ -1,7 +1,7 @@
 import * as oauth from "oauth4webapi";
-import type { OAuth2Method } from "#src/integrations/integration.ts";
 import type { Environment } from "#src/platform/caller.ts";
 import type { Secret } from "#src/platform/secret.ts";
+import type { DiscoveredMethod } from "./discovery.ts";
 import { TokenFailure } from "./token-failure.ts";
 
 /** What an organisation is registered as at a service. */
@@ -27,12 +27,14 @@ export interface OAuthClients {
  * is the body.
  */
 export function clientAuthentication(
-  method: OAuth2Method,
+  method: DiscoveredMethod,
   client: OAuthClient,
   url: string,
 ): oauth.ClientAuth {
   if (method.clientAuthentication === "none" || client.secret === undefined) return oauth.None();
-  if (!mayReceive(client.boundTo, url)) {
+  // Of an endpoint that the issuer itself names, its word is good, wherever that is.
+  const place = method.saysItself?.includes(url) === true ? (method.issuer ?? url) : url;
+  if (!mayReceive(client.boundTo, place)) {
     throw new TokenFailure(
       "unavailable",
       `the client secret was stored for ${originOf(client.boundTo)}, and ${originOf(url)} is another place; ` +

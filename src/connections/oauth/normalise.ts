@@ -87,9 +87,11 @@ function membersOf({ contentType, body }: TokenAnswer, mayBeForm: boolean): Memb
 
 /** Fields that stand deeper in the answer, by JSON pointers (RFC 6901). */
 function lift(body: Members, tokenPath: Readonly<Record<string, string>>): Members {
-  const found = Object.entries(tokenPath).map(([name, pointer]) => [name, at(body, pointer)]);
+  const found: Members = Object.fromEntries(
+    Object.entries(tokenPath).map(([name, pointer]) => [name, at(body, pointer)]),
+  );
   // What is not there stands at the top: a refresh is answered flat where the first answer is nested.
-  return { ...body, ...withoutUndefined(Object.fromEntries(found)) };
+  return { ...body, ...withoutUndefined(found) };
 }
 
 /** The value at a JSON pointer; undefined if there is none. */

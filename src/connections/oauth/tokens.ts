@@ -1,6 +1,7 @@
 import * as oauth from "oauth4webapi";
 import type { OAuth2Method } from "#src/integrations/integration.ts";
 import { clientAuthentication, type OAuthClient } from "./client.ts";
+import type { DiscoveredMethod } from "./discovery.ts";
 import type { Exchange } from "./fetch.ts";
 import { normalise } from "./normalise.ts";
 import { shown, TokenFailure } from "./token-failure.ts";
@@ -22,7 +23,7 @@ export interface Tokens {
 /** Who asks, and how the service wants to be asked. */
 export interface TokenParty {
   readonly orgId: string;
-  readonly method: OAuth2Method;
+  readonly method: DiscoveredMethod;
   readonly client: OAuthClient;
 }
 
@@ -41,9 +42,9 @@ export function createAskForTokens(exchange: Exchange): AskForTokens {
   return async (party, { grantType, parameters, url = party.method.tokenUrl }) => {
     const { method, client } = party;
     if (url === undefined) throw new TokenFailure("unavailable", "the integration names no token endpoint");
-    const server = { issuer: url, token_endpoint: url };
+    // Whether a URL without TLS may be asked is for our address rules to say: the library would refuse every one.
+    const server = { issuer: url, token_endpoint: url.replace(/^http:/, "https:") };
     const authentication = clientAuthentication(method, client, url);
-    const fetchThrough = fetchOf(party, exchange);
     try {
       const response = await oauth.genericTokenEndpointRequest(
         server,
@@ -51,7 +52,7 @@ export function createAskForTokens(exchange: Exchange): AskForTokens {
         authentication,
         grantType,
         { ...method.extraTokenParameters, ...parameters },
-        { [oauth.customFetch]: fetchThrough, [oauth.allowInsecureRequests]: url.startsWith("http:") },
+        { [oauth.customFetch]: fetchOf(party, exchange, url) },
       );
       const answer = await oauth.processGenericTokenEndpointResponse(
         server,
@@ -66,8 +67,8 @@ export function createAskForTokens(exchange: Exchange): AskForTokens {
 }
 
 /** The library's way out: our address rules and caps, and what the integration admits of its answers. */
-function fetchOf({ orgId, method }: TokenParty, exchange: Exchange) {
-  return async (url: string, { headers, body }: oauth.CustomFetchOptions<"POST", URLSearchParams>) => {
+function fetchOf({ orgId, method }: TokenParty, exchange: Exchange, url: string) {
+  return async (_: string, { headers, body }: oauth.CustomFetchOptions<"POST", URLSearchParams>) => {
     const reply = await exchange({ share: orgId, url, method: "POST", headers, body: body.toString() });
     const raw = {
       status: reply.status,

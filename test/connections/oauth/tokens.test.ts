@@ -121,6 +121,8 @@ describe("a client secret goes to the place that it was stored for", () => {
     ["https://{shop}.{a.example|b.example}/token", "https://acme.aXexample/token", false],
     ["https://{a.example|b.example}/token", "https://x.a.example/token", false],
     ["https://{shop}.a.example/token", "https://evil.example#.a.example/token", false],
+    ["https://api.{eu|us}.a.example/token", "https://api.eu.a.example/token", true],
+    ["https://api.{eu|us}.a.example/token", "https://api.evil.a.example/token", false],
     ["", "", false],
     ["", "https://a.example", false],
   ])("stored for %s, asked at %s: %s", (boundTo, url, expected) => {

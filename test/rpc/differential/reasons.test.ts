@@ -6,6 +6,7 @@ import { Reason } from "#gen/patchbay/errors/v1/errors_pb.js";
 import { newApiKeySecret } from "#src/api-keys/secret-format.ts";
 import { services } from "#src/client/services.ts";
 import { localRootKey, newRootKeyText } from "#src/crypto/root-key.ts";
+import { insertOAuthConnection, oauth2 } from "../../support/oauth-grants.ts";
 import { startUpstream, type Upstream } from "../../support/upstream.ts";
 import { callConnect, callHttp2, frame, pathOf, settled } from "./calls.ts";
 import type { Readable } from "./readable.ts";
@@ -152,15 +153,31 @@ const provoked: Readonly<Record<string, (side: Side) => Refused | Promise<Refuse
   },
   async NOT_OWNER(side) {
     const { user } = await clientOf(side).directory.upsertUser({ email: "owner@example.com" });
-    const hers = { serviceSlug: "custom:hers", baseUrl: upstream.url, apiKey: credential };
-    const { connection } = await clientOf(side).connections.upsertServiceConnection(hers);
-    const toUser =
-      "update connections set slug = null, owner_user_id = $2, visibility = 'owner' where id = $1";
-    await side.service.postgres.asOwner(toUser, [connection!.id, user!.id]);
+    const { secret } = await newKey(side, { scopes: ["connections:write"], actAsUserId: user!.id });
+    const { connection } = await side.service.as(secret).client.connections.createConnection({
+      integration: "custom:hers",
+      authMethod: "bearer",
+      baseUrl: upstream.url,
+      credentials: { token: credential },
+      visibility: "owner",
+    });
     return { method: connections.updateConnection, message: { id: connection!.id, active: true } };
   },
   UNKNOWN_ACTION: () => action("custom:there/nothing"),
   INVALID_INPUT: () => action("custom:there/GET /{id}"),
+  async AUTHORIZATION_NEEDED({ service: { postgres, org } }) {
+    const method = oauth2({ tokenUrl: "http://127.0.0.1:9/token" });
+    return call(await insertOAuthConnection(postgres, org.orgId, { method }));
+  },
+  async AUTHORIZATION_FAILED({ service: { postgres, org } }) {
+    const method = oauth2({ issuer: "http://127.0.0.1:9", discover: true });
+    const id = await insertOAuthConnection(postgres, org.orgId, { method });
+    return { method: connections.startAuthorization, message: { id } };
+  },
+  async REFRESH_FAILED({ service: { postgres, org } }) {
+    const method = oauth2({ grant: "client_credentials", tokenUrl: "http://127.0.0.1:9/token" });
+    return call(await insertOAuthConnection(postgres, org.orgId, { method }));
+  },
   UPSTREAM_UNREACHABLE: () => call("custom:gone"),
   UPSTREAM_TOO_LARGE: () => call("custom:there", { path: "/large" }),
   CREDENTIAL_REFLECTED: () => call("custom:there", { path: "/echo" }),

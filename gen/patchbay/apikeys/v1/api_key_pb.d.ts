@@ -206,7 +206,7 @@ export declare type ConnectionRight = Message<"patchbay.apikeys.v1.ConnectionRig
     case: "id";
   } | {
     /**
-     * All connections that have the tag now.
+     * All connections that have the tag now, spelled exactly so.
      *
      * @generated from field: string tag = 3;
      */

@@ -6,6 +6,7 @@ import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegen
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 import type { Connection, ServiceConnection } from "./connection_pb.js";
 import type { FieldMask, Value } from "@bufbuild/protobuf/wkt";
+import type { StartAuthorizationRequestSchema, StartAuthorizationResponseSchema } from "./authorization_pb.js";
 import type { CallActionRequestSchema, CallActionResponseSchema, PlanCallRequestSchema, PlanCallResponseSchema } from "./action_pb.js";
 
 /**
@@ -645,6 +646,14 @@ export declare const DeleteConnectionRequestSchema: GenMessage<DeleteConnectionR
  * @generated from message patchbay.connections.v1.DeleteConnectionResponse
  */
 export declare type DeleteConnectionResponse = Message<"patchbay.connections.v1.DeleteConnectionResponse"> & {
+  /**
+   * For a connection with OAuth 2.0, what became of its tokens at the service:
+   * `REVOKED`, `FAILED` (the audit event says why; end them at the service), or
+   * `NOT_SUPPORTED` if it has no way for that. Absent for any other.
+   *
+   * @generated from field: optional string revocation = 1;
+   */
+  revocation?: string | undefined;
 };
 
 /**
@@ -955,8 +964,9 @@ export declare const ConnectionService: GenService<{
    * code, takes no credentials: the connection is PENDING_AUTHORIZATION until
    * somebody has.
    *
-   * Errors: INVALID_ARGUMENT (INVALID_SLUG, INVALID_BASE_URL, ADDRESS_DENIED);
-   * PERMISSION_DENIED (CONNECTION_NOT_ALLOWED); FAILED_PRECONDITION (CREDENTIAL_REJECTED
+   * Errors: NOT_FOUND (UNKNOWN_INTEGRATION); INVALID_ARGUMENT (INVALID_SLUG,
+   * INVALID_BASE_URL, ADDRESS_DENIED); PERMISSION_DENIED
+   * (CONNECTION_NOT_ALLOWED); FAILED_PRECONDITION (CREDENTIAL_REJECTED
    * with `verify`, and then nothing is stored; API_KEY_NOT_BOUND_TO_USER for
    * `visibility: owner` by a key that belongs to no user); ALREADY_EXISTS
    * (SLUG_TAKEN); UNAVAILABLE (ROOT_KEY_UNAVAILABLE).
@@ -1038,7 +1048,9 @@ export declare const ConnectionService: GenService<{
   /**
    * Deletes a connection. Its sealed credential is erased in the same
    * transaction, and if that was a service principal, the key is revoked; calls
-   * that are already on their way finish.
+   * that are already on their way finish. Tokens of OAuth 2.0 are revoked at the
+   * service afterwards (RFC 7009), where it has a way for that; if it fails, the
+   * connection is gone all the same.
    *
    * In a live deployment the caller's key must be bound to an active user, who
    * answers for it; the deployment's setting `four-eyes-deletion` can ask for
@@ -1074,6 +1086,31 @@ export declare const ConnectionService: GenService<{
     methodKind: "unary";
     input: typeof TestConnectionRequestSchema;
     output: typeof TestConnectionResponseSchema;
+  },
+  /**
+   * Answers a link at which a person connects the service of a connection with
+   * OAuth 2.0, for the first time or again.
+   *
+   * The link is opened once, in the person's browser, and needs no key: it can be
+   * sent to a user of yours, who then signs in at the service. Neither you nor
+   * that user see a token. What was asked for and what was granted is recorded
+   * with the connection; the audit event of the connecting names the user and the
+   * key of this call. Called again, it answers another link, and earlier ones stay
+   * good until they expire.
+   *
+   * Errors: NOT_FOUND; INVALID_ARGUMENT for a `return_to` of an origin that is not
+   * in the setting `oauth-return-origins`; PERMISSION_DENIED
+   * (CONNECTION_NOT_ALLOWED, NOT_OWNER); FAILED_PRECONDITION
+   * (AUTHORIZATION_FAILED) for a connection that takes no person's consent, if the
+   * organisation has no OAuth client for the integration, or if its service gives
+   * no device code.
+   *
+   * @generated from rpc patchbay.connections.v1.ConnectionService.StartAuthorization
+   */
+  startAuthorization: {
+    methodKind: "unary";
+    input: typeof StartAuthorizationRequestSchema;
+    output: typeof StartAuthorizationResponseSchema;
   },
   /**
    * Calls the connected service with its credential injected, and answers what

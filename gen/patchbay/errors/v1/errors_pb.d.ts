@@ -413,6 +413,28 @@ export enum Reason {
   SLUG_TAKEN = 57,
 
   /**
+   * A person has to connect the service, for the first time or again (409).
+   *
+   * @generated from enum value: REASON_AUTHORIZATION_NEEDED = 58;
+   */
+  AUTHORIZATION_NEEDED = 58,
+
+  /**
+   * The authorization could not be begun or completed (409).
+   *
+   * @generated from enum value: REASON_AUTHORIZATION_FAILED = 59;
+   */
+  AUTHORIZATION_FAILED = 59,
+
+  /**
+   * The access token is over, and no new one could be had for now (503, with
+   * `Retry-After`).
+   *
+   * @generated from enum value: REASON_REFRESH_FAILED = 60;
+   */
+  REFRESH_FAILED = 60,
+
+  /**
    * The service's catalog has no such operation, or it has no catalog and the
    * operation was named by an id (404).
    *

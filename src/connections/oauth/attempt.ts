@@ -1,0 +1,170 @@
+import { append } from "#src/audit/append.ts";
+import type { Keyring } from "#src/crypto/keyring.ts";
+import { unchanged, type Database, type Tx } from "#src/db/database.ts";
+import type { Log } from "#src/platform/log.ts";
+import { setTimeout as sleep } from "node:timers/promises";
+import { openGrant, sealGrant, type GrantSecrets } from "./grant-secrets.ts";
+import {
+  lockWhole,
+  storeFailure,
+  storeGiven,
+  storeStatus,
+  type Grant,
+  type GrantRef,
+} from "./grant-store.ts";
+import { oauth2Of, type AsParty } from "./party.ts";
+import { afterFailure, isOfClient, isRenewable, timesOf, type AfterFailure } from "./refresh-rules.ts";
+import { scopeParameter } from "./scopes.ts";
+import { TokenFailure } from "./token-failure.ts";
+import type { AskForTokens, TokenParty, Tokens } from "./tokens.ts";
+
+/** What an attempt works with. */
+export interface AttemptParts {
+  readonly database: Database;
+  readonly keyring: Keyring;
+  readonly asParty: AsParty;
+  readonly ask: AskForTokens;
+  readonly log: Log;
+  readonly now: () => Date;
+}
+
+/** Asks the service for new tokens, and writes down how it ended: whoever has the grant's lease may. */
+export type Attempt = (ref: GrantRef, leased: Grant, isInDoubt: boolean) => Promise<void>;
+
+/** How often tokens are tried to be stored that the service has given. The previous ones are spent. */
+const storeTries = 6;
+
+export function createAttempt(parts: AttemptParts): Attempt {
+  const { database, keyring, asParty, ask, log, now } = parts;
+
+  async function tokensFor(ref: GrantRef, { connection, credential, wrappedKey, requestedScopes }: Grant) {
+    const before = credential && (await openGrant(keyring, ref, { credential, wrappedKey }));
+    const tokens = await asParty(connection, (party) => {
+      if (isOfClient(party.method)) return askForClient(ask, party, requestedScopes);
+      const refreshToken = before?.refreshToken;
+      if (refreshToken === undefined || !isRenewable(party.method, refreshToken)) {
+        throw new TokenFailure("refused", "its access token is over, and the service gave no refresh token", {
+          code: "invalid_grant",
+        });
+      }
+      const parameters = { refresh_token: refreshToken };
+      return ask(party, { grantType: "refresh_token", parameters, url: party.method.refreshUrl });
+    });
+    return { before, tokens };
+  }
+
+  async function store(ref: GrantRef, leased: Grant, before: GrantSecrets | undefined, tokens: Tokens) {
+    const { accessToken, refreshToken = before?.refreshToken } = tokens;
+    const secrets = { accessToken, ...(refreshToken !== undefined && { refreshToken }) };
+    const method = oauth2Of(leased.connection);
+    if (method === undefined) throw new Error("the connection does not use OAuth");
+    await keyring.sealing(ref.orgId, (sealer) =>
+      database.change(ref.orgId, async (tx) => {
+        const grant = await lockWhole(tx, ref);
+        // Authorized anew meanwhile, or deleted: then these tokens are of a grant that nobody wants any more. Whose
+        // lease it is does not matter: tokens that were given are the ones that are good.
+        if (grant?.version !== leased.version) return unchanged(undefined);
+        const sealed = await sealGrant(sealer, tx, ref, leased.version + 1, secrets);
+        const at = now();
+        await storeGiven(tx, ref, {
+          ...sealed,
+          ...timesOf(tokens, method, at, Math.random()),
+          boundTo: grant.credential?.boundTo ?? grant.connection.baseUrl,
+          at,
+          grantedScopes: tokens.scopes ?? grant.grantedScopes,
+        });
+        if (grant.status !== "ACTIVE") await storeStatus(tx, ref, "ACTIVE", undefined);
+        await append(tx, "service", {
+          action: "connection.refresh",
+          target: ref.id,
+          details: {
+            outcome: "REFRESHED",
+            status: { before: grant.status, after: "ACTIVE" },
+            tokenHash: { before: grant.credential?.fingerprint ?? null, after: sealed.fingerprint },
+          },
+        });
+      }),
+    );
+  }
+
+  /** The service has spent the previous token already, so a database that is away for a moment must not lose it. */
+  async function storeSurely(...given: Parameters<typeof store>): Promise<void> {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await store(...given);
+      } catch (error) {
+        if (tries >= storeTries) throw error;
+        log.warn(
+          { err: error, connectionId: given[0].id },
+          "new tokens were not stored yet; it is tried again",
+        );
+        await sleep(250 * 2 ** tries);
+      }
+    }
+  }
+
+  async function fail(
+    ref: GrantRef,
+    leased: Grant,
+    attempt: { isInDoubt: boolean; isRisky: boolean },
+    failure: TokenFailure,
+  ) {
+    await database.change(ref.orgId, async (tx) => {
+      const grant = await lockWhole(tx, ref);
+      if (grant?.version !== leased.version) return unchanged(undefined);
+      await writeFailure(tx, ref, grant, afterFailure(grant, attempt, failure, now()));
+    });
+  }
+
+  return async (ref, leased, isInDoubt) => {
+    const isRisky = isGoodOnce(leased);
+    let given: Awaited<ReturnType<typeof tokensFor>>;
+    try {
+      given = await tokensFor(ref, leased);
+    } catch (error) {
+      if (!(error instanceof TokenFailure)) {
+        await fail(ref, leased, { isInDoubt, isRisky }, new TokenFailure("unavailable", notSent));
+        throw error;
+      }
+      return await fail(ref, leased, { isInDoubt, isRisky }, error);
+    }
+    await storeSurely(ref, leased, given.before, given.tokens);
+  };
+}
+
+const notSent = "the request could not be made; the operator's log says why";
+
+/** Writes how an attempt failed, with its event. */
+export async function writeFailure(tx: Tx, ref: GrantRef, before: Grant, after: AfterFailure): Promise<void> {
+  await storeFailure(tx, ref, after);
+  const { reason } = after;
+  const isStillPending = before.status === "PENDING_AUTHORIZATION" && after.status === "ACTIVE";
+  const status = isStillPending ? before.status : after.status;
+  if (before.status !== status || before.connection.statusReason !== undefined) {
+    await storeStatus(tx, ref, status, status === "ACTIVE" ? undefined : reason);
+  }
+  await append(tx, "service", {
+    action: "connection.refresh",
+    target: ref.id,
+    details: {
+      outcome: "FAILED",
+      status: { before: before.status, after: status },
+      reason,
+      tokenHash: {
+        before: before.credential?.fingerprint ?? null,
+        after: before.credential?.fingerprint ?? null,
+      },
+    },
+  });
+}
+
+/** Whether the token that is sent may be good for this one time, so that an answer that is lost loses the grant. */
+export function isGoodOnce({ connection, credential }: Pick<Grant, "connection" | "credential">): boolean {
+  return credential !== undefined && oauth2Of(connection)?.refresh === "rotating";
+}
+
+function askForClient(ask: AskForTokens, party: TokenParty, requested: readonly string[]): Promise<Tokens> {
+  const { method } = party;
+  const scopes = requested.length > 0 ? requested : method.defaultScopes;
+  return ask(party, { grantType: method.grant, parameters: scopeParameter(method, scopes) });
+}

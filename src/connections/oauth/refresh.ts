@@ -1,0 +1,235 @@
+import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import { LRUCache } from "lru-cache";
+import { unchanged } from "#src/db/database.ts";
+import type { Connection } from "../connection.ts";
+import type { SealedConnection } from "../store.ts";
+import { createAttempt, isGoodOnce, writeFailure, type AttemptParts } from "./attempt.ts";
+import { AuthorizationNeeded, RefreshFailed } from "./errors.ts";
+import { leaseGrant, lockGrant, lockWhole, storeStatus, type Grant, type GrantRef } from "./grant-store.ts";
+import { oauth2Of } from "./party.ts";
+import { isOfClient, nextStep, type Step } from "./refresh-rules.ts";
+import { append } from "#src/audit/append.ts";
+
+/** Renews the access tokens of connections. */
+export interface Refresh {
+  /**
+   * The connection with an access token that is good, renewed first if it is about to end, and had for the first time if
+   * that takes no person. Asks the database nothing before that. Throws `AuthorizationNeeded` if only a person can help, `RefreshFailed` if time may.
+   */
+  fresh(connection: SealedConnection): Promise<SealedConnection>;
+  /** The connection with another access token than this one, which the service refused; undefined if there is none. */
+  refreshed(connection: SealedConnection): Promise<SealedConnection | undefined>;
+  /** Renews it whether a call needs it or not. */
+  renew(ref: GrantRef): Promise<void>;
+  /** Waits for what is under way: to break it off could lose a grant. */
+  close(): Promise<void>;
+}
+
+/** How a grant stands when there is nothing more to do for it now. */
+type Settled =
+  | { readonly is: "usable"; readonly grant: Grant }
+  | { readonly is: "needing a person"; readonly reason: string | undefined }
+  | { readonly is: "failing"; readonly until: Date; readonly reason: string };
+
+/** A call with a token that still is good waits this long for the next one. */
+const patienceMs = 3_000;
+/** Longer than two attempts in a row, each with its lease. */
+const giveUpMs = 75_000;
+const longestPollMs = 400;
+
+export function createRefresh(parts: AttemptParts): Refresh {
+  const { database, now } = parts;
+  const attempt = createAttempt(parts);
+  const flights = new Map<string, Promise<Settled>>();
+  /** Grants that fail, so that calls with a token that still is good do not ask the database each time. */
+  const failing = new LRUCache<string, { version: number; until: Date; reason: string }>({ max: 10_000 });
+
+  /** Decides, and takes the lease if the service is to be asked. */
+  function decide(ref: GrantRef, known: number, { forced, mayAsk }: { forced: boolean; mayAsk: boolean }) {
+    return database.record(ref.orgId, async (tx): Promise<{ grant: Grant; step: Step } | undefined> => {
+      const grant = await lockGrant(tx, ref);
+      if (grant === undefined) return undefined;
+      const step = nextStep(stateOf(grant), known, forced, now());
+      if (step.do === "ask" && mayAsk) {
+        const sentVersion = isGoodOnce(grant) ? grant.version : null;
+        await leaseGrant(tx, ref, { owner: randomUUID(), sentVersion, doubts: step.doubts });
+      }
+      return { grant, step };
+    });
+  }
+
+  /** A refresh token that may be spent is sent again only after that was recorded. */
+  async function admitDoubt(ref: GrantRef, { version }: Grant): Promise<void> {
+    await database.change(ref.orgId, async (tx) => {
+      const grant = await lockWhole(tx, ref);
+      if (grant?.version !== version) return unchanged(undefined);
+      await storeStatus(tx, ref, "REFRESH_IN_DOUBT", inDoubt);
+      const status = { before: grant.status, after: "REFRESH_IN_DOUBT" };
+      await append(tx, "service", {
+        action: "connection.refresh",
+        target: ref.id,
+        details: { outcome: "IN_DOUBT", status, reason: inDoubt },
+      });
+    });
+  }
+
+  async function giveUp(ref: GrantRef, { version }: Grant, reason: string): Promise<void> {
+    await database.change(ref.orgId, async (tx) => {
+      const grant = await lockWhole(tx, ref);
+      if (grant?.version !== version || grant.isLeased) return unchanged(undefined);
+      const { doubts } = grant;
+      const after = {
+        status: "NEEDS_REAUTH",
+        reason,
+        doubts,
+        failures: 0,
+        retryAt: null,
+        staysSent: false,
+      } as const;
+      await writeFailure(tx, ref, grant, after);
+    });
+  }
+
+  async function settle(ref: GrantRef, known: number, forced: boolean): Promise<Settled> {
+    const endsAt = performance.now() + giveUpMs;
+    let hasAsked = false;
+    for (let pauseMs = 25; performance.now() < endsAt;) {
+      const decided = await decide(ref, known, { forced, mayAsk: !hasAsked });
+      if (decided === undefined) return { is: "needing a person", reason: "is gone" };
+      const { grant, step } = decided;
+      switch (step.do) {
+        case "use":
+          return { is: "usable", grant };
+        case "stop":
+          if (step.reason !== undefined) await giveUp(ref, grant, step.reason);
+          return { is: "needing a person", reason: step.reason ?? grant.connection.statusReason };
+        case "leave":
+          return { is: "failing", until: step.until, reason: grant.failure ?? "the last attempt failed" };
+        case "wait":
+          await sleep(pauseMs);
+          pauseMs = Math.min(longestPollMs, pauseMs * 2);
+          break;
+        case "ask":
+          // The one retry of a doubt is the next call's: a service that hangs now will hang a moment later.
+          if (hasAsked) return { is: "failing", until: now(), reason: grant.failure ?? "the attempt failed" };
+          if (step.isInDoubt) await admitDoubt(ref, grant);
+          await attempt(ref, grant, step.isInDoubt);
+          hasAsked = true;
+      }
+    }
+    return { is: "failing", until: now(), reason: "another replica did not finish its attempt" };
+  }
+
+  /** One at a time for each version, whoever waits. Nobody's leaving ends it: to break it off could lose the grant. */
+  function flight(ref: GrantRef, known: number, forced: boolean): Promise<Settled> {
+    const id = `${ref.orgId}/${ref.id}/${known}`;
+    const running = flights.get(id);
+    if (running !== undefined) return running;
+    const started = settle(ref, known, forced)
+      .then((settled) => {
+        if (settled.is === "failing") failing.set(id, { version: known, ...settled });
+        return settled;
+      })
+      .finally(() => flights.delete(id));
+    flights.set(id, started);
+    return started;
+  }
+
+  /** `isUsable`: with its present token, calls can be made if no other is had. */
+  async function renewed(connection: SealedConnection, isUsable: boolean): Promise<SealedConnection> {
+    const { orgId, id, credential } = connection;
+    const known = credential?.version ?? 0;
+    const failed = failing.get(`${orgId}/${id}/${known}`);
+    if (isUsable && failed !== undefined && failed.until > now()) return connection;
+    const running = flight({ orgId, id }, known, false);
+    const settled = isUsable ? await Promise.race([running, afterPatience(running)]) : await running;
+    if (settled === undefined) return connection;
+    if (settled.is === "usable") return withCredentialOf(connection, settled.grant);
+    if (settled.is === "failing" && isUsable) return connection;
+    throw refusal(id, settled, now());
+  }
+
+  return {
+    async fresh(connection) {
+      const { status, credential } = connection;
+      const method = oauth2Of(connection);
+      if (method === undefined) return connection;
+      if (credential === undefined && isOfClient(method)) return renewed(connection, false);
+      requireAuthorized(connection);
+      const at = now();
+      const isDue = credential?.refreshAt !== undefined && credential.refreshAt <= at;
+      if (status === "ACTIVE" && !isDue) return connection;
+      const isUsable = credential?.expiresAt === undefined || credential.expiresAt > at;
+      return renewed(connection, isUsable);
+    },
+
+    async refreshed(connection) {
+      const { orgId, id, credential } = connection;
+      const method = oauth2Of(connection);
+      if (method === undefined || (method.refresh === "none" && !isOfClient(method))) return undefined;
+      const known = credential?.version ?? 0;
+      const settled = await flight({ orgId, id }, known, true);
+      if (settled.is !== "usable" || settled.grant.version === known) return undefined;
+      return withCredentialOf(connection, settled.grant);
+    },
+
+    async renew(ref) {
+      const grant = await database.record(ref.orgId, (tx) => lockGrant(tx, ref));
+      if (grant !== undefined) await flight(ref, grant.version, false);
+    },
+
+    async close() {
+      await Promise.allSettled(flights.values());
+    },
+  };
+}
+
+/** Refuses a connection with OAuth that only a person can make good. */
+export function requireAuthorized({
+  id,
+  status,
+  statusReason,
+}: Pick<Connection, "id" | "status" | "statusReason">) {
+  if (status === "ACTIVE" || status === "REFRESH_IN_DOUBT") return;
+  throw new AuthorizationNeeded(id, needOf(statusReason));
+}
+
+const inDoubt =
+  "a refresh was sent and its answer never came, so the refresh token may be spent; it is tried once more";
+
+/** A client's own grant needs no person, so it is never pending. */
+function stateOf(grant: Grant): Grant {
+  const method = oauth2Of(grant.connection);
+  const isPending = grant.status === "PENDING_AUTHORIZATION";
+  return isPending && method !== undefined && isOfClient(method) ? { ...grant, status: "ACTIVE" } : grant;
+}
+
+function withCredentialOf(connection: SealedConnection, { credential, wrappedKey }: Grant): SealedConnection {
+  if (credential === undefined) throw new Error(`connection ${connection.id} lost its credential`);
+  return { ...connection, status: "ACTIVE", credential, wrappedKey };
+}
+
+function needOf(reason: string | undefined): string {
+  return reason === undefined
+    ? "was not authorized yet, or no longer is"
+    : `is no longer authorized (${reason})`;
+}
+
+/** Why a call cannot be made. */
+function refusal(id: string, settled: Exclude<Settled, { is: "usable" }>, at: Date) {
+  return settled.is === "failing"
+    ? new RefreshFailed(id, settled.reason, secondsUntil(settled.until, at))
+    : new AuthorizationNeeded(id, needOf(settled.reason));
+}
+
+function secondsUntil(until: Date, at: Date): number {
+  return Math.max(1, Math.ceil((until.getTime() - at.getTime()) / 1000));
+}
+
+async function afterPatience(running: Promise<unknown>): Promise<undefined> {
+  // It goes on, and whoever comes later has the new token.
+  running.catch(() => {});
+  await sleep(patienceMs, undefined, { ref: false });
+  return undefined;
+}

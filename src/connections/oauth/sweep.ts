@@ -1,0 +1,114 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Database } from "#src/db/database.ts";
+import type { Environment } from "#src/platform/caller.ts";
+import { levelOfFailure } from "#src/platform/errors.ts";
+import type { Complete } from "./complete.ts";
+import { AuthorizationFailed } from "./errors.ts";
+import { secretOf } from "./flow.ts";
+import { claimKeepAlives, claimPolls, deleteFlow, keyOfFlow, pollLater, type Flow } from "./flow-store.ts";
+import { lockGrant } from "./grant-store.ts";
+import type { AttemptParts } from "./attempt.ts";
+import type { Refresh } from "./refresh.ts";
+import { TokenFailure } from "./token-failure.ts";
+
+/** What is done for grants while nobody calls. */
+export interface OAuthSweep {
+  /** Does what is due now, and resolves when it is done. */
+  runOnce(): Promise<void>;
+  /** Goes on from now, until `stop`. */
+  start(): void;
+  /** Resolves when what was begun is done. */
+  stop(): Promise<void>;
+}
+
+const lookEveryMs = 2_000;
+const mostAtOnce = 16;
+const deviceGrant = "urn:ietf:params:oauth:grant-type:device_code";
+
+/** Keeps grants alive that end when they are not used, and asks whether people typed in their device codes. */
+export function createOAuthSweep(
+  parts: AttemptParts & { complete: Complete; refresh: Refresh; environment: Environment },
+): OAuthSweep {
+  const { database, keyring, asParty, ask, complete, refresh, environment, log, now } = parts;
+  const stopping = new AbortController();
+  let loop: Promise<void> = Promise.resolve();
+
+  async function poll(flow: Flow): Promise<void> {
+    if (flow.expiresAt <= now()) return end(database, complete, flow, "nobody typed in the code in time");
+    const found = await database.record(flow.orgId, async (tx) => ({
+      grant: await lockGrant(tx, { orgId: flow.orgId, id: flow.connectionId }),
+      wrappedKey: await keyOfFlow(tx, flow),
+    }));
+    const code = await secretOf(keyring, flow, found.wrappedKey);
+    if (found.grant === undefined || code === undefined) return;
+    try {
+      const parameters = { device_code: code };
+      const tokens = await asParty(found.grant.connection, (party) =>
+        ask(party, { grantType: deviceGrant, parameters }),
+      );
+      await complete.given(flow, tokens);
+      await database.record(flow.orgId, (tx) => deleteFlow(tx, flow));
+    } catch (error) {
+      await notYet(flow, error);
+    }
+  }
+
+  async function notYet(flow: Flow, error: unknown): Promise<void> {
+    if (error instanceof AuthorizationFailed) return end(database, complete, flow, error.message);
+    if (!(error instanceof TokenFailure)) throw error;
+    const { pollSeconds = 5 } = { pollSeconds: flow.pollSeconds ?? undefined };
+    const pause = pauseAfter(error, pollSeconds);
+    if (pause === undefined) return end(database, complete, flow, error.message);
+    const pollAt = new Date(now().getTime() + pause * 1000);
+    await database.record(flow.orgId, (tx) => pollLater(tx, flow, pollAt, pause));
+  }
+
+  async function runOnce(): Promise<void> {
+    const due = await database.system(async (tx) => ({
+      polls: await claimPolls(tx, environment, now(), mostAtOnce),
+      grants: await claimKeepAlives(tx, environment, now(), mostAtOnce),
+    }));
+    const work = [...due.polls.map(poll), ...due.grants.map((ref) => refresh.renew(ref))];
+    for (const done of await Promise.allSettled(work)) {
+      if (done.status === "fulfilled") continue;
+      const error: unknown = done.reason;
+      log[levelOfFailure(error)](
+        { err: error },
+        "oauth sweep: a grant could not be seen to; it is tried again",
+      );
+    }
+  }
+
+  async function sweepUntilStopped(): Promise<void> {
+    while (!stopping.signal.aborted) {
+      await runOnce().catch((error: unknown) =>
+        log.warn({ err: error }, "oauth sweep failed; it is tried again"),
+      );
+      await sleep(lookEveryMs, undefined, { signal: stopping.signal }).catch(() => {});
+    }
+  }
+
+  return {
+    runOnce,
+    start() {
+      loop = sweepUntilStopped();
+    },
+    async stop() {
+      stopping.abort();
+      await loop;
+    },
+  };
+}
+
+async function end(database: Database, complete: Complete, flow: Flow, reason: string): Promise<void> {
+  if (await database.record(flow.orgId, (tx) => deleteFlow(tx, flow))) await complete.failed(flow, reason);
+}
+
+/** When to ask again, in seconds (RFC 8628, 3.5); undefined if there is no more to come. */
+function pauseAfter({ kind, code }: TokenFailure, pollSeconds: number): number | undefined {
+  if (kind === "refused") {
+    if (code === "authorization_pending") return pollSeconds;
+    return code === "slow_down" ? pollSeconds + 5 : undefined;
+  }
+  return Math.min(60, pollSeconds * 2);
+}

@@ -1,0 +1,153 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { response, startUpstream, type Upstream } from "../outbound/network.ts";
+import { brokenPaths, brokenUrls, deniedHosts, noHosts } from "../outbound/ssrf-vectors.ts";
+import { startService, type RestReply, type TestService } from "../support/service.ts";
+
+/** Calls nothing outside the public internet, where nothing of this test is. */
+let service: TestService;
+/** On every address of this machine. Nothing may come here. */
+let trap: Upstream;
+/** A connection that is fine. */
+let plain: { readonly id: string };
+/** Connections whose base URLs were valid when they were stored, and are vectors now. */
+let stored: Connected[];
+
+interface Connected {
+  readonly id: string;
+  readonly slug: string;
+  readonly baseUrl: string;
+  readonly reason: Reason;
+}
+
+type Reason = "ADDRESS_DENIED" | "INVALID_BASE_URL";
+
+/** Base URLs that no call may be made to, and why not. */
+function vectors(): [string, Reason][] {
+  return [
+    ...deniedHosts.map(([, host]): [string, Reason] => [`http://${host}:${trap.port}`, "ADDRESS_DENIED"]),
+    ...noHosts.map((host): [string, Reason] => [`http://${host}`, "INVALID_BASE_URL"]),
+    ...brokenUrls.map(([, url]): [string, Reason] => [url, "INVALID_BASE_URL"]),
+  ];
+}
+
+beforeAll(async () => {
+  trap = await startUpstream(response("reached"));
+  service = await startService({ outboundAllow: "" });
+  plain = await connect();
+  stored = [];
+  // Postgres cannot store a NUL.
+  for (const [baseUrl, reason] of vectors().filter(([url]) => !url.includes("\0"))) {
+    const { id, slug } = await connect();
+    await service.postgres.asOwner("update connections set base_url = $1 where id = $2", [baseUrl, id]);
+    await service.postgres.asOwner("update credentials set bound_to = $1 where connection_id = $2", [
+      baseUrl,
+      id,
+    ]);
+    stored.push({ id, slug, baseUrl, reason });
+  }
+});
+afterAll(async () => {
+  await service[Symbol.asyncDispose]();
+  await trap[Symbol.asyncDispose]();
+});
+
+let serial = 0;
+async function connect(): Promise<{ id: string; slug: string }> {
+  const slug = `custom:s${serial++}`;
+  const { data } = (
+    await rest("POST", "/api/service-connections", {
+      serviceSlug: slug,
+      baseUrl: "https://ok.example",
+      apiKey: "k",
+    })
+  ).body;
+  return { id: data.connection.id as string, slug };
+}
+
+const rest: TestService["org"]["rest"] = (...request) => service.org.rest(...request);
+
+const reasonOf = ({ status, headers }: RestReply) => `${status} ${headers.get("x-error-reason")}`;
+
+describe("a base URL that no call may be made to is refused, before anything is resolved or sent, by", () => {
+  /** Everything that takes a base URL. */
+  const takers: [string, (baseUrl: string) => Promise<RestReply>][] = [
+    [
+      "the registration of a connection",
+      (baseUrl) =>
+        rest("POST", "/api/service-connections", { serviceSlug: "custom:bank", baseUrl, apiKey: "k" }),
+    ],
+    ["its update", (baseUrl) => rest("PATCH", `/api/connections/${plain.id}`, { baseUrl, apiKey: "k" })],
+  ];
+  test.each(takers)("%s", async (_, give) => {
+    const answers: unknown[] = [];
+    const expected: unknown[] = [];
+    for (const [baseUrl, reason] of vectors()) {
+      const reply = await give(baseUrl);
+      expect(JSON.stringify(reply.body)).not.toContain("hunter2");
+      answers.push([baseUrl, reasonOf(reply)]);
+      // The rules for the field itself come first.
+      expected.push([baseUrl, expect.toBeOneOf([`400 ${reason}`, "400 INVALID_REQUEST"])]);
+    }
+    expect(answers).toStrictEqual(expected);
+    expect(trap.connections).toBe(0);
+  });
+});
+
+describe("a stored base URL that no call may be made to is not called, whatever it was stored as, by", () => {
+  /** Everything that calls a stored base URL. */
+  const callers: [string, (connection: Connected) => Promise<RestReply>][] = [
+    [
+      "CallService",
+      ({ slug }) => rest("POST", "/api/service-calls", { service: slug, method: "GET", path: "/x" }),
+    ],
+    ["CallAction", ({ slug }) => rest("POST", "/api/actions/call", { actionIdentifier: `${slug}/GET /x` })],
+    [
+      "PlanCall",
+      ({ slug }) => rest("POST", "/api/actions/plan", { service: slug, method: "GET", path: "/x" }),
+    ],
+    ["the proxy", ({ id }) => rest("GET", `/api/connections/${id}/proxy/x`)],
+  ];
+  test.each(callers)("%s", async (_, call) => {
+    const answers: unknown[] = [];
+    for (const connection of stored) {
+      const reply = await call(connection);
+      expect(JSON.stringify(reply.body)).not.toContain("hunter2");
+      answers.push([connection.baseUrl, reasonOf(reply)]);
+    }
+    const status = { ADDRESS_DENIED: 403, INVALID_BASE_URL: 400 };
+    expect(answers).toStrictEqual(
+      stored.map(({ baseUrl, reason }) => [baseUrl, `${status[reason]} ${reason}`]),
+    );
+    expect(trap.connections).toBe(0);
+  });
+
+  test("the test of a connection, which says why", async () => {
+    for (const { id, reason } of stored) {
+      const { body } = await rest("POST", `/api/connections/${id}/test`, {});
+      const why = reason === "ADDRESS_DENIED" ? "may not be called" : "baseUrl: ";
+      expect(body).toStrictEqual({ ok: false, error: expect.stringContaining(why) as string });
+      expect(JSON.stringify(body)).not.toContain("hunter2");
+    }
+    expect(trap.connections).toBe(0);
+  });
+});
+
+test("a path that would mean another one is not called, and not planned", async () => {
+  await using open = await startService({ outboundAllow: "127.0.0.0/8,::1,0.0.0.0/0,::/0" });
+  await open.org.client.connections.upsertServiceConnection({
+    serviceSlug: "custom:bank",
+    baseUrl: `${trap.origin}/api`,
+    apiKey: "k",
+  });
+  for (const [, path] of brokenPaths) {
+    for (const way of ["/api/service-calls", "/api/actions/plan"]) {
+      const reply = await open.org.rest("POST", way, { service: "custom:bank", method: "GET", path });
+      expect([way, path, reasonOf(reply)]).toStrictEqual([
+        way,
+        path,
+        expect.toBeOneOf(["400 INVALID_PATH", "400 INVALID_REQUEST"]),
+      ]);
+    }
+  }
+  expect(trap.connections).toBe(0);
+});
