@@ -27,6 +27,8 @@ export interface Applicant {
 export interface CallSlots {
   /** Resolves when the call may begin. Dispose of the slot when the call has ended. Throws TooManyCalls. */
   take(call: Applicant): Promise<Disposable>;
+  /** The same, if the call need not wait. */
+  takeFree(call: Omit<Applicant, "signal">): Disposable | undefined;
 }
 
 interface Share {
@@ -52,17 +54,17 @@ export function createCallSlots(limits: CallSlotLimits): CallSlots {
     return share;
   }
 
-  function mayStart(share: Share, { origin }: Applicant): boolean {
+  function mayStart(share: Share, { origin }: Pick<Applicant, "origin">): boolean {
     return share.running < limits.callsPerShare && share.runningTo.of(origin) < limits.callsPerOrigin;
   }
 
-  function start(share: Share, call: Applicant): Disposable {
+  function start(share: Share, call: Pick<Applicant, "share" | "origin">): Disposable {
     share.running++;
     share.runningTo.add(call.origin, 1);
     return { [Symbol.dispose]: () => end(share, call) };
   }
 
-  function end(share: Share, { share: key, origin }: Applicant): void {
+  function end(share: Share, { share: key, origin }: Pick<Applicant, "share" | "origin">): void {
     share.running--;
     share.runningTo.add(origin, -1);
     // One slot became free, so at most one call can begin.
@@ -102,6 +104,10 @@ export function createCallSlots(limits: CallSlotLimits): CallSlots {
   }
 
   return {
+    takeFree(call) {
+      const share = shareOf(call.share);
+      return mayStart(share, call) ? start(share, call) : undefined;
+    },
     async take(call) {
       call.signal.throwIfAborted();
       const share = shareOf(call.share);

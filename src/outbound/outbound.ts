@@ -216,11 +216,15 @@ export function createOutbound(options: {
     return new UpstreamTimeout(host, problem, { stage, status });
   }
 
+  function applicantFor({ share }: StreamRequest, { origin, host }: BaseUrl) {
+    return { share: laneOf({ share, lane: streamLane }), origin, host, bytes: 0 };
+  }
+
   const stream = createStream({
     limits,
     targetOf: (baseUrl) => targetOf(baseUrl, "permission_denied"),
-    takeSlot: ({ share }, { origin, host }, signal) =>
-      slots.take({ share: laneOf({ share, lane: streamLane }), origin, host, bytes: 0, signal }),
+    freeSlot: (request, target) => slots.takeFree(applicantFor(request, target)),
+    takeSlot: (request, target, signal) => slots.take({ ...applicantFor(request, target), signal }),
     openPool({ share }, target, injection) {
       const pool = poolOf(laneOf({ share, lane: streamLane }), target, injection);
       return pools.open(pool, target.origin, () => connectorOf({ share }, injection));

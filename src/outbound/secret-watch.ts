@@ -1,3 +1,4 @@
+import { isUtf8 } from "node:buffer";
 import type { Transform } from "node:stream";
 import { codingsOf, inflaterOf, isReadable } from "./body.ts";
 import { EscapeReader } from "./escapes.ts";
@@ -5,6 +6,8 @@ import type { Needles } from "./needles.ts";
 
 /** An escape of JSON has this many bytes for one. */
 const longestEscape = 6;
+/** Escapes are undone in blocks of this length, which is small enough for Node's pool of buffers. */
+const blockLength = 8 * 1024;
 /** The beginning of a secret that is at the end of a piece waits for the next one, if it is at least this long. */
 const shortestBeginning = 8;
 
@@ -35,10 +38,21 @@ export class SecretWatch {
   }
 
   #isIn(text: Buffer): boolean {
-    if (this.#needles.areIn(text, 0, text.length)) return true;
-    const plain = new EscapeReader(text, this.#needles.longest, text.length).readUntil(text.length);
-    return this.#needles.areIn(plain, 0, plain.length);
+    const needles = this.#needles;
+    if (needles.areIn(text, 0, text.length)) return true;
+    for (let from = 0; from < text.length; from += blockLength) {
+      const block = text.subarray(from, from + blockLength + this.#reach);
+      if (isBinary(block)) continue;
+      const plain = new EscapeReader(block, needles.longest, block.length).readUntil(block.length);
+      if (needles.areIn(plain, 0, plain.length)) return true;
+    }
+    return false;
   }
+}
+
+/** Whether the bytes are no text, in which escapes are chance: they would cost more than all else that is looked for. */
+function isBinary(block: Buffer): boolean {
+  return block.includes(0) && !isUtf8(block);
 }
 
 /** What came of a look into a compressed piece. */

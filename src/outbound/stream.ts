@@ -45,18 +45,23 @@ export interface StreamRequest {
 export function createStream(parts: {
   limits: OutboundLimits;
   targetOf: (baseUrl: string) => BaseUrl;
+  /** A slot, if it needs no waiting. */
+  freeSlot: (request: StreamRequest, target: BaseUrl) => Disposable | undefined;
   takeSlot: (request: StreamRequest, target: BaseUrl, signal: AbortSignal) => Promise<Disposable>;
   openPool: (request: StreamRequest, target: BaseUrl, injection: Injection) => PoolInUse;
 }): (request: StreamRequest) => Promise<StreamReply> {
-  const { limits, targetOf, takeSlot, openPool } = parts;
+  const { limits, targetOf, freeSlot, takeSlot, openPool } = parts;
 
   /** Waits for its turn, as long as the caller does, but not for ever. */
   async function slotFor(request: StreamRequest, target: BaseUrl): Promise<Disposable> {
+    const free = freeSlot(request, target);
+    if (free !== undefined) return free;
     const waiting = new AbortController();
     const leave = (): void => waiting.abort(request.signal.reason);
-    const seconds = limits.streamPatienceMs / 1000;
-    const late = new UpstreamTimeout(target.host, notCalled(seconds, limits), { stage: "QUEUE" });
-    const timer = setTimeout(() => waiting.abort(late), limits.streamPatienceMs);
+    const timer = setTimeout(() => {
+      const problem = notCalled(limits.streamPatienceMs / 1000, limits);
+      waiting.abort(new UpstreamTimeout(target.host, problem, { stage: "QUEUE" }));
+    }, limits.streamPatienceMs);
     request.signal.addEventListener("abort", leave);
     try {
       return await takeSlot(request, target, waiting.signal);

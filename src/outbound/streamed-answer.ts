@@ -40,8 +40,8 @@ interface Rules {
 const heldBytes = 16 * 1024;
 const bufferedBytes = 64 * 1024;
 
-/** The end that a caller puts to an answer that it does not want. */
-class Unwanted extends Error {}
+// One for all, since every body ends with it, and an error costs as much as a look-up of a key.
+const unwanted = new Error("the rest of the answer is not wanted");
 
 /** Takes an answer from undici and lets it out as it is read. */
 export class StreamedAnswer implements Dispatcher.DispatchHandler {
@@ -58,7 +58,6 @@ export class StreamedAnswer implements Dispatcher.DispatchHandler {
   /** The looks into compressed pieces, one after the other. */
   #looks = Promise.resolve();
   #looking = 0;
-  #isShort = false;
   #isOut = false;
   #received = 0;
   /** What may be the beginning of a secret. */
@@ -74,7 +73,7 @@ export class StreamedAnswer implements Dispatcher.DispatchHandler {
       read: () => this.#resume(),
       destroy: (error, done) => {
         this.#inflated?.[Symbol.dispose]();
-        this.#controller?.abort(error ?? new Unwanted());
+        this.#controller?.abort(error ?? unwanted);
         done(error);
       },
     });
@@ -90,7 +89,7 @@ export class StreamedAnswer implements Dispatcher.DispatchHandler {
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller;
-    if (this.#body.destroyed) return controller.abort(this.#body.errored ?? new Unwanted());
+    if (this.#body.destroyed) return controller.abort(this.#body.errored ?? unwanted);
     this.#rules.started();
   }
 
@@ -112,8 +111,8 @@ export class StreamedAnswer implements Dispatcher.DispatchHandler {
       if (coding !== undefined) this.#inflated = new InflatedWatch(coding, needles);
       if (this.#refusesFields(this.#headers)) return;
     }
-    this.#isShort = Number(headers["content-length"] ?? Infinity) <= heldBytes;
-    if (!this.#isShort) setImmediate(() => this.#letOut());
+    const isShort = Number(headers["content-length"] ?? Infinity) <= heldBytes;
+    if (!isShort) setImmediate(() => this.#look(() => this.#letOut()));
   }
 
   onResponseData(controller: Dispatcher.DispatchController, piece: Buffer): void {

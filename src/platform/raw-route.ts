@@ -25,7 +25,7 @@ export interface RawExchange {
   readonly caller: Caller;
   /** What the gate says in the answer's head. */
   readonly head: Readonly<Record<string, string>>;
-  /** Aborts when the answer is over, or the caller went away before. */
+  /** Aborts when the caller goes away before its answer is written. */
   readonly signal: AbortSignal;
   /** Whether the headers already say that no body follows. */
   readonly hasNoBody: boolean;

@@ -80,10 +80,13 @@ function exchangeOf(parts: Omit<RawExchange, "hasNoBody" | "readBody">): RawExch
   };
 }
 
-/** Aborts when the answer is over, whichever way. */
+/** Aborts when the caller goes away before its answer is written. */
 function closing(response: Response): AbortSignal {
   const closed = new AbortController();
-  onceClosed(response, () => closed.abort(over));
+  onceClosed(response, () => {
+    // An HTTP/2 response calls itself finished also when it was reset.
+    if ("stream" in response || !response.writableFinished) closed.abort(over);
+  });
   return closed.signal;
 }
 

@@ -51,9 +51,11 @@ test("a stored secret appears in no answer, no log line, no audit event and no c
   for (const echo of echoesOf(canary)) {
     upstream.answer({ headers: { "content-type": "text/plain", "x-echo": echo }, body: echo });
     await ask("POST", "/api/service-calls", call);
+    await ask("POST", "/api/connections/custom:bank/proxy/x", {});
   }
   upstream.answer({ status: 401, body: '{"error":"bad token"}' });
   await ask("POST", "/api/service-calls", call);
+  await ask("POST", "/api/connections/custom:bank/proxy/x", {});
   // Mistakes that put the secret where it does not belong.
   await ask("POST", "/api/service-connections", { ...wanted, apiKey: { nested: canary } });
   await ask("POST", "/api/service-connections", { ...wanted, apiKey: [canary] });

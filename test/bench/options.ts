@@ -9,6 +9,8 @@ export interface Options extends Effort {
   readonly variants: readonly Variant[];
   /** Only cells whose names contain this are measured, and what they are compared with. */
   readonly only: string;
+  /** The size of large bodies. */
+  readonly mebibytes: number;
 }
 
 /** One Patchbay among those that are compared. */
@@ -30,6 +32,7 @@ const known = {
   "visit-ms": { type: "string" },
   lane: { type: "string" },
   only: { type: "string" },
+  mib: { type: "string" },
 } as const;
 
 /** The name of an option. */
@@ -63,6 +66,7 @@ export function readOptions(
           ? [{ suffix: "", environment: {} }]
           : variantsOf(checked("lane", oneOf("on", "off", "both"), lane)),
       only: values.only ?? "",
+      mebibytes: checked("mib", wholeNumber(1, 65_536), values.mib ?? "1024"),
     },
   };
 }

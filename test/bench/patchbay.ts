@@ -78,7 +78,7 @@ export async function connectUpstream(
     body: JSON.stringify({
       serviceSlug,
       baseUrl: `http://127.0.0.1:${upstream.port}`,
-      apiKey: "a-credential",
+      apiKey: `a-credential-of-the-usual-length-${"0123456789".repeat(2)}`,
     }),
   });
   if (!response.ok) throw new Error(`the upstream cannot be connected: ${await response.text()}`);

@@ -1,6 +1,7 @@
 import { run as flood } from "./flood.ts";
 import { run as growth } from "./growth.ts";
 import { run as killStorm } from "./kill-storm.ts";
+import { run as proxy } from "./proxy.ts";
 import { readOptions, UsageError, type OptionName, type Options } from "./options.ts";
 import { run as overTheWire } from "./over-the-wire.ts";
 import { run as revocation } from "./revocation.ts";
@@ -19,6 +20,11 @@ const benches: Record<string, Bench> = {
     title: "Over the wire: server CPU and latency of a call",
     takes: ["rounds", "visit-ms", "lane", "only"],
     run: overTheWire,
+  },
+  proxy: {
+    title: "Proxy: server CPU and latency of requests that are passed on, and memory meanwhile",
+    takes: ["rounds", "visit-ms", "only", "mib"],
+    run: proxy,
   },
   growth: {
     title: "Growth: a call with more stored, and with more callers",

@@ -7,6 +7,8 @@ export interface Server extends AsyncDisposable {
   readonly port: number;
   /** The CPU time that its process has taken so far, in microseconds. */
   cpu(): Promise<number>;
+  /** The most bytes of memory that its process has held so far. */
+  peakMemory(): Promise<number>;
 }
 
 /** Starts `servers/<name>.ts` with nothing else of the environment: a switch of its own there would make it another comparison. */
@@ -23,6 +25,10 @@ export async function startServer(
     async cpu() {
       child.send("cpu");
       return ((await answerOf(child)) as { cpuMicroseconds: number }).cpuMicroseconds;
+    },
+    async peakMemory() {
+      child.send("memory");
+      return ((await answerOf(child)) as { peakBytes: number }).peakBytes;
     },
     async [Symbol.asyncDispose]() {
       if (!child.connected) return;

@@ -34,6 +34,12 @@ function slowCall() {
   return { arrived: () => upstream.call(path), json: JSON.stringify(fields), binary: toBinary(CallServiceRequestSchema, create(CallServiceRequestSchema, fields)) }; // prettier-ignore
 }
 
+/** A request that is passed on to the upstream, which never answers; and the moment it gets there. */
+function passedOn() {
+  const path = `/call-${calls++}`;
+  return { arrived: () => upstream.call(path), path: `/api/connections/custom:slow/proxy${path}` };
+}
+
 function enveloped(message: Uint8Array): Buffer {
   const head = Buffer.alloc(5);
   head.writeUInt32BE(message.length, 1);
@@ -148,6 +154,26 @@ const moments: [string, (service: TestService) => Promise<Asked>][] = [
       },
     ],
   ]),
+  [
+    "while its request is passed on",
+    async (service) => {
+      const { arrived, path } = passedOn();
+      const asked = ask(service, path, "text/plain");
+      asked.stream.end("a body");
+      await arrived();
+      return asked;
+    },
+  ],
+  [
+    "in the middle of a body that is passed on",
+    async (service) => {
+      const { arrived, path } = passedOn();
+      const asked = ask(service, path, "text/plain");
+      asked.stream.write("half of a body");
+      await arrived();
+      return asked;
+    },
+  ],
   ...[watchHealth, watchRevocations].map((path): (typeof moments)[number] => [
     `while it watches ${path}`,
     async (service) => {
@@ -195,6 +221,32 @@ const http1: [string, Misdeed][] = [
     ],
     [`headers without end, ${how}`, bytes(`GET / HTTP/1.1\r\nhost: a\r\nx: ${"a".repeat(20_000)}`, how)],
     [`a handshake of TLS, ${how}`, bytes(Buffer.from([22, 3, 1, 0, 200, 1, 0, 0, 196, 3, 3]), how)],
+    [
+      `a chunk that is none behind one that is passed on, ${how}`,
+      (service) => {
+        const { arrived, path } = passedOn();
+        const head = `POST ${path} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer ${service.org.secret}\r\n`;
+        return bytes(`${head}transfer-encoding: chunked\r\n\r\n1\r\na\r\nzz\r\n`, how, arrived)(service);
+      },
+    ],
+    [
+      `half of a long body that is passed on, ${how}`,
+      (service) => {
+        const { arrived, path } = passedOn();
+        return bytes(post(service, path, "text/plain", "half", 5_000_000), how, arrived)(service);
+      },
+    ],
+    [
+      `half of a short body that is to be passed on, ${how}`,
+      (service) => bytes(post(service, passedOn().path, "text/plain", "half", 500), how)(service),
+    ],
+    [
+      `a request that is passed on, ${how}`,
+      (service) => {
+        const { arrived, path } = passedOn();
+        return bytes(post(service, path, "text/plain", "whole"), how, arrived)(service);
+      },
+    ],
     ...["/api/service-calls", callService].flatMap((path): typeof http1 => [
       [
         `half a body to ${path}, ${how}`,
@@ -255,6 +307,7 @@ async function sendNonsense(service: TestService): Promise<void> {
     watchHealth,
     reflect,
     "/api/service-calls",
+    "/api/connections/custom:none/proxy/x",
     "/a.B/C",
   ]) {
     for (const type of types) {

@@ -16,19 +16,30 @@ export function requestHeadersOf(request: Request): Record<string, string> {
   return headers;
 }
 
-/** With these a service speaks for its whole origin, which here is ours. */
-const ofOrigins =
-  /^(?:access-control-.*|alt-svc|clear-site-data|nel|origin-agent-cluster|report-to|reporting-endpoints|service-worker-allowed|strict-transport-security)$/;
-/** What each answer of ours says. */
-const ours =
-  /^(?:cache-control|x-content-type-options|x-request-id|ratelimit|ratelimit-policy|x-patchbay-.*)$/;
+/** With these a service speaks for its whole origin, which here is ours; or of what each answer of ours says. */
+const ofOurs = new Set([
+  "alt-svc",
+  "cache-control",
+  "clear-site-data",
+  "nel",
+  "origin-agent-cluster",
+  "ratelimit",
+  "ratelimit-policy",
+  "report-to",
+  "reporting-endpoints",
+  "service-worker-allowed",
+  "strict-transport-security",
+  "x-content-type-options",
+  "x-request-id",
+]);
+const oursBegin = /^(?:access-control-|x-patchbay-)/;
 const fieldValue = /^[\t\x20-\x7e\x80-\xff]*$/;
 
 /** The service's headers for the caller, those left out that would speak for us. Its request id has another name. */
 export function answerHeadersOf(status: number, fields: Fields, response: Response): Record<string, string> {
   const headers: Record<string, string> = Object.create(null) as Record<string, string>;
   for (const [name, value] of fields) {
-    if (ofOrigins.test(name) || ours.test(name) || !fieldValue.test(value)) continue;
+    if (ofOurs.has(name) || oursBegin.test(name) || !fieldValue.test(value)) continue;
     headers[name] = value;
   }
   const requestId = fields.get("x-request-id");

@@ -1,79 +1,31 @@
 import { requirePermitted, requireUsable } from "#src/connections/access.ts";
-import type { Connections, IntendedCall } from "#src/connections/connections.ts";
-import type { CallableConnection } from "#src/connections/store.ts";
-import { CredentialReflected } from "#src/outbound/errors.ts";
+import type { Connections } from "#src/connections/connections.ts";
 import type { Outbound } from "#src/outbound/outbound.ts";
-import type { StreamReply } from "#src/outbound/streamed-answer.ts";
-import type { Caller } from "#src/platform/caller.ts";
-import { headerOf, onceClosed } from "#src/platform/http.ts";
+import { onceClosed } from "#src/platform/http.ts";
 import type { RawExchange, RawRoute } from "#src/platform/raw-route.ts";
-import { attemptsHeader, sourceHeader } from "../call-headers.ts";
+import { callHeaders, sourceHeader } from "../call-headers.ts";
 import type { Reflections } from "../reflections.ts";
+import { createAttempts, type Begun } from "./attempts.ts";
+import { callerNow } from "./caller-now.ts";
 import { UpgradeRefused } from "./errors.ts";
-import { answerHeadersOf, asksForWebSocket, requestHeadersOf } from "./heads.ts";
+import { answerHeadersOf, asksForWebSocket } from "./heads.ts";
 import { passOn } from "./pass-on.ts";
-import { isProxyPath, proxyTargetOf } from "./target.ts";
-import { uploadOf, type Upload } from "./upload.ts";
+import { isProxyPath } from "./target.ts";
+import { uploadOf } from "./upload.ts";
 
 /** What the buffers of one stream hold at most, in both directions. */
 const streamBytes = 128 * 1024;
 /** How often a stream makes sure that its key is still good. */
-const recheckMs = 15_000;
-
-/** A call whose answer has begun. */
-interface Begun {
-  readonly reply: StreamReply;
-  readonly connection: CallableConnection;
-  readonly intended: IntendedCall;
-}
+const recheckMs = 5_000;
 
 /** Passes requests on through a connection, with a credential that the caller never sees, while both bodies stream. */
 export function createProxy(parts: {
-  connections: Pick<Connections, "open" | "use">;
+  connections: Pick<Connections, "open" | "another" | "use">;
   outbound: Pick<Outbound, "stream">;
-  reflections: Reflections;
+  reflections: Pick<Reflections, "note">;
   now: () => Date;
 }): RawRoute {
-  const { connections, outbound, reflections, now } = parts;
-  const { use } = connections;
-
-  /** Calls the service, and answers once its answer has begun. */
-  async function call(exchange: RawExchange, { body, length }: Upload): Promise<Begun> {
-    const { request, signal } = exchange;
-    const caller = callerNow(exchange);
-    const { orgId } = caller;
-    const { ref, path, query } = proxyTargetOf(request);
-    const method = request.method ?? "";
-    const { connection, credential } = await connections.open(caller, ref, { method, path });
-    using _wiped = credential;
-    const { id: connectionId, baseUrl } = connection;
-    const noteReflected = (error: unknown): void => {
-      if (error instanceof CredentialReflected) reflections.note(exchange.call, connectionId, error);
-    };
-    try {
-      const reply = await outbound.stream({
-        share: orgId,
-        baseUrl,
-        method,
-        path,
-        query,
-        headers: requestHeadersOf(request),
-        acceptEncoding: headerOf(request, "accept-encoding"),
-        body,
-        bodyLength: length,
-        credential,
-        onSent: () => use.noteCall(orgId, connectionId, now()),
-        signal,
-      });
-      reply.body.on("error", noteReflected);
-      const isGood = reply.status >= 200 && reply.status < 300;
-      if (isGood) use.noteHealthy(orgId, { connectionId, baseUrl, at: now() });
-      return { reply, connection, intended: { method, path } };
-    } catch (error) {
-      noteReflected(error);
-      throw error;
-    }
-  }
+  const call = createAttempts(parts);
 
   return {
     name: "Proxy",
@@ -90,13 +42,12 @@ export function createProxy(parts: {
       // A client may take minutes to send a body: a key that was revoked meanwhile is no good.
       await exchange.call.recheck?.();
       const begun = await call(exchange, upload);
-      const { reply } = begun;
+      const { reply, attempts } = begun;
       const headers = {
         ...exchange.head,
         ...answerHeadersOf(reply.status, reply.headers, response),
         ...closingHead(exchange),
-        [sourceHeader]: "upstream",
-        [attemptsHeader]: "1",
+        ...Object.fromEntries(callHeaders("upstream", attempts)),
       };
       recheckUntilClosed(exchange, begun);
       await passOn(reply, headers, response);
@@ -120,9 +71,4 @@ function recheckUntilClosed(exchange: RawExchange, { reply, connection, intended
     recheckAll().catch((refused: Error) => reply.body.destroy(refused));
   }, recheckMs);
   onceClosed(exchange.response, () => clearInterval(timer));
-}
-
-/** The caller as its key was when it was last looked at, which may be long after the gate let it in. */
-function callerNow({ call, caller }: RawExchange): Caller {
-  return call.caller ?? caller;
 }

@@ -34,10 +34,12 @@ function streamOf(request: Request): Readable {
   const take = (piece: Buffer) => {
     if (!body.push(piece)) request.pause();
   };
-  const end = () => {
+  const settle = () => {
     if (hasEnded(request)) body.push(null);
     else body.destroy(new Error("the caller broke off its body"));
   };
+  // The state of an HTTP/2 stream follows its last frame a little later.
+  const end = () => ("stream" in request ? void setImmediate(settle) : settle());
   const body = new Readable({
     read: () => void request.resume(),
     destroy(error, done) {

@@ -119,7 +119,7 @@ export function open2(
 export async function readAll(incoming: IncomingMessage): Promise<{ text: string; isWhole: boolean }> {
   let text = "";
   incoming.setEncoding("latin1").on("data", (piece: string) => (text += piece));
-  if (!incoming.closed) await once(incoming, "close");
+  await until(() => incoming.closed);
   return { text, isWhole: incoming.complete };
 }
 
