@@ -16,9 +16,17 @@ import { fieldValue, placeholderValue } from "./values.ts";
  * so others get their turn in between.
  */
 export function* requireSound(integration: Integration, checkUrl: CheckUrl): LongWork<void> {
-  const { placeholders = {}, requiredHeaders = {}, optionalHeaders = {}, authMethods, probe } = integration;
+  const {
+    placeholders = {},
+    requiredHeaders = {},
+    optionalHeaders = {},
+    authMethods,
+    probe,
+    baseUrlFrom,
+  } = integration;
   const placed = Object.keys(placeholders);
   requireFewPatterns(patternsOf(integration));
+  if (baseUrlFrom !== undefined) requirePattern("baseUrlFrom.mustMatch", baseUrlFrom.mustMatch);
   for (const [name, placeholder] of Object.entries(placeholders)) {
     requirePlaceholder(name, placeholder);
     yield;
