@@ -3,6 +3,7 @@ import { timestampDate, type Timestamp } from "@bufbuild/protobuf/wkt";
 import {
   ConnectionSchema,
   ListAllConnectionsResponseSchema,
+  StartAuthorizationResponseSchema,
   TestConnectionResponseSchema,
   type Connection,
   type PatchbayClient,
@@ -44,7 +45,7 @@ export async function putConnection(service: string, flags: Shown & PutFlags): P
       const wanted = { integration: service, authMethod: auth ?? "", credentials, params, verify };
       return connections.createConnection({ ...wanted, ...(baseUrl !== undefined && { baseUrl }) });
     }
-    const scopes = flags.scopes?.split(",").map((scope) => scope.trim()) ?? [];
+    const scopes = listOf(flags.scopes);
     return connections.upsertServiceConnection({
       ...{ serviceSlug: service, baseUrl: baseUrl ?? "", scopes, verify },
       ...(apiKey !== undefined && { apiKey }),
@@ -62,6 +63,22 @@ export async function putConnection(service: string, flags: Shown & PutFlags): P
     };
   });
   show(stored, flags);
+}
+
+/** Prints the link at which a person connects the service of a connection with OAuth 2.0. */
+export async function authorizeConnection(
+  ref: string,
+  { returnTo, ...flags }: Shown & { scopes?: string; returnTo?: string },
+): Promise<void> {
+  const scopes = listOf(flags.scopes);
+  const link = await ask(flags, async (client) => {
+    const { id } = await find(client, ref);
+    return client.connections.startAuthorization({ id, scopes, ...(returnTo !== undefined && { returnTo }) });
+  });
+  if (flags.json) return printJson(StartAuthorizationResponseSchema, link);
+  const { url, userCode, expiresAt } = link;
+  const code = userCode === undefined ? "" : `and type in  ${userCode}\n`;
+  process.stdout.write(`open once     ${url}\n${code}until         ${timeText(expiresAt)}\n`);
 }
 
 /** Tests a connection; false if its service gave no sign of life. */
@@ -84,6 +101,10 @@ export async function removeConnection(ref: string, flags: Shown): Promise<void>
   });
   if (flags.json) printJson(ConnectionSchema, removed);
   else process.stdout.write(`deleted ${removed.serviceSlug ?? removed.integration} (${removed.id})\n`);
+}
+
+function listOf(text: string | undefined): string[] {
+  return text?.split(",").map((one) => one.trim()) ?? [];
 }
 
 /** By its field's name; the file's last line break is none of a secret. */

@@ -37,6 +37,19 @@ export function addRemoteCommands(root: Command): void {
       await putConnection(service, flags);
     });
 
+  remote(connections.command("authorize"))
+    .description("a link at which a person connects the service of a connection with OAuth 2.0")
+    .argument("<connection>", "its slug or id")
+    .option(
+      "--scopes <list>",
+      "what the service is asked to permit, instead of what its integration asks for",
+    )
+    .option("--return-to <url>", "where the person is sent afterwards")
+    .action(async (connection: string, flags: Shown & { scopes?: string; returnTo?: string }) => {
+      const { authorizeConnection } = await import("./connections.ts");
+      await authorizeConnection(connection, flags);
+    });
+
   remote(connections.command("test"))
     .description("ask the service of a connection for a sign of life; fails if there is none")
     .argument("<connection>", "its slug or id")

@@ -6,7 +6,7 @@ import { requireHeaderName, requireHeaders, requireName, requireOnce, requireOne
 import { requireUrl, type CheckUrl } from "./definition-urls.ts";
 import type { AuthMethod, CredentialField, Integration, Placeholder, ProbeCall } from "./integration.ts";
 import { oauthUrls } from "./oauth-urls.ts";
-import { requirePattern } from "./patterns.ts";
+import { requireFewPatterns, requirePattern } from "./patterns.ts";
 import { expand, namesIn } from "./templates.ts";
 import { fieldValue, placeholderValue } from "./values.ts";
 
@@ -16,8 +16,17 @@ import { fieldValue, placeholderValue } from "./values.ts";
  * so others get their turn in between.
  */
 export function* requireSound(integration: Integration, checkUrl: CheckUrl): LongWork<void> {
-  const { placeholders = {}, requiredHeaders = {}, optionalHeaders = {}, authMethods, probe } = integration;
+  const {
+    placeholders = {},
+    requiredHeaders = {},
+    optionalHeaders = {},
+    authMethods,
+    probe,
+    baseUrlFrom,
+  } = integration;
   const placed = Object.keys(placeholders);
+  requireFewPatterns(patternsOf(integration));
+  if (baseUrlFrom !== undefined) requirePattern("baseUrlFrom.mustMatch", baseUrlFrom.mustMatch);
   for (const [name, placeholder] of Object.entries(placeholders)) {
     requirePlaceholder(name, placeholder);
     yield;
@@ -41,6 +50,11 @@ export function* requireSound(integration: Integration, checkUrl: CheckUrl): Lon
   for (const [i, method] of authMethods.entries())
     yield* requireMethod(`authMethods[${i}]`, method, integration);
   if (probe !== undefined) requireProbe(probe, integration);
+}
+
+function patternsOf({ placeholders = {}, optionalHeaders = {}, authMethods }: Integration): string[] {
+  const ruled = [...Object.values(placeholders), ...authMethods.flatMap(({ fields }) => fields)];
+  return [...ruled.flatMap(({ pattern }) => pattern ?? []), ...Object.values(optionalHeaders)];
 }
 
 /** Each URL to which something of a connection goes, with its place. */

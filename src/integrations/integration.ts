@@ -121,12 +121,9 @@ export interface Placeholder {
   /** Anchored, in the syntax of RE2. */
   readonly pattern?: string;
   readonly enum?: readonly string[];
-  /** A literal that follows the placeholder in the host. */
-  readonly suffix?: string;
   readonly default?: string;
   readonly example: string;
   readonly note?: string;
-  readonly discoveredBy?: { readonly url?: string; readonly source?: "callback"; readonly field: string };
 }
 
 /** Where a service says what its base URL is. Used only if it matches. */

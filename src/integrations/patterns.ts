@@ -4,6 +4,7 @@ import { InvalidRequest } from "#src/platform/errors.ts";
 const maxPatternLength = 512;
 const maxProgramSize = 1_000;
 const maxWeight = 256;
+const maxWeightOfAll = 1_000;
 /**
  * Instructions of the pattern times characters of the value: what a match costs at most, here some milliseconds. So a
  * long value wants a pattern that repeats with + and not with a large count.
@@ -35,6 +36,16 @@ export function requirePattern(field: string, pattern: string): void {
   // Before it is compiled: counted repetitions are what makes a large program of a short pattern.
   if (weightOf(pattern) > maxWeight) throw tooCostly(field);
   if (programSize(field, pattern) > maxProgramSize) throw tooCostly(field);
+}
+
+/** Refuses patterns that together take too long to compile, in as many requests as their owner may make. */
+export function requireFewPatterns(patterns: readonly string[]): void {
+  // One that is refused by itself is refused by its name, later.
+  const weights = patterns.map((pattern) => Math.min(weightOf(pattern), maxWeight));
+  if (weights.reduce((sum, weight) => sum + weight, 0) <= maxWeightOfAll) return;
+  throw new InvalidRequest(
+    "the integration's patterns cost too much together; use fewer and smaller {counts}",
+  );
 }
 
 function programSize(field: string, pattern: string): number {

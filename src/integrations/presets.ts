@@ -28,6 +28,7 @@ import okta from "./presets/okta.json" with { type: "json" };
 import openai from "./presets/openai.json" with { type: "json" };
 import pipedrive from "./presets/pipedrive.json" with { type: "json" };
 import plaid from "./presets/plaid.json" with { type: "json" };
+import salesforce from "./presets/salesforce.json" with { type: "json" };
 import sendgrid from "./presets/sendgrid.json" with { type: "json" };
 import sentry from "./presets/sentry.json" with { type: "json" };
 import shopify from "./presets/shopify.json" with { type: "json" };
@@ -40,6 +41,7 @@ import x from "./presets/x.json" with { type: "json" };
 import xendit from "./presets/xendit.json" with { type: "json" };
 import xero from "./presets/xero.json" with { type: "json" };
 import zendesk from "./presets/zendesk.json" with { type: "json" };
+import zoho from "./presets/zoho.json" with { type: "json" };
 import zoom from "./presets/zoom.json" with { type: "json" };
 
 /** A well-known service, and where its facts are from. */
@@ -83,6 +85,7 @@ export const presets = [
   openai,
   pipedrive,
   plaid,
+  salesforce,
   sendgrid,
   sentry,
   shopify,
@@ -95,6 +98,7 @@ export const presets = [
   xendit,
   xero,
   zendesk,
+  zoho,
   zoom,
 ] as readonly Preset[];
 

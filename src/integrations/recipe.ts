@@ -56,6 +56,7 @@ export function prepare(integration: Integration, method: AuthMethod, given: Giv
       method: expandMethod(method, { ...placed, ...params }),
       allowedHosts: integration.allowedHosts ?? [],
       headers: { ...expandAll(integration.requiredHeaders ?? {}, placed), ...optional },
+      ...(method.oauth2 && integration.baseUrlFrom && { baseUrlFrom: integration.baseUrlFrom }),
       ...probeOf(integration, { ...placed, ...params }),
     },
     params: { ...placed, ...params, ...optional },

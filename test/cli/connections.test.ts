@@ -1,6 +1,7 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { insertOAuthConnection, oauth2 } from "../support/oauth-grants.ts";
 import { freePort } from "../support/ports.ts";
 import { startService, type TestService } from "../support/service.ts";
 import { startUpstream, type Upstream } from "../support/upstream.ts";
@@ -120,6 +121,28 @@ test("a connection of a preset is made, listed without a slug, and removed by it
     new RegExp(`^- +${id} +github +https://api\\.github\\.com +active +never$`, "m"),
   );
   expect((await cli("connections", "rm", id)).stdout).toBe(`deleted github (${id})\n`);
+});
+
+test("a connection that waits for a person has a link for that person", async () => {
+  const tokenUrl = "http://127.0.0.1:9/token";
+  const method = oauth2({ authorizationUrl: "http://127.0.0.1:9/authorize", tokenUrl });
+  const slug = "custom:waits";
+  await insertOAuthConnection(service.postgres, service.org.orgId, { method, slug });
+  expect(await cli("connections", "get", slug)).toMatchObject({
+    stdout: expect.stringMatching(/^state {8}PENDING_AUTHORIZATION$/m) as string,
+  });
+  const { code, stdout } = await cli("connections", "authorize", slug, "--scopes", "read,write");
+  expect([code, stdout]).toStrictEqual([
+    0,
+    expect.stringMatching(
+      new RegExp(`^open once {5}${service.url}/connect#\\S{20,}\nuntil {9}\\d{4}-.*Z\n$`),
+    ),
+  ]);
+  expect(await cli("call", slug, "GET", "/")).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining("/authorize") as string,
+  });
+  expect(await cli("connections", "authorize", "custom:ledger")).toMatchObject({ code: 1, stdout: "" });
 });
 
 test("a connection that gives no sign of life fails its test", async () => {

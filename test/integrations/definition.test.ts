@@ -266,6 +266,16 @@ describe("a definition is refused by the member that is wrong:", () => {
       { ...base, placeholders: Object.fromEntries(Array.from({ length: 11 }, (_, i) => [`p${i}`, host])) },
     ],
     ["headers", withHeaders(Object.fromEntries(Array.from({ length: 21 }, (_, i) => [`X-${i}`, "a"])))],
+    [
+      "patterns of the largest cost",
+      withMethod({
+        fields: Array.from({ length: 5 }, (_, i) => ({
+          ...field,
+          name: `f${i}`,
+          pattern: `^[a-z]{25${i}}$`,
+        })),
+      }),
+    ],
     ["text", withMethod({ label: "a".repeat(129) })],
     ["values of a list", withField({ oneOf: Array.from({ length: 51 }, (_, i) => `v${i}`) })],
   ])("too many %s", async (_, body) => {

@@ -9,6 +9,8 @@ import { mayReceive } from "#src/connections/oauth/client.ts";
 import { presets } from "#src/integrations/presets.ts";
 import { placeholdersOf, prepare } from "#src/integrations/recipe.ts";
 import { startService } from "../support/service.ts";
+import { startStrangeAuthorizationServer } from "../support/strange-authorization-server.ts";
+import { startUpstream } from "../support/upstream.ts";
 
 const discard = { write: () => undefined };
 
@@ -50,6 +52,57 @@ test("a client secret opens as it was stored, and for no other method, environme
   await put("oauth2");
   await expect(clients.get(viewer, "github", "oauth2")).resolves.toMatchObject({ secret: undefined });
   await database.close();
+});
+
+test("a client secret goes to the token URL that it was stored for, and not where a later definition says", async () => {
+  await using service = await startService();
+  await using bank = await startStrangeAuthorizationServer();
+  await using evil = await startStrangeAuthorizationServer();
+  await using upstream = await startUpstream();
+  const { client, rest } = service.org;
+  const slug = "custom:bank";
+  const define = (tokenUrl: string) =>
+    client.integrations.upsertIntegration({
+      slug,
+      name: "Bank",
+      baseUrl: upstream.url,
+      authMethods: [
+        {
+          id: "oauth2",
+          type: "oauth2",
+          label: "OAuth",
+          oauth2: {
+            grant: "client_credentials",
+            tokenUrl,
+            pkce: "ignored",
+            clientAuthentication: "post",
+            scopeSeparator: " ",
+            refresh: "none",
+          },
+        },
+      ],
+    });
+  /** Makes a connection, and a call through it, for which a token is asked first. */
+  const connectAndCall = async () => {
+    const { connection } = await client.connections.createConnection({
+      integration: slug,
+      authMethod: "oauth2",
+    });
+    return rest("POST", "/api/service-calls", { service: connection!.id, method: "GET", path: "/" });
+  };
+  await define(bank.tokenUrl);
+  const secret = { clientId: "patchbay", clientSecret: "s3cr3t-of-the-client" };
+  await client.integrations.putOAuthClient({ slug, authMethod: "oauth2", ...secret });
+  expect((await connectAndCall()).status).toBeLessThan(300);
+  expect(bank.asked.map(({ form }) => form.get("client_secret"))).toEqual([secret.clientSecret]);
+  await define(evil.tokenUrl);
+  const refused = await connectAndCall();
+  expect(refused.status).toBeGreaterThanOrEqual(400);
+  expect(evil.asked).toEqual([]);
+  expect(JSON.stringify(refused.body) + service.logged()).not.toContain(secret.clientSecret);
+  await client.integrations.putOAuthClient({ slug, authMethod: "oauth2", ...secret });
+  expect((await connectAndCall()).status).toBeLessThan(300);
+  expect(evil.asked).toHaveLength(1);
 });
 
 const oauthMethods = presets.flatMap((preset) =>

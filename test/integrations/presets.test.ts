@@ -5,6 +5,7 @@ import schema from "#src/integrations/presets.schema.json" with { type: "json" }
 import { requireSound } from "#src/integrations/definition.ts";
 import { responseQuirks, type AuthMethod } from "#src/integrations/integration.ts";
 import { oauthUrls } from "#src/integrations/oauth-urls.ts";
+import { matchesWhole } from "#src/integrations/patterns.ts";
 import { findPreset, presets, type Preset } from "#src/integrations/presets.ts";
 import { placeholdersOf, prepare, type Prepared } from "#src/integrations/recipe.ts";
 import { isBuiltIn } from "#src/integrations/slug.ts";
@@ -128,6 +129,17 @@ function accepted<T>(prepare: () => T): T | undefined {
     throw error;
   }
 }
+
+test.each([
+  ["salesforce", "https://acme--dev.sandbox.my.salesforce.com", "https://my.salesforce.com.evil.example"],
+  ["salesforce", "https://acme.my.salesforce.com", "http://acme.my.salesforce.com"],
+  ["zoho", "https://www.zohoapis.eu", "https://www.zohoapis.evil.example"],
+])("a connection of %s takes the base URL %s from the service, and not %s", (slug, good, bad) => {
+  const preset = findPreset(slug)!;
+  const { baseUrlFrom } = preparedWith(preset, preset.authMethods[0]!).recipe;
+  expect(matchesWhole(baseUrlFrom!.mustMatch, good)).toBe(true);
+  expect(matchesWhole(baseUrlFrom!.mustMatch, bad)).toBe(false);
+});
 
 test.each(usable)("$name says by a schema what a connection gives", ({ preset, method }) => {
   const isGiven = ajv.compile(valuesSchema(preset, method));

@@ -31,8 +31,7 @@ export interface AttemptParts {
 /** Asks the service for new tokens, and writes down how it ended: whoever has the grant's lease may. */
 export type Attempt = (ref: GrantRef, leased: Grant, isInDoubt: boolean) => Promise<void>;
 
-/** How often tokens are tried to be stored that the service has given. The previous ones are spent. */
-const storeTries = 6;
+const writeTries = 6;
 
 export function createAttempt(parts: AttemptParts): Attempt {
   const { database, keyring, asParty, ask, log, now } = parts;
@@ -87,20 +86,35 @@ export function createAttempt(parts: AttemptParts): Attempt {
     );
   }
 
-  /** The service has spent the previous token already, so a database that is away for a moment must not lose it. */
-  async function storeSurely(...given: Parameters<typeof store>): Promise<void> {
+  /**
+   * What the service did is done, so a database that is away or busy for a moment must not lose it: neither new tokens,
+   * whose predecessor is spent, nor that there are none, without which the previous would be in doubt.
+   */
+  async function surely({ id }: GrantRef, write: () => Promise<void>): Promise<void> {
     for (let tries = 1; ; tries += 1) {
       try {
-        return await store(...given);
+        return await write();
       } catch (error) {
-        if (tries >= storeTries) throw error;
-        log.warn(
-          { err: error, connectionId: given[0].id },
-          "new tokens were not stored yet; it is tried again",
-        );
+        if (tries >= writeTries) throw error;
+        log.warn({ err: error, connectionId: id }, "a refresh was not written down yet; it is tried again");
         await sleep(250 * 2 ** tries);
       }
     }
+  }
+
+  /** A refresh token that may be spent is sent again only after that was recorded. */
+  async function admitDoubt(ref: GrantRef, { version }: Grant): Promise<void> {
+    await database.change(ref.orgId, async (tx) => {
+      const grant = await lockWhole(tx, ref);
+      if (grant?.version !== version) return unchanged(undefined);
+      await storeStatus(tx, ref, "REFRESH_IN_DOUBT", inDoubt);
+      const status = { before: grant.status, after: "REFRESH_IN_DOUBT" };
+      await append(tx, "service", {
+        action: "connection.refresh",
+        target: ref.id,
+        details: { outcome: "IN_DOUBT", status, reason: inDoubt },
+      });
+    });
   }
 
   async function fail(
@@ -117,21 +131,23 @@ export function createAttempt(parts: AttemptParts): Attempt {
   }
 
   return async (ref, leased, isInDoubt) => {
-    const isRisky = isGoodOnce(leased);
+    const end = (failure: TokenFailure) =>
+      surely(ref, () => fail(ref, leased, { isInDoubt, isRisky: isGoodOnce(leased) }, failure));
     let given: Awaited<ReturnType<typeof tokensFor>>;
     try {
+      if (isInDoubt) await admitDoubt(ref, leased);
       given = await tokensFor(ref, leased);
     } catch (error) {
-      if (!(error instanceof TokenFailure)) {
-        await fail(ref, leased, { isInDoubt, isRisky }, new TokenFailure("unavailable", notSent));
-        throw error;
-      }
-      return await fail(ref, leased, { isInDoubt, isRisky }, error);
+      if (error instanceof TokenFailure) return end(error);
+      await end(new TokenFailure("unavailable", notSent));
+      throw error;
     }
-    await storeSurely(ref, leased, given.before, given.tokens);
+    await surely(ref, () => store(ref, leased, given.before, given.tokens));
   };
 }
 
+const inDoubt =
+  "a refresh was sent and its answer never came, so the refresh token may be spent; it is tried once more";
 const notSent = "the request could not be made; the operator's log says why";
 
 /** Writes how an attempt failed, with its event. */

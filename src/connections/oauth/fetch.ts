@@ -9,7 +9,7 @@ import { ServiceError } from "#src/platform/errors.ts";
 import { TokenFailure } from "./token-failure.ts";
 
 /** Less than the lease of a refresh, so that a request is over before anybody else may make one. */
-export const exchangeMs = 20_000;
+const exchangeMs = 20_000;
 const mostBytes = 1024 * 1024;
 
 /** A request to an authorization server. */

@@ -197,7 +197,7 @@ function selectGrants(tx: Tx) {
 type Row = Awaited<ReturnType<typeof selectGrants>>[number];
 
 function fromRow({ connection, grant, credential, wrappedKey, isLeased }: Row): Grant {
-  const { leaseOwner, sentVersion, doubts, failures, retryAt, refreshedAt, failure } = grant;
+  const { leaseOwner, sentVersion, doubts, failures, retryAt, failure } = grant;
   return {
     connection: rowFields(connection),
     credential: credential === null ? undefined : credentialFromRow(credential),
@@ -208,6 +208,6 @@ function fromRow({ connection, grant, credential, wrappedKey, isLeased }: Row): 
     status: connection.status,
     version: credential?.version ?? 0,
     isLeased,
-    ...{ leaseOwner, sentVersion, doubts, failures, retryAt, refreshedAt },
+    ...{ leaseOwner, sentVersion, doubts, failures, retryAt },
   };
 }

@@ -27,7 +27,7 @@ export function createAsParty(parts: { clients: OAuthClients; discover: Discover
       throw new TokenFailure(
         "unavailable",
         `your organisation has no OAuth client for ${integration}; register one there, and store it with ` +
-          `PUT /api/integrations/${integration}/oauth-clients/${authMethod}`,
+          `PUT /api/integrations/${integration}/auth-methods/${authMethod}/client`,
       );
     }
     using _wiped = client.secret;

@@ -18,12 +18,11 @@ export interface GrantState {
   readonly doubts: number;
   readonly failures: number;
   readonly retryAt: Date | null;
-  readonly refreshedAt: Date | null;
 }
 
 /** What to do for a caller that wants a newer access token. */
 export type Step =
-  /** The stored one is newer than the caller's, or as new as it can be. */
+  /** The stored one is newer than the caller's. */
   | { readonly do: "use" }
   /** Somebody refreshes it now. */
   | { readonly do: "wait" }
@@ -34,12 +33,10 @@ export type Step =
   /** Ask the service. In doubt, it is asked with a token that may be spent. */
   | { readonly do: "ask"; readonly doubts: number; readonly isInDoubt: boolean };
 
-/** A service that refuses a token just made refuses it for another reason. */
-const freshMs = 60_000;
 const mostDoubts = 1;
 
-/** `known` is the version that the caller has; `forced` if the service refused its token. */
-export function nextStep(state: GrantState, known: number, forced: boolean, now: Date): Step {
+/** `known` is the version that the caller has. */
+export function nextStep(state: GrantState, known: number, now: Date): Step {
   if (!["ACTIVE", "REFRESH_IN_DOUBT"].includes(state.status)) return { do: "stop", reason: undefined };
   if (state.version > known) return { do: "use" };
   if (state.isLeased) return { do: "wait" };
@@ -48,8 +45,6 @@ export function nextStep(state: GrantState, known: number, forced: boolean, now:
   const doubts = state.doubts + (isInDoubt && state.leaseOwner !== null ? 1 : 0);
   if (isInDoubt && doubts > mostDoubts) return { do: "stop", reason: lostTwice };
   if (state.retryAt !== null && state.retryAt > now) return { do: "leave", until: state.retryAt };
-  const isFresh = state.refreshedAt !== null && now.getTime() - state.refreshedAt.getTime() < freshMs;
-  if (forced && isFresh) return { do: "use" };
   return { do: "ask", doubts, isInDoubt };
 }
 

@@ -6,10 +6,9 @@ import type { Connection } from "../connection.ts";
 import type { SealedConnection } from "../store.ts";
 import { createAttempt, isGoodOnce, writeFailure, type AttemptParts } from "./attempt.ts";
 import { AuthorizationNeeded, RefreshFailed } from "./errors.ts";
-import { leaseGrant, lockGrant, lockWhole, storeStatus, type Grant, type GrantRef } from "./grant-store.ts";
+import { leaseGrant, lockGrant, lockWhole, type Grant, type GrantRef } from "./grant-store.ts";
 import { oauth2Of } from "./party.ts";
 import { isOfClient, nextStep, type Step } from "./refresh-rules.ts";
-import { append } from "#src/audit/append.ts";
 
 /** Renews the access tokens of connections. */
 export interface Refresh {
@@ -34,6 +33,8 @@ type Settled =
 
 /** A call with a token that still is good waits this long for the next one. */
 const patienceMs = 3_000;
+/** After this long, a service that refuses a token that replaced another may have a new reason. */
+const insistMs = 60_000;
 /** Longer than two attempts in a row, each with its lease. */
 const giveUpMs = 75_000;
 const longestPollMs = 400;
@@ -45,32 +46,20 @@ export function createRefresh(parts: AttemptParts): Refresh {
   /** Grants that fail, so that calls with a token that still is good do not ask the database each time. */
   const failing = new LRUCache<string, { version: number; until: Date; reason: string }>({ max: 10_000 });
 
+  /** Tokens that were made because a service refused the previous one. If it refuses these too, another is no help. */
+  const replacements = new LRUCache<string, { version: number; at: number }>({ max: 10_000 });
+
   /** Decides, and takes the lease if the service is to be asked. */
-  function decide(ref: GrantRef, known: number, { forced, mayAsk }: { forced: boolean; mayAsk: boolean }) {
+  function decide(ref: GrantRef, known: number, mayAsk: boolean) {
     return database.record(ref.orgId, async (tx): Promise<{ grant: Grant; step: Step } | undefined> => {
       const grant = await lockGrant(tx, ref);
       if (grant === undefined) return undefined;
-      const step = nextStep(stateOf(grant), known, forced, now());
+      const step = nextStep(stateOf(grant), known, now());
       if (step.do === "ask" && mayAsk) {
         const sentVersion = isGoodOnce(grant) ? grant.version : null;
         await leaseGrant(tx, ref, { owner: randomUUID(), sentVersion, doubts: step.doubts });
       }
       return { grant, step };
-    });
-  }
-
-  /** A refresh token that may be spent is sent again only after that was recorded. */
-  async function admitDoubt(ref: GrantRef, { version }: Grant): Promise<void> {
-    await database.change(ref.orgId, async (tx) => {
-      const grant = await lockWhole(tx, ref);
-      if (grant?.version !== version) return unchanged(undefined);
-      await storeStatus(tx, ref, "REFRESH_IN_DOUBT", inDoubt);
-      const status = { before: grant.status, after: "REFRESH_IN_DOUBT" };
-      await append(tx, "service", {
-        action: "connection.refresh",
-        target: ref.id,
-        details: { outcome: "IN_DOUBT", status, reason: inDoubt },
-      });
     });
   }
 
@@ -91,11 +80,11 @@ export function createRefresh(parts: AttemptParts): Refresh {
     });
   }
 
-  async function settle(ref: GrantRef, known: number, forced: boolean): Promise<Settled> {
+  async function settle(ref: GrantRef, known: number): Promise<Settled> {
     const endsAt = performance.now() + giveUpMs;
     let hasAsked = false;
     for (let pauseMs = 25; performance.now() < endsAt;) {
-      const decided = await decide(ref, known, { forced, mayAsk: !hasAsked });
+      const decided = await decide(ref, known, !hasAsked);
       if (decided === undefined) return { is: "needing a person", reason: "is gone" };
       const { grant, step } = decided;
       switch (step.do) {
@@ -113,7 +102,6 @@ export function createRefresh(parts: AttemptParts): Refresh {
         case "ask":
           // The one retry of a doubt is the next call's: a service that hangs now will hang a moment later.
           if (hasAsked) return { is: "failing", until: now(), reason: grant.failure ?? "the attempt failed" };
-          if (step.isInDoubt) await admitDoubt(ref, grant);
           await attempt(ref, grant, step.isInDoubt);
           hasAsked = true;
       }
@@ -122,11 +110,11 @@ export function createRefresh(parts: AttemptParts): Refresh {
   }
 
   /** One at a time for each version, whoever waits. Nobody's leaving ends it: to break it off could lose the grant. */
-  function flight(ref: GrantRef, known: number, forced: boolean): Promise<Settled> {
+  function flight(ref: GrantRef, known: number): Promise<Settled> {
     const id = `${ref.orgId}/${ref.id}/${known}`;
     const running = flights.get(id);
     if (running !== undefined) return running;
-    const started = settle(ref, known, forced)
+    const started = settle(ref, known)
       .then((settled) => {
         if (settled.is === "failing") failing.set(id, { version: known, ...settled });
         return settled;
@@ -142,7 +130,7 @@ export function createRefresh(parts: AttemptParts): Refresh {
     const known = credential?.version ?? 0;
     const failed = failing.get(`${orgId}/${id}/${known}`);
     if (isUsable && failed !== undefined && failed.until > now()) return connection;
-    const running = flight({ orgId, id }, known, false);
+    const running = flight({ orgId, id }, known);
     const settled = isUsable ? await Promise.race([running, afterPatience(running)]) : await running;
     if (settled === undefined) return connection;
     if (settled.is === "usable") return withCredentialOf(connection, settled.grant);
@@ -169,14 +157,17 @@ export function createRefresh(parts: AttemptParts): Refresh {
       const method = oauth2Of(connection);
       if (method === undefined || (method.refresh === "none" && !isOfClient(method))) return undefined;
       const known = credential?.version ?? 0;
-      const settled = await flight({ orgId, id }, known, true);
-      if (settled.is !== "usable" || settled.grant.version === known) return undefined;
+      const made = replacements.get(`${orgId}/${id}`);
+      if (made?.version === known && now().getTime() - made.at < insistMs) return undefined;
+      const settled = await flight({ orgId, id }, known);
+      if (settled.is !== "usable") return undefined;
+      replacements.set(`${orgId}/${id}`, { version: settled.grant.version, at: now().getTime() });
       return withCredentialOf(connection, settled.grant);
     },
 
     async renew(ref) {
       const grant = await database.record(ref.orgId, (tx) => lockGrant(tx, ref));
-      if (grant !== undefined) await flight(ref, grant.version, false);
+      if (grant !== undefined) await flight(ref, grant.version);
     },
 
     async close() {
@@ -194,9 +185,6 @@ export function requireAuthorized({
   if (status === "ACTIVE" || status === "REFRESH_IN_DOUBT") return;
   throw new AuthorizationNeeded(id, needOf(statusReason));
 }
-
-const inDoubt =
-  "a refresh was sent and its answer never came, so the refresh token may be spent; it is tried once more";
 
 /** A client's own grant needs no person, so it is never pending. */
 function stateOf(grant: Grant): Grant {

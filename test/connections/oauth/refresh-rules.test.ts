@@ -21,7 +21,6 @@ const calm: GrantState = {
   doubts: 0,
   failures: 0,
   retryAt: null,
-  refreshedAt: null,
 };
 const method: OAuth2Method = {
   grant: "authorization_code",
@@ -34,8 +33,7 @@ const method: OAuth2Method = {
 };
 
 describe("a caller that wants a newer token", () => {
-  const step = (more: Partial<GrantState>, known = 3, forced = false) =>
-    nextStep({ ...calm, ...more }, known, forced, noon);
+  const step = (more: Partial<GrantState>, known = 3) => nextStep({ ...calm, ...more }, known, noon);
 
   test("has the service asked", () => {
     expect(step({})).toEqual({ do: "ask", doubts: 0, isInDoubt: false });
@@ -60,11 +58,6 @@ describe("a caller that wants a newer token", () => {
   });
   test("is not in doubt about a token that was stored since", () => {
     expect(step({ sentVersion: 2, leaseOwner: "dead" })).toEqual({ do: "ask", doubts: 0, isInDoubt: false });
-  });
-  test("with a 401 of a token just made learns that a new one would not help", () => {
-    expect(step({ refreshedAt: later(-59) }, 3, true)).toEqual({ do: "use" });
-    expect(step({ refreshedAt: later(-61) }, 3, true)).toMatchObject({ do: "ask" });
-    expect(step({ refreshedAt: later(-59) }, 3, false)).toMatchObject({ do: "ask" });
   });
   test.each(["NEEDS_REAUTH", "PENDING_AUTHORIZATION", "REVOKED"] as const)(
     "waits for a person: %s",
