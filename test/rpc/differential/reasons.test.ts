@@ -176,7 +176,7 @@ const provoked: Readonly<Record<string, (side: Side) => Refused | Promise<Refuse
   },
   async REFRESH_FAILED({ service: { postgres, org } }) {
     const method = oauth2({ grant: "client_credentials", tokenUrl: "http://127.0.0.1:9/token" });
-    return call(await insertOAuthConnection(postgres, org.orgId, { method }));
+    return call(await insertOAuthConnection(postgres, org.orgId, { method, status: "ACTIVE" }));
   },
   UPSTREAM_UNREACHABLE: () => call("custom:gone"),
   UPSTREAM_TOO_LARGE: () => call("custom:there", { path: "/large" }),
