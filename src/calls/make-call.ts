@@ -28,18 +28,25 @@ export function createMakeCall(through: Through): MakeCall {
   return async (context, ref, call) => {
     const { holding, requestId } = callOf(context);
     const timeoutMs = context.timeoutMs();
-    const { reply, attempts } = await through(callerOf(context), ref, {
-      ...requestOf(call),
-      requestId,
-      signal: context.signal,
-      hold: (bytes) => holding?.grow(bytes),
-      onTry: (number) => announce(context, "patchbay", number),
-      ...(timeoutMs !== undefined && { timeoutMs }),
-    });
-    holdDecoded(holding, reply);
-    const answer = await answerOf(reply, attempts);
-    announce(context, "upstream", attempts);
-    return answer;
+    let attempts = 0;
+    try {
+      const { reply } = await through(callerOf(context), ref, {
+        ...requestOf(call),
+        requestId,
+        signal: context.signal,
+        hold: (bytes) => holding?.grow(bytes),
+        onTry: (number) => void (attempts = number),
+        ...(timeoutMs !== undefined && { timeoutMs }),
+      });
+      holdDecoded(holding, reply);
+      const answer = await answerOf(reply, attempts);
+      announce(context, "upstream", attempts);
+      return answer;
+    } catch (error) {
+      // Without a try, there is nobody else whose answer it could be.
+      if (attempts > 0) announce(context, "patchbay", attempts);
+      throw error;
+    }
   };
 }
 

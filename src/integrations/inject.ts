@@ -1,7 +1,7 @@
 import { InvalidOutboundRequest } from "#src/outbound/errors.ts";
 import { isReservedHeader } from "#src/outbound/headers.ts";
 import type { Injection } from "#src/outbound/injection.ts";
-import type { InjectionTemplate, Recipe, Template } from "./integration.ts";
+import type { CredentialField, InjectionTemplate, Recipe, Template } from "./integration.ts";
 import { soughtIn } from "./sought.ts";
 import { expand, namesIn } from "./templates.ts";
 
@@ -18,28 +18,34 @@ export function inject(
   params: Values,
   secrets: Values,
 ): Injection {
-  const { inject: template } = method;
+  const { inject: template, fields } = method;
   const values = { ...params, ...secrets };
-  const basic = template.basic && basicOf(template.basic, values);
+  const isAbsent = ({ name, optional }: CredentialField) => optional === true && (values[name] ?? "") === "";
+  const absent = new Set(fields.filter(isAbsent).map(({ name }) => name));
+  const filling: Filling = { values, absent };
+  const basic = template.basic && basicOf(template.basic, filling);
   const headers = {
     ...byLowerCase(checked(fixed, places.header)),
-    ...byLowerCase(filled(template.headers, places.header, values)),
+    ...byLowerCase(filled(template.headers, places.header, filling)),
     ...(basic && { authorization: basic.header }),
   };
-  const query = filled(template.query, places.query, values);
-  const cookies = filled(template.cookies, places.cookie, values);
-  const body = filled(template.body, places.body, values);
+  const query = filled(template.query, places.query, filling);
+  const cookies = filled(template.cookies, places.cookie, filling);
+  const body = filled(template.body, places.body, filling);
   return {
     headers,
     query,
     cookies,
     body,
-    certificate: template.certificate && {
-      certificate: fill(template.certificate.certificate, places.certificate, values),
-      privateKey: fill(template.certificate.privateKey, places.certificate, values),
-    },
+    certificate: template.certificate && certificateOf(template.certificate, filling),
     secrets: soughtIn(Object.values(secrets), { headers, query, cookies, body, basic }),
   };
+}
+
+interface Filling {
+  readonly values: Values;
+  /** Optional fields that were not given. A template that asks for one is left out. */
+  readonly absent: ReadonlySet<string>;
 }
 
 /** Where a text goes, and what it may be there. */
@@ -87,20 +93,29 @@ function byLowerCase(headers: Readonly<Record<string, string>>): Record<string, 
   );
 }
 
-function basicOf({ username, password }: NonNullable<InjectionTemplate["basic"]>, values: Values) {
-  const pair = `${fill(username, places.username, values)}:${fill(password, places.password, values)}`;
+/** A part that is left out is empty: Basic always has both. */
+function basicOf({ username, password }: NonNullable<InjectionTemplate["basic"]>, filling: Filling) {
+  const user = fill(username, places.username, filling) ?? "";
+  const pair = `${user}:${fill(password, places.password, filling) ?? ""}`;
   return { pair, header: `Basic ${Buffer.from(pair).toString("base64")}` };
+}
+
+function certificateOf(templates: NonNullable<InjectionTemplate["certificate"]>, filling: Filling) {
+  const certificate = fill(templates.certificate, places.certificate, filling);
+  const privateKey = fill(templates.privateKey, places.certificate, filling);
+  return certificate === undefined || privateKey === undefined ? undefined : { certificate, privateKey };
 }
 
 function filled(
   templates: Readonly<Record<string, Template>> = {},
   place: Place,
-  values: Values,
+  filling: Filling,
 ): Record<string, string> {
   const texts: Record<string, string> = {};
   for (const [name, template] of Object.entries(templates)) {
     requireName(name, place);
-    texts[name] = fill(template, place, values);
+    const text = fill(template, place, filling);
+    if (text !== undefined) texts[name] = text;
   }
   return texts;
 }
@@ -121,8 +136,11 @@ function requireName(name: string, place: Place): void {
   );
 }
 
-function fill(template: Template, place: Place, values: Values): string {
-  for (const name of namesIn(template)) {
+/** The template with its values; undefined if it asks for an absent one. */
+function fill(template: Template, place: Place, { values, absent }: Filling): string | undefined {
+  const names = namesIn(template);
+  if (names.some((name) => absent.has(name))) return undefined;
+  for (const name of names) {
     // What was prepared to be stored gives all that it asks for.
     if (!Object.hasOwn(values, name)) throw new Error(`the template asks for ${name}, which nothing gives`);
   }

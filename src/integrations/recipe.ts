@@ -1,4 +1,5 @@
 import { baseUrlText, readBaseUrl } from "#src/outbound/base-url.ts";
+import { certificateProblem } from "#src/outbound/certificate.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import type { AuthMethod, Integration, ProbeCall, Recipe, Template } from "./integration.ts";
 import { oauthUrls } from "./oauth-urls.ts";
@@ -46,8 +47,10 @@ export function prepare(integration: Integration, method: AuthMethod, given: Giv
   const placed = placeholderValues(integration, method, values);
   const { params, secrets } = fieldValues(method, values);
   const optional = optionalHeaders(integration, values);
+  const baseUrl = baseUrlOf(integration, method, given.baseUrl, placed);
+  requireCertificate(method, { ...params, ...secrets }, baseUrl);
   return {
-    baseUrl: baseUrlOf(integration, method, given.baseUrl, placed),
+    baseUrl,
     recipe: {
       version: integration.version,
       method: expandMethod(method, { ...placed, ...params }),
@@ -120,6 +123,20 @@ function fieldValues(method: AuthMethod, values: ReadonlyMap<string, string>) {
   const those = (secret: boolean) =>
     Object.fromEntries(found.filter(({ field }) => field.secret === secret).map(({ entry }) => entry));
   return { params: those(false), secrets: those(true) };
+}
+
+/** Refuses a client certificate that could not be shown, which would come out with the first call only. */
+function requireCertificate(
+  { inject: { certificate: pair } }: AuthMethod,
+  values: Readonly<Record<string, string>>,
+  baseUrl: string,
+): void {
+  if (pair === undefined) return;
+  if (!baseUrl.startsWith("https://")) {
+    throw new InvalidRequest("baseUrl: a client certificate is shown only over TLS, so give an https:// URL");
+  }
+  const problem = certificateProblem(expand(pair.certificate, values), expand(pair.privateKey, values));
+  if (problem !== undefined) throw new InvalidRequest(problem);
 }
 
 function optionalHeaders({ optionalHeaders = {} }: Integration, values: ReadonlyMap<string, string>) {

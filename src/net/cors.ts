@@ -2,7 +2,7 @@ import { cors } from "@connectrpc/connect";
 import type { Handler, Request, Response } from "#src/platform/http.ts";
 import { answerFailure } from "./response.ts";
 
-const methods = ["GET", "POST", "PATCH", "DELETE"].join(", ");
+const methods = ["GET", "POST", "PUT", "PATCH", "DELETE"].join(", ");
 
 const allowedHeaders = [
   ...new Set([

@@ -77,6 +77,35 @@ describe("a base URL that no call may be made to is refused, before anything is 
         rest("POST", "/api/service-connections", { serviceSlug: "custom:bank", baseUrl, apiKey: "k" }),
     ],
     ["its update", (baseUrl) => rest("PATCH", `/api/connections/${plain.id}`, { baseUrl, apiKey: "k" })],
+    [
+      "the creation of a connection",
+      (baseUrl) =>
+        rest("POST", "/api/connections", {
+          integration: "custom:bank",
+          authMethod: "bearer",
+          baseUrl,
+          credentials: { token: "k" },
+        }),
+    ],
+    [
+      "an integration that is there, and the connection to it",
+      async (baseUrl) => {
+        const name = "custom:described";
+        const authMethods = [
+          {
+            id: "token",
+            type: "bearer",
+            label: "Token",
+            fields: [{ name: "token", secret: true }],
+            inject: { headers: { Authorization: "Bearer {token}" } },
+          },
+        ];
+        const put = await rest("PUT", `/api/integrations/${name}`, { name, baseUrl, authMethods });
+        if (put.status !== 200) return put;
+        const credentials = { token: "k" };
+        return rest("POST", "/api/connections", { integration: name, authMethod: "token", credentials });
+      },
+    ],
   ];
   test.each(takers)("%s", async (_, give) => {
     const answers: unknown[] = [];

@@ -1,11 +1,15 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { inject } from "#src/integrations/inject.ts";
-import { bearerRecipe, type InjectionTemplate } from "#src/integrations/integration.ts";
+import { bearerRecipe, type AuthMethod, type InjectionTemplate } from "#src/integrations/integration.ts";
 
 /** A recipe with this way to put fields into requests. */
-function recipe(template: InjectionTemplate, headers: Readonly<Record<string, string>> = {}) {
-  return { method: { ...bearerRecipe.method, inject: template }, headers };
+function recipe(
+  template: InjectionTemplate,
+  headers: Readonly<Record<string, string>> = {},
+  fields: AuthMethod["fields"] = [],
+) {
+  return { method: { ...bearerRecipe.method, inject: template, fields }, headers };
 }
 
 const nothing = { headers: {}, query: {}, cookies: {}, body: {}, certificate: undefined };
@@ -62,6 +66,23 @@ describe("a template", () => {
     ).toStrictEqual({
       "x-account": "acme:secret",
     });
+  });
+
+  test("is left out if nothing gives an optional field of it, and a part of HTTP Basic is empty then", () => {
+    const fields = [
+      { name: "organization", secret: false, optional: true },
+      { name: "password", secret: true, optional: true },
+    ];
+    const templates = {
+      headers: { "x-organization": "{organization}", "x-api-key": "{key}" },
+      query: { organization: "{key}/{organization}" },
+      basic: { username: "{key}", password: "{password}" },
+    };
+    for (const given of [{}, { organization: "", password: "" }] as Record<string, string>[]) {
+      const { headers, query } = inject(recipe(templates, {}, fields), given, { key: "k" });
+      expect(query).toStrictEqual({});
+      expect(headers).toStrictEqual({ "x-api-key": "k", authorization: `Basic ${btoa("k:")}` });
+    }
   });
 
   test.each(["constructor", "toString", "missing"])(

@@ -46,6 +46,7 @@ describe.each(["/patchbay.apikeys.v1.ApiKeyService/WhoAmI", "/api/service-connec
         "get",
         "patch",
         "post",
+        "put",
       ]);
       expect(listed(response.headers.get("access-control-allow-headers"))).toEqual(
         expect.arrayContaining([
