@@ -153,9 +153,7 @@ const notSent = "the request could not be made; the operator's log says why";
 /** Writes how an attempt failed, with its event. */
 export async function writeFailure(tx: Tx, ref: GrantRef, before: Grant, after: AfterFailure): Promise<void> {
   await storeFailure(tx, ref, after);
-  const { reason } = after;
-  const isStillPending = before.status === "PENDING_AUTHORIZATION" && after.status === "ACTIVE";
-  const status = isStillPending ? before.status : after.status;
+  const { reason, status } = after;
   if (before.status !== status || before.connection.statusReason !== undefined) {
     await storeStatus(tx, ref, status, status === "ACTIVE" ? undefined : reason);
   }

@@ -54,7 +54,7 @@ export function createRefresh(parts: AttemptParts): Refresh {
     return database.record(ref.orgId, async (tx): Promise<{ grant: Grant; step: Step } | undefined> => {
       const grant = await lockGrant(tx, ref);
       if (grant === undefined) return undefined;
-      const step = nextStep(stateOf(grant), known, now());
+      const step = nextStep(grant, known, now());
       if (step.do === "ask" && mayAsk) {
         const sentVersion = isGoodOnce(grant) ? grant.version : null;
         await leaseGrant(tx, ref, { owner: randomUUID(), sentVersion, doubts: step.doubts });
@@ -184,13 +184,6 @@ export function requireAuthorized({
 }: Pick<Connection, "id" | "status" | "statusReason">) {
   if (status === "ACTIVE" || status === "REFRESH_IN_DOUBT") return;
   throw new AuthorizationNeeded(id, needOf(statusReason));
-}
-
-/** A client's own grant needs no person, so it is never pending. */
-function stateOf(grant: Grant): Grant {
-  const method = oauth2Of(grant.connection);
-  const isPending = grant.status === "PENDING_AUTHORIZATION";
-  return isPending && method !== undefined && isOfClient(method) ? { ...grant, status: "ACTIVE" } : grant;
 }
 
 function withCredentialOf(connection: SealedConnection, { credential, wrappedKey }: Grant): SealedConnection {
