@@ -40,7 +40,12 @@ export function patchbay(args: readonly string[], options: RunOptions = {}): Pat
   const [command = "", ...first] = options.command ?? program;
   const child = spawn(command, [...first, ...args], {
     ...options.as,
-    env: { PATH: process.env["PATH"], HOME: tmpdir(), NODE_COMPILE_CACHE: compiled, ...options.env },
+    env: {
+      PATH: process.env["PATH"],
+      HOME: tmpdir(),
+      ...(options.command === undefined && { NODE_COMPILE_CACHE: compiled }),
+      ...options.env,
+    },
     stdio: ["ignore", "pipe", "pipe"],
   });
   const stdout = collect(child, "stdout");
