@@ -35,7 +35,7 @@ export function createSurfaces(parts: {
   readiness: Readiness;
   /** Aborts what still runs when the time to finish is over. */
   shutdownSignal: AbortSignal;
-  answered: AccessLogOptions["answered"];
+  answered: NonNullable<AccessLogOptions["answered"]>;
   tls: Tls | undefined;
   log: Log;
   now: () => Date;
