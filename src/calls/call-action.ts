@@ -46,10 +46,10 @@ export function createReadAction(parts: {
   return async ({ actionIdentifier, connection: named, input }, context) => {
     const caller = callerOf(context);
     const wanted = parseAction(actionIdentifier);
-    // First: what its operations are is nothing to a caller that may not use the service.
+    // First: which operations a service has is nothing to a caller that may not use it.
     const connection = await connections.usable(caller, named.value ?? wanted.slug);
+    requireOfService(connection, wanted.slug);
     const action = findAction(wanted, await describe(caller.orgId, wanted.slug));
-    requireOfService(connection, action);
     return { connection, call: await describedAction(action, input, check, context) };
   };
 }
@@ -67,7 +67,7 @@ async function describedAction(
   return { method: action.method, ...filled, body: sent };
 }
 
-function requireOfService({ id, integration }: SealedConnection, { slug }: Action): void {
+function requireOfService({ id, integration }: SealedConnection, slug: string): void {
   if (integration === slug) return;
   throw new InvalidRequest(
     `connection ${id} is one of ${integration}, and the action is one of ${slug}; ` +

@@ -120,6 +120,11 @@ describe("an action", () => {
       /^400 INVALID_REQUEST connection scn_\w+ is one of custom:ledger, and the action is one of aml/,
     ],
     [
+      "an operation of another service, which is not looked for",
+      () => ({ actionIdentifier: "aml/submitSarFilling", service: "custom:ledger" }),
+      /^400 INVALID_REQUEST connection scn_\w+ is one of custom:ledger, and the action is one of aml/,
+    ],
+    [
       "two connections",
       () => ({ ...submit, service: "aml", connectionId: ids.aml }),
       /^400 INVALID_REQUEST /,
