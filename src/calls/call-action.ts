@@ -2,6 +2,7 @@ import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import type { ActionInput, CallActionRequest } from "#gen/patchbay/connections/v1/action_pb.js";
 import type { ConnectionService } from "#gen/patchbay/connections/v1/connection_service_pb.js";
 import type { Connections } from "#src/connections/connections.ts";
+import { isBuiltIn, isCustom } from "#src/integrations/slug.ts";
 import type { SealedConnection } from "#src/connections/store.ts";
 import { callerOf, callOf } from "#src/platform/caller.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
@@ -46,6 +47,7 @@ export function createReadAction(parts: {
   return async ({ actionIdentifier, connection: named, input }, context) => {
     const caller = callerOf(context);
     const wanted = parseAction(actionIdentifier);
+    requireNamed(named.value, wanted.slug);
     // First: which operations a service has is nothing to a caller that may not use it.
     const connection = await connections.usable(caller, named.value ?? wanted.slug);
     requireOfService(connection, wanted.slug);
@@ -65,6 +67,14 @@ async function describedAction(
   const sent = await requestBody(body ? { case: "json", value: body } : { case: undefined });
   if (sent !== undefined) callOf(context).holding?.grow(sent.bytes.length);
   return { method: action.method, ...filled, body: sent };
+}
+
+/** Only connections of built-in and custom services have the service's slug. */
+function requireNamed(named: string | undefined, slug: string): void {
+  if (named !== undefined || isBuiltIn(slug) || isCustom(slug)) return;
+  throw new InvalidRequest(
+    `connectionId: name a connection of ${slug}, since it may have many; GET /api/connections lists them`,
+  );
 }
 
 function requireOfService({ id, integration }: SealedConnection, slug: string): void {
