@@ -167,8 +167,7 @@ test("a connection that waits for a person has a link for that person", async ()
   });
   expect(await cli("connections", "authorize", "custom:ledger")).toMatchObject({ code: 1, stdout: "" });
   // Nobody signed in, so there are no tokens of which it could say anything.
-  expect(await cli("connections", "rm", slug, "--json")).toMatchObject({ code: 0, stdout: "{}
-" });
+  expect(await cli("connections", "rm", slug, "--json")).toMatchObject({ code: 0, stdout: "{}\n" });
 });
 
 test("a connection that gives no sign of life fails its test", async () => {
