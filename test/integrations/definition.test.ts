@@ -225,6 +225,16 @@ describe("a definition is refused by the member that is wrong:", () => {
       "authMethods[0].oauth2.extraAuthorizationParameters.redirect_uri: the protocol",
     ],
     [
+      "what a service could read as another client",
+      withOAuth({ extraTokenParameters: { " client.id": "evil" } }),
+      "authMethods[0].oauth2.extraTokenParameters. client.id: the protocol",
+    ],
+    [
+      "scopes in the place of the redirect",
+      withOAuth({ scopeParameter: "redirect_uri", defaultScopes: ["https://evil.example"] }),
+      "authMethods[0].oauth2.scopeParameter: the protocol",
+    ],
+    [
       "a secret in a token parameter",
       withOAuth({ extraTokenParameters: { a: "{accessToken}" } }),
       "authMethods[0].oauth2.extraTokenParameters.a: {accessToken}",
