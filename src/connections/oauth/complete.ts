@@ -47,7 +47,7 @@ export function createComplete(parts: {
   /** Where the service says that the organisation's data is, if its integration leaves that to it. */
   function baseUrlFor({ connection }: Grant, tokens: Tokens): string {
     const { baseUrlFrom } = connection.recipe;
-    if (baseUrlFrom === undefined || baseUrlFrom.source !== "token_answer") return connection.baseUrl;
+    if (baseUrlFrom === undefined) return connection.baseUrl;
     const { field, mustMatch } = baseUrlFrom;
     const named = field.startsWith("/") ? at(tokens.answer, field) : tokens.answer[field];
     if (typeof named !== "string" || !matchesWhole(mustMatch, named)) {
