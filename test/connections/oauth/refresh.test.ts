@@ -252,6 +252,21 @@ describe("a token that the service refused", () => {
     expect(grant.refreshes()).toBe(1);
   });
 
+  test("and that the service gave no refresh token for is no reason to end the grant", async () => {
+    const id = await endedGrant({}, hourMs);
+    await one.give(
+      service.org.orgId,
+      id,
+      { accessToken: "at-0" },
+      { expiresAt: new Date(at.getTime() + hourMs) },
+    );
+    const before = server.asked.length;
+    expect(await refused(id)).toBeUndefined();
+    expect(server.asked).toHaveLength(before);
+    const [row] = await service.postgres.asOwner("select status from connections where id = $1", [id]);
+    expect(row).toEqual({ status: "ACTIVE" });
+  });
+
   test("stays refused where there is no way to another", async () => {
     const id = await endedGrant({ refresh: "none" });
     expect(await refused(id)).toBeUndefined();
