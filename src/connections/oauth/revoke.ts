@@ -8,7 +8,7 @@ import type { Exchange } from "./fetch.ts";
 import { openGrant, type GrantSecrets } from "./grant-secrets.ts";
 import { oauth2Of, type AsParty } from "./party.ts";
 import { shown, TokenFailure } from "./token-failure.ts";
-import type { TokenParty } from "./tokens.ts";
+import { secretOf, type TokenParty } from "./tokens.ts";
 
 /** What became of the tokens of a deleted connection, at the service. */
 export interface Revocation {
@@ -81,7 +81,8 @@ async function revokeByStandard(exchange: Exchange, party: TokenParty, url: stri
   try {
     await oauth.processRevocationResponse(response);
   } catch (error) {
-    const code = error instanceof oauth.ResponseBodyError ? ` (${shown(error.error)})` : "";
+    const sent = [...Object.values(secrets), ...secretOf(party)];
+    const code = error instanceof oauth.ResponseBodyError ? ` (${shown(error.error, sent)})` : "";
     throw new TokenFailure("refused", `${hostOf(url)} answered with status ${response.status}${code}`);
   }
 }
