@@ -292,6 +292,20 @@ test("a call that waited for another to store the new token does not see the spe
   expect(server.asked).toHaveLength(before);
 });
 
+test("a call while its connection is deleted asks the service nothing, and says that only a person can help", async () => {
+  const id = await endedGrant();
+  const old = await one.find(service.org.orgId, id);
+  const before = server.asked.length;
+  await using deleting = openConnection(service.postgres.url, {});
+  await deleting.run("begin");
+  await deleting.run("delete from connections where id = $1", [id]);
+  const calling = one.refresh.fresh(old).catch((error: unknown) => error);
+  await untilOneWaits(service.postgres);
+  await deleting.run("commit");
+  expect(await calling).toMatchObject({ reason: "AUTHORIZATION_NEEDED" });
+  expect(server.asked).toHaveLength(before);
+});
+
 test("a caller that leaves does not end the refresh", async () => {
   const grant = server.rotate({ answerAfterMs: () => 300 });
   const id = await endedGrant();
