@@ -92,7 +92,9 @@ function metadataIn(body: string, issuer: string): Metadata {
     throw new TokenFailure("unusable", `${hostOf(issuer)} says that it is ${other}, and not ${issuer}`);
   }
   // The rest may be long, and is remembered for nothing.
-  return Object.fromEntries(read.map((name) => [name, metadata[name]]).filter(([, value]) => isShort(value)));
+  return Object.fromEntries(
+    read.flatMap((name): [string, unknown][] => (isShort(metadata[name]) ? [[name, metadata[name]]] : [])),
+  );
 }
 
 function isShort(value: unknown): boolean {
