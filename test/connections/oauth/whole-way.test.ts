@@ -212,6 +212,50 @@ describe("before a person has signed in, a connection", () => {
   });
 });
 
+describe("a service that revokes in a way of its own", () => {
+  const basic = `Basic ${Buffer.from(`patchbay:${encodeURIComponent(clientSecret).replaceAll("-", "%2D")}`).toString("base64")}`;
+
+  /** Connects, and deletes. What the service was asked last, and what the answer says. */
+  async function revoked(revocation: object, responseQuirks: string[], answer: [number, object]) {
+    const id = await created("custom:revokes", code());
+    const way = {
+      revocation: { url: `${server.url}/apps/{client_id}/revoke`, ...revocation },
+      responseQuirks,
+    };
+    await service.postgres.asOwner(
+      `update connections set recipe = jsonb_set(recipe::jsonb, '{method,oauth2}', recipe::jsonb #> '{method,oauth2}' || $2::jsonb)
+       where id = $1`,
+      [id, JSON.stringify(way)],
+    );
+    server.behave(() => ({ access_token: "at-given", refresh_token: "rt-given", token_type: "bearer" }));
+    await connect(id);
+    server.behave((_, response) => answerJson(response, ...answer));
+    const { body } = await service.org.rest("DELETE", `/api/connections/${id}`);
+    const { method, path, headers, body: sentBody } = server.asked.at(-1)!;
+    expect(path).toBe("/apps/patchbay/revoke");
+    return { outcome: body.data.revocation, asked: [method, headers["authorization"], sentBody] };
+  }
+
+  test.each([
+    [{ style: "get", auth: "bearer" }, ["GET", "Bearer at-given", ""]],
+    [{ style: "post", auth: "bearer" }, ["POST", "Bearer at-given", ""]],
+    [{ style: "post", auth: "basic" }, ["POST", basic, "token=rt-given"]],
+    [{ style: "post-json", auth: "basic" }, ["POST", basic, '{"token":"rt-given"}']],
+    [{ style: "delete", auth: "basic" }, ["DELETE", basic, '{"access_token":"at-given"}']],
+  ])("%j is asked so", async (revocation, asked) => {
+    expect(await revoked(revocation, [], [204, {}])).toEqual({ outcome: "REVOKED", asked });
+  });
+
+  test.each<[string, string[], [number, object]]>([
+    ["a status of refusal", [], [401, {}]],
+    ["an error with status 200", ["error_in_200"], [200, { ok: false, error: "token_expired" }]],
+  ])("and that answers %s has not revoked", async (_, quirks, answer) => {
+    expect(await revoked({ style: "get", auth: "bearer" }, quirks, answer)).toMatchObject({
+      outcome: "FAILED",
+    });
+  });
+});
+
 describe("a token endpoint that gives no token", () => {
   test.each<[string, Parameters<StrangeAuthorizationServer["behave"]>[0], string]>([
     [
