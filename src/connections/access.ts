@@ -40,7 +40,7 @@ function hasName(name: ConnectionRight["connection"]) {
  */
 export function requireVisible<Found extends Guarded>(caller: Caller, found: Found | undefined): Found {
   const connection = requireNamed(caller, found, ConnectionNotFound);
-  if (!isOpenTo(caller, connection) && !managesAll(caller)) throw new NotOwner();
+  if (!isOpenTo(caller, connection) && !managesAll(caller)) throw new NotOwner(connection.id);
   return connection;
 }
 
@@ -51,7 +51,7 @@ export function requireUsable<Found extends Guarded>(
   missing: new () => ServiceError = ConnectionNotFound,
 ): Found {
   const connection = requireNamed(caller, found, missing);
-  if (!isOpenTo(caller, connection)) throw new NotOwner();
+  if (!isOpenTo(caller, connection)) throw new NotOwner(connection.id);
   return connection;
 }
 
@@ -107,6 +107,7 @@ export function requirePermitted(
   throw new ConnectionNotAllowed(
     "the rights of the key to this connection do not cover the method and path; paths are compared as they are " +
       "spelled; GET /api/auth/me shows its rights",
+    { metadata: { connection_id: connection.id } },
   );
 }
 
