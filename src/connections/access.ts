@@ -2,7 +2,7 @@ import { ConnectionNotAllowed } from "#src/api-keys/errors.ts";
 import { permitsAll, permitsCall, permitsConnection } from "#src/api-keys/connection-rights.ts";
 import { grants } from "#src/api-keys/scopes.ts";
 import type { Tx } from "#src/db/database.ts";
-import { and, arrayOverlaps, eq, inArray, notLike, or, sql, type AnyPgColumn } from "#src/db/drizzle.cjs";
+import { and, arrayOverlaps, eq, inArray, notLike, or, type AnyPgColumn } from "#src/db/drizzle.cjs";
 import type { Caller } from "#src/platform/caller.ts";
 import type { ConnectionRight } from "#src/platform/connection-right.ts";
 import type { ServiceError } from "#src/platform/errors.ts";
@@ -32,8 +32,7 @@ export function hasShownTarget(tx: Tx, caller: Limited, target: AnyPgColumn) {
     .select({ id: connections.id })
     .from(connections)
     .where(and(eq(connections.orgId, orgId), eq(connections.environment, environment), isNamed(caller)));
-  const ids = rights.flatMap(({ connection }) => ("id" in connection ? [connection.id] : []));
-  return or(notLike(target, "scn\\_%"), inArray(target, ids), inArray(target, named));
+  return or(notLike(target, "scn\\_%"), inArray(target, namesIn(rights).ids), inArray(target, named));
 }
 
 function isShared(caller: Caller) {
@@ -43,14 +42,20 @@ function isShared(caller: Caller) {
 }
 
 function isNamed({ connections: rights }: Pick<Caller, "connections">) {
-  // Without a condition, `or` would be none, and an empty list would show everything.
-  return rights && or(sql`false`, ...rights.map(({ connection }) => hasName(connection)));
+  if (rights === undefined) return undefined;
+  const { ids, slugs, tags } = namesIn(rights);
+  // An empty list of ids or slugs is false, so no rights show nothing. One of tags cannot be asked for.
+  const isTagged = tags.length > 0 ? arrayOverlaps(connections.tags, tags) : undefined;
+  return or(inArray(connections.id, ids), inArray(connections.slug, slugs), isTagged);
 }
 
-function hasName(name: ConnectionRight["connection"]) {
-  if ("id" in name) return eq(connections.id, name.id);
-  if ("slug" in name) return eq(connections.slug, name.slug);
-  return arrayOverlaps(connections.tags, [name.tag]);
+function namesIn(rights: readonly ConnectionRight[]) {
+  const names = rights.map(({ connection }) => connection);
+  return {
+    ids: names.flatMap((name) => ("id" in name ? [name.id] : [])),
+    slugs: names.flatMap((name) => ("slug" in name ? [name.slug] : [])),
+    tags: names.flatMap((name) => ("tag" in name ? [name.tag] : [])),
+  };
 }
 
 /**
