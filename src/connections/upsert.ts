@@ -69,7 +69,7 @@ export function createUpsertServiceConnection(
         "auth: a person signs in by that method; make the connection with POST /api/connections",
       );
     }
-    return { integration: integration.slug, candidate, credential: { secrets } };
+    return { integration, candidate, credential: { secrets } };
   }
 
   return async (request, context) => {
@@ -86,11 +86,16 @@ export function createUpsertServiceConnection(
     }
 
     const upsert = async (tx: Tx, store: StoreCredential) => {
+      if (integration !== undefined) await integrations.hold(tx, caller, integration);
       await lockSlug(tx, caller, slug);
       const known = await findBySlugForUpdate(tx, caller, slug);
       const before = known && { connection: known, credential: await getCredential(tx, orgId, known.id) };
       const at = now();
-      const connection = connectionAfter(known ?? newConnection(caller, slug, at), candidate, integration);
+      const connection = connectionAfter(
+        known ?? newConnection(caller, slug, at),
+        candidate,
+        integration?.slug,
+      );
       requireWithinRights(caller, connection);
       if (known) requireUsable(caller, known);
       await (known ? saveConnection(tx, connection, at) : insertConnection(tx, connection));
@@ -119,7 +124,7 @@ export function createUpsertServiceConnection(
 /** What a request makes of its slug. */
 interface Wanted {
   /** Undefined where the request leaves it as it is. */
-  readonly integration?: string;
+  readonly integration?: Integration;
   readonly candidate: Candidate;
   readonly credential: WantedCredential;
 }
