@@ -235,7 +235,7 @@ function secretsIn(secret: Secret, form: StoredCredential["form"]): Readonly<Rec
 
 /** What a call through the connection carries, of these secrets. */
 export function injectionOf(
-  connection: SealedConnection,
+  connection: Pick<SealedConnection, "recipe" | "params" | "callerServiceSlug">,
   secrets: Readonly<Record<string, string>>,
 ): Injection {
   const { recipe, params, callerServiceSlug } = connection;

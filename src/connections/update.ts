@@ -71,7 +71,9 @@ export function createUpdateConnection(
     const candidate = updated(known, changes, { integration, secrets });
     if (changes.verify) {
       if (keepsSecrets) requireWithin(known, candidate.baseUrl, known.credential?.principalKeyId);
-      await verify(caller.orgId, { ...candidate, baseUrl: outbound.checkBaseUrl(candidate.baseUrl) }, signal);
+      const baseUrl = outbound.checkBaseUrl(candidate.baseUrl);
+      const { callerServiceSlug } = keepsSecrets ? known : {};
+      await verify(caller.orgId, { ...candidate, baseUrl, callerServiceSlug }, signal);
     }
     return { known, secrets };
   }
