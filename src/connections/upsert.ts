@@ -19,6 +19,7 @@ import {
   type StoreCredential,
   type WantedCredential,
 } from "./credentials.ts";
+import { endGrant } from "./end-grant.ts";
 import { hashOf, toServiceConnection } from "./messages.ts";
 import type { ConnectionParts } from "./service.ts";
 import {
@@ -101,7 +102,7 @@ export function createUpsertServiceConnection(
       await (known ? saveConnection(tx, connection, at) : insertConnection(tx, connection));
       const until = fallbackUntilOf(request, at);
       const replaced = await store(tx, connection, credential, before, until);
-      const { stored, events } = replaced;
+      const { stored, events, endedGrant } = replaced;
       await appendAll(tx, call, events, {
         action: known ? "connection.upsert" : "connection.create",
         target: connection.id,
@@ -112,11 +113,12 @@ export function createUpsertServiceConnection(
           ...credentialDetails(before?.credential, stored, replaced.fallbackUntil),
         },
       });
-      return { created: known === undefined, connection, fingerprint: stored.fingerprint };
+      return { created: known === undefined, connection, fingerprint: stored.fingerprint, endedGrant };
     };
-    const { created, connection, fingerprint } = await credentials.storing(caller, (store) =>
+    const { created, connection, fingerprint, endedGrant } = await credentials.storing(caller, (store) =>
       change(call, (tx) => upsert(tx, store)),
     );
+    if (endedGrant !== undefined) await endGrant(parts, call, endedGrant);
     return { created, connection: { ...toServiceConnection(connection, now()), ...hashOf(fingerprint) } };
   };
 }
