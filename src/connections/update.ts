@@ -26,6 +26,7 @@ import {
   type StoreCredential,
   type WantedCredential,
 } from "./credentials.ts";
+import { endGrant } from "./end-grant.ts";
 import { ConnectionChanged } from "./errors.ts";
 import { hashOf, toMessage } from "./messages.ts";
 import type { ConnectionParts } from "./service.ts";
@@ -78,7 +79,9 @@ export function createUpdateConnection(
     const candidate = updated(known, changes, { integration, secrets });
     if (changes.verify) {
       if (keepsSecrets) requireWithin(known, candidate.baseUrl, known.credential?.principalKeyId);
-      await verify(caller.orgId, { ...candidate, baseUrl: outbound.checkBaseUrl(candidate.baseUrl) }, signal);
+      const baseUrl = outbound.checkBaseUrl(candidate.baseUrl);
+      const { callerServiceSlug } = keepsSecrets ? known : {};
+      await verify(caller.orgId, { ...candidate, baseUrl, callerServiceSlug }, signal);
     }
     return { known, secrets };
   }
@@ -123,9 +126,10 @@ export function createUpdateConnection(
         ...credentialDetails(before, replaced?.stored ?? before, replaced?.fallbackUntil),
       },
     });
-    if (replaced === undefined) return { connection: next, stored: undefined };
-    const { stored, fallbackUntil } = replaced;
-    return { connection: { ...next, scopes: undefined, expiresAt: undefined, fallbackUntil }, stored };
+    if (replaced === undefined) return { connection: next };
+    const { stored, fallbackUntil, endedGrant } = replaced;
+    const shown = { ...next, scopes: undefined, expiresAt: undefined, fallbackUntil };
+    return { connection: shown, stored, endedGrant };
   }
 
   return async (request, context) => {
@@ -135,7 +139,7 @@ export function createUpdateConnection(
     const given = changesFrom(request);
     const changes =
       given.baseUrl === undefined ? given : { ...given, baseUrl: outbound.checkBaseUrl(given.baseUrl) };
-    const { connection, stored } = await repeated(async () => {
+    const { connection, stored, endedGrant } = await repeated(async () => {
       const seen = await look(caller, id, changes, context.signal);
       const update = (tx: Tx, store?: StoreCredential) =>
         save({ tx, call, caller, id, changes, seen, store });
@@ -143,6 +147,7 @@ export function createUpdateConnection(
         ? credentials.storing(caller, (store) => change(call, (tx) => update(tx, store)))
         : change(call, update);
     });
+    if (endedGrant !== undefined) await endGrant(parts, call, endedGrant);
     const hash = stored === undefined ? {} : hashOf(stored.fingerprint);
     return { connection: { ...toMessage(connection, now()), ...hash } };
   };

@@ -502,6 +502,34 @@ describe("a connection with OAuth that is deleted", () => {
   });
 });
 
+describe("a connection with OAuth that gets an API key instead", () => {
+  const apiKey = "takes-over";
+  const ways: [string, (id: string) => Promise<{ status: number }>][] = [
+    ["changed by its id", (id) => service.org.rest("PATCH", `/api/connections/${id}`, { apiKey })],
+    [
+      "registered again by its slug",
+      async (id) => {
+        const serviceSlug = "custom:was-oauth";
+        const named = "update connections set slug = $1 where id = $2";
+        await service.postgres.asOwner(named, [serviceSlug, id]);
+        const wanted = { serviceSlug, baseUrl: upstream.url, apiKey };
+        return service.org.rest("POST", "/api/service-connections", wanted);
+      },
+    ],
+  ];
+
+  test.each(ways)("%s, has its tokens revoked at the service", async (_, replace) => {
+    const id = await pending();
+    await connect(id);
+    expect((await replace(id)).status).toBeLessThan(300);
+    expect(oidc.asked.at(-1)).toBe("POST /token/revocation");
+    const { events } = await service.org.client.audit.listAuditEvents({ target: id });
+    expect(events[0]).toMatchObject({ action: "connection.revoke", details: { outcome: "REVOKED" } });
+    expect(await callThrough(id)).toMatchObject({ status: 200 });
+    expect(upstream.asked.at(-1)!.headers.authorization).toBe(`Bearer ${apiKey}`);
+  });
+});
+
 describe("device codes", () => {
   const device = () => pending({ grant: "device_code", extraAuthorizationParameters: {} });
 
