@@ -35,13 +35,19 @@ const ofOurs = new Set([
 const oursBegin = /^(?:access-control-|x-patchbay-)/;
 const fieldValue = /^[\t\x20-\x7e\x80-\xff]*$/;
 
-/** The service's headers for the caller, those left out that would speak for us. Its request id has another name. */
-export function answerHeadersOf(status: number, fields: Fields, response: Response): Record<string, string> {
-  const headers: Record<string, string> = Object.create(null) as Record<string, string>;
+/** The service's fields for the caller, in a head or in trailers, those left out that would speak for us. */
+export function passableFields(fields: Fields): Record<string, string> {
+  const passable: Record<string, string> = Object.create(null) as Record<string, string>;
   for (const [name, value] of fields) {
     if (ofOurs.has(name) || oursBegin.test(name) || !fieldValue.test(value)) continue;
-    headers[name] = value;
+    passable[name] = value;
   }
+  return passable;
+}
+
+/** The head of the service's answer for the caller. Its request id has another name. */
+export function answerHeadersOf(status: number, fields: Fields, response: Response): Record<string, string> {
+  const headers = passableFields(fields);
   const requestId = fields.get("x-request-id");
   if (requestId !== undefined) headers["x-upstream-request-id"] = requestId;
   const { vary } = headers;
