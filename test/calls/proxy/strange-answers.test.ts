@@ -59,7 +59,8 @@ describe.each([
   });
 
   test("trailers do not speak for us, as headers do not", async () => {
-    const ofOurs = "x-patchbay-source: patchbay\r\nstrict-transport-security: max-age=1\r\nset-cookie: a=1\r\n";
+    const ofOurs =
+      "x-patchbay-source: patchbay\r\nstrict-transport-security: max-age=1\r\nset-cookie: a=1\r\n";
     answerWith(`${chunked}${chunk("a")}0\r\n${ofOurs}x-sum: 1\r\n\r\n`);
     const { status, trailers } = await ask();
     expect([status, Object.entries(trailers)]).toEqual([200, [["x-sum", "1"]]]);
