@@ -1,17 +1,23 @@
 import type { IncomingHttpHeaders } from "node:http";
+import { secretOfBearer } from "#src/api-keys/secret-format.ts";
 import type { Fields } from "#src/outbound/headers.ts";
 import { headerOf, type Request, type Response } from "#src/platform/http.ts";
 
 /** What a browser says of the page that calls, which is nothing to the service. */
 const ofPages = /^(?:origin|referer|access-control-.*|sec-.*)$/;
 
-/** The caller's headers for the service, those left out that are for us, or for nobody. */
+/**
+ * The caller's headers for the service, those left out that are for us, or for nobody. An SDK that was given the
+ * caller's key of Patchbay may put it into a header of its own, too, such as X-Api-Key.
+ */
 export function requestHeadersOf(request: Request): Record<string, string> {
   const headers: Record<string, string> = Object.create(null) as Record<string, string>;
+  const key = secretOfBearer(request.headers.authorization ?? "");
   for (const name of Object.keys(request.headers)) {
     if (name.startsWith(":") || ofPages.test(name)) continue;
     const value = headerOf(request, name);
-    if (value !== undefined) headers[name] = value;
+    if (value === undefined || (key !== undefined && value.includes(key))) continue;
+    headers[name] = value;
   }
   return headers;
 }
