@@ -46,7 +46,7 @@ export function createDiscover(exchange: Exchange, monotonicNow: () => number): 
       saysItself: Object.entries(found).flatMap(([field, url]) => (integrations.has(field) ? [] : [url])),
       ...found,
       ...method,
-      namesItself: metadata["authorization_response_iss_parameter_supported"] === true,
+      namesItself: metadata[namesItselfField] === true,
     };
   };
 }
@@ -60,6 +60,8 @@ const endpoints = {
   introspectionUrl: "introspection_endpoint",
   deviceAuthorizationUrl: "device_authorization_endpoint",
 } as const;
+
+const namesItselfField = "authorization_response_iss_parameter_supported";
 
 async function ask(exchange: Exchange, orgId: string, issuer: string): Promise<Metadata> {
   for (const url of placesOf(issuer)) {
@@ -87,7 +89,16 @@ function metadataIn(body: string, issuer: string): Metadata {
     const other = shown(metadata?.["issuer"]) || "no issuer";
     throw new TokenFailure("unusable", `${hostOf(issuer)} says that it is ${other}, and not ${issuer}`);
   }
-  return metadata;
+  return Object.fromEntries(Object.entries(metadata).filter(isKept));
+}
+
+const longestUrl = 2_048;
+const keptNames: readonly string[] = [...Object.values(endpoints), namesItselfField];
+
+/** Only that: it is remembered for an hour, and a service may say a megabyte. */
+function isKept([name, value]: readonly [string, unknown]): boolean {
+  const isShort = typeof value === "boolean" || (typeof value === "string" && value.length <= longestUrl);
+  return isShort && keptNames.includes(name);
 }
 
 function parsed(body: string): Metadata | undefined {
