@@ -46,12 +46,15 @@ export function createDiscover(exchange: Exchange, monotonicNow: () => number): 
       saysItself: Object.entries(found).flatMap(([field, url]) => (integrations.has(field) ? [] : [url])),
       ...found,
       ...method,
-      namesItself: metadata[namesItselfField] === true,
+      namesItself: metadata[sendsIssuer] === true,
     };
   };
 }
 
 type Metadata = Readonly<Record<string, unknown>>;
+
+const longestUrl = 2_048;
+const sendsIssuer = "authorization_response_iss_parameter_supported";
 
 const endpoints = {
   authorizationUrl: "authorization_endpoint",
@@ -60,8 +63,7 @@ const endpoints = {
   introspectionUrl: "introspection_endpoint",
   deviceAuthorizationUrl: "device_authorization_endpoint",
 } as const;
-
-const namesItselfField = "authorization_response_iss_parameter_supported";
+const read = [...Object.values(endpoints), sendsIssuer];
 
 async function ask(exchange: Exchange, orgId: string, issuer: string): Promise<Metadata> {
   for (const url of placesOf(issuer)) {
@@ -89,22 +91,20 @@ function metadataIn(body: string, issuer: string): Metadata {
     const other = shown(metadata?.["issuer"]) || "no issuer";
     throw new TokenFailure("unusable", `${hostOf(issuer)} says that it is ${other}, and not ${issuer}`);
   }
-  return Object.fromEntries(Object.entries(metadata).filter(isKept));
+  // The rest may be long, and is remembered for nothing.
+  return Object.fromEntries(
+    read.flatMap((name): [string, unknown][] => (isShort(metadata[name]) ? [[name, metadata[name]]] : [])),
+  );
 }
 
-const longestUrl = 2_048;
-const keptNames: readonly string[] = [...Object.values(endpoints), namesItselfField];
-
-/** Only that: it is remembered for an hour, and a service may say a megabyte. */
-function isKept([name, value]: readonly [string, unknown]): boolean {
-  const isShort = typeof value === "boolean" || (typeof value === "string" && value.length <= longestUrl);
-  return isShort && keptNames.includes(name);
+function isShort(value: unknown): boolean {
+  return typeof value === "boolean" || (typeof value === "string" && value.length <= longestUrl);
 }
 
-function parsed(body: string): Metadata | undefined {
+function parsed(body: string): Record<string, unknown> | undefined {
   try {
     const value: unknown = JSON.parse(body);
-    return typeof value === "object" && value !== null ? (value as Metadata) : undefined;
+    return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : undefined;
   } catch {
     return undefined;
   }
