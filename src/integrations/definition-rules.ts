@@ -56,12 +56,16 @@ export function requireHeaders(
 
 /** Refuses a header that only Patchbay sets, and what is no header's name. */
 export function requireHeaderName(at: string, name: string): void {
-  if (!/^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(name)) {
-    throw new InvalidRequest(`${at}: a name has characters that header names cannot have`);
-  }
+  requireToken(at, name);
   if (isReservedHeader(name)) {
     throw new InvalidRequest(`${at}.${name}: only Patchbay sets this header; leave it out`);
   }
+}
+
+/** Refuses what cannot be the name of a header, or of a cookie in one. */
+export function requireToken(at: string, name: string): void {
+  if (/^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(name)) return;
+  throw new InvalidRequest(`${at}: a name has characters that names of headers and cookies cannot have`);
 }
 
 /** Refuses control characters and halves of characters. */

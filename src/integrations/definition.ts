@@ -2,7 +2,7 @@ import { pathProblem } from "#src/outbound/path.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import type { LongWork } from "#src/platform/in-turns.ts";
 import { requireOAuth } from "./definition-oauth.ts";
-import { requireHeaderName, requireHeaders, requireName, requireOnce, requireOneLine, requireTemplate } from "./definition-rules.ts"; // prettier-ignore
+import { requireHeaderName, requireHeaders, requireName, requireOnce, requireOneLine, requireTemplate, requireToken } from "./definition-rules.ts"; // prettier-ignore
 import { requireUrl, type CheckUrl } from "./definition-urls.ts";
 import type { AuthMethod, CredentialField, Integration, Placeholder, ProbeCall } from "./integration.ts";
 import { oauthUrls } from "./oauth-urls.ts";
@@ -147,16 +147,10 @@ function requireInjection(at: string, { inject, unsupported }: AuthMethod, known
       requireTemplate(`${at}.${place}.${name}`, text, known);
     }
   }
-  for (const name of Object.keys(inject.cookies ?? {})) requireHeaderToken(`${at}.cookies`, name);
+  for (const name of Object.keys(inject.cookies ?? {})) requireToken(`${at}.cookies`, name);
   const puts = Object.values(inject).flatMap((texts: object) => Object.keys(texts));
   if (puts.length === 0 && unsupported === undefined) {
     throw new InvalidRequest(`${at}: say where the credential goes, such as headers`);
-  }
-}
-
-function requireHeaderToken(at: string, name: string): void {
-  if (!/^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(name)) {
-    throw new InvalidRequest(`${at}: a name has characters that names of cookies cannot have`);
   }
 }
 
