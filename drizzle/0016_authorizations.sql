@@ -69,3 +69,17 @@ GRANT EXECUTE ON FUNCTION
   take_oauth_flow(bytea, text), find_oauth_flow(bytea, text),
   claim_oauth_keep_alives(text, timestamptz, integer), claim_oauth_polls(text, timestamptz, integer)
 TO patchbay_app;
+--> statement-breakpoint
+-- A connection may be called through before it has a credential: of an OAuth client itself, the first call gets it. That
+-- it has none is remembered, and old from then on.
+CREATE FUNCTION announce_connection_of_new_credential() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp
+AS $$
+BEGIN
+  PERFORM announce('connection/' || NEW.org_id || '/' || NEW.connection_id);
+  RETURN NULL;
+END
+$$;
+--> statement-breakpoint
+CREATE TRIGGER announce_new_credential AFTER INSERT ON credentials
+  FOR EACH ROW EXECUTE FUNCTION announce_connection_of_new_credential();

@@ -30,6 +30,8 @@ export function createProbeConnection(
   probe: Probe,
   /** Undefined for a connection without a credential, and for one that is gone or switched off by now. */
   open: (viewer: Viewer, probed: ProbedConnection) => Promise<OpenConnection | undefined>,
+  /** What to do when the service does not know the credential. */
+  refused: (connection: OpenConnection["connection"]) => Promise<void>,
 ): ProbeConnection {
   return async ({ orgId, environment }, probed) => {
     const { baseUrl, declared } = probed;
@@ -38,7 +40,9 @@ export function createProbeConnection(
       if (opened === undefined) return { baseUrl, result: await probe.reach({ orgId, baseUrl }) };
       const { connection, credential } = opened;
       using _wiped = credential;
-      return { baseUrl: connection.baseUrl, result: await probe.signIn(connection, credential) };
+      const result = await probe.signIn(connection, credential);
+      if (!result.ok && result.status === 401) await refused(connection);
+      return { baseUrl: connection.baseUrl, result };
     } catch (error) {
       // Without an access token it does not work: that is what was asked. What fails here is no fault of the service.
       if (!(error instanceof AuthorizationNeeded || error instanceof RefreshFailed)) throw error;

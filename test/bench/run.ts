@@ -4,6 +4,7 @@ import { run as killStorm } from "./kill-storm.ts";
 import { run as proxy } from "./proxy.ts";
 import { readOptions, UsageError, type OptionName, type Options } from "./options.ts";
 import { run as overTheWire } from "./over-the-wire.ts";
+import { run as refreshStorm } from "./refresh-storm.ts";
 import { run as revocation } from "./revocation.ts";
 import { run as start } from "./start.ts";
 import { run as verifyKey } from "./verify-key.ts";
@@ -51,6 +52,11 @@ const benches: Record<string, Bench> = {
     title: "Kill storm: a row and its audit event, while backends are killed",
     takes: [],
     run: () => killStorm(),
+  },
+  "refresh-storm": {
+    title: "Refresh storm: 4 processes with 25 calls each, on a grant whose refresh tokens are good once",
+    takes: [],
+    run: refreshStorm,
   },
 };
 

@@ -1,8 +1,10 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import type { InjectionTemplate, Recipe } from "#src/integrations/integration.ts";
+import { insertOAuthConnection, oauth2 } from "../support/oauth-grants.ts";
 import { startProxy, type PostgresProxy } from "../support/postgres-proxy.ts";
 import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
 import { startService, type TestService } from "../support/service.ts";
+import { startStrangeAuthorizationServer } from "../support/strange-authorization-server.ts";
 import { startUpstream, type Asked, type Upstream } from "../support/upstream.ts";
 
 let postgres: TestDatabase;
@@ -104,6 +106,22 @@ test.each(methods)(
     await expect.poll(statements, { timeout: 30_000 }).toBe(0);
   },
 );
+
+test("an access token costs no statement either, once it is known, nor does the service ask for another", async () => {
+  await using server = await startStrangeAuthorizationServer();
+  const method = oauth2({ grant: "client_credentials", tokenUrl: server.tokenUrl });
+  const wanted = { method, baseUrl: upstream.url, status: "ACTIVE" };
+  const id = await insertOAuthConnection(postgres, service.org.orgId, wanted);
+  expect((await call(id)).status).toBe(200);
+  expect(upstream.asked.at(-1)!.headers.authorization).toBe("Bearer at");
+  const statements = async () => {
+    const before = proxy.statements();
+    for (let i = 0; i < 20; i++) expect((await call(id)).status).toBe(200);
+    return proxy.statements() - before;
+  };
+  await expect.poll(statements, { timeout: 30_000 }).toBe(0);
+  expect(server.asked).toHaveLength(1);
+});
 
 test.each(methods)(
   "a credential in %s is withheld when the answer repeats what was sent, and is in no log",

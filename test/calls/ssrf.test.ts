@@ -1,8 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { newRootKeyText } from "#src/crypto/root-key.ts";
+import type { OAuth2Method } from "#src/integrations/integration.ts";
 import { response, startUpstream, type Upstream } from "../outbound/network.ts";
 import { brokenPaths, brokenUrls, deniedHosts, noHosts } from "../outbound/ssrf-vectors.ts";
+import { insertOAuthConnection, oauth2, startOAuth, type OAuthReplica } from "../support/oauth-grants.ts";
 import { startService, type RestReply, type TestService } from "../support/service.ts";
 
+const rootKey = newRootKeyText();
 /** Calls nothing outside the public internet, where nothing of this test is. */
 let service: TestService;
 /** On every address of this machine. Nothing may come here. */
@@ -32,7 +36,7 @@ function vectors(): [string, Reason][] {
 
 beforeAll(async () => {
   trap = await startUpstream(response("reached"));
-  service = await startService({ outboundAllow: "" });
+  service = await startService({ outboundAllow: "", rootKey });
   plain = await connect();
   stored = [];
   // Postgres cannot store a NUL.
@@ -156,6 +160,112 @@ describe("a stored base URL that no call may be made to is not called, whatever 
       const why = reason === "ADDRESS_DENIED" ? "may not be called" : "baseUrl: ";
       expect(body).toStrictEqual({ ok: false, error: expect.stringContaining(why) as string });
       expect(JSON.stringify(body)).not.toContain("hunter2");
+    }
+    expect(trap.connections).toBe(0);
+  });
+});
+
+describe("a host that may not be called is not asked by OAuth either", () => {
+  let replica: OAuthReplica;
+  beforeAll(() => {
+    replica = startOAuth({ url: service.postgres.url, rootKey });
+  });
+  afterAll(() => replica[Symbol.asyncDispose]());
+
+  const pending = (method: Partial<OAuth2Method>, status?: string) =>
+    insertOAuthConnection(service.postgres, service.org.orgId, {
+      method: oauth2(method),
+      ...(status && { status }),
+    });
+
+  /** A connection whose access token has ended. */
+  async function granted(method: Partial<OAuth2Method>): Promise<string> {
+    const { orgId } = service.org;
+    const wanted = { method: oauth2(method), status: "ACTIVE" };
+    const id = await insertOAuthConnection(service.postgres, orgId, wanted);
+    const tokens = { accessToken: "at-hunter2", refreshToken: "rt-hunter2" };
+    await replica.give(orgId, id, tokens, { expiresAt: new Date(0), refreshAt: new Date(0) });
+    return id;
+  }
+
+  const call = (id: string) => rest("POST", "/api/service-calls", { service: id, method: "GET", path: "/x" });
+  const authorize = (id: string) => rest("POST", `/api/connections/${id}/authorize`, {});
+  const tokenUrl = "https://ok.example/token";
+  const unavailable = "503 REFRESH_FAILED";
+  const failed = "409 AUTHORIZATION_FAILED";
+
+  /** Everything that asks an authorization server. */
+  const askers: [string, string, (url: string) => Promise<RestReply>][] = [
+    [
+      "for a client's token",
+      unavailable,
+      async (url) => call(await pending({ grant: "client_credentials", tokenUrl: url }, "ACTIVE")),
+    ],
+    ["for a refresh", unavailable, async (url) => call(await granted({ tokenUrl: url }))],
+    [
+      "for a refresh elsewhere",
+      unavailable,
+      async (url) => call(await granted({ tokenUrl, refreshUrl: url })),
+    ],
+    ["for its endpoints", failed, async (url) => authorize(await pending({ issuer: url, discover: true }))],
+    [
+      "for a device code",
+      failed,
+      async (url) =>
+        authorize(await pending({ grant: "device_code", tokenUrl, deviceAuthorizationUrl: url })),
+    ],
+    [
+      "for a revocation",
+      "FAILED",
+      async (url) => rest("DELETE", `/api/connections/${await granted({ tokenUrl, revocationUrl: url })}`),
+    ],
+    [
+      "for a revocation in a way of its own",
+      "FAILED",
+      async (url) => {
+        const revocation = { style: "get", url, auth: "bearer" } as const;
+        return rest("DELETE", `/api/connections/${await granted({ tokenUrl, revocation })}`);
+      },
+    ],
+  ];
+
+  test.each(askers)("%s", async (_, expected, ask) => {
+    const answers: unknown[] = [];
+    const hosts = deniedHosts.map(([, host]) => host);
+    for (const host of hosts) {
+      const reply = await ask(`http://${host}:${trap.port}/oauth`);
+      const revocation: unknown = reply.body?.data?.revocation;
+      answers.push([host, revocation ?? reasonOf(reply)]);
+      expect(JSON.stringify(reply.body)).not.toContain("hunter2");
+    }
+    expect(answers).toStrictEqual(hosts.map((host) => [host, expected]));
+    expect(trap.connections).toBe(0);
+  });
+});
+
+describe("a URL that parsers would repair is no URL of an integration's OAuth", () => {
+  test.each([
+    ...["issuer", "authorizationUrl", "tokenUrl", "refreshUrl", "revocationUrl", "introspectionUrl"],
+    "deviceAuthorizationUrl",
+  ])("%s", async (field) => {
+    const broken = [...brokenUrls.map(([, url]) => url), ...noHosts.map((host) => `http://${host}/x`)];
+    // A query is nothing unusual in these.
+    for (const url of broken.filter((one) => !one.startsWith("http://ok.example/?"))) {
+      const oauth = { grant: "authorization_code", pkce: "required", clientAuthentication: "post" };
+      const urls = { authorizationUrl: "https://ok.example/a", tokenUrl: "https://ok.example/t" };
+      const more = { scopeSeparator: " ", refresh: "rotating" };
+      const authMethods = [
+        {
+          id: "oauth2",
+          type: "oauth2",
+          label: "OAuth",
+          oauth2: { ...oauth, ...urls, ...more, [field]: url },
+        },
+      ];
+      const definition = { name: "Ours", baseUrl: "https://ok.example", authMethods };
+      const reply = await rest("PUT", "/api/integrations/custom:repaired", definition);
+      expect([url, reply.status]).toStrictEqual([url, 400]);
+      expect(JSON.stringify(reply.body)).not.toContain("hunter2");
     }
     expect(trap.connections).toBe(0);
   });

@@ -55,7 +55,7 @@ export interface WantedConnection {
 
 /** Makes a connection as an organisation that is about to authorize it has it, and a public client for it. */
 export async function insertOAuthConnection(
-  postgres: TestDatabase,
+  postgres: Pick<TestDatabase, "asOwner">,
   orgId: string,
   { method, baseUrl = "http://127.0.0.1:9", status = "PENDING_AUTHORIZATION", ...named }: WantedConnection,
 ): Promise<string> {

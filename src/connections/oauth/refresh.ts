@@ -20,6 +20,11 @@ export interface Refresh {
   fresh(connection: SealedConnection): Promise<SealedConnection>;
   /** The connection with another access token than this one, which the service refused; undefined if there is none. */
   refreshed(connection: SealedConnection): Promise<SealedConnection | undefined>;
+  /**
+   * Notes that the probe's call, which every token may make, was refused with 401: of a token that cannot be renewed, that
+   * is the end.
+   */
+  refused(connection: SealedConnection): Promise<void>;
   /** Renews it whether a call needs it or not. */
   renew(ref: GrantRef): Promise<void>;
   /** Waits for what is under way: to break it off could lose a grant. */
@@ -64,7 +69,7 @@ export function createRefresh(parts: AttemptParts): Refresh {
     });
   }
 
-  async function giveUp(ref: GrantRef, { version }: Grant, reason: string): Promise<void> {
+  async function giveUp(ref: GrantRef, { version }: Pick<Grant, "version">, reason: string): Promise<void> {
     await database.change(ref.orgId, async (tx) => {
       const grant = await lockWhole(tx, ref);
       if (grant?.version !== version || grant.isLeased) return unchanged(undefined);
@@ -125,6 +130,15 @@ export function createRefresh(parts: AttemptParts): Refresh {
     return started;
   }
 
+  /** Whether a new access token can be had without a person; undefined for a connection without one. */
+  async function canRenew(connection: SealedConnection): Promise<boolean | undefined> {
+    const { credential, wrappedKey } = connection;
+    const method = oauth2Of(connection);
+    if (method === undefined || credential === undefined) return undefined;
+    const { refreshToken } = await openGrant(keyring, connection, { credential, wrappedKey });
+    return isRenewable(method, refreshToken);
+  }
+
   /** `isUsable`: with its present token, calls can be made if no other is had. */
   async function renewed(connection: SealedConnection, isUsable: boolean): Promise<SealedConnection> {
     const { orgId, id, credential } = connection;
@@ -154,19 +168,26 @@ export function createRefresh(parts: AttemptParts): Refresh {
     },
 
     async refreshed(connection) {
-      const { orgId, id, credential, wrappedKey } = connection;
-      const method = oauth2Of(connection);
-      if (method === undefined || credential === undefined) return undefined;
-      const known = credential.version;
-      const { refreshToken } = await openGrant(keyring, connection, { credential, wrappedKey });
+      const { orgId, id, credential } = connection;
       // One refusal is no end of a token that cannot be renewed: it may be of what the person may not see there.
-      if (!isRenewable(method, refreshToken)) return undefined;
+      if (credential === undefined || (await canRenew(connection)) !== true) return undefined;
+      const known = credential.version;
       const made = replacements.get(`${orgId}/${id}`);
       if (made?.version === known && now().getTime() - made.at < insistMs) return undefined;
       const settled = await flight({ orgId, id }, known);
       if (settled.is !== "usable") return undefined;
       replacements.set(`${orgId}/${id}`, { version: settled.grant.version, at: now().getTime() });
       return withCredentialOf(connection, settled.grant);
+    },
+
+    async refused(connection) {
+      const { credential } = connection;
+      if (credential === undefined || (await canRenew(connection)) !== false) return;
+      await giveUp(
+        connection,
+        credential,
+        "the service takes its access token no more, and gave no refresh token",
+      );
     },
 
     async renew(ref) {

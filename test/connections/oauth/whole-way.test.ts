@@ -180,6 +180,35 @@ describe("a connection of an integration of the organisation's own", () => {
   });
 });
 
+test("a token without an end and a way to renew it ends when the probe is refused, and not with any other path", async () => {
+  const id = await created("custom:endless", code());
+  server.behave(() => ({ access_token: "at", token_type: "bearer" }));
+  await connect(id);
+  await service.postgres.asOwner(
+    "update connections set recipe = jsonb_set(recipe::jsonb, '{probe}', $2::jsonb) where id = $1",
+    [id, JSON.stringify({ method: "GET", path: "/whoami", expect: { status: 200 } })],
+  );
+  const probed = () => service.org.rest("POST", `/api/connections/${id}/test`, {});
+  let isKnown = true;
+  upstream.answer(({ url }) => ({ status: url === "/whoami" && isKnown ? 200 : 401 }));
+  try {
+    expect(await callThrough(id)).toMatchObject({ body: { data: { status: 401 } } });
+    expect((await probed()).body).toMatchObject({ ok: true });
+    expect(await status(id)).toMatchObject({ status: "ACTIVE" });
+    isKnown = false;
+    expect((await probed()).body).toMatchObject({ ok: false });
+    expect(await status(id)).toMatchObject({
+      status: "NEEDS_REAUTH",
+      statusReason: expect.stringContaining("takes its access token no more"),
+    });
+    const asked = upstream.asked.length;
+    expect((await callThrough(id)).headers.get("x-error-reason")).toBe("AUTHORIZATION_NEEDED");
+    expect(upstream.asked).toHaveLength(asked);
+  } finally {
+    upstream.answer({});
+  }
+});
+
 describe("before a person has signed in, a connection", () => {
   const moved = (id: string) =>
     service.org.rest("PATCH", `/api/connections/${id}`, { baseUrl: "http://127.0.0.1:9" });
