@@ -4,7 +4,6 @@ import { createRefusals } from "#src/audit/refusals.ts";
 import { createAudit } from "#src/audit/service.ts";
 import { createCalls } from "#src/calls/calls.ts";
 import { createCatalog } from "#src/catalog/service.ts";
-import { services } from "#src/client/services.ts";
 import type { Config } from "#src/config/config.ts";
 import { hasShownTarget } from "#src/connections/access.ts";
 import { createConnections, type Connections } from "#src/connections/connections.ts";
@@ -19,25 +18,16 @@ import { createChange } from "#src/idempotency/change.ts";
 import { createIntegrations } from "#src/integrations/integrations.ts";
 import { createMetrics } from "#src/metrics/metrics.ts";
 import { createMetricsPort } from "#src/metrics/port.ts";
-import { withAccessLog } from "#src/net/access-log.ts";
-import { withCors } from "#src/net/cors.ts";
-import { createDispatch } from "#src/net/dispatch.ts";
-import { createPort } from "#src/net/port.ts";
 import type { Tls } from "#src/net/servers.ts";
 import { parseOutboundAllow } from "#src/outbound/allow.ts";
 import { createOutbound } from "#src/outbound/outbound.ts";
-import { createLeakWatch } from "#src/pipeline/leak-watch.ts";
-import { createPipeline } from "#src/pipeline/pipeline.ts";
 import { createByteBudget } from "#src/platform/byte-budget.ts";
 import type { Log } from "#src/platform/log.ts";
 import { createPublicUrl } from "#src/platform/public-url.ts";
 import { createCallLimiter } from "#src/ratelimit/call-limiter.ts";
-import { createRestHandler } from "#src/rest/handler.ts";
-import { createPages } from "#src/rest/pages.ts";
-import { createRawRoutes } from "#src/rest/raw-routes.ts";
 import { createReadiness } from "#src/rpc/grpc-health.ts";
-import { createRpc } from "#src/rpc/rpc.ts";
 import { createVerification } from "#src/verification/verification.ts";
+import { createSurfaces } from "./surfaces.ts";
 
 /** What the service is given beside its settings. */
 export interface AppParts {
@@ -116,37 +106,21 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
 
   const refusals = createRefusals(shared);
   opened.defer(() => refusals.close());
-  const pipeline = createPipeline({
-    ...{ ...shared, refusals },
-    contracts: Object.values(services),
-    served: features.flatMap((feature) => feature.services),
-    authenticate: verification.authenticate,
-    limits: verification.rateLimits,
+  const { call, leaks, port } = createSurfaces({
+    ...shared,
+    refusals,
+    config,
+    features,
+    verification,
+    readiness,
+    shutdownSignal: shutdown.signal,
+    answered: (request) => metrics.requestAnswered(request),
   });
-  const rawRoutes = createRawRoutes(features, pipeline);
-  const limits = verification.rateLimits;
-  const leaks = createLeakWatch({ ...shared, ...verification, ...rawRoutes, limits });
   opened.defer(() => leaks.close());
-  const dispatch = createDispatch({
-    rpc: createRpc(pipeline, { ...config, readiness, shutdownSignal: shutdown.signal, log }),
-    pages: createPages(readiness, pipeline, features),
-    rawRoutes,
-    rest: createRestHandler(pipeline),
-  });
-  const port = createPort({
-    handler: withAccessLog(withCors(leaks.over(dispatch), config.corsOrigins), {
-      ...config,
-      log,
-      monotonicNow: () => performance.now(),
-      answered: (request) => metrics.requestAnswered(request),
-    }),
-    tls: parts.tls,
-    log,
-  });
 
   const closing = opened.move();
   return {
-    call: pipeline.call,
+    call,
     healthSweep,
     oauthSweep: connections.oauthSweep,
     listen: async (host, number) => shared.publicUrl.opened(await port.listen(host, number)),

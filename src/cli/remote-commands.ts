@@ -81,6 +81,13 @@ export function addRemoteCommands(root: Command): void {
       const { call } = await import("./call.ts");
       process.exitCode = (await call({ connection, method, path }, flags)) ? 0 : 1;
     });
+
+  remote(root.command("demo"))
+    .description("connect a service that has OAuth 2.0, to see how that goes; it runs here until Ctrl-C")
+    .action(async (flags: Shown) => {
+      const { demonstrateOAuth } = await import("./oauth-demo.ts");
+      await demonstrateOAuth(flags);
+    });
 }
 
 /** What every such command takes. */

@@ -11,8 +11,14 @@ import type { Tx } from "#src/db/database.ts";
 import { callerOf, callOf, type Call, type Caller } from "#src/platform/caller.ts";
 import { requireChangeable, requireTagsChangeable } from "./access.ts";
 import { appendAll } from "./append-all.ts";
-import { storesCredential, updated, type CallChanges, type Candidate } from "./candidate.ts";
-import { requireWithin, type Connection } from "./connection.ts";
+import {
+  requireOwnBaseUrl,
+  storesCredential,
+  updated,
+  type CallChanges,
+  type Candidate,
+} from "./candidate.ts";
+import { isSamePlace, requireWithin, type Connection } from "./connection.ts";
 import { requireOwnable } from "./create.ts";
 import {
   credentialDetails,
@@ -25,6 +31,7 @@ import { ConnectionChanged } from "./errors.ts";
 import { hashOf, toMessage } from "./messages.ts";
 import type { ConnectionParts } from "./service.ts";
 import {
+  deleteFlows,
   findSealed,
   getConnectionForUpdate,
   getCredential,
@@ -49,7 +56,7 @@ export function createUpdateConnection(
     known: Pick<Connection, "integration">,
     changes: Changes,
   ) {
-    const isAsked = changes.params !== undefined || changes.credentials !== undefined;
+    const isAsked = (changes.params ?? changes.credentials ?? changes.baseUrl) !== undefined;
     return isAsked ? integrations.find(tx, caller, known.integration) : undefined;
   }
 
@@ -100,9 +107,13 @@ export function createUpdateConnection(
     const candidate = updated(known, changes, { integration, secrets: seen?.secrets });
     const next = changed(known, changes, candidate, caller);
     if (next.baseUrl !== known.baseUrl) outbound.checkBaseUrl(next.baseUrl);
-    if (store === undefined && before !== undefined)
-      requireWithin(known, next.baseUrl, before.principalKeyId);
+    if (store === undefined) {
+      if (before !== undefined) requireWithin(known, next.baseUrl, before.principalKeyId);
+      else if (changes.baseUrl !== undefined) requireOwnBaseUrl(next, next.baseUrl, integration);
+    }
     await saveConnection(tx, next, now());
+    // What a person agreed to, or was shown, was of the connection as it was.
+    if (!isSamePlace(known, next)) await deleteFlows(tx, next);
     const until = fallbackUntilOf(changes, now());
     const wanted = wantedOf(changes, candidate);
     const replaced =
@@ -179,11 +190,7 @@ function requireSame(
   known: Connection,
   credential: StoredCredential | undefined,
 ): void {
-  const facts = ({ authMethod, baseUrl, recipe, params }: Connection | SealedConnection) => [
-    ...[authMethod, baseUrl, recipe, params],
-  ];
-  if (seen.credential?.version === credential?.version && isDeepStrictEqual(facts(seen), facts(known)))
-    return;
+  if (seen.credential?.version === credential?.version && isSamePlace(seen, known)) return;
   throw new ConnectionChanged();
 }
 

@@ -10,6 +10,9 @@ import { requireFewPatterns, requirePattern } from "./patterns.ts";
 import { expand, namesIn } from "./templates.ts";
 import { fieldValue, placeholderValue } from "./values.ts";
 
+/** Each connection holds a copy of its part, and a page of a list has many definitions. */
+const maxLength = 64 * 1024;
+
 /**
  * Refuses an integration by which a call could go wrong later: to another place, with a header that is not its own, or
  * with a value that nothing gives. The error names the member as it stands in JSON. Compiling its patterns takes time,
@@ -25,6 +28,9 @@ export function* requireSound(integration: Integration, checkUrl: CheckUrl): Lon
     baseUrlFrom,
   } = integration;
   const placed = Object.keys(placeholders);
+  if (JSON.stringify(integration).length > maxLength) {
+    throw new InvalidRequest(`the definition: at most ${maxLength} characters of JSON are stored`);
+  }
   requireFewPatterns(patternsOf(integration));
   if (baseUrlFrom !== undefined) requirePattern("baseUrlFrom.mustMatch", baseUrlFrom.mustMatch);
   for (const [name, placeholder] of Object.entries(placeholders)) {
@@ -103,8 +109,9 @@ function requireAccepted(at: string, accept: () => unknown): void {
   }
 }
 
-function* requireMethod(at: string, method: AuthMethod, { placeholders = {} }: Integration): LongWork<void> {
+function* requireMethod(at: string, method: AuthMethod, integration: Integration): LongWork<void> {
   const { type, fields, inject, oauth2 } = method;
+  const { placeholders = {}, optionalHeaders = {} } = integration;
   if ((type === "oauth2") !== (oauth2 !== undefined)) {
     throw new InvalidRequest(`${at}.oauth2: belongs to a method of the type oauth2, and to no other`);
   }
@@ -119,7 +126,9 @@ function* requireMethod(at: string, method: AuthMethod, { placeholders = {} }: I
     yield;
   }
   const tokens = oauth2 === undefined ? [] : ["accessToken"];
-  requireOnce(`${at}.fields`, [...placed, ...tokens, ...fields.map(({ name }) => name)]);
+  // A value is given by one name: a secret must not be taken for a header as well, which is shown.
+  const others = [...placed, ...tokens, ...Object.keys(optionalHeaders)];
+  requireOnce(`${at}.fields`, [...others, ...fields.map(({ name }) => name)]);
   const shown = fields.filter(({ secret }) => !secret).map(({ name }) => name);
   if (oauth2 !== undefined) requireOAuth(`${at}.oauth2`, oauth2, [...placed, ...shown]);
   requireInjection(`${at}.inject`, method, [...placed, ...fields.map(({ name }) => name), ...tokens]);

@@ -11,7 +11,7 @@ import { accessLogOf, type AccessLog } from "./access-line.ts";
 import { clientAddressOf } from "./forwarded-for.ts";
 import { loggablePath } from "#src/platform/loggable-path.ts";
 
-interface AccessLogOptions {
+export interface AccessLogOptions {
   readonly log: Log;
   /** Milliseconds of a clock that never goes back, such as `performance.now`. */
   readonly monotonicNow: () => number;

@@ -22,6 +22,8 @@ afterAll(async () => {
 
 /** The other processes of the machine only ever add to a stretch: one that none of them disturbed tells all. */
 const mostRounds = 20;
+/** For all of them, where each takes seconds. */
+const timeout = mostRounds * 15_000;
 
 /** For how many milliseconds one call held the event loop at most. */
 async function longestStretch(order: Order, expected: Outcome): Promise<number> {
@@ -93,15 +95,19 @@ test.each<[Order["protocol"], string, string, Outcome]>([
   ["gRPC in JSON", "4 MiB of JSON objects", "1 MiB of JSON", { status: 200, isWhole: true }],
   ["gRPC in JSON", "4 MiB of unknown fields", "nothing", { status: 400, isWhole: false }],
   ["gRPC-Web in JSON", "4 MiB of JSON objects", "1 MiB of JSON", { status: 200, isWhole: true }],
-])("over %s, other calls get their turn while a call brings %s and is answered %s", (protocol, ...order) => {
-  const [body, answer, expected] = order;
-  return expectTurns(
-    protocol,
-    protocol === "REST" ? "/api/service-calls" : procedure,
-    { body, answer },
-    expected,
-  );
-});
+])(
+  "over %s, other calls get their turn while a call brings %s and is answered %s",
+  { timeout },
+  (protocol, ...order) => {
+    const [body, answer, expected] = order;
+    return expectTurns(
+      protocol,
+      protocol === "REST" ? "/api/service-calls" : procedure,
+      { body, answer },
+      expected,
+    );
+  },
+);
 
 async function expectTurns(
   protocol: Order["protocol"],

@@ -32,13 +32,20 @@ export interface RunOptions {
 }
 
 const program = ["node_modules/.bin/node", "src/main.ts"];
+/** Halves what a start costs: its TypeScript is compiled once, and not by each process anew. */
+const compiled = resolve("node_modules/.cache/compiled");
 
 /** Runs the program. Of our own environment it gets PATH and nothing else. */
 export function patchbay(args: readonly string[], options: RunOptions = {}): Patchbay {
   const [command = "", ...first] = options.command ?? program;
   const child = spawn(command, [...first, ...args], {
     ...options.as,
-    env: { PATH: process.env["PATH"], HOME: tmpdir(), ...options.env },
+    env: {
+      PATH: process.env["PATH"],
+      HOME: tmpdir(),
+      ...(options.command === undefined && { NODE_COMPILE_CACHE: compiled }),
+      ...options.env,
+    },
     stdio: ["ignore", "pipe", "pipe"],
   });
   const stdout = collect(child, "stdout");

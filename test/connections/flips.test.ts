@@ -4,7 +4,7 @@ import { startUpstream, type Asked } from "../support/upstream.ts";
 
 const slug = "custom:flipped";
 const callers = 8;
-const calls = 2_000;
+const calls = 1_000;
 
 /** How calls of a version sign in. */
 function authOf(version: number): object {

@@ -183,7 +183,7 @@ describe("a connection that another replica remembers", () => {
 
 describe("a call beside changes of its connection", () => {
   const callers = 12;
-  const calls = 5_000;
+  const calls = 2_000;
 
   /** Which version of the connection the request is of: by its path, and by its key. */
   function versionsOf({ url, headers }: Asked): [number, number] {

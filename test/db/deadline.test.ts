@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { sql } from "#src/db/drizzle.cjs";
 import { pino } from "pino";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
@@ -41,9 +42,10 @@ const read = (database: Database, orgId = "org_a") =>
 const change = (database: Database, before: (step: number) => void) =>
   database.change("org_a", async (tx) => {
     before(0);
-    await tx.insert(users).values({ orgId: "org_a", id: "ada", email: "ada@example.com" });
+    const id = randomUUID();
+    await tx.insert(users).values({ orgId: "org_a", id, email: `${id}@example.com` });
     before(1);
-    await append(tx, "service", { action: "user.create", target: "ada", details: {} });
+    await append(tx, "service", { action: "user.create", target: id, details: {} });
     before(2);
   });
 
@@ -54,40 +56,56 @@ async function msToFail(work: Promise<unknown>): Promise<number> {
   return performance.now() - begun;
 }
 
-describe("when the database goes silent, an operation ends at its one deadline", () => {
+// Side by side, since they only wait: each with a way to the database of its own.
+describe.concurrent("when the database goes silent, an operation ends at its one deadline", () => {
   // Each step had a deadline of its own once, so that a change took the sum of them.
   const deadlineMs = 1_500;
   const tooLate = deadlineMs * 2;
 
+  async function openAlone(options: Partial<DatabaseOptions> = {}) {
+    const own = await startProxy(postgres.url);
+    const silent = pino({ level: "silent" });
+    const database = createDatabase({ url: own.url, log: silent, poolSize: 1, deadlineMs, ...options });
+    return {
+      database,
+      goSilent: () => own.blackHole(),
+      async [Symbol.asyncDispose]() {
+        await own.close();
+        await database.close();
+      },
+    };
+  }
+
   test("if its connection was idle", async () => {
-    const database = open({ poolSize: 1, deadlineMs });
-    await read(database);
-    proxy.blackHole();
-    expect(await msToFail(read(database))).toBeLessThan(tooLate);
+    await using alone = await openAlone();
+    await read(alone.database);
+    alone.goSilent();
+    expect(await msToFail(read(alone.database))).toBeLessThan(tooLate);
   });
 
   test("if its connection is not open yet", async () => {
-    const database = open({ poolSize: 1, deadlineMs });
-    proxy.blackHole();
-    expect(await msToFail(read(database))).toBeLessThan(tooLate);
+    await using alone = await openAlone();
+    alone.goSilent();
+    expect(await msToFail(read(alone.database))).toBeLessThan(tooLate);
   });
 
   test("if it is a single statement", async () => {
-    const database = open({ poolSize: 1, deadlineMs });
-    proxy.blackHole();
-    expect(await msToFail(database.single((tx) => tx.execute(sql`select 1`)))).toBeLessThan(tooLate);
+    await using alone = await openAlone();
+    alone.goSilent();
+    const one = alone.database.single((tx) => tx.execute(sql`select 1`));
+    expect(await msToFail(one)).toBeLessThan(tooLate);
   });
 
   test.each([0, 1, 2])("if it is a change that is at step %i", async (at) => {
-    const database = open({ poolSize: 1, deadlineMs });
-    const ms = await msToFail(change(database, (step) => step === at && proxy.blackHole()));
+    await using alone = await openAlone();
+    const ms = await msToFail(change(alone.database, (step) => step === at && alone.goSilent()));
     expect(ms).toBeLessThan(tooLate);
   });
 
   test("however long it has waited for a connection before", async () => {
-    const database = open({ poolSize: 1, deadlineMs: 3_000 });
-    const before = database.read("org_a", (tx) => tx.execute(sql`select pg_sleep(1.8)`));
-    const ms = await msToFail(change(database, (step) => step === 0 && proxy.blackHole()));
+    await using alone = await openAlone({ deadlineMs: 3_000 });
+    const before = alone.database.read("org_a", (tx) => tx.execute(sql`select pg_sleep(1.8)`));
+    const ms = await msToFail(change(alone.database, (step) => step === 0 && alone.goSilent()));
     await before;
     // 1.8 s and the whole deadline would be 4.8 s.
     expect(ms).toBeLessThan(4_300);

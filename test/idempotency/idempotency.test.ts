@@ -9,6 +9,7 @@ import { reasonOf } from "#src/client/node.ts";
 import { services } from "#src/client/services.ts";
 import { openConnection } from "#src/db/connection.ts";
 import { takesIdempotencyKey } from "#src/pipeline/policy.ts";
+import { insertOAuthConnection, oauth2 } from "../support/oauth-grants.ts";
 import { startProxy } from "../support/postgres-proxy.ts";
 import { createTestDatabase } from "../support/postgres.ts";
 import { startService, type Presenter, type TestService } from "../support/service.ts";
@@ -293,6 +294,12 @@ test("keys that rotate themselves at once, each under a name, do not wait for ea
   expect(replies.map(({ status }) => status)).toStrictEqual([200, 200, 200, 200]);
 });
 
+async function connect(): Promise<string> {
+  const wanted = { serviceSlug: `custom:${randomUUID()}`, baseUrl: "http://127.0.0.1:9", apiKey: "k" };
+  const { connection } = await service.org.client.connections.upsertServiceConnection(wanted);
+  return connection!.id;
+}
+
 /** A request for each method that takes the header. A new one needs one here. */
 const requests: Record<string, () => Promise<object>> = {
   CreateApiKey: async () => create,
@@ -312,10 +319,18 @@ const requests: Record<string, () => Promise<object>> = {
     baseUrl: "https://a.example",
     apiKey: "k",
   }),
-  TestConnection: async () => {
-    const wanted = { serviceSlug: `custom:${randomUUID()}`, baseUrl: "http://127.0.0.1:9", apiKey: "k" };
-    const { connection } = await service.org.client.connections.upsertServiceConnection(wanted);
-    return { id: connection?.id };
+  CreateConnection: async () => ({
+    integration: "custom:made",
+    authMethod: "bearer",
+    baseUrl: "https://a.example",
+    credentials: { token: "k" },
+  }),
+  TestConnection: async () => ({ id: await connect() }),
+  CheckCredential: async () => ({ id: await connect(), apiKey: "k" }),
+  StartAuthorization: async () => {
+    const urls = { authorizationUrl: "http://127.0.0.1:9/a", tokenUrl: "http://127.0.0.1:9/t" };
+    const { postgres, org } = service;
+    return { id: await insertOAuthConnection(postgres, org.orgId, { method: oauth2(urls) }) };
   },
   UpsertUser: async () => ({ email: `${randomUUID()}@a.example` }),
   // A second call is refused for its key, before it is known as a repetition.

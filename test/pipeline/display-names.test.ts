@@ -34,8 +34,12 @@ const hasRule = (rules: FieldRules | undefined) =>
   getExtension(rules.type.value, display_name);
 
 const rulesOf = (field: DescField) => getOption(field, rulesOption);
+/** What templates call it, of letters and digits. */
+const identifier = "field patchbay.integrations.v1.CredentialField.name";
 const isText = (field: DescField) =>
-  field.fieldKind === "scalar" && /(^|_)(name|title|label|role)s?$/.test(field.name);
+  field.fieldKind === "scalar" &&
+  /(^|_)(name|title|label|role)s?$/.test(field.name) &&
+  String(field) !== identifier;
 const isNotes = (field: DescField) =>
   field.fieldKind === "map" && /^(metadata|labels|tags|annotations)$/.test(field.name);
 
@@ -88,7 +92,23 @@ const asks: Record<string, Ask> = {
     name: "role",
     answer: await service.org.rest("POST", "/api/users", { email: `${randomUUID()}@bank.example`, role }),
   }),
+  "UpsertIntegration name": async (name) => ({ name: "name", answer: await define({ name }) }),
+  "UpsertIntegration label of a method": async (label) => ({
+    name: "authMethods[0].label",
+    answer: await define({ label }),
+  }),
+  "UpsertIntegration label of a field": async (fieldLabel) => ({
+    name: "authMethods[0].fields[0].label",
+    answer: await define({ fieldLabel }),
+  }),
 };
+
+/** An integration with these words. */
+function define({ name = "Bank", label = "Key", fieldLabel = "Key" }) {
+  const fields = [{ name: "key", label: fieldLabel, secret: true }];
+  const method = { id: "key", type: "api_key", label, fields, inject: { headers: { "X-Key": "{key}" } } };
+  return service.org.rest("PUT", "/api/integrations/custom:bank", { name, authMethods: [method] });
+}
 
 async function newKey(): Promise<string> {
   return (await service.org.client.apiKeys.createApiKey(wanted)).apiKey!.id;

@@ -197,8 +197,9 @@ export function unsayableRules({ userId, baseUrl, endpoint }: Present): Unsayabl
       way: "body.auth",
       because: catalog,
       exampleAt: "body",
-      example: { serviceSlug: "custom:x", baseUrl, auth: { authMethod: "kerberos" } },
-      refusal: /^INVALID_REQUEST authMethod: custom:x has bearer, basic, api-key/,
+      // Of a name too long to be drawn for an integration that is defined.
+      example: { serviceSlug: "custom:defined-nowhere", baseUrl, auth: { authMethod: "kerberos" } },
+      refusal: /^INVALID_REQUEST authMethod: custom:defined-nowhere has bearer, basic, api-key/,
       fits: fc.constant(basic),
     },
     {

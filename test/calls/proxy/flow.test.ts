@@ -75,7 +75,7 @@ describe.each([
   ["HTTP/2", 2],
 ])("over %s, all bytes arrive", (_, version) => {
   test("of a large body and a large answer", async () => {
-    const bytes = 40 * mebibyte;
+    const bytes = 16 * mebibyte;
     running.upstream.serve((request, response) => void request.pipe(response));
     const announced = { "content-length": String(bytes) };
     const { sender, answered } =

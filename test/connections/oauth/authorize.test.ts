@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { openConnection } from "#src/db/connection.ts";
 import { openBrowser, type Browser } from "../../support/browser.ts";
 import { insertOAuthConnection, oauth2 } from "../../support/oauth-grants.ts";
+import { untilOneWaits } from "../../support/locks.ts";
 import { startOidcProvider, type OidcProvider } from "../../support/oidc-provider.ts";
 import { startService, type TestService } from "../../support/service.ts";
 import { startUpstream, type Upstream } from "../../support/upstream.ts";
@@ -261,6 +263,57 @@ describe("a link", () => {
       expect(secret.length).toBeGreaterThan(20);
       expect(service.logged() + rows).not.toContain(secret);
     }
+  });
+
+  test.each([
+    ["its key is revoked", "update api_keys set revoked_at = now() where id = $1"],
+    ["its key is over", "update api_keys set expires_at = '2020-01-01' where id = $1"],
+    [
+      "the user who answers for it is deactivated",
+      "update users set status = 'deactivated' where id = (select act_as_user_id from api_keys where id = $1)",
+    ],
+  ])("leads nowhere once %s, nor does what it began", async (_, end) => {
+    const { user } = await service.org.client.directory.upsertUser({ email: "ada@acme.example" });
+    const scopes = ["connections:write", "connections:view"];
+    const bound = { name: "bound", scopes, actAsUserId: user!.id };
+    const { apiKey, secret } = await service.org.client.apiKeys.createApiKey(bound);
+    const org = { ...service.org, ...service.as(secret) };
+    const id = await pending();
+    const [unopened, opened] = [await linkToken(id, {}, org), await linkToken(id, {}, org)];
+    const browser = openBrowser();
+    const back = await signIn(browser, opened);
+    await service.postgres.asOwner(end, [apiKey!.id]);
+    for (const more of [{}, { look: "1" }]) {
+      const answer = await fetch(`${service.url}/connect`, form({ token: unopened, ...more }));
+      expect(answer.status).toBe(410);
+    }
+    const answer = await browser.visit(back);
+    const page = await answer.text();
+    expect([answer.status, page]).toEqual([410, expect.stringContaining("may no longer do that")]);
+    expect(await row(id)).toMatchObject({ status: "PENDING_AUTHORIZATION" });
+  });
+
+  test("that is opened while its connection is deleted leads nowhere", async () => {
+    const id = await pending();
+    const token = await linkToken(id);
+    await using deleting = openConnection(service.postgres.url, {});
+    await deleting.run("begin");
+    await deleting.run("delete from connections where id = $1", [id]);
+    const opening = fetch(`${service.url}/connect`, form({ token }));
+    await untilOneWaits(service.postgres);
+    await deleting.run("commit");
+    expect((await opening).status).toBe(410);
+  });
+
+  test("is not given for a connection that is deleted meanwhile", async () => {
+    const id = await pending();
+    await using deleting = openConnection(service.postgres.url, {});
+    await deleting.run("begin");
+    await deleting.run("delete from connections where id = $1", [id]);
+    const starting = start(id);
+    await untilOneWaits(service.postgres);
+    await deleting.run("commit");
+    expect((await starting).status).toBe(404);
   });
 
   test("is for connections with OAuth of one's own organisation", async () => {

@@ -10,7 +10,7 @@ import {
 
 const rootKey = newRootKeyText();
 /** `OAUTH_GRANTS=1000` for the whole of it. */
-const count = Number(process.env["OAUTH_GRANTS"] ?? 100);
+const count = Number(process.env["OAUTH_GRANTS"] ?? 40);
 const minuteMs = 60_000;
 const stepMs = 30 * minuteMs;
 /** In seconds: from a token that ends between two calls to one that outlives the day. */

@@ -129,8 +129,11 @@ async function readSeries(port: number): Promise<string[]> {
 
 async function readAudit(postgres: TestDatabase, { org }: TestService): Promise<unknown> {
   const columns = "action, target, api_key_id, user_id, request_id, details";
-  const rows = await postgres.asOwner(`select ${columns} from audit_events where org_id = $1 order by seq`, [
-    org.orgId,
-  ]);
+  // What the service saw by itself is recorded in the background, before or behind what follows: it comes last.
+  const order = "api_key_id is null, case when api_key_id is null then action end, seq";
+  const rows = await postgres.asOwner(
+    `select ${columns} from audit_events where org_id = $1 order by ${order}`,
+    [org.orgId],
+  );
   return masked(rows);
 }
