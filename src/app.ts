@@ -5,6 +5,7 @@ import { createAudit } from "#src/audit/service.ts";
 import { createCalls } from "#src/calls/calls.ts";
 import { createCatalog } from "#src/catalog/service.ts";
 import type { Config } from "#src/config/config.ts";
+import { hasShownTarget } from "#src/connections/access.ts";
 import { createConnections, type Connections } from "#src/connections/connections.ts";
 import { countConnections } from "#src/connections/store.ts";
 import { createKeyring } from "#src/crypto/keyring.ts";
@@ -98,7 +99,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     calls,
     createCatalog(shared),
     createDirectory(shared),
-    createAudit(shared),
+    createAudit({ ...shared, hasShownTarget }),
   ];
   for (const feature of features) opened.defer(() => feature.close?.());
   const healthSweep = createHealthSweep({ ...shared, probe: connections.probe });

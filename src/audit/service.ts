@@ -1,10 +1,12 @@
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import { AuditService } from "#gen/patchbay/audit/v1/audit_service_pb.js";
-import type { Database } from "#src/db/database.ts";
-import { callerOf } from "#src/platform/caller.ts";
+import type { Database, Tx } from "#src/db/database.ts";
+import type { AnyPgColumn, SQL } from "#src/db/drizzle.cjs";
+import { callerOf, type Caller } from "#src/platform/caller.ts";
 import { InvalidPageToken, nextPage, readPage } from "#src/platform/paging.ts";
 import { serve, type Feature } from "#src/platform/served-service.ts";
 import { eventToMessage, headOf, verdictToMessage } from "./messages.ts";
+import { auditEvents } from "./schema.ts";
 import { listEvents } from "./store.ts";
 import { createVerifyRecord } from "./verify-record.ts";
 
@@ -14,6 +16,8 @@ const maxVerificationMs = 30_000;
 
 interface AuditParts {
   readonly database: Database;
+  /** Whether the column names what the caller's key may know of, as a condition of the statement. */
+  readonly hasShownTarget: (tx: Tx, caller: Caller, target: AnyPgColumn) => SQL | undefined;
   readonly monotonicNow: () => number;
 }
 
@@ -22,7 +26,11 @@ export function createAudit(parts: AuditParts): Feature {
   return { services: [serve(AuditService, createAuditService(parts))] };
 }
 
-function createAuditService({ database, monotonicNow }: AuditParts): ServiceImpl<typeof AuditService> {
+function createAuditService({
+  database,
+  hasShownTarget,
+  monotonicNow,
+}: AuditParts): ServiceImpl<typeof AuditService> {
   const verifyRecord = createVerifyRecord(database);
 
   /** Until time is up, with some of the caller's left to answer, or the caller has gone. */
@@ -40,7 +48,13 @@ function createAuditService({ database, monotonicNow }: AuditParts): ServiceImpl
         readPage(
           request,
           defaultPageSize,
-          ({ after, limit }) => listEvents(tx, caller, { ...filter, before: seqFrom(after), limit }),
+          ({ after, limit }) =>
+            listEvents(tx, caller.orgId, {
+              ...filter,
+              isShown: hasShownTarget(tx, caller, auditEvents.target),
+              before: seqFrom(after),
+              limit,
+            }),
           (event) => String(event.seq),
         ),
       );

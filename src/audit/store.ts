@@ -1,5 +1,17 @@
-import { and, asc, desc, eq, getTableColumns, gt, lt, lte, max, min, sql } from "#src/db/drizzle.cjs";
-import { hasShownTarget, type Limited } from "#src/connections/access.ts";
+import {
+  and,
+  asc,
+  desc,
+  eq,
+  getTableColumns,
+  gt,
+  lt,
+  lte,
+  max,
+  min,
+  sql,
+  type SQL,
+} from "#src/db/drizzle.cjs";
 import type { Tx } from "#src/db/database.ts";
 import { auditEvents, auditHeads } from "./schema.ts";
 import { chainStart, type Head, type StoredEvent } from "./verify-chain.ts";
@@ -8,23 +20,25 @@ import { chainStart, type Head, type StoredEvent } from "./verify-chain.ts";
 export interface EventFilter {
   readonly action?: string | undefined;
   readonly target?: string | undefined;
+  /** Which of them the reader may see; all if undefined. */
+  readonly isShown?: SQL | undefined;
   /** Only events before this one: the last seq of the page before. */
   readonly before?: bigint | undefined;
   readonly limit: number;
 }
 
-/** Events of the organisation, newest first, as far as the caller's key may know what they are of. */
-export async function listEvents(tx: Tx, caller: Limited, filter: EventFilter): Promise<StoredEvent[]> {
-  const { action, target, before, limit } = filter;
+/** Events of the organisation, newest first. */
+export async function listEvents(tx: Tx, orgId: string, filter: EventFilter): Promise<StoredEvent[]> {
+  const { action, target, isShown, before, limit } = filter;
   return await tx
     .select()
     .from(auditEvents)
     .where(
       and(
-        eq(auditEvents.orgId, caller.orgId),
-        hasShownTarget(tx, caller, auditEvents.target),
+        eq(auditEvents.orgId, orgId),
         action === undefined ? undefined : eq(auditEvents.action, action),
         target === undefined ? undefined : eq(auditEvents.target, target),
+        isShown,
         before === undefined ? undefined : lt(auditEvents.seq, before),
       ),
     )

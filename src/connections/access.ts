@@ -13,9 +13,6 @@ import { connections } from "./schema.ts";
 /** What decides who may see and use a connection. */
 export type Guarded = Pick<Connection, "id" | "slug" | "tags" | "ownerUserId" | "visibility">;
 
-/** Of a caller, what says which connections its key may know of. */
-export type Limited = Pick<Caller, "orgId" | "environment" | "connections">;
-
 /** The connections that lists show the caller, as a condition of the statement: what is beyond it moves no page. */
 export function visibleTo(caller: Caller) {
   return and(isShared(caller), isNamed(caller));
@@ -25,7 +22,7 @@ export function visibleTo(caller: Caller) {
  * Whether the column names what the caller's key may know of, as a condition of the statement: anything but a connection
  * that its rights leave out. One that is deleted is known by its id only.
  */
-export function hasShownTarget(tx: Tx, caller: Limited, target: AnyPgColumn) {
+export function hasShownTarget(tx: Tx, caller: Caller, target: AnyPgColumn) {
   const { orgId, environment, connections: rights } = caller;
   if (rights === undefined) return undefined;
   const named = tx
@@ -41,7 +38,7 @@ function isShared(caller: Caller) {
   return caller.userId === undefined ? ofAll : or(ofAll, eq(connections.ownerUserId, caller.userId));
 }
 
-function isNamed({ connections: rights }: Pick<Caller, "connections">) {
+function isNamed({ connections: rights }: Caller) {
   if (rights === undefined) return undefined;
   const { ids, slugs, tags } = namesIn(rights);
   // An empty list of ids or slugs is false, so no rights show nothing. One of tags cannot be asked for.

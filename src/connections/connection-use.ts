@@ -1,7 +1,7 @@
 import type { Database } from "#src/db/database.ts";
 import type { Log } from "#src/platform/log.ts";
 import { createUsageLog, type Use } from "#src/platform/usage-log.ts";
-import { recordHealthy, recordUse, type HealthyAnswer } from "./store.ts";
+import { recordHealthy, recordUse, type HealthyAnswer } from "./use-store.ts";
 
 /** When connections were used, and when their services last answered well. */
 export interface ConnectionUse {

@@ -57,7 +57,7 @@ export interface Connections extends Feature {
 }
 
 export async function createConnections(
-  shared: Omit<ConnectionParts, "credentials" | "revoke" | "use" | "verify"> &
+  shared: Omit<ConnectionParts, "credentials" | "revoke" | "fresh" | "use" | "verify"> &
     Omit<OAuthShared, "oauthClients"> & { outbound: Outbound; pepper: Pepper; callerServiceSlug: string },
 ): Promise<Connections> {
   const { database, pepper, log, now } = shared;
@@ -81,7 +81,7 @@ export async function createConnections(
       serve(ConnectionService, {
         ...createConnectionService({
           ...{ ...shared, credentials, verify: createVerify(probe), use },
-          revoke: oauth.revoke,
+          ...{ revoke: oauth.revoke, fresh: oauth.refresh.fresh },
         }),
         startAuthorization: oauth.startAuthorization,
       }),

@@ -16,6 +16,7 @@ import type { ConnectionUse } from "./connection-use.ts";
 import { createCreateConnection } from "./create.ts";
 import { credentialDetails, type Credentials } from "./credentials.ts";
 import { toMessage, toServiceConnection } from "./messages.ts";
+import type { Refresh } from "./oauth/refresh.ts";
 import type { Revoke } from "./oauth/revoke.ts";
 import { connectionStatuses } from "./schema.ts";
 import {
@@ -44,6 +45,8 @@ export interface ConnectionParts {
   readonly callLimiter: RateLimiter;
   readonly use: ConnectionUse;
   readonly revoke: Revoke;
+  /** The connection with an access token that is good for a while yet. */
+  readonly fresh: Refresh["fresh"];
   readonly now: () => Date;
 }
 

@@ -47,7 +47,7 @@ const mostAttempts = 3;
 export function createUpdateConnection(
   parts: ConnectionParts,
 ): ServiceImpl<typeof ConnectionService>["updateConnection"] {
-  const { database, change, credentials, integrations, outbound, verify, now } = parts;
+  const { database, change, credentials, integrations, outbound, verify, fresh, now } = parts;
 
   /** The integration, if the update asks what it says. */
   async function integrationOf(
@@ -69,11 +69,14 @@ export function createUpdateConnection(
   ): Promise<Seen | undefined> {
     const keepsSecrets = !storesCredential(changes);
     if (!changes.verify && !(keepsSecrets && changes.params !== undefined)) return undefined;
-    const { known, integration } = await database.read(caller.orgId, async (tx) => {
+    const { found, integration } = await database.read(caller.orgId, async (tx) => {
       const sealed = await findSealed(tx, caller, id);
       const found = requireChangeable(caller, sealed?.id === id ? sealed : undefined);
-      return { known: found, integration: await integrationOf(tx, caller, found, changes) };
+      return { found, integration: await integrationOf(tx, caller, found, changes) };
     });
+    // An access token that has ended would be refused though nothing is wrong with the grant.
+    const isSentAsStored = changes.verify && keepsSecrets && found.credential !== undefined;
+    const known = isSentAsStored ? await fresh(found) : found;
     const secrets =
       keepsSecrets && known.credential !== undefined ? await credentials.secretsOf(known) : undefined;
     const candidate = updated(known, changes, { integration, secrets });

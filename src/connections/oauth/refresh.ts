@@ -17,7 +17,7 @@ export interface Refresh {
    * The connection with an access token that is good, renewed first if it is about to end, and had for the first time if
    * that takes no person. Asks the database nothing before that. Throws `AuthorizationNeeded` if only a person can help, `RefreshFailed` if time may.
    */
-  fresh(connection: SealedConnection): Promise<SealedConnection>;
+  readonly fresh: (connection: SealedConnection) => Promise<SealedConnection>;
   /** The connection with another access token than this one, which the service refused; undefined if there is none. */
   refreshed(connection: SealedConnection): Promise<SealedConnection | undefined>;
   /**

@@ -502,6 +502,20 @@ describe("a connection with OAuth that is deleted", () => {
   });
 });
 
+test("a change is verified with an access token that is good, though the stored one has ended", async () => {
+  const id = await pending();
+  await connect(id);
+  const verify = () => service.org.rest("PATCH", `/api/connections/${id}`, { active: true, verify: true });
+  const sent = () => upstream.asked.at(-1)!.headers.authorization;
+  expect((await verify()).status).toBe(200);
+  const ended = sent();
+  const ending = "update credentials set expires_at = $1, refresh_at = $1 where connection_id = $2";
+  await service.postgres.asOwner(ending, [new Date(service.clock.now().getTime() - 1).toISOString(), id]);
+  expect((await verify()).status).toBe(200);
+  expect(sent()).toMatch(/^Bearer ./);
+  expect(sent()).not.toBe(ended);
+});
+
 describe("a connection with OAuth that gets an API key instead", () => {
   const apiKey = "takes-over";
   const ways: [string, (id: string) => Promise<{ status: number }>][] = [
