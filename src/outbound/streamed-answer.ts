@@ -39,6 +39,8 @@ interface Rules {
  */
 const heldBytes = 16 * 1024;
 const bufferedBytes = 64 * 1024;
+/** A look at a piece takes as long as at this many bytes. A service can send ten thousand pieces in one turn. */
+const smallBytes = 1024;
 
 // One for all, since every body ends with it, and an error costs as much as a look-up of a key.
 const unwanted = new Error("the rest of the answer is not wanted");
@@ -60,6 +62,8 @@ export class StreamedAnswer implements Dispatcher.DispatchHandler {
   #looking = 0;
   #isOut = false;
   #received = 0;
+  /** Pieces of this turn that are looked at together. */
+  #small: Buffer[] = [];
   /** What may be the beginning of a secret. */
   #kept = Buffer.of();
 
@@ -116,13 +120,24 @@ export class StreamedAnswer implements Dispatcher.DispatchHandler {
     if (!isShort) setImmediate(() => this.#look(() => this.#letOut()));
   }
 
-  onResponseData(controller: Dispatcher.DispatchController, piece: Buffer): void {
+  onResponseData(_: unknown, piece: Buffer): void {
     this.#rules.progress();
+    if (piece.length >= smallBytes && this.#small.length === 0) return this.#take(piece);
+    if (this.#small.push(piece) === 1) process.nextTick(() => this.#takeSmall());
+  }
+
+  #takeSmall(): void {
+    const pieces = this.#small;
+    this.#small = [];
+    if (pieces.length > 0 && !this.#body.destroyed) this.#take(Buffer.concat(pieces));
+  }
+
+  #take(piece: Buffer): void {
     this.#received += piece.length;
     if (this.#watch?.finds(piece) === true) return this.#reflected();
     const inflated = this.#inflated;
     if (inflated === undefined) return this.#pass(piece);
-    controller.pause();
+    this.#controller?.pause();
     this.#look(async () => {
       const seen = await inflated.look(piece);
       if (seen === "found") this.#reflected();
@@ -132,6 +147,7 @@ export class StreamedAnswer implements Dispatcher.DispatchHandler {
   }
 
   onResponseEnd(_: unknown, trailers: IncomingHttpHeaders): void {
+    this.#takeSmall();
     this.#rules.over();
     this.#look(() => {
       this.#trailers = replyHeaders(trailers);
@@ -144,6 +160,7 @@ export class StreamedAnswer implements Dispatcher.DispatchHandler {
   }
 
   onResponseError(_: unknown, error: Error): void {
+    this.#takeSmall();
     this.#rules.over();
     const failure = upstreamFailure(error, this.#rules.host, this.#status || undefined);
     this.#look(() => this.end(failure as Error));

@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -195,6 +196,20 @@ test("a caller that leaves while its call is prepared has made none", async () =
   await expect(call).rejects.toBe(gone);
   expect(dialled).toEqual([]);
   await outbound.close();
+});
+
+test("pieces of a byte that come at once are looked at and passed on together", async () => {
+  const pieces = 10_000;
+  answer = `HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n${"1\r\nx\r\n".repeat(pieces)}0\r\n\r\n`;
+  const { outbound, stream } = client();
+  const { body } = await stream({});
+  const lengths: number[] = [];
+  body.on("data", (piece: Buffer) => void lengths.push(piece.length));
+  await once(body, "end");
+  expect(lengths.reduce((sum, length) => sum + length, 0)).toBe(pieces);
+  expect(lengths.length).toBeLessThan(pieces / 10);
+  await outbound.close();
+  answer = response("reached");
 });
 
 test("an answer with more than 16 KiB of headers is not passed on", async () => {
