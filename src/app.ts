@@ -1,5 +1,6 @@
 import type { CallUnary } from "#src/pipeline/call-unary.ts";
 import { createApiKeys } from "#src/api-keys/api-keys.ts";
+import { createRefusals } from "#src/audit/refusals.ts";
 import { createAudit } from "#src/audit/service.ts";
 import { createCalls } from "#src/calls/calls.ts";
 import { createCatalog } from "#src/catalog/service.ts";
@@ -102,8 +103,11 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
   for (const feature of features) opened.defer(() => feature.close?.());
   const healthSweep = createHealthSweep({ ...shared, probe: connections.probe });
 
+  const refusals = createRefusals(shared);
+  opened.defer(() => refusals.close());
   const { call, leaks, port } = createSurfaces({
     ...shared,
+    refusals,
     config,
     features,
     verification,

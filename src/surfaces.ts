@@ -1,4 +1,5 @@
 import { services } from "#src/client/services.ts";
+import type { Refusals } from "#src/audit/refusals.ts";
 import type { Config } from "#src/config/config.ts";
 import { withAccessLog, type AccessLogOptions } from "#src/net/access-log.ts";
 import { withCors } from "#src/net/cors.ts";
@@ -32,6 +33,7 @@ export function createSurfaces(parts: {
   features: readonly Feature[];
   verification: Verification;
   budget: ByteBudget;
+  refusals: Pick<Refusals, "note">;
   readiness: Readiness;
   /** Aborts what still runs when the time to finish is over. */
   shutdownSignal: AbortSignal;

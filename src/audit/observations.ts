@@ -7,8 +7,8 @@ import { append, type NewAuditEvent } from "./append.ts";
 
 /** Events that are no change of anybody's: what the service saw. They may come as often as a client likes. */
 export interface Observations {
-  /** Records the event soon, unless one of the same action and target was recorded a short time ago. */
-  note(orgId: string, event: NewAuditEvent): void;
+  /** Records the event soon, unless one of the same action, target and kind was recorded a short time ago. */
+  note(orgId: string, event: NewAuditEvent, kind?: string): void;
   /** Records the events that still wait. */
   close(): Promise<void>;
 }
@@ -21,7 +21,7 @@ const maxRemembered = 10_000;
 const maxWaiting = 1_000;
 const closeMs = 5_000;
 
-/** What one action has left behind for one target. */
+/** What one action has left behind for one target and kind. */
 interface Noted {
   readonly since: number;
   quietMs: number;
@@ -35,20 +35,20 @@ export function createObservations(parts: {
   name: string;
   /** What the log says of one that could not be recorded. */
   failed: string;
-  /** How long after an event others of the same action and target are only counted. */
+  /** How long after an event others of the same action, target and kind are only counted. */
   quietMs: number;
   database: Database;
   log: Log;
   now: () => Date;
 }): Observations {
-  const { name, failed, quietMs, database, log, now } = parts;
-  const notedByKind = new LRUCache<string, Noted>({ max: maxRemembered });
-  const background = createBackground({ name, log, maxWaiting, closeMs });
+  const { failed, quietMs, database, log, now } = parts;
+  const notedByName = new LRUCache<string, Noted>({ max: maxRemembered });
+  const background = createBackground({ name: parts.name, log, maxWaiting, closeMs });
 
   return {
-    note(orgId, { action, target, details: facts }) {
-      const kind = `${action} ${orgId}/${target}`;
-      const before = notedByKind.get(kind);
+    note(orgId, { action, target, details: facts }, kind = "") {
+      const name = `${action} ${orgId}/${target} ${kind}`;
+      const before = notedByName.get(name);
       const at = now().getTime();
       if (before !== undefined && isQuiet(before, at)) {
         before.suppressed += 1;
@@ -56,7 +56,7 @@ export function createObservations(parts: {
       }
       const suppressed = before?.suppressed ?? 0;
       const noted: Noted = { since: at, quietMs, suppressed: 0 };
-      notedByKind.set(kind, noted);
+      notedByName.set(name, noted);
       const details = { ...facts, suppressed };
 
       function countLater() {

@@ -34,13 +34,13 @@ function createAuditService({ database, monotonicNow }: AuditParts): ServiceImpl
 
   return {
     async listAuditEvents(request, context) {
-      const { orgId } = callerOf(context);
+      const caller = callerOf(context);
       const filter = { action: request.action || undefined, target: request.target || undefined };
-      const page = await database.read(orgId, (tx) =>
+      const page = await database.read(caller.orgId, (tx) =>
         readPage(
           request,
           defaultPageSize,
-          ({ after, limit }) => listEvents(tx, orgId, { ...filter, before: seqFrom(after), limit }),
+          ({ after, limit }) => listEvents(tx, caller, { ...filter, before: seqFrom(after), limit }),
           (event) => String(event.seq),
         ),
       );

@@ -1,4 +1,5 @@
 import { and, asc, desc, eq, getTableColumns, gt, lt, lte, max, min, sql } from "#src/db/drizzle.cjs";
+import { hasShownTarget, type Limited } from "#src/connections/access.ts";
 import type { Tx } from "#src/db/database.ts";
 import { auditEvents, auditHeads } from "./schema.ts";
 import { chainStart, type Head, type StoredEvent } from "./verify-chain.ts";
@@ -12,15 +13,16 @@ export interface EventFilter {
   readonly limit: number;
 }
 
-/** Events of the organisation, newest first. */
-export async function listEvents(tx: Tx, orgId: string, filter: EventFilter): Promise<StoredEvent[]> {
+/** Events of the organisation, newest first, as far as the caller's key may know what they are of. */
+export async function listEvents(tx: Tx, caller: Limited, filter: EventFilter): Promise<StoredEvent[]> {
   const { action, target, before, limit } = filter;
   return await tx
     .select()
     .from(auditEvents)
     .where(
       and(
-        eq(auditEvents.orgId, orgId),
+        eq(auditEvents.orgId, caller.orgId),
+        hasShownTarget(tx, caller, auditEvents.target),
         action === undefined ? undefined : eq(auditEvents.action, action),
         target === undefined ? undefined : eq(auditEvents.target, target),
         before === undefined ? undefined : lt(auditEvents.seq, before),

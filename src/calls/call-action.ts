@@ -2,6 +2,7 @@ import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import type { ActionInput, CallActionRequest } from "#gen/patchbay/connections/v1/action_pb.js";
 import type { ConnectionService } from "#gen/patchbay/connections/v1/connection_service_pb.js";
 import type { Connections } from "#src/connections/connections.ts";
+import { isBuiltIn, isCustom } from "#src/integrations/slug.ts";
 import type { SealedConnection } from "#src/connections/store.ts";
 import { callerOf, callOf } from "#src/platform/caller.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
@@ -46,10 +47,11 @@ export function createReadAction(parts: {
   return async ({ actionIdentifier, connection: named, input }, context) => {
     const caller = callerOf(context);
     const wanted = parseAction(actionIdentifier);
-    // First: what its operations are is nothing to a caller that may not use the service.
+    requireNamed(named.value, wanted.slug);
+    // First: which operations a service has is nothing to a caller that may not use it.
     const connection = await connections.usable(caller, named.value ?? wanted.slug);
+    requireOfService(connection, wanted.slug);
     const action = findAction(wanted, await describe(caller.orgId, wanted.slug));
-    requireOfService(connection, action);
     return { connection, call: await describedAction(action, input, check, context) };
   };
 }
@@ -67,7 +69,15 @@ async function describedAction(
   return { method: action.method, ...filled, body: sent };
 }
 
-function requireOfService({ id, integration }: SealedConnection, { slug }: Action): void {
+/** Only connections of built-in and custom services have the service's slug. */
+function requireNamed(named: string | undefined, slug: string): void {
+  if (named !== undefined || isBuiltIn(slug) || isCustom(slug)) return;
+  throw new InvalidRequest(
+    `connectionId: name a connection of ${slug}, since it may have many; GET /api/connections lists them`,
+  );
+}
+
+function requireOfService({ id, integration }: SealedConnection, slug: string): void {
   if (integration === slug) return;
   throw new InvalidRequest(
     `connection ${id} is one of ${integration}, and the action is one of ${slug}; ` +

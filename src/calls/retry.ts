@@ -1,4 +1,6 @@
+import { setTimeout as passed } from "node:timers/promises";
 import { UpstreamUnreachable } from "#src/outbound/errors.ts";
+import { requestHeaders } from "#src/outbound/headers.ts";
 import type { OutboundReply } from "#src/outbound/outbound.ts";
 
 /** What a call says of whether it may be made twice. */
@@ -61,9 +63,8 @@ function isIdempotent({ method, idempotent, headers }: Repeatable): boolean {
     case "DELETE":
       return idempotent === true;
     case "POST":
-      return Object.entries(headers).some(
-        ([name, value]) => name.toLowerCase() === "idempotency-key" && value !== "",
-      );
+      // As it is sent: one that the caller names in Connection does not reach the service.
+      return (requestHeaders(headers).get("idempotency-key") ?? "").trim() !== "";
     default:
       return false;
   }
@@ -76,4 +77,14 @@ function retryAfterMs(text: string | undefined, now: Date): number | undefined {
   if (!/^[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT$/.test(text)) return undefined;
   const at = Date.parse(text);
   return Number.isNaN(at) ? undefined : Math.max(0, at - now.getTime());
+}
+
+/** Waits before a retry, unless the signal aborts; its reason is thrown then. */
+export async function pause(waitMs: number, signal: AbortSignal | undefined): Promise<void> {
+  try {
+    await passed(waitMs, undefined, signal && { signal });
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw error;
+  }
 }

@@ -25,7 +25,10 @@ export function createTestConnection(parts: {
     const connection = requireUsable(caller, known);
     const { slug, recipe, status } = connection;
     const declared = recipe.probe !== undefined && status === "ACTIVE";
-    const found = await connections.probe(caller, { id, baseUrl: connection.baseUrl, declared });
+    const found = await connections.probe(caller, {
+      ...{ id, baseUrl: connection.baseUrl, declared },
+      evenInactive: true,
+    });
     const { baseUrl, result } = found;
     const answer = answerOf(result);
     const answered = { connectionId: id, baseUrl, at: now() };

@@ -1,11 +1,10 @@
-import { setTimeout as passed } from "node:timers/promises";
 import type { Connections, OpenConnection } from "#src/connections/connections.ts";
 import { defaultLimits } from "#src/outbound/limits.ts";
 import { CredentialReflected } from "#src/outbound/errors.ts";
 import type { Outbound, OutboundReply, OutboundRequest } from "#src/outbound/outbound.ts";
 import type { Caller } from "#src/platform/caller.ts";
 import type { Reflections } from "./reflections.ts";
-import { hasRepeatableBody, waitBeforeRetry, type Outcome, type Repeatable } from "./retry.ts";
+import { hasRepeatableBody, pause, waitBeforeRetry, type Outcome, type Repeatable } from "./retry.ts";
 
 /** A call through a connection, as its caller describes it. */
 export interface ThroughRequest
@@ -130,14 +129,4 @@ export function createThrough(parts: {
 function isRefused(outcome: Tried): boolean {
   if ("reply" in outcome) return outcome.reply.status === 401;
   return outcome.error instanceof CredentialReflected && outcome.error.status === 401;
-}
-
-/** Waits, unless the signal aborts; its reason is thrown then. */
-async function pause(waitMs: number, signal: AbortSignal | undefined): Promise<void> {
-  try {
-    await passed(waitMs, undefined, signal && { signal });
-  } catch (error) {
-    signal?.throwIfAborted();
-    throw error;
-  }
 }

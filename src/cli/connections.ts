@@ -2,6 +2,7 @@ import { create, toJson, type DescMessage, type MessageInitShape } from "@bufbui
 import { timestampDate, type Timestamp } from "@bufbuild/protobuf/wkt";
 import {
   ConnectionSchema,
+  DeleteConnectionResponseSchema,
   ListAllConnectionsResponseSchema,
   StartAuthorizationResponseSchema,
   TestConnectionResponseSchema,
@@ -10,6 +11,7 @@ import {
 } from "#src/client/node.ts";
 import { ask, contentOf } from "./remote.ts";
 import { isBuiltIn, isCustom } from "#src/integrations/slug.ts";
+import { present } from "#src/platform/present.ts";
 import { pairIn } from "./pair.ts";
 import type { PutFlags, Shown } from "./remote-commands.ts";
 import { table } from "./table.ts";
@@ -37,11 +39,13 @@ export async function showConnection(ref: string, flags: Shown): Promise<void> {
 /** Registers a connection, or gives the one with the slug another base URL and credential. */
 export async function putConnection(service: string, flags: Shown & PutFlags): Promise<void> {
   const { baseUrl, auth, verify = false } = flags;
+  const hasSlug = isBuiltIn(service) || isCustom(service);
+  if (!hasSlug) requirePresetFlags(service, flags);
   const apiKey = flags.apiKeyFile && (await contentOf(flags.apiKeyFile)).toString().trim();
   const credentials = await secretsOf(flags.secret ?? []);
   const params = Object.fromEntries((flags.set ?? []).map((text) => pairIn("--set", text)));
   const put = async ({ connections }: PatchbayClient) => {
-    if (!isBuiltIn(service) && !isCustom(service)) {
+    if (!hasSlug) {
       const wanted = { integration: service, authMethod: auth ?? "", credentials, params, verify };
       return connections.createConnection({ ...wanted, ...(baseUrl !== undefined && { baseUrl }) });
     }
@@ -63,6 +67,18 @@ export async function putConnection(service: string, flags: Shown & PutFlags): P
     };
   });
   show(stored, flags);
+}
+
+/** What is left out or has no meaning would otherwise be answered in words of the API, or not at all. */
+function requirePresetFlags(service: string, { auth, apiKeyFile, scopes }: PutFlags): void {
+  if (apiKeyFile !== undefined || scopes !== undefined) {
+    throw new Error(
+      `--api-key-file and --scopes are for built-in and custom services; ${service} takes --auth and --secret`,
+    );
+  }
+  if (auth === undefined) {
+    throw new Error(`--auth: name a way to sign in; patchbay integrations list shows those of ${service}`);
+  }
 }
 
 /** Prints the link at which a person connects the service of a connection with OAuth 2.0. */
@@ -92,15 +108,15 @@ export async function testConnection(ref: string, flags: Shown): Promise<boolean
   return result.ok;
 }
 
-/** Deletes a connection, and says which one it was. */
+/** Deletes a connection, and says which one it was, and what became of its tokens at the service. */
 export async function removeConnection(ref: string, flags: Shown): Promise<void> {
-  const removed = await ask(flags, async (client) => {
+  const { serviceSlug, integration, id, revocation } = await ask(flags, async (client) => {
     const connection = await find(client, ref);
-    await client.connections.deleteConnection({ id: connection.id });
-    return connection;
+    return { ...connection, ...(await client.connections.deleteConnection({ id: connection.id })) };
   });
-  if (flags.json) printJson(ConnectionSchema, removed);
-  else process.stdout.write(`deleted ${removed.serviceSlug ?? removed.integration} (${removed.id})\n`);
+  if (flags.json) return printJson(DeleteConnectionResponseSchema, present({ revocation }));
+  const tokens = revocation === undefined ? "" : `, its tokens at the service: ${revocation}`;
+  process.stdout.write(`deleted ${serviceSlug ?? integration} (${id})${tokens}\n`);
 }
 
 function listOf(text: string | undefined): string[] {

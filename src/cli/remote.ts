@@ -33,5 +33,8 @@ function inWords(error: ConnectError, url: string): string {
 
 /** What a file holds, or stdin for `-`. Where a secret is asked for, it is given so: arguments can be seen by others. */
 export async function contentOf(file: string): Promise<Buffer> {
-  return file === "-" ? bytesOf(process.stdin) : readFile(file);
+  if (file !== "-") return readFile(file);
+  // The second would be empty, and be stored as that.
+  if (process.stdin.readableEnded) throw new Error("-: stdin is read once; give a file for the other");
+  return bytesOf(process.stdin);
 }

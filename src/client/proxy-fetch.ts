@@ -32,9 +32,17 @@ export function proxyClientOf({ baseUrl, apiKey }: { baseUrl: string; apiKey: Ap
 
 /** The URL behind the proxy that stands for one that an SDK asks for. */
 function proxied(proxy: string, url: string): string {
-  if (url === proxy || [`/`, `?`, `#`].some((next) => url.startsWith(proxy + next))) return url;
-  const { path, rest } = split(url);
-  return proxy + (path === "" || path.startsWith("/") ? path : `/${path}`) + rest;
+  const isBehind = url === proxy || [`/`, `?`, `#`].some((next) => url.startsWith(proxy + next));
+  const { path, rest } = split(isBehind ? url.slice(proxy.length) : url);
+  return proxy + (path === "" ? "" : resolved(path)) + rest;
+}
+
+/**
+ * The path without `.` and `..`, which a `Request` would resolve as well, but to a path of Patchbay's own API, for
+ * which the key is good too. SDKs put names into paths that their callers were given by others.
+ */
+function resolved(path: string): string {
+  return new URL(`http://any.example/${path.replace(/^\//, "")}`).pathname;
 }
 
 /** The path of an absolute or relative URL, and what follows it. */

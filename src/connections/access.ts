@@ -1,7 +1,8 @@
 import { ConnectionNotAllowed } from "#src/api-keys/errors.ts";
 import { permitsAll, permitsCall, permitsConnection } from "#src/api-keys/connection-rights.ts";
 import { grants } from "#src/api-keys/scopes.ts";
-import { and, arrayOverlaps, eq, or, sql } from "#src/db/drizzle.cjs";
+import type { Tx } from "#src/db/database.ts";
+import { and, arrayOverlaps, eq, inArray, notLike, or, type AnyPgColumn } from "#src/db/drizzle.cjs";
 import type { Caller } from "#src/platform/caller.ts";
 import type { ConnectionRight } from "#src/platform/connection-right.ts";
 import type { ServiceError } from "#src/platform/errors.ts";
@@ -12,9 +13,26 @@ import { connections } from "./schema.ts";
 /** What decides who may see and use a connection. */
 export type Guarded = Pick<Connection, "id" | "slug" | "tags" | "ownerUserId" | "visibility">;
 
+/** Of a caller, what says which connections its key may know of. */
+export type Limited = Pick<Caller, "orgId" | "environment" | "connections">;
+
 /** The connections that lists show the caller, as a condition of the statement: what is beyond it moves no page. */
 export function visibleTo(caller: Caller) {
   return and(isShared(caller), isNamed(caller));
+}
+
+/**
+ * Whether the column names what the caller's key may know of, as a condition of the statement: anything but a connection
+ * that its rights leave out. One that is deleted is known by its id only.
+ */
+export function hasShownTarget(tx: Tx, caller: Limited, target: AnyPgColumn) {
+  const { orgId, environment, connections: rights } = caller;
+  if (rights === undefined) return undefined;
+  const named = tx
+    .select({ id: connections.id })
+    .from(connections)
+    .where(and(eq(connections.orgId, orgId), eq(connections.environment, environment), isNamed(caller)));
+  return or(notLike(target, "scn\\_%"), inArray(target, namesIn(rights).ids), inArray(target, named));
 }
 
 function isShared(caller: Caller) {
@@ -23,15 +41,21 @@ function isShared(caller: Caller) {
   return caller.userId === undefined ? ofAll : or(ofAll, eq(connections.ownerUserId, caller.userId));
 }
 
-function isNamed({ connections: rights }: Caller) {
-  // Without a condition, `or` would be none, and an empty list would show everything.
-  return rights && or(sql`false`, ...rights.map(({ connection }) => hasName(connection)));
+function isNamed({ connections: rights }: Pick<Caller, "connections">) {
+  if (rights === undefined) return undefined;
+  const { ids, slugs, tags } = namesIn(rights);
+  // An empty list of ids or slugs is false, so no rights show nothing. One of tags cannot be asked for.
+  const isTagged = tags.length > 0 ? arrayOverlaps(connections.tags, tags) : undefined;
+  return or(inArray(connections.id, ids), inArray(connections.slug, slugs), isTagged);
 }
 
-function hasName(name: ConnectionRight["connection"]) {
-  if ("id" in name) return eq(connections.id, name.id);
-  if ("slug" in name) return eq(connections.slug, name.slug);
-  return arrayOverlaps(connections.tags, [name.tag]);
+function namesIn(rights: readonly ConnectionRight[]) {
+  const names = rights.map(({ connection }) => connection);
+  return {
+    ids: names.flatMap((name) => ("id" in name ? [name.id] : [])),
+    slugs: names.flatMap((name) => ("slug" in name ? [name.slug] : [])),
+    tags: names.flatMap((name) => ("tag" in name ? [name.tag] : [])),
+  };
 }
 
 /**
@@ -40,7 +64,7 @@ function hasName(name: ConnectionRight["connection"]) {
  */
 export function requireVisible<Found extends Guarded>(caller: Caller, found: Found | undefined): Found {
   const connection = requireNamed(caller, found, ConnectionNotFound);
-  if (!isOpenTo(caller, connection) && !managesAll(caller)) throw new NotOwner();
+  if (!isOpenTo(caller, connection) && !managesAll(caller)) throw new NotOwner(connection.id);
   return connection;
 }
 
@@ -51,7 +75,7 @@ export function requireUsable<Found extends Guarded>(
   missing: new () => ServiceError = ConnectionNotFound,
 ): Found {
   const connection = requireNamed(caller, found, missing);
-  if (!isOpenTo(caller, connection)) throw new NotOwner();
+  if (!isOpenTo(caller, connection)) throw new NotOwner(connection.id);
   return connection;
 }
 
@@ -83,18 +107,26 @@ export function requireWithinRights(caller: Caller, connection: Guarded): void {
 
 /**
  * Refuses a new connection of which the caller's key would not have all. A slug takes a right to the slug: with one to a
- * tag, a key would take the slug from those that call by it, or learn that it is taken.
+ * tag, a key would take the slug from those that call by it, or learn that it is taken. Of a key that is limited by tags,
+ * each of the connection's tags takes a right to it: with others, keys that are limited to these would call a service
+ * that this one chose.
  */
 export function requireCreatable(caller: Caller, connection: Guarded): void {
   requireWithinRights(caller, connection.slug === undefined ? connection : { ...connection, tags: [] });
+  if (!isLimitedByTags(caller)) return;
+  for (const tag of connection.tags) requireWithinRights(caller, { ...connection, tags: [tag] });
 }
 
 /** Refuses new tags from a key that is limited by tags: it would choose by itself what it, and others, may use. */
 export function requireTagsChangeable(caller: Caller): void {
-  if (caller.connections?.some(({ connection }) => "tag" in connection) !== true) return;
+  if (!isLimitedByTags(caller)) return;
   throw new ConnectionNotAllowed(
     "tags: the key is limited by tags, so it cannot change them; use another key",
   );
+}
+
+function isLimitedByTags({ connections: rights = [] }: Caller): boolean {
+  return rights.some(({ connection }) => "tag" in connection);
 }
 
 /** Refuses a call that the rights of the caller's key do not cover. */
@@ -107,6 +139,7 @@ export function requirePermitted(
   throw new ConnectionNotAllowed(
     "the rights of the key to this connection do not cover the method and path; paths are compared as they are " +
       "spelled; GET /api/auth/me shows its rights",
+    { metadata: { connection_id: connection.id } },
   );
 }
 

@@ -106,6 +106,19 @@ export function updated(
   return withMethod(found, method.id, { baseUrl, params: params ?? Object.fromEntries(kept), credentials });
 }
 
+/**
+ * Refuses a base URL that the integration does not let its connections choose. Whoever signs in is shown the integration,
+ * and their token goes there.
+ */
+export function requireOwnBaseUrl(
+  { authMethod, params }: Known,
+  baseUrl: string,
+  integration: Integration | undefined,
+): void {
+  const found = requireIntegration(integration);
+  prepare(found, methodOf(found, authMethod), { baseUrl, values: params });
+}
+
 /** A stored secret goes where it went when it was stored, though its integration may have changed since. */
 function requireSameReach(before: Recipe, after: Recipe): void {
   const reach = ({ allowedHosts, method }: Recipe) => [

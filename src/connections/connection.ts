@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import { createHash } from "node:crypto";
 import type { Environment } from "#src/platform/caller.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
@@ -104,6 +105,14 @@ export function requireSendable(apiKey: string): void {
       "apiKey: only visible ASCII characters, and no spaces, can be sent in an Authorization header",
     );
   }
+}
+
+type Place = Pick<Connection, "authMethod" | "baseUrl" | "recipe" | "params">;
+
+/** Whether calls go to the same place in the same way: what was given, verified or agreed to for the one is for the other. */
+export function isSamePlace(one: Place, other: Place): boolean {
+  const facts = ({ authMethod, baseUrl, recipe, params }: Place) => [authMethod, baseUrl, recipe, params];
+  return isDeepStrictEqual(facts(one), facts(other));
 }
 
 /**

@@ -104,11 +104,13 @@ export async function createConnections(
       const before = { ...connection, recipe, params, fallback: undefined };
       return { connection: before, credential: await credentials.openFallback(connection, fallback) };
     },
-    probe: createProbeConnection(probe, async (viewer, id) => {
+    probe: createProbeConnection(probe, async (viewer, { id, evenInactive }) => {
       // Asked anew: what a sweep probes each minute is not worth remembering.
       const stored = await database.read(viewer.orgId, (tx) => findSealed(tx, viewer, id));
-      const connection = stored && (await oauth.refresh.fresh(stored));
-      if (connection?.credential === undefined) return undefined;
+      // A sweep may come to it only minutes after it found it active.
+      if (stored === undefined || !(stored.active || evenInactive)) return undefined;
+      const connection = await oauth.refresh.fresh(stored);
+      if (connection.credential === undefined) return undefined;
       return { connection, credential: await credentials.open(connection) };
     }),
     use,

@@ -48,6 +48,7 @@ export function createCreateConnection(
 
     const { secrets } = candidate;
     const create = async (tx: Tx, store?: StoreCredential) => {
+      await integrations.hold(tx, caller, integration);
       // Or a registration of the slug beside it would find it taken, which looks before it inserts.
       if (slug !== undefined) await lockSlug(tx, caller, slug);
       await insertConnection(tx, connection);

@@ -2,6 +2,7 @@ import type { ServicePrincipals } from "#src/api-keys/service-principal.ts";
 import type { NewAuditEvent } from "#src/audit/append.ts";
 import type { Fingerprint } from "#src/crypto/fingerprint.ts";
 import type { Keyring, Sealer } from "#src/crypto/keyring.ts";
+import { wrappedKeyOf } from "#src/crypto/org-keys.ts";
 import type { Tx } from "#src/db/database.ts";
 import { scopesOf } from "#src/integrations/endpoints.ts";
 import { inject } from "#src/integrations/inject.ts";
@@ -14,6 +15,7 @@ import { Secret } from "#src/platform/secret.ts";
 import { fingerprintOf, requireSendable, type Connection } from "./connection.ts";
 import { ConnectionInactive, CredentialRequired } from "./errors.ts";
 import { fallbackOf, type Before } from "./fallback.ts";
+import type { Deleted } from "./oauth/revoke.ts";
 import { getFallback, putFallback, type FallbackCredential } from "./fallback-store.ts";
 import { isBuiltIn, type ServiceSlug } from "#src/integrations/slug.ts";
 import { deleteGrant, putCredential, type SealedConnection, type StoredCredential } from "./store.ts";
@@ -57,6 +59,8 @@ export interface Replaced {
   readonly events: readonly NewAuditEvent[];
   /** Until when the previous one is a fallback. */
   readonly fallbackUntil?: Date | undefined;
+  /** The grant in whose place it came, to be ended at the service behind the change. */
+  readonly endedGrant?: Deleted | undefined;
 }
 
 /**
@@ -165,8 +169,16 @@ export function createCredentials(parts: {
       await putFallback(tx, connection, fallback);
       await deleteGrant(tx, connection);
       const ended = await end(tx, caller, before.credential);
-      return { stored, events: [...events, ...ended], fallbackUntil: fallback?.validUntil };
+      const endedGrant = await grantOf(tx, before);
+      return { stored, events: [...events, ...ended], fallbackUntil: fallback?.validUntil, endedGrant };
     };
+  }
+
+  /** What is needed to end a grant once it is stored no more. */
+  async function grantOf(tx: Tx, { connection, credential }: Before): Promise<Deleted | undefined> {
+    if (credential === undefined || connection.recipe.method.type !== "oauth2") return undefined;
+    const wrappedKey = (await wrappedKeyOf(tx, connection.orgId, credential.sealed.kekVersion)) ?? null;
+    return { connection, credential, wrappedKey };
   }
 
   /** The secret, which the caller wipes. */
@@ -235,7 +247,7 @@ function secretsIn(secret: Secret, form: StoredCredential["form"]): Readonly<Rec
 
 /** What a call through the connection carries, of these secrets. */
 export function injectionOf(
-  connection: SealedConnection,
+  connection: Pick<SealedConnection, "recipe" | "params" | "callerServiceSlug">,
   secrets: Readonly<Record<string, string>>,
 ): Injection {
   const { recipe, params, callerServiceSlug } = connection;

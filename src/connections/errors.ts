@@ -19,8 +19,12 @@ export class ServiceNotConnected extends ServiceError {
 export class NotOwner extends ServiceError {
   readonly kind = "permission_denied";
   readonly reason = "NOT_OWNER";
-  override readonly message =
-    "the connection is private to another user; ask its owner to share it, or make one of your own";
+
+  constructor(connectionId: string) {
+    super("the connection is private to another user; ask its owner to share it, or make one of your own", {
+      metadata: { connection_id: connectionId },
+    });
+  }
 }
 
 /** A new connection, or one that moves to another origin or path, came without its key. */

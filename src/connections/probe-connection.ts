@@ -9,6 +9,8 @@ export interface ProbedConnection {
   readonly baseUrl: string;
   /** Whether its integration declares a probe, which is made with the credential. */
   readonly declared: boolean;
+  /** Whether its credential is used though it was switched off, since whoever tests it asks for that. */
+  readonly evenInactive: boolean;
 }
 
 /** What was found, and at which base URL: with a declared probe, the one that the connection has by then. */
@@ -26,12 +28,13 @@ export type ProbeConnection = (
 /** Only a declared probe reads the credential: of most connections, nothing is needed but the base URL. */
 export function createProbeConnection(
   probe: Probe,
-  /** Undefined for a connection without a credential, and for one that is gone. */
-  open: (viewer: Viewer, id: string) => Promise<OpenConnection | undefined>,
+  /** Undefined for a connection without a credential, and for one that is gone or switched off by now. */
+  open: (viewer: Viewer, probed: ProbedConnection) => Promise<OpenConnection | undefined>,
 ): ProbeConnection {
-  return async ({ orgId, environment }, { id, baseUrl, declared }) => {
+  return async ({ orgId, environment }, probed) => {
+    const { baseUrl, declared } = probed;
     try {
-      const opened = declared ? await open({ orgId, environment, userId: undefined }, id) : undefined;
+      const opened = declared ? await open({ orgId, environment, userId: undefined }, probed) : undefined;
       if (opened === undefined) return { baseUrl, result: await probe.reach({ orgId, baseUrl }) };
       const { connection, credential } = opened;
       using _wiped = credential;

@@ -1,6 +1,5 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { ConnectionService } from "#gen/patchbay/connections/v1/connection_service_pb.js";
-import { append } from "#src/audit/append.ts";
 import { wrappedKeyOf } from "#src/crypto/org-keys.ts";
 import type { Database } from "#src/db/database.ts";
 import type { Change } from "#src/audit/change.ts";
@@ -12,6 +11,7 @@ import type { RateLimiter } from "#src/ratelimit/limiter.ts";
 import { requireDeletable, requireVisible } from "./access.ts";
 import { appendAll } from "./append-all.ts";
 import { createCheckCredential } from "./check-credential.ts";
+import { endGrant } from "./end-grant.ts";
 import type { ConnectionUse } from "./connection-use.ts";
 import { createCreateConnection } from "./create.ts";
 import { credentialDetails, type Credentials } from "./credentials.ts";
@@ -55,7 +55,7 @@ export type KeptConnections = Omit<
 
 /** Keeps connections. See the contract, `connection_service.proto`. */
 export function createConnectionService(parts: ConnectionParts): KeptConnections {
-  const { database, change, credentials, use, revoke, now } = parts;
+  const { database, change, credentials, use, now } = parts;
 
   return {
     async listConnections(request, context) {
@@ -124,13 +124,8 @@ export function createConnectionService(parts: ConnectionParts): KeptConnections
         });
         return { connection: known, credential: before, wrappedKey: wrappedKey ?? null };
       });
-      // Only now: what the service says does not undo the deletion, and it may take its time.
-      const revocation = await revoke(deleted);
-      if (revocation === undefined) return {};
-      await database.change(caller.orgId, (tx) =>
-        append(tx, call, { action: "connection.revoke", target: id, details: { ...revocation } }),
-      );
-      return { revocation: revocation.outcome };
+      const revocation = await endGrant(parts, call, deleted);
+      return revocation === undefined ? {} : { revocation: revocation.outcome };
     },
   };
 }

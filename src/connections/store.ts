@@ -280,10 +280,15 @@ export async function putCredential(
 }
 
 /** Ends an OAuth grant, and what is under way to get one: the connection has another credential. */
-export async function deleteGrant(tx: Tx, { orgId, id }: Pick<Connection, "orgId" | "id">): Promise<void> {
-  for (const table of [oauthGrants, oauthFlows]) {
-    await tx.delete(table).where(and(eq(table.orgId, orgId), eq(table.connectionId, id)));
-  }
+export async function deleteGrant(tx: Tx, ref: Pick<Connection, "orgId" | "id">): Promise<void> {
+  const { orgId, id } = ref;
+  await tx.delete(oauthGrants).where(and(eq(oauthGrants.orgId, orgId), eq(oauthGrants.connectionId, id)));
+  await deleteFlows(tx, ref);
+}
+
+/** Ends authorizations that are under way. */
+export async function deleteFlows(tx: Tx, { orgId, id }: Pick<Connection, "orgId" | "id">): Promise<void> {
+  await tx.delete(oauthFlows).where(and(eq(oauthFlows.orgId, orgId), eq(oauthFlows.connectionId, id)));
 }
 
 /** Notes calls, except those made through a connection that is gone by now. */

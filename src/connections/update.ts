@@ -11,8 +11,14 @@ import type { Tx } from "#src/db/database.ts";
 import { callerOf, callOf, type Call, type Caller } from "#src/platform/caller.ts";
 import { requireChangeable, requireTagsChangeable } from "./access.ts";
 import { appendAll } from "./append-all.ts";
-import { storesCredential, updated, type CallChanges, type Candidate } from "./candidate.ts";
-import { requireWithin, type Connection } from "./connection.ts";
+import {
+  requireOwnBaseUrl,
+  storesCredential,
+  updated,
+  type CallChanges,
+  type Candidate,
+} from "./candidate.ts";
+import { isSamePlace, requireWithin, type Connection } from "./connection.ts";
 import { requireOwnable } from "./create.ts";
 import {
   credentialDetails,
@@ -20,10 +26,12 @@ import {
   type StoreCredential,
   type WantedCredential,
 } from "./credentials.ts";
+import { endGrant } from "./end-grant.ts";
 import { ConnectionChanged } from "./errors.ts";
 import { hashOf, toMessage } from "./messages.ts";
 import type { ConnectionParts } from "./service.ts";
 import {
+  deleteFlows,
   findSealed,
   getConnectionForUpdate,
   getCredential,
@@ -48,7 +56,7 @@ export function createUpdateConnection(
     known: Pick<Connection, "integration">,
     changes: Changes,
   ) {
-    const isAsked = changes.params !== undefined || changes.credentials !== undefined;
+    const isAsked = (changes.params ?? changes.credentials ?? changes.baseUrl) !== undefined;
     return isAsked ? integrations.find(tx, caller, known.integration) : undefined;
   }
 
@@ -71,7 +79,9 @@ export function createUpdateConnection(
     const candidate = updated(known, changes, { integration, secrets });
     if (changes.verify) {
       if (keepsSecrets) requireWithin(known, candidate.baseUrl, known.credential?.principalKeyId);
-      await verify(caller.orgId, { ...candidate, baseUrl: outbound.checkBaseUrl(candidate.baseUrl) }, signal);
+      const baseUrl = outbound.checkBaseUrl(candidate.baseUrl);
+      const { callerServiceSlug } = keepsSecrets ? known : {};
+      await verify(caller.orgId, { ...candidate, baseUrl, callerServiceSlug }, signal);
     }
     return { known, secrets };
   }
@@ -94,9 +104,13 @@ export function createUpdateConnection(
     const candidate = updated(known, changes, { integration, secrets: seen?.secrets });
     const next = changed(known, changes, candidate, caller);
     if (next.baseUrl !== known.baseUrl) outbound.checkBaseUrl(next.baseUrl);
-    if (store === undefined && before !== undefined)
-      requireWithin(known, next.baseUrl, before.principalKeyId);
+    if (store === undefined) {
+      if (before !== undefined) requireWithin(known, next.baseUrl, before.principalKeyId);
+      else if (changes.baseUrl !== undefined) requireOwnBaseUrl(next, next.baseUrl, integration);
+    }
     await saveConnection(tx, next, now());
+    // What a person agreed to, or was shown, was of the connection as it was.
+    if (!isSamePlace(known, next)) await deleteFlows(tx, next);
     const until = fallbackUntilOf(changes, now());
     const wanted = wantedOf(changes, candidate);
     const replaced =
@@ -112,9 +126,10 @@ export function createUpdateConnection(
         ...credentialDetails(before, replaced?.stored ?? before, replaced?.fallbackUntil),
       },
     });
-    if (replaced === undefined) return { connection: next, stored: undefined };
-    const { stored, fallbackUntil } = replaced;
-    return { connection: { ...next, scopes: undefined, expiresAt: undefined, fallbackUntil }, stored };
+    if (replaced === undefined) return { connection: next };
+    const { stored, fallbackUntil, endedGrant } = replaced;
+    const shown = { ...next, scopes: undefined, expiresAt: undefined, fallbackUntil };
+    return { connection: shown, stored, endedGrant };
   }
 
   return async (request, context) => {
@@ -124,7 +139,7 @@ export function createUpdateConnection(
     const given = changesFrom(request);
     const changes =
       given.baseUrl === undefined ? given : { ...given, baseUrl: outbound.checkBaseUrl(given.baseUrl) };
-    const { connection, stored } = await repeated(async () => {
+    const { connection, stored, endedGrant } = await repeated(async () => {
       const seen = await look(caller, id, changes, context.signal);
       const update = (tx: Tx, store?: StoreCredential) =>
         save({ tx, call, caller, id, changes, seen, store });
@@ -132,6 +147,7 @@ export function createUpdateConnection(
         ? credentials.storing(caller, (store) => change(call, (tx) => update(tx, store)))
         : change(call, update);
     });
+    if (endedGrant !== undefined) await endGrant(parts, call, endedGrant);
     const hash = stored === undefined ? {} : hashOf(stored.fingerprint);
     return { connection: { ...toMessage(connection, now()), ...hash } };
   };
@@ -171,11 +187,7 @@ function requireSame(
   known: Connection,
   credential: StoredCredential | undefined,
 ): void {
-  const facts = ({ authMethod, baseUrl, recipe, params }: Connection | SealedConnection) => [
-    ...[authMethod, baseUrl, recipe, params],
-  ];
-  if (seen.credential?.version === credential?.version && isDeepStrictEqual(facts(seen), facts(known)))
-    return;
+  if (seen.credential?.version === credential?.version && isSamePlace(seen, known)) return;
   throw new ConnectionChanged();
 }
 

@@ -19,6 +19,7 @@ import {
   type StoreCredential,
   type WantedCredential,
 } from "./credentials.ts";
+import { endGrant } from "./end-grant.ts";
 import { hashOf, toServiceConnection } from "./messages.ts";
 import type { ConnectionParts } from "./service.ts";
 import {
@@ -69,7 +70,7 @@ export function createUpsertServiceConnection(
         "auth: a person signs in by that method; make the connection with POST /api/connections",
       );
     }
-    return { integration: integration.slug, candidate, credential: { secrets } };
+    return { integration, candidate, credential: { secrets } };
   }
 
   return async (request, context) => {
@@ -86,17 +87,22 @@ export function createUpsertServiceConnection(
     }
 
     const upsert = async (tx: Tx, store: StoreCredential) => {
+      if (integration !== undefined) await integrations.hold(tx, caller, integration);
       await lockSlug(tx, caller, slug);
       const known = await findBySlugForUpdate(tx, caller, slug);
       const before = known && { connection: known, credential: await getCredential(tx, orgId, known.id) };
       const at = now();
-      const connection = connectionAfter(known ?? newConnection(caller, slug, at), candidate, integration);
+      const connection = connectionAfter(
+        known ?? newConnection(caller, slug, at),
+        candidate,
+        integration?.slug,
+      );
       requireWithinRights(caller, connection);
       if (known) requireUsable(caller, known);
       await (known ? saveConnection(tx, connection, at) : insertConnection(tx, connection));
       const until = fallbackUntilOf(request, at);
       const replaced = await store(tx, connection, credential, before, until);
-      const { stored, events } = replaced;
+      const { stored, events, endedGrant } = replaced;
       await appendAll(tx, call, events, {
         action: known ? "connection.upsert" : "connection.create",
         target: connection.id,
@@ -107,11 +113,12 @@ export function createUpsertServiceConnection(
           ...credentialDetails(before?.credential, stored, replaced.fallbackUntil),
         },
       });
-      return { created: known === undefined, connection, fingerprint: stored.fingerprint };
+      return { created: known === undefined, connection, fingerprint: stored.fingerprint, endedGrant };
     };
-    const { created, connection, fingerprint } = await credentials.storing(caller, (store) =>
+    const { created, connection, fingerprint, endedGrant } = await credentials.storing(caller, (store) =>
       change(call, (tx) => upsert(tx, store)),
     );
+    if (endedGrant !== undefined) await endGrant(parts, call, endedGrant);
     return { created, connection: { ...toServiceConnection(connection, now()), ...hashOf(fingerprint) } };
   };
 }
@@ -119,7 +126,7 @@ export function createUpsertServiceConnection(
 /** What a request makes of its slug. */
 interface Wanted {
   /** Undefined where the request leaves it as it is. */
-  readonly integration?: string;
+  readonly integration?: Integration;
   readonly candidate: Candidate;
   readonly credential: WantedCredential;
 }

@@ -59,7 +59,13 @@ export function createHealthSweep(parts: {
     ];
     await limit(places, async () => {
       if (stopping.signal.aborted) return;
-      const answer = await probe({ orgId, environment }, { id: connectionId, baseUrl, declared });
+      const answer = await probe(
+        { orgId, environment },
+        {
+          ...{ id: connectionId, baseUrl, declared },
+          evenInactive: false,
+        },
+      );
       const { stage, message: error } = answer.result.ok ? reached : answer.result;
       found.push({ orgId, connectionId, baseUrl: answer.baseUrl, at: now(), stage, error });
     });

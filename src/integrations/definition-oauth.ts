@@ -1,10 +1,11 @@
+import { sameParameter } from "#src/outbound/parameters.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import { requireOneLine, requireTemplate } from "./definition-rules.ts";
 import type { OAuth2Method } from "./integration.ts";
 import { oauthUrls } from "./oauth-urls.ts";
 
 /** What the protocol says itself: an integration that could say them too could send a grant elsewhere. */
-const reservedParameters: ReadonlySet<string> = new Set([
+const isReserved = sameParameter([
   "assertion",
   "client_assertion",
   "client_assertion_type",
@@ -46,7 +47,10 @@ export function requireOAuth(at: string, oauth2: OAuth2Method, known: readonly s
     const missing = needed[oauth2.grant].find((name) => urls[name] === undefined);
     if (missing !== undefined) throw new InvalidRequest(`${at}.${missing}: give it, as the grant needs it`);
   }
-  const { extraAuthorizationParameters = {}, extraTokenParameters = {} } = oauth2;
+  const { extraAuthorizationParameters = {}, extraTokenParameters = {}, scopeParameter } = oauth2;
+  if (typeof scopeParameter === "string" && scopeParameter !== "scope" && isReserved(scopeParameter)) {
+    throw new InvalidRequest(`${at}.scopeParameter: the protocol has another meaning for ${scopeParameter}`);
+  }
   requireParameters(`${at}.extraAuthorizationParameters`, extraAuthorizationParameters, []);
   requireParameters(`${at}.extraTokenParameters`, extraTokenParameters, known);
   for (const [member, pointer] of Object.entries(oauth2.tokenPath ?? {})) {
@@ -62,7 +66,7 @@ function requireParameters(
   known: readonly string[],
 ): void {
   for (const [name, text] of Object.entries(parameters)) {
-    if (reservedParameters.has(name.toLowerCase())) {
+    if (isReserved(name)) {
       throw new InvalidRequest(`${at}.${name}: the protocol says this itself; leave it out`);
     }
     requireOneLine(at, name);

@@ -1,9 +1,11 @@
 import { isReservedHeader } from "#src/outbound/headers.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import type { Template } from "./integration.ts";
-import { namesIn, withoutNames } from "./templates.ts";
+import { namesIn, timesOfNames, withoutNames } from "./templates.ts";
 
 const maxNameLength = 32;
+/** Each may stand for a long value. */
+const maxNames = 8;
 
 /** Refuses a name that templates cannot hold, or that every object has a member of. */
 export function requireName(at: string, name: string): void {
@@ -23,6 +25,9 @@ export function requireOnce(at: string, names: readonly string[]): void {
 export function requireTemplate(at: string, template: Template, known: readonly string[]): void {
   if (/[{}]/.test(withoutNames(template))) {
     throw new InvalidRequest(`${at}: braces are only around a name, as in {token}`);
+  }
+  if (timesOfNames(template) > maxNames) {
+    throw new InvalidRequest(`${at}: a template has at most ${maxNames} names`);
   }
   const unknown = namesIn(template).find((name) => !known.includes(name));
   if (unknown === undefined) return;
@@ -51,12 +56,16 @@ export function requireHeaders(
 
 /** Refuses a header that only Patchbay sets, and what is no header's name. */
 export function requireHeaderName(at: string, name: string): void {
-  if (!/^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(name)) {
-    throw new InvalidRequest(`${at}: a name has characters that header names cannot have`);
-  }
+  requireToken(at, name);
   if (isReservedHeader(name)) {
     throw new InvalidRequest(`${at}.${name}: only Patchbay sets this header; leave it out`);
   }
+}
+
+/** Refuses what cannot be the name of a header, or of a cookie in one. */
+export function requireToken(at: string, name: string): void {
+  if (/^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(name)) return;
+  throw new InvalidRequest(`${at}: a name has characters that names of headers and cookies cannot have`);
 }
 
 /** Refuses control characters and halves of characters. */

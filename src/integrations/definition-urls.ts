@@ -2,7 +2,7 @@ import { InvalidBaseUrl } from "#src/outbound/errors.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import { requireTemplate } from "./definition-rules.ts";
 import type { Placeholder, Template } from "./integration.ts";
-import { expand, namesIn } from "./templates.ts";
+import { expand, expandBaseUrl, namesIn } from "./templates.ts";
 
 /** Throws `InvalidBaseUrl` or `AddressDenied` for a URL that can never be called. */
 export type CheckUrl = (url: string) => unknown;
@@ -26,7 +26,14 @@ export function requireUrl(
   );
   try {
     check(expand(template, examples));
+    expandBaseUrl(template, examples);
   } catch (error) {
+    // The examples are good by themselves, so it is what stands around them.
+    if (error instanceof InvalidRequest) {
+      throw new InvalidRequest(`${at}: write its host as it is sent, such as xn--bnk-qla.example`, {
+        cause: error,
+      });
+    }
     if (!(error instanceof InvalidBaseUrl)) throw error;
     throw new InvalidRequest(error.message.replace(/^baseUrl/, at), { cause: error });
   }
@@ -53,10 +60,15 @@ function requirePinned(at: string, authority: string, placeholders: Placeholders
   const lists = namesIn(authority).filter((name) => !open.includes(name));
   const literal = expand(
     authority,
-    Object.fromEntries(lists.map((name) => [name, placeholders[name]?.example ?? ""])),
+    Object.fromEntries(lists.map((name) => [name, shortest(placeholders[name]?.enum ?? [])])),
   );
   if (/^(?:\.[a-z0-9-]+){2,}(?::\d+)?$/i.test(literal.split("}").at(-1) ?? "")) return;
   throw new InvalidRequest(
     `${at}: {${last}} is free and must stand before a domain, as in {${last}}.bank.example; or give it a list of values`,
   );
+}
+
+/** The value that leaves the fewest labels behind a free one. */
+function shortest(list: readonly string[]): string {
+  return list.toSorted((a, b) => a.split(".").length - b.split(".").length)[0] ?? "";
 }

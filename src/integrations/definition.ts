@@ -2,13 +2,16 @@ import { pathProblem } from "#src/outbound/path.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import type { LongWork } from "#src/platform/in-turns.ts";
 import { requireOAuth } from "./definition-oauth.ts";
-import { requireHeaderName, requireHeaders, requireName, requireOnce, requireOneLine, requireTemplate } from "./definition-rules.ts"; // prettier-ignore
+import { requireHeaderName, requireHeaders, requireName, requireOnce, requireOneLine, requireTemplate, requireToken } from "./definition-rules.ts"; // prettier-ignore
 import { requireUrl, type CheckUrl } from "./definition-urls.ts";
 import type { AuthMethod, CredentialField, Integration, Placeholder, ProbeCall } from "./integration.ts";
 import { oauthUrls } from "./oauth-urls.ts";
 import { requireFewPatterns, requirePattern } from "./patterns.ts";
 import { expand, namesIn } from "./templates.ts";
 import { fieldValue, placeholderValue } from "./values.ts";
+
+/** Each connection holds a copy of its part, and a page of a list has many definitions. */
+const maxLength = 64 * 1024;
 
 /**
  * Refuses an integration by which a call could go wrong later: to another place, with a header that is not its own, or
@@ -25,6 +28,9 @@ export function* requireSound(integration: Integration, checkUrl: CheckUrl): Lon
     baseUrlFrom,
   } = integration;
   const placed = Object.keys(placeholders);
+  if (JSON.stringify(integration).length > maxLength) {
+    throw new InvalidRequest(`the definition: at most ${maxLength} characters of JSON are stored`);
+  }
   requireFewPatterns(patternsOf(integration));
   if (baseUrlFrom !== undefined) requirePattern("baseUrlFrom.mustMatch", baseUrlFrom.mustMatch);
   for (const [name, placeholder] of Object.entries(placeholders)) {
@@ -103,8 +109,9 @@ function requireAccepted(at: string, accept: () => unknown): void {
   }
 }
 
-function* requireMethod(at: string, method: AuthMethod, { placeholders = {} }: Integration): LongWork<void> {
+function* requireMethod(at: string, method: AuthMethod, integration: Integration): LongWork<void> {
   const { type, fields, inject, oauth2 } = method;
+  const { placeholders = {}, optionalHeaders = {} } = integration;
   if ((type === "oauth2") !== (oauth2 !== undefined)) {
     throw new InvalidRequest(`${at}.oauth2: belongs to a method of the type oauth2, and to no other`);
   }
@@ -119,7 +126,9 @@ function* requireMethod(at: string, method: AuthMethod, { placeholders = {} }: I
     yield;
   }
   const tokens = oauth2 === undefined ? [] : ["accessToken"];
-  requireOnce(`${at}.fields`, [...placed, ...tokens, ...fields.map(({ name }) => name)]);
+  // A value is given by one name: a secret must not be taken for a header as well, which is shown.
+  const others = [...placed, ...tokens, ...Object.keys(optionalHeaders)];
+  requireOnce(`${at}.fields`, [...others, ...fields.map(({ name }) => name)]);
   const shown = fields.filter(({ secret }) => !secret).map(({ name }) => name);
   if (oauth2 !== undefined) requireOAuth(`${at}.oauth2`, oauth2, [...placed, ...shown]);
   requireInjection(`${at}.inject`, method, [...placed, ...fields.map(({ name }) => name), ...tokens]);
@@ -138,16 +147,10 @@ function requireInjection(at: string, { inject, unsupported }: AuthMethod, known
       requireTemplate(`${at}.${place}.${name}`, text, known);
     }
   }
-  for (const name of Object.keys(inject.cookies ?? {})) requireHeaderToken(`${at}.cookies`, name);
+  for (const name of Object.keys(inject.cookies ?? {})) requireToken(`${at}.cookies`, name);
   const puts = Object.values(inject).flatMap((texts: object) => Object.keys(texts));
   if (puts.length === 0 && unsupported === undefined) {
     throw new InvalidRequest(`${at}: say where the credential goes, such as headers`);
-  }
-}
-
-function requireHeaderToken(at: string, name: string): void {
-  if (!/^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(name)) {
-    throw new InvalidRequest(`${at}: a name has characters that names of cookies cannot have`);
   }
 }
 

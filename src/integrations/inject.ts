@@ -1,7 +1,7 @@
 import { InvalidOutboundRequest } from "#src/outbound/errors.ts";
 import { isReservedHeader } from "#src/outbound/headers.ts";
 import type { Injection } from "#src/outbound/injection.ts";
-import type { CredentialField, InjectionTemplate, Recipe, Template } from "./integration.ts";
+import type { Recipe, Template } from "./integration.ts";
 import { soughtIn } from "./sought.ts";
 import { expand, namesIn } from "./templates.ts";
 
@@ -13,33 +13,76 @@ export type Values = Readonly<Record<string, string>>;
  * which replaces them. Throws for a stored value that its place cannot carry: nothing is left out of a value or
  * escaped, so that none can become a further header, parameter or cookie.
  */
-export function inject(
-  { method, headers: fixed }: Pick<Recipe, "method" | "headers">,
-  params: Values,
-  secrets: Values,
-): Injection {
-  const { inject: template, fields } = method;
+export function inject(recipe: SentByRecipe, params: Values, secrets: Values): Injection {
+  const blanks = blanksOf(recipe);
   const values = { ...params, ...secrets };
-  const isAbsent = ({ name, optional }: CredentialField) => optional === true && (values[name] ?? "") === "";
-  const absent = new Set(fields.filter(isAbsent).map(({ name }) => name));
+  const absent = new Set(blanks.optional.filter((name) => (values[name] ?? "") === ""));
   const filling: Filling = { values, absent };
-  const basic = template.basic && basicOf(template.basic, filling);
+  const basic = blanks.basic && basicOf(blanks.basic, filling);
   const headers = {
-    ...byLowerCase(checked(fixed, places.header)),
-    ...byLowerCase(filled(template.headers, places.header, filling)),
+    ...blanks.fixed,
+    ...filled(blanks.headers, places.header, filling),
     ...(basic && { authorization: basic.header }),
   };
-  const query = filled(template.query, places.query, filling);
-  const cookies = filled(template.cookies, places.cookie, filling);
-  const body = filled(template.body, places.body, filling);
+  const query = filled(blanks.query, places.query, filling);
+  const cookies = filled(blanks.cookies, places.cookie, filling);
+  const body = filled(blanks.body, places.body, filling);
   return {
     headers,
     query,
     cookies,
     body,
-    certificate: template.certificate && certificateOf(template.certificate, filling),
+    certificate: blanks.certificate && certificateOf(blanks.certificate, filling),
     secrets: soughtIn(Object.values(secrets), { headers, query, cookies, body, basic }),
   };
+}
+
+type SentByRecipe = Pick<Recipe, "method" | "headers">;
+
+/** A template that was read. */
+interface Blank {
+  /** Of the header, parameter, cookie or member that it becomes, if it has one. */
+  readonly name: string;
+  readonly template: Template;
+  /** The fields that it asks for. */
+  readonly fields: readonly string[];
+}
+
+/** The recipes that calls were made by, read: the same one serves many calls, and it takes as long as all the rest. */
+const read = new WeakMap<SentByRecipe, ReturnType<typeof readBlanks>>();
+
+function blanksOf(recipe: SentByRecipe): ReturnType<typeof readBlanks> {
+  const known = read.get(recipe);
+  if (known !== undefined) return known;
+  const blanks = readBlanks(recipe);
+  read.set(recipe, blanks);
+  return blanks;
+}
+
+function readBlanks({ method, headers: fixed }: SentByRecipe) {
+  const { inject: template, fields } = method;
+  const { basic, certificate } = template;
+  return {
+    optional: fields.filter(({ optional }) => optional === true).map(({ name }) => name),
+    fixed: byLowerCase(checked(fixed, places.header)),
+    headers: blanksIn(byLowerCase(named(template.headers, places.header))),
+    query: blanksIn(named(template.query, places.query)),
+    cookies: blanksIn(named(template.cookies, places.cookie)),
+    body: blanksIn(named(template.body, places.body)),
+    basic: basic && { username: blankOf("", basic.username), password: blankOf("", basic.password) },
+    certificate: certificate && {
+      certificate: blankOf("", certificate.certificate),
+      privateKey: blankOf("", certificate.privateKey),
+    },
+  };
+}
+
+function blanksIn(templates: Readonly<Record<string, Template>>): Blank[] {
+  return Object.entries(templates).map(([name, template]) => blankOf(name, template));
+}
+
+function blankOf(name: string, template: Template): Blank {
+  return { name, template, fields: namesIn(template) };
 }
 
 interface Filling {
@@ -94,38 +137,38 @@ function byLowerCase(headers: Readonly<Record<string, string>>): Record<string, 
 }
 
 /** A part that is left out is empty: Basic always has both. */
-function basicOf({ username, password }: NonNullable<InjectionTemplate["basic"]>, filling: Filling) {
+function basicOf({ username, password }: { username: Blank; password: Blank }, filling: Filling) {
   const user = fill(username, places.username, filling) ?? "";
   const pair = `${user}:${fill(password, places.password, filling) ?? ""}`;
   return { pair, header: `Basic ${Buffer.from(pair).toString("base64")}` };
 }
 
-function certificateOf(templates: NonNullable<InjectionTemplate["certificate"]>, filling: Filling) {
-  const certificate = fill(templates.certificate, places.certificate, filling);
-  const privateKey = fill(templates.privateKey, places.certificate, filling);
+function certificateOf(blanks: { certificate: Blank; privateKey: Blank }, filling: Filling) {
+  const certificate = fill(blanks.certificate, places.certificate, filling);
+  const privateKey = fill(blanks.privateKey, places.certificate, filling);
   return certificate === undefined || privateKey === undefined ? undefined : { certificate, privateKey };
 }
 
-function filled(
-  templates: Readonly<Record<string, Template>> = {},
-  place: Place,
-  filling: Filling,
-): Record<string, string> {
+function filled(blanks: readonly Blank[], place: Place, filling: Filling): Record<string, string> {
   const texts: Record<string, string> = {};
-  for (const [name, template] of Object.entries(templates)) {
-    requireName(name, place);
-    const text = fill(template, place, filling);
-    if (text !== undefined) texts[name] = text;
+  for (const blank of blanks) {
+    const text = fill(blank, place, filling);
+    if (text !== undefined) texts[blank.name] = text;
   }
   return texts;
 }
 
 /** Texts that are no templates. */
 function checked(texts: Readonly<Record<string, string>>, place: Place): Readonly<Record<string, string>> {
-  for (const [name, text] of Object.entries(texts)) {
-    requireName(name, place);
-    if (!place.value.test(text)) throw unfit("", place, {});
+  for (const text of Object.values(named(texts, place))) {
+    if (!place.value.test(text)) throw unfit([], place, {});
   }
+  return texts;
+}
+
+/** What is under names that can be sent. */
+function named(texts: Readonly<Record<string, string>> = {}, place: Place): Readonly<Record<string, string>> {
+  for (const name of Object.keys(texts)) requireName(name, place);
   return texts;
 }
 
@@ -137,21 +180,23 @@ function requireName(name: string, place: Place): void {
 }
 
 /** The template with its values; undefined if it asks for an absent one. */
-function fill(template: Template, place: Place, { values, absent }: Filling): string | undefined {
-  const names = namesIn(template);
-  if (names.some((name) => absent.has(name))) return undefined;
-  for (const name of names) {
+function fill({ template, fields }: Blank, place: Place, { values, absent }: Filling): string | undefined {
+  if (fields.some((name) => absent.has(name))) return undefined;
+  for (const name of fields) {
     // What was prepared to be stored gives all that it asks for.
     if (!Object.hasOwn(values, name)) throw new Error(`the template asks for ${name}, which nothing gives`);
   }
   const text = expand(template, values);
-  if (!place.value.test(text)) throw unfit(template, place, values);
+  if (!place.value.test(text)) throw unfit(fields, place, values);
   return text;
 }
 
 /** Names the field that does not fit, or all that the template asks for; never a value. */
-function unfit(template: Template, { value: fits, rule }: Place, values: Values): InvalidOutboundRequest {
-  const names = namesIn(template);
+function unfit(
+  names: readonly string[],
+  { value: fits, rule }: Place,
+  values: Values,
+): InvalidOutboundRequest {
   const culprit = names.find((name) => !fits.test(values[name] ?? ""));
   const field = culprit ?? names.join(", ");
   return new InvalidOutboundRequest(

@@ -1,4 +1,4 @@
-/** In what a token answer may differ from RFC 6749, so far that code has to know. What is not here is not understood. */
+/** In what a token endpoint may differ from RFC 6749. Some change how its answers are read; others tell people what to expect. */
 export const responseQuirks = [
   "form_encoded_answer",
   "form_encoded_answer_old_versions",
@@ -20,21 +20,13 @@ export const responseQuirks = [
   "refresh_token_only_first_consent",
   "expires_in_missing_means_never",
   "expires_in_missing_but_expires",
-  "expires_in_sometimes_missing",
   "expires_in_zero_means_never",
-  "expires_at_beside_expires_in",
   "access_token_lifetime_varies",
-  "very_short_lifetime",
   "nested_user_token",
-  "duplicate_token_field",
   "id_token_in_answer",
   "id_token_issuer_is_template",
   "base_url_in_answer",
-  "base_url_by_metadata_call",
-  "tenant_id_by_call",
-  "tenant_id_in_callback",
   "separate_refresh_url",
-  "nonstandard_refresh_grant",
   "json_token_request",
   "callback_hmac",
   "reuse_revokes_family",
@@ -60,7 +52,7 @@ export interface Integration {
   /** Where the base URL is answered by the service, as a part of signing in. */
   readonly baseUrlFrom?: BaseUrlFrom;
   readonly placeholders?: Readonly<Record<string, Placeholder>>;
-  /** Further hosts that credentials may be sent to. */
+  /** Further hosts that the probe may go to with the credential. */
   readonly allowedHosts?: readonly string[];
   readonly requiredHeaders?: Readonly<Record<string, string>>;
   readonly optionalHeaders?: Readonly<Record<string, string>>;
@@ -128,9 +120,7 @@ export interface Placeholder {
 
 /** Where a service says what its base URL is. Used only if it matches. */
 export interface BaseUrlFrom {
-  readonly source: "token_answer" | "metadata_call";
-  readonly url?: string;
-  readonly header?: string;
+  readonly source: "token_answer";
   readonly field: string;
   readonly mustMatch: string;
 }
@@ -180,20 +170,13 @@ export interface OAuth2Method {
   readonly defaultScopes: readonly string[];
   readonly extraAuthorizationParameters?: Readonly<Record<string, string>>;
   readonly extraTokenParameters?: Readonly<Record<string, string>>;
-  readonly refresh: "none" | "static" | "rotating" | "access_token_exchange";
+  readonly refresh: "none" | "static" | "rotating";
   readonly reuseGraceSeconds?: number;
   readonly accessTokenLifetimeSeconds?: number | null;
   /** Refreshed this often though nobody calls, for grants that end when they are not used. */
   readonly keepAliveSeconds?: number;
   /** Where fields of the token answer are, if not at its top: `{"access_token": "/authed_user/access_token"}`. */
   readonly tokenPath?: Readonly<Record<string, string>>;
-  readonly exchange?: {
-    readonly grantType: string;
-    readonly tokenParameter?: string;
-    readonly url?: string;
-    readonly method: "GET" | "POST";
-    readonly then?: { readonly grantType: string; readonly url: string };
-  };
   readonly responseQuirks: readonly ResponseQuirk[];
 }
 
@@ -204,7 +187,7 @@ export interface OAuth2Method {
 export interface Recipe {
   readonly version: number;
   readonly method: AuthMethod;
-  /** Further hosts that the credential may be sent to. */
+  /** Further hosts that the probe may go to with the credential. */
   readonly allowedHosts: readonly string[];
   /** What every request carries beside the credential. */
   readonly headers: Readonly<Record<string, string>>;

@@ -49,16 +49,18 @@ export function prepare(integration: Integration, method: AuthMethod, given: Giv
   const optional = optionalHeaders(integration, values);
   const baseUrl = baseUrlOf(integration, method, given.baseUrl, placed);
   requireCertificate(method, { ...params, ...secrets }, baseUrl);
+  const recipe: Recipe = {
+    version: integration.version,
+    method: expandMethod(method, { ...placed, ...params }),
+    allowedHosts: integration.allowedHosts ?? [],
+    headers: { ...expandAll(integration.requiredHeaders ?? {}, placed), ...optional },
+    ...(method.oauth2 && integration.baseUrlFrom && { baseUrlFrom: integration.baseUrlFrom }),
+    ...probeOf(integration, { ...placed, ...params }),
+  };
+  requireBounded(recipe, { ...placed, ...params, ...secrets });
   return {
     baseUrl,
-    recipe: {
-      version: integration.version,
-      method: expandMethod(method, { ...placed, ...params }),
-      allowedHosts: integration.allowedHosts ?? [],
-      headers: { ...expandAll(integration.requiredHeaders ?? {}, placed), ...optional },
-      ...(method.oauth2 && integration.baseUrlFrom && { baseUrlFrom: integration.baseUrlFrom }),
-      ...probeOf(integration, { ...placed, ...params }),
-    },
+    recipe,
     params: { ...placed, ...params, ...optional },
     secrets,
   };
@@ -138,6 +140,21 @@ function requireCertificate(
   }
   const problem = certificateProblem(expand(pair.certificate, values), expand(pair.privateKey, values));
   if (problem !== undefined) throw new InvalidRequest(problem);
+}
+
+/** Calls hold the recipe and what it puts into their requests. A long value in many templates would fill memory. */
+const maxLength = 128 * 1024;
+
+function requireBounded(recipe: Recipe, values: Readonly<Record<string, string>>): void {
+  const { certificate: _, ...inject } = recipe.method.inject;
+  const templates = Object.values(inject).flatMap((one: Readonly<Record<string, Template>>) =>
+    Object.values(one),
+  );
+  const injected = templates.reduce((sum, template) => sum + expand(template, values).length, 0);
+  if (JSON.stringify(recipe).length + injected <= maxLength) return;
+  throw new InvalidRequest(
+    `what is given becomes more than ${maxLength} characters in the integration's templates; give shorter values`,
+  );
 }
 
 function optionalHeaders({ optionalHeaders = {} }: Integration, values: ReadonlyMap<string, string>) {

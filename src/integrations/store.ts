@@ -39,8 +39,16 @@ export async function listOwn(
 
 /** Makes changes of one slug follow one another: the second sees, and counts on from, what the first stored. */
 export async function lockOwn(tx: Tx, orgId: string, slug: string): Promise<void> {
-  const name = JSON.stringify(["integration", orgId, slug]);
-  await tx.execute(sql`select pg_advisory_xact_lock(hashtextextended(${name}, 0))`);
+  await tx.execute(sql`select pg_advisory_xact_lock(hashtextextended(${lockName(orgId, slug)}, 0))`);
+}
+
+/** Keeps the slug's definition from being changed until the transaction ends; others may keep it as well. */
+export async function shareOwn(tx: Tx, orgId: string, slug: string): Promise<void> {
+  await tx.execute(sql`select pg_advisory_xact_lock_shared(hashtextextended(${lockName(orgId, slug)}, 0))`);
+}
+
+function lockName(orgId: string, slug: string): string {
+  return JSON.stringify(["integration", orgId, slug]);
 }
 
 /** Stores the definition in place of the previous one. */

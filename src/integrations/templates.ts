@@ -12,6 +12,11 @@ export function namesIn(template: Template): string[] {
   return [...new Set([...template.matchAll(variable)].map(([, name = ""]) => name))];
 }
 
+/** How many names stand in the template, each as often as it does. */
+export function timesOfNames(template: Template): number {
+  return [...template.matchAll(variable)].length;
+}
+
 /** What the template says by itself. */
 export function withoutNames(template: Template): string {
   return template.replace(variable, "");

@@ -33,7 +33,12 @@ const ours = new Set([
   "forwarded",
   "host",
   // A key may be limited to some paths, and some servers take the path from these.
+  "x-envoy-original-path",
+  "x-original-path",
+  "x-original-uri",
   "x-original-url",
+  "x-override-url",
+  "x-rewrite-uri",
   "x-rewrite-url",
   // A sibling passes it on when it asks whether a key is good.
   callerServiceHeader,

@@ -16,12 +16,10 @@ export class Needles {
   constructor(texts: readonly string[]) {
     const lengths = texts.map(({ length }) => length);
     const window = Math.min(255, ...lengths);
-    const steps = new Uint8Array(4096).fill(window - 1);
-    for (const text of texts) {
-      for (let i = 1; i < window; i++) {
-        const pair = pairOf(text.charCodeAt(i - 1), text.charCodeAt(i));
-        steps[pair] = Math.min(steps[pair]!, window - 1 - i);
-      }
+    const steps = Buffer.alloc(4096, window - 1);
+    // The nearest to the end of the window is the last one to be written.
+    for (let i = 1; i < window; i++) {
+      for (const text of texts) steps[pairOf(text.charCodeAt(i - 1), text.charCodeAt(i))] = window - 1 - i;
     }
     this.longest = Math.max(...lengths);
     this.#texts = texts;

@@ -1,5 +1,6 @@
 import { lookup as systemLookup } from "node:dns";
 import { connect as connectTcp, type LookupFunction } from "node:net";
+import { LRUCache } from "lru-cache";
 import { Overloaded } from "#src/platform/byte-budget.ts";
 import { ServiceError } from "#src/platform/errors.ts";
 import { permitsHost, type OutboundAllow } from "./allow.ts";
@@ -137,9 +138,15 @@ export function createOutbound(options: {
     return createConnector({ allow, timeoutMs: limits.connectMs, lookup, connect, secureContext });
   }
 
+  /** Base URLs that may be called. Nothing that is looked up decides here, so each is judged once. */
+  const targets = new LRUCache<string, BaseUrl>({ max: 1_000 });
+
   function targetOf(raw: string, kind: AddressDenied["kind"]): BaseUrl {
+    const known = targets.get(raw);
+    if (known !== undefined) return known;
     const target = readBaseUrl(raw);
     if (!permitsHost(allow, target.host, target.port)) throw new AddressDenied(target.host, kind);
+    targets.set(raw, target);
     return target;
   }
 

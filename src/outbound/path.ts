@@ -32,7 +32,9 @@ export function pathProblem(path: string): string | undefined {
   }
   for (let level = 0; level < maxEncodings; level++) {
     if (/[\0\r\n]/.test(form)) return "line breaks and NUL are not sent, encoded or not";
-    if (hasDotSegment(form) || hasDotSegment(form.normalize("NFKC"))) {
+    // URL parsers take tabs out.
+    const read = form.replaceAll("\t", "");
+    if (hasDotSegment(read) || hasDotSegment(read.normalize("NFKC"))) {
       return "the segments . and .. are not sent, encoded or not";
     }
     const further: string = form.replace(/%([0-9a-f]{2})/gi, (_, hex: string) =>

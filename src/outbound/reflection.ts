@@ -56,7 +56,7 @@ function formsOf(secret: string): string[] {
 function otherCharsets(secret: string, isAscii: boolean): string[] {
   const end = secret.slice(-soughtLength);
   // In either order of its bytes.
-  if (isAscii) return [end.split("").join("\0")];
+  if (isAscii) return [Buffer.from(end, "utf16le").toString("latin1", 0, 2 * end.length - 1)];
   const utf16 = Buffer.from(end, "utf16le");
   const escaped = end.replace(/[^\0-\x7f]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
   return [

@@ -84,6 +84,8 @@ export function createStream(parts: {
     const query = rawQueryOf(request.query, injection);
     const body = await bodyWith(request, fields, injection);
     const { dispatcher } = stack.use(openPool(request, target, injection));
+    // The caller may have left meanwhile, which is announced only once.
+    signal.throwIfAborted();
     const sent = {
       method,
       path: path + query,
@@ -112,7 +114,10 @@ export function createStream(parts: {
     const silence = setTimeout(() => answer.end(silentFor(target.host, idleMs)), idleMs);
     signal.addEventListener("abort", leave);
     dispatcher.dispatch(sent, answer);
-    return await answer.reply;
+    const reply = await answer.reply;
+    // The rest may have come in the same turn. Its error is emitted only once, and nobody listened yet.
+    if (reply.body.errored !== null) throw reply.body.errored;
+    return reply;
   };
 }
 

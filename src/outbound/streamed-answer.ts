@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from "node:http";
 import { Readable } from "node:stream";
 import type { Dispatcher } from "undici";
-import { CredentialReflected, UpstreamTooLarge } from "./errors.ts";
+import { CredentialReflected, UpstreamTooLarge, UpstreamUnreachable } from "./errors.ts";
 import { tooManyHeaders, upstreamFailure } from "./failures.ts";
 import { replyHeaders, type Fields } from "./headers.ts";
 import type { Needles } from "./needles.ts";
@@ -103,6 +103,7 @@ export class StreamedAnswer implements Dispatcher.DispatchHandler {
     const { host, headerBytes, needles } = this.#rules;
     this.#rules.progress();
     this.#status = status;
+    if (status > 599) return this.end(unknownStatus(host, status));
     if (sizeOf(headers) > headerBytes) return this.end(new UpstreamTooLarge(host, tooManyHeaders, status));
     this.#headers = replyHeaders(headers);
     if (needles !== undefined) {
@@ -197,6 +198,12 @@ export class StreamedAnswer implements Dispatcher.DispatchHandler {
   #reflected(): void {
     this.end(new CredentialReflected(this.#rules.host, this.#status));
   }
+}
+
+/** RFC 9110, 15: there is none beyond 599, and HTTP/2 cannot pass it on. */
+function unknownStatus(host: string, status: number): UpstreamUnreachable {
+  const problem = "answered with a status that HTTP does not have; look into its log";
+  return new UpstreamUnreachable(host, problem, { stage: "HTTP", status });
 }
 
 const none = Buffer.of();

@@ -1,5 +1,6 @@
 import type { DescService } from "@bufbuild/protobuf";
 import { createContextValues, type ContextValues, type Interceptor } from "@connectrpc/connect";
+import type { Refusals } from "#src/audit/refusals.ts";
 import type { Authenticate } from "#src/verification/authenticate.ts";
 import type { Limits } from "#src/verification/limits.ts";
 import type { ByteBudget } from "#src/platform/byte-budget.ts";
@@ -58,6 +59,7 @@ export function createPipeline(parts: {
   served: readonly ServedService[];
   authenticate: Authenticate;
   limits: Limits;
+  refusals: Pick<Refusals, "note">;
   environment: Environment;
   fourEyesDeletion: FourEyesDeletion;
   /** Of the bytes that calls may hold. */
@@ -68,7 +70,7 @@ export function createPipeline(parts: {
   const { contracts, budget, log } = parts;
   requirePolicies(contracts);
   const services = joinServices(contracts, parts.served);
-  const report = createReportFailure(log);
+  const report = createReportFailure(log, parts.refusals);
   const publicCalls = createPublicCalls(createRateLimiter(parts.now));
 
   function contextValues(request: Request, response: Response): ContextValues {

@@ -1,4 +1,5 @@
 import type { ConnectError } from "@connectrpc/connect";
+import type { Refusals } from "#src/audit/refusals.ts";
 import type { Call } from "#src/platform/caller.ts";
 import type { Log } from "#src/platform/log.ts";
 import { asFailure, InternalError, toConnectError } from "./failures.ts";
@@ -6,14 +7,16 @@ import { asFailure, InternalError, toConnectError } from "./failures.ts";
 /** What the caller of a call may know of something thrown. The signal is aborted if the call has ended already. */
 export type ReportFailure = (thrown: unknown, call: Call, signal?: AbortSignal) => ConnectError;
 
-/** Shows callers what they may know, and the log the faults of this service. */
-export function createReportFailure(log: Log): ReportFailure {
-  return (thrown, { requestId, rpc }, signal) => {
+/** Shows callers what they may know, the log the faults of this service, and the audit log what policy refused. */
+export function createReportFailure(log: Log, refusals: Pick<Refusals, "note">): ReportFailure {
+  return (thrown, call, signal) => {
+    const { requestId, rpc } = call;
     const failure = asFailure(thrown);
     if (signal?.aborted !== true) {
       if (failure instanceof InternalError) {
         log.error({ err: failure.cause, requestId, rpc }, "call failed by a fault of ours");
       }
+      refusals.note(failure, call);
       return toConnectError(failure);
     }
     // An ended call fails somewhere by having ended. Something else may be a fault, or only look like one.

@@ -25,7 +25,7 @@ export interface RawExchange {
   readonly caller: Caller;
   /** What the gate says in the answer's head. */
   readonly head: Readonly<Record<string, string>>;
-  /** Aborts when the caller goes away before its answer is written. */
+  /** Aborts when the caller goes away before its answer is written, or else when the route is done. */
   readonly signal: AbortSignal;
   /** Whether the headers already say that no body follows. */
   readonly hasNoBody: boolean;

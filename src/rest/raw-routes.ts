@@ -43,7 +43,8 @@ function handlerOf(
   async function handle(request: Request, response: Response): Promise<void> {
     const values = contextValues(request, response);
     const call = callOf({ values });
-    const signal = closing(response);
+    const ending = endingOf(response);
+    const { signal } = ending;
     const head: Record<string, string> = {};
     try {
       await gate({
@@ -59,6 +60,9 @@ function handlerOf(
       const failure = toHttpFailure(report(thrown, call, signal));
       if (response.headersSent) return cut(response);
       send(request, response, failureAnswer(failure, { ...route.headers, ...head }));
+    } finally {
+      // Whatever failed, nothing goes on for an answer that nobody gets.
+      ending.abort(over);
     }
   }
 
@@ -81,13 +85,13 @@ function exchangeOf(parts: Omit<RawExchange, "hasNoBody" | "readBody">): RawExch
 }
 
 /** Aborts when the caller goes away before its answer is written. */
-function closing(response: Response): AbortSignal {
-  const closed = new AbortController();
+function endingOf(response: Response): AbortController {
+  const ending = new AbortController();
   onceClosed(response, () => {
     // An HTTP/2 response calls itself finished also when it was reset.
-    if ("stream" in response || !response.writableFinished) closed.abort(over);
+    if ("stream" in response || !response.writableFinished) ending.abort(over);
   });
-  return closed.signal;
+  return ending;
 }
 
 // One for all: an error for each answer would cost as much as a look-up of a key.

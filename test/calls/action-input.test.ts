@@ -5,6 +5,7 @@ import { describe, expect, test } from "vitest";
 import { fillAction, type ActionInput } from "#src/calls/action-input.ts";
 import { parseAction } from "#src/calls/action-identifier.ts";
 import { findAction } from "#src/calls/find-action.ts";
+import { nameProblems } from "#src/calls/input-problems.ts";
 import { createInputCheck } from "#src/calls/input-schema.ts";
 import { describe as described } from "#src/integrations/endpoints.ts";
 
@@ -296,4 +297,15 @@ describe("an operation", () => {
   ])("is not named by %j", (identifier) => {
     expect(() => parseAction(identifier)).toThrow("actionIdentifier: give <service>/<operationId>");
   });
+});
+
+test("of thousands of unknown names, no more are compared than are shown, and long ones not at all", () => {
+  const given = Object.fromEntries(Array.from({ length: 4_900 }, (_, i) => [`acount${i}`, 1]));
+  const { missing, unknown } = nameProblems("/path", [{ name: "account", required: true }], given);
+  expect(missing).toStrictEqual(["/path/account is missing; acount0 was given"]);
+  expect(unknown).toHaveLength(21);
+  const long = "a".repeat(60);
+  expect(nameProblems("/path", [{ name: `${long}b` }], { [long]: 1 }).unknown).toStrictEqual([
+    `/path/${long} is unknown`,
+  ]);
 });

@@ -120,6 +120,16 @@ describe("an action", () => {
       /^400 INVALID_REQUEST connection scn_\w+ is one of custom:ledger, and the action is one of aml/,
     ],
     [
+      "an operation of another service, which is not looked for",
+      () => ({ actionIdentifier: "aml/submitSarFilling", service: "custom:ledger" }),
+      /^400 INVALID_REQUEST connection scn_\w+ is one of custom:ledger, and the action is one of aml/,
+    ],
+    [
+      "a well-known service without a connection",
+      () => ({ actionIdentifier: "github/GET /user" }),
+      /^400 INVALID_REQUEST connectionId: name a connection of github/,
+    ],
+    [
       "two connections",
       () => ({ ...submit, service: "aml", connectionId: ids.aml }),
       /^400 INVALID_REQUEST /,

@@ -25,6 +25,11 @@ describe("a call that was answered with 503 is tried again if a second call does
     ["POST that is declared idempotent", { method: "POST", idempotent: true }, false],
     ["POST with an Idempotency-Key", { method: "POST", headers: { "IDEMPOTENCY-Key": "a" } }, true],
     ["POST with an empty one", { method: "POST", headers: { "Idempotency-Key": "" } }, false],
+    [
+      "POST with one that its Connection header takes out",
+      { method: "POST", headers: { "idempotency-key": "a", connection: "Idempotency-Key" } },
+      false,
+    ],
     ["PATCH", { method: "PATCH", idempotent: true, headers: { "idempotency-key": "a" } }, false],
     ["GET with a body of a mebibyte", { body: Buffer.alloc(1024 * 1024) }, true],
     ["GET with a larger body", { body: Buffer.alloc(1024 * 1024 + 1) }, false],

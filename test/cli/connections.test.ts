@@ -90,6 +90,29 @@ test("a key is read from a file or from stdin, and never shown", async () => {
   expect(upstream.asked.at(-1)!.headers.authorization).toBe("Bearer piped-key");
 });
 
+test("stdin is read for one secret only, and nothing is stored when it is named for two", async () => {
+  const args = ["connections", "put", "custom:twice", "--base-url", upstream.url, "--auth", "basic"];
+  const put = await fed("ada", ...args, "--secret", "username=-", "--secret", "password=-");
+  expect([put.code, put.stderr]).toStrictEqual([
+    1,
+    "patchbay: -: stdin is read once; give a file for the other\n",
+  ]);
+  expect((await cli("connections", "get", "custom:twice")).code).toBe(1);
+});
+
+test.each([
+  [[], "--auth: name a way to sign in; patchbay integrations list shows those of github"],
+  [
+    ["--auth", "token", "--api-key-file", "/dev/null"],
+    "--api-key-file and --scopes are for built-in and custom services; github takes --auth and --secret",
+  ],
+])("a preset with the options %j is refused in the words of the command", async (args, problem) => {
+  expect(await cli("connections", "put", "github", ...args)).toMatchObject({
+    code: 1,
+    stderr: `patchbay: ${problem}\n`,
+  });
+});
+
 test("a connection of any auth method is put, its secrets from files", async () => {
   const file = join(folder.path, "password");
   await writeFile(file, "pass:wörd\n");
@@ -143,6 +166,8 @@ test("a connection that waits for a person has a link for that person", async ()
     stderr: expect.stringContaining("/authorize") as string,
   });
   expect(await cli("connections", "authorize", "custom:ledger")).toMatchObject({ code: 1, stdout: "" });
+  // Nobody signed in, so there are no tokens of which it could say anything.
+  expect(await cli("connections", "rm", slug, "--json")).toMatchObject({ code: 0, stdout: "{}\n" });
 });
 
 test("a connection that gives no sign of life fails its test", async () => {

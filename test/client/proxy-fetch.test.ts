@@ -96,9 +96,19 @@ describe("any URL is below the connection's base URL:", () => {
     ["?b=1", "/base?b=1"],
     ["https://api.example/v1/a?b=1#c", "/base/v1/a?b=1"],
     ["https://api.example", "/base"],
+    ["https://api.example/v1/../../../../../api-keys", "/base/api-keys"],
+    ["/%2e%2e/%2E./api-keys?b=..", "/base/api-keys?b=.."],
+    ["..\\..\\..\\api-keys", "/base/api-keys"],
+    ["\t/..\n/./../api-keys", "/base/api-keys"],
   ])("%s", async (url, asked) => {
     expect((await patchbay.fetch(slug)(url)).status).toBe(200);
     expect(lastAsked().url).toBe(asked);
+  });
+
+  test("one behind the proxy's own URL does not lead to Patchbay's API", async () => {
+    const url = `${patchbay.baseUrl(slug)}/files/../../../../api-keys`;
+    expect((await patchbay.fetch(slug)(url)).status).toBe(200);
+    expect(lastAsked().url).toBe("/base/api-keys");
   });
 
   test("a Request with a streamed body, and what is said beside it", async () => {

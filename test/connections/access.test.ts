@@ -526,9 +526,10 @@ describe("a key that is limited by a tag", () => {
 
   test("makes connections that have it, and no others", async () => {
     const by = await limited();
-    const id = await createdBy(by, { tags: ["new", "kyc"] });
+    const id = await createdBy(by, { tags: ["kyc"] });
     expect(reasonOf(await call(by, id))).toBe(200);
-    for (const tags of [[], ["new"], ["KYC"], ["kyc "], ["kyc-2"]]) {
+    // With another tag, keys that are limited to that one would call what this key chose.
+    for (const tags of [[], ["new"], ["kyc", "hr"], ["KYC"], ["kyc "], ["kyc-2"]]) {
       expect([tags, reasonOf(await create(by, { tags }))]).toEqual([tags, "CONNECTION_NOT_ALLOWED"]);
     }
     expect((await by.rest("DELETE", `/api/connections/${id}`)).status).toBe(200);
@@ -565,4 +566,37 @@ test("a key that is limited by an id or a slug sets tags, and makes what its slu
   expect((await by.rest("PATCH", `/api/connections/${id}`, { tags: ["a"] })).status).toBe(200);
   expect(reasonOf(await create(by, { tags: ["a"] }))).toBe("CONNECTION_NOT_ALLOWED");
   expect((await by.rest("DELETE", `/api/connections/${id}`)).status).toBe(200);
+});
+
+describe("the audit log, to a key that is limited to some connections,", () => {
+  const eventsOf = async (by: Presenter, more = "") => {
+    const { status, body } = await by.rest("GET", `/api/audit/events?pageSize=1000${more}`);
+    expect(status).toBe(200);
+    return body.data.events as { target: string }[];
+  };
+  const scopes = [...everything, "audit:view"];
+
+  test.each<[string, () => object[], () => string[]]>([
+    ["its id", () => [{ id: ids.ledger }], () => [ids.ledger]],
+    ["its slug", () => [{ slug: "custom:ledger" }], () => [ids.ledger]],
+    ["its tag", () => [{ tag: "hr" }], () => [ids.payroll]],
+    ["nothing", () => [], () => []],
+  ])("shows by %s no events of others", async (_, rights, own) => {
+    const by = await keyFor(rights(), { scopes });
+    const all = await eventsOf(service.org);
+    const isShown = ({ target }: { target: string }) => !target.startsWith("scn_") || own().includes(target);
+    expect(all.some((event) => !isShown(event))).toBe(true);
+    expect(await eventsOf(by)).toStrictEqual(all.filter(isShown));
+    expect(await eventsOf(by, `&target=${ids.aml}`)).toStrictEqual([]);
+  });
+
+  test("shows those of a connection that is deleted by its id only", async () => {
+    const id = await createdBy(service.org, { tags: ["short-lived"] });
+    const byTag = await keyFor([{ tag: "short-lived" }], { scopes });
+    const byId = await keyFor([{ id }], { scopes });
+    expect(await eventsOf(byTag, `&target=${id}`)).toHaveLength(1);
+    await service.org.rest("DELETE", `/api/connections/${id}`);
+    expect(await eventsOf(byTag, `&target=${id}`)).toHaveLength(0);
+    expect(await eventsOf(byId, `&target=${id}`)).toHaveLength(2);
+  });
 });

@@ -166,3 +166,53 @@ test("good answers are noted in the order in which probes are, so that the two c
   const { connection } = await service.org.client.connections.getConnection({ id: other });
   expect(connection!.lastHealthyAt).toBeDefined();
 });
+
+describe("beside the deletion of its integration", () => {
+  const auth = { authMethod: "key", credentials: { key: "k" } };
+
+  async function define(slug: string): Promise<void> {
+    const key = { id: "key", type: "api_key", label: "Key", fields: [{ name: "key", secret: true }] };
+    const described = { name: "Shop", authMethods: [{ ...key, inject: { headers: { "x-key": "{key}" } } }] };
+    const { body } = await service.org.rest("PUT", `/api/integrations/${slug}`, described);
+    expect(body.data).toMatchObject({ created: true });
+  }
+
+  const ways: [string, (slug: string, more: object) => ReturnType<typeof service.org.rest>][] = [
+    [
+      "a connection that is made",
+      (slug, more) =>
+        service.org.rest("POST", "/api/connections", { integration: slug, ...auth, baseUrl, ...more }),
+    ],
+    [
+      "a slug that is registered",
+      (serviceSlug, more) =>
+        service.org.rest("POST", "/api/service-connections", { serviceSlug, auth, baseUrl, ...more }),
+    ],
+  ];
+  const remove = (slug: string) => service.org.rest("DELETE", `/api/integrations/${slug}`);
+
+  test.each(ways)("%s is stored, or the integration is gone, and not both", async (way, store) => {
+    for (let round = 0; round < 15; round++) {
+      const slug = `custom:${way.includes("slug") ? "s" : "c"}-${round}`;
+      await define(slug);
+      const [stored, removed] = await Promise.all([store(slug, {}), remove(slug)]);
+      expect([
+        [201, 409],
+        [404, 200],
+        // Looked up after the deletion: then it is a service of which nothing is known, this method neither.
+        [400, 200],
+      ]).toContainEqual([stored.status, removed.status]);
+    }
+  });
+
+  test.each(ways)("%s is refused if it was deleted while the service was asked", async (way, store) => {
+    await using upstream = await startUpstream();
+    const slug = `custom:${way.includes("slug") ? "s" : "c"}-verified`;
+    await define(slug);
+    upstream.answer(async () => ({ status: (await remove(slug)).status }));
+    const { status, headers } = await store(slug, { baseUrl: upstream.url, verify: true });
+    expect([status, headers.get("x-error-reason")]).toStrictEqual([404, "UNKNOWN_INTEGRATION"]);
+    const { body } = await service.org.rest("GET", `/api/connections?integration=${slug}`);
+    expect(body.data.connections).toStrictEqual([]);
+  });
+});

@@ -398,6 +398,16 @@ describe("a principal ends", () => {
   });
 });
 
+test("a principal is verified as it is called: with the service that may present it", async () => {
+  const { id } = await connected();
+  const { callerService } = await seenByService();
+  const wanted = { baseUrl: `${upstream.url}/below`, verify: true };
+  expect((await org.rest("PATCH", `${path}/${id}`, wanted)).status).toBe(200);
+  const { url, headers } = upstream.asked.at(-1)!;
+  expect([url, headers["x-caller-service"]]).toStrictEqual(["/below", callerService]);
+  expect(callerService).toBe("orchestration");
+});
+
 test("a principal does not follow its connection to another origin, or to a path beside its own", async () => {
   const { id } = await connected({ baseUrl: `${upstream.url}/aml` });
   const { secret } = await seenByService();

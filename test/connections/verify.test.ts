@@ -193,6 +193,33 @@ describe("a probe that the integration declares", () => {
     expect(seen).toHaveLength(3);
   });
 
+  test("is made without the credential for a connection that was switched off while it waited for its turn", async () => {
+    await using own = await startUpstream();
+    const { promise: switchedOff, resolve: release } = Promise.withResolvers<void>();
+    const { promise: busy, resolve: isBusy } = Promise.withResolvers<void>();
+    await declare({});
+    const ids: string[] = [];
+    for (let i = 0; i < 5; i++) ids.push((await create(wanted(good, { baseUrl: `${own.url}/${i}` }))).id);
+    own.answer(async () => {
+      // As many as one host is asked at once.
+      if (own.asked.length === 4) isBusy();
+      await switchedOff;
+      return {};
+    });
+    const sweep = service.app.healthSweep.runOnce();
+    await busy;
+    const started = new Set(own.asked.map(({ url }) => url.split("/")[1]));
+    const waiting = ids.findIndex((_, i) => !started.has(String(i)));
+    await service.org.rest("PATCH", `/api/connections/${ids[waiting]}`, { active: false });
+    release();
+    await sweep;
+    const last = own.asked.find(({ url }) => url.split("/")[1] === String(waiting));
+    expect(last?.headers.authorization).toBeUndefined();
+    // Whoever tests it asks for that.
+    await service.org.rest("POST", `/api/connections/${ids[waiting]}/test`);
+    expect(own.asked.at(-1)).toMatchObject({ headers: { authorization: basicOf(good) } });
+  });
+
   test("that is not there costs the sweep no look at a credential", async () => {
     await using postgres = await createTestDatabase();
     await using proxy = await startProxy(postgres.url);

@@ -46,6 +46,7 @@ function withoutChance(text: string): string {
     .replace(/\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT/g, "TIME")
     .replace(/^\d\d:\d\d:\d\d /gm, "TIME ")
     .replace(/"(latencyMs|remaining|resetMs)":\d+/g, '"$1":NUMBER')
+    .replace(/\bok, \d+ ms/g, "ok, NUMBER ms")
     .replace(/;r=\d+;t=\d+/g, ";r=NUMBER;t=NUMBER")
     .replace(/127\.0\.0\.1:\d+|port=\d+/g, "PORT");
 }

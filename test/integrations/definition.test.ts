@@ -130,6 +130,11 @@ describe("a definition is refused by the member that is wrong:", () => {
       withField({ name: "bank" }),
       "authMethods[0].fields: bank is there twice",
     ],
+    [
+      "a secret that is an optional header, too, and so would be shown",
+      { ...base, optionalHeaders: { key: "^.+$" } },
+      "authMethods[0].fields: key is there twice",
+    ],
     ["a method twice", { ...base, authMethods: [method, method] }, "authMethods: key is there twice"],
     [
       "a secret in the URL of the probe",
@@ -149,6 +154,37 @@ describe("a definition is refused by the member that is wrong:", () => {
     ["a free host", withHost("https://{bank}"), "baseUrl: {bank} is free and must stand before a domain"],
     ["the end of a free host", withHost("https://{bank}bank.example"), "baseUrl: {bank} is free"],
     ["a free host before a top-level domain", withHost("https://{bank}.example"), "baseUrl: {bank} is free"],
+    [
+      "a free host before a list with a top-level domain",
+      {
+        ...withHost("https://{bank}.{domain}"),
+        placeholders: {
+          bank: host,
+          domain: { place: "host", oneOf: ["bank.example", "com"], example: "bank.example" },
+        },
+      },
+      "baseUrl: {bank} is free",
+    ],
+    [
+      "a host that is sent in other letters",
+      withHost("https://{bank}.bänk.example/{bank}"),
+      "baseUrl: {bank} is free",
+    ],
+    [
+      "the same before a value",
+      withHost("https://bänk.example/{bank}"),
+      "baseUrl: write its host as it is sent",
+    ],
+    [
+      "an address in another spelling",
+      withHost("https://127.1/{bank}"),
+      "baseUrl: write its host as it is sent",
+    ],
+    [
+      "a value again and again",
+      withHeaders({ "X-Key": "{key}".repeat(9) }),
+      "authMethods[0].inject.headers.X-Key: a template has at most 8 names",
+    ],
     ["a free port", withHost("https://bank.example:{bank}"), "baseUrl: {bank} is free"],
     [
       "a path in the host",
@@ -187,6 +223,16 @@ describe("a definition is refused by the member that is wrong:", () => {
       "another redirect",
       withOAuth({ extraAuthorizationParameters: { redirect_uri: "https://evil.example" } }),
       "authMethods[0].oauth2.extraAuthorizationParameters.redirect_uri: the protocol",
+    ],
+    [
+      "what a service could read as another client",
+      withOAuth({ extraTokenParameters: { " client.id": "evil" } }),
+      "authMethods[0].oauth2.extraTokenParameters. client.id: the protocol",
+    ],
+    [
+      "scopes in the place of the redirect",
+      withOAuth({ scopeParameter: "redirect_uri", defaultScopes: ["https://evil.example"] }),
+      "authMethods[0].oauth2.scopeParameter: the protocol",
     ],
     [
       "a secret in a token parameter",
@@ -256,6 +302,14 @@ describe("a definition is refused by the member that is wrong:", () => {
       status: 400,
       error: expect.stringMatching(new RegExp(`^${RegExp.escape(text)}`)),
     });
+  });
+
+  test("more than 64 KiB, however it is spread", async () => {
+    const headers = Object.fromEntries(Array.from({ length: 9 }, (_, i) => [`X-${i}`, "a".repeat(1000)]));
+    const methods = Array.from({ length: 8 }, (_, i) => ({ ...method, id: `m${i}`, inject: { headers } }));
+    expect((await put({ ...base, authMethods: methods.slice(0, 5) })).status).toBe(200);
+    const reply = await put({ ...base, authMethods: methods });
+    expect(reply.body.error).toBe("the definition: at most 65536 characters of JSON are stored");
   });
 
   test.each([

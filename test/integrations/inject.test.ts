@@ -14,6 +14,20 @@ function recipe(
 
 const nothing = { headers: {}, query: {}, cookies: {}, body: {}, certificate: undefined };
 
+test("a recipe that served one call keeps nothing of it for the next", () => {
+  const used = recipe({ headers: { "x-key": "{key}" }, query: { region: "{region}" } }, {}, [
+    { name: "region", secret: false, optional: true },
+  ]);
+  const sent = (params: Record<string, string>, key: string) => {
+    const { headers, query, secrets } = inject(used, params, { key });
+    return { key: headers["x-key"], query, secrets };
+  };
+  const [first, second] = ["first-secret", "second-secret"];
+  expect(sent({ region: "eu" }, first)).toEqual({ key: first, query: { region: "eu" }, secrets: [first] });
+  expect(sent({}, second)).toEqual({ key: second, query: {}, secrets: [second] });
+  expect(sent({ region: "us" }, first)).toEqual({ key: first, query: { region: "us" }, secrets: [first] });
+});
+
 describe("a credential goes", () => {
   test.each<[string, InjectionTemplate, Record<string, string>, Record<string, unknown>]>([
     [

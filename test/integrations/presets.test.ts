@@ -131,6 +131,18 @@ function accepted<T>(prepare: () => T): T | undefined {
 }
 
 test.each([
+  ["github", 40],
+  ["sentry", 64],
+  ["digitalocean", 64],
+])("a token of %s from before it had prefixes, %i hex digits, is taken", (slug, length) => {
+  const preset = findPreset(slug)!;
+  const method = preset.authMethods.find(({ id }) => id === "token")!;
+  const given = (token: string) => prepare(preset, method, { values: { token } }).secrets["token"];
+  expect(given("0123456789abcdef".repeat(4).slice(0, length))).toHaveLength(length);
+  expect(() => given("my-password")).toThrow(/^token: /);
+});
+
+test.each([
   ["salesforce", "https://acme--dev.sandbox.my.salesforce.com", "https://my.salesforce.com.evil.example"],
   ["salesforce", "https://acme.my.salesforce.com", "http://acme.my.salesforce.com"],
   ["zoho", "https://www.zohoapis.eu", "https://www.zohoapis.evil.example"],

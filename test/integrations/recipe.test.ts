@@ -154,3 +154,14 @@ describe("the base URL", () => {
 test("a method that the integration does not have is refused with those it has", () => {
   expect(() => methodOf(shop, "basic")).toThrow("authMethod: custom:shop has token; give one of them");
 });
+
+test("a long value in many templates is refused, as each call would hold it", () => {
+  const headers = Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`X-${i}`, "{token}"]));
+  const method: AuthMethod = { ...token, fields: [{ name: "token", secret: true }], inject: { headers } };
+  const prepared = (length: number) =>
+    prepare({ ...shop, authMethods: [method] }, method, {
+      values: { shop: "acme", token: "a".repeat(length) },
+    });
+  expect(prepared(5_000).secrets["token"]).toHaveLength(5_000);
+  expect(() => prepared(10_000)).toThrow("give shorter values");
+});

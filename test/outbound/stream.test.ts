@@ -186,6 +186,17 @@ test("a stream waits for its slot, and not for ever; whoever leaves gives it bac
   answer = response("reached");
 });
 
+test("a caller that leaves while its call is prepared has made none", async () => {
+  const { outbound, stream, dialled } = client();
+  const leaving = new AbortController();
+  const call = stream({ signal: leaving.signal });
+  const gone = new Error("the caller went away");
+  leaving.abort(gone);
+  await expect(call).rejects.toBe(gone);
+  expect(dialled).toEqual([]);
+  await outbound.close();
+});
+
 test("an answer with more than 16 KiB of headers is not passed on", async () => {
   answer = response("", `x: ${"a".repeat(17_000)}\r\n`);
   const { outbound, stream } = client();

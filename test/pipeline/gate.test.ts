@@ -157,7 +157,7 @@ describe("behind the gate", () => {
       url: "",
       contextValues: createContextValues().set(callKey, call),
     });
-    const callUnary = createCallUnary([{ desc: ApiKeyService, impl }], behindGate, createReportFailure(log));
+    const callUnary = createCallUnary([{ desc: ApiKeyService, impl }], behindGate, createReportFailure(log, { note: () => {} }));
     return callUnary(revokeApiKey, create(RevokeApiKeyRequestSchema, { id: "key_1" }), context);
   }
 

@@ -10,7 +10,7 @@ const call = { requestId: "req_1", rpc: "patchbay.apikeys.v1.ApiKeyService/Issue
 /** What the log has after a failure of a call whose caller has gone, and what the caller would get. */
 function afterTheEnd(thrown: unknown, reason: unknown = new ConnectError("gone", Code.Canceled)) {
   const { lines, log } = recordingLog();
-  const error = createReportFailure(log)(thrown, call, AbortSignal.abort(reason));
+  const error = createReportFailure(log, { note: () => {} })(thrown, call, AbortSignal.abort(reason));
   return { code: error.code, lines };
 }
 

@@ -3,9 +3,11 @@ import type { AddressInfo } from "node:net";
 
 /** A request to the token endpoint, as it came. */
 export interface AskedForToken {
+  readonly method: string;
   readonly path: string;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   readonly form: URLSearchParams;
+  readonly body: string;
   /** How many came before. */
   readonly nth: number;
 }
@@ -44,9 +46,9 @@ export async function startStrangeAuthorizationServer(): Promise<StrangeAuthoriz
     const chunks: Buffer[] = [];
     request.on("data", (chunk: Buffer) => chunks.push(chunk));
     request.on("end", () => {
-      const { url = "/", headers } = request;
-      const form = new URLSearchParams(Buffer.concat(chunks).toString());
-      const one = { path: url, headers, form, nth: asked.length };
+      const { method = "", url = "/", headers } = request;
+      const body = Buffer.concat(chunks).toString();
+      const one = { method, path: url, headers, form: new URLSearchParams(body), body, nth: asked.length };
       asked.push(one);
       void Promise.resolve(behaviour(one, response)).then((body) => {
         if (body === undefined || response.headersSent) return;

@@ -67,7 +67,8 @@ function startMisuse(over: Partial<Database> = {}) {
 
 /** What the organisation reads in its audit log, oldest first. */
 async function eventsOf({ orgId }: PresentedKey) {
-  const events = await database.read(orgId, (tx) => listEvents(tx, orgId, { limit: 1_000 }));
+  const reader = { orgId, environment: "sandbox", connections: undefined } as const;
+  const events = await database.read(orgId, (tx) => listEvents(tx, reader, { limit: 1_000 }));
   return events
     .toReversed()
     .map(({ details, ...event }) => ({ ...event, details: JSON.parse(String(details)) as object }));

@@ -1,4 +1,3 @@
-import { setTimeout as passed } from "node:timers/promises";
 import type { Connections, IntendedCall, OpenConnection } from "#src/connections/connections.ts";
 import { CredentialReflected } from "#src/outbound/errors.ts";
 import type { Outbound } from "#src/outbound/outbound.ts";
@@ -6,7 +5,7 @@ import type { StreamReply } from "#src/outbound/streamed-answer.ts";
 import { headerOf } from "#src/platform/http.ts";
 import type { RawExchange } from "#src/platform/raw-route.ts";
 import type { Reflections } from "../reflections.ts";
-import { waitBeforeRetry } from "../retry.ts";
+import { pause, waitBeforeRetry } from "../retry.ts";
 import { callerNow } from "./caller-now.ts";
 import { requestHeadersOf } from "./heads.ts";
 import { proxyTargetOf } from "./target.ts";
@@ -85,7 +84,7 @@ export function createAttempts(parts: {
     const waitMs = first.status === 503 ? waitAfter(first, exchange, upload) : undefined;
     if (waitMs === undefined) return undefined;
     discard(first);
-    await passed(waitMs, undefined, { signal: exchange.signal });
+    await pause(waitMs, exchange.signal);
     return await attempt(opened, exchange, upload);
   }
 

@@ -1,17 +1,23 @@
 import type { IncomingHttpHeaders } from "node:http";
+import { secretOfBearer } from "#src/api-keys/secret-format.ts";
 import type { Fields } from "#src/outbound/headers.ts";
 import { headerOf, type Request, type Response } from "#src/platform/http.ts";
 
 /** What a browser says of the page that calls, which is nothing to the service. */
 const ofPages = /^(?:origin|referer|access-control-.*|sec-.*)$/;
 
-/** The caller's headers for the service, those left out that are for us, or for nobody. */
+/**
+ * The caller's headers for the service, those left out that are for us, or for nobody. An SDK that was given the
+ * caller's key of Patchbay may put it into a header of its own, too, such as X-Api-Key.
+ */
 export function requestHeadersOf(request: Request): Record<string, string> {
   const headers: Record<string, string> = Object.create(null) as Record<string, string>;
+  const key = secretOfBearer(request.headers.authorization ?? "");
   for (const name of Object.keys(request.headers)) {
     if (name.startsWith(":") || ofPages.test(name)) continue;
     const value = headerOf(request, name);
-    if (value !== undefined) headers[name] = value;
+    if (value === undefined || (key !== undefined && value.includes(key))) continue;
+    headers[name] = value;
   }
   return headers;
 }
@@ -35,13 +41,19 @@ const ofOurs = new Set([
 const oursBegin = /^(?:access-control-|x-patchbay-)/;
 const fieldValue = /^[\t\x20-\x7e\x80-\xff]*$/;
 
-/** The service's headers for the caller, those left out that would speak for us. Its request id has another name. */
-export function answerHeadersOf(status: number, fields: Fields, response: Response): Record<string, string> {
-  const headers: Record<string, string> = Object.create(null) as Record<string, string>;
+/** The service's fields for the caller, in a head or in trailers, those left out that would speak for us. */
+export function passableFields(fields: Fields): Record<string, string> {
+  const passable: Record<string, string> = Object.create(null) as Record<string, string>;
   for (const [name, value] of fields) {
     if (ofOurs.has(name) || oursBegin.test(name) || !fieldValue.test(value)) continue;
-    headers[name] = value;
+    passable[name] = value;
   }
+  return passable;
+}
+
+/** The head of the service's answer for the caller. Its request id has another name. */
+export function answerHeadersOf(status: number, fields: Fields, response: Response): Record<string, string> {
+  const headers = passableFields(fields);
   const requestId = fields.get("x-request-id");
   if (requestId !== undefined) headers["x-upstream-request-id"] = requestId;
   const { vary } = headers;

@@ -1,6 +1,7 @@
 import type { ServerResponse } from "node:http";
 import type { StreamReply } from "#src/outbound/streamed-answer.ts";
 import type { Response } from "#src/platform/http.ts";
+import { passableFields } from "./heads.ts";
 
 /**
  * Passes the answer on as it comes, and no faster than it is read. Resolves when all of it is written; rejects if it
@@ -14,12 +15,14 @@ export function passOn(
   // Both modules' responses take these calls; only their types cannot be called as one.
   const out = response as ServerResponse;
   return new Promise((resolve, reject) => {
+    // It failed while nothing listened, as during a look for another credential.
+    if (body.errored !== null) return reject(body.errored);
     out.writeHead(status, headers);
     out.on("drain", () => body.resume());
     body.on("error", reject);
     body.on("end", () => {
-      const last = trailers();
-      if (last.size > 0) out.addTrailers(Object.fromEntries(last));
+      const last = passableFields(trailers());
+      if (Object.keys(last).length > 0) out.addTrailers(last);
       out.end();
       resolve();
     });

@@ -40,7 +40,7 @@ export function createProxy(parts: {
       exchange.call.holding?.grow(streamBytes);
       const upload = await uploadOf(exchange);
       // A client may take minutes to send a body: a key that was revoked meanwhile is no good.
-      await exchange.call.recheck?.();
+      if (!exchange.hasNoBody) await exchange.call.recheck?.();
       const begun = await call(exchange, upload);
       const { reply, attempts } = begun;
       const headers = {

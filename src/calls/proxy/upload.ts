@@ -2,6 +2,7 @@ import { constants } from "node:http2";
 import { Readable } from "node:stream";
 import type { Request } from "#src/platform/http.ts";
 import type { RawExchange } from "#src/platform/raw-route.ts";
+import { InvalidCall } from "../errors.ts";
 
 /** A body on its way to the service. */
 export interface Upload {
@@ -18,12 +19,23 @@ const maxWholeBytes = 1024 * 1024;
 export async function uploadOf(exchange: RawExchange): Promise<Upload> {
   const { request } = exchange;
   if (exchange.hasNoBody) return { body: undefined, length: undefined };
+  if (hasTransferCoding(request)) {
+    throw new InvalidCall(
+      "transfer-encoding: only chunked is undone here; send the body without another coding, or with Content-Encoding",
+    );
+  }
   const announced = request.headers["content-length"];
   const length = announced === undefined ? undefined : Number(announced);
   if (length !== undefined && length <= maxWholeBytes) {
     return { body: await exchange.readBody(maxWholeBytes), length: undefined };
   }
   return { body: streamOf(request), length };
+}
+
+/** Whether the body is coded for this connection, which Node leaves as it is, while the next one does not say so. */
+function hasTransferCoding({ headers }: Request): boolean {
+  const codings = headers["transfer-encoding"];
+  return codings !== undefined && codings.trim().toLowerCase() !== "chunked";
 }
 
 /**

@@ -67,7 +67,7 @@ export function createAttempt(parts: AttemptParts): Attempt {
         const at = now();
         await storeGiven(tx, ref, {
           ...sealed,
-          ...timesOf(tokens, method, at, Math.random()),
+          ...timesOf({ ...tokens, refreshToken }, method, at, Math.random()),
           boundTo: grant.credential?.boundTo ?? grant.connection.baseUrl,
           at,
           grantedScopes: tokens.scopes ?? grant.grantedScopes,

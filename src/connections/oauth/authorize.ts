@@ -11,7 +11,7 @@ import { InvalidRequest } from "#src/platform/errors.ts";
 import type { PublicUrl } from "#src/platform/public-url.ts";
 import { requireChangeable } from "../access.ts";
 import type { Connection } from "../connection.ts";
-import { getConnection } from "../store.ts";
+import { getConnection, getConnectionForUpdate } from "../store.ts";
 import type { AskForDevice } from "./device.ts";
 import { AuthorizationFailed } from "./errors.ts";
 import { newToken, openFlow, withSecret, type Carried } from "./flow.ts";
@@ -91,6 +91,8 @@ export function createStartAuthorization(
     await keyring.sealing(caller.orgId, (sealer) =>
       change(call, async (tx) => {
         const { flow, secret } = started;
+        // Locked, as it may have been deleted while the service was asked.
+        requireChangeable(caller, await getConnectionForUpdate(tx, caller, connection.id));
         await insertFlow(tx, secret === undefined ? flow : await withSecret(sealer, tx, flow, secret), now());
         await append(tx, call, {
           action: "connection.authorize",

@@ -6,10 +6,13 @@ import { redirectUri, type PageParts } from "./connect.ts";
 import { browserIn, cookieAfter } from "./cookie.ts";
 import { secretOf } from "./flow.ts";
 import { hashOf, keyOfFlow, takeFlow, type Flow } from "./flow-store.ts";
-import { lockGrant } from "./grant-store.ts";
+import { lockGrant, type Grant } from "./grant-store.ts";
 import { messagePage } from "./html.ts";
+import { mayGoOn } from "./instigator.ts";
 import { shown, TokenFailure } from "./token-failure.ts";
 import type { AskForTokens, TokenParty, Tokens } from "./tokens.ts";
+
+type Asked = Grant["connection"];
 
 /** An authorization that ends without a token, in words for the person. */
 class Refused extends Error {
@@ -36,27 +39,30 @@ export function createCallbackPage(parts: PageParts & { ask: AskForTokens; compl
     return database.record(flow.orgId, async (tx) => {
       const grant = await lockGrant(tx, { orgId: flow.orgId, id: flow.connectionId });
       if (grant === undefined) throw new Refused("The connection was deleted meanwhile.", 410);
+      if (!(await mayGoOn(tx, flow, grant.connection.environment, now()))) throw new Refused(ended, 410);
       return { connection: grant.connection, wrappedKey: await keyOfFlow(tx, flow) };
     });
   }
 
-  async function exchange(flow: Flow, query: URLSearchParams): Promise<Tokens> {
+  async function exchange(flow: Flow, query: URLSearchParams): Promise<{ asked: Asked; tokens: Tokens }> {
     const { connection, wrappedKey } = await load(flow);
     const verifier = await secretOf(keyring, flow, wrappedKey);
-    return asParty(connection, (party) => {
+    const tokens = await asParty(connection, (party) => {
       const code = codeIn(query, party);
       const pkce =
         party.method.pkce === "breaks" || verifier === undefined ? {} : { code_verifier: verifier };
       const parameters = { code, redirect_uri: redirectUri(publicUrl), ...pkce };
       return ask(party, { grantType: "authorization_code", parameters });
     });
+    return { asked: connection, tokens };
   }
 
   async function finish(flow: Flow, request: PageRequest, state: string): Promise<Completed> {
     try {
       if (flow.expiresAt <= now()) throw new Refused("It took longer than ten minutes to come back.");
       requireBrowser(flow, browserIn(request.headers.cookie, state), redirectUri(publicUrl));
-      return await complete.given(flow, await exchange(flow, request.query));
+      const { asked, tokens } = await exchange(flow, request.query);
+      return await complete.given(flow, asked, tokens);
     } catch (error) {
       if (!isForPeople(error)) throw error;
       await complete.failed(flow, error.message);
@@ -82,6 +88,7 @@ export function createCallbackPage(parts: PageParts & { ask: AskForTokens; compl
   };
 }
 
+const ended = "Whoever asked you to connect it may no longer do that.";
 const notBegun =
   "Nothing waits for this answer: it was used already, is older than ten minutes, or was not begun here.";
 

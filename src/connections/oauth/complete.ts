@@ -4,8 +4,8 @@ import { unchanged, type Database } from "#src/db/database.ts";
 import { matchesWhole } from "#src/integrations/patterns.ts";
 import type { Outbound } from "#src/outbound/outbound.ts";
 import { ServiceError } from "#src/platform/errors.ts";
+import { isSamePlace } from "../connection.ts";
 import { AuthorizationFailed } from "./errors.ts";
-import { instigatorOf } from "./flow.ts";
 import type { Flow } from "./flow-store.ts";
 import { sealGrant } from "./grant-secrets.ts";
 import {
@@ -16,6 +16,7 @@ import {
   storeStatus,
   type Grant,
 } from "./grant-store.ts";
+import { instigatorOf } from "./instigator.ts";
 import { at } from "./normalise.ts";
 import { oauth2Of } from "./party.ts";
 import { isRenewable, timesOf } from "./refresh-rules.ts";
@@ -31,8 +32,11 @@ export interface Completed {
 
 /** Stores what an authorization gave, or that it failed. */
 export interface Complete {
-  /** Throws `AuthorizationFailed` if the connection is gone, or the answer names a base URL that is not permitted. */
-  given(flow: Flow, tokens: Tokens): Promise<Completed>;
+  /**
+   * `asked` is the connection as it was when the tokens were asked for. Throws `AuthorizationFailed` if it is another by
+   * now, or gone, or the answer names a base URL that is not permitted.
+   */
+  given(flow: Flow, asked: Grant["connection"], tokens: Tokens): Promise<Completed>;
   failed(flow: Flow, reason: string): Promise<void>;
 }
 
@@ -47,7 +51,7 @@ export function createComplete(parts: {
   /** Where the service says that the organisation's data is, if its integration leaves that to it. */
   function baseUrlFor({ connection }: Grant, tokens: Tokens): string {
     const { baseUrlFrom } = connection.recipe;
-    if (baseUrlFrom === undefined || baseUrlFrom.source !== "token_answer") return connection.baseUrl;
+    if (baseUrlFrom === undefined) return connection.baseUrl;
     const { field, mustMatch } = baseUrlFrom;
     const named = field.startsWith("/") ? at(tokens.answer, field) : tokens.answer[field];
     if (typeof named !== "string" || !matchesWhole(mustMatch, named)) {
@@ -63,7 +67,7 @@ export function createComplete(parts: {
   }
 
   return {
-    async given(flow, tokens) {
+    async given(flow, asked, tokens) {
       const { orgId, connectionId: id } = flow;
       const ref = { orgId, id };
       return keyring.sealing(orgId, (sealer) =>
@@ -71,7 +75,10 @@ export function createComplete(parts: {
           const grant = await lockWhole(tx, ref);
           if (grant === undefined) throw new AuthorizationFailed("the connection was deleted meanwhile");
           const method = oauth2Of(grant.connection);
-          if (method === undefined) throw new AuthorizationFailed("the connection signs in otherwise by now");
+          // Otherwise a token of one place would be stored for another.
+          if (method === undefined || !isSamePlace(asked, grant.connection)) {
+            throw new AuthorizationFailed("the connection was changed meanwhile");
+          }
           const { accessToken, refreshToken } = tokens;
           const secrets = { accessToken, ...(refreshToken !== undefined && { refreshToken }) };
           const sealed = await sealGrant(sealer, tx, ref, grant.version + 1, secrets);

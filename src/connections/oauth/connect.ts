@@ -6,8 +6,9 @@ import type { PublicUrl } from "#src/platform/public-url.ts";
 import { cookieOf } from "./cookie.ts";
 import { newToken, openFlow, withSecret } from "./flow.ts";
 import { findFlow, hashOf, insertFlow, nameOfOrganization, takeFlow, type Flow } from "./flow-store.ts";
-import { lockGrant, type Grant } from "./grant-store.ts";
+import { lockGrant, lockWhole, type Grant } from "./grant-store.ts";
 import { connectPage, guards, messagePage, redirect } from "./html.ts";
+import { mayGoOn } from "./instigator.ts";
 import type { AsParty } from "./party.ts";
 import { scopeParameter } from "./scopes.ts";
 import { TokenFailure } from "./token-failure.ts";
@@ -33,11 +34,13 @@ export function redirectUri(publicUrl: PublicUrl): string {
 export function createConnectPage(parts: PageParts): Page {
   const { database, keyring, asParty, publicUrl, now } = parts;
 
+  /** The grant is undefined where the link leads nowhere any more. */
   async function load(flow: Flow) {
-    return database.record(flow.orgId, async (tx) => ({
-      grant: await lockGrant(tx, { orgId: flow.orgId, id: flow.connectionId }),
-      organization: await nameOfOrganization(tx, flow.orgId),
-    }));
+    return database.record(flow.orgId, async (tx) => {
+      const grant = await lockGrant(tx, { orgId: flow.orgId, id: flow.connectionId });
+      const isOn = grant !== undefined && (await mayGoOn(tx, flow, grant.connection.environment, now()));
+      return { grant: isOn ? grant : undefined, organization: await nameOfOrganization(tx, flow.orgId) };
+    });
   }
 
   /** For the page's script. Looking uses nothing up. */
@@ -66,14 +69,17 @@ export function createConnectPage(parts: PageParts): Page {
       ...openFlow(state, "callback", { ...link, expiresAt }),
       browserHash: hashOf(browser),
     };
-    // Not before all is ready: a link that was taken cannot be opened again.
-    const taken = await database.system((tx) => takeFlow(tx, link.tokenHash, "link"));
-    if (taken === undefined) return messagePage(410, "The link cannot be used", [gone]);
-    await keyring.sealing(link.orgId, (sealer) =>
-      database.record(link.orgId, async (tx) =>
-        insertFlow(tx, await withSecret(sealer, tx, flow, verifier), now()),
-      ),
+    // Not before all is ready, and together: a link that was taken cannot be opened again.
+    const isBegun = await keyring.sealing(link.orgId, (sealer) =>
+      database.record(link.orgId, async (tx) => {
+        const isThere = await lockWhole(tx, { orgId: link.orgId, id: link.connectionId });
+        const taken = isThere && (await takeFlow(tx, link.tokenHash, "link"));
+        if (taken === undefined) return false;
+        await insertFlow(tx, await withSecret(sealer, tx, flow, verifier), now());
+        return true;
+      }),
     );
+    if (!isBegun) return messagePage(410, "The link cannot be used", [gone]);
     return redirect(location, cookieOf(state, browser, publicUrl.current(), stateMs / 1000));
   }
 

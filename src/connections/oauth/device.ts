@@ -4,7 +4,7 @@ import type { Exchange } from "./fetch.ts";
 import { normalise } from "./normalise.ts";
 import { scopeParameter } from "./scopes.ts";
 import { shown, TokenFailure } from "./token-failure.ts";
-import type { TokenParty } from "./tokens.ts";
+import { secretOf, type TokenParty } from "./tokens.ts";
 
 /** A code that a person types in at the service (RFC 8628). */
 export interface DeviceAuthorization {
@@ -23,7 +23,8 @@ const defaultPollSeconds = 5;
 const longestSeconds = 24 * 60 * 60;
 
 export function createAskForDevice(exchange: Exchange): AskForDevice {
-  return async ({ orgId, method, client }, scopes) => {
+  return async (party, scopes) => {
+    const { orgId, method, client } = party;
     const url = method.deviceAuthorizationUrl;
     if (url === undefined)
       throw new TokenFailure("unavailable", "the integration names no endpoint for device codes");
@@ -48,11 +49,13 @@ export function createAskForDevice(exchange: Exchange): AskForDevice {
         userCode: shown(answer.user_code),
         url: webAddress(answer.verification_uri_complete ?? answer.verification_uri, host),
         expiresInSeconds: Math.min(longestSeconds, answer.expires_in),
-        pollSeconds: Math.min(60, Math.max(1, answer.interval ?? defaultPollSeconds)),
+        pollSeconds: Math.min(60, Math.ceil(answer.interval ?? defaultPollSeconds)),
       };
     } catch (error) {
       if (error instanceof oauth.ResponseBodyError) {
-        throw new TokenFailure("refused", `${host} refused: ${shown(error.error)}`, { code: error.error });
+        throw new TokenFailure("refused", `${host} refused: ${shown(error.error, secretOf(party))}`, {
+          code: error.error,
+        });
       }
       if (error instanceof oauth.OperationProcessingError) {
         throw new TokenFailure("unusable", `${host} answered, but not with a device code as RFC 8628 has it`);

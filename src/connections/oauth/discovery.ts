@@ -46,12 +46,15 @@ export function createDiscover(exchange: Exchange, monotonicNow: () => number): 
       saysItself: Object.entries(found).flatMap(([field, url]) => (integrations.has(field) ? [] : [url])),
       ...found,
       ...method,
-      namesItself: metadata["authorization_response_iss_parameter_supported"] === true,
+      namesItself: metadata[sendsIssuer] === true,
     };
   };
 }
 
 type Metadata = Readonly<Record<string, unknown>>;
+
+const longestUrl = 2_048;
+const sendsIssuer = "authorization_response_iss_parameter_supported";
 
 const endpoints = {
   authorizationUrl: "authorization_endpoint",
@@ -60,6 +63,7 @@ const endpoints = {
   introspectionUrl: "introspection_endpoint",
   deviceAuthorizationUrl: "device_authorization_endpoint",
 } as const;
+const read = [...Object.values(endpoints), sendsIssuer];
 
 async function ask(exchange: Exchange, orgId: string, issuer: string): Promise<Metadata> {
   for (const url of placesOf(issuer)) {
@@ -87,13 +91,20 @@ function metadataIn(body: string, issuer: string): Metadata {
     const other = shown(metadata?.["issuer"]) || "no issuer";
     throw new TokenFailure("unusable", `${hostOf(issuer)} says that it is ${other}, and not ${issuer}`);
   }
-  return metadata;
+  // The rest may be long, and is remembered for nothing.
+  return Object.fromEntries(
+    read.flatMap((name): [string, unknown][] => (isShort(metadata[name]) ? [[name, metadata[name]]] : [])),
+  );
 }
 
-function parsed(body: string): Metadata | undefined {
+function isShort(value: unknown): boolean {
+  return typeof value === "boolean" || (typeof value === "string" && value.length <= longestUrl);
+}
+
+function parsed(body: string): Record<string, unknown> | undefined {
   try {
     const value: unknown = JSON.parse(body);
-    return typeof value === "object" && value !== null ? (value as Metadata) : undefined;
+    return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : undefined;
   } catch {
     return undefined;
   }

@@ -47,8 +47,3 @@ export async function secretOf(
 function ownerOf({ orgId, tokenHash }: Flow) {
   return { orgId, kind: "oauth-flow", id: tokenHash.toString("hex"), version: 1 } as const;
 }
-
-/** Who began it, for the record of how it ended. */
-export function instigatorOf({ apiKeyId, userId }: Flow) {
-  return { apiKeyId, userId, requestId: null };
-}

@@ -32,9 +32,10 @@ const leaseSeconds = 30;
 
 /** The grant of a connection, its row locked: attempts to refresh it follow one another. */
 export async function lockGrant(tx: Tx, { orgId, id }: GrantRef): Promise<Grant | undefined> {
+  // Locked as the row below refers to it: behind a deletion that is under way there is nothing left to refer to.
   await tx.execute(sql`
     insert into ${oauthGrants} (org_id, connection_id, requested_scopes)
-    select org_id, id, '{}' from ${connections} where org_id = ${orgId} and id = ${id}
+    select org_id, id, '{}' from ${connections} where org_id = ${orgId} and id = ${id} for key share
     on conflict do nothing`);
   await tx
     .select({ id: oauthGrants.connectionId })

@@ -122,10 +122,10 @@ const earliestMs = 5 * 60_000;
 
 /**
  * Renewed 5 minutes early, or at half of a short life; a little later for each grant than for others that were made in
- * the same moment. `random` is from 0 to 1.
+ * the same moment. `random` is from 0 to 1. What cannot be renewed is used to its end.
  */
 export function timesOf(
-  tokens: Pick<Tokens, "expiresInSeconds" | "refreshExpiresInSeconds">,
+  tokens: Pick<Tokens, "expiresInSeconds" | "refreshExpiresInSeconds" | "refreshToken">,
   method: OAuth2Method,
   now: Date,
   random: number,
@@ -134,7 +134,8 @@ export function timesOf(
     seconds === undefined ? undefined : new Date(now.getTime() + seconds * 1000);
   const seconds = tokens.expiresInSeconds ?? assumedSeconds(method);
   const expiresAt = after(seconds);
-  const earlyMs = Math.min(earliestMs, ((seconds ?? 0) * 1000) / 2) * (1 - random / 5);
+  const longestEarlyMs = isRenewable(method, tokens.refreshToken) ? earliestMs : 0;
+  const earlyMs = Math.min(longestEarlyMs, ((seconds ?? 0) * 1000) / 2) * (1 - random / 5);
   return {
     expiresAt,
     refreshAt: expiresAt && new Date(expiresAt.getTime() - earlyMs),

@@ -7,8 +7,9 @@ import type { SealedConnection } from "../store.ts";
 import { createAttempt, isGoodOnce, writeFailure, type AttemptParts } from "./attempt.ts";
 import { AuthorizationNeeded, RefreshFailed } from "./errors.ts";
 import { leaseGrant, lockGrant, lockWhole, type Grant, type GrantRef } from "./grant-store.ts";
+import { openGrant } from "./grant-secrets.ts";
 import { oauth2Of } from "./party.ts";
-import { isOfClient, nextStep, type Step } from "./refresh-rules.ts";
+import { isOfClient, isRenewable, nextStep, type Step } from "./refresh-rules.ts";
 
 /** Renews the access tokens of connections. */
 export interface Refresh {
@@ -40,7 +41,7 @@ const giveUpMs = 75_000;
 const longestPollMs = 400;
 
 export function createRefresh(parts: AttemptParts): Refresh {
-  const { database, now } = parts;
+  const { database, keyring, now } = parts;
   const attempt = createAttempt(parts);
   const flights = new Map<string, Promise<Settled>>();
   /** Grants that fail, so that calls with a token that still is good do not ask the database each time. */
@@ -153,10 +154,13 @@ export function createRefresh(parts: AttemptParts): Refresh {
     },
 
     async refreshed(connection) {
-      const { orgId, id, credential } = connection;
+      const { orgId, id, credential, wrappedKey } = connection;
       const method = oauth2Of(connection);
-      if (method === undefined || (method.refresh === "none" && !isOfClient(method))) return undefined;
-      const known = credential?.version ?? 0;
+      if (method === undefined || credential === undefined) return undefined;
+      const known = credential.version;
+      const { refreshToken } = await openGrant(keyring, connection, { credential, wrappedKey });
+      // One refusal is no end of a token that cannot be renewed: it may be of what the person may not see there.
+      if (!isRenewable(method, refreshToken)) return undefined;
       const made = replacements.get(`${orgId}/${id}`);
       if (made?.version === known && now().getTime() - made.at < insistMs) return undefined;
       const settled = await flight({ orgId, id }, known);

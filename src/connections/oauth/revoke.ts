@@ -6,9 +6,10 @@ import type { StoredCredential } from "../store.ts";
 import { clientAuthentication } from "./client.ts";
 import type { Exchange } from "./fetch.ts";
 import { openGrant, type GrantSecrets } from "./grant-secrets.ts";
+import { normalise } from "./normalise.ts";
 import { oauth2Of, type AsParty } from "./party.ts";
 import { shown, TokenFailure } from "./token-failure.ts";
-import type { TokenParty } from "./tokens.ts";
+import { secretOf, type TokenParty } from "./tokens.ts";
 
 /** What became of the tokens of a deleted connection, at the service. */
 export interface Revocation {
@@ -81,7 +82,8 @@ async function revokeByStandard(exchange: Exchange, party: TokenParty, url: stri
   try {
     await oauth.processRevocationResponse(response);
   } catch (error) {
-    const code = error instanceof oauth.ResponseBodyError ? ` (${shown(error.error)})` : "";
+    const sent = [...Object.values(secrets), ...secretOf(party)];
+    const code = error instanceof oauth.ResponseBodyError ? ` (${shown(error.error, sent)})` : "";
     throw new TokenFailure("refused", `${hostOf(url)} answered with status ${response.status}${code}`);
   }
 }
@@ -97,9 +99,6 @@ async function revokeInItsWay(
   const headers: Record<string, string> = { accept: "application/json" };
   if (auth === "bearer") headers["authorization"] = `Bearer ${accessToken}`;
   else await authenticate(headers, method, client, url);
-  const isJson = style === "post-json" || style === "delete";
-  if (style !== "get")
-    headers["content-type"] = isJson ? "application/json" : "application/x-www-form-urlencoded";
   const token = refreshToken ?? accessToken;
   const bodies = {
     get: undefined,
@@ -107,7 +106,10 @@ async function revokeInItsWay(
     "post-json": JSON.stringify({ token }),
     delete: JSON.stringify({ access_token: accessToken }),
   };
-  const body = bodies[style];
+  // A bearer has the token revoked that it comes with, and some services refuse a body beside it.
+  const body = auth === "bearer" ? undefined : bodies[style];
+  if (body !== undefined)
+    headers["content-type"] = style === "post" ? "application/x-www-form-urlencoded" : "application/json";
   const verb = { get: "GET", post: "POST", "post-json": "POST", delete: "DELETE" }[style];
   const reply = await exchange({
     share: orgId,
@@ -116,8 +118,10 @@ async function revokeInItsWay(
     headers,
     ...(body !== undefined && { body }),
   });
-  if (reply.status >= 300)
-    throw new TokenFailure("refused", `${hostOf(url)} answered with status ${reply.status}`);
+  const answer = { status: reply.status, contentType: "", body: reply.body.toString() };
+  // Some say with status 200 that they did not do it.
+  if (normalise(answer, method.responseQuirks).status >= 300)
+    throw new TokenFailure("refused", `${hostOf(url)} refused, with status ${reply.status}`);
 }
 
 async function authenticate(

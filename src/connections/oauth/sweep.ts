@@ -7,6 +7,7 @@ import { AuthorizationFailed } from "./errors.ts";
 import { secretOf } from "./flow.ts";
 import { claimKeepAlives, claimPolls, deleteFlow, keyOfFlow, pollLater, type Flow } from "./flow-store.ts";
 import { lockGrant } from "./grant-store.ts";
+import { mayGoOn } from "./instigator.ts";
 import type { AttemptParts } from "./attempt.ts";
 import type { Refresh } from "./refresh.ts";
 import { TokenFailure } from "./token-failure.ts";
@@ -35,18 +36,19 @@ export function createOAuthSweep(
 
   async function poll(flow: Flow): Promise<void> {
     if (flow.expiresAt <= now()) return end(database, complete, flow, "nobody typed in the code in time");
-    const found = await database.record(flow.orgId, async (tx) => ({
+    const { grant, isOn, wrappedKey } = await database.record(flow.orgId, async (tx) => ({
       grant: await lockGrant(tx, { orgId: flow.orgId, id: flow.connectionId }),
+      isOn: await mayGoOn(tx, flow, environment, now()),
       wrappedKey: await keyOfFlow(tx, flow),
     }));
-    const code = await secretOf(keyring, flow, found.wrappedKey);
-    if (found.grant === undefined || code === undefined) return;
+    if (!isOn) return end(database, complete, flow, "whoever began it may no longer do that");
+    const code = await secretOf(keyring, flow, wrappedKey);
+    if (grant === undefined || code === undefined) return;
+    const asked = grant.connection;
     try {
       const parameters = { device_code: code };
-      const tokens = await asParty(found.grant.connection, (party) =>
-        ask(party, { grantType: deviceGrant, parameters }),
-      );
-      await complete.given(flow, tokens);
+      const tokens = await asParty(asked, (party) => ask(party, { grantType: deviceGrant, parameters }));
+      await complete.given(flow, asked, tokens);
       await database.record(flow.orgId, (tx) => deleteFlow(tx, flow));
     } catch (error) {
       await notYet(flow, error);

@@ -28,8 +28,21 @@ export class TokenFailure extends Error {
   }
 }
 
-/** A text of the other side, fit to be shown in one line. It may hold anything. */
-export function shown(text: unknown): string {
+const shortestSecret = 8;
+
+/**
+ * A text of the other side, fit to be shown in one line. It may hold anything: whoever shows a request to its sender may
+ * show what was secret in it.
+ */
+export function shown(text: unknown, secrets: readonly string[] = []): string {
   if (typeof text !== "string") return "";
-  return text.replace(/[^\x20-\x7e]/g, " ").slice(0, 200);
+  const forms = secrets
+    .filter((secret) => secret.length >= shortestSecret)
+    .flatMap((secret) => [
+      secret,
+      encodeURIComponent(secret),
+      new URLSearchParams([["", secret]]).toString().slice(1),
+    ]);
+  const rest = forms.reduce((left, form) => left.replaceAll(form, "…"), text);
+  return rest.replace(/[^\x20-\x7e]/g, " ").slice(0, 200);
 }

@@ -27,6 +27,11 @@ export interface TokenParty {
   readonly client: OAuthClient;
 }
 
+/** The secret of the client, if it has one. */
+export function secretOf({ client }: Pick<TokenParty, "client">): readonly string[] {
+  return client.secret === undefined ? [] : [client.secret.reveal().toString()];
+}
+
 /** A grant, as its parameters say. */
 export interface TokenRequest {
   readonly grantType: string;
@@ -59,9 +64,9 @@ export function createAskForTokens(exchange: Exchange): AskForTokens {
         { client_id: client.clientId },
         response,
       );
-      return tokensOf(answer, method);
+      return tokensOf(answer, method, new URL(url).host);
     } catch (error) {
-      throw asTokenFailure(error, new URL(url).host, secretsOf(party, parameters));
+      throw asTokenFailure(error, new URL(url).host, [...Object.values(parameters), ...secretOf(party)]);
     }
   };
 }
@@ -91,8 +96,18 @@ function kindOf({ contentType, body }: { contentType: string; body: string }): s
   return shown(contentType.split(";", 1)[0]) || "a body without a type";
 }
 
-function tokensOf(answer: oauth.TokenEndpointResponse, { scopeSeparator }: OAuth2Method): Tokens {
+function tokensOf(
+  answer: oauth.TokenEndpointResponse,
+  { scopeSeparator }: OAuth2Method,
+  host: string,
+): Tokens {
   const { access_token: accessToken, refresh_token: refreshToken, expires_in: expiresIn, scope } = answer;
+  if (!isToken.test(accessToken) || (refreshToken && !isToken.test(refreshToken))) {
+    throw new TokenFailure(
+      "unusable",
+      `${host} answered with a token that is not visible ASCII of less than 64 KiB`,
+    );
+  }
   return {
     accessToken,
     refreshToken: refreshToken === "" ? undefined : refreshToken,
@@ -103,22 +118,21 @@ function tokensOf(answer: oauth.TokenEndpointResponse, { scopeSeparator }: OAuth
   };
 }
 
+/** As RFC 6749, A.12 and A.17 have tokens. */
+const isToken = /^[\x20-\x7e]{1,65535}$/;
+/** 100 years. What ends later than dates go could not be stored, and the token would be lost with it. */
+const longestSeconds = 100 * 365 * 24 * 60 * 60;
+
 /** A lifetime of nothing would be a refresh before each call: it is not known then. */
 function positive(seconds: unknown): number | undefined {
   const number = Number(seconds);
-  return seconds !== undefined && Number.isFinite(number) && number > 0 ? number : undefined;
-}
-
-function secretsOf({ client }: TokenParty, parameters: Readonly<Record<string, string>>): string[] {
-  return [...Object.values(parameters), client.secret?.reveal().toString() ?? ""].filter(
-    (value) => value.length >= 8,
-  );
+  return seconds !== undefined && number > 0 ? Math.min(longestSeconds, number) : undefined;
 }
 
 function asTokenFailure(error: unknown, host: string, secrets: readonly string[]): unknown {
   if (error instanceof oauth.ResponseBodyError) {
     const { error: code, error_description: description } = error;
-    const text = [code, description ?? ""].map((part) => shown(withoutSecrets(part, secrets)));
+    const text = [code, description].map((part) => shown(part, secrets));
     return new TokenFailure("refused", `${host} refused: ${text.filter((part) => part !== "").join(", ")}`, {
       code,
     });
@@ -128,9 +142,4 @@ function asTokenFailure(error: unknown, host: string, secrets: readonly string[]
     return new TokenFailure("unusable", `${host} answered, but not with a token as RFC 6749 has it`);
   }
   return error;
-}
-
-/** Whoever shows a request to its sender may show what was secret in it. */
-function withoutSecrets(text: string, secrets: readonly string[]): string {
-  return secrets.reduce((rest, secret) => rest.replaceAll(secret, "…"), text);
 }

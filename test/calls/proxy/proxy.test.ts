@@ -42,6 +42,17 @@ test("a request arrives with the stored key, below the base URL, and its answer 
   expect(service.logged()).not.toContain(apiKey);
 });
 
+test("the caller's key reaches the service in no header, whatever an SDK calls it", async () => {
+  const { service, upstream } = running;
+  upstream.serve((_request, response) => response.end());
+  const { secret } = service.org;
+  const headers = { "x-api-key": secret, "x-own": `Token ${secret}`, "x-kept": "kept" };
+  expect((await call("/x", { headers })).status).toBe(200);
+  const asked = upstream.asked.at(-1)?.headers;
+  expect(JSON.stringify(asked)).not.toContain(secret);
+  expect(asked).toMatchObject({ "x-kept": "kept", authorization: `Bearer ${apiKey}` });
+});
+
 describe("a connection is named by", () => {
   test.each([
     ["its slug", () => slug],
@@ -112,6 +123,16 @@ describe("refused before the service hears of it:", () => {
     const reply = await response;
     expect(reply.statusCode).toBe(501);
     expect(reply.headers).toMatchObject({ "x-error-reason": "UPGRADE_REFUSED" });
+  });
+
+  test("a body in a coding of its connection, which would be lost on the next", async () => {
+    const before = running.upstream.asked.length;
+    const headers = { "transfer-encoding": "gzip, chunked" };
+    const { request, response } = open(running.service, proxyPath("/x"), { method: "POST", headers });
+    request.end("a body");
+    const reply = await response;
+    expect([reply.statusCode, reply.headers["x-error-reason"]]).toEqual([400, "INVALID_OUTBOUND_REQUEST"]);
+    expect(running.upstream.asked.length).toBe(before);
   });
 
   test("TRACE, which answers with the credential", async () => {

@@ -96,7 +96,13 @@ describe("a key that is limited to GET below /v1", () => {
     running.upstream.serve((_request, response) => response.end("here"));
     const steering = {
       ...{ "x-http-method-override": "DELETE", "x-http-method": "DELETE", "x-method-override": "DELETE" },
-      ...{ "x-original-url": "/admin", x_rewrite_url: "/admin", "x-kept": "kept" },
+      ...{
+        "x-original-url": "/admin",
+        x_rewrite_url: "/admin",
+        "x-original-uri": "/admin",
+        "x-override-url": "/admin",
+        "x-kept": "kept",
+      },
     };
     const { request, response } = begin(await limited(), proxyPath("/v1"), "GET", steering);
     request.end();

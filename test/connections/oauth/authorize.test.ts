@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { openConnection } from "#src/db/connection.ts";
 import { openBrowser, type Browser } from "../../support/browser.ts";
 import { insertOAuthConnection, oauth2 } from "../../support/oauth-grants.ts";
+import { untilOneWaits } from "../../support/locks.ts";
 import { startOidcProvider, type OidcProvider } from "../../support/oidc-provider.ts";
 import { startService, type TestService } from "../../support/service.ts";
 import { startUpstream, type Upstream } from "../../support/upstream.ts";
@@ -263,6 +265,57 @@ describe("a link", () => {
     }
   });
 
+  test.each([
+    ["its key is revoked", "update api_keys set revoked_at = now() where id = $1"],
+    ["its key is over", "update api_keys set expires_at = '2020-01-01' where id = $1"],
+    [
+      "the user who answers for it is deactivated",
+      "update users set status = 'deactivated' where id = (select act_as_user_id from api_keys where id = $1)",
+    ],
+  ])("leads nowhere once %s, nor does what it began", async (_, end) => {
+    const { user } = await service.org.client.directory.upsertUser({ email: "ada@acme.example" });
+    const scopes = ["connections:write", "connections:view"];
+    const bound = { name: "bound", scopes, actAsUserId: user!.id };
+    const { apiKey, secret } = await service.org.client.apiKeys.createApiKey(bound);
+    const org = { ...service.org, ...service.as(secret) };
+    const id = await pending();
+    const [unopened, opened] = [await linkToken(id, {}, org), await linkToken(id, {}, org)];
+    const browser = openBrowser();
+    const back = await signIn(browser, opened);
+    await service.postgres.asOwner(end, [apiKey!.id]);
+    for (const more of [{}, { look: "1" }]) {
+      const answer = await fetch(`${service.url}/connect`, form({ token: unopened, ...more }));
+      expect(answer.status).toBe(410);
+    }
+    const answer = await browser.visit(back);
+    const page = await answer.text();
+    expect([answer.status, page]).toEqual([410, expect.stringContaining("may no longer do that")]);
+    expect(await row(id)).toMatchObject({ status: "PENDING_AUTHORIZATION" });
+  });
+
+  test("that is opened while its connection is deleted leads nowhere", async () => {
+    const id = await pending();
+    const token = await linkToken(id);
+    await using deleting = openConnection(service.postgres.url, {});
+    await deleting.run("begin");
+    await deleting.run("delete from connections where id = $1", [id]);
+    const opening = fetch(`${service.url}/connect`, form({ token }));
+    await untilOneWaits(service.postgres);
+    await deleting.run("commit");
+    expect((await opening).status).toBe(410);
+  });
+
+  test("is not given for a connection that is deleted meanwhile", async () => {
+    const id = await pending();
+    await using deleting = openConnection(service.postgres.url, {});
+    await deleting.run("begin");
+    await deleting.run("delete from connections where id = $1", [id]);
+    const starting = start(id);
+    await untilOneWaits(service.postgres);
+    await deleting.run("commit");
+    expect((await starting).status).toBe(404);
+  });
+
   test("is for connections with OAuth of one's own organisation", async () => {
     const other = await service.newOrganization("globex");
     expect(await start(await pending(), {}, other)).toMatchObject({ status: 404 });
@@ -446,6 +499,34 @@ describe("a connection with OAuth that is deleted", () => {
   test("and was never authorized has nothing to revoke", async () => {
     const { status, body } = await service.org.rest("DELETE", `/api/connections/${await pending()}`);
     expect({ status, body }).toEqual({ status: 200, body: { data: {} } });
+  });
+});
+
+describe("a connection with OAuth that gets an API key instead", () => {
+  const apiKey = "takes-over";
+  const ways: [string, (id: string) => Promise<{ status: number }>][] = [
+    ["changed by its id", (id) => service.org.rest("PATCH", `/api/connections/${id}`, { apiKey })],
+    [
+      "registered again by its slug",
+      async (id) => {
+        const serviceSlug = "custom:was-oauth";
+        const named = "update connections set slug = $1 where id = $2";
+        await service.postgres.asOwner(named, [serviceSlug, id]);
+        const wanted = { serviceSlug, baseUrl: upstream.url, apiKey };
+        return service.org.rest("POST", "/api/service-connections", wanted);
+      },
+    ],
+  ];
+
+  test.each(ways)("%s, has its tokens revoked at the service", async (_, replace) => {
+    const id = await pending();
+    await connect(id);
+    expect((await replace(id)).status).toBeLessThan(300);
+    expect(oidc.asked.at(-1)).toBe("POST /token/revocation");
+    const { events } = await service.org.client.audit.listAuditEvents({ target: id });
+    expect(events[0]).toMatchObject({ action: "connection.revoke", details: { outcome: "REVOKED" } });
+    expect(await callThrough(id)).toMatchObject({ status: 200 });
+    expect(upstream.asked.at(-1)!.headers.authorization).toBe(`Bearer ${apiKey}`);
   });
 });
 

@@ -135,7 +135,7 @@ test("a token is renewed before it ends, 5 min early or at half its life, and no
       fc.integer({ min: 1, max: 10_000_000 }),
       fc.double({ min: 0, max: 1, noNaN: true }),
       (seconds, random) => {
-        const tokens = { expiresInSeconds: seconds, refreshExpiresInSeconds: undefined };
+        const tokens = { expiresInSeconds: seconds, refreshExpiresInSeconds: undefined, refreshToken: "rt" };
         const { expiresAt, refreshAt } = timesOf(tokens, method, noon, random);
         const earlyMs = expiresAt!.getTime() - refreshAt!.getTime();
         const most = Math.min(300_000, seconds * 500);
@@ -146,8 +146,19 @@ test("a token is renewed before it ends, 5 min early or at half its life, and no
   );
 });
 
+test("a token that cannot be renewed is used to its end, however long it lives", () => {
+  const tokens = { expiresInSeconds: 3600, refreshExpiresInSeconds: undefined, refreshToken: undefined };
+  const end = { expiresAt: later(3600), refreshAt: later(3600) };
+  expect(timesOf(tokens, method, noon, 0.5)).toMatchObject(end);
+  expect(timesOf({ ...tokens, refreshToken: "rt" }, { ...method, refresh: "none" }, noon, 0.5)).toMatchObject(
+    end,
+  );
+  const ofClient = { ...method, grant: "client_credentials" } as const;
+  expect(timesOf(tokens, ofClient, noon, 0)).toMatchObject({ refreshAt: later(3300) });
+});
+
 describe("the life of a token that does not say it", () => {
-  const silent = { expiresInSeconds: undefined, refreshExpiresInSeconds: undefined };
+  const silent = { expiresInSeconds: undefined, refreshExpiresInSeconds: undefined, refreshToken: "rt" };
   test("is not known", () => {
     expect(timesOf(silent, method, noon, 0)).toMatchObject({ expiresAt: undefined, refreshAt: undefined });
   });

@@ -252,6 +252,21 @@ describe("a token that the service refused", () => {
     expect(grant.refreshes()).toBe(1);
   });
 
+  test("and that the service gave no refresh token for is no reason to end the grant", async () => {
+    const id = await endedGrant({}, hourMs);
+    await one.give(
+      service.org.orgId,
+      id,
+      { accessToken: "at-0" },
+      { expiresAt: new Date(at.getTime() + hourMs) },
+    );
+    const before = server.asked.length;
+    expect(await refused(id)).toBeUndefined();
+    expect(server.asked).toHaveLength(before);
+    const [row] = await service.postgres.asOwner("select status from connections where id = $1", [id]);
+    expect(row).toEqual({ status: "ACTIVE" });
+  });
+
   test("stays refused where there is no way to another", async () => {
     const id = await endedGrant({ refresh: "none" });
     expect(await refused(id)).toBeUndefined();
@@ -274,6 +289,20 @@ test("a call that waited for another to store the new token does not see the spe
   await storing.run("update credentials set version = 2 where connection_id = $1", [id]);
   await storing.run("commit");
   expect((await waiting).credential?.version).toBe(2);
+  expect(server.asked).toHaveLength(before);
+});
+
+test("a call while its connection is deleted asks the service nothing, and says that only a person can help", async () => {
+  const id = await endedGrant();
+  const old = await one.find(service.org.orgId, id);
+  const before = server.asked.length;
+  await using deleting = openConnection(service.postgres.url, {});
+  await deleting.run("begin");
+  await deleting.run("delete from connections where id = $1", [id]);
+  const calling = one.refresh.fresh(old).catch((error: unknown) => error);
+  await untilOneWaits(service.postgres);
+  await deleting.run("commit");
+  expect(await calling).toMatchObject({ reason: "AUTHORIZATION_NEEDED" });
   expect(server.asked).toHaveLength(before);
 });
 

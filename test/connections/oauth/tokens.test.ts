@@ -172,6 +172,31 @@ test.each([0, -1, "0"])(
   },
 );
 
+test.each([1e20, "1e300", 4e11])(
+  "a lifetime of %s ends while dates can still be written",
+  async (expires_in) => {
+    const more = { expires_in, refresh_token_expires_in: expires_in };
+    server.behave(() => ({ access_token: "at", token_type: "bearer", ...more }));
+    const { expiresInSeconds, refreshExpiresInSeconds } = await askAs();
+    for (const seconds of [expiresInSeconds, refreshExpiresInSeconds]) {
+      expect(new Date(Date.now() + seconds! * 1000).toISOString()).toMatch(/^2\d{3}-/);
+    }
+  },
+);
+
+test.each([
+  ["breaks a line", { access_token: "at\r\nx-evil: 1" }],
+  ["is not ASCII", { access_token: "at\u{1f600}" }],
+  ["is longer than any header", { access_token: "a".repeat(70_000) }],
+  ["could not be sent back", { access_token: "at", refresh_token: "rt\u0000" }],
+])("a token that %s is none", async (_, token) => {
+  server.behave(() => ({ token_type: "bearer", ...token }));
+  expect(await failure(askAs())).toMatchObject({
+    kind: "unusable",
+    message: expect.stringContaining("not visible ASCII"),
+  });
+});
+
 test("scopes with commas are told apart", async () => {
   server.behave(() => ({ access_token: "at", token_type: "bearer", scope: "a,b c" }));
   expect(await askAs({ scopeSeparator: "," })).toMatchObject({ scopes: ["a", "b", "c"] });
@@ -281,10 +306,11 @@ test("what the server repeats of the request is not in the error", async () => {
   server.behave(({ form }, response) =>
     answerJson(response, 400, {
       error: "invalid_grant",
-      error_description: `no: ${form.get("refresh_token")} of ${form.get("client_secret")}\n<b>`,
+      error_description: `no: ${form.get("refresh_token")} of ${form.get("client_secret")}\n<b> ${form.toString()}`,
     }),
   );
   const { message } = await failure(askAs({ clientAuthentication: "post" }));
   expect(message).toContain("invalid_grant");
   expect(message).not.toMatch(/the-spent-token|s3cret|\n/);
+  expect(message.length).toBeLessThan(500);
 });

@@ -25,11 +25,15 @@ afterAll(async () => {
   await upstream[Symbol.asyncDispose]();
 });
 
-/** An integration of the organisation's own, its client, and a connection: as people make them. */
-async function created(slug: string, oauth: object): Promise<string> {
+/**
+ * An integration of the organisation's own, its client, and a connection: as people make them. Where the integration
+ * is nowhere by itself, the connection says where.
+ */
+async function created(slug: string, oauth: object, baseUrl?: string): Promise<string> {
   const { rest } = service.org;
   const method = { id: "oauth2", type: "oauth2", label: "OAuth", oauth2: oauth };
-  const integration = { name: "Ours", baseUrl: upstream.url, authMethods: [method] };
+  const itself = baseUrl === undefined ? { baseUrl: upstream.url } : {};
+  const integration = { name: "Ours", ...itself, authMethods: [method] };
   expect(await rest("PUT", `/api/integrations/${slug}`, integration)).toMatchObject({
     status: 200,
     body: { data: {} },
@@ -37,7 +41,10 @@ async function created(slug: string, oauth: object): Promise<string> {
   const client = { clientId: "patchbay", clientSecret };
   const at = `/api/integrations/${slug}/auth-methods/oauth2/client`;
   expect(await rest("PUT", at, client)).toMatchObject({ status: 200 });
-  const made = await rest("POST", "/api/connections", { integration: slug, authMethod: "oauth2" });
+  const made = await rest("POST", "/api/connections", {
+    ...{ integration: slug, authMethod: "oauth2" },
+    ...(baseUrl !== undefined && { baseUrl }),
+  });
   expect(made).toMatchObject({ status: 201 });
   return made.body.data.connection.id as string;
 }
@@ -53,8 +60,11 @@ const code = (more: object = {}) => ({
   ...more,
 });
 
-/** A person opens the link, and the service sends them back. What the service was asked, and what the person sees. */
-async function connect(id: string, scopes: readonly string[] = []) {
+/**
+ * A person opens the link, and the service sends them back, after what happens `meanwhile`. What the service was asked,
+ * and what the person sees.
+ */
+async function connect(id: string, scopes: readonly string[] = [], meanwhile?: () => Promise<unknown>) {
   const started = await service.org.rest("POST", `/api/connections/${id}/authorize`, { scopes });
   const token = String(started.body.data.url).split("#")[1]!;
   const browser = openBrowser();
@@ -64,6 +74,7 @@ async function connect(id: string, scopes: readonly string[] = []) {
   });
   const asked = new URL(sent.headers.get("location")!);
   const state = asked.searchParams.get("state")!;
+  await meanwhile?.();
   const back = await browser.visit(`${service.url}/oauth/callback?code=the-code&state=${state}`);
   return { asked, status: back.status, page: await back.text() };
 }
@@ -166,6 +177,82 @@ describe("a connection of an integration of the organisation's own", () => {
     service.clock.advance(3_600_001);
     expect(await callThrough(id)).toMatchObject({ status: 409 });
     expect(await status(id)).toMatchObject({ status: "NEEDS_REAUTH" });
+  });
+});
+
+describe("before a person has signed in, a connection", () => {
+  const moved = (id: string) =>
+    service.org.rest("PATCH", `/api/connections/${id}`, { baseUrl: "http://127.0.0.1:9" });
+
+  test("cannot be moved away from its integration, whose name the person reads", async () => {
+    const id = await created("custom:stays", code());
+    const { status: answered, body } = await moved(id);
+    expect([answered, body.error]).toEqual([400, expect.stringContaining(`is at ${upstream.url}`)]);
+  });
+
+  test("without a place of its integration can be, which ends what was begun for the previous place", async () => {
+    const id = await created("custom:moves", code(), upstream.url);
+    const before = server.asked.length;
+    const { status: shown, page } = await connect(id, [], async () => {
+      expect(await moved(id)).toMatchObject({ status: 200 });
+    });
+    expect([shown, page]).toEqual([400, expect.stringContaining("Nothing waits for this answer")]);
+    expect(server.asked).toHaveLength(before);
+  });
+
+  test("that moves while the service gives a token does not get that", async () => {
+    const id = await created("custom:moves-late", code(), upstream.url);
+    server.behave(async () => {
+      await moved(id);
+      return { access_token: "at", token_type: "bearer" };
+    });
+    const { status: shown, page } = await connect(id);
+    expect([shown, page]).toEqual([409, expect.stringContaining("the connection was changed meanwhile")]);
+    expect(await status(id)).toMatchObject({ status: "PENDING_AUTHORIZATION" });
+  });
+});
+
+describe("a service that revokes in a way of its own", () => {
+  const basic = `Basic ${Buffer.from(`patchbay:${encodeURIComponent(clientSecret).replaceAll("-", "%2D")}`).toString("base64")}`;
+
+  /** Connects, and deletes. What the service was asked last, and what the answer says. */
+  async function revoked(revocation: object, responseQuirks: string[], answer: [number, object]) {
+    const id = await created("custom:revokes", code());
+    const way = {
+      revocation: { url: `${server.url}/apps/{client_id}/revoke`, ...revocation },
+      responseQuirks,
+    };
+    await service.postgres.asOwner(
+      `update connections set recipe = jsonb_set(recipe::jsonb, '{method,oauth2}', recipe::jsonb #> '{method,oauth2}' || $2::jsonb)
+       where id = $1`,
+      [id, JSON.stringify(way)],
+    );
+    server.behave(() => ({ access_token: "at-given", refresh_token: "rt-given", token_type: "bearer" }));
+    await connect(id);
+    server.behave((_, response) => answerJson(response, ...answer));
+    const { body } = await service.org.rest("DELETE", `/api/connections/${id}`);
+    const { method, path, headers, body: sentBody } = server.asked.at(-1)!;
+    expect(path).toBe("/apps/patchbay/revoke");
+    return { outcome: body.data.revocation, asked: [method, headers["authorization"], sentBody] };
+  }
+
+  test.each([
+    [{ style: "get", auth: "bearer" }, ["GET", "Bearer at-given", ""]],
+    [{ style: "post", auth: "bearer" }, ["POST", "Bearer at-given", ""]],
+    [{ style: "post", auth: "basic" }, ["POST", basic, "token=rt-given"]],
+    [{ style: "post-json", auth: "basic" }, ["POST", basic, '{"token":"rt-given"}']],
+    [{ style: "delete", auth: "basic" }, ["DELETE", basic, '{"access_token":"at-given"}']],
+  ])("%j is asked so", async (revocation, asked) => {
+    expect(await revoked(revocation, [], [204, {}])).toEqual({ outcome: "REVOKED", asked });
+  });
+
+  test.each<[string, string[], [number, object]]>([
+    ["a status of refusal", [], [401, {}]],
+    ["an error with status 200", ["error_in_200"], [200, { ok: false, error: "token_expired" }]],
+  ])("and that answers %s has not revoked", async (_, quirks, answer) => {
+    expect(await revoked({ style: "get", auth: "bearer" }, quirks, answer)).toMatchObject({
+      outcome: "FAILED",
+    });
   });
 });
 

@@ -79,6 +79,7 @@ async function serveDeeds(unaryLane: "on" | "off"): Promise<Wire & { readonly op
       spend: async () => ({ rate: { limit: 1, windowMs: 1000 }, budget }),
       limitFailures: async (_client, authenticate) => authenticate(async () => {}),
     },
+    refusals: { note: () => {} },
     environment: "sandbox",
     fourEyesDeletion: "never",
     budget: createByteBudget(1 << 26, () => 0),

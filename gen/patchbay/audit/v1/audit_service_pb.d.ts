@@ -222,7 +222,8 @@ export declare const AuditFaultSchema: GenMessage<AuditFault>;
  */
 export declare const AuditService: GenService<{
   /**
-   * Lists events, newest first.
+   * Lists events, newest first. A key that is limited to some connections is shown
+   * none of others.
    *
    * Errors: INVALID_ARGUMENT for a page token that this method did not issue.
    *

@@ -939,14 +939,16 @@ export declare const ConnectionService: GenService<{
    *
    * `auth` stores another credential than an API key, such as a user name and a
    * password. With `verify`, the service is asked first whether it takes the new
-   * credential; if it does not, nothing is changed.
+   * credential; if it does not, nothing is changed. Tokens of OAuth 2.0 that the
+   * new credential replaces are revoked at the service, as by DeleteConnection.
    *
    * Errors: INVALID_ARGUMENT (INVALID_SLUG, INVALID_BASE_URL, ADDRESS_DENIED;
    * CREDENTIAL_REQUIRED for a custom service without a key, and for a built-in
    * one for which neither request nor catalog names scopes); PERMISSION_DENIED
    * (MISSING_SCOPE) naming the first scope that the caller cannot give, or
    * (CONNECTION_NOT_ALLOWED) for a slug that the key has no right to all of,
-   * connected or not; FAILED_PRECONDITION (CREDENTIAL_REJECTED); UNAVAILABLE
+   * connected or not; NOT_FOUND (UNKNOWN_INTEGRATION) if the integration was
+   * deleted meanwhile; FAILED_PRECONDITION (CREDENTIAL_REJECTED); UNAVAILABLE
    * (ROOT_KEY_UNAVAILABLE).
    *
    * @generated from rpc patchbay.connections.v1.ConnectionService.UpsertServiceConnection
@@ -1028,7 +1030,8 @@ export declare const ConnectionService: GenService<{
    * it was stored for, and on a shared host another path may be another service.
    * So it is when `params` change the base URL, or when the integration changed
    * since the credential was stored. A service principal does not move at all:
-   * connect the service again. An `api_key` takes its place and revokes it.
+   * connect the service again. An `api_key` takes its place and revokes it, as it
+   * does with the tokens of OAuth 2.0.
    *
    * With `verify`, the service is asked first whether it takes the connection as
    * it would be; if it does not, nothing is changed.

@@ -64,7 +64,7 @@ export declare type Integration = Message<"patchbay.integrations.v1.Integration"
   placeholders: { [key: string]: Placeholder };
 
   /**
-   * Further hosts that its credentials are sent to.
+   * Further hosts that the probe may go to with the credential.
    *
    * @generated from field: repeated string allowed_hosts = 7;
    */

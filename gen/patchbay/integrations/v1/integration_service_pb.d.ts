@@ -162,7 +162,7 @@ export declare type UpsertIntegrationRequest = Message<"patchbay.integrations.v1
   placeholders: { [key: string]: Placeholder };
 
   /**
-   * Further hosts that its credentials are sent to.
+   * Further hosts that the probe may go to with the credential.
    *
    * @generated from field: repeated string allowed_hosts = 6;
    */
