@@ -137,11 +137,22 @@ test("one connection that does not answer ends the idle ones, which may be as de
 
 test("a statement that takes too long is ended by the server, and the connection goes on", async () => {
   const database = open({ poolSize: 1, deadlineMs: 2_000 });
-  const pid = () => database.read("org_a", (tx) => tx.execute(sql`select pg_backend_pid()`));
-  const before = await pid();
-  const slow = database.read("org_a", (tx) => tx.execute(sql`select pg_sleep(60)`));
-  await expect(slow).rejects.toThrow("the database is too busy and nothing was changed: try again");
-  expect(await pid()).toStrictEqual(before);
+  const pid = async () => {
+    const [row] = await database.read("org_a", (tx) => tx.execute(sql`select pg_backend_pid() as pid`));
+    return row!["pid"];
+  };
+  const slow = () => database.read("org_a", (tx) => tx.execute(sql`select pg_sleep(60)`));
+  const ending = async () => {
+    const before = await pid();
+    const message = await slow().then(
+      () => "it was not ended",
+      (error: unknown) => (error as Error).message,
+    );
+    return [message, (await pid()) === before];
+  };
+  // On a machine so busy that the server's answer comes late, the connection is given up before.
+  const byServer = ["the database is too busy and nothing was changed: try again in a moment", true];
+  await expect.poll(ending).toStrictEqual(byServer);
 });
 
 describe("while one organisation has more waiting than can be served", () => {

@@ -60,14 +60,11 @@ async function fillMemory(side: Side): Promise<readonly Socket[]> {
   const [[, ask]] = protocols as [(typeof protocols)[0]];
   const sockets: Socket[] = [];
   do {
-    // Several at a time: each question is as long as two of them.
-    for (let n = 0; n < 4; n++) {
-      const socket = connect(side.port, "127.0.0.1");
-      socket.on("error", () => {});
-      await once(socket, "connect");
-      socket.write(bytes);
-      sockets.push(socket);
-    }
+    const socket = connect(side.port, "127.0.0.1");
+    socket.on("error", () => {});
+    await once(socket, "connect");
+    socket.write(bytes);
+    sockets.push(socket);
   } while (!hasReason(await ask(side, "probe", long), "OVERLOADED"));
   return sockets;
 }
