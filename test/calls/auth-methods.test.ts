@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
-import { bearerRecipe, type InjectionTemplate, type Recipe } from "#src/integrations/integration.ts";
+import type { InjectionTemplate, Recipe } from "#src/integrations/integration.ts";
 import { startProxy, type PostgresProxy } from "../support/postgres-proxy.ts";
 import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
 import { startService, type TestService } from "../support/service.ts";
@@ -26,22 +26,21 @@ beforeEach(() => upstream.answer({}));
 const secrets = { key: "stored-canary-1", password: "pa:ss-canary-2" };
 let serial = 0;
 
-/** Connects a service whose calls are made by this recipe, with the secrets above and a parameter `account`. */
-async function connect(inject: InjectionTemplate, headers: Recipe["headers"] = {}): Promise<string> {
+/** Connects a service that takes the secrets above, and a parameter `account`, in this way. */
+async function connect(inject: InjectionTemplate, requiredHeaders: Recipe["headers"] = {}): Promise<string> {
   const serviceSlug = `custom:method-${serial++}`;
-  const { connection } = await service.org.client.connections.upsertServiceConnection({
-    serviceSlug,
-    baseUrl: upstream.url,
-    // The bytes that are sealed for a method of several secrets.
-    apiKey: JSON.stringify(secrets),
+  const used = (name: string) => JSON.stringify(inject).includes(`{${name}}`);
+  const given = Object.entries({ ...secrets, account: "acme" }).filter(([name]) => used(name));
+  const fields = given.map(([name]) => ({ name, secret: name in secrets }));
+  const authMethods = [{ id: "own", type: "custom", label: "Its own", fields, inject }];
+  const definition = { name: serviceSlug, authMethods, requiredHeaders };
+  const defined = await service.org.rest("PUT", `/api/integrations/${serviceSlug}`, definition);
+  expect(defined.body).not.toHaveProperty("error");
+  const made = await service.org.rest("POST", "/api/connections", {
+    ...{ integration: serviceSlug, serviceSlug, authMethod: "own", baseUrl: upstream.url },
+    credentials: Object.fromEntries(given),
   });
-  const recipe: Recipe = { ...bearerRecipe, method: { ...bearerRecipe.method, inject }, headers };
-  await postgres.asOwner("update connections set recipe = $1, params = $2 where id = $3", [
-    JSON.stringify(recipe),
-    JSON.stringify({ account: "acme" }),
-    connection!.id,
-  ]);
-  await postgres.asOwner("update credentials set form = 'fields' where connection_id = $1", [connection!.id]);
+  expect(made.status).toBe(201);
   return serviceSlug;
 }
 
@@ -144,7 +143,11 @@ test("that a service repeated a credential is recorded once a minute, with the c
 
 test("a recipe that sets a header of ours is refused by its name, and nothing is sent", async () => {
   const before = upstream.asked.length;
-  const name = await connect({ headers: { Host: "{key}" } });
+  const name = await connect({ headers: { "x-api-key": "{key}" } });
+  // No definition is taken that says so.
+  const spoiled =
+    "update connections set recipe = replace(recipe::text, 'x-api-key', 'Host')::jsonb where slug = $1";
+  await postgres.asOwner(spoiled, [name]);
   const reply = await call(name);
   expect([reply.status, reply.headers.get("x-error-reason")]).toStrictEqual([
     400,

@@ -233,7 +233,7 @@ describe("a probe that the integration declares", () => {
       await counted.app.healthSweep.runOnce();
       return proxy.statements() - before;
     };
-    expect(await sweepOf(40)).toBe(await sweepOf(1));
+    expect(await sweepOf(10)).toBe(await sweepOf(1));
   });
 });
 

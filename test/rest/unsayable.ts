@@ -197,9 +197,8 @@ export function unsayableRules({ userId, baseUrl, endpoint }: Present): Unsayabl
       way: "body.auth",
       because: catalog,
       exampleAt: "body",
-      // Of a name too long to be drawn for an integration that is defined.
-      example: { serviceSlug: "custom:defined-nowhere", baseUrl, auth: { authMethod: "kerberos" } },
-      refusal: /^INVALID_REQUEST authMethod: custom:defined-nowhere has bearer, basic, api-key/,
+      example: { serviceSlug: "custom:undefined", baseUrl, auth: { authMethod: "kerberos" } },
+      refusal: /^INVALID_REQUEST authMethod: custom:undefined has bearer, basic, api-key/,
       fits: fc.constant(basic),
     },
     {
