@@ -61,6 +61,10 @@ test("the packed service starts with the embedded Postgres as its only dependenc
   expect(await openApi.json()).toMatchObject({ openapi: "3.1.0" });
   // The whole way through the packages for database, outbound calls and metrics: a first start has made this one.
   expect(JSON.stringify(connections)).toContain("custom:echo");
+  const cli = (...args: string[]) =>
+    project.run("node", [command[1]!, ...args, "--url", url, "--key-file", join(dataDir, "admin-key")]);
+  expect(await cli("connections", "list")).toMatch(/^custom:echo +scn_/m);
+  expect(await cli("call", "custom:echo", "GET", "/hello")).toContain("hello from the demo service");
   expect(await service.kill("SIGTERM")).toMatchObject({ code: 0 });
 });
 
