@@ -56,7 +56,13 @@ test("an operation says who may call it and what it leaves in the audit log", ()
       "Registers a connection, or replaces base URL and key of the one that has this slug, both at once.",
     "x-patchbay-policy": {
       scope: "connections:write",
-      audit_action: ["connection.create", "connection.upsert", "api_key.create", "api_key.revoke"],
+      audit_action: [
+        "connection.create",
+        "connection.upsert",
+        "connection.revoke",
+        "api_key.create",
+        "api_key.revoke",
+      ],
     },
     requestBody: {
       required: true,
