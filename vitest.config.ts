@@ -6,7 +6,7 @@ export default defineConfig({
     globalSetup: ["test/support/postgres-setup.ts"],
     // Processes and not threads: tests send signals and start servers.
     pool: "forks",
-    maxWorkers: 2,
+    maxWorkers: 3,
     isolate: false,
     // Five times what a busy machine was seen to need: a limit that only a test which hangs reaches.
     testTimeout: 100_000,
