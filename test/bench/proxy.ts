@@ -67,7 +67,7 @@ function uploader(port: number, path: string, apiKey: string, mebibytes: number)
       const target = { host: "127.0.0.1", port, method: "PUT", path, agent, headers };
       const request = httpRequest(target, (response) => {
         if (response.statusCode !== 200) reject(new Error(`${path} answered ${response.statusCode}`));
-        response.resume().once("end", resolve).once("error", reject);
+        response.resume().once("end", resolve).on("error", reject);
       });
       let sent = 0;
       const more = (): void => {
@@ -77,7 +77,7 @@ function uploader(port: number, path: string, apiKey: string, mebibytes: number)
         }
         request.end();
       };
-      request.once("error", reject).on("drain", more);
+      request.on("error", reject).on("drain", more);
       more();
     });
 }
