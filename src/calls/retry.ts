@@ -6,8 +6,6 @@ import type { OutboundReply } from "#src/outbound/outbound.ts";
 /** What a call says of whether it may be made twice. */
 export interface Repeatable {
   readonly method: string;
-  /** That the service declares PUT or DELETE there to be idempotent. */
-  readonly idempotent?: boolean | undefined;
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: Buffer | undefined;
 }
@@ -53,15 +51,13 @@ function mayRepeat(call: Repeatable, outcome: Outcome): boolean {
   return error instanceof UpstreamUnreachable && error.isTransient && (!sent || isIdempotent(call));
 }
 
-function isIdempotent({ method, idempotent, headers }: Repeatable): boolean {
+/** PUT and DELETE ought to be (RFC 9110, 9.2.2), but not every service keeps that, and none has said so here. */
+function isIdempotent({ method, headers }: Repeatable): boolean {
   switch (method) {
     case "GET":
     case "HEAD":
     case "OPTIONS":
       return true;
-    case "PUT":
-    case "DELETE":
-      return idempotent === true;
     case "POST":
       // As it is sent: one that the caller names in Connection does not reach the service.
       return (requestHeaders(headers).get("idempotency-key") ?? "").trim() !== "";

@@ -19,7 +19,6 @@ export interface ThroughRequest
 export interface ThroughReply {
   readonly reply: OutboundReply;
   readonly attempts: number;
-  readonly connection: OpenConnection["connection"];
 }
 
 /** Makes a call through the connection that has the slug or the id, and tries again where that may help. */
@@ -64,7 +63,7 @@ export function createThrough(parts: {
       credential,
       onSent() {
         sent = true;
-        if (!course.isNoted) use.noteCall(connection.orgId, connection.id, now());
+        if (!course.isNoted) use.noteCall(connection, now());
         course.isNoted = true;
       },
       ...(request.signal && { signal: request.signal }),
@@ -112,13 +111,9 @@ export function createThrough(parts: {
       isRefused(first) && hasRepeatableBody(request) ? await withAnother(opened, course) : undefined;
     const outcome = second ?? first;
     if ("error" in outcome) throw outcome.error;
-    const { connection } = opened;
     const { reply } = outcome;
-    if (reply.status >= 200 && reply.status < 300) {
-      const { orgId, id: connectionId, baseUrl } = connection;
-      use.noteHealthy(orgId, { connectionId, baseUrl, at: now() });
-    }
-    return { reply, attempts: course.attempts, connection };
+    use.noteAnswer(opened.connection, reply.status, now());
+    return { reply, attempts: course.attempts };
   };
 }
 

@@ -1,16 +1,20 @@
 import type { Database } from "#src/db/database.ts";
 import type { Log } from "#src/platform/log.ts";
 import { createUsageLog, type Use } from "#src/platform/usage-log.ts";
+import type { Connection } from "./connection.ts";
 import { recordHealthy, recordUse, type HealthyAnswer } from "./use-store.ts";
 
 /** When connections were used, and when their services last answered well. */
 export interface ConnectionUse {
-  noteCall(orgId: string, connectionId: string, at: Date): void;
-  noteHealthy(orgId: string, answer: HealthyAnswer): void;
+  noteCall(connection: UsedConnection, at: Date): void;
+  /** An answer of the connection's service: 2xx says that it is healthy. */
+  noteAnswer(connection: UsedConnection, status: number, at: Date): void;
   /** Writes what this replica still holds in memory, so that a read shows all earlier calls. */
   flush(orgId: string): Promise<void>;
   close(): Promise<void>;
 }
+
+type UsedConnection = Pick<Connection, "orgId" | "id" | "baseUrl">;
 
 export function createConnectionUse(database: Database, log: Log): ConnectionUse {
   const logOf = (write: typeof recordUse) =>
@@ -18,8 +22,10 @@ export function createConnectionUse(database: Database, log: Log): ConnectionUse
   const calls = logOf(recordUse);
   const healthy = logOf((tx, orgId, uses) => recordHealthy(tx, orgId, [...uses].map(answerOf)));
   return {
-    noteCall: (orgId, connectionId, at) => calls.note(orgId, connectionId, at),
-    noteHealthy: (orgId, answer) => healthy.note(orgId, nameOf(answer), answer.at),
+    noteCall: ({ orgId, id }, at) => calls.note(orgId, id, at),
+    noteAnswer({ orgId, id: connectionId, baseUrl }, status, at) {
+      if (status >= 200 && status < 300) healthy.note(orgId, nameOf({ connectionId, baseUrl }), at);
+    },
     async flush(orgId) {
       await Promise.all([calls.flush(orgId), healthy.flush(orgId)]);
     },
@@ -30,7 +36,8 @@ export function createConnectionUse(database: Database, log: Log): ConnectionUse
 }
 
 // Neither an id nor a base URL has a space.
-const nameOf = ({ connectionId, baseUrl }: HealthyAnswer) => `${connectionId} ${baseUrl}`;
+const nameOf = ({ connectionId, baseUrl }: Pick<HealthyAnswer, "connectionId" | "baseUrl">) =>
+  `${connectionId} ${baseUrl}`;
 
 function answerOf([name, { lastAt }]: [string, Use]): HealthyAnswer {
   const space = name.indexOf(" ");

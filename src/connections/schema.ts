@@ -11,6 +11,7 @@ import {
   sql,
   text,
   uniqueIndex,
+  type AnyPgColumn,
 } from "#src/db/drizzle.cjs";
 import { bytea, instant, key } from "#src/db/columns.ts";
 import { orgs, users } from "#src/directory/schema.ts";
@@ -64,6 +65,15 @@ export const connections = pgTable(
   ],
 );
 
+/** A row that is a connection's goes with it. Named where the usual name would be too long for Postgres. */
+function ofConnection(table: { orgId: AnyPgColumn; connectionId: AnyPgColumn }, name?: string) {
+  return foreignKey({
+    ...(name !== undefined && { name }),
+    columns: [table.orgId, table.connectionId],
+    foreignColumns: [connections.orgId, connections.id],
+  }).onDelete("cascade");
+}
+
 /** The sealed secret of each connection, and the base URL that it was stored for: it is sent there and below. */
 export const credentials = pgTable(
   "credentials",
@@ -86,13 +96,7 @@ export const credentials = pgTable(
     /** From when calls refresh it first; null for what is not refreshed before a 401. */
     refreshAt: instant("refresh_at"),
   },
-  (table) => [
-    primaryKey({ columns: [table.orgId, table.connectionId] }),
-    foreignKey({
-      columns: [table.orgId, table.connectionId],
-      foreignColumns: [connections.orgId, connections.id],
-    }).onDelete("cascade"),
-  ],
+  (table) => [primaryKey({ columns: [table.orgId, table.connectionId] }), ofConnection(table)],
 );
 
 /**
@@ -118,11 +122,7 @@ export const fallbackCredentials = pgTable(
   (table) => [
     primaryKey({ columns: [table.orgId, table.connectionId] }),
     index("fallback_credentials_expiry").on(table.validUntil),
-    foreignKey({
-      name: "fallback_credentials_connection",
-      columns: [table.orgId, table.connectionId],
-      foreignColumns: [connections.orgId, connections.id],
-    }).onDelete("cascade"),
+    ofConnection(table, "fallback_credentials_connection"),
   ],
 );
 
@@ -154,10 +154,7 @@ export const oauthGrants = pgTable(
   },
   (table) => [
     primaryKey({ columns: [table.orgId, table.connectionId] }),
-    foreignKey({
-      columns: [table.orgId, table.connectionId],
-      foreignColumns: [connections.orgId, connections.id],
-    }).onDelete("cascade"),
+    ofConnection(table),
     index("oauth_grants_keep_alive").on(table.keepAliveAt),
   ],
 );
@@ -191,10 +188,7 @@ export const oauthFlows = pgTable(
     uniqueIndex("oauth_flows_token").on(table.tokenHash),
     index("oauth_flows_expiry").on(table.expiresAt),
     index("oauth_flows_poll").on(table.pollAt),
-    foreignKey({
-      columns: [table.orgId, table.connectionId],
-      foreignColumns: [connections.orgId, connections.id],
-    }).onDelete("cascade"),
+    ofConnection(table),
   ],
 );
 
@@ -207,13 +201,7 @@ export const connectionUsage = pgTable(
     calls: bigint("calls", { mode: "number" }).notNull(),
     lastUsedAt: instant("last_used_at").notNull(),
   },
-  (table) => [
-    primaryKey({ columns: [table.orgId, table.connectionId] }),
-    foreignKey({
-      columns: [table.orgId, table.connectionId],
-      foreignColumns: [connections.orgId, connections.id],
-    }).onDelete("cascade"),
-  ],
+  (table) => [primaryKey({ columns: [table.orgId, table.connectionId] }), ofConnection(table)],
 );
 
 /** What is known of each connection's health, and when it is probed next. */
@@ -232,10 +220,7 @@ export const connectionHealth = pgTable(
   },
   (table) => [
     primaryKey({ columns: [table.orgId, table.connectionId] }),
-    foreignKey({
-      columns: [table.orgId, table.connectionId],
-      foreignColumns: [connections.orgId, connections.id],
-    }).onDelete("cascade"),
+    ofConnection(table),
     index("connection_health_due").on(table.nextDueAt),
   ],
 );

@@ -78,6 +78,7 @@ export function createUpsertServiceConnection(
     const caller = callerOf(context);
     const { orgId } = caller;
     const slug = parseSlug(request.serviceSlug);
+    // As given, before an integration has a say in it: what is wrong with it is told the same way for every method.
     outbound.checkBaseUrl(request.baseUrl);
     const { integration, candidate: wanted, credential } = await wantedBy(request, caller, slug);
     const candidate = { ...wanted, baseUrl: outbound.checkBaseUrl(wanted.baseUrl) };

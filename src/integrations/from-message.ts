@@ -106,7 +106,7 @@ function injectionFrom(message: InjectionMessage | undefined, isOAuth: boolean):
 }
 
 function oauthFrom(at: string, message: OAuth2MethodMessage): OAuth2Method {
-  const { issuer, authorizationUrl, tokenUrl, refreshUrl, revocationUrl, introspectionUrl } = message;
+  const { issuer, authorizationUrl, tokenUrl, refreshUrl, revocationUrl } = message;
   const { deviceAuthorizationUrl, scopeParameter, reuseGraceSeconds, keepAliveSeconds, basicEncoding } =
     message;
   return present({
@@ -120,7 +120,6 @@ function oauthFrom(at: string, message: OAuth2MethodMessage): OAuth2Method {
       tokenUrl,
       refreshUrl,
       revocationUrl,
-      introspectionUrl,
       deviceAuthorizationUrl,
     },
     discover: message.discover || undefined,

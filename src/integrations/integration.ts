@@ -153,7 +153,6 @@ export interface OAuth2Method {
   readonly tokenUrl?: Template;
   readonly refreshUrl?: Template;
   readonly revocationUrl?: Template;
-  readonly introspectionUrl?: Template;
   readonly deviceAuthorizationUrl?: Template;
   /** Of services that revoke in a way of their own. */
   readonly revocation?: {

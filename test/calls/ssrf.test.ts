@@ -245,7 +245,7 @@ describe("a host that may not be called is not asked by OAuth either", () => {
 
 describe("a URL that parsers would repair is no URL of an integration's OAuth", () => {
   test.each([
-    ...["issuer", "authorizationUrl", "tokenUrl", "refreshUrl", "revocationUrl", "introspectionUrl"],
+    ...["issuer", "authorizationUrl", "tokenUrl", "refreshUrl", "revocationUrl"],
     "deviceAuthorizationUrl",
   ])("%s", async (field) => {
     const broken = [...brokenUrls.map(([, url]) => url), ...noHosts.map((host) => `http://${host}/x`)];

@@ -67,7 +67,7 @@ function caller(
     another: () => Promise.resolve(options.other === undefined ? undefined : opened(options.other, wiped)),
     use: {
       noteCall: () => void noted.push("call"),
-      noteHealthy: () => void noted.push("healthy"),
+      noteAnswer: (_, status) => void (status < 300 && noted.push("healthy")),
       flush: () => Promise.resolve(),
       close: () => Promise.resolve(),
     },

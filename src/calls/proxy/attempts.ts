@@ -56,7 +56,7 @@ export function createAttempts(parts: {
         body,
         bodyLength: length,
         credential,
-        onSent: () => use.noteCall(orgId, id, now()),
+        onSent: () => use.noteCall(connection, now()),
         signal,
       });
       reply.body.on("error", noteReflected);
@@ -116,10 +116,7 @@ export function createAttempts(parts: {
     const second = isRepeatable ? await again(first, opened, exchange, upload) : undefined;
     const reply = second ?? first;
     if ("reason" in reply) throw reply;
-    if (reply.status >= 200 && reply.status < 300) {
-      const { orgId, id: connectionId, baseUrl } = connection;
-      use.noteHealthy(orgId, { connectionId, baseUrl, at: now() });
-    }
+    use.noteAnswer(connection, reply.status, now());
     return { reply, attempts: second === undefined ? 1 : 2, connection, intended };
   };
 }

@@ -54,7 +54,7 @@ function rawBasic(secret: string): oauth.ClientAuth {
 }
 
 /**
- * Whether a URL is of the place that a secret was stored for. Refresh, revocation and introspection have paths of their
+ * Whether a URL is of the place that a secret was stored for. Refresh and revocation have paths of their
  * own; another origin would be given the secret by whoever changes the integration. A placeholder `{name}` stands for
  * labels in front of its domain, such as a tenant and its region, and `{a|b}` for one of a list.
  */

@@ -60,7 +60,6 @@ const endpoints = {
   authorizationUrl: "authorization_endpoint",
   tokenUrl: "token_endpoint",
   revocationUrl: "revocation_endpoint",
-  introspectionUrl: "introspection_endpoint",
   deviceAuthorizationUrl: "device_authorization_endpoint",
 } as const;
 const read = [...Object.values(endpoints), sendsIssuer];

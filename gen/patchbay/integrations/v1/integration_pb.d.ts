@@ -501,13 +501,6 @@ export declare type OAuth2Method = Message<"patchbay.integrations.v1.OAuth2Metho
   revocationUrl?: string | undefined;
 
   /**
-   * Where tokens are looked up (RFC 7662). Absent where they cannot be.
-   *
-   * @generated from field: optional string introspection_url = 8;
-   */
-  introspectionUrl?: string | undefined;
-
-  /**
    * Where a device code is answered (RFC 8628). Absent where none is.
    *
    * @generated from field: optional string device_authorization_url = 9;
