@@ -11,6 +11,7 @@ const ranks = [
   ["crypto", "outbound", "ratelimit"],
   ["idempotency"],
   ["api-keys", "integrations"],
+  ["operations"],
   ["verification"],
   ["connections"],
   ["calls"],

@@ -1,4 +1,5 @@
 import { build } from "esbuild";
+import { globSync } from "node:fs";
 import { rm, writeFile } from "node:fs/promises";
 import { licensesOf } from "./licenses.ts";
 
@@ -11,7 +12,9 @@ const banner =
 
 await rm("dist", { recursive: true, force: true });
 const { metafile } = await build({
-  entryPoints: ["src/main.ts"],
+  // Threads have files of their own: `platform/worker.ts`.
+  entryPoints: ["src/main.ts", ...globSync("src/**/*.worker.ts")],
+  outbase: "src",
   // As deep as src/cli/ and its siblings, whose code names files of the package by their paths from there.
   outdir: "dist/service",
   bundle: true,

@@ -19,6 +19,7 @@ import { createIntegrations } from "#src/integrations/integrations.ts";
 import { createMetrics } from "#src/metrics/metrics.ts";
 import { createMetricsPort } from "#src/metrics/port.ts";
 import type { Tls } from "#src/net/servers.ts";
+import { createOperations } from "#src/operations/operations.ts";
 import { parseOutboundAllow } from "#src/outbound/allow.ts";
 import { createOutbound } from "#src/outbound/outbound.ts";
 import { createByteBudget } from "#src/platform/byte-budget.ts";
@@ -87,17 +88,19 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
   };
 
   const apiKeys = createApiKeys(shared);
-  const verification = await createVerification({ ...shared, usage: apiKeys.usage });
+  const operations = await createOperations(shared);
+  const { describe } = operations;
+  const verification = await createVerification({ ...shared, describe, usage: apiKeys.usage });
   const integrations = createIntegrations({ ...shared, countConnections });
-  const connections = await createConnections({ ...shared, integrations });
-  const calls = createCalls({ ...shared, connections });
+  const connections = await createConnections({ ...shared, integrations, describe });
+  const calls = createCalls({ ...shared, connections, operations });
   const features = [
     apiKeys,
     verification,
     integrations,
     connections,
     calls,
-    createCatalog(shared),
+    createCatalog({ ...shared, operations }),
     createDirectory(shared),
     createAudit({ ...shared, hasShownTarget }),
   ];

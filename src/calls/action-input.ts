@@ -1,9 +1,10 @@
 import { toJson, type JsonObject, type JsonValue } from "@bufbuild/protobuf";
 import { ValueSchema, type Value } from "@bufbuild/protobuf/wkt";
 import { isObject } from "#src/json/object.ts";
+import type { OperationContract } from "#src/operations/operation.ts";
 import { pathProblem } from "#src/outbound/path.ts";
 import { InvalidInput } from "./errors.ts";
-import type { Action } from "./find-action.ts";
+import type { FoundAction } from "./find-action.ts";
 import { escaped, nameProblems, problem } from "./input-problems.ts";
 import type { InputCheck, JsonInput } from "./input-schema.ts";
 import {
@@ -23,6 +24,12 @@ export interface ActionInput {
   readonly body: Value | undefined;
 }
 
+/** An operation that is to be called. */
+export interface Action extends Pick<FoundAction, "method" | "template"> {
+  /** What its service says of it; undefined where nothing is known, and nothing can be checked. */
+  readonly contract: OperationContract | undefined;
+}
+
 /** Where the input goes in the request. */
 export interface FilledAction {
   readonly path: string;
@@ -36,10 +43,10 @@ export function fillAction(action: Action, given: ActionInput, check: InputCheck
   for (const [name, values] of Object.entries({ path, query, header })) {
     requireFew<JsonValue>(`/${name}`, values, insideJson);
   }
-  if (body !== undefined && action.endpoint !== undefined) requireFew("/body", body, insideValue);
+  if (body !== undefined && action.contract !== undefined) requireFew("/body", body, insideValue);
   const input = { ...given, header: withDeclaredNames(given.header, action) };
   refuse(namesProblems(action, input.path));
-  if (action.endpoint !== undefined) refuse(check(action.endpoint, jsonOf(input)));
+  if (action.contract !== undefined) refuse(check(action.contract, jsonOf(input)));
   return {
     path: filledTemplate(action, input.path),
     query: Object.entries(input.query).flatMap(([name, value]) =>
@@ -81,14 +88,18 @@ function filledTemplate(action: Action, path: JsonObject): string {
 
 /** Exactly one segment, or a part of one: it is encoded, and nothing that could be read as another path. */
 function segmentOf(action: Action, name: string, value: JsonValue): string {
-  const text = written("path", name, () => pathText(formOf(action, "path", name), value, action.table));
+  const text = written("path", name, () =>
+    pathText(formOf(action, "path", name), value, action.contract?.table ?? "3.1"),
+  );
   const reason = text === "" ? "is empty, and a segment of a path is not" : pathProblem(`/${text}`);
   if (reason !== undefined) refuse([problem(`/path/${escaped(name)}`, reason)]);
   return text;
 }
 
-function formOf({ parameters }: Action, place: string, name: string): ParameterForm {
-  return parameters.find((parameter) => parameter.in === place && parameter.name === name) ?? { name };
+function formOf({ contract }: Action, place: string, name: string): ParameterForm {
+  return (
+    contract?.parameters.find((parameter) => parameter.in === place && parameter.name === name) ?? { name }
+  );
 }
 
 function written<T>(place: string, name: string, write: () => T): T {
@@ -102,9 +113,11 @@ function written<T>(place: string, name: string, write: () => T): T {
 }
 
 /** Names of headers are the same in any case, and a schema's names are not. */
-function withDeclaredNames(header: JsonObject, { parameters }: Action): JsonObject {
+function withDeclaredNames(header: JsonObject, { contract }: Action): JsonObject {
   const declared = new Map(
-    parameters.filter((one) => one.in === "header").map(({ name }) => [name.toLowerCase(), name]),
+    (contract?.parameters ?? [])
+      .filter((one) => one.in === "header")
+      .map(({ name }) => [name.toLowerCase(), name]),
   );
   return Object.fromEntries(
     Object.entries(header).map(([name, value]) => [declared.get(name.toLowerCase()) ?? name, value]),

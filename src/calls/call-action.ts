@@ -3,13 +3,14 @@ import type { ActionInput, CallActionRequest } from "#gen/patchbay/connections/v
 import type { ConnectionService } from "#gen/patchbay/connections/v1/connection_service_pb.js";
 import type { Connections } from "#src/connections/connections.ts";
 import { isBuiltIn, isCustom } from "#src/integrations/slug.ts";
+import type { Operations } from "#src/operations/operations.ts";
 import type { SealedConnection } from "#src/connections/store.ts";
 import { callerOf, callOf } from "#src/platform/caller.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
-import { parseAction } from "./action-identifier.ts";
-import { fillAction } from "./action-input.ts";
+import { parseAction, type ActionIdentifier } from "./action-identifier.ts";
+import { fillAction, type Action } from "./action-input.ts";
 import { requestBody } from "./call-body.ts";
-import { findAction, type Action, type Describe } from "./find-action.ts";
+import { findAction } from "./find-action.ts";
 import type { InputCheck } from "./input-schema.ts";
 import type { DescribedCall, MakeCall } from "./make-call.ts";
 
@@ -40,10 +41,10 @@ export function createCallAction(
 /** Finds operation and connection, and holds the input to what is known of the operation. */
 export function createReadAction(parts: {
   connections: Pick<Connections, "usable">;
-  describe: Describe;
+  operations: Operations;
   check: InputCheck;
 }): ReadAction {
-  const { connections, describe, check } = parts;
+  const { connections, operations, check } = parts;
   return async ({ actionIdentifier, connection: named, input }, context) => {
     const caller = callerOf(context);
     const wanted = parseAction(actionIdentifier);
@@ -51,9 +52,19 @@ export function createReadAction(parts: {
     // First: which operations a service has is nothing to a caller that may not use it.
     const connection = await connections.usable(caller, named.value ?? wanted.slug);
     requireOfService(connection, wanted.slug);
-    const action = findAction(wanted, await describe(caller.orgId, wanted.slug));
+    const action = await describedBy(operations, caller.orgId, wanted);
     return { connection, call: await describedAction(action, input, check, context) };
   };
+}
+
+/** The operation, and what it is called with. */
+async function describedBy(operations: Operations, orgId: string, wanted: ActionIdentifier): Promise<Action> {
+  const service = await operations.describe(orgId, wanted.slug);
+  const found = findAction(wanted, service);
+  if (service === undefined || found.endpoint === undefined) return { ...found, contract: undefined };
+  const contract = await operations.contractOf(orgId, wanted.slug, service, found.endpoint);
+  // Without one, it was replaced between the two questions, and is found anew.
+  return contract === undefined ? describedBy(operations, orgId, wanted) : { ...found, contract };
 }
 
 async function describedAction(

@@ -2,14 +2,12 @@ import { ConnectionService } from "#gen/patchbay/connections/v1/connection_servi
 import type { Connections } from "#src/connections/connections.ts";
 import type { Database } from "#src/db/database.ts";
 import type { Change } from "#src/audit/change.ts";
+import type { Operations } from "#src/operations/operations.ts";
 import type { Outbound } from "#src/outbound/outbound.ts";
 import type { Log } from "#src/platform/log.ts";
 import { serve, type Feature } from "#src/platform/served-service.ts";
-import { describeService } from "#src/integrations/siblings.ts";
-import { builtInSlugs } from "#src/integrations/slug.ts";
 import { createCallAction, createReadAction } from "./call-action.ts";
 import { createCallService } from "./call-service.ts";
-import type { Describe } from "./find-action.ts";
 import { createInputCheck } from "./input-schema.ts";
 import { createMakeCall } from "./make-call.ts";
 import { createPlanCall } from "./plan-call.ts";
@@ -24,12 +22,13 @@ export function createCalls(shared: {
   change: Change;
   outbound: Outbound;
   connections: Pick<Connections, "open" | "another" | "probe" | "usable" | "use">;
+  operations: Operations;
   log: Log;
   now: () => Date;
 }): Feature {
   const reflections = createReflections(shared);
   const makeCall = createMakeCall(createThrough({ ...shared, reflections }));
-  const readAction = createReadAction({ ...shared, describe, check: createInputCheck(ofSiblings) });
+  const readAction = createReadAction({ ...shared, check: createInputCheck() });
   return {
     services: [
       serve(ConnectionService, {
@@ -43,8 +42,3 @@ export function createCalls(shared: {
     close: () => reflections.close(),
   };
 }
-
-const ofSiblings = builtInSlugs.flatMap((slug) => describeService(slug)?.endpoints ?? []);
-
-/** Of the siblings, which every organisation calls; no organisation describes services of its own yet. */
-const describe: Describe = async (_, slug) => describeService(slug);

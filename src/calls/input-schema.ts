@@ -2,7 +2,7 @@ import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
 import { Ajv2020, type ErrorObject, type ValidateFunction } from "ajv/dist/2020.js";
 import { LRUCache } from "lru-cache";
 import { RE2JS } from "re2js";
-import type { Endpoint } from "#src/integrations/endpoints.ts";
+import type { OperationContract } from "#src/operations/operation.ts";
 import { isObject } from "#src/json/object.ts";
 import { maxProblems } from "./errors.ts";
 import { escaped, missingProblem, nameProblems, problem, unknownProblem } from "./input-problems.ts";
@@ -13,13 +13,13 @@ export type JsonInput = Readonly<Record<Place, JsonObject>> & { readonly body?: 
 type Place = "path" | "query" | "header";
 
 /** Why the input does not fit its operation, each problem beginning with a JSON pointer; none if it does. */
-export type InputCheck = (endpoint: Endpoint, input: JsonInput) => string[];
+export type InputCheck = (contract: OperationContract, input: JsonInput) => string[];
 
 /** Compiling takes milliseconds, and so is done when a schema is first needed, and kept for the next call. */
 const maxCompiled = 500;
 
 /** Checks inputs against what the catalog says of operations. Schemas that are known at the start hold up no call. */
-export function createInputCheck(known: readonly Endpoint[] = []): InputCheck {
+export function createInputCheck(): InputCheck {
   const compiled = new LRUCache<JsonObject, ValidateFunction>({ max: maxCompiled });
 
   function validatorOf(schema: JsonObject): ValidateFunction {
@@ -33,7 +33,7 @@ export function createInputCheck(known: readonly Endpoint[] = []): InputCheck {
     return validate(value) ? [] : firstOf(validate.errors ?? []).map((error) => inWords(pointer, error));
   }
 
-  function placeProblems({ parameters }: Endpoint, place: Place, values: JsonObject): string[] {
+  function placeProblems({ parameters }: OperationContract, place: Place, values: JsonObject): string[] {
     const here = parameters.filter((parameter) => parameter.in === place);
     const { missing, unknown } = nameProblems(`/${place}`, here, values);
     const unfit = here.flatMap(({ name, schema }) => {
@@ -45,24 +45,23 @@ export function createInputCheck(known: readonly Endpoint[] = []): InputCheck {
     return [...missing, ...(place === "query" ? unknown : []), ...unfit];
   }
 
-  function bodyProblems({ inputSchema, needsInput }: Endpoint, body: JsonValue | undefined): string[] {
+  function bodyProblems(
+    { inputSchema, body: form }: OperationContract,
+    body: JsonValue | undefined,
+  ): string[] {
     if (inputSchema !== undefined) {
-      if (body !== undefined) return valueProblems("/body", inputSchema, body);
-      return needsInput ? [problem("/body", "is missing")] : [];
+      if (body !== undefined) return valueProblems("/body", JSON.parse(inputSchema) as JsonObject, body);
+      return form?.required === true ? [problem("/body", "is missing")] : [];
     }
     if (body === undefined) return [];
     return [problem("/body", "is given, and the catalog describes no JSON body of this operation")];
   }
 
-  for (const { parameters, inputSchema } of known) {
-    for (const { schema } of parameters) validatorOf(schema);
-    if (inputSchema !== undefined) validatorOf(inputSchema);
-  }
-  return (endpoint, input) => [
+  return (contract, input) => [
     ...(["path", "query", "header"] as const).flatMap((place) =>
-      placeProblems(endpoint, place, input[place]),
+      placeProblems(contract, place, input[place]),
     ),
-    ...bodyProblems(endpoint, input.body),
+    ...bodyProblems(contract, input.body),
   ];
 }
 

@@ -1,19 +1,12 @@
 import type { JsonValue } from "@bufbuild/protobuf";
 import { isObject } from "#src/json/object.ts";
+import type { StyleTable } from "#src/operations/operation.ts";
 
 /** A parameter that stands in a request's path, query or headers, and how its lists and objects are written there. */
 export interface ParameterForm {
   readonly name: string;
   readonly style?: string | undefined;
   readonly explode?: boolean | undefined;
-}
-
-/** Which document says it: the versions differ in `label` without `explode`. */
-export type StyleTable = "3.0" | "3.1";
-
-/** The table of the document's version of OpenAPI. From 3.1, styles are those of RFC 6570. */
-export function tableOf(openApiVersion: string): StyleTable {
-  return openApiVersion.startsWith("3.0") ? "3.0" : "3.1";
 }
 
 /** A value that the parameter's style has no form for; the message says which. */

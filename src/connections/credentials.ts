@@ -4,9 +4,7 @@ import type { Fingerprint } from "#src/crypto/fingerprint.ts";
 import type { Keyring, Sealer } from "#src/crypto/keyring.ts";
 import { wrappedKeyOf } from "#src/crypto/org-keys.ts";
 import type { Tx } from "#src/db/database.ts";
-import { scopesOf } from "#src/integrations/endpoints.ts";
 import { inject } from "#src/integrations/inject.ts";
-import { describeService } from "#src/integrations/siblings.ts";
 import { callerServiceHeader } from "#src/outbound/headers.ts";
 import type { Injection, OutboundCredential } from "#src/outbound/injection.ts";
 import type { Caller, Viewer } from "#src/platform/caller.ts";
@@ -33,6 +31,8 @@ export type WantedCredential =
 export function wantedCredential(
   slug: ServiceSlug,
   { apiKey, scopes }: { apiKey?: string | undefined; scopes: readonly string[] },
+  /** Those that the service's endpoints need. */
+  described: readonly string[],
 ): WantedCredential {
   if (apiKey !== undefined) {
     if (scopes.length > 0) {
@@ -44,7 +44,7 @@ export function wantedCredential(
     return { apiKey };
   }
   if (!isBuiltIn(slug)) throw new CredentialRequired("apiKey: give the key that the service expects");
-  const principalScopes = scopes.length > 0 ? scopes : scopesOf(describeService(slug));
+  const principalScopes = scopes.length > 0 ? scopes : described;
   if (principalScopes.length === 0) {
     throw new CredentialRequired(
       `the catalog names no scopes for ${slug}; give the scopes of the service principal to issue, or an apiKey`,

@@ -3,6 +3,7 @@ import type { ConnectionService } from "#gen/patchbay/connections/v1/connection_
 import { wrappedKeyOf } from "#src/crypto/org-keys.ts";
 import type { Database } from "#src/db/database.ts";
 import type { Change } from "#src/audit/change.ts";
+import type { Describe } from "#src/operations/operations.ts";
 import type { Integrations } from "#src/integrations/integrations.ts";
 import type { Outbound } from "#src/outbound/outbound.ts";
 import { callerOf, callOf } from "#src/platform/caller.ts";
@@ -39,6 +40,7 @@ export interface ConnectionParts {
   readonly change: Change;
   readonly credentials: Credentials;
   readonly integrations: Integrations;
+  readonly describe: Describe;
   readonly outbound: Pick<Outbound, "checkBaseUrl">;
   readonly verify: Verify;
   /** Counts what replicas are to limit together. */

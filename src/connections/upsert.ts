@@ -7,6 +7,7 @@ import type { Tx } from "#src/db/database.ts";
 import { bearerRecipe, type Integration } from "#src/integrations/integration.ts";
 import { parseSlug, type ServiceSlug } from "#src/integrations/slug.ts";
 import { callerOf, callOf, type Caller } from "#src/platform/caller.ts";
+import { scopesOf } from "#src/operations/service-description.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import { newId } from "#src/platform/ids.ts";
 import { requireUsable, requireWithinRights } from "./access.ts";
@@ -35,7 +36,7 @@ import {
 export function createUpsertServiceConnection(
   parts: ConnectionParts,
 ): ServiceImpl<typeof ConnectionService>["upsertServiceConnection"] {
-  const { database, change, credentials, integrations, outbound, verify, now } = parts;
+  const { database, change, credentials, integrations, describe, outbound, verify, now } = parts;
 
   /** What the slug is of, by now or from now on, for a caller that may change it. */
   async function integrationOf(caller: Caller, slug: ServiceSlug): Promise<Integration> {
@@ -55,7 +56,7 @@ export function createUpsertServiceConnection(
     // Before the service is asked anything.
     const integration = auth || isVerified ? await integrationOf(caller, slug) : undefined;
     if (auth === undefined || integration === undefined) {
-      const credential = wantedCredential(slug, request);
+      const credential = wantedCredential(slug, request, scopesOf(await describe(caller.orgId, slug)));
       const { authMethod, recipe, params } = plainConnection;
       const plain = { baseUrl, authMethod, recipe, params, secrets: undefined };
       return { credential, candidate: apiKey === undefined ? plain : withApiKey(apiKey, baseUrl) };

@@ -10,6 +10,16 @@ export const builtInSlugs = [
   "ai-automation",
 ] as const;
 
+/** What they are called. */
+export const builtInNames: Readonly<Record<BuiltInSlug, string>> = {
+  identity: "Identity Platform",
+  aml: "AML",
+  "anti-fraud": "Anti-Fraud",
+  "document-intelligence": "Document Intelligence",
+  "bank-statement": "Bank Statement",
+  "ai-automation": "AI Automation",
+};
+
 /** A sibling product. */
 export type BuiltInSlug = (typeof builtInSlugs)[number];
 

@@ -1,6 +1,5 @@
 import { bearerRecipe, type AuthMethod, type Integration } from "./integration.ts";
-import { describeService } from "./siblings.ts";
-import { isBuiltIn } from "./slug.ts";
+import { builtInNames, isBuiltIn } from "./slug.ts";
 
 const basic: AuthMethod = {
   id: "basic",
@@ -26,6 +25,6 @@ export const standardMethods: readonly AuthMethod[] = [bearerRecipe.method, basi
 
 /** A sibling product, or a service that the organisation calls by a slug of its own and has said nothing more about. */
 export function undescribed(slug: string): Integration {
-  const name = isBuiltIn(slug) ? describeService(slug)?.name : undefined;
+  const name = isBuiltIn(slug) ? builtInNames[slug] : undefined;
   return { slug, name: name ?? slug, authMethods: standardMethods, version: 0 };
 }

@@ -5,7 +5,8 @@ import type {
   VerifyKeyRequest,
   VerifyKeyResponseSchema,
 } from "#gen/patchbay/verification/v1/verification_service_pb.js";
-import { findEndpoint } from "#src/integrations/find-endpoint.ts";
+import { findEndpoint } from "#src/operations/find-endpoint.ts";
+import type { Describe } from "#src/operations/operations.ts";
 import { callerOf, callOf, type Environment } from "#src/platform/caller.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import type { Revocations } from "./revocations.ts";
@@ -16,25 +17,30 @@ import type { Question, VerifyKey } from "./verify-key.ts";
 export function createVerificationService(parts: {
   verify: VerifyKey;
   revocations: Revocations;
+  describe: Describe;
   environment: Environment;
 }): ServiceImpl<typeof VerificationService> {
-  const { verify, revocations, environment } = parts;
+  const { verify, revocations, describe, environment } = parts;
 
   /** The scopes that the endpoint needs by the catalog, and those that the request names as well. */
-  function scopesFor({ scopes, endpoint }: VerifyKeyRequest): readonly string[] {
+  async function scopesFor(
+    { scopes, endpoint }: VerifyKeyRequest,
+    orgId: string,
+  ): Promise<readonly string[]> {
     if (endpoint === undefined) return scopes;
-    const found = findEndpoint(endpoint);
+    const found = findEndpoint(await describe(orgId, endpoint.serviceSlug), endpoint);
     if (found === undefined) {
       throw new InvalidRequest(
         "endpoint: the catalog names no such endpoint of that service; see GET /api/catalog/services, or give scopes",
       );
     }
-    return found.scope === undefined ? scopes : [found.scope, ...scopes];
+    return [...found.scopes, ...scopes];
   }
 
-  function questionOf(request: VerifyKeyRequest, context: HandlerContext): Question {
+  async function questionOf(request: VerifyKeyRequest, context: HandlerContext): Promise<Question> {
     const { requestId } = callOf(context);
-    return questionIn(request, { scopes: scopesFor(request), requestId }, environment);
+    const scopes = await scopesFor(request, callerOf(context).orgId);
+    return questionIn(request, { scopes, requestId }, environment);
   }
 
   async function answer(
@@ -45,11 +51,11 @@ export function createVerificationService(parts: {
   }
 
   return {
-    verifyKey: (request, context) => answer(questionOf(request, context), context),
+    verifyKey: async (request, context) => answer(await questionOf(request, context), context),
 
     async verifyKeys({ requests }, context) {
       // All are read first: if one is invalid, nothing is charged for the others.
-      const questions = requests.map((request) => questionOf(request, context));
+      const questions = await Promise.all(requests.map((request) => questionOf(request, context)));
       // One after another: that is the order of charging, and it leaves the database free for others as well.
       const responses = [];
       for (const question of questions) responses.push(await answer(question, context));

@@ -1,6 +1,7 @@
 import { VerificationService } from "#gen/patchbay/verification/v1/verification_service_pb.js";
 import type { Pepper } from "#src/crypto/service-keys.ts";
 import type { Database } from "#src/db/database.ts";
+import type { Describe } from "#src/operations/operations.ts";
 import type { Environment } from "#src/platform/caller.ts";
 import type { Log } from "#src/platform/log.ts";
 import { serve, type Feature } from "#src/platform/served-service.ts";
@@ -30,6 +31,7 @@ export async function createVerification(
     database: Database;
     pepper: Pepper;
     environment: Environment;
+    describe: Describe;
     legacyPrefixes: readonly string[];
     /** Counts the calls of each key. */
     callLimiter: RateLimiter;
@@ -40,7 +42,7 @@ export async function createVerification(
     monotonicNow: () => number;
   },
 ): Promise<Verification> {
-  const { database, environment, callLimiter, log, now } = shared;
+  const { database, environment, describe, callLimiter, log, now } = shared;
   const keys = await createKeyLookup(shared);
   const misuse = createMisuseEvents({ database, log, now });
   const rateLimits = createLimits({
@@ -54,7 +56,9 @@ export async function createVerification(
   const revocations = createRevocations({ database, now });
   const verify = createVerifyKey({ keys, limits: rateLimits, misuse, use, now });
   return {
-    services: [serve(VerificationService, createVerificationService({ verify, revocations, environment }))],
+    services: [
+      serve(VerificationService, createVerificationService({ verify, revocations, describe, environment })),
+    ],
     authenticate: createAuthenticate({ keys, misuse, environment, use, now }),
     keys,
     rateLimits,

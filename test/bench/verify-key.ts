@@ -110,6 +110,7 @@ async function openPatchbay(url: string): Promise<Side> {
   const { verifyKey } = createVerificationService({
     verify: createVerifyKey({ keys, limits, misuse: createMisuseEvents({ database, log, now }), use, now }),
     revocations: createRevocations({ database, now }),
+    describe: async () => undefined,
     environment,
   });
   const call = { requestId: "bench", authorizationLines: 1, caller: admin, passedGate: true };

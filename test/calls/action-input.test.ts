@@ -7,7 +7,9 @@ import { parseAction } from "#src/calls/action-identifier.ts";
 import { findAction } from "#src/calls/find-action.ts";
 import { nameProblems } from "#src/calls/input-problems.ts";
 import { createInputCheck } from "#src/calls/input-schema.ts";
-import { describe as described } from "#src/integrations/endpoints.ts";
+import type { StyleTable } from "#src/operations/operation.ts";
+import type { ServiceDescription } from "#src/operations/service-description.ts";
+import { contractOf, readShipped } from "#src/operations/shipped.ts";
 
 const check = createInputCheck();
 
@@ -23,15 +25,15 @@ function inputOf({ path = {}, query = {}, header = {}, body }: Given): ActionInp
 }
 
 /** A service with one operation, `run`. */
-function serviceWith(operation: object, path = "/run", openapi = "3.1.0") {
+function serviceWith(operation: object, path = "/run") {
   const run = { operationId: "run", summary: "Run", responses: {}, ...operation };
-  const document = { openapi, info: { title: "T" }, paths: { [path]: { post: run } } };
-  return described(document);
+  return readShipped({ info: { title: "T" }, paths: { [path]: { post: run } } });
 }
 
-function fill(operation: object, given: Given, path?: string, openapi?: string) {
-  const action = findAction(parseAction("aml/run"), serviceWith(operation, path, openapi));
-  return fillAction(action, inputOf(given), check);
+function fill(operation: object, given: Given, path = "/run", table: StyleTable = "3.1") {
+  const [run] = serviceWith(operation, path).operations;
+  const contract = { ...contractOf(run!), table };
+  return fillAction({ method: "POST", template: path, contract }, inputOf(given), check);
 }
 
 function withBody(schema: object, required = true) {
@@ -178,7 +180,7 @@ describe("a path", () => {
 
   test("is written by the table of its document's version", () => {
     const label = { parameters: [{ name: "id", in: "path", style: "label", schema: {} }] };
-    expect(fill(label, { path: { id: ["a", "b"] } }, "/x/{id}", "3.0.3").path).toBe("/x/.a.b");
+    expect(fill(label, { path: { id: ["a", "b"] } }, "/x/{id}", "3.0").path).toBe("/x/.a.b");
     expect(fill(label, { path: { id: ["a", "b"] } }, "/x/{id}").path).toBe("/x/.a,b");
   });
 });
@@ -249,7 +251,8 @@ test.each<[string, Given, string]>([
 });
 
 describe("an operation", () => {
-  const service = serviceWith({}, "/things/{id}");
+  const { name, operations } = serviceWith({}, "/things/{id}");
+  const service: ServiceDescription = { name, revision: 0, endpoints: operations };
   const found = (identifier: string, known: typeof service | undefined = service) => {
     const { method, template, endpoint } = findAction(parseAction(identifier), known);
     return `${method} ${template} ${endpoint === undefined ? "unknown" : "known"}`;

@@ -1,7 +1,7 @@
 import type { JsonValue } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { headerText, pathText, queryPairs, tableOf } from "#src/calls/parameters.ts";
+import { headerText, pathText, queryPairs } from "#src/calls/parameters.ts";
 
 const list = ["blue", "black", "brown"];
 const object = { R: 100, G: 200, B: 150 };
@@ -140,13 +140,4 @@ test.each<[string, JsonValue, RegExp]>([
   ["matrix", "a", /style matrix is none of a query/],
 ])("style %s has no form for %j in a query", (style, value, reason) => {
   expect(() => inQuery(style, undefined, value)).toThrow(reason);
-});
-
-test.each([
-  ["3.0.3", "3.0"],
-  ["3.1.0", "3.1"],
-  ["3.2.0", "3.1"],
-  ["", "3.1"],
-])("a document of OpenAPI %s has the table of %s", (version, table) => {
-  expect(tableOf(version)).toBe(table);
 });

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { describeService } from "#src/integrations/siblings.ts";
-import { builtInSlugs } from "#src/integrations/slug.ts";
+import { shippedDescription } from "#src/operations/shipped.ts";
+import { builtInNames, builtInSlugs } from "#src/integrations/slug.ts";
 import { startService } from "../support/service.ts";
 
 test("the catalog answers connected services only, in the requirement's shape", async () => {
@@ -28,6 +28,9 @@ test("the catalog answers connected services only, in the requirement's shape", 
     path: "/api/identity/document/ktp/capture",
     name: "KTP capture",
     scope: "verifications:view",
+    actionIdentifier: expect.stringMatching("^identity/.") as string,
+    deprecated: false,
+    contentType: "application/json",
     inputSchema: expect.objectContaining({ type: "object", required: ["image"] }) as object,
     outputSchema: expect.objectContaining({ type: "object" }) as object,
   });
@@ -36,13 +39,13 @@ test("the catalog answers connected services only, in the requirement's shape", 
 });
 
 test("every sibling comes with a document, in order of its paths, whose schemas are whole in themselves", () => {
-  const described = builtInSlugs.map((slug) => describeService(slug));
-  expect(described).not.toContain(undefined);
+  const described = builtInSlugs.map((slug) => shippedDescription(slug));
+  expect(described.map((one) => one?.name)).toStrictEqual(Object.values(builtInNames));
   expect(JSON.stringify(described)).not.toContain("$ref");
   for (const { endpoints } of described.filter((one) => one !== undefined)) {
     const places = endpoints.map(({ path, method }) => `${path} ${method}`);
     expect(places).toStrictEqual(places.toSorted());
   }
-  const aml = describeService("aml")!.endpoints.map(({ method, path }) => `${method} ${path}`);
+  const aml = shippedDescription("aml")!.endpoints.map(({ method, path }) => `${method} ${path}`);
   expect(aml).toContain("POST /api/sar-filings/{id}/submit");
 });

@@ -4,6 +4,7 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file patchbay/catalog/v1/catalog.proto.
@@ -93,19 +94,58 @@ export declare type Endpoint = Message<"patchbay.catalog.v1.Endpoint"> & {
   outputSchema?: JsonObject | undefined;
 
   /**
-   * The scope that the service's key needs. Absent if the service names none.
+   * The scope that the service's key needs; several, all of them needed, with
+   * blanks in between. Absent if the service names none.
    *
    * @generated from field: optional string scope = 6;
    */
   scope?: string | undefined;
 
   /**
-   * JSON Schema (2020-12) of path, query and header parameters: an object with
-   * the properties `path`, `query` and `header`. Absent without parameters.
+   * JSON Schema (2020-12) of path, query and header parameters, self-contained:
+   * an object with the properties `path`, `query` and `header`. Absent without
+   * parameters.
    *
    * @generated from field: google.protobuf.Struct parameters_schema = 7;
    */
   parametersSchema?: JsonObject | undefined;
+
+  /**
+   * What CallAction calls it: `<service>/<operationId>`, or `<service>/<METHOD>
+   * <path>` where its document gives no usable id.
+   *
+   * @generated from field: string action_identifier = 8;
+   */
+  actionIdentifier: string;
+
+  /**
+   * Whether its document advises against new uses.
+   *
+   * @generated from field: bool deprecated = 9;
+   */
+  deprecated: boolean;
+
+  /**
+   * What its document says of it, in CommonMark. Absent if nothing.
+   *
+   * @generated from field: optional string description = 10;
+   */
+  description?: string | undefined;
+
+  /**
+   * The media type that the body is sent as. Absent without a body.
+   *
+   * @generated from field: optional string content_type = 11;
+   */
+  contentType?: string | undefined;
+
+  /**
+   * How often answers did not fit `output_schema`. Absent as long as none was
+   * compared.
+   *
+   * @generated from field: patchbay.catalog.v1.OutputDrift drift = 12;
+   */
+  drift?: OutputDrift | undefined;
 };
 
 /**
@@ -113,4 +153,323 @@ export declare type Endpoint = Message<"patchbay.catalog.v1.Endpoint"> & {
  * Use `create(EndpointSchema)` to create a new message.
  */
 export declare const EndpointSchema: GenMessage<Endpoint>;
+
+/**
+ * How answers of an endpoint agree with what its document says of them.
+ *
+ * @generated from message patchbay.catalog.v1.OutputDrift
+ */
+export declare type OutputDrift = Message<"patchbay.catalog.v1.OutputDrift"> & {
+  /**
+   * How many answers were compared. Under load, not all are.
+   *
+   * @generated from field: int64 checked = 1;
+   */
+  checked: bigint;
+
+  /**
+   * How many of them did not fit.
+   *
+   * @generated from field: int64 unfit = 2;
+   */
+  unfit: bigint;
+
+  /**
+   * When the last of those came. Absent if all fitted.
+   *
+   * @generated from field: google.protobuf.Timestamp last_unfit_at = 3;
+   */
+  lastUnfitAt?: Timestamp | undefined;
+
+  /**
+   * Where it did not fit, and why, without any value. Absent if all fitted.
+   *
+   * @generated from field: optional string last_problem = 4;
+   */
+  lastProblem?: string | undefined;
+};
+
+/**
+ * Describes the message patchbay.catalog.v1.OutputDrift.
+ * Use `create(OutputDriftSchema)` to create a new message.
+ */
+export declare const OutputDriftSchema: GenMessage<OutputDrift>;
+
+/**
+ * One operation, as search answers it: without schemas.
+ *
+ * @generated from message patchbay.catalog.v1.Operation
+ */
+export declare type Operation = Message<"patchbay.catalog.v1.Operation"> & {
+  /**
+   * Of the service that it belongs to.
+   *
+   * @generated from field: string slug = 1;
+   */
+  slug: string;
+
+  /**
+   * What CallAction calls it.
+   *
+   * @generated from field: string action_identifier = 2;
+   */
+  actionIdentifier: string;
+
+  /**
+   * The HTTP method, in upper case.
+   *
+   * @generated from field: string method = 3;
+   */
+  method: string;
+
+  /**
+   * The path below the base URL, parameters in braces.
+   *
+   * @generated from field: string path = 4;
+   */
+  path: string;
+
+  /**
+   * The operation's name for people.
+   *
+   * @generated from field: string name = 5;
+   */
+  name: string;
+
+  /**
+   * What its document says of it, in CommonMark; at most the first 500
+   * characters. Absent if nothing.
+   *
+   * @generated from field: optional string description = 6;
+   */
+  description?: string | undefined;
+
+  /**
+   * As of an endpoint. Absent if the service names none.
+   *
+   * @generated from field: optional string scope = 7;
+   */
+  scope?: string | undefined;
+
+  /**
+   * Whether its document advises against new uses.
+   *
+   * @generated from field: bool deprecated = 8;
+   */
+  deprecated: boolean;
+};
+
+/**
+ * Describes the message patchbay.catalog.v1.Operation.
+ * Use `create(OperationSchema)` to create a new message.
+ */
+export declare const OperationSchema: GenMessage<Operation>;
+
+/**
+ * What of a document was left out, or is wrong in what was imported.
+ *
+ * @generated from message patchbay.catalog.v1.ImportProblem
+ */
+export declare type ImportProblem = Message<"patchbay.catalog.v1.ImportProblem"> & {
+  /**
+   * A JSON pointer into the document.
+   *
+   * @generated from field: string pointer = 1;
+   */
+  pointer: string;
+
+  /**
+   * Its line, from 1. Absent of what has none, such as a descriptor.
+   *
+   * @generated from field: optional int32 line = 2;
+   */
+  line?: number | undefined;
+
+  /**
+   * What is wrong there, and what was done about it.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message patchbay.catalog.v1.ImportProblem.
+ * Use `create(ImportProblemSchema)` to create a new message.
+ */
+export declare const ImportProblemSchema: GenMessage<ImportProblem>;
+
+/**
+ * One import of a service's document.
+ *
+ * @generated from message patchbay.catalog.v1.CatalogRevision
+ */
+export declare type CatalogRevision = Message<"patchbay.catalog.v1.CatalogRevision"> & {
+  /**
+   * Counts up with each import of the service; 0 for what comes with Patchbay.
+   *
+   * @generated from field: int32 revision = 1;
+   */
+  revision: number;
+
+  /**
+   * Whether it is what callers are answered by now.
+   *
+   * @generated from field: bool in_force = 2;
+   */
+  inForce: boolean;
+
+  /**
+   * `sha256:…` of the document. Absent of what comes with Patchbay.
+   *
+   * @generated from field: optional string digest = 3;
+   */
+  digest?: string | undefined;
+
+  /**
+   * Such as `openapi-3.1`, `swagger-2.0` or `grpc`.
+   *
+   * @generated from field: string format = 4;
+   */
+  format: string;
+
+  /**
+   * Where it came from: `document`, `url`, `service` through its connection,
+   * `grpc`, or `shipped`.
+   *
+   * @generated from field: string source = 5;
+   */
+  source: string;
+
+  /**
+   * The URL that it was fetched from. Absent of any other source.
+   *
+   * @generated from field: optional string source_url = 6;
+   */
+  sourceUrl?: string | undefined;
+
+  /**
+   * The service's name in the document.
+   *
+   * @generated from field: string title = 7;
+   */
+  title: string;
+
+  /**
+   * What the document says its own version is. Absent if nothing.
+   *
+   * @generated from field: optional string document_version = 8;
+   */
+  documentVersion?: string | undefined;
+
+  /**
+   * How many operations it has.
+   *
+   * @generated from field: int32 operations = 9;
+   */
+  operations: number;
+
+  /**
+   * How many problems there were.
+   *
+   * @generated from field: int32 problem_count = 10;
+   */
+  problemCount: number;
+
+  /**
+   * When it was imported. Absent of what comes with Patchbay.
+   *
+   * @generated from field: google.protobuf.Timestamp created_at = 11;
+   */
+  createdAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message patchbay.catalog.v1.CatalogRevision.
+ * Use `create(CatalogRevisionSchema)` to create a new message.
+ */
+export declare const CatalogRevisionSchema: GenMessage<CatalogRevision>;
+
+/**
+ * How one description of a service differs from another.
+ *
+ * @generated from message patchbay.catalog.v1.CatalogDiff
+ */
+export declare type CatalogDiff = Message<"patchbay.catalog.v1.CatalogDiff"> & {
+  /**
+   * `<METHOD> <path>` of operations that only the new one has.
+   *
+   * @generated from field: repeated string added = 1;
+   */
+  added: string[];
+
+  /**
+   * `<METHOD> <path>` of operations that only the old one has.
+   *
+   * @generated from field: repeated string removed = 2;
+   */
+  removed: string[];
+
+  /**
+   * Operations of both that differ.
+   *
+   * @generated from field: repeated patchbay.catalog.v1.ChangedOperation changed = 3;
+   */
+  changed: ChangedOperation[];
+
+  /**
+   * Of the integration: what changes in its base URL and ways to sign in, for
+   * people.
+   *
+   * @generated from field: repeated string definition = 4;
+   */
+  definition: string[];
+
+  /**
+   * Whether anything was removed, or changed so that callers may have to change.
+   *
+   * @generated from field: bool breaking = 5;
+   */
+  breaking: boolean;
+};
+
+/**
+ * Describes the message patchbay.catalog.v1.CatalogDiff.
+ * Use `create(CatalogDiffSchema)` to create a new message.
+ */
+export declare const CatalogDiffSchema: GenMessage<CatalogDiff>;
+
+/**
+ * An operation that changed.
+ *
+ * @generated from message patchbay.catalog.v1.ChangedOperation
+ */
+export declare type ChangedOperation = Message<"patchbay.catalog.v1.ChangedOperation"> & {
+  /**
+   * `<METHOD> <path>`.
+   *
+   * @generated from field: string operation = 1;
+   */
+  operation: string;
+
+  /**
+   * Whether calls that were right may fail now, or answers may lack what they had.
+   *
+   * @generated from field: bool breaking = 2;
+   */
+  breaking: boolean;
+
+  /**
+   * What changed, for people: `query parameter "limit" is required now`.
+   *
+   * @generated from field: repeated string what = 3;
+   */
+  what: string[];
+};
+
+/**
+ * Describes the message patchbay.catalog.v1.ChangedOperation.
+ * Use `create(ChangedOperationSchema)` to create a new message.
+ */
+export declare const ChangedOperationSchema: GenMessage<ChangedOperation>;
 

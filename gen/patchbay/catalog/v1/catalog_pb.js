@@ -3,13 +3,13 @@
 /* eslint-disable */
 
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { file_google_protobuf_struct } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file patchbay/catalog/v1/catalog.proto.
  */
 export const file_patchbay_catalog_v1_catalog = /*@__PURE__*/
-  fileDesc("CiFwYXRjaGJheS9jYXRhbG9nL3YxL2NhdGFsb2cucHJvdG8SE3BhdGNoYmF5LmNhdGFsb2cudjEiaQoHU2VydmljZRIMCgRzbHVnGAEgASgJEgwKBG5hbWUYAiABKAkSEAoIYmFzZV91cmwYAyABKAkSMAoJZW5kcG9pbnRzGAQgAygLMh0ucGF0Y2hiYXkuY2F0YWxvZy52MS5FbmRwb2ludCLnAQoIRW5kcG9pbnQSDgoGbWV0aG9kGAEgASgJEgwKBHBhdGgYAiABKAkSDAoEbmFtZRgDIAEoCRItCgxpbnB1dF9zY2hlbWEYBCABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Ei4KDW91dHB1dF9zY2hlbWEYBSABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EhIKBXNjb3BlGAYgASgJSACIAQESMgoRcGFyYW1ldGVyc19zY2hlbWEYByABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0QggKBl9zY29wZWIGcHJvdG8z", [file_google_protobuf_struct]);
+  fileDesc("CiFwYXRjaGJheS9jYXRhbG9nL3YxL2NhdGFsb2cucHJvdG8SE3BhdGNoYmF5LmNhdGFsb2cudjEiaQoHU2VydmljZRIMCgRzbHVnGAEgASgJEgwKBG5hbWUYAiABKAkSEAoIYmFzZV91cmwYAyABKAkSMAoJZW5kcG9pbnRzGAQgAygLMh0ucGF0Y2hiYXkuY2F0YWxvZy52MS5FbmRwb2ludCKdAwoIRW5kcG9pbnQSDgoGbWV0aG9kGAEgASgJEgwKBHBhdGgYAiABKAkSDAoEbmFtZRgDIAEoCRItCgxpbnB1dF9zY2hlbWEYBCABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Ei4KDW91dHB1dF9zY2hlbWEYBSABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EhIKBXNjb3BlGAYgASgJSACIAQESMgoRcGFyYW1ldGVyc19zY2hlbWEYByABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EhkKEWFjdGlvbl9pZGVudGlmaWVyGAggASgJEhIKCmRlcHJlY2F0ZWQYCSABKAgSGAoLZGVzY3JpcHRpb24YCiABKAlIAYgBARIZCgxjb250ZW50X3R5cGUYCyABKAlIAogBARIvCgVkcmlmdBgMIAEoCzIgLnBhdGNoYmF5LmNhdGFsb2cudjEuT3V0cHV0RHJpZnRCCAoGX3Njb3BlQg4KDF9kZXNjcmlwdGlvbkIPCg1fY29udGVudF90eXBlIowBCgtPdXRwdXREcmlmdBIPCgdjaGVja2VkGAEgASgDEg0KBXVuZml0GAIgASgDEjEKDWxhc3RfdW5maXRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhkKDGxhc3RfcHJvYmxlbRgEIAEoCUgAiAEBQg8KDV9sYXN0X3Byb2JsZW0ivAEKCU9wZXJhdGlvbhIMCgRzbHVnGAEgASgJEhkKEWFjdGlvbl9pZGVudGlmaWVyGAIgASgJEg4KBm1ldGhvZBgDIAEoCRIMCgRwYXRoGAQgASgJEgwKBG5hbWUYBSABKAkSGAoLZGVzY3JpcHRpb24YBiABKAlIAIgBARISCgVzY29wZRgHIAEoCUgBiAEBEhIKCmRlcHJlY2F0ZWQYCCABKAhCDgoMX2Rlc2NyaXB0aW9uQggKBl9zY29wZSJMCg1JbXBvcnRQcm9ibGVtEg8KB3BvaW50ZXIYASABKAkSEQoEbGluZRgCIAEoBUgAiAEBEg4KBnJlYXNvbhgDIAEoCUIHCgVfbGluZSK7AgoPQ2F0YWxvZ1JldmlzaW9uEhAKCHJldmlzaW9uGAEgASgFEhAKCGluX2ZvcmNlGAIgASgIEhMKBmRpZ2VzdBgDIAEoCUgAiAEBEg4KBmZvcm1hdBgEIAEoCRIOCgZzb3VyY2UYBSABKAkSFwoKc291cmNlX3VybBgGIAEoCUgBiAEBEg0KBXRpdGxlGAcgASgJEh0KEGRvY3VtZW50X3ZlcnNpb24YCCABKAlIAogBARISCgpvcGVyYXRpb25zGAkgASgFEhUKDXByb2JsZW1fY291bnQYCiABKAUSLgoKY3JlYXRlZF9hdBgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCCQoHX2RpZ2VzdEINCgtfc291cmNlX3VybEITChFfZG9jdW1lbnRfdmVyc2lvbiKLAQoLQ2F0YWxvZ0RpZmYSDQoFYWRkZWQYASADKAkSDwoHcmVtb3ZlZBgCIAMoCRI2CgdjaGFuZ2VkGAMgAygLMiUucGF0Y2hiYXkuY2F0YWxvZy52MS5DaGFuZ2VkT3BlcmF0aW9uEhIKCmRlZmluaXRpb24YBCADKAkSEAoIYnJlYWtpbmcYBSABKAgiRQoQQ2hhbmdlZE9wZXJhdGlvbhIRCglvcGVyYXRpb24YASABKAkSEAoIYnJlYWtpbmcYAiABKAgSDAoEd2hhdBgDIAMoCWIGcHJvdG8z", [file_google_protobuf_struct, file_google_protobuf_timestamp]);
 
 /**
  * Describes the message patchbay.catalog.v1.Service.
@@ -24,4 +24,46 @@ export const ServiceSchema = /*@__PURE__*/
  */
 export const EndpointSchema = /*@__PURE__*/
   messageDesc(file_patchbay_catalog_v1_catalog, 1);
+
+/**
+ * Describes the message patchbay.catalog.v1.OutputDrift.
+ * Use `create(OutputDriftSchema)` to create a new message.
+ */
+export const OutputDriftSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_catalog_v1_catalog, 2);
+
+/**
+ * Describes the message patchbay.catalog.v1.Operation.
+ * Use `create(OperationSchema)` to create a new message.
+ */
+export const OperationSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_catalog_v1_catalog, 3);
+
+/**
+ * Describes the message patchbay.catalog.v1.ImportProblem.
+ * Use `create(ImportProblemSchema)` to create a new message.
+ */
+export const ImportProblemSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_catalog_v1_catalog, 4);
+
+/**
+ * Describes the message patchbay.catalog.v1.CatalogRevision.
+ * Use `create(CatalogRevisionSchema)` to create a new message.
+ */
+export const CatalogRevisionSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_catalog_v1_catalog, 5);
+
+/**
+ * Describes the message patchbay.catalog.v1.CatalogDiff.
+ * Use `create(CatalogDiffSchema)` to create a new message.
+ */
+export const CatalogDiffSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_catalog_v1_catalog, 6);
+
+/**
+ * Describes the message patchbay.catalog.v1.ChangedOperation.
+ * Use `create(ChangedOperationSchema)` to create a new message.
+ */
+export const ChangedOperationSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_catalog_v1_catalog, 7);
 

@@ -1,17 +1,12 @@
-import type { Endpoint } from "./endpoints.ts";
-import { describeService } from "./siblings.ts";
+import type { Endpoint, ServiceDescription } from "./service-description.ts";
 
-/** Names an endpoint by its template, or by the path of a request to it. */
-export interface EndpointReference {
-  readonly serviceSlug: string;
-  readonly method: string;
-  readonly path: string;
-}
-
-/** The endpoint that the catalog has for it; undefined if there is none. */
-export function findEndpoint({ serviceSlug, method, path }: EndpointReference): Endpoint | undefined {
+/** The endpoint of the service for a method, and a template or the path of a request; undefined if there is none. */
+export function findEndpoint(
+  service: ServiceDescription | undefined,
+  { method, path }: { readonly method: string; readonly path: string },
+): Endpoint | undefined {
   const wanted = path.split("?", 1)[0]?.split("/") ?? [];
-  const matching = (describeService(serviceSlug)?.endpoints ?? []).filter(
+  const matching = (service?.endpoints ?? []).filter(
     (endpoint) => endpoint.method === method.toUpperCase() && matches(endpoint.path.split("/"), wanted),
   );
   // If /rules/active and /rules/{id} both match, the more specific one is meant, as in every router.
