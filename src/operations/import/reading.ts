@@ -19,6 +19,8 @@ export type ReadDocument = (document: GivenDocument) => Promise<ReadDocumentResu
 
 /** A document as it was given. */
 export interface GivenDocument {
+  /** Whose search is to find its operations. */
+  readonly orgId: string;
   /** As it came. Its memory goes over to the thread: nobody else can read it any more. */
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** What it is compared with, in the form of `rows`; empty if nothing is known of the service yet. */
@@ -42,8 +44,9 @@ export interface RowsPiece {
 }
 
 /**
- * An operation as it is stored. Its texts hold no U+0000 and no lone surrogates, which Postgres takes in no text. What
- * is JSON in it is a text as well, so that it is stored as it is and what is escaped in it stays so.
+ * An operation as it is stored. Its texts hold no U+0000 and no lone surrogates, which Postgres takes in no text, and
+ * its path, id and definitions' names at most 1,024 bytes each, which an index takes. What is JSON in it is a text as
+ * well, so that it is stored as it is and what is escaped in it stays so.
  */
 export interface OperationRow {
   readonly path: string;
@@ -60,7 +63,10 @@ export interface OperationRow {
   readonly inputSchema: string | null;
   readonly outputSchema: string | null;
   readonly definitionNames: readonly string[];
+  /** Empty for what comes with Patchbay: then it says nothing. */
   readonly fingerprint: string;
+  /** `searchVector` of it; empty in `previous`, as nothing there is searched. */
+  readonly search: string;
 }
 
 /** A definition as it is stored. */
