@@ -39,7 +39,10 @@ const file = create(FileDescriptorProtoSchema, {
   package: "t",
   syntax: "proto3",
   messageType: [
-    { name: "Data", field: [{ name: "data", number: 1, type: Type.BYTES, label: Label.OPTIONAL }] },
+    {
+      name: "Data",
+      field: [{ name: "data", jsonName: "data", number: 1, type: Type.BYTES, label: Label.OPTIONAL }],
+    },
   ],
   service: [
     {
