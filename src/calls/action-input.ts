@@ -3,10 +3,11 @@ import { ValueSchema, type Value } from "@bufbuild/protobuf/wkt";
 import { isObject } from "#src/json/object.ts";
 import type { OperationContract } from "#src/operations/operation.ts";
 import { pathProblem } from "#src/outbound/path.ts";
+import type { InputCheck } from "./checks/checks.ts";
+import type { JsonInput } from "./checks/question.ts";
 import { InvalidInput } from "./errors.ts";
 import type { FoundAction } from "./find-action.ts";
-import { escaped, nameProblems, problem } from "./input-problems.ts";
-import type { InputCheck, JsonInput } from "./input-schema.ts";
+import { escaped, nameProblems, problem, type InputProblem } from "./input-problems.ts";
 import {
   headerText,
   NoForm,
@@ -38,15 +39,19 @@ export interface FilledAction {
 }
 
 /** The operation's path, query and headers with the input in them. Throws InvalidInput for one that does not fit. */
-export function fillAction(action: Action, given: ActionInput, check: InputCheck): FilledAction {
+export async function fillAction(
+  action: Action,
+  given: ActionInput,
+  check: InputCheck,
+): Promise<FilledAction> {
   const { path, query, header, body } = given;
   for (const [name, values] of Object.entries({ path, query, header })) {
     requireFew<JsonValue>(`/${name}`, values, insideJson);
   }
   if (body !== undefined && action.contract !== undefined) requireFew("/body", body, insideValue);
   const input = { ...given, header: withDeclaredNames(given.header, action) };
-  refuse(namesProblems(action, input.path));
-  if (action.contract !== undefined) refuse(check(action.contract, jsonOf(input)));
+  const unfit = action.contract === undefined ? [] : await check(action.contract, jsonOf(input));
+  refuse([...namesProblems(action, input.path), ...unfit]);
   return {
     path: filledTemplate(action, input.path),
     query: Object.entries(input.query).flatMap(([name, value]) =>
@@ -70,7 +75,7 @@ function partsOf(template: string): string[] {
   return template.split(/\{([^{}]*)\}/);
 }
 
-function namesProblems({ template }: Action, path: JsonObject): string[] {
+function namesProblems({ template }: Action, path: JsonObject): InputProblem[] {
   const names = partsOf(template).filter((_, index) => index % 2 === 1);
   const { missing, unknown } = nameProblems(
     "/path",
@@ -124,7 +129,7 @@ function withDeclaredNames(header: JsonObject, { contract }: Action): JsonObject
   );
 }
 
-function refuse(problems: readonly string[]): void {
+function refuse(problems: readonly InputProblem[]): void {
   if (problems.length > 0) throw new InvalidInput(problems);
 }
 
