@@ -7,14 +7,8 @@ import { InvalidInput } from "./errors.ts";
 import type { FoundAction } from "./find-action.ts";
 import { escaped, nameProblems, problem } from "./input-problems.ts";
 import type { InputCheck, JsonInput } from "./input-schema.ts";
-import {
-  headerText,
-  NoForm,
-  pathText,
-  queryPairs,
-  type EncodedPair,
-  type ParameterForm,
-} from "./parameters.ts";
+import { headerText, pathText, queryPairs, type EncodedPair } from "./parameters.ts";
+import { NoForm, type ParameterForm } from "./styles.ts";
 
 /** What an operation is called with. */
 export interface ActionInput {
@@ -42,6 +36,7 @@ export function fillAction(action: Action, given: ActionInput, check: InputCheck
   const { path, query, header, body } = given;
   for (const [name, values] of Object.entries({ path, query, header })) {
     requireFew<JsonValue>(`/${name}`, values, insideJson);
+    requireShort(`/${name}`, values);
   }
   if (body !== undefined && action.contract !== undefined) requireFew("/body", body, insideValue);
   const input = { ...given, header: withDeclaredNames(given.header, action) };
@@ -142,6 +137,20 @@ function requireFew<Node>(place: string, root: Node, inside: (node: Node) => rea
     }
     level = level.flatMap(inside);
   }
+}
+
+/** What is longer reaches no server in a URL or in headers, and writing it would hold up other calls. */
+const maxCharacters = 64 * 1024;
+
+function requireShort(place: string, values: JsonObject): void {
+  if (charactersIn(values) <= maxCharacters) return;
+  refuse([problem(place, `has more than ${maxCharacters} characters`)]);
+}
+
+function charactersIn(json: JsonValue): number {
+  if (typeof json === "string") return json.length;
+  const names = isObject(json) ? Object.keys(json) : [];
+  return [...names, ...insideJson(json)].reduce<number>((sum, one) => sum + charactersIn(one), 0);
 }
 
 function insideJson(json: JsonValue): readonly JsonValue[] {

@@ -246,6 +246,8 @@ test.each<[string, Given, string]>([
     "/body is nested more than 32 levels deep",
   ],
   ["more parameters", { query: { a: Array<number>(6_000).fill(1) } }, "/query has more than 5000 values"],
+  ["longer names", { header: { ["a".repeat(70_000)]: 1 } }, "/header has more than 65536 characters"],
+  ["longer texts", { query: { a: ["!".repeat(70_000)] } }, "/query has more than 65536 characters"],
 ])("input with %s than can be checked at once is refused", (_, given, problem) => {
   expect(() => fill(withBody({}), given)).toThrow(`input: ${problem}`);
 });
