@@ -8,6 +8,7 @@ import type { FoundAction } from "./find-action.ts";
 import { escaped, nameProblems, problem } from "./input-problems.ts";
 import type { InputCheck, JsonInput } from "./input-schema.ts";
 import { headerText, pathText, queryPairs, type EncodedPair } from "./parameters.ts";
+import { percentEncoded } from "./percent.ts";
 import { NoForm, type ParameterForm } from "./styles.ts";
 
 /** What an operation is called with. */
@@ -77,8 +78,13 @@ function namesProblems({ template }: Action, path: JsonObject): string[] {
 
 function filledTemplate(action: Action, path: JsonObject): string {
   return partsOf(action.template)
-    .map((part, index) => (index % 2 === 0 ? part : segmentOf(action, part, path[part] ?? null)))
+    .map((part, index) => (index % 2 === 0 ? literalOf(part) : segmentOf(action, part, path[part] ?? null)))
     .join("");
+}
+
+/** Some documents have characters in a path that a URL has only encoded. What would end the path is refused later. */
+function literalOf(text: string): string {
+  return text.replace(/[^\w\-.~!$&'()*+,;=:@/%?#]+/g, (characters) => percentEncoded(characters));
 }
 
 /** Exactly one segment, or a part of one: it is encoded, and nothing that could be read as another path. */

@@ -58,6 +58,15 @@ describe("a form", () => {
     expect(await text({ color: value }, { color: member })).toBe(expected);
   });
 
+  test("of megabytes is written while others get their turn", async () => {
+    let turns = 0;
+    const counting = setInterval(() => turns++, 0);
+    const written = await text({ a: "!".repeat(2 * 1024 * 1024) });
+    clearInterval(counting);
+    expect(written.length).toBe("a=".length + 6 * 1024 * 1024);
+    expect(turns).toBeGreaterThan(10);
+  });
+
   test("reads back as it was given, whatever it holds", async () => {
     const texts = fc.string({ unit: "binary" });
     await fc.assert(

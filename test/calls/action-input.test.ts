@@ -136,6 +136,12 @@ describe("a path", () => {
     expect(at({ id: "1", part: "x" }, "/things/{id}.json;v={part}")).toBe("/things/1.json;v=x");
   });
 
+  test("has what else is in its template as a URL has it", () => {
+    expect(at({ id: "1", part: "x" }, "/größe [a]/{id}:run/{part}")).toBe(
+      "/gr%C3%B6%C3%9Fe%20%5Ba%5D/1:run/x",
+    );
+  });
+
   test.each<[string, JsonObject, string]>([
     ["a missing one", { id: "1" }, "/path/part is missing"],
     [
