@@ -10,7 +10,6 @@ import {
   type Service,
 } from "#src/client/node.ts";
 import { present } from "#src/platform/present.ts";
-import { operationTypes } from "./operation-types.ts";
 import { printable, printJson } from "./print.ts";
 import { ask } from "./remote.ts";
 import type { Shown } from "./remote-commands.ts";
@@ -49,6 +48,8 @@ export async function printTypes(slug: string, flags: Shown): Promise<void> {
   if (endpoints.length === 0) {
     throw new Error(`no operations of ${slug} are known; patchbay catalog import takes its OpenAPI document`);
   }
+  // Its library takes longer to load than all the rest of the command.
+  const { operationTypes } = await import("./operation-types.ts");
   const types = await operationTypes(endpoints);
   process.stdout.write(
     `// What is called at ${slug}, from: patchbay catalog types --slug ${slug}\n\n${types}`,

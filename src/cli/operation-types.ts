@@ -1,4 +1,5 @@
 import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
+import { compile } from "json-schema-to-typescript";
 import { isObject } from "#src/json/object.ts";
 import { commentText, mapSchemas, typableWith, type Typable } from "./typable-schema.ts";
 
@@ -17,7 +18,6 @@ export interface TypedOperation {
  * takes as `input`, and the JSON that answers success as `output`.
  */
 export async function operationTypes(operations: readonly TypedOperation[]): Promise<string> {
-  const { compile } = await import("json-schema-to-typescript");
   const definitions = definitionsOf(operations);
   const typable = typableWith(definitions);
   const root = {

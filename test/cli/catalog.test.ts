@@ -33,7 +33,7 @@ test("the connected services are listed, their operations too, and one operation
   );
   const shown = await cli("show", "aml/POST /api/sar-filings/{id}/submit");
   expect(shown.stdout).toContain("action    aml/submitSarFiling\n");
-  expect(shown.stdout).toContain('\nparameters:\n{\n  "properties": {\n    "path": {\n');
+  expect(shown.stdout).toMatch(/^parameters:\n\{\n /m);
   const json = JSON.parse((await cli("list", "--json")).stdout);
   const { body } = await service.org.rest("GET", "/api/catalog/services");
   expect(json).toStrictEqual(body.data);
