@@ -83,7 +83,7 @@ function formatted(code: string): string {
     .trim()
     .replace(/^\/\*\*\n \* (.*)\n \*\/$/gm, "/** $1 */")
     .replace(/\{\n+\}/g, "{}")
-    .split("\n");
+    .split(/\n+/);
   const indented = lines.map((line) => {
     const isComment = /^(?:\/\*\*| \*)/.test(line);
     if (!isComment && line.startsWith("}")) depth -= 1;

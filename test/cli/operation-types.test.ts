@@ -120,6 +120,24 @@ const hostile: Readonly<Record<string, object>> = {
   "the end of a comment of a member": { type: "object", properties: { a: { description: `*/ ${code}` } } },
   "lines that look like ends of blocks": { type: "string", description: "a\n}\n*/\n} {\n\u2028b {" },
   "members with the names of code": { type: "object", properties: { [code]: {}, "a\n*/": {}, $ref: {} } },
+  "the end of a comment in a pattern": { type: "object", patternProperties: { [`*/ ${code}`]: {} } },
+  "the end of a comment in a name": {
+    $ref: "#/$defs/A",
+    $defs: { A: { properties: { [`*/ ${code}`]: {} } } },
+  },
+  "alternatives beside members": {
+    $ref: "#/$defs/Node",
+    $defs: {
+      Base: { properties: { parent: { $ref: "#/$defs/Node" } } },
+      Node: {
+        type: "object",
+        properties: { children: { items: { $ref: "#/$defs/Node" } } },
+        allOf: [{ $ref: "#/$defs/Base" }, { $ref: "#/$defs/No" }],
+        anyOf: [{ required: ["parent"] }, { required: ["children"] }],
+      },
+      No: false,
+    },
+  },
   "members with names of the library's": { type: "object", properties: libraryWords, required: ["type"] },
   "a member of every object": { type: "object", properties: { ["__proto__"]: { type: "string" } } },
   "values with the text of code": { enum: [code, "`${leaked}`", "a\n}\n", "\\", '"', { a: code }] },
