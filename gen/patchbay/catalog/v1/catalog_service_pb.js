@@ -5,6 +5,7 @@
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 import { file_google_api_annotations } from "../../../google/api/annotations_pb.js";
+import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import { file_patchbay_catalog_v1_catalog } from "./catalog_pb.js";
 import { file_patchbay_options_v1_options } from "../../options/v1/options_pb.js";
 
@@ -12,7 +13,7 @@ import { file_patchbay_options_v1_options } from "../../options/v1/options_pb.js
  * Describes the file patchbay/catalog/v1/catalog_service.proto.
  */
 export const file_patchbay_catalog_v1_catalog_service = /*@__PURE__*/
-  fileDesc("CilwYXRjaGJheS9jYXRhbG9nL3YxL2NhdGFsb2dfc2VydmljZS5wcm90bxITcGF0Y2hiYXkuY2F0YWxvZy52MSJSChNMaXN0U2VydmljZXNSZXF1ZXN0Eh0KCXBhZ2Vfc2l6ZRgBIAEoBUIKukgHGgUYyAEoABIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAxiABCJ3ChRMaXN0U2VydmljZXNSZXNwb25zZRItCgdjYXRhbG9nGAEgAygLMhwucGF0Y2hiYXkuY2F0YWxvZy52MS5TZXJ2aWNlEhwKD25leHRfcGFnZV90b2tlbhgCIAEoCUgAiAEBQhIKEF9uZXh0X3BhZ2VfdG9rZW4yqgEKDkNhdGFsb2dTZXJ2aWNlEpcBCgxMaXN0U2VydmljZXMSKC5wYXRjaGJheS5jYXRhbG9nLnYxLkxpc3RTZXJ2aWNlc1JlcXVlc3QaKS5wYXRjaGJheS5jYXRhbG9nLnYxLkxpc3RTZXJ2aWNlc1Jlc3BvbnNlIjKQAgGKshkOCgxjYXRhbG9nOnZpZXeC0+STAhcSFS9hcGkvY2F0YWxvZy9zZXJ2aWNlc2IGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_patchbay_catalog_v1_catalog, file_patchbay_options_v1_options]);
+  fileDesc("CilwYXRjaGJheS9jYXRhbG9nL3YxL2NhdGFsb2dfc2VydmljZS5wcm90bxITcGF0Y2hiYXkuY2F0YWxvZy52MSJSChNMaXN0U2VydmljZXNSZXF1ZXN0Eh0KCXBhZ2Vfc2l6ZRgBIAEoBUIKukgHGgUYyAEoABIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAxiABCJ3ChRMaXN0U2VydmljZXNSZXNwb25zZRItCgdjYXRhbG9nGAEgAygLMhwucGF0Y2hiYXkuY2F0YWxvZy52MS5TZXJ2aWNlEhwKD25leHRfcGFnZV90b2tlbhgCIAEoCUgAiAEBQhIKEF9uZXh0X3BhZ2VfdG9rZW4iegoUUHJldmlld0ltcG9ydFJlcXVlc3QSGQoEc2x1ZxgBIAEoCUILukgIyAEBcgMYgAESGwoIZG9jdW1lbnQYAiABKAxCB7pIBHoCEAFIABIZCgN1cmwYAyABKAlCCrpIB3IFEAEYgBBIAEIPCgZzb3VyY2USBbpIAggBIuEBChVQcmV2aWV3SW1wb3J0UmVzcG9uc2USEAoIaW5fZm9yY2UYASABKAgSNgoEZGlmZhgCIAEoCzIgLnBhdGNoYmF5LmNhdGFsb2cudjEuQ2F0YWxvZ0RpZmZCBrpIA8gBARISCgpvcGVyYXRpb25zGAMgASgFEjQKCHByb2JsZW1zGAQgAygLMiIucGF0Y2hiYXkuY2F0YWxvZy52MS5JbXBvcnRQcm9ibGVtEhUKDXByb2JsZW1fY291bnQYBSABKAUSDgoGZm9ybWF0GAYgASgJEg0KBXRpdGxlGAcgASgJInoKFEltcG9ydE9wZW5BcGlSZXF1ZXN0EhkKBHNsdWcYASABKAlCC7pICMgBAXIDGIABEhsKCGRvY3VtZW50GAIgASgMQge6SAR6AhABSAASGQoDdXJsGAMgASgJQgq6SAdyBRABGIAQSABCDwoGc291cmNlEgW6SAIIASLXAQoVSW1wb3J0T3BlbkFwaVJlc3BvbnNlEhAKCGltcG9ydGVkGAEgASgIEj4KCHJldmlzaW9uGAIgASgLMiQucGF0Y2hiYXkuY2F0YWxvZy52MS5DYXRhbG9nUmV2aXNpb25CBrpIA8gBARI2CgRkaWZmGAMgASgLMiAucGF0Y2hiYXkuY2F0YWxvZy52MS5DYXRhbG9nRGlmZkIGukgDyAEBEjQKCHByb2JsZW1zGAQgAygLMiIucGF0Y2hiYXkuY2F0YWxvZy52MS5JbXBvcnRQcm9ibGVtIm0KFExpc3RSZXZpc2lvbnNSZXF1ZXN0EhkKBHNsdWcYASABKAlCC7pICMgBAXIDGIABEhwKCXBhZ2Vfc2l6ZRgCIAEoBUIJukgGGgQYZCgAEhwKCnBhZ2VfdG9rZW4YAyABKAlCCLpIBXIDGIAEIpYCChVMaXN0UmV2aXNpb25zUmVzcG9uc2USNwoJcmV2aXNpb25zGAEgAygLMiQucGF0Y2hiYXkuY2F0YWxvZy52MS5DYXRhbG9nUmV2aXNpb24SHAoPbmV4dF9wYWdlX3Rva2VuGAIgASgJSACIAQESMAoFd2F0Y2gYAyABKAsyIS5wYXRjaGJheS5jYXRhbG9nLnYxLkNhdGFsb2dXYXRjaBIwCgVkcmlmdBgEIAEoCzIhLnBhdGNoYmF5LmNhdGFsb2cudjEuQ2F0YWxvZ0RyaWZ0Ei4KCmNoZWNrZWRfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhIKEF9uZXh0X3BhZ2VfdG9rZW4ihgEKEkdldFJldmlzaW9uUmVxdWVzdBIZCgRzbHVnGAEgASgJQgu6SAjIAQFyAxiAARIZCghyZXZpc2lvbhgCIAEoBUIHukgEGgIoABIcCglwYWdlX3NpemUYAyABKAVCCbpIBhoEGGQoABIcCgpwYWdlX3Rva2VuGAQgASgJQgi6SAVyAxiABCK9AQoTR2V0UmV2aXNpb25SZXNwb25zZRI+CghyZXZpc2lvbhgBIAEoCzIkLnBhdGNoYmF5LmNhdGFsb2cudjEuQ2F0YWxvZ1JldmlzaW9uQga6SAPIAQESNAoIcHJvYmxlbXMYAiADKAsyIi5wYXRjaGJheS5jYXRhbG9nLnYxLkltcG9ydFByb2JsZW0SHAoPbmV4dF9wYWdlX3Rva2VuGAMgASgJSACIAQFCEgoQX25leHRfcGFnZV90b2tlbiJPChdBY3RpdmF0ZVJldmlzaW9uUmVxdWVzdBIZCgRzbHVnGAEgASgJQgu6SAjIAQFyAxiAARIZCghyZXZpc2lvbhgCIAEoBUIHukgEGgIoACJuChhBY3RpdmF0ZVJldmlzaW9uUmVzcG9uc2USPgoIcmV2aXNpb24YASABKAsyJC5wYXRjaGJheS5jYXRhbG9nLnYxLkNhdGFsb2dSZXZpc2lvbkIGukgDyAEBEhIKCmRlZmluaXRpb24YAiADKAkikwEKFVJlZnJlc2hDYXRhbG9nUmVxdWVzdBIZCgRzbHVnGAEgASgJQgu6SAjIAQFyAxiAARIjCgpjb25uZWN0aW9uGAIgASgJQgq6SAdyBRABGIABSACIAQESDQoFYXBwbHkYAyABKAgSEgoFZGFpbHkYBCABKAhIAYgBAUINCgtfY29ubmVjdGlvbkIICgZfZGFpbHki8wEKFlJlZnJlc2hDYXRhbG9nUmVzcG9uc2USEAoIaW1wb3J0ZWQYASABKAgSEAoIaW5fZm9yY2UYAiABKAgSNgoEZGlmZhgDIAEoCzIgLnBhdGNoYmF5LmNhdGFsb2cudjEuQ2F0YWxvZ0RpZmZCBrpIA8gBARI0Cghwcm9ibGVtcxgEIAMoCzIiLnBhdGNoYmF5LmNhdGFsb2cudjEuSW1wb3J0UHJvYmxlbRIVCg1wcm9ibGVtX2NvdW50GAUgASgFEjAKBXdhdGNoGAYgASgLMiEucGF0Y2hiYXkuY2F0YWxvZy52MS5DYXRhbG9nV2F0Y2gy9QoKDkNhdGFsb2dTZXJ2aWNlEpcBCgxMaXN0U2VydmljZXMSKC5wYXRjaGJheS5jYXRhbG9nLnYxLkxpc3RTZXJ2aWNlc1JlcXVlc3QaKS5wYXRjaGJheS5jYXRhbG9nLnYxLkxpc3RTZXJ2aWNlc1Jlc3BvbnNlIjKQAgGKshkOCgxjYXRhbG9nOnZpZXeC0+STAhcSFS9hcGkvY2F0YWxvZy9zZXJ2aWNlcxL6AQoNUHJldmlld0ltcG9ydBIpLnBhdGNoYmF5LmNhdGFsb2cudjEuUHJldmlld0ltcG9ydFJlcXVlc3QaKi5wYXRjaGJheS5jYXRhbG9nLnYxLlByZXZpZXdJbXBvcnRSZXNwb25zZSKRAYqyGVsqSml0IGNoYW5nZXMgbm90aGluZzsgaXQgaXMgbm8gR0VUIGJlY2F1c2UgYSBkb2N1bWVudCBpcyB0b28gbGFyZ2UgZm9yIGEgVVJMCg1jYXRhbG9nOndyaXRlgtPkkwIsOgEqIicvYXBpL2ludGVncmF0aW9ucy97c2x1Z30vaW1wb3J0L3ByZXZpZXcSvAEKDUltcG9ydE9wZW5BcGkSKS5wYXRjaGJheS5jYXRhbG9nLnYxLkltcG9ydE9wZW5BcGlSZXF1ZXN0GioucGF0Y2hiYXkuY2F0YWxvZy52MS5JbXBvcnRPcGVuQXBpUmVzcG9uc2UiVJACAoqyGSMiEmludGVncmF0aW9uLmltcG9ydAoNY2F0YWxvZzp3cml0ZYLT5JMCJDoBKiIfL2FwaS9pbnRlZ3JhdGlvbnMve3NsdWd9L2ltcG9ydBKnAQoNTGlzdFJldmlzaW9ucxIpLnBhdGNoYmF5LmNhdGFsb2cudjEuTGlzdFJldmlzaW9uc1JlcXVlc3QaKi5wYXRjaGJheS5jYXRhbG9nLnYxLkxpc3RSZXZpc2lvbnNSZXNwb25zZSI/kAIBirIZDgoMY2F0YWxvZzp2aWV3gtPkkwIkEiIvYXBpL2ludGVncmF0aW9ucy97c2x1Z30vcmV2aXNpb25zEqwBCgtHZXRSZXZpc2lvbhInLnBhdGNoYmF5LmNhdGFsb2cudjEuR2V0UmV2aXNpb25SZXF1ZXN0GigucGF0Y2hiYXkuY2F0YWxvZy52MS5HZXRSZXZpc2lvblJlc3BvbnNlIkqQAgGKshkOCgxjYXRhbG9nOnZpZXeC0+STAi8SLS9hcGkvaW50ZWdyYXRpb25zL3tzbHVnfS9yZXZpc2lvbnMve3JldmlzaW9ufRLeAQoQQWN0aXZhdGVSZXZpc2lvbhIsLnBhdGNoYmF5LmNhdGFsb2cudjEuQWN0aXZhdGVSZXZpc2lvblJlcXVlc3QaLS5wYXRjaGJheS5jYXRhbG9nLnYxLkFjdGl2YXRlUmV2aXNpb25SZXNwb25zZSJtkAICirIZJSIUaW50ZWdyYXRpb24uYWN0aXZhdGUKDWNhdGFsb2c6d3JpdGWC0+STAjs6ASoiNi9hcGkvaW50ZWdyYXRpb25zL3tzbHVnfS9yZXZpc2lvbnMve3JldmlzaW9ufS9hY3RpdmF0ZRLSAQoOUmVmcmVzaENhdGFsb2cSKi5wYXRjaGJheS5jYXRhbG9nLnYxLlJlZnJlc2hDYXRhbG9nUmVxdWVzdBorLnBhdGNoYmF5LmNhdGFsb2cudjEuUmVmcmVzaENhdGFsb2dSZXNwb25zZSJnirIZOCITaW50ZWdyYXRpb24ucmVmcmVzaCISaW50ZWdyYXRpb24uaW1wb3J0Cg1jYXRhbG9nOndyaXRlgtPkkwIlOgEqIiAvYXBpL2ludGVncmF0aW9ucy97c2x1Z30vcmVmcmVzaGIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_patchbay_catalog_v1_catalog, file_patchbay_options_v1_options]);
 
 /**
  * Describes the message patchbay.catalog.v1.ListServicesRequest.
@@ -27,6 +28,90 @@ export const ListServicesRequestSchema = /*@__PURE__*/
  */
 export const ListServicesResponseSchema = /*@__PURE__*/
   messageDesc(file_patchbay_catalog_v1_catalog_service, 1);
+
+/**
+ * Describes the message patchbay.catalog.v1.PreviewImportRequest.
+ * Use `create(PreviewImportRequestSchema)` to create a new message.
+ */
+export const PreviewImportRequestSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_catalog_v1_catalog_service, 2);
+
+/**
+ * Describes the message patchbay.catalog.v1.PreviewImportResponse.
+ * Use `create(PreviewImportResponseSchema)` to create a new message.
+ */
+export const PreviewImportResponseSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_catalog_v1_catalog_service, 3);
+
+/**
+ * Describes the message patchbay.catalog.v1.ImportOpenApiRequest.
+ * Use `create(ImportOpenApiRequestSchema)` to create a new message.
+ */
+export const ImportOpenApiRequestSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_catalog_v1_catalog_service, 4);
+
+/**
+ * Describes the message patchbay.catalog.v1.ImportOpenApiResponse.
+ * Use `create(ImportOpenApiResponseSchema)` to create a new message.
+ */
+export const ImportOpenApiResponseSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_catalog_v1_catalog_service, 5);
+
+/**
+ * Describes the message patchbay.catalog.v1.ListRevisionsRequest.
+ * Use `create(ListRevisionsRequestSchema)` to create a new message.
+ */
+export const ListRevisionsRequestSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_catalog_v1_catalog_service, 6);
+
+/**
+ * Describes the message patchbay.catalog.v1.ListRevisionsResponse.
+ * Use `create(ListRevisionsResponseSchema)` to create a new message.
+ */
+export const ListRevisionsResponseSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_catalog_v1_catalog_service, 7);
+
+/**
+ * Describes the message patchbay.catalog.v1.GetRevisionRequest.
+ * Use `create(GetRevisionRequestSchema)` to create a new message.
+ */
+export const GetRevisionRequestSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_catalog_v1_catalog_service, 8);
+
+/**
+ * Describes the message patchbay.catalog.v1.GetRevisionResponse.
+ * Use `create(GetRevisionResponseSchema)` to create a new message.
+ */
+export const GetRevisionResponseSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_catalog_v1_catalog_service, 9);
+
+/**
+ * Describes the message patchbay.catalog.v1.ActivateRevisionRequest.
+ * Use `create(ActivateRevisionRequestSchema)` to create a new message.
+ */
+export const ActivateRevisionRequestSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_catalog_v1_catalog_service, 10);
+
+/**
+ * Describes the message patchbay.catalog.v1.ActivateRevisionResponse.
+ * Use `create(ActivateRevisionResponseSchema)` to create a new message.
+ */
+export const ActivateRevisionResponseSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_catalog_v1_catalog_service, 11);
+
+/**
+ * Describes the message patchbay.catalog.v1.RefreshCatalogRequest.
+ * Use `create(RefreshCatalogRequestSchema)` to create a new message.
+ */
+export const RefreshCatalogRequestSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_catalog_v1_catalog_service, 12);
+
+/**
+ * Describes the message patchbay.catalog.v1.RefreshCatalogResponse.
+ * Use `create(RefreshCatalogResponseSchema)` to create a new message.
+ */
+export const RefreshCatalogResponseSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_catalog_v1_catalog_service, 13);
 
 /**
  * Says what the organisation's connected services offer.
