@@ -12,7 +12,7 @@ import { file_patchbay_options_v1_options } from "../../options/v1/options_pb.js
  * Describes the file patchbay/catalog/v1/catalog_service.proto.
  */
 export const file_patchbay_catalog_v1_catalog_service = /*@__PURE__*/
-  fileDesc("CilwYXRjaGJheS9jYXRhbG9nL3YxL2NhdGFsb2dfc2VydmljZS5wcm90bxITcGF0Y2hiYXkuY2F0YWxvZy52MSJSChNMaXN0U2VydmljZXNSZXF1ZXN0Eh0KCXBhZ2Vfc2l6ZRgBIAEoBUIKukgHGgUYyAEoABIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAxiABCJ3ChRMaXN0U2VydmljZXNSZXNwb25zZRItCgdjYXRhbG9nGAEgAygLMhwucGF0Y2hiYXkuY2F0YWxvZy52MS5TZXJ2aWNlEhwKD25leHRfcGFnZV90b2tlbhgCIAEoCUgAiAEBQhIKEF9uZXh0X3BhZ2VfdG9rZW4yqgEKDkNhdGFsb2dTZXJ2aWNlEpcBCgxMaXN0U2VydmljZXMSKC5wYXRjaGJheS5jYXRhbG9nLnYxLkxpc3RTZXJ2aWNlc1JlcXVlc3QaKS5wYXRjaGJheS5jYXRhbG9nLnYxLkxpc3RTZXJ2aWNlc1Jlc3BvbnNlIjKQAgGKshkOCgxjYXRhbG9nOnZpZXeC0+STAhcSFS9hcGkvY2F0YWxvZy9zZXJ2aWNlc2IGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_patchbay_catalog_v1_catalog, file_patchbay_options_v1_options]);
+  fileDesc("CilwYXRjaGJheS9jYXRhbG9nL3YxL2NhdGFsb2dfc2VydmljZS5wcm90bxITcGF0Y2hiYXkuY2F0YWxvZy52MSJqChNMaXN0U2VydmljZXNSZXF1ZXN0Eh0KCXBhZ2Vfc2l6ZRgBIAEoBUIKukgHGgUYyAEoABIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAxiAIBIWCgRzbHVnGAMgASgJQgi6SAVyAxiAASJ3ChRMaXN0U2VydmljZXNSZXNwb25zZRItCgdjYXRhbG9nGAEgAygLMhwucGF0Y2hiYXkuY2F0YWxvZy52MS5TZXJ2aWNlEhwKD25leHRfcGFnZV90b2tlbhgCIAEoCUgAiAEBQhIKEF9uZXh0X3BhZ2VfdG9rZW4iTAoRR2V0U2VydmljZVJlcXVlc3QSGQoEc2x1ZxgBIAEoCUILukgIyAEBcgMYgAESHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMYgCAifQoSR2V0U2VydmljZVJlc3BvbnNlEjUKB3NlcnZpY2UYASABKAsyHC5wYXRjaGJheS5jYXRhbG9nLnYxLlNlcnZpY2VCBrpIA8gBARIcCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAlIAIgBAUISChBfbmV4dF9wYWdlX3Rva2VuIrMBChVMaXN0T3BlcmF0aW9uc1JlcXVlc3QSEwoBcRgBIAEoCUIIukgFcgMYyAESFwoGbWV0aG9kGAIgASgJQge6SARyAhgQEhcKBXNjb3BlGAMgASgJQgi6SAVyAxiAAhIWCgRzbHVnGAQgASgJQgi6SAVyAxiAARIdCglwYWdlX3NpemUYBSABKAVCCrpIBxoFGMgBKAASHAoKcGFnZV90b2tlbhgGIAEoCUIIukgFcgMYgCAifgoWTGlzdE9wZXJhdGlvbnNSZXNwb25zZRIyCgpvcGVyYXRpb25zGAEgAygLMh4ucGF0Y2hiYXkuY2F0YWxvZy52MS5PcGVyYXRpb24SHAoPbmV4dF9wYWdlX3Rva2VuGAIgASgJSACIAQFCEgoQX25leHRfcGFnZV90b2tlbjLrAwoOQ2F0YWxvZ1NlcnZpY2USnQEKDExpc3RTZXJ2aWNlcxIoLnBhdGNoYmF5LmNhdGFsb2cudjEuTGlzdFNlcnZpY2VzUmVxdWVzdBopLnBhdGNoYmF5LmNhdGFsb2cudjEuTGlzdFNlcnZpY2VzUmVzcG9uc2UiOJACAYqyGQ4KDGNhdGFsb2c6dmlld5KyGQIYAYLT5JMCFxIVL2FwaS9jYXRhbG9nL3NlcnZpY2VzEp4BCgpHZXRTZXJ2aWNlEiYucGF0Y2hiYXkuY2F0YWxvZy52MS5HZXRTZXJ2aWNlUmVxdWVzdBonLnBhdGNoYmF5LmNhdGFsb2cudjEuR2V0U2VydmljZVJlc3BvbnNlIj+QAgGKshkOCgxjYXRhbG9nOnZpZXeSshkCGAGC0+STAh4SHC9hcGkvY2F0YWxvZy9zZXJ2aWNlcy97c2x1Z30SlwEKDkxpc3RPcGVyYXRpb25zEioucGF0Y2hiYXkuY2F0YWxvZy52MS5MaXN0T3BlcmF0aW9uc1JlcXVlc3QaKy5wYXRjaGJheS5jYXRhbG9nLnYxLkxpc3RPcGVyYXRpb25zUmVzcG9uc2UiLJACAYqyGQ4KDGNhdGFsb2c6dmlld4LT5JMCERIPL2FwaS9vcGVyYXRpb25zYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_patchbay_catalog_v1_catalog, file_patchbay_options_v1_options]);
 
 /**
  * Describes the message patchbay.catalog.v1.ListServicesRequest.
@@ -27,6 +27,34 @@ export const ListServicesRequestSchema = /*@__PURE__*/
  */
 export const ListServicesResponseSchema = /*@__PURE__*/
   messageDesc(file_patchbay_catalog_v1_catalog_service, 1);
+
+/**
+ * Describes the message patchbay.catalog.v1.GetServiceRequest.
+ * Use `create(GetServiceRequestSchema)` to create a new message.
+ */
+export const GetServiceRequestSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_catalog_v1_catalog_service, 2);
+
+/**
+ * Describes the message patchbay.catalog.v1.GetServiceResponse.
+ * Use `create(GetServiceResponseSchema)` to create a new message.
+ */
+export const GetServiceResponseSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_catalog_v1_catalog_service, 3);
+
+/**
+ * Describes the message patchbay.catalog.v1.ListOperationsRequest.
+ * Use `create(ListOperationsRequestSchema)` to create a new message.
+ */
+export const ListOperationsRequestSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_catalog_v1_catalog_service, 4);
+
+/**
+ * Describes the message patchbay.catalog.v1.ListOperationsResponse.
+ * Use `create(ListOperationsResponseSchema)` to create a new message.
+ */
+export const ListOperationsResponseSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_catalog_v1_catalog_service, 5);
 
 /**
  * Says what the organisation's connected services offer.
