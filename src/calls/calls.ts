@@ -8,13 +8,18 @@ import type { Log } from "#src/platform/log.ts";
 import { serve, type Feature } from "#src/platform/served-service.ts";
 import { createCallAction, createReadAction } from "./call-action.ts";
 import { createCallService } from "./call-service.ts";
-import { createInputCheck } from "./input-schema.ts";
+import { createChecks } from "./checks/checks.ts";
 import { createMakeCall } from "./make-call.ts";
 import { createPlanCall } from "./plan-call.ts";
 import { createProxy } from "./proxy/proxy.ts";
 import { createReflections } from "./reflections.ts";
-import { createThrough } from "./through.ts";
+import { createThrough, type Through } from "./through.ts";
 import { createTestConnection } from "./test-connection.ts";
+
+/** What makes calls, and the way through a connection for features that need one. */
+export interface Calls extends Feature {
+  readonly through: Through;
+}
 
 /** Makes the calls: with the credential of a connection, or only to see whether its service is there. */
 export function createCalls(shared: {
@@ -25,10 +30,12 @@ export function createCalls(shared: {
   operations: Operations;
   log: Log;
   now: () => Date;
-}): Feature {
+}): Calls {
   const reflections = createReflections(shared);
-  const makeCall = createMakeCall(createThrough({ ...shared, reflections }));
-  const readAction = createReadAction({ ...shared, check: createInputCheck() });
+  const through = createThrough({ ...shared, reflections });
+  const makeCall = createMakeCall(through);
+  const checks = createChecks(shared);
+  const readAction = createReadAction({ ...shared, checks });
   return {
     services: [
       serve(ConnectionService, {
@@ -38,7 +45,10 @@ export function createCalls(shared: {
         testConnection: createTestConnection(shared),
       }),
     ],
+    through,
     rawRoutes: [createProxy({ ...shared, reflections })],
-    close: () => reflections.close(),
+    async close() {
+      await Promise.all([reflections.close(), checks.close()]);
+    },
   };
 }

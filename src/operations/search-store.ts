@@ -57,7 +57,7 @@ export async function searchOperations(
 }
 
 /** Of a description, as many characters are shown. */
-export const maxDescription = 500;
+const maxDescription = 500;
 
 function matching(
   orgId: string,

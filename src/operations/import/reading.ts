@@ -24,7 +24,7 @@ export interface GivenDocument {
   /** As it came. Its memory goes over to the thread: nobody else can read it any more. */
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** What it is compared with, in the form of `rows`; empty if nothing is known of the service yet. */
-  readonly previous: AsyncIterable<RowsPiece>;
+  readonly previous: AsyncIterable<RowsPiece> | Iterable<RowsPiece>;
   /** False for a preview: then `rows` is empty. */
   readonly wantsRows: boolean;
   readonly signal: AbortSignal;
