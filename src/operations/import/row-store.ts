@@ -37,12 +37,12 @@ export async function* readRows(
   revision: Revision,
 ): AsyncGenerator<RowsPiece> {
   const { orgId } = revision;
-  for (const of of ["operations", "definitions"] as const) {
+  for (const kind of ["operations", "definitions"] as const) {
     let after: RowKey | undefined = { first: "", second: "" };
     while (after !== undefined) {
       const from: RowKey = after;
-      const page = await database.read(orgId, (tx) => readPage[of](tx, revision, from));
-      if (page.json !== null) yield { of, json: bytesOf(page.json) };
+      const page = await database.read(orgId, (tx) => readPage[kind](tx, revision, from));
+      if (page.json !== null) yield { of: kind, json: bytesOf(page.json) };
       after = page.last ?? undefined;
     }
   }
