@@ -100,7 +100,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     integrations,
     connections,
     calls,
-    createCatalog({ ...shared, operations }),
+    createCatalog({ ...shared, operations, connections, checks: calls.checks }),
     createDirectory(shared),
     createAudit({ ...shared, hasShownTarget }),
   ];

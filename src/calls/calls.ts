@@ -8,7 +8,7 @@ import type { Log } from "#src/platform/log.ts";
 import { serve, type Feature } from "#src/platform/served-service.ts";
 import { createCallAction, createReadAction } from "./call-action.ts";
 import { createCallService } from "./call-service.ts";
-import { createChecks } from "./checks/checks.ts";
+import { createChecks, type Checks } from "./checks/checks.ts";
 import { createMakeCall } from "./make-call.ts";
 import { createPlanCall } from "./plan-call.ts";
 import { createProxy } from "./proxy/proxy.ts";
@@ -25,7 +25,7 @@ export function createCalls(shared: {
   operations: Operations;
   log: Log;
   now: () => Date;
-}): Feature {
+}): Feature & { readonly checks: Checks } {
   const reflections = createReflections(shared);
   const makeCall = createMakeCall(createThrough({ ...shared, reflections }));
   const checks = createChecks(shared);
@@ -40,6 +40,7 @@ export function createCalls(shared: {
       }),
     ],
     rawRoutes: [createProxy({ ...shared, reflections })],
+    checks,
     async close() {
       await Promise.all([reflections.close(), checks.close()]);
     },

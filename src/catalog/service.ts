@@ -12,18 +12,23 @@ import type { Endpoint } from "#src/operations/service-description.ts";
 import { callerOf } from "#src/platform/caller.ts";
 import { serve, type Feature } from "#src/platform/served-service.ts";
 import { nextPage, readPage } from "#src/platform/paging.ts";
+import { createValidation, type ValidationParts } from "./validation.ts";
 
 const defaultPageSize = 200;
 
 /** Says what connected services offer. See the contract, `catalog_service.proto`. */
-export function createCatalog(parts: { database: Database; operations: Operations }): Feature {
-  return { services: [serve(CatalogService, createCatalogService(parts))] };
+export function createCatalog(
+  parts: { database: Database; operations: Operations } & ValidationParts,
+): Feature {
+  return {
+    services: [serve(CatalogService, { ...createCatalogService(parts), ...createValidation(parts) })],
+  };
 }
 
 function createCatalogService(parts: {
   database: Database;
   operations: Operations;
-}): ServiceImpl<typeof CatalogService> {
+}): Pick<ServiceImpl<typeof CatalogService>, "listServices"> {
   const { database, operations } = parts;
 
   async function messageOf(

@@ -6,27 +6,77 @@ import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2
 import { file_buf_validate_validate } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 import { file_google_api_annotations } from "../../../google/api/annotations_pb.js";
 import { file_patchbay_catalog_v1_catalog } from "./catalog_pb.js";
+import { file_patchbay_connections_v1_action } from "../../connections/v1/action_pb.js";
 import { file_patchbay_options_v1_options } from "../../options/v1/options_pb.js";
 
 /**
  * Describes the file patchbay/catalog/v1/catalog_service.proto.
  */
 export const file_patchbay_catalog_v1_catalog_service = /*@__PURE__*/
-  fileDesc("CilwYXRjaGJheS9jYXRhbG9nL3YxL2NhdGFsb2dfc2VydmljZS5wcm90bxITcGF0Y2hiYXkuY2F0YWxvZy52MSJSChNMaXN0U2VydmljZXNSZXF1ZXN0Eh0KCXBhZ2Vfc2l6ZRgBIAEoBUIKukgHGgUYyAEoABIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAxiABCJ3ChRMaXN0U2VydmljZXNSZXNwb25zZRItCgdjYXRhbG9nGAEgAygLMhwucGF0Y2hiYXkuY2F0YWxvZy52MS5TZXJ2aWNlEhwKD25leHRfcGFnZV90b2tlbhgCIAEoCUgAiAEBQhIKEF9uZXh0X3BhZ2VfdG9rZW4yqgEKDkNhdGFsb2dTZXJ2aWNlEpcBCgxMaXN0U2VydmljZXMSKC5wYXRjaGJheS5jYXRhbG9nLnYxLkxpc3RTZXJ2aWNlc1JlcXVlc3QaKS5wYXRjaGJheS5jYXRhbG9nLnYxLkxpc3RTZXJ2aWNlc1Jlc3BvbnNlIjKQAgGKshkOCgxjYXRhbG9nOnZpZXeC0+STAhcSFS9hcGkvY2F0YWxvZy9zZXJ2aWNlc2IGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_patchbay_catalog_v1_catalog, file_patchbay_options_v1_options]);
+  fileDesc("CilwYXRjaGJheS9jYXRhbG9nL3YxL2NhdGFsb2dfc2VydmljZS5wcm90bxITcGF0Y2hiYXkuY2F0YWxvZy52MSLYAQoUVmFsaWRhdGVJbnB1dFJlcXVlc3QSigEKEWFjdGlvbl9pZGVudGlmaWVyGAEgASgJQm+6SAjIAQFyAxiACJqyGWAaXl4oPzpjdXN0b206KT9bYS16MC05XVthLXowLTktXSovKD86KD86R0VUfEhFQUR8T1BUSU9OU3xQT1NUfFBVVHxQQVRDSHxERUxFVEUpIC9bIS1+XSp8WyEtfl0rKSQSMwoFaW5wdXQYAiABKAsyJC5wYXRjaGJheS5jb25uZWN0aW9ucy52MS5BY3Rpb25JbnB1dCKFAQoVVmFsaWRhdGVJbnB1dFJlc3BvbnNlEg0KBXZhbGlkGAEgASgIEjMKCHByb2JsZW1zGAIgAygLMiEucGF0Y2hiYXkuY2F0YWxvZy52MS5JbnB1dFByb2JsZW0SGAoLbm90X2NoZWNrZWQYAyABKAlIAIgBAUIOCgxfbm90X2NoZWNrZWQiVwoMSW5wdXRQcm9ibGVtEg8KB3BvaW50ZXIYASABKAkSDgoGcmVhc29uGAIgASgJEhcKCnN1Z2dlc3Rpb24YAyABKAlIAIgBAUINCgtfc3VnZ2VzdGlvbiJlChlWYWxpZGF0ZVJlZmVyZW5jZXNSZXF1ZXN0EkgKCnJlZmVyZW5jZXMYASADKAsyJy5wYXRjaGJheS5jYXRhbG9nLnYxLk9wZXJhdGlvblJlZmVyZW5jZUILukgIkgEFCAEQyAEigQEKEk9wZXJhdGlvblJlZmVyZW5jZRIZCgdzZXJ2aWNlGAEgASgJQgi6SAVyAxiAARIbCglvcGVyYXRpb24YAiABKAlCCLpIBXIDGIAIEjMKBWlucHV0GAMgASgLMiQucGF0Y2hiYXkuY29ubmVjdGlvbnMudjEuQWN0aW9uSW5wdXQiZQoaVmFsaWRhdGVSZWZlcmVuY2VzUmVzcG9uc2USDQoFdmFsaWQYASABKAgSOAoHcmVzdWx0cxgCIAMoCzInLnBhdGNoYmF5LmNhdGFsb2cudjEuVmFsaWRhdGVkUmVmZXJlbmNlIoIBChJWYWxpZGF0ZWRSZWZlcmVuY2USDQoFdmFsaWQYASABKAgSMwoIcHJvYmxlbXMYAiADKAsyIS5wYXRjaGJheS5jYXRhbG9nLnYxLklucHV0UHJvYmxlbRIYCgtub3RfY2hlY2tlZBgDIAEoCUgAiAEBQg4KDF9ub3RfY2hlY2tlZCJSChNMaXN0U2VydmljZXNSZXF1ZXN0Eh0KCXBhZ2Vfc2l6ZRgBIAEoBUIKukgHGgUYyAEoABIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAxiABCJ3ChRMaXN0U2VydmljZXNSZXNwb25zZRItCgdjYXRhbG9nGAEgAygLMhwucGF0Y2hiYXkuY2F0YWxvZy52MS5TZXJ2aWNlEhwKD25leHRfcGFnZV90b2tlbhgCIAEoCUgAiAEBQhIKEF9uZXh0X3BhZ2VfdG9rZW4yhwUKDkNhdGFsb2dTZXJ2aWNlEpcBCgxMaXN0U2VydmljZXMSKC5wYXRjaGJheS5jYXRhbG9nLnYxLkxpc3RTZXJ2aWNlc1JlcXVlc3QaKS5wYXRjaGJheS5jYXRhbG9nLnYxLkxpc3RTZXJ2aWNlc1Jlc3BvbnNlIjKQAgGKshkOCgxjYXRhbG9nOnZpZXeC0+STAhcSFS9hcGkvY2F0YWxvZy9zZXJ2aWNlcxLeAQoNVmFsaWRhdGVJbnB1dBIpLnBhdGNoYmF5LmNhdGFsb2cudjEuVmFsaWRhdGVJbnB1dFJlcXVlc3QaKi5wYXRjaGJheS5jYXRhbG9nLnYxLlZhbGlkYXRlSW5wdXRSZXNwb25zZSJ2irIZUipCaXQgY2hhbmdlcyBub3RoaW5nLCBhbmQgYSBib2R5IG1heSBiZSBpbiBpdCB0aGF0IG5vIFVSTCBpcyB0byBob2xkCgxjYXRhbG9nOnZpZXeC0+STAho6ASoiFS9hcGkvYWN0aW9ucy92YWxpZGF0ZRL5AQoSVmFsaWRhdGVSZWZlcmVuY2VzEi4ucGF0Y2hiYXkuY2F0YWxvZy52MS5WYWxpZGF0ZVJlZmVyZW5jZXNSZXF1ZXN0Gi8ucGF0Y2hiYXkuY2F0YWxvZy52MS5WYWxpZGF0ZVJlZmVyZW5jZXNSZXNwb25zZSKBAYqyGVIqQml0IGNoYW5nZXMgbm90aGluZywgYW5kIGEgYm9keSBtYXkgYmUgaW4gaXQgdGhhdCBubyBVUkwgaXMgdG8gaG9sZAoMY2F0YWxvZzp2aWV3gtPkkwIlOgEqIiAvYXBpL2FjdGlvbnMvdmFsaWRhdGUtcmVmZXJlbmNlc2IGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_patchbay_catalog_v1_catalog, file_patchbay_connections_v1_action, file_patchbay_options_v1_options]);
+
+/**
+ * Describes the message patchbay.catalog.v1.ValidateInputRequest.
+ * Use `create(ValidateInputRequestSchema)` to create a new message.
+ */
+export const ValidateInputRequestSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_catalog_v1_catalog_service, 0);
+
+/**
+ * Describes the message patchbay.catalog.v1.ValidateInputResponse.
+ * Use `create(ValidateInputResponseSchema)` to create a new message.
+ */
+export const ValidateInputResponseSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_catalog_v1_catalog_service, 1);
+
+/**
+ * Describes the message patchbay.catalog.v1.InputProblem.
+ * Use `create(InputProblemSchema)` to create a new message.
+ */
+export const InputProblemSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_catalog_v1_catalog_service, 2);
+
+/**
+ * Describes the message patchbay.catalog.v1.ValidateReferencesRequest.
+ * Use `create(ValidateReferencesRequestSchema)` to create a new message.
+ */
+export const ValidateReferencesRequestSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_catalog_v1_catalog_service, 3);
+
+/**
+ * Describes the message patchbay.catalog.v1.OperationReference.
+ * Use `create(OperationReferenceSchema)` to create a new message.
+ */
+export const OperationReferenceSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_catalog_v1_catalog_service, 4);
+
+/**
+ * Describes the message patchbay.catalog.v1.ValidateReferencesResponse.
+ * Use `create(ValidateReferencesResponseSchema)` to create a new message.
+ */
+export const ValidateReferencesResponseSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_catalog_v1_catalog_service, 5);
+
+/**
+ * Describes the message patchbay.catalog.v1.ValidatedReference.
+ * Use `create(ValidatedReferenceSchema)` to create a new message.
+ */
+export const ValidatedReferenceSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_catalog_v1_catalog_service, 6);
 
 /**
  * Describes the message patchbay.catalog.v1.ListServicesRequest.
  * Use `create(ListServicesRequestSchema)` to create a new message.
  */
 export const ListServicesRequestSchema = /*@__PURE__*/
-  messageDesc(file_patchbay_catalog_v1_catalog_service, 0);
+  messageDesc(file_patchbay_catalog_v1_catalog_service, 7);
 
 /**
  * Describes the message patchbay.catalog.v1.ListServicesResponse.
  * Use `create(ListServicesResponseSchema)` to create a new message.
  */
 export const ListServicesResponseSchema = /*@__PURE__*/
-  messageDesc(file_patchbay_catalog_v1_catalog_service, 1);
+  messageDesc(file_patchbay_catalog_v1_catalog_service, 8);
 
 /**
  * Says what the organisation's connected services offer.
