@@ -3,7 +3,7 @@ import { createApiKeys } from "#src/api-keys/api-keys.ts";
 import { createRefusals } from "#src/audit/refusals.ts";
 import { createAudit } from "#src/audit/service.ts";
 import { createCalls } from "#src/calls/calls.ts";
-import { createCatalog } from "#src/catalog/service.ts";
+import { createCatalog, type Catalog } from "#src/catalog/catalog.ts";
 import type { Config } from "#src/config/config.ts";
 import { hasShownTarget } from "#src/connections/access.ts";
 import { createConnections, type Connections } from "#src/connections/connections.ts";
@@ -19,6 +19,7 @@ import { createIntegrations } from "#src/integrations/integrations.ts";
 import { createMetrics } from "#src/metrics/metrics.ts";
 import { createMetricsPort } from "#src/metrics/port.ts";
 import type { Tls } from "#src/net/servers.ts";
+import { forgetCatalog } from "#src/operations/import/revision-store.ts";
 import { createOperations } from "#src/operations/operations.ts";
 import { parseOutboundAllow } from "#src/outbound/allow.ts";
 import { createOutbound } from "#src/outbound/outbound.ts";
@@ -55,6 +56,8 @@ export interface App {
   readonly healthSweep: HealthSweep;
   /** Keeps grants of connections alive once it is started. */
   readonly oauthSweep: Connections["oauthSweep"];
+  /** Compares daily what services publish of themselves, once it is started. */
+  readonly catalogWatch: Catalog["watch"];
   /** For calls that the service makes to itself. */
   readonly call: CallUnary;
   /** Takes no more calls, lets those on their way finish, and writes what is still in memory. */
@@ -91,16 +94,17 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
   const operations = await createOperations(shared);
   const { describe } = operations;
   const verification = await createVerification({ ...shared, describe, usage: apiKeys.usage });
-  const integrations = createIntegrations({ ...shared, countConnections });
+  const integrations = createIntegrations({ ...shared, countConnections, forgetCatalog });
   const connections = await createConnections({ ...shared, integrations, describe });
   const calls = createCalls({ ...shared, connections, operations });
+  const catalog = createCatalog({ ...shared, operations, connections, calls });
   const features = [
     apiKeys,
     verification,
     integrations,
     connections,
     calls,
-    createCatalog({ ...shared, operations, connections, checks: calls.checks }),
+    catalog,
     createDirectory(shared),
     createAudit({ ...shared, hasShownTarget }),
   ];
@@ -126,6 +130,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     call,
     healthSweep,
     oauthSweep: connections.oauthSweep,
+    catalogWatch: catalog.watch,
     listen: async (host, number) => shared.publicUrl.opened(await port.listen(host, number)),
     beReady: () => readiness.set(true),
     listenForMetrics: (host, number) => metricsPort.listen(host, number),

@@ -8,14 +8,9 @@ import type { JsonInput } from "./checks/question.ts";
 import { InvalidInput } from "./errors.ts";
 import type { FoundAction } from "./find-action.ts";
 import { escaped, nameProblems, problem, type InputProblem } from "./input-problems.ts";
-import {
-  headerText,
-  NoForm,
-  pathText,
-  queryPairs,
-  type EncodedPair,
-  type ParameterForm,
-} from "./parameters.ts";
+import { headerText, pathText, queryPairs, type EncodedPair } from "./parameters.ts";
+import { percentEncoded } from "./percent.ts";
+import { NoForm, type ParameterForm } from "./styles.ts";
 
 /** What an operation is called with. */
 export interface ActionInput {
@@ -47,6 +42,7 @@ export async function fillAction(
   const { path, query, header, body } = given;
   for (const [name, values] of Object.entries({ path, query, header })) {
     requireFew<JsonValue>(`/${name}`, values, insideJson);
+    requireShort(`/${name}`, values);
   }
   if (body !== undefined && action.contract !== undefined) requireFew("/body", body, insideValue);
   const input = { ...given, header: withDeclaredNames(given.header, action) };
@@ -87,8 +83,13 @@ function namesProblems({ template }: Action, path: JsonObject): InputProblem[] {
 
 function filledTemplate(action: Action, path: JsonObject): string {
   return partsOf(action.template)
-    .map((part, index) => (index % 2 === 0 ? part : segmentOf(action, part, path[part] ?? null)))
+    .map((part, index) => (index % 2 === 0 ? literalOf(part) : segmentOf(action, part, path[part] ?? null)))
     .join("");
+}
+
+/** Some documents have characters in a path that a URL has only encoded. What would end the path is refused later. */
+function literalOf(text: string): string {
+  return text.replace(/[^\w\-.~!$&'()*+,;=:@/%?#]+/g, (characters) => percentEncoded(characters));
 }
 
 /** Exactly one segment, or a part of one: it is encoded, and nothing that could be read as another path. */
@@ -147,6 +148,20 @@ function requireFew<Node>(place: string, root: Node, inside: (node: Node) => rea
     }
     level = level.flatMap(inside);
   }
+}
+
+/** What is longer reaches no server in a URL or in headers, and writing it would hold up other calls. */
+const maxCharacters = 64 * 1024;
+
+function requireShort(place: string, values: JsonObject): void {
+  if (charactersIn(values) <= maxCharacters) return;
+  refuse([problem(place, `has more than ${maxCharacters} characters`)]);
+}
+
+function charactersIn(json: JsonValue): number {
+  if (typeof json === "string") return json.length;
+  const names = isObject(json) ? Object.keys(json) : [];
+  return [...names, ...insideJson(json)].reduce<number>((sum, one) => sum + charactersIn(one), 0);
 }
 
 function insideJson(json: JsonValue): readonly JsonValue[] {

@@ -8,8 +8,8 @@ import type { SealedConnection } from "#src/connections/store.ts";
 import { callerOf, callOf } from "#src/platform/caller.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import { parseAction, type ActionIdentifier } from "./action-identifier.ts";
+import { actionBody, headersBeside } from "./action-body.ts";
 import { fillAction, type Action } from "./action-input.ts";
-import { requestBody } from "./call-body.ts";
 import type { Checks, InputCheck } from "./checks/checks.ts";
 import { findAction } from "./find-action.ts";
 import type { DescribedCall, MakeCall } from "./make-call.ts";
@@ -82,9 +82,11 @@ export async function describedAction(
 ): Promise<DescribedCall> {
   const { path = {}, query = {}, header = {}, body } = input ?? {};
   const filled = await fillAction(action, { path, query, header, body }, check);
-  const sent = await requestBody(body ? { case: "json", value: body } : { case: undefined });
+  const form = action.contract?.body;
+  const headers = headersBeside(form, filled.headers);
+  const sent = await actionBody(form, body);
   if (sent !== undefined) callOf(context).holding?.grow(sent.bytes.length);
-  return { method: action.method, ...filled, body: sent };
+  return { method: action.method, ...filled, headers, body: sent };
 }
 
 /** Only connections of built-in and custom services have the service's slug. */

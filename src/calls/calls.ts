@@ -13,8 +13,14 @@ import { createMakeCall } from "./make-call.ts";
 import { createPlanCall } from "./plan-call.ts";
 import { createProxy } from "./proxy/proxy.ts";
 import { createReflections } from "./reflections.ts";
-import { createThrough } from "./through.ts";
+import { createThrough, type Through } from "./through.ts";
 import { createTestConnection } from "./test-connection.ts";
+
+/** What makes calls, and the way through a connection for features that need one. */
+export interface Calls extends Feature {
+  readonly through: Through;
+  readonly checks: Checks;
+}
 
 /** Makes the calls: with the credential of a connection, or only to see whether its service is there. */
 export function createCalls(shared: {
@@ -25,9 +31,10 @@ export function createCalls(shared: {
   operations: Operations;
   log: Log;
   now: () => Date;
-}): Feature & { readonly checks: Checks } {
+}): Calls {
   const reflections = createReflections(shared);
-  const makeCall = createMakeCall(createThrough({ ...shared, reflections }));
+  const through = createThrough({ ...shared, reflections });
+  const makeCall = createMakeCall(through);
   const checks = createChecks(shared);
   const readAction = createReadAction({ ...shared, checks });
   return {
@@ -39,6 +46,7 @@ export function createCalls(shared: {
         testConnection: createTestConnection(shared),
       }),
     ],
+    through,
     rawRoutes: [createProxy({ ...shared, reflections })],
     checks,
     async close() {

@@ -8,7 +8,9 @@ import { hasRepeatableBody, pause, waitBeforeRetry, type Outcome, type Repeatabl
 
 /** A call through a connection, as its caller describes it. */
 export interface ThroughRequest
-  extends Repeatable, Pick<OutboundRequest, "path" | "query" | "timeoutMs" | "hold" | "signal"> {
+  extends
+    Repeatable,
+    Pick<OutboundRequest, "path" | "query" | "timeoutMs" | "hold" | "signal" | "maxAnswerBytes"> {
   /** Of the request that the call is made for. */
   readonly requestId: string;
   /** Called before each try, with its number. */
@@ -68,6 +70,7 @@ export function createThrough(parts: {
       },
       ...(request.signal && { signal: request.signal }),
       ...(request.hold && { hold: request.hold }),
+      ...(request.maxAnswerBytes && { maxAnswerBytes: request.maxAnswerBytes }),
       timeoutMs: Math.ceil(course.msLeft()),
     });
     try {

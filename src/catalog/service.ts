@@ -2,7 +2,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { JsonObject } from "@bufbuild/protobuf";
 import type { EndpointSchema, ServiceSchema } from "#gen/patchbay/catalog/v1/catalog_pb.js";
-import { CatalogService } from "#gen/patchbay/catalog/v1/catalog_service_pb.js";
+import type { CatalogService } from "#gen/patchbay/catalog/v1/catalog_service_pb.js";
 import { listBySlug, type NamedConnection } from "#src/connections/store.ts";
 import type { Database } from "#src/db/database.ts";
 import type { OperationContract } from "#src/operations/operation.ts";
@@ -10,22 +10,12 @@ import type { Operations } from "#src/operations/operations.ts";
 import { parametersSchema } from "#src/operations/parameters-schema.ts";
 import type { Endpoint } from "#src/operations/service-description.ts";
 import { callerOf } from "#src/platform/caller.ts";
-import { serve, type Feature } from "#src/platform/served-service.ts";
 import { nextPage, readPage } from "#src/platform/paging.ts";
-import { createValidation, type ValidationParts } from "./validation.ts";
 
 const defaultPageSize = 200;
 
 /** Says what connected services offer. See the contract, `catalog_service.proto`. */
-export function createCatalog(
-  parts: { database: Database; operations: Operations } & ValidationParts,
-): Feature {
-  return {
-    services: [serve(CatalogService, { ...createCatalogService(parts), ...createValidation(parts) })],
-  };
-}
-
-function createCatalogService(parts: {
+export function createCatalogService(parts: {
   database: Database;
   operations: Operations;
 }): Pick<ServiceImpl<typeof CatalogService>, "listServices"> {

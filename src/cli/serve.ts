@@ -28,6 +28,7 @@ export async function serve(config: Config, parts: Runtime & Pick<AppParts, "tls
     demo = await introduce(app, parts, config, address, log);
     app.healthSweep.start();
     app.oauthSweep.start();
+    app.catalogWatch.start();
     letYoungMemoryGrow();
     // Last: a script that waits for it may go on with the admin key.
     app.beReady();

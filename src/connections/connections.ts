@@ -3,7 +3,7 @@ import { createServicePrincipals } from "#src/api-keys/service-principal.ts";
 import { createFingerprint } from "#src/crypto/fingerprint.ts";
 import type { Pepper } from "#src/crypto/service-keys.ts";
 import type { Outbound } from "#src/outbound/outbound.ts";
-import type { Caller } from "#src/platform/caller.ts";
+import type { Caller, Viewer } from "#src/platform/caller.ts";
 import { serve, type Feature } from "#src/platform/served-service.ts";
 import { isVisible, requirePermitted, requireUsable } from "./access.ts";
 import { isConnectionId } from "./connection.ts";
@@ -51,6 +51,14 @@ export interface Connections extends Feature {
    * rotated credential. Undefined if there is neither. It must be wiped as well.
    */
   another(opened: OpenConnection): Promise<OpenConnection | undefined>;
+  /**
+   * The connection that has the id, and its credential, which must be wiped, for what is done while nobody calls.
+   * Undefined if it is gone, private to its owner, or has no credential.
+   */
+  openUnattended(
+    viewer: Pick<Viewer, "orgId" | "environment">,
+    id: string,
+  ): Promise<OpenConnection | undefined>;
   /** Asks a connection's service for a sign of life. */
   readonly probe: ProbeConnection;
   readonly use: ConnectionUse;
@@ -76,6 +84,12 @@ export async function createConnections(
     const connection = requireUsable(caller, await find(caller, ref), missing);
     requireCallable(connection);
     return connection;
+  }
+
+  async function openWith(stored: SealedConnection): Promise<OpenConnection | undefined> {
+    const connection = await oauth.refresh.fresh(stored);
+    if (connection.credential === undefined) return undefined;
+    return { connection, credential: await credentials.open(connection) };
   }
 
   return {
@@ -104,6 +118,13 @@ export async function createConnections(
       const connection = await oauth.refresh.fresh(stored);
       return { connection, credential: await credentials.open(connection) };
     },
+    async openUnattended({ orgId, environment }, id) {
+      const viewer = { orgId, environment, userId: undefined };
+      const stored = await database.read(orgId, (tx) => findSealed(tx, viewer, id));
+      if (stored?.visibility !== "org") return undefined;
+      requireCallable(stored);
+      return openWith(stored);
+    },
     async another({ connection }) {
       const renewed = await oauth.refresh.refreshed(connection);
       if (renewed !== undefined) return { connection: renewed, credential: await credentials.open(renewed) };
@@ -120,9 +141,7 @@ export async function createConnections(
         const stored = await database.read(viewer.orgId, (tx) => findSealed(tx, viewer, id));
         // A sweep may come to it only minutes after it found it active.
         if (stored === undefined || !(stored.active || evenInactive)) return undefined;
-        const connection = await oauth.refresh.fresh(stored);
-        if (connection.credential === undefined) return undefined;
-        return { connection, credential: await credentials.open(connection) };
+        return openWith(stored);
       },
       (connection) => oauth.refresh.refused(connection),
     ),

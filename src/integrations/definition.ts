@@ -26,6 +26,7 @@ export function* requireSound(integration: Integration, checkUrl: CheckUrl): Lon
     authMethods,
     probe,
     baseUrlFrom,
+    openapiPath,
   } = integration;
   const placed = Object.keys(placeholders);
   if (JSON.stringify(integration).length > maxLength) {
@@ -56,6 +57,8 @@ export function* requireSound(integration: Integration, checkUrl: CheckUrl): Lon
   for (const [i, method] of authMethods.entries())
     yield* requireMethod(`authMethods[${i}]`, method, integration);
   if (probe !== undefined) requireProbe(probe, integration);
+  const problem = openapiPath === undefined ? undefined : pathProblem(openapiPath);
+  if (problem !== undefined) throw new InvalidRequest(`openapiPath: ${problem}`);
 }
 
 function patternsOf({ placeholders = {}, optionalHeaders = {}, authMethods }: Integration): string[] {

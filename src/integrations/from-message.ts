@@ -22,7 +22,7 @@ import {
 
 /** What the request defines. Whether it is sound is for `requireSound` to say. */
 export function definitionFrom(request: UpsertIntegrationRequest, version: number): Integration {
-  const { slug, name, category, baseUrl, docs, probe } = request;
+  const { slug, name, category, baseUrl, docs, probe, openapiPath } = request;
   return present({
     slug,
     name,
@@ -35,6 +35,7 @@ export function definitionFrom(request: UpsertIntegrationRequest, version: numbe
     authMethods: request.authMethods.map((method, i) => methodFrom(`authMethods[${i}]`, method)),
     probe: probe && probeFrom(probe),
     docs,
+    openapiPath,
     version,
   });
 }

@@ -60,6 +60,8 @@ export interface Integration {
   /** Absent: any answer but 5xx says that it is there. */
   readonly probe?: ProbeCall;
   readonly docs?: string;
+  /** Where it publishes its own OpenAPI document, below the base URL; absent for the usual place. */
+  readonly openapiPath?: string;
   /** Counts up with each change of one of the organisation's own; the release's for others. */
   readonly version: number;
 }

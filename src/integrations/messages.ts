@@ -25,9 +25,9 @@ export function toMessage(
   clients?: readonly MessageInitShape<typeof OAuthClientSchema>[],
 ): MessageInitShape<typeof IntegrationSchema> {
   const { slug, name, category, baseUrl, allowedHosts, requiredHeaders, optionalHeaders } = integration;
-  const { placeholders = {}, probe, docs, version } = integration;
+  const { placeholders = {}, probe, docs, openapiPath, version } = integration;
   return present({
-    ...{ slug, name, category, baseUrl, requiredHeaders, optionalHeaders, docs, version },
+    ...{ slug, name, category, baseUrl, requiredHeaders, optionalHeaders, docs, openapiPath, version },
     source: sourceOf(slug),
     placeholders: Object.fromEntries(
       Object.entries(placeholders).map(([key, placeholder]) => [key, placeholderMessage(placeholder)]),

@@ -39,6 +39,8 @@ export interface IntegrationParts {
   readonly outbound: Pick<Outbound, "checkBaseUrl">;
   /** How many connections of the organisation, in each environment, are of the integration. */
   readonly countConnections: (tx: Tx, orgId: string, integration: string) => Promise<number>;
+  /** Deletes what the organisation has imported of the integration. */
+  readonly forgetCatalog: (tx: Tx, orgId: string, integration: string) => Promise<void>;
   readonly now: () => Date;
 }
 
@@ -46,7 +48,7 @@ export interface IntegrationParts {
 export function createIntegrationService(
   parts: IntegrationParts & { readonly oauthClients: OAuthClients },
 ): ServiceImpl<typeof IntegrationService> {
-  const { database, change, outbound, countConnections, oauthClients, now } = parts;
+  const { database, change, outbound, countConnections, forgetCatalog, oauthClients, now } = parts;
 
   return {
     async listIntegrations(request, context) {
@@ -109,6 +111,7 @@ export function createIntegrationService(
         if (connections > 0) throw new IntegrationInUse(slug, connections);
         await deleteOwn(tx, orgId, slug);
         await deleteClients(tx, orgId, slug);
+        await forgetCatalog(tx, orgId, slug);
         const details = { version: before.version, baseUrl: before.baseUrl ?? null };
         await append(tx, call, { action: "integration.delete", target: slug, details });
       });

@@ -10,6 +10,7 @@ const allowedHeaders = [
     "authorization",
     "content-type",
     "idempotency-key",
+    "if-none-match",
     "x-request-id",
   ]),
 ].join(", ");
@@ -23,6 +24,7 @@ const exposedHeaders = [
   "ratelimit",
   "ratelimit-policy",
   "allow",
+  "etag",
   "x-patchbay-source",
   "x-patchbay-attempts",
 ].join(", ");

@@ -40,6 +40,9 @@ export const catalogs = pgTable(
   (table) => [
     primaryKey({ columns: [table.orgId, table.slug] }),
     foreignKey({ columns: [table.orgId], foreignColumns: [orgs.id] }),
+    index("catalogs_due")
+      .on(table.nextCheckAt)
+      .where(sql`${table.watchedThrough} is not null`),
   ],
 );
 
@@ -54,7 +57,7 @@ export interface CatalogDrift {
   readonly breaking?: number;
 }
 
-/** One import. It does not change any more. */
+/** One import. Once it is ready, it does not change any more. */
 export const catalogRevisions = pgTable(
   "catalog_revisions",
   {
@@ -82,6 +85,8 @@ export const catalogRevisions = pgTable(
     problemCount: integer("problem_count").notNull(),
     /** What the document says of the integration: null if nothing, or if that is not the organisation's own. */
     definition: json("definition").$type<DerivedDefinition>(),
+    /** False as long as its operations are still being written. Then it can be read by its writer alone. */
+    ready: boolean("ready").notNull().default(true),
     createdAt: instant("created_at").notNull(),
   },
   (table) => [
@@ -90,6 +95,9 @@ export const catalogRevisions = pgTable(
       columns: [table.orgId, table.slug],
       foreignColumns: [catalogs.orgId, catalogs.slug],
     }).onDelete("cascade"),
+    index("catalog_revisions_unready")
+      .on(table.createdAt)
+      .where(sql`not ${table.ready}`),
   ],
 );
 

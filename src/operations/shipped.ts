@@ -25,6 +25,9 @@ interface DocumentedOperation {
 }
 
 interface Body {
+  readonly description?: string;
+  /** As answers to failure have it, which are not read. */
+  readonly $ref?: string;
   readonly content?: Readonly<Record<string, { readonly schema?: JsonObject } | undefined>>;
 }
 

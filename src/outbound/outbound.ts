@@ -60,6 +60,8 @@ export interface OutboundRequest {
   readonly timeoutMs?: number;
   /** Takes the received and inflated bytes from a budget; absent, nothing counts them. */
   readonly hold?: Hold;
+  /** Instead of the usual limit, how much the answer's body may take. */
+  readonly maxAnswerBytes?: number;
   /** Ends the call after the answer's headers, for a caller that wants the status alone: headers and body come back empty. */
   readonly statusOnly?: boolean;
   /** Called before the first byte is sent to the service. If it was not called, the service has seen nothing. */
@@ -191,7 +193,8 @@ export function createOutbound(options: {
     call.hasSlot = true;
     call.stage = pool.stage;
     const startedAt = performance.now();
-    const { bodyBytes, headerBytes } = limits;
+    const { headerBytes } = limits;
+    const bodyBytes = request.maxAnswerBytes ?? limits.bodyBytes;
     const answer = await receive(
       pool.dispatcher,
       { method, path, headers: [...headers].flat(), body },

@@ -3,6 +3,7 @@ import { Code, ConnectError, type ContextValues, type HandlerContext } from "@co
 import { callKey } from "#src/platform/caller.ts";
 import type { Holding } from "#src/platform/byte-budget.ts";
 import { hostOf, onceClosed, targetOf, type Request, type Response } from "#src/platform/http.ts";
+import { callLimitsOf, type CallLimits } from "./call-limits.ts";
 import { DeadlineExceeded } from "./failures.ts";
 import type { Admission } from "./gate.ts";
 import { entranceOf, type Entrance } from "./policy.ts";
@@ -54,6 +55,10 @@ export class Exchange implements HandlerContext, Admission {
 
   get entrance(): Entrance {
     return entranceOf(this.method);
+  }
+
+  get limits(): CallLimits {
+    return callLimitsOf(this.method);
   }
 
   get service(): DescService {

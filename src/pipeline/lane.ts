@@ -4,6 +4,7 @@ import type { ServerResponse } from "node:http";
 import { lengthOf, type Pieced } from "#src/platform/bytes.ts";
 import type { Request, Response } from "#src/platform/http.ts";
 import { hasNoBody } from "./body.ts";
+import { callLimitsOf } from "./call-limits.ts";
 import type { CallUnary } from "./call-unary.ts";
 import { Exchange } from "./exchange.ts";
 import type { Gate } from "./gate.ts";
@@ -11,8 +12,8 @@ import type { Gate } from "./gate.ts";
 /** How a protocol frames one unary call. */
 export interface Codec {
   readonly protocolName: string;
-  /** How long the call may take. A deadline that is malformed is the call's fault, and told behind the gate. */
-  deadline(request: Request): Deadline;
+  /** How long the call may take, which has so long. A malformed deadline is the call's fault, and told behind the gate. */
+  deadline(request: Request, mostMs: number): Deadline;
   /** Reads and decodes the message. */
   read(exchange: Exchange): Promise<Message>;
   answer(exchange: Exchange, message: Message): Answer | Promise<Answer>;
@@ -66,7 +67,7 @@ export function createLane(parts: {
   }
 
   return async (method, codec, request, response) => {
-    const deadline = codec.deadline(request);
+    const deadline = codec.deadline(request, callLimitsOf(method).timeoutMs);
     const values = contextValues(request, response);
     const { protocolName } = codec;
     const exchange = new Exchange({ method, request, response, protocolName, values, ...deadline });

@@ -41,10 +41,6 @@ export interface Pipeline {
   readonly report: ReportFailure;
   /** The values of one request, which hold its call. What the call holds in memory is given back with the response. */
   readonly contextValues: (request: Request, response: Response) => ContextValues;
-  /** Of one message. */
-  readonly readMaxBytes: number;
-  /** Of a unary call whose caller sets no deadline, or a later one. */
-  readonly timeoutMs: number;
   /** What its caller may see of anything thrown, over HTTP. */
   readonly failureOf: (thrown: unknown, request: Request) => HttpFailure;
 }
@@ -93,9 +89,6 @@ export function createPipeline(parts: {
     report,
     call,
     lane: createLane({ gate, call, contextValues }),
-    readMaxBytes: 4 * 1024 * 1024,
-    // A call through a connection may take 60 s; ours ends a little later, so that the caller learns why.
-    timeoutMs: 65_000,
     contextValues,
     failureOf: (thrown, request) => toHttpFailure(report(thrown, callOfRequest(request))),
   };

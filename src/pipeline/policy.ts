@@ -1,7 +1,7 @@
 import { getOption, hasOption, type DescMethod, type DescService } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel as IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import { http } from "#gen/google/api/annotations_pb.js";
-import { policy as policyOption, type Policy } from "#gen/patchbay/options/v1/options_pb.js";
+import { limits, policy as policyOption, type Policy } from "#gen/patchbay/options/v1/options_pb.js";
 import type { RawRoute } from "#src/platform/raw-route.ts";
 
 /** The scopes of this service's own methods. Keys may hold others, which other services check. */
@@ -140,6 +140,9 @@ export function faultsOf(method: DescMethod): string[] {
   const { fourEyes, fourEyesDeletion } = policy;
   if ((fourEyes || fourEyesDeletion) && policy.access.case !== "scope") {
     faults.push(`${name} is four-eyes without a scope`);
+  }
+  if (hasOption(method, limits) && (policy.access.case === "public" || method.methodKind !== "unary")) {
+    faults.push(`${name} has limits, which streams and what needs no key do not keep`);
   }
   if (fourEyes && fourEyesDeletion) faults.push(`${name} is four-eyes always and by a setting`);
   return faults;

@@ -4,10 +4,11 @@ import type { Binding } from "./binding.ts";
 import { failureStatuses, type StatusesOfReasons } from "./failures.ts";
 
 /** The headers of the answer to success. Calls that are charged to a key say what is left to it. */
-export function successHeaders({ method }: Binding): JsonObject {
+export function successHeaders({ method, hasTag }: Binding): JsonObject {
   const { access, unmeteredBecause } = getOption(method, policy);
   const isMetered = access.case !== "public" && unmeteredBecause === "";
-  return references("headers", ["x-request-id", ...(isMetered ? ["RateLimit", "RateLimit-Policy"] : [])]);
+  const ofBudget = isMetered ? ["RateLimit", "RateLimit-Policy"] : [];
+  return references("headers", ["x-request-id", ...ofBudget, ...(hasTag ? ["ETag"] : [])]);
 }
 
 /** The answers to failures of a call, by status. */
@@ -52,7 +53,7 @@ const failures: Readonly<Record<number, Failure>> = {
   403: { name: "Forbidden", description: "The key may not do this." },
   404: { name: "NotFound", description: "The caller's organisation has no such record." },
   409: { name: "Conflict", description: "The record as it is, or an earlier request, forbids it." },
-  413: { name: "ContentTooLarge", description: "The body is larger than 4 MiB." },
+  413: { name: "ContentTooLarge", description: "The body is larger than the operation takes." },
   415: { name: "UnsupportedMediaType", description: "The body is not JSON, or it is compressed." },
   422: { name: "UnprocessableContent", description: "The key is bound to no user who answers for the call." },
   429: {
@@ -108,6 +109,11 @@ const headers: JsonObject = {
   "Retry-After": {
     description: "How many seconds to wait before another attempt.",
     schema: { type: "integer", minimum: 1 },
+  },
+  ETag: {
+    description: "Names what is answered: to be sent back as `If-None-Match`.",
+    required: true,
+    schema: { type: "string", examples: ['W/"c0ffee"'] },
   },
   RateLimit: {
     description:

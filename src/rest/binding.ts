@@ -15,6 +15,7 @@ import type { HttpRule } from "#gen/google/api/http_pb.js";
 import { rest } from "#gen/patchbay/options/v1/options_pb.js";
 import { hasFields } from "./fields.ts";
 import { byPrecedence, parseTemplate, shapeOf, type Template } from "./template.ts";
+import { wholeFieldOf, type WholeField } from "./whole-body.ts";
 
 /** One HTTP method and path that reaches an RPC. */
 export interface Binding {
@@ -28,12 +29,16 @@ export interface Binding {
   readonly variables: readonly (readonly DescField[])[];
   /** What the body holds: the whole message, one of its fields, or nothing. */
   readonly body: "*" | DescField | undefined;
+  /** The field that a body is which is no message in JSON. */
+  readonly wholeBody: WholeField | undefined;
   /** The update mask of a PATCH, which is filled with the names of the body's fields and not given itself. */
   readonly mask: DescField | undefined;
   /** The field that is answered instead of the whole message. */
   readonly responseBody: DescField | undefined;
   /** Answered without the `data` envelope. */
   readonly bare: boolean;
+  /** Answers have a tag, and are not sent to callers that have them. */
+  readonly hasTag: boolean;
   readonly status: number;
 }
 
@@ -77,7 +82,7 @@ function templateOf(path: string, fault: Fault): Template | undefined {
 
 function bind(method: DescMethod, rule: HttpRule, template: Template, fault: Fault): Omit<Binding, "index"> {
   const { input, output } = method;
-  const { bare, successStatus } = getOption(method, rest);
+  const { bare, successStatus, etag } = getOption(method, rest);
   const httpMethod =
     rule.pattern.case === "custom" ? rule.pattern.value.kind : rule.pattern.case!.toUpperCase();
 
@@ -95,6 +100,8 @@ function bind(method: DescMethod, rule: HttpRule, template: Template, fault: Fau
     fault(`success_status ${successStatus} is not one of success with a body`);
   }
 
+  if (etag && httpMethod !== "GET") fault(`answers to ${httpMethod} have no ETag that anybody asks about`);
+
   const variables = template.variables.map(({ field, multi }) => variableOf(input, field, multi, fault));
   const oneofs = variables.flatMap((fields) => fields.at(-1)?.oneof ?? []);
   if (new Set(oneofs).size < oneofs.length) fault("binds two fields of one oneof");
@@ -110,9 +117,11 @@ function bind(method: DescMethod, rule: HttpRule, template: Template, fault: Fau
     template,
     variables,
     body,
+    wholeBody: body === "*" ? wholeFieldOf(input, fault) : undefined,
     mask: httpMethod === "PATCH" && body === "*" ? input.fields.find(isUpdateMask) : undefined,
     responseBody,
     bare,
+    hasTag: etag,
     status,
   };
 }

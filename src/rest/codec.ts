@@ -6,12 +6,14 @@ import type { Exchange } from "#src/pipeline/exchange.ts";
 import type { Answer, Codec } from "#src/pipeline/lane.ts";
 import { lengthOf, type Pieced } from "#src/platform/bytes.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
+import { matchesTag } from "#src/platform/etag.ts";
 import type { HttpFailure } from "#src/platform/http-failure.ts";
 import type { Request } from "#src/platform/http.ts";
 import { jsonOfBody, refuseEncoding } from "./body.ts";
 import { decodeRequest } from "./decode.ts";
 import { MessageTooLarge } from "./errors.ts";
 import type { Route } from "./router.ts";
+import { decodeWhole, isWhole } from "./whole-body.ts";
 
 const none: ReadonlySet<string> = new Set();
 
@@ -19,33 +21,35 @@ const none: ReadonlySet<string> = new Set();
 export function restCodec(
   route: Route,
   query: string,
-  parts: {
-    readMaxBytes: number;
-    timeoutMs: number;
-    failureOf: (thrown: unknown, request: Request) => HttpFailure;
-  },
+  failureOf: (thrown: unknown, request: Request) => HttpFailure,
 ): Codec {
-  const { readMaxBytes, timeoutMs, failureOf } = parts;
-  const { body, httpMethod, method, responseBody, bare, status } = route.binding;
+  const { body, httpMethod, method, responseBody, bare, status, wholeBody, hasTag } = route.binding;
   const shape = { only: responseBody, wrapIn: bare ? undefined : "data" };
   const kept = body === "*" ? anyJsonIn(method.input).names : none;
   return {
     protocolName: "rest",
-    deadline: () => ({ timeoutMs }),
-    async read({ request, holding }) {
+    deadline: (_request, mostMs) => ({ timeoutMs: mostMs }),
+    async read({ request, holding, limits }) {
       refuseEncoding(request);
-      const maxBytes = body === undefined ? 0 : readMaxBytes;
+      const maxBytes = body === undefined ? 0 : limits.messageBytes;
       const bytes = await readBody(request, maxBytes, holding);
       if (bytes === undefined) {
         throw body === undefined
           ? new InvalidRequest(`this ${httpMethod} takes no body: send fields in path and query`)
           : new MessageTooLarge(maxBytes);
       }
+      if (wholeBody !== undefined && isWhole(wholeBody, request, bytes)) {
+        return decodeWhole(wholeBody, route, query, bytes);
+      }
+      if (bytes.length > limits.jsonBytes)
+        throw new MessageTooLarge(limits.jsonBytes, wholeBody?.field.jsonName);
       return decodeRequest(route, query, await jsonOfBody(request, bytes, kept));
     },
     async answer(exchange, message) {
+      const headers = hasTag ? withTag(exchange.answerHeaders()) : exchange.answerHeaders();
+      if (hasTag && isKnownTo(exchange.request, headers)) return { status: 304, headers };
       const json = await jsonPiecesOf(method.output, message, shape);
-      const answer = jsonAnswer(status, exchange.answerHeaders(), json);
+      const answer = jsonAnswer(status, headers, json);
       return compressedAnswer(answer, compressionOf(exchange), exchange);
     },
     refuse(exchange, thrown) {
@@ -77,6 +81,15 @@ export function jsonAnswer(
     headers: { ...headers, "content-type": "application/json", "content-length": lengthOf(body) },
     body,
   };
+}
+
+/** Its caller may keep the answer, and has to ask whether it is still the same; nobody in between may. */
+function withTag(headers: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  return headers["etag"] === undefined ? headers : { ...headers, "cache-control": "private, no-cache" };
+}
+
+function isKnownTo({ headers, method = "" }: Request, { etag }: Readonly<Record<string, string>>): boolean {
+  return etag !== undefined && ["GET", "HEAD"].includes(method) && matchesTag(headers["if-none-match"], etag);
 }
 
 function compressionOf({ request }: Exchange) {

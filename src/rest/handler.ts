@@ -13,10 +13,7 @@ export interface RestOptions {
   /** Gate, body and handler of one call. */
   readonly lane: Lane;
   /** What a caller may see of anything thrown. */
-  failureOf(thrown: unknown, request: Request): HttpFailure;
-  readonly readMaxBytes: number;
-  /** How long a call may take, reading its body included. */
-  readonly timeoutMs: number;
+  readonly failureOf: (thrown: unknown, request: Request) => HttpFailure;
 }
 
 /** Makes the handler that answers REST requests. Throws if the services' routes have faults. */
@@ -37,7 +34,7 @@ export function createRestHandler(options: RestOptions): Handler {
     }
     const { route, query } = found;
     varyByEncoding(response);
-    await options.lane(route.binding.method, restCodec(route, query, options), request, response);
+    await options.lane(route.binding.method, restCodec(route, query, options.failureOf), request, response);
   }
 
   return (request, response) => {

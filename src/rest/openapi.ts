@@ -5,13 +5,15 @@ import {
   type DescOneof,
   type DescService,
   getOption,
+  hasOption,
   type JsonObject,
   toJson,
 } from "@bufbuild/protobuf";
 import { FeatureSet_FieldPresence as Presence } from "@bufbuild/protobuf/wkt";
 import { ReasonSchema } from "#gen/patchbay/errors/v1/errors_pb.js";
-import { policy, PolicySchema } from "#gen/patchbay/options/v1/options_pb.js";
+import { limits, policy, PolicySchema } from "#gen/patchbay/options/v1/options_pb.js";
 import { answerComponents, failureAnswers, successHeaders } from "./answers.ts";
+import { callLimitsOf } from "#src/pipeline/call-limits.ts";
 import { takesIdempotencyKey } from "#src/pipeline/policy.ts";
 import { type Binding, restRoutes } from "./binding.ts";
 import { commentOf } from "./comments.ts";
@@ -20,6 +22,7 @@ import { hasFields, takesText } from "./fields.ts";
 import { pagePaths, pageTag, proxyPaths } from "./page-paths.ts";
 import { isRequired, neededIn } from "./rules.ts";
 import { createSchemas, type Schemas } from "./schemas.ts";
+import type { WholeField } from "./whole-body.ts";
 
 /**
  * The OpenAPI 3.1 document of services, from the same bindings that serve them.
@@ -65,7 +68,7 @@ export function openApiOf(
 
 const description = `Keeps the connections and API keys of an organisation's services.
 
-Send a key as \`Authorization: Bearer …\`, and never in a URL. Bodies are JSON in UTF-8, at most 4 MiB, nested at \
+Send a key as \`Authorization: Bearer …\`, and never in a URL. Bodies are JSON in UTF-8, at most 4 MiB where an operation says nothing else, nested at \
 most 100 levels deep, with at most 10,000 members of objects and 40,000 values in all beside the \`json\` of a call, and names of at most 65,536 characters. A field has the one form that its schema says, and null only where it clears something; what is \
 not set is left out. Field names may also be spelled as in the contracts (\`act_as_user_id\`).
 
@@ -74,6 +77,9 @@ Answers hold what was asked for in \`data\`. Failures are \`{"error": "…"}\`, 
 must expect ones that they do not know. Answers of 1 KiB and more are compressed with gzip or br, as \`Accept-Encoding\` \
 asks, but for those that show a new secret.
 `.trim();
+
+/** Tags in a list (RFC 9110, 8.8.3). */
+const tagsPattern = String.raw`^(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*$`;
 
 const headerParameters: Record<string, JsonObject> = {
   "x-request-id": {
@@ -92,13 +98,24 @@ const headerParameters: Record<string, JsonObject> = {
       "Visible ASCII characters, of the caller's own choice.",
     schema: { type: "string", pattern: "^[!-~]{1,255}$" },
   },
+  "If-None-Match": {
+    name: "If-None-Match",
+    in: "header",
+    description:
+      "The `ETag` of an answer that the caller has. If it is still the same, it is not sent again.",
+    schema: { type: "string", pattern: tagsPattern },
+  },
 };
 
 function operationOf(binding: Binding, schemas: Schemas, statuses: StatusesOfReasons): JsonObject {
   const { method, index, status } = binding;
   const comment = commentOf(method);
   const access = getOption(method, policy);
-  const headers = ["x-request-id", ...(takesIdempotencyKey(binding.method) ? ["Idempotency-Key"] : [])];
+  const headers = [
+    "x-request-id",
+    ...(takesIdempotencyKey(binding.method) ? ["Idempotency-Key"] : []),
+    ...(binding.hasTag ? ["If-None-Match"] : []),
+  ];
   const parameters = [
     ...pathParameters(binding, schemas),
     ...queryParameters(binding, schemas),
@@ -120,6 +137,9 @@ function operationOf(binding: Binding, schemas: Schemas, statuses: StatusesOfRea
         headers: successHeaders(binding),
         content: { "application/json": { schema: answerOf(binding, schemas) } },
       },
+      ...(binding.hasTag && {
+        304: { description: "What the caller has is still the same.", headers: successHeaders(binding) },
+      }),
       ...failureAnswers(binding, statuses),
     },
   };
@@ -190,11 +210,43 @@ function leaves(message: DescMessage, way: readonly DescField[] = []): DescField
 }
 
 function requestBodyOf(binding: Binding, schemas: Schemas): JsonObject | undefined {
+  const { method, wholeBody } = binding;
+  const json = jsonBodyOf(binding, schemas);
+  if (json === undefined) return undefined;
+  const { messageBytes } = callLimitsOf(method);
+  const words = [
+    wholeBody && wholeBodyInWords(wholeBody),
+    hasOption(method, limits) && `At most ${messageBytes} bytes.`,
+  ].filter((text) => typeof text === "string");
+  return {
+    ...(words.length > 0 && { description: words.join(" ") }),
+    required: json.required,
+    content: {
+      "application/json": { schema: json.schema },
+      // Any other.
+      ...(wholeBody && { "*/*": {} }),
+    },
+  };
+}
+
+function wholeBodyInWords({ field, declared, marks }: WholeField): string {
+  const inJson = marks.length === 0 ? "" : `, and JSON with ${marks.join(" or ")} in it,`;
+  return (
+    `${declared.description} A body of another type than JSON${inJson} is taken as it is for \`${field.jsonName}\`: ` +
+    "then all else is given in the query."
+  );
+}
+
+interface JsonBody {
+  readonly required: boolean;
+  readonly schema: JsonObject;
+}
+
+function jsonBodyOf(binding: Binding, schemas: Schemas): JsonBody | undefined {
   const { method, body, mask, variables } = binding;
   if (body === undefined) return undefined;
   if (body !== "*") {
-    const required = neededIn(method.input).has(body);
-    return { required, content: { "application/json": { schema: schemas.ofField(body, "input") } } };
+    return { required: neededIn(method.input).has(body), schema: schemas.ofField(body, "input") };
   }
   const elsewhere = [mask ?? [], ...variables.filter((fields) => fields.length === 1)].flat();
   const schema = {
@@ -205,7 +257,7 @@ function requestBodyOf(binding: Binding, schemas: Schemas): JsonObject | undefin
   // A choice that must be made needs a body to make it in.
   const isChosen = mask !== undefined || "oneOf" in schema;
   const required = isChosen || [...neededIn(method.input)].some((part) => !isElsewhere(part));
-  return { required, content: { "application/json": { schema } } };
+  return { required, schema };
 }
 
 function sorted<T>(record: Readonly<Record<string, T>>): Record<string, T> {

@@ -4,6 +4,7 @@ import { compressionFor, varyByEncoding, type Compression } from "#src/pipeline/
 import { send, type Answer } from "#src/pipeline/lane.ts";
 import type { Pipeline } from "#src/pipeline/pipeline.ts";
 import { callOfRequest } from "#src/pipeline/request-call.ts";
+import { matchesTag, weakTag } from "#src/platform/etag.ts";
 import type { PageAnswer } from "#src/platform/page.ts";
 import { onceFor } from "#src/platform/once-for.ts";
 import type { Feature } from "#src/platform/served-service.ts";
@@ -25,10 +26,10 @@ export function createPages(
 ): ReadonlyMap<string, Handler> {
   const openApi = readFileSync(new URL("../../gen/openapi.json", import.meta.url));
   const compressedOpenApi = onceFor((compression: Compression) => compression.compress(openApi));
-  // It is the same for everybody, until the next release. The tag is weak, as it is the same for each coding.
+  // It is the same for everybody, until the next release.
   const headers = {
     "cache-control": "public, max-age=300",
-    etag: `W/"${createHash("sha256").update(openApi).digest("base64url")}"`,
+    etag: weakTag(createHash("sha256").update(openApi).digest("base64url")),
   };
   const page = pagesWith(failureOf);
   return new Map([
@@ -48,10 +49,7 @@ export function createPages(
       page(async (request, response) => {
         varyByEncoding(response);
         await publicCalls.spend(callOfRequest(request).remoteAddress);
-        const isKnown = (request.headers["if-none-match"] ?? "")
-          .split(",")
-          .some((tag) => sameTag(tag, headers.etag));
-        if (isKnown) return { status: 304, headers };
+        if (matchesTag(request.headers["if-none-match"], headers.etag)) return { status: 304, headers };
         const compression = compressionFor(request.headers["accept-encoding"]);
         if (compression === undefined) return jsonAnswer(200, headers, [openApi]);
         const json = await compressedOpenApi(compression);
@@ -77,11 +75,6 @@ export function createPages(
 function answerOf({ status, headers, body }: PageAnswer): Answer {
   const bytes = Buffer.from(body);
   return { status, headers: { ...headers, "content-length": bytes.length }, body: [bytes] };
-}
-
-/** Weakly compared, a strong tag is the same as a weak one (RFC 9110, 13.1.2). */
-function sameTag(given: string, tag: string): boolean {
-  return given.trim() === "*" || `W/${given.trim().replace(/^W\//, "")}` === tag;
 }
 
 function pagesWith(failureOf: Pipeline["failureOf"]) {

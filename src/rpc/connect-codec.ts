@@ -10,14 +10,16 @@ import type { MessageFormat } from "./message-format.ts";
 import { inflated, readMessage } from "./unary-body.ts";
 
 /** Unary calls of the Connect protocol (https://connectrpc.com/docs/protocol). */
-export function connectCodec({ readMaxBytes, timeoutMs, report }: LaneParts, format: MessageFormat): Codec {
+export function connectCodec({ report }: LaneParts, format: MessageFormat): Codec {
   return {
     protocolName: "connect",
-    deadline: (request) => deadlineOf("connect", headerOf(request, "connect-timeout-ms"), timeoutMs),
+    deadline: (request, mostMs) => deadlineOf("connect", headerOf(request, "connect-timeout-ms"), mostMs),
     async read(exchange) {
-      const { method, request } = exchange;
-      const bytes = await readMessage(exchange, readMaxBytes);
-      const plain = await inflated(bytes, request.headers["content-encoding"], exchange, readMaxBytes);
+      const { method, request, limits } = exchange;
+      const maxBytes = format.limitOf(limits);
+      const bytes = await readMessage(exchange, maxBytes);
+      const coding = request.headers["content-encoding"];
+      const plain = await inflated(bytes, coding, exchange, maxBytes);
       return format.read(method.input, plain);
     },
     async answer(exchange, message) {

@@ -14,7 +14,7 @@ import { inflated, readMessage } from "./unary-body.ts";
 
 /** Unary calls of gRPC (gRPC's PROTOCOL-HTTP2.md); a frame with the last flag is no message, and ends a request. */
 export function grpcCodec(parts: LaneParts, format: MessageFormat, lastFlag = 0): Codec {
-  const { readMaxBytes, timeoutMs, report } = parts;
+  const { report } = parts;
 
   function headersOf(exchange: Exchange): Record<string, string> {
     // Named whether or not this message is long enough to be compressed.
@@ -28,12 +28,13 @@ export function grpcCodec(parts: LaneParts, format: MessageFormat, lastFlag = 0)
 
   return {
     protocolName: "grpc",
-    deadline: (request) => deadlineOf("grpc", headerOf(request, "grpc-timeout"), timeoutMs),
+    deadline: (request, mostMs) => deadlineOf("grpc", headerOf(request, "grpc-timeout"), mostMs),
     async read(exchange) {
       // Room for the prefix of what may follow, so that it is told apart from a message that is too large.
-      const body = await readMessage(exchange, readMaxBytes, 2 * prefixBytes);
-      return onlyMessage(body, readMaxBytes, lastFlag, async (payload) =>
-        format.read(exchange.method.input, await plainOf(payload, exchange, readMaxBytes)),
+      const maxBytes = format.limitOf(exchange.limits);
+      const body = await readMessage(exchange, maxBytes, 2 * prefixBytes);
+      return onlyMessage(body, maxBytes, lastFlag, async (payload) =>
+        format.read(exchange.method.input, await plainOf(payload, exchange, maxBytes)),
       );
     },
     async answer(exchange, message) {

@@ -1,5 +1,6 @@
 import { Code, ConnectError, type ContextValues } from "@connectrpc/connect";
 import { universalResponseToNodeResponse } from "@connectrpc/connect-node";
+import { callLimitsOf } from "#src/pipeline/call-limits.ts";
 import { toConnectError } from "#src/pipeline/failures.ts";
 import type { Holding } from "#src/platform/byte-budget.ts";
 import { callKey } from "#src/platform/caller.ts";
@@ -22,11 +23,9 @@ export type RpcHandler = (procedure: ProcedureHandler, request: Request, respons
  */
 export function createRpcHandler(parts: {
   contextValues: (request: Request, response: Response) => ContextValues;
-  /** The deadline of a unary call whose caller sets none, or a later one. */
-  timeoutMs: number;
   log: Log;
 }): RpcHandler {
-  const { contextValues, timeoutMs, log } = parts;
+  const { contextValues, log } = parts;
   return async (procedure, request, response) => {
     // Connect makes a URL of it, and would fail before the caller is answered.
     const type = contentTypeOf(request);
@@ -36,7 +35,8 @@ export function createRpcHandler(parts: {
       const holding = values.get(callKey)?.holding;
       const asked = universalRequest(request, response, values);
       const isUnary = procedure.method.methodKind === "unary";
-      const deadlineMs = limitDeadline(asked.header, type, isUnary ? timeoutMs : undefined);
+      const mostMs = isUnary ? callLimitsOf(procedure.method).timeoutMs : undefined;
+      const deadlineMs = limitDeadline(asked.header, type, mostMs);
       // A stream has sent a part of its answer by then, and Connect ends it in its own form.
       if (isUnary && deadlineMs !== undefined) asked.endAfter(deadlineMs);
       if (isUnary) settleCompression(asked.header);

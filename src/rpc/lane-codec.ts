@@ -10,9 +10,6 @@ import { json, proto } from "./message-format.ts";
 
 /** What the codecs need of the service around them. */
 export interface LaneParts {
-  readonly readMaxBytes: number;
-  /** The deadline of a call whose caller sets none, or a later one. */
-  readonly timeoutMs: number;
   /** What its caller may see of anything thrown. */
   readonly report: (thrown: unknown, exchange: Exchange) => ConnectError;
 }

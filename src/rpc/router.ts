@@ -1,4 +1,5 @@
 import { createConnectRouter, type ConnectRouter, type Interceptor } from "@connectrpc/connect";
+import { callLimitsOf } from "#src/pipeline/call-limits.ts";
 import { admissionOf, type Gate } from "#src/pipeline/gate.ts";
 import { policyOf } from "#src/pipeline/policy.ts";
 import { answersSecret, compressFromBytes } from "#src/pipeline/compression.ts";
@@ -26,15 +27,12 @@ export function createProcedures(parts: {
   services: readonly ServedService[];
   gate: Gate;
   interceptor: Interceptor;
-  readMaxBytes: number;
   shutdownSignal: AbortSignal;
 }): ReadonlyMap<string, ProcedureHandler> {
-  const { services, gate, interceptor, readMaxBytes, shutdownSignal } = parts;
+  const { services, gate, interceptor, shutdownSignal } = parts;
   const router = createConnectRouter({
     acceptCompression: compressions,
-    // Connect-ES allows 4 GiB unless told otherwise: five bytes would reserve all of it.
     compressMinBytes: compressFromBytes,
-    readMaxBytes,
     requestGate: (context) => gate(admissionOf(context)),
     interceptors: [interceptor, explainMessages],
     shutdownSignal,
@@ -47,6 +45,8 @@ export function createProcedures(parts: {
       // The contract and the code were matched by `serve`; the router's types need each method by name.
       router.rpc(method as never, handle as never, {
         jsonOptions: strictJson(method.input),
+        // Connect-ES allows 4 GiB unless told otherwise: five bytes would reserve all of it.
+        readMaxBytes: callLimitsOf(method).messageBytes,
         ...(method.methodKind !== "unary" && shortQuestions),
         ...(answersSecret(method) && uncompressed),
         ...(policyOf(method).access.case === "public" && withoutKey),

@@ -37,7 +37,7 @@ export function createRpc(
   },
 ): Rpc {
   const { readiness, shutdownSignal, log } = parts;
-  const { services, contracts, publicCalls, gate, interceptor, readMaxBytes } = pipeline;
+  const { services, contracts, publicCalls, gate, interceptor } = pipeline;
   const reflection = createReflection([...contracts, Health], publicCalls);
   const procedures = createProcedures({
     services: [
@@ -48,7 +48,6 @@ export function createRpc(
     ],
     gate,
     interceptor,
-    readMaxBytes,
     shutdownSignal,
   });
   const handle = createRpcHandler({ ...pipeline, log });

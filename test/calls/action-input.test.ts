@@ -138,6 +138,12 @@ describe("a path", () => {
     expect(await at({ id: "1", part: "x" }, "/things/{id}.json;v={part}")).toBe("/things/1.json;v=x");
   });
 
+  test("has what else is in its template as a URL has it", async () => {
+    expect(await at({ id: "1", part: "x" }, "/größe [a]/{id}:run/{part}")).toBe(
+      "/gr%C3%B6%C3%9Fe%20%5Ba%5D/1:run/x",
+    );
+  });
+
   test.each<[string, JsonObject, string]>([
     ["a missing one", { id: "1" }, "/path/part is missing"],
     [
@@ -254,6 +260,8 @@ test.each<[string, Given, string]>([
     "/body is nested more than 32 levels deep",
   ],
   ["more parameters", { query: { a: Array<number>(6_000).fill(1) } }, "/query has more than 5000 values"],
+  ["longer names", { header: { ["a".repeat(70_000)]: 1 } }, "/header has more than 65536 characters"],
+  ["longer texts", { query: { a: ["!".repeat(70_000)] } }, "/query has more than 65536 characters"],
 ])("input with %s than can be checked at once is refused", async (_, given, problem) => {
   await expect(fill(withBody({}), given)).rejects.toThrow(`input: ${problem}`);
 });

@@ -145,9 +145,14 @@ describe("an action", () => {
       /^400 INVALID_INPUT input: \/path\/id must be string$/,
     ],
     [
-      "a body that lacks something",
-      () => ({ actionIdentifier: "identity/captureKtp", input: { body: { imgae: "x" } } }),
-      /^400 INVALID_INPUT input: \/body\/image is missing; imgae was given$/,
+      "a misspelt variable",
+      () => ({ ...submit, input: { path: { Id: "x" } } }),
+      /^400 INVALID_INPUT input: \/path\/id is missing; Id was given; \/path\/Id is unknown; did you mean id\?$/,
+    ],
+    [
+      "a body of another type",
+      () => ({ actionIdentifier: "identity/captureKtp", input: { body: "x" } }),
+      /^400 INVALID_INPUT input: \/body must be object$/,
     ],
     [
       "no body where there must be one",

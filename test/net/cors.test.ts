@@ -50,7 +50,7 @@ describe.each(["/patchbay.apikeys.v1.ApiKeyService/WhoAmI", "/api/service-connec
       ]);
       expect(listed(response.headers.get("access-control-allow-headers"))).toEqual(
         expect.arrayContaining([
-          ...["authorization", "content-type", "idempotency-key", "x-request-id"],
+          ...["authorization", "content-type", "idempotency-key", "if-none-match", "x-request-id"],
           ...["connect-protocol-version", "connect-timeout-ms", "x-grpc-web", "grpc-timeout", "x-user-agent"],
         ]),
       );
@@ -65,7 +65,7 @@ describe.each(["/patchbay.apikeys.v1.ApiKeyService/WhoAmI", "/api/service-connec
       expect(listed(response.headers.get("access-control-expose-headers"))).toEqual(
         expect.arrayContaining([
           ...["grpc-status", "grpc-message", "grpc-status-details-bin", "x-request-id", "x-error-reason"],
-          ...["www-authenticate", "retry-after", "ratelimit", "ratelimit-policy", "allow"],
+          ...["www-authenticate", "retry-after", "ratelimit", "ratelimit-policy", "allow", "etag"],
           ...["x-patchbay-source", "x-patchbay-attempts"],
         ]),
       );

@@ -1,4 +1,10 @@
-import { create, createFileRegistry, setExtension, type DescMethod } from "@bufbuild/protobuf";
+import {
+  create,
+  createFileRegistry,
+  setExtension,
+  type DescMethod,
+  type MessageInitShape,
+} from "@bufbuild/protobuf";
 import {
   FileDescriptorProtoSchema,
   FileDescriptorSetSchema,
@@ -6,7 +12,13 @@ import {
   MethodOptions_IdempotencyLevel as Level,
 } from "@bufbuild/protobuf/wkt";
 import { describe, expect, test } from "vitest";
-import { policy, PolicySchema, type Policy } from "#gen/patchbay/options/v1/options_pb.js";
+import {
+  limits,
+  LimitsSchema,
+  policy,
+  PolicySchema,
+  type Policy,
+} from "#gen/patchbay/options/v1/options_pb.js";
 import { asksForUser } from "#src/pipeline/gate.ts";
 import { services } from "#src/client/services.ts";
 import { PolicyFaults, policyOf, requirePolicies, scopeVocabulary } from "#src/pipeline/policy.ts";
@@ -16,6 +28,7 @@ const view: Access = { case: "scope", value: "connections:view" };
 
 /** A contract with one method that declares just this. */
 function contractWith(declared: {
+  limits?: MessageInitShape<typeof LimitsSchema>;
   policy?: {
     access?: Access;
     auditAction?: string[];
@@ -29,6 +42,7 @@ function contractWith(declared: {
     idempotencyLevel: declared.level ?? Level.IDEMPOTENCY_UNKNOWN,
   });
   if (declared.policy) setExtension(options, policy, create(PolicySchema, declared.policy));
+  if (declared.limits) setExtension(options, limits, create(LimitsSchema, declared.limits));
   const file = create(FileDescriptorProtoSchema, {
     name: "t.proto",
     package: "t",
@@ -78,6 +92,14 @@ describe("the service does not start with a method that", () => {
       "is four-eyes always and where the deployment asks for it",
       { policy: { access: view, auditAction: ["a"], fourEyes: true, fourEyesDeletion: true } },
       "is four-eyes always and by a setting",
+    ],
+    [
+      "has limits, and needs no key",
+      {
+        policy: { access: { case: "public", value: true } as const, unauditedBecause: "x" },
+        limits: { messageBytes: 1 },
+      },
+      "has limits, which streams and what needs no key do not keep",
     ],
   ])("%s", (_, declared, fault) => {
     const contract = contractWith(declared);

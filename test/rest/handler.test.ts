@@ -4,7 +4,8 @@ import { once } from "node:events";
 import { connect as connectHttp2, constants } from "node:http2";
 import { connect } from "node:net";
 import { describe, expect, test } from "vitest";
-import { startRest } from "./support.ts";
+import { isKnownAnswer } from "#src/platform/etag.ts";
+import { libraryWith, startRest } from "./support.ts";
 
 const MiB = 1024 * 1024;
 const refuse = () => Promise.reject(new ConnectError("missing or invalid Bearer", Code.Unauthenticated));
@@ -80,6 +81,32 @@ describe("an answer", () => {
       },
     });
     expect((await service.send("GET", "/v1/search")).headers.get("etag")).toBe('"7"');
+  });
+
+  test("with a tag is not sent again to a caller that has it", async () => {
+    let digest = "one";
+    const known: boolean[] = [];
+    await using service = await startRest({
+      call: (_, request, context) => {
+        known.push(isKnownAnswer(context, digest));
+        return Promise.resolve(request);
+      },
+    });
+    const ask = async (tag?: string, method = "GET") => {
+      const given = tag === undefined ? {} : { "if-none-match": tag };
+      const { status, headers, json } = await service.send(method, "/v1/tagged?text=x", undefined, given);
+      return [status, headers.get("etag"), headers.get("cache-control"), json?.data.text];
+    };
+    const kept = "private, no-cache";
+    expect(await ask()).toEqual([200, 'W/"one"', kept, "x"]);
+    for (const tag of ['W/"one"', '"one"', 'W/"zero", W/"one"', "*"]) {
+      expect(await ask(tag)).toEqual([304, 'W/"one"', kept, undefined]);
+    }
+    expect(await ask('W/"one"', "HEAD")).toEqual([304, 'W/"one"', kept, undefined]);
+    expect(await ask("one")).toEqual([200, 'W/"one"', kept, "x"]);
+    expect(known).toEqual([false, true, true, true, true, true, false]);
+    digest = "two";
+    expect(await ask('W/"one"')).toEqual([200, 'W/"two"', kept, "x"]);
   });
 
   test("to HEAD is that to GET without the body", async () => {
@@ -190,7 +217,7 @@ describe("a body beyond the limit", () => {
   });
 
   test("is refused as soon as it is read that far", async () => {
-    await using service = await startRest({ readMaxBytes: 10 });
+    await using service = await startRest({ contracts: [libraryWith({ messageBytes: 10 })] });
     const answer = await untilClosed(
       service.port,
       `${post}transfer-encoding: chunked\r\n\r\nb\r\n01234567890\r\n`,
@@ -202,7 +229,7 @@ describe("a body beyond the limit", () => {
   });
 
   test("does not begin at the limit itself", async () => {
-    await using service = await startRest({ readMaxBytes: 12 });
+    await using service = await startRest({ contracts: [libraryWith({ messageBytes: 12 })] });
     expect((await service.send("POST", "/v1/books", '{"text":"x"}')).status).toBe(201);
     expect((await service.send("POST", "/v1/books", '{"text":"xy"}')).status).toBe(413);
   });
@@ -301,14 +328,19 @@ describe("a caller that goes away", () => {
 });
 
 describe("a call that takes longer than its deadline", () => {
+  const soon = { deadline: { nanos: 50_000_000 } };
+
   test("is answered with 504 although its method goes on", async () => {
-    await using service = await startRest({ timeoutMs: 50, call: () => new Promise<never>(() => {}) });
+    await using service = await startRest({
+      contracts: [libraryWith(soon)],
+      call: () => new Promise<never>(() => {}),
+    });
     const { status, headers } = await service.send("GET", "/v1/search");
     expect([status, headers.get("x-error-reason")]).toEqual([504, "DEADLINE_EXCEEDED"]);
   });
 
   test("because its body does not come is answered and closed", async () => {
-    await using service = await startRest({ timeoutMs: 50 });
+    await using service = await startRest({ contracts: [libraryWith(soon)] });
     const answer = await untilClosed(
       service.port,
       "POST /v1/books HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{",
@@ -318,7 +350,7 @@ describe("a call that takes longer than its deadline", () => {
 });
 
 test("the signal ends with the call, so that nothing waits for its deadline", async () => {
-  await using service = await startRest({ timeoutMs: 60_000 });
+  await using service = await startRest();
   await service.send("GET", "/v1/search");
   expect(service.called[0]?.signal.reason).toBe("the call has ended");
 });

@@ -104,6 +104,29 @@ test("a field that the path holds is not in the body", () => {
   ]);
 });
 
+test("a body that may be a field as it is says how, and how large it may be", () => {
+  const body = at(openApiOf([library], "1"), "paths", "/v1/scrolls/{shelf}", "post", "requestBody");
+  expect(body).toMatchObject({
+    description:
+      'A scroll. A body of another type than JSON, and JSON with "scroll" or "volume" in it, is taken as it is for ' +
+      "`text`: then all else is given in the query. At most 100 bytes.",
+    content: { "*/*": {}, "application/json": { schema: { properties: { dryRun: { type: "boolean" } } } } },
+  });
+});
+
+test("an answer with a tag says so, and how to ask whether it is still the same", () => {
+  const operation = at(openApiOf([library], "1"), "paths", "/v1/tagged", "get");
+  expect(operation).toMatchObject({
+    parameters: expect.arrayContaining([{ $ref: "#/components/parameters/If-None-Match" }]) as unknown,
+    responses: {
+      200: { headers: { ETag: { $ref: "#/components/headers/ETag" } } },
+      304: { headers: { ETag: { $ref: "#/components/headers/ETag" } } },
+    },
+  });
+  const untagged = JSON.stringify(at(openApiOf([library], "1"), "paths", "/v1/search"));
+  expect(untagged).not.toMatch(/ETag|If-None-Match|"304"/);
+});
+
 test("a bare answer has no envelope", () => {
   const operation = at(JSON.parse(committed), "paths", "/api/service-connections/{id}/test", "post");
   expect(at(operation, "responses", "200", "content", "application/json", "schema")).toEqual({

@@ -498,3 +498,60 @@ describe("a PATCH", () => {
     });
   });
 });
+
+describe("a body that is one of the fields, byte for byte,", () => {
+  /** What the method was called with, or the refusal. */
+  async function read(type: string | undefined, body: string | Uint8Array, query = "") {
+    service.called.length = 0;
+    const response = await fetch(`http://127.0.0.1:${service.port}/v1/scrolls/top${query}`, {
+      method: "POST",
+      // Without a type of its own, which a string would give it.
+      body: Buffer.from(body),
+      ...(type !== undefined && { headers: { "content-type": type } }),
+    });
+    const answer = (await response.json()) as { error?: string };
+    return answer.error === undefined ? service.called[0]?.request : `${response.status} ${answer.error}`;
+  }
+  const whole = (body: string | Uint8Array) => ({
+    shelf: "top",
+    text: Buffer.from(body).toString("base64"),
+  });
+
+  test.each<[type: string | undefined, body: string | Uint8Array]>([
+    ["application/yaml", "openapi: 3.1.0"],
+    ["text/plain; charset=latin1", "{}"],
+    ["application/octet-stream", Uint8Array.of(0, 255, 128)],
+    ["application/x-www-form-urlencoded", "a=b"],
+    ["application/jsonlines", "{}"],
+    [undefined, "x"],
+    ["application/json", '{"scroll": 1}'],
+    ["application/json", '{"text": "volume"}'],
+    ["Application/JSON; charset=utf-16", '[["volume"'],
+  ])("is taken as %s: %j", async (type, body) => {
+    expect(await read(type, body)).toEqual(whole(body));
+  });
+
+  test("comes with the other fields in the query", async () => {
+    expect(await read("text/plain", "x", "?dryRun=true")).toEqual({ ...whole("x"), dryRun: true });
+    expect(await read("text/plain", "x", "?url=y")).toMatch(/^400 .*"url"/);
+    expect(await read("text/plain", "x", "?text=eA==")).toBe(
+      '400 query parameter "text" belongs in the body',
+    );
+  });
+
+  test("is no JSON without a mark, which is the message", async () => {
+    const message = '{"url": "https://a.example/scroll", "dryRun": true}';
+    expect(await read("application/json", message)).toEqual({ shelf: "top", ...JSON.parse(message) });
+    expect(await read("application/json", message, "?dryRun=true")).toMatch(/^400 .*belongs in the body$/);
+    expect(await read("application/json", '{"text": "eA=="}')).toEqual(whole("x"));
+  });
+
+  test("is no empty one, which is a message without fields", async () => {
+    expect(await read("text/plain", "")).toEqual({ shelf: "top" });
+  });
+
+  test("is refused beyond the size that the method declares", async () => {
+    expect(await read("text/plain", "x".repeat(100))).toEqual(whole("x".repeat(100)));
+    expect(await read("text/plain", "x".repeat(101))).toMatch(/^413 the body is larger than 100 bytes/);
+  });
+});

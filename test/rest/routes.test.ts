@@ -49,6 +49,7 @@ describe("a rule that cannot be served stops the start", () => {
       {},
       /FETCH/,
     ],
+    ["a tag that is no answer's to GET", post("/v1/x", "*"), { etag: true }, /POST have no ETag/],
     ["nested bindings", get("/v1/x", get("/v1/y", get("/v1/z"))), {}, /nests/],
     ["the same route twice", get("/v1/{text}", get("/v1/{note}")), {}, /same route/],
     ["`*` beside a variable", get("/v1/{text}/x", get("/v1/*/x")), {}, /same route/],

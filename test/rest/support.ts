@@ -18,7 +18,7 @@ import { createServer as createHttp2 } from "node:http2";
 import type { AddressInfo } from "node:net";
 import { http } from "#gen/google/api/annotations_pb.js";
 import { HttpRuleSchema } from "#gen/google/api/http_pb.js";
-import { rest, RestShapeSchema } from "#gen/patchbay/options/v1/options_pb.js";
+import { limits, LimitsSchema, rest, RestShapeSchema } from "#gen/patchbay/options/v1/options_pb.js";
 import { createLane } from "#src/pipeline/lane.ts";
 import { ServiceError } from "#src/platform/errors.ts";
 import { createRestHandler, type RestOptions } from "#src/rest/handler.ts";
@@ -56,7 +56,12 @@ export const unsayable = registry.getService("library.v1.Unsayable")!;
 /** A service with one method that has this rule. */
 export function serviceWith(
   rule: MessageInitShape<typeof HttpRuleSchema>,
-  shape: { idempotencyLevel?: number; serverStreaming?: boolean; successStatus?: number } = {},
+  shape: {
+    idempotencyLevel?: number;
+    serverStreaming?: boolean;
+    successStatus?: number;
+    etag?: boolean;
+  } = {},
 ): DescService {
   const copy = clone(FileDescriptorSetSchema, files);
   const proto = copy.file.find((file) => file.name === "library.proto")!.service[0]!;
@@ -64,10 +69,21 @@ export function serviceWith(
   method!.serverStreaming = shape.serverStreaming ?? false;
   method!.options = create(MethodOptionsSchema, { idempotencyLevel: shape.idempotencyLevel ?? 1 });
   setExtension(method!.options, http, create(HttpRuleSchema, rule));
-  if (shape.successStatus) {
-    setExtension(method!.options, rest, create(RestShapeSchema, { successStatus: shape.successStatus }));
+  const { successStatus = 0, etag = false } = shape;
+  if (successStatus || etag) {
+    setExtension(method!.options, rest, create(RestShapeSchema, { successStatus, etag }));
   }
   proto.method = [method!];
+  return createFileRegistry(copy).getService("library.v1.Library")!;
+}
+
+/** The library, whose methods have these limits. */
+export function libraryWith(given: MessageInitShape<typeof LimitsSchema>): DescService {
+  const copy = clone(FileDescriptorSetSchema, files);
+  const [proto] = copy.file.find((file) => file.name === "library.proto")!.service;
+  for (const { options } of proto!.method) {
+    if (options !== undefined) setExtension(options, limits, create(LimitsSchema, given));
+  }
   return createFileRegistry(copy).getService("library.v1.Library")!;
 }
 
@@ -116,8 +132,6 @@ export async function startRest(overrides: Partial<RestOptions & LaneParts> = {}
       thrown.push(error);
       return errorFrom(error);
     },
-    readMaxBytes: 4 * 1024 * 1024,
-    timeoutMs: 10_000,
     ...overrides,
   });
   const http1 = createHttp1(handler).listen(0, "127.0.0.1");

@@ -1,17 +1,9 @@
 import type { HandlerContext } from "@connectrpc/connect";
-import { pino } from "pino";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ApiKeyService } from "#gen/patchbay/apikeys/v1/api_key_service_pb.js";
 import { services } from "#src/client/services.ts";
-import { withAccessLog } from "#src/net/access-log.ts";
-import { createPort, type Port } from "#src/net/port.ts";
-import { createPipeline } from "#src/pipeline/pipeline.ts";
-import { createByteBudget } from "#src/platform/byte-budget.ts";
-import type { Caller } from "#src/platform/caller.ts";
-import { createReadiness } from "#src/rpc/grpc-health.ts";
-import { createRpc } from "#src/rpc/rpc.ts";
-import { targetOf } from "#src/platform/http.ts";
 import { callHttp2, connectBytes, frame, sendHttp1, type Wire } from "./calls.ts";
+import { serveContract } from "../serve-contract.ts";
 import { masked } from "./mask.ts";
 
 const { whoAmI } = services.apiKeys.method;
@@ -50,55 +42,13 @@ const deeds: Readonly<Record<string, Deed>> = {
     [(timeoutMs() ?? Infinity) > 60_000, (timeoutMs() ?? Infinity) <= 65_000, signal.aborted].join("|"),
 };
 
-const caller: Caller = {
-  orgId: "org_0",
-  environment: "sandbox",
-  userId: undefined,
-  via: { kind: "api_key", id: "key_0", boundUserId: undefined },
-  name: "bot",
-  scopes: [],
-  expiresAt: undefined,
-  rateLimitPerMinute: undefined,
-  connections: undefined,
-};
-const budget = { allowed: true, remaining: 1, resetMs: 1000, retryAfterMs: 0 };
-
 /** The way into one handler for all methods, which does the deed that the header `x-deed` names. */
-async function serveDeeds(unaryLane: "on" | "off"): Promise<Wire & { readonly open: Port }> {
+function serveDeeds(unaryLane: "on" | "off") {
   const handle = (_: unknown, context: HandlerContext) => {
     const read = deeds[context.requestHeader.get("x-deed") ?? ""]!(context);
     return { name: String(read) };
   };
-  const impl = Object.fromEntries(ApiKeyService.methods.map(({ localName }) => [localName, handle]));
-  const log = pino({ level: "silent" });
-  const pipeline = createPipeline({
-    contracts: [ApiKeyService],
-    served: [{ desc: ApiKeyService, impl }],
-    authenticate: () => ({ caller, recheck: () => caller }),
-    limits: {
-      spend: async () => ({ rate: { limit: 1, windowMs: 1000 }, budget }),
-      limitFailures: async (_client, authenticate) => authenticate(async () => {}),
-    },
-    refusals: { note: () => {} },
-    environment: "sandbox",
-    fourEyesDeletion: "never",
-    budget: createByteBudget(1 << 26, () => 0),
-    now: () => new Date(0),
-    log,
-  });
-  const shutdownSignal = new AbortController().signal;
-  const rpc = createRpc(pipeline, { readiness: createReadiness(), shutdownSignal, log, unaryLane });
-  const handler = withAccessLog(
-    (request, response) => {
-      const { path } = targetOf(request);
-      if (path === "/healthz") response.end();
-      else rpc.procedures.get(path)!(request, response);
-    },
-    { log, monotonicNow: () => 0, trustedProxyHops: 0, legacyPrefixes: [] },
-  );
-  const open = createPort({ handler, log });
-  const { port } = await open.listen("127.0.0.1", 0);
-  return { port, open };
+  return serveContract(ApiKeyService, handle, unaryLane);
 }
 
 let wires: readonly Awaited<ReturnType<typeof serveDeeds>>[];

@@ -473,3 +473,78 @@ export declare type ChangedOperation = Message<"patchbay.catalog.v1.ChangedOpera
  */
 export declare const ChangedOperationSchema: GenMessage<ChangedOperation>;
 
+/**
+ * The daily comparison of a service's own document with what is in force.
+ *
+ * @generated from message patchbay.catalog.v1.CatalogWatch
+ */
+export declare type CatalogWatch = Message<"patchbay.catalog.v1.CatalogWatch"> & {
+  /**
+   * The connection through which the document is fetched.
+   *
+   * @generated from field: string connection_id = 1;
+   */
+  connectionId: string;
+
+  /**
+   * When it is compared next.
+   *
+   * @generated from field: google.protobuf.Timestamp next_check_at = 2;
+   */
+  nextCheckAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message patchbay.catalog.v1.CatalogWatch.
+ * Use `create(CatalogWatchSchema)` to create a new message.
+ */
+export declare const CatalogWatchSchema: GenMessage<CatalogWatch>;
+
+/**
+ * How a service's own document differed when it was last fetched and compared.
+ *
+ * @generated from message patchbay.catalog.v1.CatalogDrift
+ */
+export declare type CatalogDrift = Message<"patchbay.catalog.v1.CatalogDrift"> & {
+  /**
+   * How many operations only the service's document has.
+   *
+   * @generated from field: int32 added = 1;
+   */
+  added: number;
+
+  /**
+   * How many operations only the one in force has.
+   *
+   * @generated from field: int32 removed = 2;
+   */
+  removed: number;
+
+  /**
+   * How many operations of both differ.
+   *
+   * @generated from field: int32 changed = 3;
+   */
+  changed: number;
+
+  /**
+   * After how many of these callers may have to change.
+   *
+   * @generated from field: int32 breaking = 4;
+   */
+  breaking: number;
+
+  /**
+   * Why it could not be compared. Absent if it was.
+   *
+   * @generated from field: optional string error = 5;
+   */
+  error?: string | undefined;
+};
+
+/**
+ * Describes the message patchbay.catalog.v1.CatalogDrift.
+ * Use `create(CatalogDriftSchema)` to create a new message.
+ */
+export declare const CatalogDriftSchema: GenMessage<CatalogDrift>;
+

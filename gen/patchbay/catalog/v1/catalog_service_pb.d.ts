@@ -5,7 +5,8 @@
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { ActionInput } from "../../connections/v1/action_pb.js";
-import type { Service } from "./catalog_pb.js";
+import type { CatalogDiff, CatalogDrift, CatalogRevision, CatalogWatch, ImportProblem, Service } from "./catalog_pb.js";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file patchbay/catalog/v1/catalog_service.proto.
@@ -283,6 +284,503 @@ export declare type ListServicesResponse = Message<"patchbay.catalog.v1.ListServ
 export declare const ListServicesResponseSchema: GenMessage<ListServicesResponse>;
 
 /**
+ * Names a service and carries its document.
+ *
+ * @generated from message patchbay.catalog.v1.PreviewImportRequest
+ */
+export declare type PreviewImportRequest = Message<"patchbay.catalog.v1.PreviewImportRequest"> & {
+  /**
+   * `custom:<slug>` whether it is there or not, or that of a sibling or a preset.
+   *
+   * @generated from field: string slug = 1;
+   */
+  slug: string;
+
+  /**
+   * @generated from oneof patchbay.catalog.v1.PreviewImportRequest.source
+   */
+  source: {
+    /**
+     * The document itself, as it is.
+     *
+     * @generated from field: bytes document = 2;
+     */
+    value: Uint8Array;
+    case: "document";
+  } | {
+    /**
+     * Where it is fetched from.
+     *
+     * @generated from field: string url = 3;
+     */
+    value: string;
+    case: "url";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message patchbay.catalog.v1.PreviewImportRequest.
+ * Use `create(PreviewImportRequestSchema)` to create a new message.
+ */
+export declare const PreviewImportRequestSchema: GenMessage<PreviewImportRequest>;
+
+/**
+ * Says what an import would change.
+ *
+ * @generated from message patchbay.catalog.v1.PreviewImportResponse
+ */
+export declare type PreviewImportResponse = Message<"patchbay.catalog.v1.PreviewImportResponse"> & {
+  /**
+   * Whether the document is in force already, so that importing it changes nothing.
+   *
+   * @generated from field: bool in_force = 1;
+   */
+  inForce: boolean;
+
+  /**
+   * How it differs from what is in force.
+   *
+   * @generated from field: patchbay.catalog.v1.CatalogDiff diff = 2;
+   */
+  diff?: CatalogDiff | undefined;
+
+  /**
+   * How many operations would be imported.
+   *
+   * @generated from field: int32 operations = 3;
+   */
+  operations: number;
+
+  /**
+   * What would be left out, or is wrong in what would not: at most the first 200.
+   *
+   * @generated from field: repeated patchbay.catalog.v1.ImportProblem problems = 4;
+   */
+  problems: ImportProblem[];
+
+  /**
+   * How many problems there are.
+   *
+   * @generated from field: int32 problem_count = 5;
+   */
+  problemCount: number;
+
+  /**
+   * Such as `openapi-3.1`.
+   *
+   * @generated from field: string format = 6;
+   */
+  format: string;
+
+  /**
+   * The service's name in the document.
+   *
+   * @generated from field: string title = 7;
+   */
+  title: string;
+};
+
+/**
+ * Describes the message patchbay.catalog.v1.PreviewImportResponse.
+ * Use `create(PreviewImportResponseSchema)` to create a new message.
+ */
+export declare const PreviewImportResponseSchema: GenMessage<PreviewImportResponse>;
+
+/**
+ * Names a service and carries its document.
+ *
+ * @generated from message patchbay.catalog.v1.ImportOpenApiRequest
+ */
+export declare type ImportOpenApiRequest = Message<"patchbay.catalog.v1.ImportOpenApiRequest"> & {
+  /**
+   * `custom:<slug>` whether it is there or not, or that of a sibling or a preset.
+   *
+   * @generated from field: string slug = 1;
+   */
+  slug: string;
+
+  /**
+   * @generated from oneof patchbay.catalog.v1.ImportOpenApiRequest.source
+   */
+  source: {
+    /**
+     * The document itself, as it is.
+     *
+     * @generated from field: bytes document = 2;
+     */
+    value: Uint8Array;
+    case: "document";
+  } | {
+    /**
+     * Where it is fetched from.
+     *
+     * @generated from field: string url = 3;
+     */
+    value: string;
+    case: "url";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message patchbay.catalog.v1.ImportOpenApiRequest.
+ * Use `create(ImportOpenApiRequestSchema)` to create a new message.
+ */
+export declare const ImportOpenApiRequestSchema: GenMessage<ImportOpenApiRequest>;
+
+/**
+ * Carries what was imported.
+ *
+ * @generated from message patchbay.catalog.v1.ImportOpenApiResponse
+ */
+export declare type ImportOpenApiResponse = Message<"patchbay.catalog.v1.ImportOpenApiResponse"> & {
+  /**
+   * False if the document was in force already, so that nothing changed.
+   *
+   * @generated from field: bool imported = 1;
+   */
+  imported: boolean;
+
+  /**
+   * The import, now in force.
+   *
+   * @generated from field: patchbay.catalog.v1.CatalogRevision revision = 2;
+   */
+  revision?: CatalogRevision | undefined;
+
+  /**
+   * What changed. Empty if nothing was imported.
+   *
+   * @generated from field: patchbay.catalog.v1.CatalogDiff diff = 3;
+   */
+  diff?: CatalogDiff | undefined;
+
+  /**
+   * What was left out, or is wrong in what was not: at most the first 200.
+   * GetRevision has more.
+   *
+   * @generated from field: repeated patchbay.catalog.v1.ImportProblem problems = 4;
+   */
+  problems: ImportProblem[];
+};
+
+/**
+ * Describes the message patchbay.catalog.v1.ImportOpenApiResponse.
+ * Use `create(ImportOpenApiResponseSchema)` to create a new message.
+ */
+export declare const ImportOpenApiResponseSchema: GenMessage<ImportOpenApiResponse>;
+
+/**
+ * Asks for the imports of a service.
+ *
+ * @generated from message patchbay.catalog.v1.ListRevisionsRequest
+ */
+export declare type ListRevisionsRequest = Message<"patchbay.catalog.v1.ListRevisionsRequest"> & {
+  /**
+   * The service's.
+   *
+   * @generated from field: string slug = 1;
+   */
+  slug: string;
+
+  /**
+   * At most this many; 0 means 100, which is also the ceiling.
+   *
+   * @generated from field: int32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * `next_page_token` of the previous answer.
+   *
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message patchbay.catalog.v1.ListRevisionsRequest.
+ * Use `create(ListRevisionsRequestSchema)` to create a new message.
+ */
+export declare const ListRevisionsRequestSchema: GenMessage<ListRevisionsRequest>;
+
+/**
+ * Carries one page of imports.
+ *
+ * @generated from message patchbay.catalog.v1.ListRevisionsResponse
+ */
+export declare type ListRevisionsResponse = Message<"patchbay.catalog.v1.ListRevisionsResponse"> & {
+  /**
+   * Latest first.
+   *
+   * @generated from field: repeated patchbay.catalog.v1.CatalogRevision revisions = 1;
+   */
+  revisions: CatalogRevision[];
+
+  /**
+   * Present when there are more.
+   *
+   * @generated from field: optional string next_page_token = 2;
+   */
+  nextPageToken?: string | undefined;
+
+  /**
+   * Absent if the service's own document is not compared daily.
+   *
+   * @generated from field: patchbay.catalog.v1.CatalogWatch watch = 3;
+   */
+  watch?: CatalogWatch | undefined;
+
+  /**
+   * How the service's own document differed from what is in force. Absent if it did
+   * not, or was not compared since that is in force.
+   *
+   * @generated from field: patchbay.catalog.v1.CatalogDrift drift = 4;
+   */
+  drift?: CatalogDrift | undefined;
+
+  /**
+   * When the service's own document was last fetched. Absent if it never was.
+   *
+   * @generated from field: google.protobuf.Timestamp checked_at = 5;
+   */
+  checkedAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message patchbay.catalog.v1.ListRevisionsResponse.
+ * Use `create(ListRevisionsResponseSchema)` to create a new message.
+ */
+export declare const ListRevisionsResponseSchema: GenMessage<ListRevisionsResponse>;
+
+/**
+ * Names an import.
+ *
+ * @generated from message patchbay.catalog.v1.GetRevisionRequest
+ */
+export declare type GetRevisionRequest = Message<"patchbay.catalog.v1.GetRevisionRequest"> & {
+  /**
+   * The service's.
+   *
+   * @generated from field: string slug = 1;
+   */
+  slug: string;
+
+  /**
+   * Its number.
+   *
+   * @generated from field: int32 revision = 2;
+   */
+  revision: number;
+
+  /**
+   * At most this many problems; 0 means 100, which is also the ceiling.
+   *
+   * @generated from field: int32 page_size = 3;
+   */
+  pageSize: number;
+
+  /**
+   * `next_page_token` of the previous answer.
+   *
+   * @generated from field: string page_token = 4;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message patchbay.catalog.v1.GetRevisionRequest.
+ * Use `create(GetRevisionRequestSchema)` to create a new message.
+ */
+export declare const GetRevisionRequestSchema: GenMessage<GetRevisionRequest>;
+
+/**
+ * Carries the import, and one page of its problems.
+ *
+ * @generated from message patchbay.catalog.v1.GetRevisionResponse
+ */
+export declare type GetRevisionResponse = Message<"patchbay.catalog.v1.GetRevisionResponse"> & {
+  /**
+   * The import.
+   *
+   * @generated from field: patchbay.catalog.v1.CatalogRevision revision = 1;
+   */
+  revision?: CatalogRevision | undefined;
+
+  /**
+   * In the order of the document. The first thousand are kept.
+   *
+   * @generated from field: repeated patchbay.catalog.v1.ImportProblem problems = 2;
+   */
+  problems: ImportProblem[];
+
+  /**
+   * Present when there are more.
+   *
+   * @generated from field: optional string next_page_token = 3;
+   */
+  nextPageToken?: string | undefined;
+};
+
+/**
+ * Describes the message patchbay.catalog.v1.GetRevisionResponse.
+ * Use `create(GetRevisionResponseSchema)` to create a new message.
+ */
+export declare const GetRevisionResponseSchema: GenMessage<GetRevisionResponse>;
+
+/**
+ * Names an import.
+ *
+ * @generated from message patchbay.catalog.v1.ActivateRevisionRequest
+ */
+export declare type ActivateRevisionRequest = Message<"patchbay.catalog.v1.ActivateRevisionRequest"> & {
+  /**
+   * The service's.
+   *
+   * @generated from field: string slug = 1;
+   */
+  slug: string;
+
+  /**
+   * Its number; 0 for what comes with Patchbay, which is nothing for other
+   * services than siblings.
+   *
+   * @generated from field: int32 revision = 2;
+   */
+  revision: number;
+};
+
+/**
+ * Describes the message patchbay.catalog.v1.ActivateRevisionRequest.
+ * Use `create(ActivateRevisionRequestSchema)` to create a new message.
+ */
+export declare const ActivateRevisionRequestSchema: GenMessage<ActivateRevisionRequest>;
+
+/**
+ * Carries the import.
+ *
+ * @generated from message patchbay.catalog.v1.ActivateRevisionResponse
+ */
+export declare type ActivateRevisionResponse = Message<"patchbay.catalog.v1.ActivateRevisionResponse"> & {
+  /**
+   * The import, now in force.
+   *
+   * @generated from field: patchbay.catalog.v1.CatalogRevision revision = 1;
+   */
+  revision?: CatalogRevision | undefined;
+
+  /**
+   * What changed in the integration, for people.
+   *
+   * @generated from field: repeated string definition = 2;
+   */
+  definition: string[];
+};
+
+/**
+ * Describes the message patchbay.catalog.v1.ActivateRevisionResponse.
+ * Use `create(ActivateRevisionResponseSchema)` to create a new message.
+ */
+export declare const ActivateRevisionResponseSchema: GenMessage<ActivateRevisionResponse>;
+
+/**
+ * Names a service that publishes a document of itself.
+ *
+ * @generated from message patchbay.catalog.v1.RefreshCatalogRequest
+ */
+export declare type RefreshCatalogRequest = Message<"patchbay.catalog.v1.RefreshCatalogRequest"> & {
+  /**
+   * The service's.
+   *
+   * @generated from field: string slug = 1;
+   */
+  slug: string;
+
+  /**
+   * The slug or the id of the connection to fetch it through. Absent: the one that
+   * has the service's slug.
+   *
+   * @generated from field: optional string connection = 2;
+   */
+  connection?: string | undefined;
+
+  /**
+   * Whether to import it, if it differs.
+   *
+   * @generated from field: bool apply = 3;
+   */
+  apply: boolean;
+
+  /**
+   * True to compare it each day from now on, through this connection; false to stop
+   * that. Absent: as before.
+   *
+   * @generated from field: optional bool daily = 4;
+   */
+  daily?: boolean | undefined;
+};
+
+/**
+ * Describes the message patchbay.catalog.v1.RefreshCatalogRequest.
+ * Use `create(RefreshCatalogRequestSchema)` to create a new message.
+ */
+export declare const RefreshCatalogRequestSchema: GenMessage<RefreshCatalogRequest>;
+
+/**
+ * Says how the service's document differs.
+ *
+ * @generated from message patchbay.catalog.v1.RefreshCatalogResponse
+ */
+export declare type RefreshCatalogResponse = Message<"patchbay.catalog.v1.RefreshCatalogResponse"> & {
+  /**
+   * Whether it was imported.
+   *
+   * @generated from field: bool imported = 1;
+   */
+  imported: boolean;
+
+  /**
+   * Whether the document is the one in force by now.
+   *
+   * @generated from field: bool in_force = 2;
+   */
+  inForce: boolean;
+
+  /**
+   * How it differed from what was in force.
+   *
+   * @generated from field: patchbay.catalog.v1.CatalogDiff diff = 3;
+   */
+  diff?: CatalogDiff | undefined;
+
+  /**
+   * What was left out, or is wrong in what was not: at most the first 200.
+   *
+   * @generated from field: repeated patchbay.catalog.v1.ImportProblem problems = 4;
+   */
+  problems: ImportProblem[];
+
+  /**
+   * How many problems there are.
+   *
+   * @generated from field: int32 problem_count = 5;
+   */
+  problemCount: number;
+
+  /**
+   * Absent if the document is not compared daily.
+   *
+   * @generated from field: patchbay.catalog.v1.CatalogWatch watch = 6;
+   */
+  watch?: CatalogWatch | undefined;
+};
+
+/**
+ * Describes the message patchbay.catalog.v1.RefreshCatalogResponse.
+ * Use `create(RefreshCatalogResponseSchema)` to create a new message.
+ */
+export declare const RefreshCatalogResponseSchema: GenMessage<RefreshCatalogResponse>;
+
+/**
  * Says what the organisation's connected services offer.
  *
  * @generated from service patchbay.catalog.v1.CatalogService
@@ -327,6 +825,113 @@ export declare const CatalogService: GenService<{
     methodKind: "unary";
     input: typeof ValidateReferencesRequestSchema;
     output: typeof ValidateReferencesResponseSchema;
+  },
+  /**
+   * Reads an OpenAPI document and answers what importing it would change.
+   *
+   * Changes nothing.
+   *
+   * Errors: those of ImportOpenApi.
+   *
+   * @generated from rpc patchbay.catalog.v1.CatalogService.PreviewImport
+   */
+  previewImport: {
+    methodKind: "unary";
+    input: typeof PreviewImportRequestSchema;
+    output: typeof PreviewImportResponseSchema;
+  },
+  /**
+   * Imports an OpenAPI document (3.2, 3.1, 3.0 or Swagger 2.0; JSON or YAML), from
+   * the request or from a URL: its operations become what the service offers, in
+   * place of what it offered before, all at once. Of a `custom:` service it also
+   * defines the integration, or updates what nobody has changed since the last
+   * import. Siblings and presets keep the definition that comes with Patchbay.
+   *
+   * What of the document cannot be imported is listed, and the rest is imported.
+   * No reference to files or other documents is followed.
+   *
+   * A document that is in force already changes nothing, and is not recorded. The
+   * last ten imports are kept, and ActivateRevision goes back to one of them.
+   *
+   * A URL is fetched without any credential, and without following redirects.
+   *
+   * Errors: INVALID_ARGUMENT (INVALID_SLUG), (IMPORT_REFUSED) if it is no such
+   * document, is beyond a limit, leaves nothing to import, or the URL does not
+   * answer with it, and (INVALID_BASE_URL, ADDRESS_DENIED) for a URL of the document that can
+   * never be called; NOT_FOUND (UNKNOWN_INTEGRATION); RESOURCE_EXHAUSTED
+   * (IMPORT_BUSY); PERMISSION_DENIED (ADDRESS_DENIED), UNAVAILABLE
+   * (UPSTREAM_UNREACHABLE) and the like for the URL.
+   *
+   * @generated from rpc patchbay.catalog.v1.CatalogService.ImportOpenApi
+   */
+  importOpenApi: {
+    methodKind: "unary";
+    input: typeof ImportOpenApiRequestSchema;
+    output: typeof ImportOpenApiResponseSchema;
+  },
+  /**
+   * Lists the imports of a service that are kept, latest first, and last what
+   * comes with Patchbay.
+   *
+   * Errors: NOT_FOUND (UNKNOWN_INTEGRATION); INVALID_ARGUMENT for a page token that
+   * this method did not issue.
+   *
+   * @generated from rpc patchbay.catalog.v1.CatalogService.ListRevisions
+   */
+  listRevisions: {
+    methodKind: "unary";
+    input: typeof ListRevisionsRequestSchema;
+    output: typeof ListRevisionsResponseSchema;
+  },
+  /**
+   * Answers one import of a service, with what was left out of it.
+   *
+   * Errors: NOT_FOUND (UNKNOWN_INTEGRATION, UNKNOWN_REVISION); INVALID_ARGUMENT for
+   * a page token that this method did not issue.
+   *
+   * @generated from rpc patchbay.catalog.v1.CatalogService.GetRevision
+   */
+  getRevision: {
+    methodKind: "unary";
+    input: typeof GetRevisionRequestSchema;
+    output: typeof GetRevisionResponseSchema;
+  },
+  /**
+   * Puts a kept import in force in place of the one that is, all at once: such as
+   * the previous one, after an import that was wrong. Of a `custom:` service, the
+   * integration's definition follows as it does an import.
+   *
+   * Called for the one in force, it changes nothing and is not recorded.
+   *
+   * Errors: NOT_FOUND (UNKNOWN_INTEGRATION, UNKNOWN_REVISION).
+   *
+   * @generated from rpc patchbay.catalog.v1.CatalogService.ActivateRevision
+   */
+  activateRevision: {
+    methodKind: "unary";
+    input: typeof ActivateRevisionRequestSchema;
+    output: typeof ActivateRevisionResponseSchema;
+  },
+  /**
+   * Fetches the document that a service publishes of itself, through one of its
+   * connections, and answers how it differs from what is in force. With `apply` it
+   * is imported. With `daily` it is compared each day from now on, which only
+   * reports.
+   *
+   * It is fetched from the integration's `openapi_path`, or else `/openapi.json`.
+   * Besides `catalog:write`, the key needs `connections:use`.
+   *
+   * Errors: those of ImportOpenApi and of CallService; NOT_FOUND if the service is not
+   * connected; INVALID_ARGUMENT for a connection of another service, and for
+   * `daily` with one that is private to its owner; PERMISSION_DENIED (MISSING_SCOPE,
+   * CONNECTION_NOT_ALLOWED, NOT_OWNER).
+   *
+   * @generated from rpc patchbay.catalog.v1.CatalogService.RefreshCatalog
+   */
+  refreshCatalog: {
+    methodKind: "unary";
+    input: typeof RefreshCatalogRequestSchema;
+    output: typeof RefreshCatalogResponseSchema;
   },
 }>;
 

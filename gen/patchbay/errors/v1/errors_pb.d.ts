@@ -455,6 +455,27 @@ export enum Reason {
    * @generated from enum value: REASON_UPGRADE_REFUSED = 63;
    */
   UPGRADE_REFUSED = 63,
+
+  /**
+   * The document cannot be read, or leaves nothing to import (400).
+   *
+   * @generated from enum value: REASON_IMPORT_REFUSED = 64;
+   */
+  IMPORT_REFUSED = 64,
+
+  /**
+   * As many imports wait for their turn as may (429, with `Retry-After`).
+   *
+   * @generated from enum value: REASON_IMPORT_BUSY = 65;
+   */
+  IMPORT_BUSY = 65,
+
+  /**
+   * There is no import of this number of the service (404).
+   *
+   * @generated from enum value: REASON_UNKNOWN_REVISION = 66;
+   */
+  UNKNOWN_REVISION = 66,
 }
 
 /**

@@ -129,6 +129,14 @@ export declare type Integration = Message<"patchbay.integrations.v1.Integration"
    * @generated from field: map<string, google.protobuf.Struct> values_schemas = 15;
    */
   valuesSchemas: { [key: string]: JsonObject };
+
+  /**
+   * The path below the base URL at which the service publishes its own OpenAPI
+   * document. Absent if nobody says: then it is `/openapi.json`.
+   *
+   * @generated from field: optional string openapi_path = 16;
+   */
+  openapiPath?: string | undefined;
 };
 
 /**

@@ -202,6 +202,14 @@ export declare type UpsertIntegrationRequest = Message<"patchbay.integrations.v1
    * @generated from field: optional string docs = 11;
    */
   docs?: string | undefined;
+
+  /**
+   * The path below the base URL at which the service publishes its own OpenAPI
+   * document. Absent for `/openapi.json`.
+   *
+   * @generated from field: optional string openapi_path = 12;
+   */
+  openapiPath?: string | undefined;
 };
 
 /**

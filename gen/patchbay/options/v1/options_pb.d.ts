@@ -4,7 +4,7 @@
 
 import type { GenExtension, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { FieldOptions, MessageOptions, MethodOptions } from "@bufbuild/protobuf/wkt";
+import type { Duration, FieldOptions, MessageOptions, MethodOptions } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file patchbay/options/v1/options.proto.
@@ -113,6 +113,38 @@ export declare type Policy = Message<"patchbay.options.v1.Policy"> & {
 export declare const PolicySchema: GenMessage<Policy>;
 
 /**
+ * How much a call may bring, and how long it may take, on every protocol. Only for
+ * unary methods that need a key: streams and what anybody may call read at most
+ * 16 KiB of a message.
+ *
+ * @generated from message patchbay.options.v1.Limits
+ */
+export declare type Limits = Message<"patchbay.options.v1.Limits"> & {
+  /**
+   * Of the request's message as it is sent, and also once it is inflated. 0 means
+   * 4 MiB, which is also the most that is read as JSON: what is larger comes in
+   * binary, or as a whole body.
+   *
+   * @generated from field: int32 message_bytes = 1;
+   */
+  messageBytes: number;
+
+  /**
+   * Of the call, whose caller may set an earlier one. Absent means 65 s. What a
+   * caller sends slowly is cut off after 5 minutes.
+   *
+   * @generated from field: google.protobuf.Duration deadline = 2;
+   */
+  deadline?: Duration | undefined;
+};
+
+/**
+ * Describes the message patchbay.options.v1.Limits.
+ * Use `create(LimitsSchema)` to create a new message.
+ */
+export declare const LimitsSchema: GenMessage<Limits>;
+
+/**
  * How a method's answer looks over REST. Without it, the answer is status 200
  * and `{"data": <message>}`.
  *
@@ -132,6 +164,14 @@ export declare type RestShape = Message<"patchbay.options.v1.RestShape"> & {
    * @generated from field: int32 success_status = 2;
    */
   successStatus: number;
+
+  /**
+   * Answers have an `ETag`, and a GET with an `If-None-Match` that has it is
+   * answered 304, without a body. The handler gives the tag.
+   *
+   * @generated from field: bool etag = 3;
+   */
+  etag: boolean;
 };
 
 /**
@@ -175,6 +215,14 @@ export declare type RestField = Message<"patchbay.options.v1.RestField"> & {
    * @generated from field: string schema = 4;
    */
   schema: string;
+
+  /**
+   * The field may be a whole body. Only for a field of bytes, in a method with
+   * `body: "*"`.
+   *
+   * @generated from field: patchbay.options.v1.WholeBody whole_body = 5;
+   */
+  wholeBody?: WholeBody | undefined;
 };
 
 /**
@@ -182,6 +230,36 @@ export declare type RestField = Message<"patchbay.options.v1.RestField"> & {
  * Use `create(RestFieldSchema)` to create a new message.
  */
 export declare const RestFieldSchema: GenMessage<RestField>;
+
+/**
+ * When the body of a request is one of its fields, byte for byte: in any content
+ * type but `application/json`, and in that one where it has a mark. Then the
+ * other fields may be given in the query. Other JSON is the message, as always.
+ *
+ * @generated from message patchbay.options.v1.WholeBody
+ */
+export declare type WholeBody = Message<"patchbay.options.v1.WholeBody"> & {
+  /**
+   * Texts that a body in JSON is known by. Each is looked for with the quotes
+   * around it, anywhere in the body, so that long JSON need not be parsed.
+   *
+   * @generated from field: repeated string mark = 1;
+   */
+  mark: string[];
+
+  /**
+   * What callers send, for people.
+   *
+   * @generated from field: string description = 2;
+   */
+  description: string;
+};
+
+/**
+ * Describes the message patchbay.options.v1.WholeBody.
+ * Use `create(WholeBodySchema)` to create a new message.
+ */
+export declare const WholeBodySchema: GenMessage<WholeBody>;
 
 /**
  * Who may call the method and what it leaves in the audit log.
@@ -196,6 +274,13 @@ export declare const policy: GenExtension<MethodOptions, Policy>;
  * @generated from extension: patchbay.options.v1.RestShape rest = 52002;
  */
 export declare const rest: GenExtension<MethodOptions, RestShape>;
+
+/**
+ * How much a call may bring and how long it may take, where that is not the usual.
+ *
+ * @generated from extension: patchbay.options.v1.Limits limits = 52006;
+ */
+export declare const limits: GenExtension<MethodOptions, Limits>;
 
 /**
  * How a field of a request looks over REST.

@@ -3,13 +3,13 @@
 /* eslint-disable */
 
 import { extDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { file_google_protobuf_descriptor } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_descriptor, file_google_protobuf_duration } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file patchbay/options/v1/options.proto.
  */
 export const file_patchbay_options_v1_options = /*@__PURE__*/
-  fileDesc("CiFwYXRjaGJheS9vcHRpb25zL3YxL29wdGlvbnMucHJvdG8SE3BhdGNoYmF5Lm9wdGlvbnMudjEi2wEKBlBvbGljeRIPCgVzY29wZRgBIAEoCUgAEhcKDWF1dGhlbnRpY2F0ZWQYAiABKAhIABIQCgZwdWJsaWMYAyABKAhIABIUCgxhdWRpdF9hY3Rpb24YBCADKAkSGQoRdW5hdWRpdGVkX2JlY2F1c2UYBSABKAkSEQoJZm91cl9leWVzGAYgASgIEhoKEmZvdXJfZXllc19kZWxldGlvbhgHIAEoCBIZChF1bm1ldGVyZWRfYmVjYXVzZRgIIAEoCRIQCghyZXBlYXRlZBgJIAEoCUIICgZhY2Nlc3MiMQoJUmVzdFNoYXBlEgwKBGJhcmUYASABKAgSFgoOc3VjY2Vzc19zdGF0dXMYAiABKAUiUAoJUmVzdEZpZWxkEhEKCWNsZWFyYWJsZRgBIAEoCBIPCgdyZWZ1c2VkGAIgASgIEg8KB3BhdHRlcm4YAyABKAkSDgoGc2NoZW1hGAQgASgJOlUKBnBvbGljeRIeLmdvb2dsZS5wcm90b2J1Zi5NZXRob2RPcHRpb25zGKGWAyABKAsyGy5wYXRjaGJheS5vcHRpb25zLnYxLlBvbGljeVIGcG9saWN5OlQKBHJlc3QSHi5nb29nbGUucHJvdG9idWYuTWV0aG9kT3B0aW9ucxiilgMgASgLMh4ucGF0Y2hiYXkub3B0aW9ucy52MS5SZXN0U2hhcGVSBHJlc3Q6XgoKcmVzdF9maWVsZBIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMYo5YDIAEoCzIeLnBhdGNoYmF5Lm9wdGlvbnMudjEuUmVzdEZpZWxkUglyZXN0RmllbGQ6NwoGc2VjcmV0Eh0uZ29vZ2xlLnByb3RvYnVmLkZpZWxkT3B0aW9ucxillgMgASgIUgZzZWNyZXQ6QgoLcmVzdF9zY2hlbWESHy5nb29nbGUucHJvdG9idWYuTWVzc2FnZU9wdGlvbnMYpJYDIAEoCVIKcmVzdFNjaGVtYWIGcHJvdG8z", [file_google_protobuf_descriptor]);
+  fileDesc("CiFwYXRjaGJheS9vcHRpb25zL3YxL29wdGlvbnMucHJvdG8SE3BhdGNoYmF5Lm9wdGlvbnMudjEi2wEKBlBvbGljeRIPCgVzY29wZRgBIAEoCUgAEhcKDWF1dGhlbnRpY2F0ZWQYAiABKAhIABIQCgZwdWJsaWMYAyABKAhIABIUCgxhdWRpdF9hY3Rpb24YBCADKAkSGQoRdW5hdWRpdGVkX2JlY2F1c2UYBSABKAkSEQoJZm91cl9leWVzGAYgASgIEhoKEmZvdXJfZXllc19kZWxldGlvbhgHIAEoCBIZChF1bm1ldGVyZWRfYmVjYXVzZRgIIAEoCRIQCghyZXBlYXRlZBgJIAEoCUIICgZhY2Nlc3MiTAoGTGltaXRzEhUKDW1lc3NhZ2VfYnl0ZXMYASABKAUSKwoIZGVhZGxpbmUYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iPwoJUmVzdFNoYXBlEgwKBGJhcmUYASABKAgSFgoOc3VjY2Vzc19zdGF0dXMYAiABKAUSDAoEZXRhZxgDIAEoCCKEAQoJUmVzdEZpZWxkEhEKCWNsZWFyYWJsZRgBIAEoCBIPCgdyZWZ1c2VkGAIgASgIEg8KB3BhdHRlcm4YAyABKAkSDgoGc2NoZW1hGAQgASgJEjIKCndob2xlX2JvZHkYBSABKAsyHi5wYXRjaGJheS5vcHRpb25zLnYxLldob2xlQm9keSIuCglXaG9sZUJvZHkSDAoEbWFyaxgBIAMoCRITCgtkZXNjcmlwdGlvbhgCIAEoCTpVCgZwb2xpY3kSHi5nb29nbGUucHJvdG9idWYuTWV0aG9kT3B0aW9ucxihlgMgASgLMhsucGF0Y2hiYXkub3B0aW9ucy52MS5Qb2xpY3lSBnBvbGljeTpUCgRyZXN0Eh4uZ29vZ2xlLnByb3RvYnVmLk1ldGhvZE9wdGlvbnMYopYDIAEoCzIeLnBhdGNoYmF5Lm9wdGlvbnMudjEuUmVzdFNoYXBlUgRyZXN0OlUKBmxpbWl0cxIeLmdvb2dsZS5wcm90b2J1Zi5NZXRob2RPcHRpb25zGKaWAyABKAsyGy5wYXRjaGJheS5vcHRpb25zLnYxLkxpbWl0c1IGbGltaXRzOl4KCnJlc3RfZmllbGQSHS5nb29nbGUucHJvdG9idWYuRmllbGRPcHRpb25zGKOWAyABKAsyHi5wYXRjaGJheS5vcHRpb25zLnYxLlJlc3RGaWVsZFIJcmVzdEZpZWxkOjcKBnNlY3JldBIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMYpZYDIAEoCFIGc2VjcmV0OkIKC3Jlc3Rfc2NoZW1hEh8uZ29vZ2xlLnByb3RvYnVmLk1lc3NhZ2VPcHRpb25zGKSWAyABKAlSCnJlc3RTY2hlbWFiBnByb3RvMw", [file_google_protobuf_descriptor, file_google_protobuf_duration]);
 
 /**
  * Describes the message patchbay.options.v1.Policy.
@@ -19,18 +19,32 @@ export const PolicySchema = /*@__PURE__*/
   messageDesc(file_patchbay_options_v1_options, 0);
 
 /**
+ * Describes the message patchbay.options.v1.Limits.
+ * Use `create(LimitsSchema)` to create a new message.
+ */
+export const LimitsSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_options_v1_options, 1);
+
+/**
  * Describes the message patchbay.options.v1.RestShape.
  * Use `create(RestShapeSchema)` to create a new message.
  */
 export const RestShapeSchema = /*@__PURE__*/
-  messageDesc(file_patchbay_options_v1_options, 1);
+  messageDesc(file_patchbay_options_v1_options, 2);
 
 /**
  * Describes the message patchbay.options.v1.RestField.
  * Use `create(RestFieldSchema)` to create a new message.
  */
 export const RestFieldSchema = /*@__PURE__*/
-  messageDesc(file_patchbay_options_v1_options, 2);
+  messageDesc(file_patchbay_options_v1_options, 3);
+
+/**
+ * Describes the message patchbay.options.v1.WholeBody.
+ * Use `create(WholeBodySchema)` to create a new message.
+ */
+export const WholeBodySchema = /*@__PURE__*/
+  messageDesc(file_patchbay_options_v1_options, 4);
 
 /**
  * Who may call the method and what it leaves in the audit log.
@@ -49,12 +63,20 @@ export const rest = /*@__PURE__*/
   extDesc(file_patchbay_options_v1_options, 1);
 
 /**
+ * How much a call may bring and how long it may take, where that is not the usual.
+ *
+ * @generated from extension: patchbay.options.v1.Limits limits = 52006;
+ */
+export const limits = /*@__PURE__*/
+  extDesc(file_patchbay_options_v1_options, 2);
+
+/**
  * How a field of a request looks over REST.
  *
  * @generated from extension: patchbay.options.v1.RestField rest_field = 52003;
  */
 export const rest_field = /*@__PURE__*/
-  extDesc(file_patchbay_options_v1_options, 2);
+  extDesc(file_patchbay_options_v1_options, 3);
 
 /**
  * The field of an answer holds a secret. Answers with one are not compressed, on
@@ -63,7 +85,7 @@ export const rest_field = /*@__PURE__*/
  * @generated from extension: bool secret = 52005;
  */
 export const secret = /*@__PURE__*/
-  extDesc(file_patchbay_options_v1_options, 3);
+  extDesc(file_patchbay_options_v1_options, 4);
 
 /**
  * What the service's own code refuses beyond the rules of a request, as far as
@@ -72,5 +94,5 @@ export const secret = /*@__PURE__*/
  * @generated from extension: string rest_schema = 52004;
  */
 export const rest_schema = /*@__PURE__*/
-  extDesc(file_patchbay_options_v1_options, 4);
+  extDesc(file_patchbay_options_v1_options, 5);
 

@@ -1,0 +1,112 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Connections } from "#src/connections/connections.ts";
+import { ConnectionNotFound } from "#src/connections/errors.ts";
+import type { Database } from "#src/db/database.ts";
+import { ImportBusy } from "#src/operations/import/errors.ts";
+import type { Imports } from "#src/operations/import/imports.ts";
+import {
+  checkAgain,
+  claimDue,
+  deleteAbandoned,
+  noteCheck,
+  noteFailure,
+  type DueCatalog,
+} from "#src/operations/import/watch-store.ts";
+import type { Outbound } from "#src/outbound/outbound.ts";
+import type { Environment } from "#src/platform/caller.ts";
+import { levelOfFailure, ServiceError } from "#src/platform/errors.ts";
+import type { Log } from "#src/platform/log.ts";
+import { documentHeaders, fetchedDocument, maxDocumentBytes } from "./document.ts";
+import { documentPath, driftOf } from "./refresh.ts";
+
+/** Compares daily what services publish of themselves. */
+export interface CatalogWatch {
+  /** Compares what is due now, and resolves when that is recorded. */
+  runOnce(): Promise<void>;
+  /** Goes on from now, until `stop`. */
+  start(): void;
+  /** Resolves when what was begun is done or given up. */
+  stop(): Promise<void>;
+}
+
+const lookEveryMs = 60_000;
+const busyPauseMs = 10 * 60_000;
+/** No import takes that long. */
+const abandonedAfterMs = 60 * 60_000;
+
+/** Replicas share the work through what is due in the table. It only reports: nothing is imported. */
+export function createCatalogWatch(parts: {
+  database: Database;
+  connections: Pick<Connections, "openUnattended">;
+  outbound: Pick<Outbound, "send">;
+  imports: Imports;
+  environment: Environment;
+  log: Log;
+  now: () => Date;
+}): CatalogWatch {
+  const { database, connections, outbound, imports, environment, log, now } = parts;
+  const stopping = new AbortController();
+  const { signal } = stopping;
+  let loop: Promise<void> = Promise.resolve();
+
+  async function fetchFor({ orgId, slug, connectionId }: DueCatalog) {
+    const path = await database.read(orgId, (tx) => documentPath(tx, orgId, slug));
+    const opened = await connections.openUnattended({ orgId, environment }, connectionId);
+    if (opened === undefined) throw new ConnectionNotFound();
+    const { connection, credential } = opened;
+    using _wiped = credential;
+    const reply = await outbound.send({
+      ...{ share: orgId, lane: "documents", baseUrl: connection.baseUrl, method: "GET", path, credential },
+      ...{ headers: documentHeaders, maxAnswerBytes: maxDocumentBytes, signal },
+    });
+    return fetchedDocument(reply, { source: "service" });
+  }
+
+  async function compare(due: DueCatalog): Promise<void> {
+    const document = await fetchFor(due);
+    const found = await imports.preview({ ...due, signal }, document);
+    const drift = driftOf(found, document);
+    if (drift !== null) log.info({ slug: due.slug, ...drift }, "a service's own document differs");
+    const checked = { at: now(), drift, inForce: found.comparedWith };
+    await database.record(due.orgId, (tx) => noteCheck(tx, due, checked));
+  }
+
+  async function report(due: DueCatalog, error: unknown): Promise<void> {
+    if (signal.aborted || error instanceof ImportBusy) {
+      const soon = new Date(now().getTime() + busyPauseMs);
+      return database.record(due.orgId, (tx) => checkAgain(tx, due, soon));
+    }
+    log[levelOfFailure(error)]({ err: error, slug: due.slug }, "a service's own document was not compared");
+    const message = error instanceof ServiceError ? error.message : "internal error";
+    await database.record(due.orgId, (tx) => noteFailure(tx, due, now(), message));
+  }
+
+  /** One after the other, since there is one import at a time. */
+  async function runOnce(): Promise<void> {
+    const begunBefore = new Date(now().getTime() - abandonedAfterMs);
+    await database.system((tx) => deleteAbandoned(tx, begunBefore));
+    while (!signal.aborted) {
+      const [due] = await database.system((tx) => claimDue(tx, environment, now(), 1));
+      if (due === undefined) return;
+      await compare(due).catch((error: unknown) => report(due, error));
+    }
+  }
+
+  return {
+    runOnce,
+    start() {
+      loop = (async () => {
+        while (!signal.aborted) {
+          await runOnce().catch((error: unknown) =>
+            log.warn({ err: error }, "the daily comparison failed; it is tried again"),
+          );
+          await sleep(lookEveryMs, undefined, { signal }).catch(() => {});
+        }
+      })();
+    },
+    async stop() {
+      stopping.abort();
+      await loop;
+    },
+  };
+}

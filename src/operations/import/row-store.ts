@@ -1,0 +1,135 @@
+import { sql } from "#src/db/drizzle.cjs";
+import type { Database, Tx } from "#src/db/database.ts";
+import type { Revision } from "./revision.ts";
+import type { OperationRow, RowsPiece } from "./reading.ts";
+import { shippedContract, shippedDescription } from "../shipped.ts";
+
+/** Few enough that a page of large ones does not hold up other calls for long. */
+const rowsAtOnce = 40;
+
+/** Stores the rows of a revision that is not ready yet. Postgres takes the JSON apart: here, it would hold up calls. */
+export async function insertRows(tx: Tx, revision: Revision, { of, json }: RowsPiece): Promise<void> {
+  const { orgId, slug, number } = revision;
+  const rows = Buffer.from(json.buffer, json.byteOffset, json.length).toString();
+  if (of === "definitions") {
+    await tx.execute(sql`
+      insert into catalog_definitions (org_id, slug, revision, name, schema)
+      select ${orgId}, ${slug}, ${number}::integer, row.name, row.schema::json
+      from json_to_recordset(${rows}::json) as row (name text, schema text)`);
+    return;
+  }
+  await tx.execute(sql`
+    insert into catalog_operations (
+      org_id, slug, revision, path, method, operation_id, name, description, deprecated, scopes, parameters, body,
+      input_schema, output_schema, definition_names, fingerprint, in_force, search)
+    select ${orgId}, ${slug}, ${number}::integer, row.path, row.method, row."operationId", row.name, row.description,
+      row.deprecated, row.scopes, row.parameters::json, row.body::json, row."inputSchema"::json,
+      row."outputSchema"::json, row."definitionNames", row.fingerprint, false, row.search::tsvector
+    from json_to_recordset(${rows}::json) as row (
+      path text, method text, "operationId" text, name text, description text, deprecated boolean, scopes text[],
+      parameters text, body text, "inputSchema" text, "outputSchema" text, "definitionNames" text[],
+      fingerprint text, search text)`);
+}
+
+/** The rows of a revision, in the form in which they were given. */
+export async function* readRows(
+  database: Pick<Database, "read">,
+  revision: Revision,
+): AsyncGenerator<RowsPiece> {
+  const { orgId } = revision;
+  for (const of of ["operations", "definitions"] as const) {
+    let after: RowKey | undefined = { first: "", second: "" };
+    while (after !== undefined) {
+      const from: RowKey = after;
+      const page = await database.read(orgId, (tx) => readPage[of](tx, revision, from));
+      if (page.json !== null) yield { of, json: bytesOf(page.json) };
+      after = page.last ?? undefined;
+    }
+  }
+}
+
+/** What a page of rows goes on from. */
+interface RowKey extends Record<string, unknown> {
+  readonly first: string;
+  readonly second: string;
+}
+
+interface RowsPage extends Record<string, unknown> {
+  /** Null if there are no more. */
+  readonly json: string | null;
+  readonly last: RowKey | null;
+}
+
+const readPage = { operations: readOperations, definitions: readDefinitions };
+
+async function readOperations(tx: Tx, { orgId, slug, number }: Revision, after: RowKey): Promise<RowsPage> {
+  const [page] = await tx.execute<RowsPage>(sql`
+    select json_agg(json_build_object(
+        'path', path, 'method', method, 'operationId', operation_id, 'name', name, 'description', description,
+        'deprecated', deprecated, 'scopes', scopes, 'parameters', parameters::text, 'body', body::text,
+        'inputSchema', input_schema::text, 'outputSchema', output_schema::text,
+        'definitionNames', definition_names, 'fingerprint', fingerprint, 'search', ''))::text as json,
+      (array_agg(json_build_object('first', path, 'second', method) order by path desc, method desc))[1] as last
+    from (
+      select * from catalog_operations
+      where org_id = ${orgId} and slug = ${slug} and revision = ${number}::integer
+        and (path, method) > (${after.first}, ${after.second})
+      order by path, method
+      limit ${rowsAtOnce}::integer) as page`);
+  return page ?? nothing;
+}
+
+async function readDefinitions(tx: Tx, { orgId, slug, number }: Revision, after: RowKey): Promise<RowsPage> {
+  const [page] = await tx.execute<RowsPage>(sql`
+    select json_agg(json_build_object('name', name, 'schema', schema::text))::text as json,
+      (array_agg(json_build_object('first', name, 'second', '') order by name collate "C" desc))[1] as last
+    from (
+      select * from catalog_definitions
+      where org_id = ${orgId} and slug = ${slug} and revision = ${number}::integer
+        and name collate "C" > ${after.first}
+      order by name collate "C"
+      limit ${rowsAtOnce}::integer) as page`);
+  return page ?? nothing;
+}
+
+const nothing: RowsPage = { json: null, last: null };
+
+/** What comes with Patchbay of the service, in the form of an import; nothing for one that is not a sibling product. */
+export function shippedRows(slug: string): RowsPiece[] {
+  const rows: OperationRow[] = [];
+  const definitions = new Map<string, string>();
+  for (const endpoint of shippedDescription(slug)?.endpoints ?? []) {
+    const contract = shippedContract(slug, endpoint);
+    if (contract === undefined) continue;
+    const { parameters, body, inputSchema = null, outputSchema = null } = contract;
+    for (const [name, schema] of contract.definitions) definitions.set(name, schema);
+    const { path, method, name, operationId = null, deprecated, scopes } = endpoint;
+    rows.push({
+      ...{
+        path,
+        method,
+        operationId,
+        name,
+        description: null,
+        deprecated,
+        scopes,
+        inputSchema,
+        outputSchema,
+      },
+      parameters: JSON.stringify(parameters),
+      body: body === undefined ? null : JSON.stringify(body),
+      definitionNames: [...contract.definitions.keys()],
+      ...{ fingerprint: "", search: "" },
+    });
+  }
+  const named = [...definitions].map(([name, schema]) => ({ name, schema }));
+  return [
+    { of: "operations", json: bytesOf(JSON.stringify(rows)) },
+    { of: "definitions", json: bytesOf(JSON.stringify(named)) },
+  ];
+}
+
+/** In memory of its own, which can be handed over to a thread. */
+function bytesOf(text: string): Uint8Array<ArrayBuffer> {
+  return new TextEncoder().encode(text);
+}
