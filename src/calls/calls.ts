@@ -8,7 +8,7 @@ import type { Log } from "#src/platform/log.ts";
 import { serve, type Feature } from "#src/platform/served-service.ts";
 import { createCallAction, createReadAction } from "./call-action.ts";
 import { createCallService } from "./call-service.ts";
-import { createInputCheck } from "./input-schema.ts";
+import { createChecks } from "./checks/checks.ts";
 import { createMakeCall } from "./make-call.ts";
 import { createPlanCall } from "./plan-call.ts";
 import { createProxy } from "./proxy/proxy.ts";
@@ -34,7 +34,8 @@ export function createCalls(shared: {
   const reflections = createReflections(shared);
   const through = createThrough({ ...shared, reflections });
   const makeCall = createMakeCall(through);
-  const readAction = createReadAction({ ...shared, check: createInputCheck() });
+  const checks = createChecks(shared);
+  const readAction = createReadAction({ ...shared, checks });
   return {
     services: [
       serve(ConnectionService, {
@@ -46,6 +47,8 @@ export function createCalls(shared: {
     ],
     through,
     rawRoutes: [createProxy({ ...shared, reflections })],
-    close: () => reflections.close(),
+    async close() {
+      await Promise.all([reflections.close(), checks.close()]);
+    },
   };
 }

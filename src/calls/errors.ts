@@ -1,4 +1,5 @@
 import { ServiceError } from "#src/platform/errors.ts";
+import { inOneLine, maxProblems, type InputProblem } from "./input-problems.ts";
 
 /** A query parameter that cannot be written in a URL in exactly one way. */
 export class InvalidCall extends ServiceError {
@@ -25,16 +26,15 @@ export class UnknownAction extends ServiceError {
 export class InvalidInput extends ServiceError {
   readonly kind = "invalid_argument";
   readonly reason = "INVALID_INPUT";
+  readonly problems: readonly InputProblem[];
 
-  /** A problem names the place in `input` by its JSON pointer. */
-  constructor(problems: readonly string[]) {
-    const listed = problems.slice(0, maxProblems);
+  constructor(problems: readonly InputProblem[]) {
+    const listed = problems.slice(0, maxProblems).map(inOneLine);
     while (listed.length > 1 && Buffer.byteLength(listed.join("; ")) > maxBytes) listed.pop();
     super(`input: ${listed.join("; ")}${listed.length < problems.length ? "; and others" : ""}`);
+    this.problems = problems;
   }
 }
 
-/** As many problems of an input as are shown. */
-export const maxProblems = 20;
 /** Over gRPC it stands in the headers of the answer twice, and some clients take 8 KiB of them. */
 const maxBytes = 2_000;
