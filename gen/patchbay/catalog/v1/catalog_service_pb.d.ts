@@ -611,12 +611,12 @@ export declare const CatalogService: GenService<{
    *
    * A URL is fetched without any credential, and without following redirects.
    *
-   * Errors: INVALID_ARGUMENT (INVALID_SLUG), (IMPORT_REFUSED) if it is no such
-   * document, is beyond a limit, leaves nothing to import, or the URL does not
-   * answer with it, and (INVALID_BASE_URL, ADDRESS_DENIED) for a URL of the document that can
-   * never be called; NOT_FOUND (UNKNOWN_INTEGRATION); RESOURCE_EXHAUSTED
-   * (IMPORT_BUSY); PERMISSION_DENIED (ADDRESS_DENIED), UNAVAILABLE
-   * (UPSTREAM_UNREACHABLE) and the like for the URL.
+   * Errors: INVALID_ARGUMENT (IMPORT_REFUSED) if it is no such document, is beyond a
+   * limit, leaves nothing to import, or is not what the URL answers;
+   * (INVALID_BASE_URL, INVALID_PATH, ADDRESS_DENIED) for a URL that can never be
+   * called; NOT_FOUND (UNKNOWN_INTEGRATION); RESOURCE_EXHAUSTED (IMPORT_BUSY), or
+   * (UPSTREAM_TOO_LARGE) for the URL; UNAVAILABLE (UPSTREAM_UNREACHABLE),
+   * DEADLINE_EXCEEDED (UPSTREAM_TIMEOUT) likewise.
    *
    * @generated from rpc patchbay.catalog.v1.CatalogService.ImportOpenApi
    */
