@@ -14,6 +14,7 @@ import { createAskGrpc } from "./ask-grpc.ts";
 import { createImportService } from "./import-service.ts";
 import { createRefreshCatalog } from "./refresh.ts";
 import { createCatalogService } from "./service.ts";
+import { createValidation } from "./validation.ts";
 import { createCatalogWatch, type CatalogWatch } from "./watch.ts";
 
 /** Says what connected services offer, and takes in what documents say of that. */
@@ -27,8 +28,8 @@ export function createCatalog(shared: {
   database: Database;
   change: Change;
   operations: Operations;
-  connections: Pick<Connections, "usable" | "openUnattended">;
-  calls: Pick<Calls, "through" | "dialogueThrough">;
+  connections: Pick<Connections, "usable" | "openUnattended" | "requireConnected">;
+  calls: Pick<Calls, "through" | "dialogueThrough" | "checks">;
   outbound: Pick<Outbound, "send" | "checkBaseUrl">;
   environment: Environment;
   log: Log;
@@ -36,7 +37,7 @@ export function createCatalog(shared: {
 }): Catalog {
   const { checkBaseUrl: checkUrl } = shared.outbound;
   const imports = createImports({ ...shared, readDocument: readInProcess, checkUrl });
-  const { through, dialogueThrough } = shared.calls;
+  const { through, dialogueThrough, checks } = shared.calls;
   const askGrpc = createAskGrpc({ ...shared, dialogueThrough });
   const watch = createCatalogWatch({ ...shared, imports });
   return {
@@ -44,6 +45,7 @@ export function createCatalog(shared: {
       serve(CatalogService, {
         ...createCatalogService(shared),
         ...createImportService({ ...shared, imports, askGrpc }),
+        ...createValidation({ ...shared, checks }),
         refreshCatalog: createRefreshCatalog({ ...shared, through, imports }),
       }),
     ],
