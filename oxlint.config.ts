@@ -118,6 +118,8 @@ export default defineConfig({
     "unicorn/no-array-reverse": "off",
     "unicorn/no-array-sort": "off",
     "unicorn/no-useless-spread": "off",
+    // Of windows. Threads take no origin.
+    "unicorn/require-post-message-target-origin": "off",
   },
   overrides: [
     {

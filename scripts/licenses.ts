@@ -9,7 +9,7 @@ export function licensesOf(files: readonly string[]): string {
   const packages = Map.groupBy(files, (file) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file)?.[0]);
   const sections = [...packages]
     .flatMap(([folder, itsFiles]) => (folder === undefined ? [] : [{ folder, itsFiles }]))
-    .toSorted((a, b) => (a.folder < b.folder ? -1 : 1))
+    .toSorted((a, b) => (nameIn(a.folder) < nameIn(b.folder) ? -1 : 1))
     .map(({ folder, itsFiles }) => sectionOf(folder, itsFiles));
   return `${sections.join(`\n\n${"-".repeat(80)}\n\n`)}\n`;
 }
@@ -28,6 +28,11 @@ function sectionOf(folder: string, files: readonly string[]): string {
   const parts = [...foldersBetween(folder, files)].flatMap(licenseFilesIn);
   const texts = [...own, ...kept, ...parts].map((file) => readFileSync(file, "utf8").trim());
   return [`${name} ${version}, ${license}`, ...texts, ...noticesIn(files)].join("\n\n");
+}
+
+/** Of its package, which may lie in the folder of another one that asks for an older version. */
+function nameIn(folder: string): string {
+  return folder.slice(folder.lastIndexOf("node_modules/"));
 }
 
 function manifestIn(folder: string) {

@@ -3,18 +3,14 @@ import { ValueSchema, type Value } from "@bufbuild/protobuf/wkt";
 import { isObject } from "#src/json/object.ts";
 import type { OperationContract } from "#src/operations/operation.ts";
 import { pathProblem } from "#src/outbound/path.ts";
+import type { InputCheck } from "./checks/checks.ts";
+import type { JsonInput } from "./checks/question.ts";
 import { InvalidInput } from "./errors.ts";
 import type { FoundAction } from "./find-action.ts";
-import { escaped, nameProblems, problem } from "./input-problems.ts";
-import type { InputCheck, JsonInput } from "./input-schema.ts";
-import {
-  headerText,
-  NoForm,
-  pathText,
-  queryPairs,
-  type EncodedPair,
-  type ParameterForm,
-} from "./parameters.ts";
+import { escaped, nameProblems, problem, type InputProblem } from "./input-problems.ts";
+import { headerText, pathText, queryPairs, type EncodedPair } from "./parameters.ts";
+import { percentEncoded } from "./percent.ts";
+import { NoForm, type ParameterForm } from "./styles.ts";
 
 /** What an operation is called with. */
 export interface ActionInput {
@@ -38,15 +34,20 @@ export interface FilledAction {
 }
 
 /** The operation's path, query and headers with the input in them. Throws InvalidInput for one that does not fit. */
-export function fillAction(action: Action, given: ActionInput, check: InputCheck): FilledAction {
+export async function fillAction(
+  action: Action,
+  given: ActionInput,
+  check: InputCheck,
+): Promise<FilledAction> {
   const { path, query, header, body } = given;
   for (const [name, values] of Object.entries({ path, query, header })) {
     requireFew<JsonValue>(`/${name}`, values, insideJson);
+    requireShort(`/${name}`, values);
   }
   if (body !== undefined && action.contract !== undefined) requireFew("/body", body, insideValue);
   const input = { ...given, header: withDeclaredNames(given.header, action) };
-  refuse(namesProblems(action, input.path));
-  if (action.contract !== undefined) refuse(check(action.contract, jsonOf(input)));
+  const unfit = action.contract === undefined ? [] : await check(action.contract, jsonOf(input));
+  refuse([...namesProblems(action, input.path), ...unfit]);
   return {
     path: filledTemplate(action, input.path),
     query: Object.entries(input.query).flatMap(([name, value]) =>
@@ -70,7 +71,7 @@ function partsOf(template: string): string[] {
   return template.split(/\{([^{}]*)\}/);
 }
 
-function namesProblems({ template }: Action, path: JsonObject): string[] {
+function namesProblems({ template }: Action, path: JsonObject): InputProblem[] {
   const names = partsOf(template).filter((_, index) => index % 2 === 1);
   const { missing, unknown } = nameProblems(
     "/path",
@@ -82,8 +83,13 @@ function namesProblems({ template }: Action, path: JsonObject): string[] {
 
 function filledTemplate(action: Action, path: JsonObject): string {
   return partsOf(action.template)
-    .map((part, index) => (index % 2 === 0 ? part : segmentOf(action, part, path[part] ?? null)))
+    .map((part, index) => (index % 2 === 0 ? literalOf(part) : segmentOf(action, part, path[part] ?? null)))
     .join("");
+}
+
+/** Some documents have characters in a path that a URL has only encoded. What would end the path is refused later. */
+function literalOf(text: string): string {
+  return text.replace(/[^\w\-.~!$&'()*+,;=:@/%?#]+/g, (characters) => percentEncoded(characters));
 }
 
 /** Exactly one segment, or a part of one: it is encoded, and nothing that could be read as another path. */
@@ -124,7 +130,7 @@ function withDeclaredNames(header: JsonObject, { contract }: Action): JsonObject
   );
 }
 
-function refuse(problems: readonly string[]): void {
+function refuse(problems: readonly InputProblem[]): void {
   if (problems.length > 0) throw new InvalidInput(problems);
 }
 
@@ -142,6 +148,20 @@ function requireFew<Node>(place: string, root: Node, inside: (node: Node) => rea
     }
     level = level.flatMap(inside);
   }
+}
+
+/** What is longer reaches no server in a URL or in headers, and writing it would hold up other calls. */
+const maxCharacters = 64 * 1024;
+
+function requireShort(place: string, values: JsonObject): void {
+  if (charactersIn(values) <= maxCharacters) return;
+  refuse([problem(place, `has more than ${maxCharacters} characters`)]);
+}
+
+function charactersIn(json: JsonValue): number {
+  if (typeof json === "string") return json.length;
+  const names = isObject(json) ? Object.keys(json) : [];
+  return [...names, ...insideJson(json)].reduce<number>((sum, one) => sum + charactersIn(one), 0);
 }
 
 function insideJson(json: JsonValue): readonly JsonValue[] {

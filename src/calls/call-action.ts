@@ -8,10 +8,10 @@ import type { SealedConnection } from "#src/connections/store.ts";
 import { callerOf, callOf } from "#src/platform/caller.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import { parseAction, type ActionIdentifier } from "./action-identifier.ts";
+import { actionBody, headersBeside } from "./action-body.ts";
 import { fillAction, type Action } from "./action-input.ts";
-import { requestBody } from "./call-body.ts";
+import type { Checks, InputCheck } from "./checks/checks.ts";
 import { findAction } from "./find-action.ts";
-import type { InputCheck } from "./input-schema.ts";
 import type { DescribedCall, MakeCall } from "./make-call.ts";
 
 /** The call of an operation, and the connection to make it through. */
@@ -42,9 +42,9 @@ export function createCallAction(
 export function createReadAction(parts: {
   connections: Pick<Connections, "usable">;
   operations: Operations;
-  check: InputCheck;
+  checks: Pick<Checks, "input">;
 }): ReadAction {
-  const { connections, operations, check } = parts;
+  const { connections, operations, checks } = parts;
   return async ({ actionIdentifier, connection: named, input }, context) => {
     const caller = callerOf(context);
     const wanted = parseAction(actionIdentifier);
@@ -53,12 +53,18 @@ export function createReadAction(parts: {
     const connection = await connections.usable(caller, named.value ?? wanted.slug);
     requireOfService(connection, wanted.slug);
     const action = await describedBy(operations, caller.orgId, wanted);
+    const check: InputCheck = async (contract, json) =>
+      (await checks.input(caller.orgId, contract, json)).problems;
     return { connection, call: await describedAction(action, input, check, context) };
   };
 }
 
-/** The operation, and what it is called with. */
-async function describedBy(operations: Operations, orgId: string, wanted: ActionIdentifier): Promise<Action> {
+/** The operation of that name, and what it is called with. */
+export async function describedBy(
+  operations: Operations,
+  orgId: string,
+  wanted: ActionIdentifier,
+): Promise<Action> {
   const service = await operations.describe(orgId, wanted.slug);
   const found = findAction(wanted, service);
   if (service === undefined || found.endpoint === undefined) return { ...found, contract: undefined };
@@ -67,17 +73,20 @@ async function describedBy(operations: Operations, orgId: string, wanted: Action
   return contract === undefined ? describedBy(operations, orgId, wanted) : { ...found, contract };
 }
 
-async function describedAction(
+/** What is sent for the operation. Throws InvalidInput for input that does not fit it. */
+export async function describedAction(
   action: Action,
   input: ActionInput | undefined,
   check: InputCheck,
   context: HandlerContext,
 ): Promise<DescribedCall> {
   const { path = {}, query = {}, header = {}, body } = input ?? {};
-  const filled = fillAction(action, { path, query, header, body }, check);
-  const sent = await requestBody(body ? { case: "json", value: body } : { case: undefined });
+  const filled = await fillAction(action, { path, query, header, body }, check);
+  const form = action.contract?.body;
+  const headers = headersBeside(form, filled.headers);
+  const sent = await actionBody(form, body);
   if (sent !== undefined) callOf(context).holding?.grow(sent.bytes.length);
-  return { method: action.method, ...filled, body: sent };
+  return { method: action.method, ...filled, headers, body: sent };
 }
 
 /** Only connections of built-in and custom services have the service's slug. */

@@ -1,12 +1,24 @@
 import type { JsonObject } from "@bufbuild/protobuf";
 import { nearest } from "#src/json/nearest.ts";
-import { maxProblems } from "./errors.ts";
+
+/** Why an input does not fit its operation. */
+export interface InputProblem {
+  /** The place in `input`, as a JSON pointer (RFC 6901). */
+  readonly pointer: string;
+  /** What is wrong there. Never with a value, which may be a secret. */
+  readonly reason: string;
+  /** What may have been meant instead. */
+  readonly suggestion?: string | undefined;
+}
 
 /** A name that an object may have. */
 export interface KnownName {
   readonly name: string;
   readonly required?: boolean | undefined;
 }
+
+/** As many problems of an input as are shown. */
+export const maxProblems = 20;
 
 /** What is compared takes time: more names, and longer ones, than are misspelt by chance, are left without a hint. */
 const maxCompared = 50;
@@ -29,29 +41,47 @@ function firstOf<Item>(items: readonly Item[]): readonly Item[] {
 }
 
 /** A member is not there; perhaps it is one of the given ones, misspelt. */
-export function missingProblem(pointer: string, name: string, given: Iterable<string>): string {
+export function missingProblem(pointer: string, name: string, given: Iterable<string>): InputProblem {
   const near = nearestOf(name, given);
-  return problem(`${pointer}/${escaped(name)}`, "is missing", near && `${near} was given`);
+  return problem(
+    `${pointer}/${escaped(name)}`,
+    near === undefined ? "is missing" : `is missing; ${near} was given`,
+  );
 }
 
 /** A member has no meaning; perhaps it is one of the known ones, misspelt. */
-export function unknownProblem(pointer: string, name: string, known: Iterable<string>): string {
-  const near = nearestOf(name, known);
-  return problem(`${pointer}/${escaped(name)}`, "is unknown", near && `did you mean ${near}?`);
+export function unknownProblem(pointer: string, name: string, known: Iterable<string>): InputProblem {
+  return problem(`${pointer}/${escaped(name)}`, "is unknown", nearestOf(name, known));
 }
 
-function nearestOf(name: string, among: Iterable<string>): string | undefined {
+/** The candidate that may have been meant. */
+export function nearestOf(name: string, among: Iterable<string>): string | undefined {
   return name.length > maxHinted ? undefined : nearest(name, [...among].slice(0, maxCompared));
 }
 
-/** What is wrong at the place. Never with a value, which may be a secret. */
-export function problem(pointer: string, what: string, hint?: string): string {
-  const place = pointer.length > maxLength ? `${pointer.slice(0, maxLength).toWellFormed()}…` : pointer;
-  return `${place} ${what.slice(0, 2 * maxLength)}${hint === undefined || hint === "" ? "" : `; ${hint}`}`;
+/** What is wrong at the place. */
+export function problem(pointer: string, reason: string, suggestion?: string): InputProblem {
+  return {
+    pointer: shortened(pointer, maxPointer),
+    reason: shortened(reason, maxReason),
+    ...(suggestion !== undefined && { suggestion }),
+  };
 }
 
-/** The problems of an answer stand in its headers, too. */
-const maxLength = 120;
+/** The problem as a text, short enough to stand with others in the headers of an answer. */
+export function inOneLine({ pointer, reason, suggestion }: InputProblem): string {
+  const hint = suggestion === undefined ? "" : `; did you mean ${suggestion}?`;
+  return `${shortened(pointer, maxLineLength)} ${reason.slice(0, 2 * maxLineLength)}${hint}`;
+}
+
+/** Both can be as long as a name in the input, or a pattern of a schema. */
+const maxPointer = 2_000;
+const maxReason = 500;
+const maxLineLength = 120;
+
+function shortened(text: string, most: number): string {
+  return text.length > most ? `${text.slice(0, most).toWellFormed()}…` : text;
+}
 
 /** A name as a part of a JSON pointer (RFC 6901). */
 export function escaped(name: string): string {

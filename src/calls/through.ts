@@ -8,7 +8,9 @@ import { hasRepeatableBody, pause, waitBeforeRetry, type Outcome, type Repeatabl
 
 /** A call through a connection, as its caller describes it. */
 export interface ThroughRequest
-  extends Repeatable, Pick<OutboundRequest, "path" | "query" | "timeoutMs" | "hold" | "signal" | "maxAnswerBytes"> {
+  extends
+    Repeatable,
+    Pick<OutboundRequest, "path" | "query" | "timeoutMs" | "hold" | "signal" | "maxAnswerBytes"> {
   /** Of the request that the call is made for. */
   readonly requestId: string;
   /** Called before each try, with its number. */

@@ -1,4 +1,3 @@
-import { create, toJson, type DescMessage, type MessageInitShape } from "@bufbuild/protobuf";
 import { timestampDate, type Timestamp } from "@bufbuild/protobuf/wkt";
 import {
   ConnectionSchema,
@@ -13,6 +12,7 @@ import { ask, contentOf } from "./remote.ts";
 import { isBuiltIn, isCustom } from "#src/integrations/slug.ts";
 import { present } from "#src/platform/present.ts";
 import { pairIn } from "./pair.ts";
+import { printJson } from "./print.ts";
 import type { PutFlags, Shown } from "./remote-commands.ts";
 import { table } from "./table.ts";
 
@@ -187,10 +187,4 @@ function stateOf({ active, status, unhealthy }: Connection): string {
 
 function timeText(time: Timestamp | undefined): string {
   return time === undefined ? "never" : timestampDate(time).toISOString();
-}
-
-/** As it is over REST, where a field without a value of its own is there as well. */
-function printJson<Desc extends DescMessage>(schema: Desc, message: MessageInitShape<Desc>): void {
-  const json = toJson(schema, create(schema, message), { alwaysEmitImplicit: true });
-  process.stdout.write(`${JSON.stringify(json, null, 2)}\n`);
 }

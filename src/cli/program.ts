@@ -2,6 +2,7 @@ import { Command } from "commander";
 import { readFileSync } from "node:fs";
 import { InvalidSetting } from "#src/config/setting.ts";
 import { readConfig, type Flags } from "#src/config/config.ts";
+import { addCatalogCommands } from "./catalog-commands.ts";
 import { addRemoteCommands } from "./remote-commands.ts";
 import { settingNamed, settings, type SettingName } from "#src/config/settings.ts";
 
@@ -81,6 +82,7 @@ function program(): Command {
     });
 
   addRemoteCommands(root);
+  addCatalogCommands(root);
   return root;
 }
 

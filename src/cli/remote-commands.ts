@@ -115,7 +115,8 @@ export interface CallFlags {
   readonly include?: true;
 }
 
-function remote(command: Command): Command {
+/** The command, with the flags that say which service is asked, and how its answer is shown. */
+export function remote(command: Command): Command {
   return command
     .option("--url <url>", "where the service is [PATCHBAY_URL] (default: http://127.0.0.1:7420)")
     .option("--key-file <file>", "holds the API key, unless PATCHBAY_KEY does (default: data/admin-key)")

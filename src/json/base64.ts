@@ -39,15 +39,17 @@ function fieldWithBytes(field: DescField, json: JsonValue): JsonValue {
   return Object.fromEntries(Object.entries(json).map(([name, value]) => [name, one(value)]));
 }
 
-function bytesOf(json: JsonValue): JsonValue {
-  if (typeof json !== "string") return json;
-  if (isBase64(json)) return decoded(json);
-  const text = json.replace(/[ \t\r\n]+/g, "");
-  return text !== json && isBase64(text) ? decoded(text) : json;
+/** The bytes that the text is base64 of, in either alphabet, in lines or not; undefined if it is none. */
+export function fromBase64(text: string): Buffer | undefined {
+  if (isBase64(text)) return Buffer.from(text, "base64");
+  const inOneLine = text.replace(/[ \t\r\n]+/g, "");
+  return inOneLine !== text && isBase64(inOneLine) ? Buffer.from(inOneLine, "base64") : undefined;
 }
 
-function decoded(base64: string): JsonValue {
-  const { buffer, byteOffset, length } = Buffer.from(base64, "base64");
+function bytesOf(json: JsonValue): JsonValue {
+  const decoded = typeof json === "string" ? fromBase64(json) : undefined;
+  if (decoded === undefined) return json;
+  const { buffer, byteOffset, length } = decoded;
   // Bytes are no JSON, except to `fromJson`. No Buffer: its `slice` is not that of the arrays that messages hold.
   const bytes: unknown = new Uint8Array(buffer, byteOffset, length);
   return bytes as JsonValue;

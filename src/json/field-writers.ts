@@ -13,7 +13,7 @@ import {
   isWrapperDesc,
   ValueSchema,
 } from "@bufbuild/protobuf/wkt";
-import { textOfValue } from "./json-text.ts";
+import { textOfStruct, textOfValue } from "./json-text.ts";
 import { longLength, piecesOfBytes, piecesOfString, piecesOfText } from "./pieces.ts";
 
 /** Where JSON is written. */
@@ -131,13 +131,18 @@ function oneWriter(field: DescField): Write {
   if (enumeration !== undefined) return enumWriter(enumeration);
   if (message === undefined) return scalarWriter(scalar);
   // What follows is how generated code holds these two: as plain JSON, and as the scalar itself.
-  if (message.typeName === "google.protobuf.Struct" && field.parent.typeName !== "google.protobuf.Value") {
-    return (sink, json) => void (sink.text += JSON.stringify(json));
+  if (isPlainStruct(field)) {
+    return (sink, json: object) => writeText(sink, textOfStruct(json) ?? JSON.stringify(json));
   }
   if (isWrapperDesc(message) && field.fieldKind === "message" && field.oneof === undefined) {
     return scalarWriter(message.fields[0].scalar);
   }
   return messageWriter(message);
+}
+
+/** Whether generated code holds the field's values as plain JSON. */
+export function isPlainStruct({ message, parent }: DescField): boolean {
+  return message?.typeName === "google.protobuf.Struct" && parent.typeName !== "google.protobuf.Value";
 }
 
 function enumWriter({ typeName, value: values }: DescEnum): Write {

@@ -10,6 +10,14 @@ export function* valueBinary(text: string): LongWork<Uint8Array> {
   return writer.finish();
 }
 
+/** The field of type `google.protobuf.Struct` that the JSON object is, behind the field's tag. Numbers are rounded. */
+export function* structFieldBinary(text: string): LongWork<Uint8Array> {
+  const writer = new ValueWriter(text);
+  yield* walkJson(text, { maxDepth: Infinity, allowsNul: true, anyNumber: true }, writer);
+  // The value of an object is a field with its Struct.
+  return writer.finish().subarray(1);
+}
+
 class ValueWriter implements JsonVisitor {
   readonly #text: string;
   readonly #writer = new BinaryWriter();

@@ -12,3 +12,6 @@ export function bodyKind(contentType: string): BodyKind {
 
 const textual =
   /^application\/(?:(?:[^/]+\+)?(?:xml|yaml)|(?:x-)?(?:javascript|ndjson|jsonlines)|jsonl|json-seq|graphql|sql|x-yaml)$/;
+
+/** What a Content-Type may be, for a JSON Schema as well: nothing that ends the header that it stands in. */
+export const contentTypePattern = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+/[!-~][ -~]*$";

@@ -1,6 +1,6 @@
 import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
 import { isObject } from "#src/json/object.ts";
-import { bodyKind } from "./body-kind.ts";
+import { bodyKind, contentTypePattern } from "./body-kind.ts";
 import { compositions, isScalar, resolved, typesOf, type Resolve } from "./form-members.ts";
 import type { BodyForm } from "./operation.ts";
 
@@ -93,7 +93,7 @@ const file = {
   contentEncoding: "base64",
   properties: {
     filename: { type: "string", minLength: 1, maxLength: 255 },
-    contentType: { type: "string", pattern: "^[!#$%&'*+.^_`|~0-9A-Za-z-]+/[ -~]+$", maxLength: 255 },
+    contentType: { type: "string", pattern: contentTypePattern, maxLength: 255 },
     data: base64,
   },
   required: ["data"],

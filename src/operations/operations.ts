@@ -73,11 +73,14 @@ export async function createOperations(parts: {
   return {
     describe,
     async contractOf(orgId, slug, { revision }, endpoint) {
-      if (revision === 0) return shippedContract(slug, endpoint);
-      const id = `${orgId}/${slug}/${revision}/${endpoint.method} ${endpoint.path}`;
+      // What comes with Patchbay is the same for all.
+      const id = `${revision === 0 ? "" : orgId}/${slug}/${revision}/${endpoint.method} ${endpoint.path}`;
       const known = contracts.get(id);
       if (known !== undefined) return known;
-      const read = await database.read(orgId, (tx) => readContract(tx, orgId, { slug, revision }, endpoint));
+      const read =
+        revision === 0
+          ? shippedContract(slug, endpoint)
+          : await database.read(orgId, (tx) => readContract(tx, orgId, { slug, revision }, endpoint));
       if (read !== undefined) contracts.set(id, read);
       return read;
     },

@@ -59,8 +59,8 @@ function queryText(query: readonly QueryPair[]): string {
 
 function pairText([name, value, form]: QueryPair): string {
   if (form === undefined) return `${encoded(name)}=${encoded(value)}`;
-  // Nothing that ends the parameter, the query or the request line.
-  if (!/^[A-Za-z0-9\-._~!$'()*+,;:@/?%]*$/.test(name + value)) {
+  // Nothing that ends the name, the parameter, the query or the request line.
+  if (!/^[A-Za-z0-9\-._~!$'()*+,;:@/?%]*$/.test(name + value.replaceAll("=", ""))) {
     throw new InvalidOutboundRequest("query: percent-encode all but letters, digits and -._~!$'()*+,;:@/?");
   }
   if (/%(?:00|0a|0d)/i.test(name + value))

@@ -25,7 +25,7 @@ export function createBehindGate(validator: Validator): BehindGate {
     // is no good.
     await call.recheck?.();
     requireValid(validator, method.input, message);
-    nameRequest({ method, message, call, idempotencyKey });
+    await nameRequest({ method, message, call, idempotencyKey });
     const answer = await handle();
     requireAudit(call);
     return answer;
@@ -38,10 +38,10 @@ export function requireGate({ passedGate }: Call): void {
 }
 
 /** Notes what the caller of an audited method named its request, before the change that may be a repetition. */
-function nameRequest({ method, message, call, idempotencyKey }: UnaryCall): void {
+async function nameRequest({ method, message, call, idempotencyKey }: UnaryCall): Promise<void> {
   if (!takesIdempotencyKey(method)) return;
   const key = idempotencyKey();
-  if (key !== null) call.named = namedRequest(key, method, message, policyOf(method).repeated);
+  if (key !== null) call.named = await namedRequest(key, method, message, policyOf(method).repeated);
 }
 
 /**

@@ -41,6 +41,8 @@ export function restCodec(
       if (wholeBody !== undefined && isWhole(wholeBody, request, bytes)) {
         return decodeWhole(wholeBody, route, query, bytes);
       }
+      if (bytes.length > limits.jsonBytes)
+        throw new MessageTooLarge(limits.jsonBytes, wholeBody?.field.jsonName);
       return decodeRequest(route, query, await jsonOfBody(request, bytes, kept));
     },
     async answer(exchange, message) {

@@ -33,7 +33,11 @@ export class MessageTooLarge extends ServiceError {
   readonly kind = "resource_exhausted";
   readonly reason = "MESSAGE_TOO_LARGE";
 
-  constructor(maxBytes: number) {
-    super(`the body is larger than ${maxBytes} bytes: send less at a time`);
+  constructor(maxBytes: number, wholeField?: string) {
+    const next =
+      wholeField === undefined
+        ? "send less at a time"
+        : `send "${wholeField}" itself as the body, in a content type of its own`;
+    super(`the body is larger than ${maxBytes} bytes: ${next}`);
   }
 }

@@ -1,6 +1,7 @@
 import { create, type DescField, type DescMessage, type Message, toBinary } from "@bufbuild/protobuf";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { textOfValue } from "#src/json/json-text.ts";
+import { leadsToStruct, withStructsWritten } from "./binary-structs.ts";
 import { longLength, piecesOfText } from "#src/json/pieces.ts";
 import { valueBinary } from "#src/json/value-binary.ts";
 import { lengthOf } from "#src/platform/bytes.ts";
@@ -11,6 +12,11 @@ import { inTurns, type LongWork } from "#src/platform/in-turns.ts";
  * not parsed, with turns of the event loop for others between. The message must not change meanwhile.
  */
 export function binaryOf(desc: DescMessage, message: Message): Uint8Array[] | Promise<Uint8Array[]> {
+  if (!leadsToStruct(desc)) return withLongChoice(desc, message);
+  return inTurns(withStructsWritten(desc, message)).then((written) => withLongChoice(desc, written));
+}
+
+function withLongChoice(desc: DescMessage, message: Message): Uint8Array[] | Promise<Uint8Array[]> {
   const members: Readonly<Record<string, unknown>> = { ...message };
   for (const { fields, localName } of desc.oneofs) {
     const choice = members[localName] as { case?: string; value?: unknown };

@@ -16,9 +16,10 @@ export function connectCodec({ report }: LaneParts, format: MessageFormat): Code
     deadline: (request, mostMs) => deadlineOf("connect", headerOf(request, "connect-timeout-ms"), mostMs),
     async read(exchange) {
       const { method, request, limits } = exchange;
-      const bytes = await readMessage(exchange);
+      const maxBytes = format.limitOf(limits);
+      const bytes = await readMessage(exchange, maxBytes);
       const coding = request.headers["content-encoding"];
-      const plain = await inflated(bytes, coding, exchange, limits.messageBytes);
+      const plain = await inflated(bytes, coding, exchange, maxBytes);
       return format.read(method.input, plain);
     },
     async answer(exchange, message) {

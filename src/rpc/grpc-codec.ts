@@ -31,10 +31,10 @@ export function grpcCodec(parts: LaneParts, format: MessageFormat, lastFlag = 0)
     deadline: (request, mostMs) => deadlineOf("grpc", headerOf(request, "grpc-timeout"), mostMs),
     async read(exchange) {
       // Room for the prefix of what may follow, so that it is told apart from a message that is too large.
-      const body = await readMessage(exchange, 2 * prefixBytes);
-      const { messageBytes } = exchange.limits;
-      return onlyMessage(body, messageBytes, lastFlag, async (payload) =>
-        format.read(exchange.method.input, await plainOf(payload, exchange, messageBytes)),
+      const maxBytes = format.limitOf(exchange.limits);
+      const body = await readMessage(exchange, maxBytes, 2 * prefixBytes);
+      return onlyMessage(body, maxBytes, lastFlag, async (payload) =>
+        format.read(exchange.method.input, await plainOf(payload, exchange, maxBytes)),
       );
     },
     async answer(exchange, message) {

@@ -5,9 +5,13 @@ import { decompress } from "./decompress.ts";
 import { messageTooLarge } from "./framework-failure.ts";
 
 /** The body: a message, and what its protocol frames it with. Refused if that is more than a message may have. */
-export async function readMessage({ request, holding, limits }: Exchange, frameBytes = 0): Promise<Buffer> {
-  const bytes = await readBody(request, limits.messageBytes + frameBytes, holding);
-  if (bytes === undefined) throw messageTooLarge(limits.messageBytes);
+export async function readMessage(
+  { request, holding }: Exchange,
+  maxBytes: number,
+  frameBytes = 0,
+): Promise<Buffer> {
+  const bytes = await readBody(request, maxBytes + frameBytes, holding);
+  if (bytes === undefined) throw messageTooLarge(maxBytes);
   return bytes;
 }
 

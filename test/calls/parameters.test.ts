@@ -2,6 +2,7 @@ import type { JsonValue } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { headerText, pathText, queryPairs } from "#src/calls/parameters.ts";
+import { percentEncoded, reserved } from "#src/calls/percent.ts";
 
 const list = ["blue", "black", "brown"];
 const object = { R: 100, G: 200, B: 150 };
@@ -97,6 +98,11 @@ describe("a query parameter", () => {
     ["form", true, [], ""],
     ["form", false, [], ""],
     ["form", true, {}, ""],
+    ["form", false, {}, ""],
+    ["form", false, [""], "color="],
+    ["deepObject", true, {}, ""],
+    ["spaceDelimited", true, ["a b", "c"], "color=a%20b&color=c"],
+    ["pipeDelimited", false, ["a|b", "c"], "color=a%7Cb%7Cc"],
     ["form", true, [true, 1.5, "a"], "color=true&color=1.5&color=a"],
   ])("in style %s, explode %s, of %j is %j", (style, explode, value, expected) => {
     expect(inQuery(style, explode, value)).toBe(expected);
@@ -120,6 +126,69 @@ describe("a query parameter", () => {
       }),
     );
   });
+});
+
+describe("a query parameter with allowReserved", () => {
+  const written = (value: JsonValue, style?: string, explode?: boolean) =>
+    queryPairs({ name: "a[b", style, explode, allowReserved: true }, value)
+      .map(([name, text]) => `${name}=${text}`)
+      .join("&");
+
+  test("keeps what has a meaning in URLs, but for what would end it, and escapes that are there", () => {
+    expect(written("https://x.example/a?b=c;d@e!$'()*,:")).toBe("a%5Bb=https://x.example/a?b=c;d@e!$'()*,:");
+    expect(written('&#[]+ "é')).toBe("a%5Bb=%26%23%5B%5D%2B%20%22%C3%A9");
+    expect(written("%2F%zz%2")).toBe("a%5Bb=%2F%25zz%252");
+  });
+
+  test("is still written in its style", () => {
+    expect(written(["a/b", "c,d"], "form", false)).toBe("a%5Bb=a/b,c,d");
+    expect(written(["a/b", "c"], "pipeDelimited")).toBe("a%5Bb=a/b%7Cc");
+    expect(written({ "k/": "a/b" }, "deepObject")).toBe("a%5Bb%5Bk%2F%5D=a/b");
+  });
+
+  test("reads back as it was given, and as one parameter, unless it holds escapes of its own", () => {
+    fc.assert(
+      fc.property(fc.string({ unit: "binary" }), (text) => {
+        fc.pre(!text.includes("%"));
+        expect([...new URLSearchParams(written(text))]).toStrictEqual([["a[b", text]]);
+      }),
+    );
+  });
+});
+
+describe("a parameter that is JSON", () => {
+  const value = { a: [null, { "é/": 2 ** 60 }], b: "ü&=,\u{1f600}" };
+
+  test("is written whole, wherever it stands, whatever its style", () => {
+    const form = { name: "filter", isJson: true, style: "deepObject", explode: true };
+    expect(JSON.parse(decodeURIComponent(pathText(form, value, "3.1")))).toStrictEqual(value);
+    const [pair, ...others] = queryPairs(form, value);
+    expect(others).toStrictEqual([]);
+    const [[name, text] = []] = new URLSearchParams(`${pair![0]}=${pair![1]}`);
+    expect([name, JSON.parse(text!)]).toStrictEqual(["filter", value]);
+    const header = headerText(form, value);
+    expect(header).toMatch(/^[ -~]+$/);
+    expect(JSON.parse(header)).toStrictEqual(value);
+  });
+
+  test.each<[JsonValue, string]>([
+    ["a", "%22a%22"],
+    [null, "null"],
+    [[], "%5B%5D"],
+  ])("%j is %s in a query", (given, text) => {
+    expect(queryPairs({ name: "q", isJson: true }, given)).toStrictEqual([["q", text, "encoded"]]);
+  });
+});
+
+test("a long text is encoded as a short one is, wherever it is cut", () => {
+  fc.assert(
+    fc.property(fc.nat(8), fc.constantFrom("%2F", "\u{1f600}", "é"), (before, unit) => {
+      const text = "a".repeat(before) + unit.repeat(40_000);
+      const encodedUnit = unit === "%2F" ? unit : encodeURIComponent(unit);
+      expect(percentEncoded(text, reserved)).toBe("a".repeat(before) + encodedUnit.repeat(40_000));
+    }),
+    { numRuns: 10 },
+  );
 });
 
 test("a header's value is written in style simple, and not percent-encoded", () => {

@@ -39,7 +39,10 @@ const file = create(FileDescriptorProtoSchema, {
   package: "t",
   syntax: "proto3",
   messageType: [
-    { name: "Data", field: [{ name: "data", number: 1, type: Type.BYTES, label: Label.OPTIONAL }] },
+    {
+      name: "Data",
+      field: [{ name: "data", jsonName: "data", number: 1, type: Type.BYTES, label: Label.OPTIONAL }],
+    },
   ],
   service: [
     {
@@ -69,6 +72,18 @@ describe.each(["on", "off"] as const)("with the lane %s", (unaryLane) => {
     served = await serveContract(desc, handle, unaryLane);
   });
   afterAll(() => served.open.drain(100));
+
+  // Connect alone knows one limit for all formats.
+  test.runIf(unaryLane === "on")("a method reads no more JSON than others", async () => {
+    const asJson = { "content-type": "application/json", authorization: "Bearer k" };
+    const ask = async (length: number) => {
+      const body = JSON.stringify({ data: "A".repeat(length) });
+      const url = `http://127.0.0.1:${served.port}/t.S/Large`;
+      return (await fetch(url, { method: "POST", headers: asJson, body })).json();
+    };
+    expect(await ask(4 * mebibyte - 12)).toEqual({ data: "" });
+    expect(await ask(4 * mebibyte)).toMatchObject({ message: "the message is larger than 4 MiB" });
+  });
 
   describe.each(transports)("over %s", (_, transport) => {
     const ask = (asked: DescMethod | undefined, bytes: number) =>

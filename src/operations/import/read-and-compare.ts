@@ -1,4 +1,4 @@
-import { diffOperations } from "./compare.ts";
+import { diffOperations } from "../diff.ts";
 import { importOpenApi } from "./openapi.ts";
 import {
   maxKeptProblems,

@@ -95,8 +95,11 @@ export declare type ActionInput = Message<"patchbay.connections.v1.ActionInput">
   header?: JsonObject | undefined;
 
   /**
-   * Sent as `application/json`. Numbers are doubles: in a JSON request, one that a
-   * double does not keep exactly is refused.
+   * Sent as the catalog describes it, and as `application/json` where it does not:
+   * an object as a form, a string as text. Bytes are given as base64, or as
+   * `{"filename": …, "contentType": …, "data": …}` with base64 in `data`, for a
+   * file in a form. Numbers are doubles: in a JSON request, one that a double does
+   * not keep exactly is refused.
    *
    * @generated from field: google.protobuf.Value body = 4;
    */

@@ -122,7 +122,8 @@ export declare const PolicySchema: GenMessage<Policy>;
 export declare type Limits = Message<"patchbay.options.v1.Limits"> & {
   /**
    * Of the request's message as it is sent, and also once it is inflated. 0 means
-   * 4 MiB.
+   * 4 MiB, which is also the most that is read as JSON: what is larger comes in
+   * binary, or as a whole body.
    *
    * @generated from field: int32 message_bytes = 1;
    */
