@@ -9,7 +9,7 @@ const decoder = new TextDecoder();
 const never = new AbortController().signal;
 
 function read(bytes: Uint8Array<ArrayBuffer>, signal = never, wantsRows = true) {
-  return readDocument({ orgId: "acme", bytes, previous: [], wantsRows, signal });
+  return readDocument({ orgId: "acme", bytes, source: "document", previous: [], wantsRows, signal });
 }
 
 function bytesOf(text: string): Uint8Array<ArrayBuffer> {
