@@ -75,7 +75,7 @@ describe("nothing is imported", () => {
   test("from a service that does not speak HTTP/2, or is not connected", async () => {
     await connect("custom:one", upstream.url);
     expect(await reason(catalog().importGrpc({ slug: "custom:one" }))).toBe("UPSTREAM_UNREACHABLE");
-    expect(await reason(catalog().importGrpc({ slug: "custom:two" }))).toBe("SERVICE_NOT_CONNECTED");
+    expect(await reason(catalog().importGrpc({ slug: "custom:two" }))).toBe("NOT_FOUND");
   });
 
   test("from what is no descriptor set", async () => {
