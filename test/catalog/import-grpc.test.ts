@@ -1,8 +1,9 @@
-import { create, fromJson, toBinary } from "@bufbuild/protobuf";
-import { FileDescriptorSetSchema, ValueSchema } from "@bufbuild/protobuf/wkt";
+import { fromJson } from "@bufbuild/protobuf";
+import { ValueSchema } from "@bufbuild/protobuf/wkt";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { reasonOf } from "#src/client/node.ts";
 import { services } from "#src/client/services.ts";
+import { ownDescriptors } from "../support/own-descriptors.ts";
 import { startService, type TestService } from "../support/service.ts";
 import { startUpstream, type Upstream } from "../support/upstream.ts";
 
@@ -23,14 +24,6 @@ const unary = Object.values(services)
 
 function connect(serviceSlug: string, baseUrl: string, apiKey = "k") {
   return service.org.client.connections.upsertServiceConnection({ serviceSlug, baseUrl, apiKey });
-}
-
-/** The files of this service's own methods, and all that they import. */
-function ownDescriptors(): Uint8Array {
-  const files = new Set(Object.values(services).map(({ file }) => file));
-  for (const file of files) for (const dependency of file.dependencies) files.add(dependency);
-  const file = [...files].map(({ proto }) => proto);
-  return toBinary(FileDescriptorSetSchema, create(FileDescriptorSetSchema, { file }));
 }
 
 test("a service of gRPC is imported as it says of itself, and its methods are called in JSON", async () => {
