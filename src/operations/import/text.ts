@@ -1,6 +1,7 @@
 import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
 import { isObject } from "#src/json/object.ts";
 import { isDisplayName } from "#src/platform/display-name.ts";
+import { below } from "./pointer.ts";
 
 /** The text as one line for people; undefined if it is none, or has nothing to see in it. */
 export function lineOf(value: JsonValue | undefined, maxLength: number): string | undefined {
@@ -38,7 +39,7 @@ export function textsIn(value: JsonValue | undefined): string[] {
 
 /** A JSON pointer to what is under these names. */
 export function pointerTo(...names: readonly (string | number)[]): string {
-  return names.map((name) => `/${String(name).replaceAll("~", "~0").replaceAll("/", "~1")}`).join("");
+  return names.reduce<string>(below, "");
 }
 
 const longestName = 32;
