@@ -396,6 +396,21 @@ describe("a security scheme becomes an auth method:", () => {
   });
 });
 
+test("of more servers and ways to sign in than any service has, the first are read, and the rest is reported", () => {
+  const many = Array.from({ length: 20_000 }, (_, i) => i);
+  const url = `wss://${"{a}{b}".repeat(100)}.bank.example/${"{c}/".repeat(100)}`;
+  const security = many.map((i) => ({ [`s${i}`]: [] }));
+  const { problems } = read({ ...withServers(...many.map(() => ({ url }))), security });
+  expect(problems).toContainEqual({
+    pointer: "/servers",
+    reason: expect.stringContaining("more servers than are read"),
+  });
+  expect(problems).toContainEqual({
+    pointer: "/security/19999",
+    reason: expect.stringContaining("is not read"),
+  });
+});
+
 test("a Swagger 2.0 document says the same by other names", () => {
   const { definition } = read(
     upgraded({
