@@ -61,9 +61,13 @@ export function takeId(text: string, taken: Set<string>): string {
   return take(taken, wordsOf(text).join("-") || "method", longestId, () => true);
 }
 
-/** ClientID has two, and so has client_id. */
+/** ClientID has two, and so has client_id. OAuth is one. */
 function wordsOf(text: string): string[] {
-  const words = text.slice(0, 200).match(/[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+|[0-9]+/g) ?? [];
+  const words =
+    text
+      .slice(0, 200)
+      .replaceAll("OAuth", "Oauth")
+      .match(/[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+|[0-9]+/g) ?? [];
   return words.map((word) => word.toLowerCase());
 }
 

@@ -396,6 +396,17 @@ describe("a security scheme becomes an auth method:", () => {
   });
 });
 
+test.each([
+  ["OAuth2Security", "oauth2-security"],
+  ["accountSid_authToken", "account-sid-auth-token"],
+  ["APIKey", "api-key"],
+  ["日本", "method"],
+  ["x".repeat(100), "x".repeat(63)],
+])("the scheme %s gives its name to a method", (scheme, id) => {
+  const { definition } = read(withSchemes({ [scheme]: { type: "http", scheme: "bearer" } }));
+  expect(definition.authMethods.map((method) => method.id)).toEqual([id]);
+});
+
 test("of more servers and ways to sign in than any service has, the first are read, and the rest is reported", () => {
   const many = Array.from({ length: 20_000 }, (_, i) => i);
   const url = `wss://${"{a}{b}".repeat(100)}.bank.example/${"{c}/".repeat(100)}`;
