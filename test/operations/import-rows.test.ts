@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { createLog } from "#src/cli/log.ts";
+import { pino } from "pino";
 import { createDatabase, type Database } from "#src/db/database.ts";
 import type { DefinitionRow, OperationRow, RowsPiece } from "#src/operations/import/reading.ts";
 import { beginRevision, takeNumber } from "#src/operations/import/revision-store.ts"; // prettier-ignore
@@ -11,7 +11,7 @@ let postgres: TestDatabase;
 let database: Database;
 beforeAll(async () => {
   postgres = await createTestDatabase();
-  database = createDatabase({ url: postgres.url, log: createLog("silent") });
+  database = createDatabase({ url: postgres.url, log: pino({ level: "silent" }) });
   await postgres.asOwner(`insert into orgs (id, name, created_at) values ('org_rows', 'rows', now())`);
 });
 afterAll(async () => {
