@@ -34,7 +34,7 @@ export interface ServicePage {
   readonly digest: string;
 }
 
-/** A page stays well below the 4 MiB that clients of gRPC take, in which JSON becomes a third longer. */
+/** A page stays well below the 4 MiB that clients of gRPC take, in which schemas become a tenth longer. */
 export const pageLimits = { endpoints: 500, bytes: 2 * 1024 * 1024 };
 
 /** Takes a millisecond or two. */
