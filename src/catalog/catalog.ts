@@ -1,6 +1,6 @@
 import { CatalogService } from "#gen/patchbay/catalog/v1/catalog_service_pb.js";
 import type { Change } from "#src/audit/change.ts";
-import type { Through } from "#src/calls/through.ts";
+import type { Calls } from "#src/calls/calls.ts";
 import type { Connections } from "#src/connections/connections.ts";
 import type { Database } from "#src/db/database.ts";
 import { createImports } from "#src/operations/import/imports.ts";
@@ -13,6 +13,7 @@ import { serve, type Feature } from "#src/platform/served-service.ts";
 import { createImportService } from "./import-service.ts";
 import { createRefreshCatalog } from "./refresh.ts";
 import { createCatalogService } from "./service.ts";
+import { createValidation } from "./validation.ts";
 import { createCatalogWatch, type CatalogWatch } from "./watch.ts";
 
 /** Says what connected services offer, and takes in what documents say of that. */
@@ -26,13 +27,14 @@ export function createCatalog(shared: {
   database: Database;
   change: Change;
   operations: Operations;
-  connections: Pick<Connections, "usable" | "openUnattended">;
-  through: Through;
+  connections: Pick<Connections, "usable" | "openUnattended" | "requireConnected">;
+  calls: Pick<Calls, "through" | "checks">;
   outbound: Pick<Outbound, "send" | "checkBaseUrl">;
   environment: Environment;
   log: Log;
   now: () => Date;
 }): Catalog {
+  const { through, checks } = shared.calls;
   const { checkBaseUrl: checkUrl } = shared.outbound;
   const imports = createImports({ ...shared, readDocument: readInProcess, checkUrl });
   const watch = createCatalogWatch({ ...shared, imports });
@@ -41,7 +43,8 @@ export function createCatalog(shared: {
       serve(CatalogService, {
         ...createCatalogService(shared),
         ...createImportService({ ...shared, imports }),
-        refreshCatalog: createRefreshCatalog({ ...shared, imports }),
+        ...createValidation({ ...shared, checks }),
+        refreshCatalog: createRefreshCatalog({ ...shared, through, imports }),
       }),
     ],
     watch,

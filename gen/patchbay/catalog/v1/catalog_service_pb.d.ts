@@ -4,6 +4,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
+import type { ActionInput } from "../../connections/v1/action_pb.js";
 import type { CatalogDiff, CatalogDrift, CatalogRevision, CatalogWatch, ImportProblem, Operation, Service } from "./catalog_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 
@@ -11,6 +12,222 @@ import type { Timestamp } from "@bufbuild/protobuf/wkt";
  * Describes the file patchbay/catalog/v1/catalog_service.proto.
  */
 export declare const file_patchbay_catalog_v1_catalog_service: GenFile;
+
+/**
+ * Names an operation of a connected service, and what it is to be called with.
+ *
+ * @generated from message patchbay.catalog.v1.ValidateInputRequest
+ */
+export declare type ValidateInputRequest = Message<"patchbay.catalog.v1.ValidateInputRequest"> & {
+  /**
+   * As of CallAction.
+   *
+   * @generated from field: string action_identifier = 1;
+   */
+  actionIdentifier: string;
+
+  /**
+   * None if absent.
+   *
+   * @generated from field: patchbay.connections.v1.ActionInput input = 2;
+   */
+  input?: ActionInput | undefined;
+};
+
+/**
+ * Describes the message patchbay.catalog.v1.ValidateInputRequest.
+ * Use `create(ValidateInputRequestSchema)` to create a new message.
+ */
+export declare const ValidateInputRequestSchema: GenMessage<ValidateInputRequest>;
+
+/**
+ * Says what is wrong with an input.
+ *
+ * @generated from message patchbay.catalog.v1.ValidateInputResponse
+ */
+export declare type ValidateInputResponse = Message<"patchbay.catalog.v1.ValidateInputResponse"> & {
+  /**
+   * Whether nothing is. Some may not be checked; see `not_checked`.
+   *
+   * @generated from field: bool valid = 1;
+   */
+  valid: boolean;
+
+  /**
+   * What is wrong, each with its place in `input`; the first 100.
+   *
+   * @generated from field: repeated patchbay.catalog.v1.InputProblem problems = 2;
+   */
+  problems: InputProblem[];
+
+  /**
+   * Why not all was checked: the catalog does not describe the service, or a
+   * schema of its document cannot be used. CallAction makes such a call. Absent
+   * if all was.
+   *
+   * @generated from field: optional string not_checked = 3;
+   */
+  notChecked?: string | undefined;
+};
+
+/**
+ * Describes the message patchbay.catalog.v1.ValidateInputResponse.
+ * Use `create(ValidateInputResponseSchema)` to create a new message.
+ */
+export declare const ValidateInputResponseSchema: GenMessage<ValidateInputResponse>;
+
+/**
+ * What is wrong at a place of an input.
+ *
+ * @generated from message patchbay.catalog.v1.InputProblem
+ */
+export declare type InputProblem = Message<"patchbay.catalog.v1.InputProblem"> & {
+  /**
+   * The place, as a JSON pointer (RFC 6901). One that is longer than 2,000
+   * characters ends in `…`.
+   *
+   * @generated from field: string pointer = 1;
+   */
+  pointer: string;
+
+  /**
+   * What is wrong there, without any value.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+
+  /**
+   * What may have been meant: the name or the value that is nearest to the one
+   * that is given. Absent if none is near.
+   *
+   * @generated from field: optional string suggestion = 3;
+   */
+  suggestion?: string | undefined;
+};
+
+/**
+ * Describes the message patchbay.catalog.v1.InputProblem.
+ * Use `create(InputProblemSchema)` to create a new message.
+ */
+export declare const InputProblemSchema: GenMessage<InputProblem>;
+
+/**
+ * Names the operations that a workflow calls.
+ *
+ * @generated from message patchbay.catalog.v1.ValidateReferencesRequest
+ */
+export declare type ValidateReferencesRequest = Message<"patchbay.catalog.v1.ValidateReferencesRequest"> & {
+  /**
+   * In any order. A body of JSON has at most 10,000 members in all.
+   *
+   * @generated from field: repeated patchbay.catalog.v1.OperationReference references = 1;
+   */
+  references: OperationReference[];
+};
+
+/**
+ * Describes the message patchbay.catalog.v1.ValidateReferencesRequest.
+ * Use `create(ValidateReferencesRequestSchema)` to create a new message.
+ */
+export declare const ValidateReferencesRequestSchema: GenMessage<ValidateReferencesRequest>;
+
+/**
+ * Names an operation of a service, as a step of a workflow does.
+ *
+ * @generated from message patchbay.catalog.v1.OperationReference
+ */
+export declare type OperationReference = Message<"patchbay.catalog.v1.OperationReference"> & {
+  /**
+   * The service's slug.
+   *
+   * @generated from field: string service = 1;
+   */
+  service: string;
+
+  /**
+   * Its `operationId`, or `<METHOD> <path template>`.
+   *
+   * @generated from field: string operation = 2;
+   */
+  operation: string;
+
+  /**
+   * What it is to be called with. Not checked if absent, since a step may take
+   * it from those before.
+   *
+   * @generated from field: patchbay.connections.v1.ActionInput input = 3;
+   */
+  input?: ActionInput | undefined;
+};
+
+/**
+ * Describes the message patchbay.catalog.v1.OperationReference.
+ * Use `create(OperationReferenceSchema)` to create a new message.
+ */
+export declare const OperationReferenceSchema: GenMessage<OperationReference>;
+
+/**
+ * Says what is wrong with each reference.
+ *
+ * @generated from message patchbay.catalog.v1.ValidateReferencesResponse
+ */
+export declare type ValidateReferencesResponse = Message<"patchbay.catalog.v1.ValidateReferencesResponse"> & {
+  /**
+   * Whether nothing is wrong with any of them.
+   *
+   * @generated from field: bool valid = 1;
+   */
+  valid: boolean;
+
+  /**
+   * One for each reference, in their order.
+   *
+   * @generated from field: repeated patchbay.catalog.v1.ValidatedReference results = 2;
+   */
+  results: ValidatedReference[];
+};
+
+/**
+ * Describes the message patchbay.catalog.v1.ValidateReferencesResponse.
+ * Use `create(ValidateReferencesResponseSchema)` to create a new message.
+ */
+export declare const ValidateReferencesResponseSchema: GenMessage<ValidateReferencesResponse>;
+
+/**
+ * What is wrong with a reference.
+ *
+ * @generated from message patchbay.catalog.v1.ValidatedReference
+ */
+export declare type ValidatedReference = Message<"patchbay.catalog.v1.ValidatedReference"> & {
+  /**
+   * Whether nothing is.
+   *
+   * @generated from field: bool valid = 1;
+   */
+  valid: boolean;
+
+  /**
+   * What is wrong, each with its place in the reference: `/service`,
+   * `/operation`, or in `/input`; the first 100.
+   *
+   * @generated from field: repeated patchbay.catalog.v1.InputProblem problems = 2;
+   */
+  problems: InputProblem[];
+
+  /**
+   * As of ValidateInput.
+   *
+   * @generated from field: optional string not_checked = 3;
+   */
+  notChecked?: string | undefined;
+};
+
+/**
+ * Describes the message patchbay.catalog.v1.ValidatedReference.
+ * Use `create(ValidatedReferenceSchema)` to create a new message.
+ */
+export declare const ValidatedReferenceSchema: GenMessage<ValidatedReference>;
 
 /**
  * Asks for the catalog.
@@ -762,6 +979,33 @@ export declare const CatalogService: GenService<{
     output: typeof ListOperationsResponseSchema;
   },
   /**
+   * Says whether CallAction would take the input for the action, by the same
+   * rules, and calls nothing. Input that does not fit is no error: the answer
+   * says where, and why.
+   *
+   * Errors: NOT_FOUND if the service is not connected, or if it has no such
+   * operation (UNKNOWN_ACTION).
+   *
+   * @generated from rpc patchbay.catalog.v1.CatalogService.ValidateInput
+   */
+  validateInput: {
+    methodKind: "unary";
+    input: typeof ValidateInputRequestSchema;
+    output: typeof ValidateInputResponseSchema;
+  },
+  /**
+   * Says whether all services and operations that a workflow refers to are
+   * there, and whether their inputs fit, as ValidateInput does for one. What is
+   * wrong is no error: the answer says of each reference where, and why.
+   *
+   * @generated from rpc patchbay.catalog.v1.CatalogService.ValidateReferences
+   */
+  validateReferences: {
+    methodKind: "unary";
+    input: typeof ValidateReferencesRequestSchema;
+    output: typeof ValidateReferencesResponseSchema;
+  },
+  /**
    * Reads an OpenAPI document and answers what importing it would change.
    *
    * Changes nothing.
@@ -790,12 +1034,12 @@ export declare const CatalogService: GenService<{
    *
    * A URL is fetched without any credential, and without following redirects.
    *
-   * Errors: INVALID_ARGUMENT (INVALID_SLUG), (IMPORT_REFUSED) if it is no such
-   * document, is beyond a limit, leaves nothing to import, or the URL does not
-   * answer with it, and (INVALID_BASE_URL, ADDRESS_DENIED) for a URL of the document that can
-   * never be called; NOT_FOUND (UNKNOWN_INTEGRATION); RESOURCE_EXHAUSTED
-   * (IMPORT_BUSY); PERMISSION_DENIED (ADDRESS_DENIED), UNAVAILABLE
-   * (UPSTREAM_UNREACHABLE) and the like for the URL.
+   * Errors: INVALID_ARGUMENT (IMPORT_REFUSED) if it is no such document, is beyond a
+   * limit, leaves nothing to import, or is not what the URL answers;
+   * (INVALID_BASE_URL, INVALID_PATH, ADDRESS_DENIED) for a URL that can never be
+   * called; NOT_FOUND (UNKNOWN_INTEGRATION); RESOURCE_EXHAUSTED (IMPORT_BUSY), or
+   * (UPSTREAM_TOO_LARGE) for the URL; UNAVAILABLE (UPSTREAM_UNREACHABLE),
+   * DEADLINE_EXCEEDED (UPSTREAM_TIMEOUT) likewise.
    *
    * @generated from rpc patchbay.catalog.v1.CatalogService.ImportOpenApi
    */
