@@ -29,10 +29,10 @@ export async function readOffers(
   caller: Caller,
   wanted: Wanted,
 ): Promise<{ offers: Offer[]; hasMore: boolean }> {
-  const { after, only, limit } = wanted;
-  const [from = "", path, method = ""] = after ?? [];
-  const inside = path === undefined ? undefined : { slug: from, path, method };
-  const range = { from, isIncluded: inside !== undefined, only, limit: limit + 1 };
+  const { only, limit } = wanted;
+  const [after = "", path, method = ""] = wanted.after ?? [];
+  const inside = path === undefined ? undefined : { slug: after, path, method };
+  const range = { after, isIncluded: inside !== undefined, only, limit: limit + 1 };
   const found = await listBySlug(tx, caller, range);
   const connections = found.slice(0, limit);
   const { orgId } = caller;
