@@ -10,6 +10,7 @@ import { createCallAction, createReadAction } from "./call-action.ts";
 import { createCallService } from "./call-service.ts";
 import { createChecks, type Checks } from "./checks/checks.ts";
 import { createMakeCall } from "./make-call.ts";
+import { createOutputDrift } from "./output-drift.ts";
 import { createPlanCall } from "./plan-call.ts";
 import { createProxy } from "./proxy/proxy.ts";
 import { createReflections } from "./reflections.ts";
@@ -36,12 +37,13 @@ export function createCalls(shared: {
   const through = createThrough({ ...shared, reflections });
   const makeCall = createMakeCall(through);
   const checks = createChecks(shared);
+  const drift = createOutputDrift({ ...shared, checks });
   const readAction = createReadAction({ ...shared, checks });
   return {
     services: [
       serve(ConnectionService, {
         callService: createCallService(makeCall),
-        callAction: createCallAction(readAction, makeCall),
+        callAction: createCallAction(readAction, makeCall, drift),
         planCall: createPlanCall({ ...shared, readAction }),
         testConnection: createTestConnection(shared),
       }),
@@ -50,7 +52,8 @@ export function createCalls(shared: {
     rawRoutes: [createProxy({ ...shared, reflections })],
     checks,
     async close() {
-      await Promise.all([reflections.close(), checks.close()]);
+      await Promise.all([reflections.close(), drift.close()]);
+      await checks.close();
     },
   };
 }
