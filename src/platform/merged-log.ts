@@ -20,8 +20,8 @@ const flushEveryMs = 10_000;
 export function createMergedLog<Note>(parts: {
   /** What is noted, for the log. */
   of: string;
-  merge(known: Note, note: Note): Note;
-  write(orgId: string, notes: ReadonlyMap<string, Note>): Promise<void>;
+  merge: (known: Note, note: Note) => Note;
+  write: (orgId: string, notes: ReadonlyMap<string, Note>) => Promise<void>;
   log: Log;
 }): MergedLog<Note> {
   const { merge, write, log } = parts;

@@ -1,0 +1,14 @@
+/** What a document may hold. The largest known ones have half of it. */
+export const limits = {
+  /** Also with the aliases of YAML written out. */
+  bytes: 16 * 1024 * 1024,
+  nodes: 400_000,
+  depth: 64,
+  operations: 5_000,
+  /** Of one schema, with all that it refers to. */
+  schemaBytes: 512 * 1024,
+  /** Of all that is imported, with what operations share repeated in each. */
+  importedBytes: 64 * 1024 * 1024,
+  path: 1_000,
+  operationId: 200,
+};
