@@ -9,6 +9,7 @@ import { serve, type Feature } from "#src/platform/served-service.ts";
 import { createCallAction, createReadAction } from "./call-action.ts";
 import { createCallService } from "./call-service.ts";
 import { createChecks, type Checks } from "./checks/checks.ts";
+import { createDialogueThrough, type DialogueThrough } from "./dialogue-through.ts";
 import { createMakeCall } from "./make-call.ts";
 import { createOutputDrift } from "./output-drift.ts";
 import { createPlanCall } from "./plan-call.ts";
@@ -21,6 +22,8 @@ import { createTestConnection } from "./test-connection.ts";
 export interface Calls extends Feature {
   readonly through: Through;
   readonly checks: Checks;
+  /** The same for a call of gRPC. */
+  readonly dialogueThrough: DialogueThrough;
 }
 
 /** Makes the calls: with the credential of a connection, or only to see whether its service is there. */
@@ -49,6 +52,7 @@ export function createCalls(shared: {
       }),
     ],
     through,
+    dialogueThrough: createDialogueThrough({ ...shared, reflections }),
     rawRoutes: [createProxy({ ...shared, reflections })],
     checks,
     async close() {

@@ -10,6 +10,7 @@ import type { Outbound } from "#src/outbound/outbound.ts";
 import type { Environment } from "#src/platform/caller.ts";
 import type { Log } from "#src/platform/log.ts";
 import { serve, type Feature } from "#src/platform/served-service.ts";
+import { createAskGrpc } from "./ask-grpc.ts";
 import { createImportService } from "./import-service.ts";
 import { createRefreshCatalog } from "./refresh.ts";
 import { createCatalogService } from "./service.ts";
@@ -28,21 +29,22 @@ export function createCatalog(shared: {
   change: Change;
   operations: Operations;
   connections: Pick<Connections, "usable" | "openUnattended" | "requireConnected">;
-  calls: Pick<Calls, "through" | "checks">;
+  calls: Pick<Calls, "through" | "dialogueThrough" | "checks">;
   outbound: Pick<Outbound, "send" | "checkBaseUrl">;
   environment: Environment;
   log: Log;
   now: () => Date;
 }): Catalog {
-  const { through, checks } = shared.calls;
   const { checkBaseUrl: checkUrl } = shared.outbound;
   const imports = createImports({ ...shared, readDocument: readInProcess, checkUrl });
+  const { through, dialogueThrough, checks } = shared.calls;
+  const askGrpc = createAskGrpc({ ...shared, dialogueThrough });
   const watch = createCatalogWatch({ ...shared, imports });
   return {
     services: [
       serve(CatalogService, {
         ...createCatalogService(shared),
-        ...createImportService({ ...shared, imports }),
+        ...createImportService({ ...shared, imports, askGrpc }),
         ...createValidation({ ...shared, checks }),
         refreshCatalog: createRefreshCatalog({ ...shared, through, imports }),
       }),

@@ -926,6 +926,91 @@ export declare type RefreshCatalogResponse = Message<"patchbay.catalog.v1.Refres
 export declare const RefreshCatalogResponseSchema: GenMessage<RefreshCatalogResponse>;
 
 /**
+ * Names a service of gRPC.
+ *
+ * @generated from message patchbay.catalog.v1.ImportGrpcRequest
+ */
+export declare type ImportGrpcRequest = Message<"patchbay.catalog.v1.ImportGrpcRequest"> & {
+  /**
+   * `custom:<slug>` whether it is there or not, or that of a sibling or a preset.
+   *
+   * @generated from field: string slug = 1;
+   */
+  slug: string;
+
+  /**
+   * Absent: reflection through the connection that has the service's slug.
+   *
+   * @generated from oneof patchbay.catalog.v1.ImportGrpcRequest.source
+   */
+  source: {
+    /**
+     * A FileDescriptorSet in binary, with all that its files import.
+     *
+     * @generated from field: bytes descriptor_set = 2;
+     */
+    value: Uint8Array;
+    case: "descriptorSet";
+  } | {
+    /**
+     * The slug or the id of the connection through which to ask by reflection.
+     *
+     * @generated from field: string connection = 3;
+     */
+    value: string;
+    case: "connection";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message patchbay.catalog.v1.ImportGrpcRequest.
+ * Use `create(ImportGrpcRequestSchema)` to create a new message.
+ */
+export declare const ImportGrpcRequestSchema: GenMessage<ImportGrpcRequest>;
+
+/**
+ * Carries what was imported.
+ *
+ * @generated from message patchbay.catalog.v1.ImportGrpcResponse
+ */
+export declare type ImportGrpcResponse = Message<"patchbay.catalog.v1.ImportGrpcResponse"> & {
+  /**
+   * False if it was in force already, so that nothing changed.
+   *
+   * @generated from field: bool imported = 1;
+   */
+  imported: boolean;
+
+  /**
+   * The import, now in force.
+   *
+   * @generated from field: patchbay.catalog.v1.CatalogRevision revision = 2;
+   */
+  revision?: CatalogRevision | undefined;
+
+  /**
+   * What changed. Empty if nothing was imported.
+   *
+   * @generated from field: patchbay.catalog.v1.CatalogDiff diff = 3;
+   */
+  diff?: CatalogDiff | undefined;
+
+  /**
+   * What was left out, or is wrong in what was not: at most the first 200.
+   * GetRevision has more.
+   *
+   * @generated from field: repeated patchbay.catalog.v1.ImportProblem problems = 4;
+   */
+  problems: ImportProblem[];
+};
+
+/**
+ * Describes the message patchbay.catalog.v1.ImportGrpcResponse.
+ * Use `create(ImportGrpcResponseSchema)` to create a new message.
+ */
+export declare const ImportGrpcResponseSchema: GenMessage<ImportGrpcResponse>;
+
+/**
  * Says what the organisation's connected services offer.
  *
  * @generated from service patchbay.catalog.v1.CatalogService
@@ -1111,6 +1196,28 @@ export declare const CatalogService: GenService<{
     methodKind: "unary";
     input: typeof RefreshCatalogRequestSchema;
     output: typeof RefreshCatalogResponseSchema;
+  },
+  /**
+   * Imports what a service offers over gRPC: as the service says by reflection,
+   * through one of its connections, or as a FileDescriptorSet says. Its methods with
+   * one question and one answer become operations, which are called as Connect has
+   * it: a POST of JSON. Streams are listed as left out. All else is as in
+   * ImportOpenApi.
+   *
+   * Reflection is asked over HTTP/2, below the connection's base URL and with its
+   * credential. Besides `catalog:write`, the key then needs `connections:use`.
+   *
+   * Errors: as ImportOpenApi and CallService; INVALID_ARGUMENT (IMPORT_REFUSED) if
+   * the service does not answer reflection, or for a connection of another service;
+   * NOT_FOUND if the service is not connected; PERMISSION_DENIED (MISSING_SCOPE,
+   * CONNECTION_NOT_ALLOWED, NOT_OWNER).
+   *
+   * @generated from rpc patchbay.catalog.v1.CatalogService.ImportGrpc
+   */
+  importGrpc: {
+    methodKind: "unary";
+    input: typeof ImportGrpcRequestSchema;
+    output: typeof ImportGrpcResponseSchema;
   },
 }>;
 
