@@ -235,6 +235,7 @@ describe("what has no form is refused by its place:", () => {
     [form, { m: { a: { b: 1 } } }, { style: "deepObject" }, "/body/m what is nested deeper than one level"],
     [form, { m: "a" }, { style: "matrix" }, "/body/m style matrix is none of a query"],
     [multipart, [], {}, "/body is a form: give an object"],
+    [multipart, { m: ["a,b"] }, { explode: false }, '/body/m has "," in a part'],
     [multipart, { "a/b": "no base64!" }, {}, "/body/a~1b is bytes, and what is given is no base64"],
     [multipart, { m: { filename: "a" } }, { isBytes: true }, "/body/m is bytes: give base64, or an object"],
     [multipart, { m: 7 }, { isBytes: true }, "/body/m is bytes: give base64, or an object"],
