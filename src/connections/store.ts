@@ -1,4 +1,4 @@
-import { alias, and, arrayOverlaps, asc, eq, gt, isNotNull, sql } from "#src/db/drizzle.cjs";
+import { alias, and, arrayOverlaps, asc, eq, gt, gte, isNotNull, sql } from "#src/db/drizzle.cjs";
 import { apiKeys } from "#src/api-keys/schema.ts";
 import type { Sealed } from "#src/crypto/keyring.ts";
 import { isKeyOf } from "#src/crypto/org-keys.ts";
@@ -193,13 +193,43 @@ export async function listNamed(tx: Tx, caller: Caller, page: PageRequest): Prom
   return rows.map(fromRow).filter(hasSlug);
 }
 
+/** Which connections with a slug are asked for: those from the slug on, it included or not, or one of them only. */
+export interface SlugRange {
+  readonly from: string;
+  readonly isIncluded: boolean;
+  readonly only?: string | undefined;
+  readonly limit: number;
+}
+
 /** The connections that have a slug and that the caller may see, in its order. */
-export async function listBySlug(tx: Tx, caller: Caller, page: PageRequest): Promise<NamedConnection[]> {
+export async function listBySlug(
+  tx: Tx,
+  caller: Caller,
+  { from, isIncluded, only, limit }: SlugRange,
+): Promise<NamedConnection[]> {
+  const { slug } = connections;
   const rows = await selectConnections(tx)
-    .where(and(inView(caller), visibleTo(caller), gt(connections.slug, page.after)))
-    .orderBy(asc(connections.slug))
-    .limit(page.limit);
+    .where(
+      and(
+        inView(caller),
+        visibleTo(caller),
+        isIncluded ? gte(slug, from) : gt(slug, from),
+        only === undefined ? undefined : eq(slug, only),
+      ),
+    )
+    .orderBy(asc(slug))
+    .limit(limit);
   return rows.map(fromRow).filter(hasSlug);
+}
+
+/** The integrations of which the caller sees a connection, or the one of them that is named. */
+export async function listConnected(tx: Tx, caller: Caller, only: string | undefined): Promise<string[]> {
+  const { integration } = connections;
+  const rows = await tx
+    .selectDistinct({ integration })
+    .from(connections)
+    .where(and(inView(caller), visibleTo(caller), only === undefined ? undefined : eq(integration, only)));
+  return rows.map((row) => row.integration);
 }
 
 /** Null is after no slug, so no statement that asks for those with one answers another. */

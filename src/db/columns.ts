@@ -1,4 +1,4 @@
-import { customType, timestamp } from "./drizzle.cjs";
+import { customType, sql, timestamp } from "./drizzle.cjs";
 
 /**
  * An id, a slug or another name for programs: text that compares by its bytes. Under the database's own
@@ -16,3 +16,8 @@ export const bytea = customType<{ data: Buffer }>({ dataType: () => "bytea" });
 
 /** JSON whose very bytes are kept, for what is hashed or signed; `jsonb` would reorder keys and drop spaces. */
 export const jsonText = customType<{ data: string }>({ dataType: () => "json" });
+
+/** Texts as one parameter of a statement. Without this, drizzle makes as many parameters as there are texts. */
+export function textArray(texts: readonly string[]) {
+  return sql`${sql.param(texts)}::text[]`;
+}

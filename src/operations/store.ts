@@ -20,6 +20,26 @@ export async function getInForce(tx: Tx, orgId: string, slug: string): Promise<I
   return row;
 }
 
+/** Of the services, those that have an import in force, and what it calls them. */
+export async function listInForce(
+  tx: Tx,
+  orgId: string,
+  slugs: readonly string[],
+): Promise<{ slug: string; name: string }[]> {
+  return tx
+    .select({ slug: catalogs.slug, name: catalogRevisions.title })
+    .from(catalogs)
+    .innerJoin(
+      catalogRevisions,
+      and(
+        eq(catalogRevisions.orgId, orgId),
+        eq(catalogRevisions.slug, catalogs.slug),
+        eq(catalogRevisions.revision, catalogs.revision),
+      ),
+    )
+    .where(and(eq(catalogs.orgId, orgId), inArray(catalogs.slug, [...slugs])));
+}
+
 /** An import of a service, without its schemas; undefined if there is no such import. */
 export async function readDescription(
   tx: Tx,

@@ -49,6 +49,27 @@ export function nextPage({ nextPageToken }: Page<unknown>): { nextPageToken?: st
   return nextPageToken === undefined ? {} : { nextPageToken };
 }
 
+/** Where a page ended that was cut by other rules than `readPage` knows, as a token. */
+export function tokenOfPlace(place: readonly string[]): string {
+  return tokenFrom(JSON.stringify(place));
+}
+
+/** The place that the token names, of as many parts as a list may give it; undefined without a token. */
+export function placeOfToken(token: string, lengths: readonly number[]): readonly string[] | undefined {
+  if (token === "") return undefined;
+  try {
+    const place = JSON.parse(keyFrom(token)) as unknown;
+    if (isTexts(place) && lengths.includes(place.length)) return place;
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+  }
+  throw new InvalidPageToken();
+}
+
+function isTexts(value: unknown): value is readonly string[] {
+  return Array.isArray(value) && value.every((one) => typeof one === "string" && one.isWellFormed());
+}
+
 // Marked, so that a token is not mistaken for a key of the table: clients must not make them up.
 const mark = "p1:";
 

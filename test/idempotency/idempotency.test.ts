@@ -9,16 +9,24 @@ import { reasonOf } from "#src/client/node.ts";
 import { services } from "#src/client/services.ts";
 import { openConnection } from "#src/db/connection.ts";
 import { takesIdempotencyKey } from "#src/pipeline/policy.ts";
+import { bankDocument } from "../support/bank-document.ts";
 import { insertOAuthConnection, oauth2 } from "../support/oauth-grants.ts";
 import { startProxy } from "../support/postgres-proxy.ts";
 import { createTestDatabase } from "../support/postgres.ts";
 import { startService, type Presenter, type TestService } from "../support/service.ts";
+import { startUpstream, type Upstream } from "../support/upstream.ts";
 
 let service: TestService;
+let upstream: Upstream;
 beforeAll(async () => {
   service = await startService();
+  upstream = await startUpstream();
+  upstream.answer({ body: bankDocument("GET /a") });
 });
-afterAll(() => service[Symbol.asyncDispose]());
+afterAll(async () => {
+  await service[Symbol.asyncDispose]();
+  await upstream[Symbol.asyncDispose]();
+});
 
 const day = 24 * 60 * 60 * 1000;
 const sha256 = (text: string) => createHash("sha256").update(text).digest("hex");
@@ -300,6 +308,10 @@ async function connect(): Promise<string> {
   return connection!.id;
 }
 
+function documentOf(operation: string) {
+  return { source: { case: "document" as const, value: Uint8Array.from(bankDocument(operation)) } };
+}
+
 /** A request for each method that takes the header. A new one needs one here. */
 const requests: Record<string, () => Promise<object>> = {
   CreateApiKey: async () => create,
@@ -333,6 +345,20 @@ const requests: Record<string, () => Promise<object>> = {
     return { id: await insertOAuthConnection(postgres, org.orgId, { method: oauth2(urls) }) };
   },
   UpsertUser: async () => ({ email: `${randomUUID()}@a.example` }),
+  ImportOpenApi: async () => ({ slug: `custom:${randomUUID()}`, ...documentOf("GET /a") }),
+  ActivateRevision: async () => {
+    const slug = `custom:${randomUUID()}`;
+    for (const path of ["/a", "/b"]) {
+      await service.org.client.catalog.importOpenApi({ slug, ...documentOf(`GET ${path}`) });
+    }
+    return { slug, revision: 1 };
+  },
+  RefreshCatalog: async () => {
+    const slug = `custom:${randomUUID()}`;
+    const wanted = { serviceSlug: slug, baseUrl: upstream.url, apiKey: "k" };
+    await service.org.client.connections.upsertServiceConnection(wanted);
+    return { slug, apply: true };
+  },
   // A second call is refused for its key, before it is known as a repetition.
   RevokeOwnApiKey: async () => ({}),
 };

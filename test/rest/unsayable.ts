@@ -105,7 +105,7 @@ export function unsayableRules({ userId, baseUrl, endpoint }: Present): Unsayabl
       fits: fc.constant("https://app.example/done"),
     },
     {
-      operations: /_List/,
+      operations: /_List|_GetService$/,
       way: "query.pageToken",
       because: stored,
       example: "made-up",

@@ -1,10 +1,11 @@
 import { nothingToAudit } from "#src/audit/append.ts";
 import type { Change } from "#src/audit/change.ts";
-import type { Database, Tx } from "#src/db/database.ts";
+import { unchanged, type Database, type Tx } from "#src/db/database.ts";
+import type { CheckUrl } from "#src/integrations/definition-urls.ts";
 import type { Call } from "#src/platform/caller.ts";
 import { levelOfFailure } from "#src/platform/errors.ts";
 import type { Log } from "#src/platform/log.ts";
-import { definitionFor, type CheckUrl } from "./apply-definition.ts";
+import { definitionFor } from "./apply-definition.ts";
 import { UnknownRevision } from "./errors.ts";
 import { createImportTurns } from "./import-turns.ts";
 import type { ImportProblem } from "./imported.ts";
@@ -95,7 +96,7 @@ export function createImports(parts: {
   log: Log;
   now: () => Date;
 }): Imports {
-  const { database, readDocument, checkUrl, log, now } = parts;
+  const { database, change, readDocument, checkUrl, log, now } = parts;
   const inTurn = createImportTurns();
   const putInForce = createPutInForce(parts);
 
@@ -129,6 +130,8 @@ export function createImports(parts: {
     const { orgId, slug } = target;
     const known = await lookAt(target);
     if (known.revision !== undefined && isInForce(known, document) && alongside === undefined) {
+      // A call with an Idempotency-Key that took effect before is told so.
+      await change(call, async () => unchanged(undefined));
       nothingToAudit(call);
       return asItIs(known.revision);
     }

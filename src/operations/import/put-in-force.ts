@@ -1,9 +1,10 @@
 import { append, nothingToAudit } from "#src/audit/append.ts";
 import type { Change } from "#src/audit/change.ts";
 import { unchanged, type Database, type Tx } from "#src/db/database.ts";
+import type { CheckUrl } from "#src/integrations/definition-urls.ts";
 import { lockOwn, putOwn } from "#src/integrations/store.ts";
 import type { Call } from "#src/platform/caller.ts";
-import { definitionFor, type CheckUrl } from "./apply-definition.ts";
+import { definitionFor } from "./apply-definition.ts";
 import { look, type Known } from "./known.ts";
 import { putInForce } from "./revision-store.ts";
 import type { KeptRevision, Revision } from "./revision.ts";

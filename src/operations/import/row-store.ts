@@ -38,61 +38,59 @@ export async function* readRows(
 ): AsyncGenerator<RowsPiece> {
   const { orgId } = revision;
   for (const of of ["operations", "definitions"] as const) {
-    let after: RowKey | undefined = { first: "", second: "" };
-    while (after !== undefined) {
-      const from: RowKey = after;
-      const page = await database.read(orgId, (tx) => readPage[of](tx, revision, from));
-      if (page.json !== null) yield { of, json: bytesOf(page.json) };
-      after = page.last ?? undefined;
+    const next = (after: RowsPage) => database.read(orgId, (tx) => readPage[of](tx, revision, after));
+    for (let page = await next(firstPage); page.json !== null; page = await next(page)) {
+      yield { of, json: bytesOf(page.json) };
     }
   }
 }
 
-/** What a page of rows goes on from. */
-interface RowKey extends Record<string, unknown> {
+/** A page of rows, and the key of its last one. */
+interface RowsPage extends Record<string, unknown> {
+  /** Null if there are no more. */
+  readonly json: string | null;
   readonly first: string;
   readonly second: string;
 }
 
-interface RowsPage extends Record<string, unknown> {
-  /** Null if there are no more. */
-  readonly json: string | null;
-  readonly last: RowKey | null;
-}
+const firstPage: RowsPage = { json: null, first: "", second: "" };
 
 const readPage = { operations: readOperations, definitions: readDefinitions };
 
-async function readOperations(tx: Tx, { orgId, slug, number }: Revision, after: RowKey): Promise<RowsPage> {
+async function readOperations(tx: Tx, { orgId, slug, number }: Revision, after: RowsPage): Promise<RowsPage> {
   const [page] = await tx.execute<RowsPage>(sql`
     select json_agg(json_build_object(
         'path', path, 'method', method, 'operationId', operation_id, 'name', name, 'description', description,
         'deprecated', deprecated, 'scopes', scopes, 'parameters', parameters::text, 'body', body::text,
         'inputSchema', input_schema::text, 'outputSchema', output_schema::text,
         'definitionNames', definition_names, 'fingerprint', fingerprint, 'search', ''))::text as json,
-      (array_agg(json_build_object('first', path, 'second', method) order by path desc, method desc))[1] as last
+      (array_agg(path order by path desc, method desc))[1] as first,
+      (array_agg(method order by path desc, method desc))[1] as second
     from (
       select * from catalog_operations
       where org_id = ${orgId} and slug = ${slug} and revision = ${number}::integer
         and (path, method) > (${after.first}, ${after.second})
       order by path, method
       limit ${rowsAtOnce}::integer) as page`);
-  return page ?? nothing;
+  return page ?? firstPage;
 }
 
-async function readDefinitions(tx: Tx, { orgId, slug, number }: Revision, after: RowKey): Promise<RowsPage> {
+async function readDefinitions(
+  tx: Tx,
+  { orgId, slug, number }: Revision,
+  after: RowsPage,
+): Promise<RowsPage> {
   const [page] = await tx.execute<RowsPage>(sql`
     select json_agg(json_build_object('name', name, 'schema', schema::text))::text as json,
-      (array_agg(json_build_object('first', name, 'second', '') order by name collate "C" desc))[1] as last
+      max(name collate "C") as first, '' as second
     from (
       select * from catalog_definitions
       where org_id = ${orgId} and slug = ${slug} and revision = ${number}::integer
         and name collate "C" > ${after.first}
       order by name collate "C"
       limit ${rowsAtOnce}::integer) as page`);
-  return page ?? nothing;
+  return page ?? firstPage;
 }
-
-const nothing: RowsPage = { json: null, last: null };
 
 /** What comes with Patchbay of the service, in the form of an import; nothing for one that is not a sibling product. */
 export function shippedRows(slug: string): RowsPiece[] {

@@ -16,6 +16,7 @@ const apiKeys = services.apiKeys.method;
 const connections = services.connections.method;
 const directory = services.directory.method;
 const integrations = services.integrations.method;
+const catalog = services.catalog.method;
 const mebibyte = 1024 * 1024;
 const credential = "the-siblings-own-key";
 
@@ -163,6 +164,11 @@ const provoked: Readonly<Record<string, (side: Side) => Refused | Promise<Refuse
     });
     return { method: connections.updateConnection, message: { id: connection!.id, active: true } };
   },
+  IMPORT_REFUSED: () => ({
+    method: catalog.importOpenApi,
+    message: { slug: "custom:there", document: Buffer.from("not a document").toString("base64") },
+  }),
+  UNKNOWN_REVISION: () => ({ method: catalog.getRevision, message: { slug: "aml", revision: 7 } }),
   UNKNOWN_ACTION: () => action("custom:there/nothing"),
   INVALID_INPUT: () => action("custom:there/GET /{id}"),
   async AUTHORIZATION_NEEDED({ service: { postgres, org } }) {
@@ -294,6 +300,7 @@ const elsewhere: Readonly<Record<string, string>> = {
   WATCH_ENDED: "of a stream, which is Connect's both ways",
   TOO_MANY_STREAMS: "of a stream, which is Connect's both ways",
   TOO_MANY_CALLS: "takes a thousand calls at once: test/outbound/shares.test.ts",
+  IMPORT_BUSY: "takes imports that wait: test/operations/import-turns.test.ts",
   UPGRADE_REFUSED: "of the proxy, which is no method: test/calls/proxy",
   DATABASE_UNAVAILABLE: "outage.test.ts of this folder",
   OVERLOADED: "outage.test.ts of this folder",

@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { CatalogDiff, CatalogDrift, CatalogRevision, CatalogWatch, ImportProblem, Service } from "./catalog_pb.js";
+import type { CatalogDiff, CatalogDrift, CatalogRevision, CatalogWatch, ImportProblem, Operation, Service } from "./catalog_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
@@ -31,6 +31,13 @@ export declare type ListServicesRequest = Message<"patchbay.catalog.v1.ListServi
    * @generated from field: string page_token = 2;
    */
   pageToken: string;
+
+  /**
+   * Only the service with this slug.
+   *
+   * @generated from field: string slug = 3;
+   */
+  slug: string;
 };
 
 /**
@@ -65,6 +72,144 @@ export declare type ListServicesResponse = Message<"patchbay.catalog.v1.ListServ
  * Use `create(ListServicesResponseSchema)` to create a new message.
  */
 export declare const ListServicesResponseSchema: GenMessage<ListServicesResponse>;
+
+/**
+ * Names a connected service.
+ *
+ * @generated from message patchbay.catalog.v1.GetServiceRequest
+ */
+export declare type GetServiceRequest = Message<"patchbay.catalog.v1.GetServiceRequest"> & {
+  /**
+   * The connection's slug.
+   *
+   * @generated from field: string slug = 1;
+   */
+  slug: string;
+
+  /**
+   * `next_page_token` of the previous answer.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message patchbay.catalog.v1.GetServiceRequest.
+ * Use `create(GetServiceRequestSchema)` to create a new message.
+ */
+export declare const GetServiceRequestSchema: GenMessage<GetServiceRequest>;
+
+/**
+ * Carries the service.
+ *
+ * @generated from message patchbay.catalog.v1.GetServiceResponse
+ */
+export declare type GetServiceResponse = Message<"patchbay.catalog.v1.GetServiceResponse"> & {
+  /**
+   * As it is connected now.
+   *
+   * @generated from field: patchbay.catalog.v1.Service service = 1;
+   */
+  service?: Service | undefined;
+
+  /**
+   * Present when it has more endpoints.
+   *
+   * @generated from field: optional string next_page_token = 2;
+   */
+  nextPageToken?: string | undefined;
+};
+
+/**
+ * Describes the message patchbay.catalog.v1.GetServiceResponse.
+ * Use `create(GetServiceResponseSchema)` to create a new message.
+ */
+export declare const GetServiceResponseSchema: GenMessage<GetServiceResponse>;
+
+/**
+ * Says which operations are sought. What is empty is not asked for.
+ *
+ * @generated from message patchbay.catalog.v1.ListOperationsRequest
+ */
+export declare type ListOperationsRequest = Message<"patchbay.catalog.v1.ListOperationsRequest"> & {
+  /**
+   * Words that all have to be found, each in the operation's name, id, path, method
+   * or description. A word finds those that begin like it: `user` finds
+   * `listUsers`.
+   *
+   * @generated from field: string q = 1;
+   */
+  q: string;
+
+  /**
+   * The HTTP method.
+   *
+   * @generated from field: string method = 2;
+   */
+  method: string;
+
+  /**
+   * A scope that the operation needs.
+   *
+   * @generated from field: string scope = 3;
+   */
+  scope: string;
+
+  /**
+   * The service that it belongs to.
+   *
+   * @generated from field: string slug = 4;
+   */
+  slug: string;
+
+  /**
+   * At most this many operations; 0 means 50. The ceiling is 200.
+   *
+   * @generated from field: int32 page_size = 5;
+   */
+  pageSize: number;
+
+  /**
+   * `next_page_token` of the previous answer.
+   *
+   * @generated from field: string page_token = 6;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message patchbay.catalog.v1.ListOperationsRequest.
+ * Use `create(ListOperationsRequestSchema)` to create a new message.
+ */
+export declare const ListOperationsRequestSchema: GenMessage<ListOperationsRequest>;
+
+/**
+ * Carries one page of operations.
+ *
+ * @generated from message patchbay.catalog.v1.ListOperationsResponse
+ */
+export declare type ListOperationsResponse = Message<"patchbay.catalog.v1.ListOperationsResponse"> & {
+  /**
+   * What fits best first.
+   *
+   * @generated from field: repeated patchbay.catalog.v1.Operation operations = 1;
+   */
+  operations: Operation[];
+
+  /**
+   * Present when there are more.
+   *
+   * @generated from field: optional string next_page_token = 2;
+   */
+  nextPageToken?: string | undefined;
+};
+
+/**
+ * Describes the message patchbay.catalog.v1.ListOperationsResponse.
+ * Use `create(ListOperationsResponseSchema)` to create a new message.
+ */
+export declare const ListOperationsResponseSchema: GenMessage<ListOperationsResponse>;
 
 /**
  * Names a service and carries its document.
@@ -571,7 +716,12 @@ export declare const RefreshCatalogResponseSchema: GenMessage<RefreshCatalogResp
 export declare const CatalogService: GenService<{
   /**
    * Lists the connected services with their endpoints, in order of their slugs.
-   * A service that is not connected does not appear.
+   * A service that is not connected does not appear, nor one that the caller's key
+   * may not see.
+   *
+   * A page ends earlier than asked for when it has 500 endpoints or about 2 MiB of
+   * schemas. Then the last service of it may go on: it is the first of the next
+   * page as well, with further endpoints.
    *
    * Errors: INVALID_ARGUMENT for a page token that this method did not issue.
    *
@@ -581,6 +731,35 @@ export declare const CatalogService: GenService<{
     methodKind: "unary";
     input: typeof ListServicesRequestSchema;
     output: typeof ListServicesResponseSchema;
+  },
+  /**
+   * Answers one connected service with its endpoints, which go on on further pages
+   * as in ListServices.
+   *
+   * Errors: NOT_FOUND if the organisation has not connected it, or the caller's key
+   * may not see it; INVALID_ARGUMENT for a page token that this method did not
+   * issue.
+   *
+   * @generated from rpc patchbay.catalog.v1.CatalogService.GetService
+   */
+  getService: {
+    methodKind: "unary";
+    input: typeof GetServiceRequestSchema;
+    output: typeof GetServiceResponseSchema;
+  },
+  /**
+   * Searches the operations of services to which the caller sees a connection. With
+   * `q`, what fits best comes first; without, they are in order of service, path and
+   * method.
+   *
+   * Errors: INVALID_ARGUMENT for a page token that this method did not issue.
+   *
+   * @generated from rpc patchbay.catalog.v1.CatalogService.ListOperations
+   */
+  listOperations: {
+    methodKind: "unary";
+    input: typeof ListOperationsRequestSchema;
+    output: typeof ListOperationsResponseSchema;
   },
   /**
    * Reads an OpenAPI document and answers what importing it would change.
@@ -611,12 +790,12 @@ export declare const CatalogService: GenService<{
    *
    * A URL is fetched without any credential, and without following redirects.
    *
-   * Errors: INVALID_ARGUMENT (INVALID_SLUG), (IMPORT_REFUSED) if it is no such
-   * document, is beyond a limit, leaves nothing to import, or the URL does not
-   * answer with it, and (INVALID_BASE_URL, ADDRESS_DENIED) for a URL of the document that can
-   * never be called; NOT_FOUND (UNKNOWN_INTEGRATION); RESOURCE_EXHAUSTED
-   * (IMPORT_BUSY); PERMISSION_DENIED (ADDRESS_DENIED), UNAVAILABLE
-   * (UPSTREAM_UNREACHABLE) and the like for the URL.
+   * Errors: INVALID_ARGUMENT (IMPORT_REFUSED) if it is no such document, is beyond a
+   * limit, leaves nothing to import, or is not what the URL answers;
+   * (INVALID_BASE_URL, INVALID_PATH, ADDRESS_DENIED) for a URL that can never be
+   * called; NOT_FOUND (UNKNOWN_INTEGRATION); RESOURCE_EXHAUSTED (IMPORT_BUSY), or
+   * (UPSTREAM_TOO_LARGE) for the URL; UNAVAILABLE (UPSTREAM_UNREACHABLE),
+   * DEADLINE_EXCEEDED (UPSTREAM_TIMEOUT) likewise.
    *
    * @generated from rpc patchbay.catalog.v1.CatalogService.ImportOpenApi
    */

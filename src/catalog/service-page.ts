@@ -1,0 +1,81 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { createHash } from "node:crypto";
+import type { EndpointSchema, ServiceSchema } from "#gen/patchbay/catalog/v1/catalog_pb.js";
+import type { OutputDrift } from "#src/operations/endpoint-store.ts";
+import type { LongWork } from "#src/platform/in-turns.ts";
+import { writtenEndpoint, type Offered } from "./endpoint-message.ts";
+
+/** A connected service, and what of it may be on the page. */
+export interface Offer {
+  /** The connection's. */
+  readonly slug: string;
+  readonly name: string;
+  readonly baseUrl: string;
+  /** Whose operations it has. */
+  readonly integration: string;
+  /** In the order of path and method. Looked at only as far as they are answered. */
+  readonly operations: Iterable<Offered>;
+  /** Whether it has more than those. */
+  readonly isCut: boolean;
+  /** Puts definitions behind a schema that refers to them. */
+  readonly whole: (schema: string) => string;
+  readonly driftOf: (operation: Offered) => OutputDrift | undefined;
+}
+
+/** Where a page ended: behind a service, or inside one, behind the path and method. */
+export type Place = readonly [slug: string] | readonly [slug: string, path: string, method: string];
+
+/** Some services with some of their endpoints. */
+export interface ServicePage {
+  readonly services: MessageInitShape<typeof ServiceSchema>[];
+  /** Where the next page begins; undefined if there is none. */
+  readonly end: Place | undefined;
+  /** Of all that is in it. */
+  readonly digest: string;
+}
+
+/** A page stays well below the 4 MiB that clients of gRPC take, in which JSON becomes a third longer. */
+export const pageLimits = { endpoints: 500, bytes: 2 * 1024 * 1024 };
+
+/** Takes a millisecond or two. */
+const turnLength = 128 * 1024;
+
+/** Puts together as much of what is offered as a page holds, with turns for others between. */
+export function* servicePage(offers: readonly Offer[], hasMore: boolean): LongWork<ServicePage> {
+  const services: MessageInitShape<typeof ServiceSchema>[] = [];
+  const hash = createHash("sha256");
+  let last: Place | undefined;
+  let count = 0;
+  let length = 0;
+  let turnEnd = turnLength;
+  const ended = (end: Place | undefined): ServicePage => {
+    const rest = JSON.stringify([services.map(({ slug, name, baseUrl }) => [slug, name, baseUrl]), end]);
+    return { services, end, digest: hash.update(rest).digest("base64url") };
+  };
+
+  for (const { slug, name, baseUrl, integration, operations, isCut, whole, driftOf } of offers) {
+    const endpoints: MessageInitShape<typeof EndpointSchema>[] = [];
+    for (const operation of operations) {
+      const { message, texts } = writtenEndpoint(integration, operation, whole, driftOf(operation));
+      const more = texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0);
+      const fits = count < pageLimits.endpoints && length + more <= pageLimits.bytes;
+      // One alone is always answered: it is bounded by itself, and to leave it out would stop the list there.
+      if (count > 0 && !fits) {
+        if (endpoints.length > 0) services.push({ slug, name, baseUrl, endpoints });
+        return ended(last);
+      }
+      endpoints.push(message);
+      for (const text of texts) hash.update(text);
+      last = [slug, operation.path, operation.method];
+      count += 1;
+      length += more;
+      if (length < turnEnd) continue;
+      yield;
+      turnEnd = length + turnLength;
+    }
+    services.push({ slug, name, baseUrl, endpoints });
+    if (isCut) return ended(last);
+    last = [slug];
+  }
+  return ended(hasMore ? last : undefined);
+}
