@@ -1,20 +1,28 @@
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { startService, type TestService } from "../support/service.ts";
-import { run } from "./patchbay.ts";
+import { startUpstream, type Upstream } from "../support/upstream.ts";
+import { patchbay, run, shellCommand, temporaryFolder } from "./patchbay.ts";
 
 let service: TestService;
+let upstream: Upstream;
+let folder: Awaited<ReturnType<typeof temporaryFolder>>;
 beforeAll(async () => {
-  service = await startService();
+  [service, upstream, folder] = await Promise.all([startService(), startUpstream(), temporaryFolder()]);
   for (const serviceSlug of ["aml", "custom:ledger"]) {
     const connection = { serviceSlug, baseUrl: `https://ledger.example/base`, apiKey: "k" };
     await service.org.client.connections.upsertServiceConnection(connection);
   }
 });
-afterAll(() => service[Symbol.asyncDispose]());
+afterAll(async () => {
+  for (const one of [service, upstream, folder]) await one[Symbol.asyncDispose]();
+});
+
+const env = () => ({ PATCHBAY_URL: service.url, PATCHBAY_KEY: service.org.secret });
 
 async function cli(...args: string[]) {
-  const env = { PATCHBAY_URL: service.url, PATCHBAY_KEY: service.org.secret };
-  const { code, stdout, stderr } = await run(["catalog", ...args], { env });
+  const { code, stdout, stderr } = await run(["catalog", ...args], { env: env() });
   return { code, stdout, stderr };
 }
 
@@ -72,5 +80,60 @@ export interface Operations {
 }
 `,
     stderr: "",
+  });
+});
+
+/** A bank's document, as JSON with line breaks. */
+function bank(parameters: object[]): string {
+  const content = { "application/json": { schema: { type: "object" } } };
+  const responses = { 200: { description: "Success.", content } };
+  const accounts = { get: { operationId: "listAccounts", summary: "List accounts", parameters, responses } };
+  const document = {
+    openapi: "3.1.0",
+    info: { title: "Bank", version: "2" },
+    paths: { "/accounts": accounts },
+  };
+  return JSON.stringify(document, null, 1);
+}
+
+const limit = { name: "limit", in: "query", schema: { type: "integer" } };
+
+describe("a document", () => {
+  const slug = "custom:bank";
+  const file = () => join(folder.path, "bank.json");
+  const pipe = (document: string, ...args: string[]) => {
+    const command = `printf %s '${document}' | ${shellCommand(["catalog", ...args])}`;
+    return patchbay(["-c", command], { command: ["/bin/sh"], env: env() }).ended;
+  };
+
+  test("is imported from a file, and what differs is said", async () => {
+    await writeFile(file(), bank([limit]));
+    const imported = await cli("import", file(), "--slug", slug);
+    expect(imported).toStrictEqual({
+      code: 0,
+      stdout: expect.stringMatching(/^custom:bank: [12] operations of Bank \(openapi-3.1\), imported as revision 1\n\d added, 0 changed, 0 removed\n(?: {2}\+ GET .*\n)+(?: {2}\* .*\n)*$/) as string, // prettier-ignore
+      stderr: "",
+    });
+    const again = await cli("import", file(), "--slug", slug);
+    expect(again).toMatchObject({ code: 0, stderr: "" });
+    expect(again.stdout).toContain("(openapi-3.1), in force already, as revision 1\nno operation differs\n");
+  });
+
+  test("that is none is refused, and so is what is no revision", async () => {
+    expect(await pipe("nothing", "import", "-", "--slug", slug)).toMatchObject({
+      code: 1,
+      stdout: "",
+      stderr: expect.stringMatching(/^patchbay: .+\n$/) as string,
+    });
+    expect(await cli("activate", slug, "one")).toStrictEqual({
+      code: 1,
+      stdout: "",
+      stderr: "patchbay: one is no revision: give its number\n",
+    });
+    expect(await cli("activate", slug, "99")).toMatchObject({ code: 1, stdout: "" });
+    expect(await cli("refresh", slug, "--daily", "yes")).toMatchObject({
+      code: 1,
+      stderr: "patchbay: --daily: give on or off\n",
+    });
   });
 });

@@ -1,3 +1,5 @@
+import type { JsonValue } from "@bufbuild/protobuf";
+import fc from "fast-check";
 import { execFile } from "node:child_process";
 import { writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
@@ -171,4 +173,56 @@ test("a hostile document becomes types that the compiler takes, with no code in 
     files[`${what}.ts`] = types;
   }
   expect(await compiled(files)).toBe("");
+});
+
+const names = fc.constantFrom(
+  "A",
+  "B",
+  "a-b",
+  "properties",
+  "$defs",
+  "$id",
+  "required",
+  "",
+  "1x",
+  "__proto__",
+);
+const types = fc.constantFrom("object", "array", "string", "integer", "null");
+const values = fc.constantFrom<JsonValue>("a", 1, null, { a: [1] }, ["*/"]);
+const { schema } = fc.letrec<{ schema: JsonValue }>((tie) => {
+  const list = fc.array(tie("schema"), { maxLength: 3 });
+  const members = fc.dictionary(names, tie("schema"), { maxKeys: 3 });
+  return {
+    schema: fc.oneof(
+      { maxDepth: 4 },
+      fc.constantFrom<JsonValue>(true, false, {}),
+      names.map((name) => ({ $ref: `#/$defs/${name}`, description: "*/" })),
+      fc.record(
+        {
+          ...{
+            type: fc.oneof(types, fc.uniqueArray(types)),
+            enum: fc.array(values),
+            const: values,
+          },
+          ...{ properties: members, patternProperties: members, additionalProperties: tie("schema") },
+          ...{ required: fc.uniqueArray(names), items: tie("schema"), prefixItems: list },
+          ...{ anyOf: list, oneOf: list, allOf: list, not: tie("schema") },
+          ...{ title: names, $id: names, tsType: names, description: fc.string(), deprecated: fc.boolean() },
+        },
+        { requiredKeys: [] },
+      ),
+    ),
+  };
+});
+
+test("there are types for every schema, whatever refers to what", async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.tuple(schema, schema, schema), async ([A, B, body]) => {
+      const inputSchema = { allOf: [body], $defs: { A, B } };
+      expect(await operationTypes([{ ...openAccount, inputSchema }])).toContain(
+        "export interface Operations {",
+      );
+    }),
+    { numRuns: 50 },
+  );
 });
