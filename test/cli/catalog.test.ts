@@ -42,13 +42,19 @@ test("the connected services are listed, their operations too, and one operation
   const shown = await cli("show", "aml/POST /api/sar-filings/{id}/submit");
   expect(shown.stdout).toContain("action    aml/submitSarFiling\n");
   expect(shown.stdout).toMatch(/^parameters:\n\{\n /m);
+  const [found, filtered, listed] = await Promise.all([
+    cli("search", "submit sar"),
+    cli("search", "--scope", "sar:write", "--method", "post", "--slug", "aml"),
+    cli("show", "aml"),
+  ]);
+  expect([found.stdout, filtered.stdout]).toStrictEqual([listed.stdout, listed.stdout]);
   const json = JSON.parse((await cli("list", "--json")).stdout);
   const { body } = await service.org.rest("GET", "/api/catalog/services");
   expect(json).toStrictEqual(body.data);
 });
 
 test.each([
-  ["show identity", "no service identity is connected; patchbay catalog list shows those that are"],
+  ["show identity", "service is not connected; register it with POST /api/service-connections"],
   ["show aml/submit", "no operation aml/submit; patchbay catalog show aml lists those there are"],
   [
     "types --slug custom:ledger",
