@@ -97,7 +97,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
   const integrations = createIntegrations({ ...shared, countConnections, forgetCatalog });
   const connections = await createConnections({ ...shared, integrations, describe });
   const calls = createCalls({ ...shared, connections, operations });
-  const catalog = createCatalog({ ...shared, operations, connections, through: calls.through });
+  const catalog = createCatalog({ ...shared, operations, connections, calls });
   const features = [
     apiKeys,
     verification,

@@ -59,8 +59,12 @@ export function createReadAction(parts: {
   };
 }
 
-/** The operation, and what it is called with. */
-async function describedBy(operations: Operations, orgId: string, wanted: ActionIdentifier): Promise<Action> {
+/** The operation of that name, and what it is called with. */
+export async function describedBy(
+  operations: Operations,
+  orgId: string,
+  wanted: ActionIdentifier,
+): Promise<Action> {
   const service = await operations.describe(orgId, wanted.slug);
   const found = findAction(wanted, service);
   if (service === undefined || found.endpoint === undefined) return { ...found, contract: undefined };
@@ -69,7 +73,8 @@ async function describedBy(operations: Operations, orgId: string, wanted: Action
   return contract === undefined ? describedBy(operations, orgId, wanted) : { ...found, contract };
 }
 
-async function describedAction(
+/** What is sent for the operation. Throws InvalidInput for input that does not fit it. */
+export async function describedAction(
   action: Action,
   input: ActionInput | undefined,
   check: InputCheck,

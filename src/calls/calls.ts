@@ -8,7 +8,8 @@ import type { Log } from "#src/platform/log.ts";
 import { serve, type Feature } from "#src/platform/served-service.ts";
 import { createCallAction, createReadAction } from "./call-action.ts";
 import { createCallService } from "./call-service.ts";
-import { createChecks } from "./checks/checks.ts";
+import { createChecks, type Checks } from "./checks/checks.ts";
+import { createDialogueThrough, type DialogueThrough } from "./dialogue-through.ts";
 import { createMakeCall } from "./make-call.ts";
 import { createPlanCall } from "./plan-call.ts";
 import { createProxy } from "./proxy/proxy.ts";
@@ -19,6 +20,9 @@ import { createTestConnection } from "./test-connection.ts";
 /** What makes calls, and the way through a connection for features that need one. */
 export interface Calls extends Feature {
   readonly through: Through;
+  readonly checks: Checks;
+  /** The same for a call of gRPC. */
+  readonly dialogueThrough: DialogueThrough;
 }
 
 /** Makes the calls: with the credential of a connection, or only to see whether its service is there. */
@@ -46,7 +50,9 @@ export function createCalls(shared: {
       }),
     ],
     through,
+    dialogueThrough: createDialogueThrough({ ...shared, reflections }),
     rawRoutes: [createProxy({ ...shared, reflections })],
+    checks,
     async close() {
       await Promise.all([reflections.close(), checks.close()]);
     },

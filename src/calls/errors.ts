@@ -11,14 +11,20 @@ export class InvalidCall extends ServiceError {
 export class UnknownAction extends ServiceError {
   readonly kind = "not_found";
   readonly reason = "UNKNOWN_ACTION";
+  /** The operation that may have been meant. */
+  readonly near: string | undefined;
+  /** Whether the catalog names any operation of the service. */
+  readonly isDescribed: boolean;
 
   constructor(slug: string, near: string | undefined, isDescribed: boolean) {
-    const hint = near === undefined ? "" : `did you mean ${near}? `;
+    const hint = near === undefined ? "" : `did you mean ${slug}/${near}? `;
     super(
       isDescribed
         ? `the catalog names no such operation of ${slug}; ${hint}GET /api/catalog/services lists them`
         : `the catalog names no operations of ${slug}; name this one by method and path, as ${slug}/GET /path/{id}`,
     );
+    this.near = near;
+    this.isDescribed = isDescribed;
   }
 }
 

@@ -24,7 +24,7 @@ export function findAction(wanted: ActionIdentifier, service: ServiceDescription
   if (endpoint !== undefined) return { slug, method: endpoint.method, template: endpoint.path, endpoint };
   if ("template" in wanted && endpoints.length === 0) return { ...wanted, endpoint };
   const near = nearest(nameOfOperation(wanted), endpoints.flatMap(namesOf));
-  throw new UnknownAction(slug, near && `${slug}/${near}`, endpoints.length > 0);
+  throw new UnknownAction(slug, near, endpoints.length > 0);
 }
 
 function isNamed(endpoint: Endpoint, wanted: ActionIdentifier): boolean {

@@ -1,6 +1,6 @@
 import { CatalogService } from "#gen/patchbay/catalog/v1/catalog_service_pb.js";
 import type { Change } from "#src/audit/change.ts";
-import type { Through } from "#src/calls/through.ts";
+import type { Calls } from "#src/calls/calls.ts";
 import type { Connections } from "#src/connections/connections.ts";
 import type { Database } from "#src/db/database.ts";
 import { createImports } from "#src/operations/import/imports.ts";
@@ -10,9 +10,11 @@ import type { Outbound } from "#src/outbound/outbound.ts";
 import type { Environment } from "#src/platform/caller.ts";
 import type { Log } from "#src/platform/log.ts";
 import { serve, type Feature } from "#src/platform/served-service.ts";
+import { createAskGrpc } from "./ask-grpc.ts";
 import { createImportService } from "./import-service.ts";
 import { createRefreshCatalog } from "./refresh.ts";
 import { createCatalogService } from "./service.ts";
+import { createValidation } from "./validation.ts";
 import { createCatalogWatch, type CatalogWatch } from "./watch.ts";
 
 /** Says what connected services offer, and takes in what documents say of that. */
@@ -26,8 +28,8 @@ export function createCatalog(shared: {
   database: Database;
   change: Change;
   operations: Operations;
-  connections: Pick<Connections, "usable" | "openUnattended">;
-  through: Through;
+  connections: Pick<Connections, "usable" | "openUnattended" | "requireConnected">;
+  calls: Pick<Calls, "through" | "dialogueThrough" | "checks">;
   outbound: Pick<Outbound, "send" | "checkBaseUrl">;
   environment: Environment;
   log: Log;
@@ -35,13 +37,16 @@ export function createCatalog(shared: {
 }): Catalog {
   const { checkBaseUrl: checkUrl } = shared.outbound;
   const imports = createImports({ ...shared, readDocument: readInProcess, checkUrl });
+  const { through, dialogueThrough, checks } = shared.calls;
+  const askGrpc = createAskGrpc({ ...shared, dialogueThrough });
   const watch = createCatalogWatch({ ...shared, imports });
   return {
     services: [
       serve(CatalogService, {
         ...createCatalogService(shared),
-        ...createImportService({ ...shared, imports }),
-        refreshCatalog: createRefreshCatalog({ ...shared, imports }),
+        ...createImportService({ ...shared, imports, askGrpc }),
+        ...createValidation({ ...shared, checks }),
+        refreshCatalog: createRefreshCatalog({ ...shared, through, imports }),
       }),
     ],
     watch,

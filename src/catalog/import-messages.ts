@@ -7,7 +7,7 @@ import type {
   CatalogWatchSchema,
 } from "#gen/patchbay/catalog/v1/catalog_pb.js";
 import type { ImportProblem } from "#src/operations/import/imported.ts";
-import type { ImportDiff } from "#src/operations/import/imports.ts";
+import type { ImportDiff, ImportResult } from "#src/operations/import/imports.ts";
 import type { Catalog } from "#src/operations/import/revision-store.ts";
 import type { KeptRevision } from "#src/operations/import/revision.ts";
 import type { CatalogDrift } from "#src/operations/schema.ts";
@@ -34,6 +34,16 @@ export function revisionMessage(
     inForce: number === inForce,
     createdAt: timestampFromDate(revision.createdAt),
   });
+}
+
+/** What an import has done, as answers show it. */
+export function importedMessage({ imported, revision, diff, problems }: ImportResult) {
+  return {
+    imported,
+    revision: revisionMessage(revision, revision.number),
+    diff: diffMessage(diff),
+    problems: shownProblems(problems),
+  };
 }
 
 /** What comes with Patchbay, as answers show it; of other services than siblings that is nothing. */

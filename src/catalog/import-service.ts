@@ -18,9 +18,11 @@ import { shippedDescription } from "#src/operations/shipped.ts";
 import type { Outbound } from "#src/outbound/outbound.ts";
 import { callerOf, callOf } from "#src/platform/caller.ts";
 import { InvalidPageToken, nextPage, readPage } from "#src/platform/paging.ts";
+import type { AskGrpc } from "./ask-grpc.ts";
 import { documentOf, fetchDocument, fetchingFor } from "./document.ts";
 import {
   diffMessage,
+  importedMessage,
   revisionMessage,
   shippedMessage,
   shownProblems,
@@ -33,7 +35,7 @@ const beyondAll = 2 ** 31 - 1;
 
 type ImportService = Pick<
   ServiceImpl<typeof CatalogService>,
-  "previewImport" | "importOpenApi" | "listRevisions" | "getRevision" | "activateRevision"
+  "previewImport" | "importOpenApi" | "importGrpc" | "listRevisions" | "getRevision" | "activateRevision"
 >;
 
 /** Imports documents, and keeps what was imported. See the contract, `catalog_service.proto`. */
@@ -41,8 +43,9 @@ export function createImportService(parts: {
   database: Database;
   outbound: Pick<Outbound, "send">;
   imports: Imports;
+  askGrpc: AskGrpc;
 }): ImportService {
-  const { database, outbound, imports } = parts;
+  const { database, outbound, imports, askGrpc } = parts;
 
   async function targetOf(slug: string, context: HandlerContext) {
     const { orgId } = callerOf(context);
@@ -72,13 +75,16 @@ export function createImportService(parts: {
     async importOpenApi(request, context) {
       const target = await targetOf(request.slug, context);
       const document = await sourceOf(request, context);
-      const done = await imports.run(callOf(context), target, document);
-      return {
-        imported: done.imported,
-        revision: revisionMessage(done.revision, done.revision.number),
-        diff: diffMessage(done.diff),
-        problems: shownProblems(done.problems),
-      };
+      return importedMessage(await imports.run(callOf(context), target, document));
+    },
+
+    async importGrpc({ slug, source }, context) {
+      const target = await targetOf(slug, context);
+      const descriptors =
+        source.case === "descriptorSet" ? source.value : await askGrpc(slug, source.value, context);
+      callOf(context).holding?.grow(descriptors.length);
+      const document = await documentOf(descriptors, { source: "grpc" });
+      return importedMessage(await imports.run(callOf(context), target, document));
     },
 
     async listRevisions(request, context) {

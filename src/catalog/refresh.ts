@@ -1,7 +1,5 @@
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import type { CatalogService } from "#gen/patchbay/catalog/v1/catalog_service_pb.js";
-import { MissingScope } from "#src/api-keys/errors.ts";
-import { grants } from "#src/api-keys/scopes.ts";
 import { append } from "#src/audit/append.ts";
 import type { Change } from "#src/audit/change.ts";
 import type { Through } from "#src/calls/through.ts";
@@ -9,7 +7,6 @@ import type { Connections } from "#src/connections/connections.ts";
 import type { SealedConnection } from "#src/connections/store.ts";
 import type { Database, Tx } from "#src/db/database.ts";
 import { findDescribed } from "#src/integrations/find-described.ts";
-import { isBuiltIn, isCustom } from "#src/integrations/slug.ts";
 import type { ImportDocument, ImportPreview, Imports } from "#src/operations/import/imports.ts";
 import { getCatalog } from "#src/operations/import/revision-store.ts";
 import { noteCheck, setWatch } from "#src/operations/import/watch-store.ts";
@@ -18,6 +15,7 @@ import { callerOf, callOf } from "#src/platform/caller.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import { documentHeaders, fetchedDocument, fetchingFor, maxDocumentBytes } from "./document.ts";
 import { diffMessage, shownProblems, watchMessages } from "./import-messages.ts";
+import { createServiceConnection } from "./service-connection.ts";
 
 const dayMs = 24 * 60 * 60 * 1000;
 const usualPath = "/openapi.json";
@@ -36,16 +34,8 @@ export interface RefreshParts {
 export function createRefreshCatalog(
   parts: RefreshParts,
 ): ServiceImpl<typeof CatalogService>["refreshCatalog"] {
-  const { database, change, connections, through, imports, now } = parts;
-
-  async function connectionFor(slug: string, named: string | undefined, context: HandlerContext) {
-    const caller = callerOf(context);
-    if (!grants(caller.scopes, "connections:use")) throw new MissingScope("connections:use");
-    requireNamed(named, slug);
-    const connection = await connections.usable(caller, named ?? slug);
-    requireOfService(connection, slug);
-    return connection;
-  }
+  const { database, change, through, imports, now } = parts;
+  const connectionFor = createServiceConnection(parts.connections);
 
   async function fetchThrough({ id }: SealedConnection, slug: string, context: HandlerContext) {
     const caller = callerOf(context);
@@ -129,21 +119,6 @@ export function driftOf(
     changed: changed.length,
     breaking: removed.length + changed.filter(({ breaking }) => breaking).length,
   };
-}
-
-/** Only connections of built-in and custom services have the service's slug. */
-function requireNamed(named: string | undefined, slug: string): void {
-  if (named !== undefined || isBuiltIn(slug) || isCustom(slug)) return;
-  throw new InvalidRequest(
-    `connection: name a connection of ${slug}, since it may have many; GET /api/connections lists them`,
-  );
-}
-
-function requireOfService({ id, integration }: SealedConnection, slug: string): void {
-  if (integration === slug) return;
-  throw new InvalidRequest(
-    `connection: ${id} is one of ${integration}; name one of ${slug}, or none for the one that has this slug`,
-  );
 }
 
 function requireShared({ visibility }: SealedConnection): void {

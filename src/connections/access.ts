@@ -61,8 +61,14 @@ function namesIn(rights: readonly ConnectionRight[]) {
  */
 export function requireVisible<Found extends Guarded>(caller: Caller, found: Found | undefined): Found {
   const connection = requireNamed(caller, found, ConnectionNotFound);
-  if (!isOpenTo(caller, connection) && !managesAll(caller)) throw new NotOwner(connection.id);
+  if (!isVisible(caller, connection)) throw new NotOwner(connection.id);
   return connection;
+}
+
+/** Whether lists show the caller the connection. */
+export function isVisible(caller: Caller, connection: Guarded): boolean {
+  const { connections: rights } = caller;
+  return permitsConnection(rights, connection) && (isOpenTo(caller, connection) || managesAll(caller));
 }
 
 /** The connection that was found, if the caller may use it. To manage the connections of others is not to use them. */

@@ -5,7 +5,7 @@ import type { Pepper } from "#src/crypto/service-keys.ts";
 import type { Outbound } from "#src/outbound/outbound.ts";
 import type { Caller, Viewer } from "#src/platform/caller.ts";
 import { serve, type Feature } from "#src/platform/served-service.ts";
-import { requirePermitted, requireUsable } from "./access.ts";
+import { isVisible, requirePermitted, requireUsable } from "./access.ts";
 import { isConnectionId } from "./connection.ts";
 import { createConnectionUse, type ConnectionUse } from "./connection-use.ts";
 import { createCredentials, type OpenCredential } from "./credentials.ts";
@@ -18,7 +18,7 @@ import { createOAuth, type OAuthShared } from "./oauth/oauth.ts";
 import { oauth2Of } from "./oauth/party.ts";
 import { requireAuthorized } from "./oauth/refresh.ts";
 import type { OAuthSweep } from "./oauth/sweep.ts";
-import { findSealed, type CallableConnection, type SealedConnection } from "./store.ts";
+import { connectedServices, findSealed, type CallableConnection, type SealedConnection } from "./store.ts";
 import { createVerify } from "./verify.ts";
 
 /** A connection that may be called through, and what its calls carry. */
@@ -36,6 +36,8 @@ export interface IntendedCall {
 
 /** Keeps connections and their credentials. */
 export interface Connections extends Feature {
+  /** Refuses a service that the caller knows of no connection to. */
+  requireConnected(caller: Caller, slug: string): Promise<void>;
   /** The connection that has the slug or the id, if it may be called through, and the caller may use it. */
   usable(caller: Caller, ref: string): Promise<SealedConnection>;
   /**
@@ -102,6 +104,13 @@ export async function createConnections(
     ],
     pages: oauth.pages,
     oauthSweep: oauth.sweep,
+    async requireConnected(caller, slug) {
+      const named = await find(caller, slug);
+      if (named?.integration === slug && isVisible(caller, named)) return;
+      // There may be others, which have no slug or another one.
+      const others = await database.read(caller.orgId, (tx) => connectedServices(tx, caller, [slug]));
+      if (!others.has(slug)) throw new ServiceNotConnected();
+    },
     usable,
     async open(caller, ref, call) {
       const stored = await usable(caller, ref);

@@ -1,4 +1,4 @@
-import { alias, and, arrayOverlaps, asc, eq, gt, gte, isNotNull, sql } from "#src/db/drizzle.cjs";
+import { alias, and, arrayOverlaps, asc, eq, gt, gte, inArray, isNotNull, sql } from "#src/db/drizzle.cjs";
 import { apiKeys } from "#src/api-keys/schema.ts";
 import type { Sealed } from "#src/crypto/keyring.ts";
 import { isKeyOf } from "#src/crypto/org-keys.ts";
@@ -177,6 +177,19 @@ export async function listConnections(
 /** How many of the organisation's connections, in each environment, are of the integration. */
 export async function countConnections(tx: Tx, orgId: string, integration: string): Promise<number> {
   return tx.$count(connections, and(eq(connections.orgId, orgId), eq(connections.integration, integration)));
+}
+
+/** Which of the services have a connection that the caller may see. */
+export async function connectedServices(
+  tx: Tx,
+  caller: Caller,
+  slugs: readonly string[],
+): Promise<ReadonlySet<string>> {
+  const rows = await tx
+    .selectDistinct({ integration: connections.integration })
+    .from(connections)
+    .where(and(inView(caller), visibleTo(caller), inArray(connections.integration, [...slugs])));
+  return new Set(rows.map(({ integration }) => integration));
 }
 
 /** A connection that its organisation calls by a slug. */

@@ -77,11 +77,15 @@ const wellKnown: Readonly<Record<string, JsonType>> = {
 };
 
 /** The JSON Schema of one value of a field: of the field itself, or of an item if it is a list or map. */
-export function jsonType({ enum: enumeration, message, scalar }: DescField): JsonType {
+export function jsonType({
+  enum: enumeration,
+  message,
+  scalar,
+}: Partial<Pick<DescField, "enum" | "message" | "scalar">>): JsonType {
   if (enumeration) return { type: "string", enum: enumeration.values.map((value) => value.name) };
   if (message && isWrapperDesc(message)) return scalars[message.fields[0].scalar];
   if (message) return wellKnown[message.typeName] ?? { type: "object" };
-  return scalars[scalar];
+  return scalar === undefined ? {} : scalars[scalar];
 }
 
 /** The JSON Schema of the names in a map's object. */

@@ -53,8 +53,10 @@ export function createConnector(options: {
   readonly connect: Connect;
   /** Holds the certificate that is shown to services; undefined for none. */
   readonly secureContext: SecureContext | undefined;
+  /** What is spoken over TLS. */
+  readonly protocol: "http/1.1" | "h2";
 }): Connector {
-  const { allow, timeoutMs, lookup, connect, secureContext } = options;
+  const { allow, timeoutMs, lookup, connect, secureContext, protocol: spoken } = options;
   const attempts = new Set<Attempt>();
   const closing = new AbortController();
   let lookingUp: Promise<LookupAddress[]> | undefined;
@@ -98,7 +100,7 @@ export function createConnector(options: {
       socket,
       host,
       ...(isIP(host) === 0 && { servername: withoutDot(host) }),
-      ALPNProtocols: ["http/1.1"],
+      ALPNProtocols: [spoken],
       // Said here because an environment variable of Node can turn the default off.
       rejectUnauthorized: true,
       ...(secureContext && { secureContext }),

@@ -9,6 +9,7 @@ import { baseUrlText, readBaseUrl, type BaseUrl } from "./base-url.ts";
 import type { Hold } from "./body.ts";
 import { certificateName, shownCertificate } from "./certificate.ts";
 import { createConnector, type Connect, type Connector } from "./connector.ts";
+import { createOpenDialogue, type Dialogue, type DialogueRequest } from "./dialogue.ts";
 import { AddressDenied, InvalidOutboundRequest, UpstreamTimeout, type Stage } from "./errors.ts";
 import { notCalled, notLookedUp, upstreamFailure } from "./failures.ts";
 import { defaultLimits, type OutboundLimits } from "./limits.ts";
@@ -31,6 +32,8 @@ export interface Outbound {
   plan(request: OutboundRequest): Promise<PlannedRequest>;
   /** Makes the call while both bodies stream, and resolves when the answer has begun. */
   stream(request: StreamRequest): Promise<StreamReply>;
+  /** Opens a call of gRPC, whose questions are asked one after another. */
+  openDialogue(request: DialogueRequest): Promise<Dialogue>;
   /**
    * The base URL in the form to store. Throws InvalidBaseUrl, or AddressDenied as an invalid argument, for
    * one that can never be called; a name is not resolved for that.
@@ -133,11 +136,16 @@ export function createOutbound(options: {
     maxSockets: limits.sockets,
   });
 
-  function connectorOf({ share }: Pick<OutboundRequest, "share">, { certificate }: Injection): Connector {
+  function connectorOf(
+    { share }: Pick<OutboundRequest, "share">,
+    { certificate }: Injection,
+    protocol: "http/1.1" | "h2" = "http/1.1",
+  ): Connector {
     // Not by lane: the system has two threads for look-ups, which one share would hold with a dead name in each.
     const lookup = lookupOf(share);
     const secureContext = certificate && shownCertificate(certificate);
-    return createConnector({ allow, timeoutMs: limits.connectMs, lookup, connect, secureContext });
+    const timeoutMs = limits.connectMs;
+    return createConnector({ allow, timeoutMs, lookup, connect, secureContext, protocol });
   }
 
   /** Base URLs that may be called. Nothing that is looked up decides here, so each is judged once. */
@@ -226,7 +234,7 @@ export function createOutbound(options: {
     return new UpstreamTimeout(host, problem, { stage, status });
   }
 
-  function applicantFor({ share }: StreamRequest, { origin, host }: BaseUrl) {
+  function applicantFor({ share }: Pick<StreamRequest, "share">, { origin, host }: BaseUrl) {
     return { share: laneOf({ share, lane: streamLane }), origin, host, bytes: 0 };
   }
 
@@ -241,8 +249,16 @@ export function createOutbound(options: {
     },
   });
 
+  const openDialogue = createOpenDialogue({
+    limits,
+    targetOf: (baseUrl) => targetOf(baseUrl, "permission_denied"),
+    takeSlot: (request, target) => slots.take({ ...applicantFor(request, target), signal: request.signal }),
+    connectorOf: (request, injection) => connectorOf(request, injection, "h2"),
+  });
+
   return {
     stream,
+    openDialogue,
 
     async send(request) {
       const target = targetOf(request.baseUrl, "permission_denied");

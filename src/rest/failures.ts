@@ -3,7 +3,7 @@ import { policy } from "#gen/patchbay/options/v1/options_pb.js";
 import type { ReasonName } from "#src/platform/errors.ts";
 import { takesIdempotencyKey } from "#src/pipeline/policy.ts";
 import type { Binding } from "./binding.ts";
-import { commentOf } from "./comments.ts";
+import { commentOf } from "#src/platform/comments.ts";
 
 /** The HTTP statuses of each reason, as its comment in the contract has them at its end. */
 export type StatusesOfReasons = ReadonlyMap<string, readonly number[]>;

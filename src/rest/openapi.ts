@@ -16,7 +16,7 @@ import { answerComponents, failureAnswers, successHeaders } from "./answers.ts";
 import { callLimitsOf } from "#src/pipeline/call-limits.ts";
 import { takesIdempotencyKey } from "#src/pipeline/policy.ts";
 import { type Binding, restRoutes } from "./binding.ts";
-import { commentOf } from "./comments.ts";
+import { commentOf } from "#src/platform/comments.ts";
 import { type StatusesOfReasons, statusesOf } from "./failures.ts";
 import { hasFields, takesText } from "./fields.ts";
 import { pagePaths, pageTag, proxyPaths } from "./page-paths.ts";

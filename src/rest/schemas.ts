@@ -10,7 +10,7 @@ import { FeatureSet_FieldPresence as Presence } from "@bufbuild/protobuf/wkt";
 import { rest_field } from "#gen/patchbay/options/v1/options_pb.js";
 import { jsonType, nameType, uint64 } from "#src/json/json-type.ts";
 import { isObject } from "#src/json/object.ts";
-import { commentOf } from "./comments.ts";
+import { commentOf } from "#src/platform/comments.ts";
 import { isRequired, keywordsOf, merged, neededIn, schemasOf } from "./rules.ts";
 
 /** Whether a schema is of what callers send or of what they are answered. */

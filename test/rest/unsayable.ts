@@ -32,6 +32,7 @@ export function unsayableRules({ userId, baseUrl, endpoint }: Present): Unsayabl
   const deployment = "it depends on how the service is deployed";
   const catalog = "it depends on what the catalog has";
   const basic = { authMethod: "basic", credentials: { username: "u", password: "p" } };
+  const names = Array.from({ length: 50 }, (_, i) => `m${i}`);
   const fitting = fc.record({ path: fc.constant({ id: "sar_1" }), header: fc.constant({ "x-a": "b" }) });
   return [
     {
@@ -95,6 +96,17 @@ export function unsayableRules({ userId, baseUrl, endpoint }: Present): Unsayabl
       example: { serviceSlug: "aml", method: "GET", path: "/nowhere" },
       refusal: /^INVALID_REQUEST endpoint: the catalog names no such endpoint/,
       fits: fc.constant(endpoint),
+    },
+    {
+      operations: /_ValidateReferences$/,
+      way: "body.references",
+      because: "members of objects are counted over the whole body",
+      example: Array<Json>(200).fill({ input: { query: Object.fromEntries(names.map((a) => [a, 1])) } }),
+      refusal: /^INVALID_REQUEST the body has more than 10000 members of objects/,
+      fits: fc.array(
+        fc.record({ service: fc.string({ maxLength: 99 }), operation: fc.string(), input: fitting }),
+        { minLength: 1, maxLength: 20 },
+      ),
     },
     {
       operations: /_StartAuthorization$/,

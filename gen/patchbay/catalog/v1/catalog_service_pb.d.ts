@@ -4,6 +4,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
+import type { ActionInput } from "../../connections/v1/action_pb.js";
 import type { CatalogDiff, CatalogDrift, CatalogRevision, CatalogWatch, ImportProblem, Operation, Service } from "./catalog_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 
@@ -11,6 +12,222 @@ import type { Timestamp } from "@bufbuild/protobuf/wkt";
  * Describes the file patchbay/catalog/v1/catalog_service.proto.
  */
 export declare const file_patchbay_catalog_v1_catalog_service: GenFile;
+
+/**
+ * Names an operation of a connected service, and what it is to be called with.
+ *
+ * @generated from message patchbay.catalog.v1.ValidateInputRequest
+ */
+export declare type ValidateInputRequest = Message<"patchbay.catalog.v1.ValidateInputRequest"> & {
+  /**
+   * As of CallAction.
+   *
+   * @generated from field: string action_identifier = 1;
+   */
+  actionIdentifier: string;
+
+  /**
+   * None if absent.
+   *
+   * @generated from field: patchbay.connections.v1.ActionInput input = 2;
+   */
+  input?: ActionInput | undefined;
+};
+
+/**
+ * Describes the message patchbay.catalog.v1.ValidateInputRequest.
+ * Use `create(ValidateInputRequestSchema)` to create a new message.
+ */
+export declare const ValidateInputRequestSchema: GenMessage<ValidateInputRequest>;
+
+/**
+ * Says what is wrong with an input.
+ *
+ * @generated from message patchbay.catalog.v1.ValidateInputResponse
+ */
+export declare type ValidateInputResponse = Message<"patchbay.catalog.v1.ValidateInputResponse"> & {
+  /**
+   * Whether nothing is. Some may not be checked; see `not_checked`.
+   *
+   * @generated from field: bool valid = 1;
+   */
+  valid: boolean;
+
+  /**
+   * What is wrong, each with its place in `input`; the first 100.
+   *
+   * @generated from field: repeated patchbay.catalog.v1.InputProblem problems = 2;
+   */
+  problems: InputProblem[];
+
+  /**
+   * Why not all was checked: the catalog does not describe the service, or a
+   * schema of its document cannot be used. CallAction makes such a call. Absent
+   * if all was.
+   *
+   * @generated from field: optional string not_checked = 3;
+   */
+  notChecked?: string | undefined;
+};
+
+/**
+ * Describes the message patchbay.catalog.v1.ValidateInputResponse.
+ * Use `create(ValidateInputResponseSchema)` to create a new message.
+ */
+export declare const ValidateInputResponseSchema: GenMessage<ValidateInputResponse>;
+
+/**
+ * What is wrong at a place of an input.
+ *
+ * @generated from message patchbay.catalog.v1.InputProblem
+ */
+export declare type InputProblem = Message<"patchbay.catalog.v1.InputProblem"> & {
+  /**
+   * The place, as a JSON pointer (RFC 6901). One that is longer than 2,000
+   * characters ends in `…`.
+   *
+   * @generated from field: string pointer = 1;
+   */
+  pointer: string;
+
+  /**
+   * What is wrong there, without any value.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+
+  /**
+   * What may have been meant: the name or the value that is nearest to the one
+   * that is given. Absent if none is near.
+   *
+   * @generated from field: optional string suggestion = 3;
+   */
+  suggestion?: string | undefined;
+};
+
+/**
+ * Describes the message patchbay.catalog.v1.InputProblem.
+ * Use `create(InputProblemSchema)` to create a new message.
+ */
+export declare const InputProblemSchema: GenMessage<InputProblem>;
+
+/**
+ * Names the operations that a workflow calls.
+ *
+ * @generated from message patchbay.catalog.v1.ValidateReferencesRequest
+ */
+export declare type ValidateReferencesRequest = Message<"patchbay.catalog.v1.ValidateReferencesRequest"> & {
+  /**
+   * In any order. A body of JSON has at most 10,000 members in all.
+   *
+   * @generated from field: repeated patchbay.catalog.v1.OperationReference references = 1;
+   */
+  references: OperationReference[];
+};
+
+/**
+ * Describes the message patchbay.catalog.v1.ValidateReferencesRequest.
+ * Use `create(ValidateReferencesRequestSchema)` to create a new message.
+ */
+export declare const ValidateReferencesRequestSchema: GenMessage<ValidateReferencesRequest>;
+
+/**
+ * Names an operation of a service, as a step of a workflow does.
+ *
+ * @generated from message patchbay.catalog.v1.OperationReference
+ */
+export declare type OperationReference = Message<"patchbay.catalog.v1.OperationReference"> & {
+  /**
+   * The service's slug.
+   *
+   * @generated from field: string service = 1;
+   */
+  service: string;
+
+  /**
+   * Its `operationId`, or `<METHOD> <path template>`.
+   *
+   * @generated from field: string operation = 2;
+   */
+  operation: string;
+
+  /**
+   * What it is to be called with. Not checked if absent, since a step may take
+   * it from those before.
+   *
+   * @generated from field: patchbay.connections.v1.ActionInput input = 3;
+   */
+  input?: ActionInput | undefined;
+};
+
+/**
+ * Describes the message patchbay.catalog.v1.OperationReference.
+ * Use `create(OperationReferenceSchema)` to create a new message.
+ */
+export declare const OperationReferenceSchema: GenMessage<OperationReference>;
+
+/**
+ * Says what is wrong with each reference.
+ *
+ * @generated from message patchbay.catalog.v1.ValidateReferencesResponse
+ */
+export declare type ValidateReferencesResponse = Message<"patchbay.catalog.v1.ValidateReferencesResponse"> & {
+  /**
+   * Whether nothing is wrong with any of them.
+   *
+   * @generated from field: bool valid = 1;
+   */
+  valid: boolean;
+
+  /**
+   * One for each reference, in their order.
+   *
+   * @generated from field: repeated patchbay.catalog.v1.ValidatedReference results = 2;
+   */
+  results: ValidatedReference[];
+};
+
+/**
+ * Describes the message patchbay.catalog.v1.ValidateReferencesResponse.
+ * Use `create(ValidateReferencesResponseSchema)` to create a new message.
+ */
+export declare const ValidateReferencesResponseSchema: GenMessage<ValidateReferencesResponse>;
+
+/**
+ * What is wrong with a reference.
+ *
+ * @generated from message patchbay.catalog.v1.ValidatedReference
+ */
+export declare type ValidatedReference = Message<"patchbay.catalog.v1.ValidatedReference"> & {
+  /**
+   * Whether nothing is.
+   *
+   * @generated from field: bool valid = 1;
+   */
+  valid: boolean;
+
+  /**
+   * What is wrong, each with its place in the reference: `/service`,
+   * `/operation`, or in `/input`; the first 100.
+   *
+   * @generated from field: repeated patchbay.catalog.v1.InputProblem problems = 2;
+   */
+  problems: InputProblem[];
+
+  /**
+   * As of ValidateInput.
+   *
+   * @generated from field: optional string not_checked = 3;
+   */
+  notChecked?: string | undefined;
+};
+
+/**
+ * Describes the message patchbay.catalog.v1.ValidatedReference.
+ * Use `create(ValidatedReferenceSchema)` to create a new message.
+ */
+export declare const ValidatedReferenceSchema: GenMessage<ValidatedReference>;
 
 /**
  * Asks for the catalog.
@@ -709,6 +926,91 @@ export declare type RefreshCatalogResponse = Message<"patchbay.catalog.v1.Refres
 export declare const RefreshCatalogResponseSchema: GenMessage<RefreshCatalogResponse>;
 
 /**
+ * Names a service of gRPC.
+ *
+ * @generated from message patchbay.catalog.v1.ImportGrpcRequest
+ */
+export declare type ImportGrpcRequest = Message<"patchbay.catalog.v1.ImportGrpcRequest"> & {
+  /**
+   * `custom:<slug>` whether it is there or not, or that of a sibling or a preset.
+   *
+   * @generated from field: string slug = 1;
+   */
+  slug: string;
+
+  /**
+   * Absent: reflection through the connection that has the service's slug.
+   *
+   * @generated from oneof patchbay.catalog.v1.ImportGrpcRequest.source
+   */
+  source: {
+    /**
+     * A FileDescriptorSet in binary, with all that its files import.
+     *
+     * @generated from field: bytes descriptor_set = 2;
+     */
+    value: Uint8Array;
+    case: "descriptorSet";
+  } | {
+    /**
+     * The slug or the id of the connection through which to ask by reflection.
+     *
+     * @generated from field: string connection = 3;
+     */
+    value: string;
+    case: "connection";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message patchbay.catalog.v1.ImportGrpcRequest.
+ * Use `create(ImportGrpcRequestSchema)` to create a new message.
+ */
+export declare const ImportGrpcRequestSchema: GenMessage<ImportGrpcRequest>;
+
+/**
+ * Carries what was imported.
+ *
+ * @generated from message patchbay.catalog.v1.ImportGrpcResponse
+ */
+export declare type ImportGrpcResponse = Message<"patchbay.catalog.v1.ImportGrpcResponse"> & {
+  /**
+   * False if it was in force already, so that nothing changed.
+   *
+   * @generated from field: bool imported = 1;
+   */
+  imported: boolean;
+
+  /**
+   * The import, now in force.
+   *
+   * @generated from field: patchbay.catalog.v1.CatalogRevision revision = 2;
+   */
+  revision?: CatalogRevision | undefined;
+
+  /**
+   * What changed. Empty if nothing was imported.
+   *
+   * @generated from field: patchbay.catalog.v1.CatalogDiff diff = 3;
+   */
+  diff?: CatalogDiff | undefined;
+
+  /**
+   * What was left out, or is wrong in what was not: at most the first 200.
+   * GetRevision has more.
+   *
+   * @generated from field: repeated patchbay.catalog.v1.ImportProblem problems = 4;
+   */
+  problems: ImportProblem[];
+};
+
+/**
+ * Describes the message patchbay.catalog.v1.ImportGrpcResponse.
+ * Use `create(ImportGrpcResponseSchema)` to create a new message.
+ */
+export declare const ImportGrpcResponseSchema: GenMessage<ImportGrpcResponse>;
+
+/**
  * Says what the organisation's connected services offer.
  *
  * @generated from service patchbay.catalog.v1.CatalogService
@@ -760,6 +1062,33 @@ export declare const CatalogService: GenService<{
     methodKind: "unary";
     input: typeof ListOperationsRequestSchema;
     output: typeof ListOperationsResponseSchema;
+  },
+  /**
+   * Says whether CallAction would take the input for the action, by the same
+   * rules, and calls nothing. Input that does not fit is no error: the answer
+   * says where, and why.
+   *
+   * Errors: NOT_FOUND if the service is not connected, or if it has no such
+   * operation (UNKNOWN_ACTION).
+   *
+   * @generated from rpc patchbay.catalog.v1.CatalogService.ValidateInput
+   */
+  validateInput: {
+    methodKind: "unary";
+    input: typeof ValidateInputRequestSchema;
+    output: typeof ValidateInputResponseSchema;
+  },
+  /**
+   * Says whether all services and operations that a workflow refers to are
+   * there, and whether their inputs fit, as ValidateInput does for one. What is
+   * wrong is no error: the answer says of each reference where, and why.
+   *
+   * @generated from rpc patchbay.catalog.v1.CatalogService.ValidateReferences
+   */
+  validateReferences: {
+    methodKind: "unary";
+    input: typeof ValidateReferencesRequestSchema;
+    output: typeof ValidateReferencesResponseSchema;
   },
   /**
    * Reads an OpenAPI document and answers what importing it would change.
@@ -867,6 +1196,28 @@ export declare const CatalogService: GenService<{
     methodKind: "unary";
     input: typeof RefreshCatalogRequestSchema;
     output: typeof RefreshCatalogResponseSchema;
+  },
+  /**
+   * Imports what a service offers over gRPC: as the service says by reflection,
+   * through one of its connections, or as a FileDescriptorSet says. Its methods with
+   * one question and one answer become operations, which are called as Connect has
+   * it: a POST of JSON. Streams are listed as left out. All else is as in
+   * ImportOpenApi.
+   *
+   * Reflection is asked over HTTP/2, below the connection's base URL and with its
+   * credential. Besides `catalog:write`, the key then needs `connections:use`.
+   *
+   * Errors: as ImportOpenApi and CallService; INVALID_ARGUMENT (IMPORT_REFUSED) if
+   * the service does not answer reflection, or for a connection of another service;
+   * NOT_FOUND if the service is not connected; PERMISSION_DENIED (MISSING_SCOPE,
+   * CONNECTION_NOT_ALLOWED, NOT_OWNER).
+   *
+   * @generated from rpc patchbay.catalog.v1.CatalogService.ImportGrpc
+   */
+  importGrpc: {
+    methodKind: "unary";
+    input: typeof ImportGrpcRequestSchema;
+    output: typeof ImportGrpcResponseSchema;
   },
 }>;
 

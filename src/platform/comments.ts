@@ -2,6 +2,7 @@ import type {
   DescEnum,
   DescEnumValue,
   DescField,
+  DescFile,
   DescMessage,
   DescMethod,
   DescService,
@@ -11,10 +12,25 @@ type Commented = DescService | DescMethod | DescMessage | DescField | DescEnum |
 
 /** The comment above a declaration; empty if its file was compiled without source info. */
 export function commentOf(declaration: Commented): string {
-  const path = pathOf(declaration).join();
-  const { sourceCodeInfo } = ("file" in declaration ? declaration : declaration.parent).file.proto;
-  const location = sourceCodeInfo?.location.find((candidate) => candidate.path.join() === path);
-  return location?.leadingComments.replaceAll(/^ /gm, "").trim() ?? "";
+  const { file } = "file" in declaration ? declaration : declaration.parent;
+  return commentsIn(file).get(pathOf(declaration).join()) ?? "";
+}
+
+const known = new WeakMap<DescFile, ReadonlyMap<string, string>>();
+
+/** By their paths: a file may have tens of thousands, each of which is asked for. */
+function commentsIn(file: DescFile): ReadonlyMap<string, string> {
+  const before = known.get(file);
+  if (before !== undefined) return before;
+  const locations = file.proto.sourceCodeInfo?.location ?? [];
+  const found = new Map(
+    locations.map(({ path, leadingComments }) => [
+      path.join(),
+      leadingComments.replaceAll(/^ /gm, "").trim(),
+    ]),
+  );
+  known.set(file, found);
+  return found;
 }
 
 /** Where source info has it: the field numbers and indices on the way to it in FileDescriptorProto. */

@@ -1,0 +1,42 @@
+import type { HandlerContext } from "@connectrpc/connect";
+import { MissingScope } from "#src/api-keys/errors.ts";
+import { grants } from "#src/api-keys/scopes.ts";
+import type { Connections } from "#src/connections/connections.ts";
+import type { SealedConnection } from "#src/connections/store.ts";
+import { isBuiltIn, isCustom } from "#src/integrations/slug.ts";
+import { callerOf } from "#src/platform/caller.ts";
+import { InvalidRequest } from "#src/platform/errors.ts";
+
+/** Finds the connection through which a service is asked about itself: that which is named, or has the service's slug. */
+export type ServiceConnection = (
+  slug: string,
+  named: string | undefined,
+  context: HandlerContext,
+) => Promise<SealedConnection>;
+
+/** Knows which connections a caller may use. */
+export function createServiceConnection(connections: Pick<Connections, "usable">): ServiceConnection {
+  return async (slug, named, context) => {
+    const caller = callerOf(context);
+    if (!grants(caller.scopes, "connections:use")) throw new MissingScope("connections:use");
+    requireNamed(named, slug);
+    const connection = await connections.usable(caller, named ?? slug);
+    requireOfService(connection, slug);
+    return connection;
+  };
+}
+
+/** Only connections of built-in and custom services have the service's slug. */
+function requireNamed(named: string | undefined, slug: string): void {
+  if (named !== undefined || isBuiltIn(slug) || isCustom(slug)) return;
+  throw new InvalidRequest(
+    `connection: name a connection of ${slug}, since it may have many; GET /api/connections lists them`,
+  );
+}
+
+function requireOfService({ id, integration }: SealedConnection, slug: string): void {
+  if (integration === slug) return;
+  throw new InvalidRequest(
+    `connection: ${id} is one of ${integration}; name one of ${slug}, or none for the one that has this slug`,
+  );
+}

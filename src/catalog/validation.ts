@@ -1,0 +1,133 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import type {
+  CatalogService,
+  OperationReference,
+  ValidatedReferenceSchema,
+} from "#gen/patchbay/catalog/v1/catalog_service_pb.js";
+import type { ActionInput } from "#gen/patchbay/connections/v1/action_pb.js";
+import { parseAction } from "#src/calls/action-identifier.ts";
+import type { Action } from "#src/calls/action-input.ts";
+import { describedAction, describedBy } from "#src/calls/call-action.ts";
+import type { Checks, InputCheck } from "#src/calls/checks/checks.ts";
+import { InvalidInput, UnknownAction } from "#src/calls/errors.ts";
+import { problem, type InputProblem } from "#src/calls/input-problems.ts";
+import type { Connections } from "#src/connections/connections.ts";
+import { connectedServices, listBySlug } from "#src/connections/store.ts";
+import type { Database } from "#src/db/database.ts";
+import { nearest } from "#src/json/nearest.ts";
+import type { Operations } from "#src/operations/operations.ts";
+import { callerOf, type Caller } from "#src/platform/caller.ts";
+import { InvalidRequest } from "#src/platform/errors.ts";
+
+/** What validation needs. */
+export interface ValidationParts {
+  readonly database: Pick<Database, "read">;
+  readonly connections: Pick<Connections, "requireConnected">;
+  readonly operations: Operations;
+  readonly checks: Pick<Checks, "input">;
+}
+
+type Validation = Pick<ServiceImpl<typeof CatalogService>, "validateInput" | "validateReferences">;
+
+/** As many problems as are answered. */
+const maxAnswered = 100;
+/** Among as many services is one looked for that may have been meant. */
+const maxServices = 200;
+
+/** Says what is wrong with calls before they are made. */
+export function createValidation(parts: ValidationParts): Validation {
+  const { database, connections, operations, checks } = parts;
+
+  /** Does with the input what a call does, but for the call. */
+  async function validated(action: Action, input: ActionInput | undefined, context: HandlerContext) {
+    let notChecked = action.contract === undefined ? "the catalog does not describe the service" : undefined;
+    const check: InputCheck = async (contract, json) => {
+      const checked = await checks.input(callerOf(context).orgId, contract, json);
+      notChecked = checked.notChecked;
+      return checked.problems;
+    };
+    try {
+      await describedAction(action, input, check, context);
+      return answerOf([], notChecked);
+    } catch (error) {
+      if (error instanceof InvalidInput) return answerOf(error.problems, notChecked);
+      throw error;
+    }
+  }
+
+  /** What is wrong with the services of these names; nothing with those that are left out. */
+  async function serviceProblems(caller: Caller, services: readonly string[]) {
+    const wanted = [...new Set(services)];
+    return database.read(caller.orgId, async (tx) => {
+      const connected = await connectedServices(tx, caller, wanted);
+      const unknown = wanted.filter((service) => !connected.has(service));
+      const page = { from: "", isIncluded: false, limit: maxServices };
+      const known = unknown.length === 0 ? [] : await listBySlug(tx, caller, page);
+      const slugs = known.map(({ slug }) => slug);
+      return new Map(
+        unknown.map((service) => [service, problem("/service", "is not connected", nearest(service, slugs))]),
+      );
+    });
+  }
+
+  async function validatedReference(reference: OperationReference, context: HandlerContext) {
+    const { service, operation, input } = reference;
+    let action: Action;
+    try {
+      const wanted = parseAction(`${service}/${operation}`);
+      action = await describedBy(operations, callerOf(context).orgId, wanted);
+    } catch (error) {
+      return answerOf([operationProblem(error)], undefined);
+    }
+    if (input === undefined) return answerOf([], undefined);
+    const { problems, ...others } = await validated(action, input, context);
+    return { ...others, problems: problems.map((one) => ({ ...one, pointer: `/input${one.pointer}` })) };
+  }
+
+  return {
+    async validateInput({ actionIdentifier, input }, context) {
+      const caller = callerOf(context);
+      const wanted = parseAction(actionIdentifier);
+      // First: which operations a service has is nothing to a caller that may not know of it.
+      await connections.requireConnected(caller, wanted.slug);
+      return validated(await describedBy(operations, caller.orgId, wanted), input, context);
+    },
+
+    async validateReferences({ references }, context) {
+      const services = references.map(({ service }) => service);
+      const problems = await serviceProblems(callerOf(context), services);
+      const results: ReturnType<typeof answerOf>[] = [];
+      for (const reference of references) {
+        // What is remembered is answered at once, and others have calls as well.
+        await nextTurn();
+        context.signal.throwIfAborted();
+        const unknown = problems.get(reference.service);
+        results.push(unknown ? answerOf([unknown], undefined) : await validatedReference(reference, context));
+      }
+      return { valid: results.every(({ valid }) => valid), results };
+    },
+  };
+}
+
+function operationProblem(error: unknown): InputProblem {
+  if (error instanceof UnknownAction) {
+    const reason = error.isDescribed
+      ? "is unknown"
+      : "is unknown: the catalog names no operations of the service, so give <METHOD> <path template>";
+    return problem("/operation", reason, error.near);
+  }
+  if (error instanceof InvalidRequest) {
+    return problem("/operation", "is neither an operationId nor <METHOD> <path template>");
+  }
+  throw error;
+}
+
+function answerOf(problems: readonly InputProblem[], notChecked: string | undefined) {
+  return {
+    valid: problems.length === 0,
+    problems: problems.slice(0, maxAnswered),
+    ...(notChecked !== undefined && { notChecked }),
+  } satisfies MessageInitShape<typeof ValidatedReferenceSchema>;
+}
