@@ -23,6 +23,8 @@ export interface GivenDocument {
   readonly orgId: string;
   /** As it came. Its memory goes over to the thread: nobody else can read it any more. */
   readonly bytes: Uint8Array<ArrayBuffer>;
+  /** Where it was found, which its servers may be relative to; undefined if that is not known. */
+  readonly url?: string | undefined;
   /** What it is compared with, in the form of `rows`; empty if nothing is known of the service yet. */
   readonly previous: AsyncIterable<RowsPiece> | Iterable<RowsPiece>;
   /** False for a preview: then `rows` is empty. */
