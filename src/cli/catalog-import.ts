@@ -7,7 +7,7 @@ import {
   type ImportProblem,
 } from "#src/client/node.ts";
 import { present } from "#src/platform/present.ts";
-import { diffSummary, diffText, problemsText } from "./catalog-diff.ts";
+import { diffSummary, diffText, operationsText, problemsText } from "./catalog-diff.ts";
 import type { ImportFlags, RefreshFlags } from "./catalog-commands.ts";
 import { printable, printJson } from "./print.ts";
 import { withProgress } from "./progress.ts";
@@ -27,7 +27,7 @@ export async function importDocument(file: string, flags: Shown & ImportFlags): 
   const { imported, revision, diff, problems } = answer;
   const { revision: number = 0, operations = 0, title = "", format = "", problemCount = 0 } = revision ?? {};
   const outcome = imported ? `imported as revision ${number}` : `in force already, as revision ${number}`;
-  printChange(`${slug}: ${operations} operations of ${title} (${format}), ${outcome}`, {
+  printChange(`${slug}: ${operationsText(operations)} of ${title} (${format}), ${outcome}`, {
     ...{ diff, problems, problemCount },
   });
 }
@@ -41,7 +41,7 @@ export async function previewImport(file: string, flags: Shown & ImportFlags): P
   const { inForce, operations, title, format, diff } = answer;
   const outcome = inForce ? "in force already" : "not imported yet";
   if (flags.json) printJson(PreviewImportResponseSchema, answer);
-  else printChange(`${slug}: ${operations} operations of ${title} (${format}), ${outcome}`, answer);
+  else printChange(`${slug}: ${operationsText(operations)} of ${title} (${format}), ${outcome}`, answer);
   return diff?.breaking === true ? breaks : 0;
 }
 
