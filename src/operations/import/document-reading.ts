@@ -13,6 +13,8 @@ export interface DocumentReading {
   readonly problems: Problems;
   /** Whether calls of an operation with these servers go where the service's base URL is. */
   readonly isOwnServer: (servers: JsonValue | undefined) => boolean;
+  /** The document, if it is of Swagger 2.0. */
+  readonly swagger: JsonObject | undefined;
 }
 
 /** Why an operation cannot be imported. */

@@ -7,6 +7,7 @@ import type { Imported, ImportProblem } from "./imported.ts";
 import { parseDocument, type ParsedDocument } from "./parse.ts";
 import { createProblems, type Problems } from "./problems.ts";
 import { readOperations } from "./read-operations.ts";
+import { swaggerPointer, swaggerService } from "./swagger.ts";
 
 /** Reads an OpenAPI document in JSON or YAML. Throws ImportRefused for one without operations to import. */
 export function importOpenApi(
@@ -16,20 +17,24 @@ export function importOpenApi(
   const { document, ignored, linesOf } = parseDocument(bytes);
   const problems = createProblems();
   for (const [pointer, reason] of ignored) problems.add(pointer, reason);
-  const { version, table } = versionOf(document);
-  const found = definitionFrom(document, { url });
-  for (const { pointer, reason } of found.problems) problems.add(pointer, reason);
+  const { format, table } = formatOf(document);
+  const swagger = format === "swagger-2.0" ? document : undefined;
+  const found = definitionFrom(swagger === undefined ? document : swaggerService(swagger), { url });
+  for (const { pointer, reason } of found.problems) {
+    problems.add(swagger === undefined ? pointer : swaggerPointer(pointer), reason);
+  }
   const { operations, definitions } = readOperations(document, {
     table,
     problems,
     isOwnServer: found.isOwnServer,
+    swagger,
   });
   listOthers(document, problems);
   const listed = withLines(problems.list, linesOf);
   if (operations.length === 0) throw new ImportRefused(nothingLeft(listed));
   const { version: documentVersion } = membersOf(document["info"]);
   return {
-    format: `openapi-${version}`,
+    format,
     title: found.definition.name,
     documentVersion: textOf(documentVersion, 200),
     table,
@@ -62,7 +67,9 @@ function nothingLeft(problems: readonly ImportProblem[]): string {
   return ["the document leaves no operation to import", ...first, ...more].join("; ");
 }
 
-function versionOf({ openapi }: JsonObject): { version: string; table: StyleTable } {
+function formatOf({ openapi, swagger }: JsonObject): { format: string; table: StyleTable } {
+  // In YAML, 2.0 without quotes is a number.
+  if (swagger === "2.0" || swagger === 2) return { format: "swagger-2.0", table: "3.0" };
   const [, version] = /^(3\.[012])(?:\.\d+|$)/.exec(textOf(openapi, 20) ?? "") ?? [];
   if (version === undefined) {
     throw new ImportRefused(
@@ -71,7 +78,7 @@ function versionOf({ openapi }: JsonObject): { version: string; table: StyleTabl
         : `OpenAPI ${textOf(JSON.stringify(openapi), 50)} is not known; give a document of 2.0, 3.0, 3.1 or 3.2`,
     );
   }
-  return { version, table: version === "3.0" ? "3.0" : "3.1" };
+  return { format: `openapi-${version}`, table: version === "3.0" ? "3.0" : "3.1" };
 }
 
 /** What a service sends by itself is no operation of it. */

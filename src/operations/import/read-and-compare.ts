@@ -1,21 +1,22 @@
 import { diffOperations } from "../diff.ts";
+import { importGrpc } from "./grpc.ts";
 import { importOpenApi } from "./openapi.ts";
 import {
   maxKeptProblems,
   type DefinitionRow,
-  type GivenDocument,
   type ImportSummary,
   type OperationRow,
   type RowsPiece,
 } from "./reading.ts";
+import type { DocumentToRead } from "./reader-messages.ts";
 import { rowsOf, schemaBytesOf } from "./rows.ts";
 
 /** All that the thread does: reads the document, and compares it with what is there. Throws ImportRefused. */
 export function readAndCompare(
-  given: Pick<GivenDocument, "orgId" | "bytes" | "url"> & { readonly previous: readonly RowsPiece[] },
+  { orgId, bytes, source, url }: DocumentToRead,
+  previous: readonly RowsPiece[],
 ): { readonly summary: ImportSummary; readonly rows: Iterator<RowsPiece> } {
-  const { orgId, bytes, url, previous } = given;
-  const imported = importOpenApi(bytes, { url });
+  const imported = source === "grpc" ? importGrpc(bytes) : importOpenApi(bytes, { url });
   const { format, title, documentVersion, table, definition, operations, problems } = imported;
   const summary: ImportSummary = {
     ...{ format, title, documentVersion, table, definition },

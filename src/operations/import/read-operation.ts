@@ -7,6 +7,7 @@ import type { Needs } from "./needs.ts";
 import { readAnswer } from "./read-answer.ts";
 import { readBody, type ReadBody } from "./read-body.ts";
 import { readParameters } from "./read-parameters.ts";
+import { swaggerBody } from "./read-swagger.ts";
 import { at, type Place } from "./references.ts";
 
 /** An operation, and what each of its schemas refers to. */
@@ -40,7 +41,10 @@ export function readOperation(
     throw new CannotImport("is at another server than the document's first");
   }
   const parameters = readParameters({ item, operation: place, path }, reading);
-  const body = readBody(place, reading);
+  const body =
+    reading.swagger === undefined
+      ? readBody(place, reading)
+      : swaggerBody(place, [{ ...item, shared: true }, place], reading);
   const answer = readAnswer(place, reading);
   const id = usableId(operationId, place, reading);
   return {

@@ -7,13 +7,14 @@ import type { Problems } from "./problems.ts";
 import { readPaths } from "./read-paths.ts";
 import { createReferences } from "./references.ts";
 
-/** The operations of a document of OpenAPI 3.0 to 3.2, and the schemas that they share. */
+/** The operations of a document of Swagger 2.0 or OpenAPI 3.0 to 3.2, and the schemas that they share. */
 export function readOperations(
   document: JsonObject,
   how: {
     readonly table: StyleTable;
     readonly problems: Problems;
     readonly isOwnServer: (servers: JsonValue | undefined) => boolean;
+    readonly swagger: JsonObject | undefined;
   },
 ): Complete {
   const references = createReferences(document);

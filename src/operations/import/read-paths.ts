@@ -97,7 +97,9 @@ function withUniqueIds(read: readonly ReadOperation[], { problems }: DocumentRea
     const { operationId } = one.operation;
     if (operationId === undefined || times.get(operationId) === 1) return one;
     problems.add(`${one.pointer}/operationId`, `another operation has the id ${operationId}, so it is named by its method and path`); // prettier-ignore
-    return { ...one, operation: { ...one.operation, operationId: undefined } };
+    const { method, path, name } = one.operation;
+    const unnamed = { operationId: undefined, name: name === operationId ? `${method} ${path}` : name };
+    return { ...one, operation: { ...one.operation, ...unnamed } };
   });
 }
 

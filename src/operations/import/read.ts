@@ -9,13 +9,13 @@ const memoryMb = 512;
 const patienceMs = 60_000;
 
 /** Reads a document in a thread of its own. */
-export const readDocument: ReadDocument = async ({ orgId, bytes, url, previous, wantsRows, signal }) => {
+export const readDocument: ReadDocument = async ({ previous, wantsRows, signal, ...document }) => {
   signal.throwIfAborted();
   const reader = startReader(signal);
   try {
     for await (const piece of previous) reader.send({ kind: "previous", piece }, piece.json);
-    const whole = ownMemory(bytes);
-    const answer = await reader.ask({ kind: "read", orgId, bytes: whole, url }, whole);
+    const bytes = ownMemory(document.bytes);
+    const answer = await reader.ask({ kind: "read", document: { ...document, bytes } }, bytes);
     if (answer.kind === "refused") throw new ImportRefused(answer.message);
     if (answer.kind !== "summary") throw new Error(`the reader answered ${answer.kind}`);
     if (!wantsRows) reader.end();

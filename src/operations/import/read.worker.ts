@@ -1,6 +1,6 @@
 import { parentPort } from "node:worker_threads";
 import { ImportRefused } from "./errors.ts";
-import type { FromReader, ToReader } from "./reader-messages.ts";
+import type { DocumentToRead, FromReader, ToReader } from "./reader-messages.ts";
 import { readAndCompare } from "./read-and-compare.ts";
 import type { RowsPiece } from "./reading.ts";
 
@@ -9,13 +9,13 @@ let rows: Iterator<RowsPiece> = [].values();
 
 parentPort?.on("message", (message: ToReader) => {
   if (message.kind === "previous") previous.push(message.piece);
-  if (message.kind === "read") answer(read(message));
+  if (message.kind === "read") answer(read(message.document));
   if (message.kind === "next") answer(next());
 });
 
-function read({ orgId, bytes, url }: Extract<ToReader, { kind: "read" }>): FromReader {
+function read(document: DocumentToRead): FromReader {
   try {
-    const result = readAndCompare({ orgId, bytes, url, previous: previous.splice(0) });
+    const result = readAndCompare(document, previous.splice(0));
     rows = result.rows;
     return { kind: "summary", summary: result.summary };
   } catch (error) {

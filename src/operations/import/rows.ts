@@ -6,7 +6,7 @@ import type { DefinitionRow, OperationRow, RowsPiece } from "./reading.ts";
 const pieceBytes = 256 * 1024;
 
 /** An operation as it is stored for the organisation. */
-export function operationRow(orgId: string, operation: ImportedOperation): OperationRow {
+function operationRow(orgId: string, operation: ImportedOperation): OperationRow {
   const { path, method, name, deprecated, scopes, parameters, definitionNames, fingerprint } = operation;
   return {
     path,

@@ -9,7 +9,7 @@ const decoder = new TextDecoder();
 const never = new AbortController().signal;
 
 function read(bytes: Uint8Array<ArrayBuffer>, signal = never, wantsRows = true) {
-  return readDocument({ orgId: "acme", bytes, previous: [], wantsRows, signal });
+  return readDocument({ orgId: "acme", bytes, source: "document", previous: [], wantsRows, signal });
 }
 
 function bytesOf(text: string): Uint8Array<ArrayBuffer> {
@@ -82,19 +82,18 @@ function rowsIn<Row>(pieces: readonly RowsPiece[], of: RowsPiece["of"]): Row[] {
 
 /** How long other work had to wait at the most, in milliseconds. */
 async function longestPause<T>(work: () => Promise<T>): Promise<{ longest: number; result: T }> {
-  let longest = 0;
-  let isDone = false;
+  const watch = { longest: 0, isDone: false };
   const watching = (async () => {
-    for (let last = performance.now(); !isDone; last = performance.now()) {
+    for (let last = performance.now(); !watch.isDone; last = performance.now()) {
       await after(1);
-      longest = Math.max(longest, performance.now() - last);
+      watch.longest = Math.max(watch.longest, performance.now() - last);
     }
   })();
   try {
     const result = await work();
-    return { result, longest };
+    return { result, longest: watch.longest };
   } finally {
-    isDone = true;
+    watch.isDone = true;
     await watching;
   }
 }
