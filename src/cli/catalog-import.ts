@@ -6,6 +6,7 @@ import {
   type ImportOpenApiRequest,
   type ImportProblem,
 } from "#src/client/node.ts";
+import { limits } from "#src/operations/import/limits.ts";
 import { present } from "#src/platform/present.ts";
 import { diffSummary, diffText, operationsText, problemsText } from "./catalog-diff.ts";
 import type { ImportFlags, RefreshFlags } from "./catalog-commands.ts";
@@ -79,7 +80,9 @@ function isOn(text: string): boolean {
 /** A URL is fetched by the service, which holds to its own rules about addresses. */
 async function sourceOf(file: string): Promise<ImportOpenApiRequest["source"]> {
   if (/^https?:\/\//i.test(file)) return { case: "url", value: file };
-  return { case: "document", value: await contentOf(file) };
+  const value = await contentOf(file);
+  if (value.length > limits.bytes) throw new Error(`${nameOf(file)} is larger than 16 MiB`);
+  return { case: "document", value };
 }
 
 function nameOf(file: string): string {
