@@ -108,6 +108,7 @@ const licenseTexts: Readonly<Record<string, string>> = {
   "Apache-2.0": "TERMS AND CONDITIONS FOR USE, REPRODUCTION, AND DISTRIBUTION",
   "BSD-3-Clause": "Redistributions in binary form must reproduce the above",
   "BlueOak-1.0.0": "Each contributor licenses you to do everything",
+  ISC: "Permission to use, copy, modify, and/or distribute this software for any purpose",
   MIT: "Permission is hereby granted, free of charge",
   Unlicense: "released into the public domain",
 };
