@@ -57,6 +57,7 @@ function changes(before: Partial<ImportedOperation>, after: Partial<ImportedOper
 const json = { contentType: "application/json", required: true };
 const taking = (inputSchema: JsonObject) => ({ body: json, inputSchema });
 const answering = (outputSchema: JsonObject) => ({ outputSchema });
+const listOf = (items: JsonObject): JsonObject => ({ type: "array", items });
 const object = (properties: JsonObject, ...required: string[]): JsonObject => ({
   type: "object",
   properties,
@@ -445,22 +446,24 @@ describe("whatever two schemas say,", () => {
     ),
   }));
   const ajv = new Ajv2020({ strict: false, addUsedSchema: false });
+  // Of any two, few are such that one takes what the other does.
+  const pair = fc.tuple(schema, schema);
+  const two = fc.oneof(
+    pair,
+    pair.map(([one, other]): [JsonObject, JsonObject] => [one, { anyOf: [other, one] }]),
+    pair.map(([one, other]): [JsonObject, JsonObject] => [listOf(one), listOf({ anyOf: [one, other] })]),
+  );
 
   test("a body that was right stays right, unless the change is said to be breaking", () => {
     let stayed = 0;
     fc.assert(
-      fc.property(
-        schema,
-        schema,
-        fc.array(value, { minLength: 30, maxLength: 30 }),
-        (before, after, values) => {
-          const found = changes(taking(before), taking(after));
-          if (found === undefined || found.breaking) return;
-          stayed += 1;
-          const [was, is] = [ajv.compile(before), ajv.compile(after)];
-          expect(values.filter((one) => was(one) && !is(one))).toEqual([]);
-        },
-      ),
+      fc.property(two, fc.array(value, { minLength: 30, maxLength: 30 }), ([before, after], values) => {
+        const found = changes(taking(before), taking(after));
+        if (found === undefined || found.breaking) return;
+        stayed += 1;
+        const [was, is] = [ajv.compile(before), ajv.compile(after)];
+        expect(values.filter((one) => was(one) && !is(one))).toEqual([]);
+      }),
       { numRuns: 200 },
     );
     expect(stayed).toBeGreaterThan(5);
