@@ -38,7 +38,7 @@ export function searchVector(orgId: string, operation: Searched): string {
 export function searchQuery(orgId: string, { text = "", method = "", scope = "" }: Sought): string {
   const mark = markOf(orgId);
   return [
-    ...wordsOf(text).map((word) => `${quoted(mark + stemOf(word))}:*`),
+    ...soughtWords(text).map((word) => `${quoted(mark + stemOf(word))}:*`),
     ...(method === "" ? [] : [quoted(mark + methodLexeme(method))]),
     ...(scope === "" ? [] : [quoted(mark + scopeLexeme(scope))]),
   ].join(" & ");
@@ -46,9 +46,14 @@ export function searchQuery(orgId: string, { text = "", method = "", scope = "" 
 
 /** The words that are looked for, as Postgres reads a `tsquery`: what has any of them as it is spelled, ranks higher. */
 export function spelledQuery(orgId: string, text: string): string {
-  return wordsOf(text)
+  return soughtWords(text)
     .map((word) => quoted(markOf(orgId) + word))
     .join(" | ");
+}
+
+/** Each once: for each, Postgres looks at all that begin so. */
+function soughtWords(text: string): string[] {
+  return [...new Set(wordsOf(text))];
 }
 
 /** Each word with the weight of the first place that it is found in. */
