@@ -1,3 +1,4 @@
+import { run as catalog } from "./catalog.ts";
 import { run as flood } from "./flood.ts";
 import { run as growth } from "./growth.ts";
 import { run as killStorm } from "./kill-storm.ts";
@@ -42,6 +43,11 @@ const benches: Record<string, Bench> = {
     title: "ValidateInput: median of calls one after another over REST, beside the least that a call takes",
     takes: [],
     run: validateInput,
+  },
+  catalog: {
+    title: "Catalog: ten services of 1,000 endpoints listed, 50,000 operations searched, beside a neighbour",
+    takes: ["rounds"],
+    run: catalog,
   },
   revocation: {
     title: "Revocation: until another replica refuses a key that it remembers",
