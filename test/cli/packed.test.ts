@@ -67,6 +67,16 @@ test("the packed service starts with the embedded Postgres as its only dependenc
   expect(await cli("call", "custom:echo", "GET", "/hello")).toContain("hello from the demo service");
   await cli("connections", "put", "aml", "--base-url", "https://aml.example");
   expect(await cli("catalog", "types", "--slug", "aml")).toContain('"aml/submitSarFiling": {');
+  // The threads have files of their own in the package.
+  const imported = await presenter(url, adminKey).rest("POST", "/api/integrations/custom:bank/import", {
+    openapi: "3.1.0",
+    info: { title: "Bank", version: "1" },
+    paths: { "/accounts": { get: { responses: { 200: { description: "ok" } } } } },
+  });
+  expect(imported).toMatchObject({
+    status: 200,
+    body: { data: { imported: true, revision: { operations: 1 } } },
+  });
   expect(await service.kill("SIGTERM")).toMatchObject({ code: 0 });
 });
 
