@@ -1,7 +1,7 @@
 import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
 import { compile } from "json-schema-to-typescript";
 import { isObject } from "#src/json/object.ts";
-import { commentText, mapSchemas, typableWith, type Typable } from "./typable-schema.ts";
+import { mapSchemas, typableWith, type Typable } from "./typable-schema.ts";
 
 /** What is known of an operation. Its schemas are whole in themselves, as the catalog answers them. */
 export interface TypedOperation {
@@ -53,7 +53,7 @@ function schemaOf(one: TypedOperation, typable: Typable): JsonObject {
     ...(inputSchema && !canBeLeftOut(inputSchema) ? ["body"] : []),
   ];
   return {
-    description: commentText(one.name),
+    description: one.name,
     deprecated: one.deprecated,
     ...objectOf([
       ["input", { ...objectOf(Object.entries(mapSchemas(input, typable))), required: needed }],

@@ -35,7 +35,7 @@ export function typableWith(definitions: JsonObject): Typable {
     // What stands beside a reference would make another type of the same members.
     if (referring.length === 1 && parts.length === 1) return referring[0] ?? unknown;
     return {
-      ...(typeof description === "string" && { description: commentText(description) }),
+      ...(typeof description === "string" && { description }),
       ...(deprecated === true && { deprecated }),
       ...(parts.length > 1 ? { allOf: parts } : (parts[0] ?? unknown)),
     };
@@ -87,15 +87,9 @@ export function typableWith(definitions: JsonObject): Typable {
   return typable;
 }
 
-/** Each schema by its name. But for `$ref`: the library takes every member of that name for a reference. */
+/** Each schema by its name. */
 export function mapSchemas(schemas: JsonObject, map: Typable): JsonObject {
-  const members = Object.entries(schemas).filter(([name]) => name !== "$ref");
-  return Object.fromEntries(members.map(([name, schema]) => [name, map(schema)]));
-}
-
-/** A foreign text in a comment, which must not end the comment: code would follow. */
-export function commentText(text: string): string {
-  return text.replaceAll("*/", "* /");
+  return Object.fromEntries(Object.entries(schemas).map(([name, schema]) => [name, map(schema)]));
 }
 
 function typeBy(schema: JsonObject): string | undefined {

@@ -121,7 +121,10 @@ const hostile: Readonly<Record<string, object>> = {
   "the end of a comment": { type: "string", description: `*/ ${code} /*` },
   "the end of a comment of a member": { type: "object", properties: { a: { description: `*/ ${code}` } } },
   "lines that look like ends of blocks": { type: "string", description: "a\n}\n*/\n} {\n\u2028b {" },
-  "members with the names of code": { type: "object", properties: { [code]: {}, "a\n*/": {}, $ref: {} } },
+  "members with the names of code": {
+    type: "object",
+    properties: { [code]: {}, "a\n*/": {}, $ref: { type: "string" } },
+  },
   "the end of a comment in a pattern": { type: "object", patternProperties: { [`*/ ${code}`]: {} } },
   "the end of a comment in a name": {
     $ref: "#/$defs/A",
@@ -167,7 +170,8 @@ const hostile: Readonly<Record<string, object>> = {
 test("a hostile document becomes types that the compiler takes, with no code in them", async () => {
   const files: Record<string, string> = {};
   for (const [what, schema] of Object.entries(hostile)) {
-    const types = await operationTypes([{ ...openAccount, inputSchema: { ...schema } }]);
+    const operation = { ...openAccount, name: `*/ ${code}`, inputSchema: { ...schema } };
+    const types = await operationTypes([operation]);
     const withoutTexts = types.replace(/"(?:[^"\\]|\\.)*"/g, '""').replace(/\/\*.*?\*\//gs, "");
     expect(withoutTexts, what).not.toMatch(/leaked|process/);
     files[`${what}.ts`] = types;
@@ -183,6 +187,7 @@ const names = fc.constantFrom(
   "$defs",
   "$id",
   "required",
+  "$ref",
   "",
   "1x",
   "__proto__",
