@@ -4,7 +4,7 @@ import type { Calls } from "#src/calls/calls.ts";
 import type { Connections } from "#src/connections/connections.ts";
 import type { Database } from "#src/db/database.ts";
 import { createImports } from "#src/operations/import/imports.ts";
-import { readInProcess } from "#src/operations/import/read-in-process.ts";
+import { readDocument } from "#src/operations/import/read.ts";
 import type { Operations } from "#src/operations/operations.ts";
 import type { Outbound } from "#src/outbound/outbound.ts";
 import type { Environment } from "#src/platform/caller.ts";
@@ -36,7 +36,7 @@ export function createCatalog(shared: {
   now: () => Date;
 }): Catalog {
   const { checkBaseUrl: checkUrl } = shared.outbound;
-  const imports = createImports({ ...shared, readDocument: readInProcess, checkUrl });
+  const imports = createImports({ ...shared, readDocument, checkUrl });
   const { through, dialogueThrough, checks } = shared.calls;
   const askGrpc = createAskGrpc({ ...shared, dialogueThrough });
   const watch = createCatalogWatch({ ...shared, imports });

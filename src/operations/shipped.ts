@@ -18,6 +18,7 @@ export interface OpenApiDocument {
 interface DocumentedOperation {
   readonly operationId?: string;
   readonly summary: string;
+  readonly description?: string;
   readonly parameters?: readonly (Omit<Parameter, "in" | "required"> & { in: string; required?: boolean })[];
   readonly requestBody?: Body & { readonly required?: boolean };
   readonly responses: Readonly<Record<string, Body | undefined>>;
@@ -50,6 +51,11 @@ export function shippedDescription(slug: string): ServiceDescription | undefined
   return found && { name: found.name, revision: 0, endpoints: found.operations };
 }
 
+/** The operations of a sibling as they come with Patchbay; none of any other service. */
+export function shippedOperations(slug: string): readonly Operation[] {
+  return shipped.get(slug)?.operations ?? [];
+}
+
 /** What an operation of a sibling is called with, as it comes with Patchbay. */
 export function shippedContract(slug: string, { method, path }: Endpoint): OperationContract | undefined {
   const found = shipped.get(slug)?.operations.find((one) => one.method === method && one.path === path);
@@ -79,14 +85,14 @@ export function readShipped({ info, paths }: OpenApiDocument) {
 }
 
 function operationFrom(method: string, path: string, operation: DocumentedOperation): Operation {
-  const { operationId, summary, requestBody, responses, security, parameters = [] } = operation;
+  const { operationId, summary, description, requestBody, responses, security, parameters = [] } = operation;
   const status = Object.keys(responses).find((code) => code.startsWith("2")) ?? "";
   return {
     method,
     path,
     name: summary,
     operationId,
-    description: undefined,
+    description,
     deprecated: false,
     scopes: security?.flatMap((need) => Object.values(need).flat()) ?? [],
     parameters: parameters.map((one) => ({ ...one, in: one.in as Parameter["in"], required: one.required === true })), // prettier-ignore

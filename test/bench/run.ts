@@ -1,3 +1,4 @@
+import { run as catalog } from "./catalog.ts";
 import { run as flood } from "./flood.ts";
 import { run as growth } from "./growth.ts";
 import { run as killStorm } from "./kill-storm.ts";
@@ -36,6 +37,11 @@ const benches: Record<string, Bench> = {
     title: "VerifyKey in process: median of five rounds, lowest to highest",
     takes: [],
     run: verifyKey,
+  },
+  catalog: {
+    title: "Catalog: ten services of 1,000 endpoints listed, 50,000 operations searched, beside a neighbour",
+    takes: ["rounds"],
+    run: catalog,
   },
   revocation: {
     title: "Revocation: until another replica refuses a key that it remembers",

@@ -95,8 +95,9 @@ const maxName = 100;
 /** Schemas keep their name; what is elsewhere has the steps of its pointer. No name has a character to be escaped. */
 function nameFrom(pointer: string): string {
   const steps = stepsOf(pointer);
-  const given = pointer.startsWith("/components/schemas/")
-    ? steps.slice(2)
+  const isSchema = /^\/(?:components\/schemas|definitions)\//.test(pointer);
+  const given = isSchema
+    ? steps.slice(steps[0] === "definitions" ? 1 : 2)
     : steps.filter((step) => step !== "components");
   const name = given.join(".").replace(/[^A-Za-z0-9._-]+/g, "_");
   return name.length <= maxName && name !== ""

@@ -11,6 +11,10 @@ export interface DocumentReading {
   readonly references: References;
   readonly definitions: Definitions;
   readonly problems: Problems;
+  /** Whether calls of an operation with these servers go where the service's base URL is. */
+  readonly isOwnServer: (servers: JsonValue | undefined) => boolean;
+  /** The document, if it is of Swagger 2.0. */
+  readonly swagger: JsonObject | undefined;
 }
 
 /** Why an operation cannot be imported. */
@@ -26,7 +30,7 @@ export function followed(place: Place, { references, problems }: DocumentReading
   } catch (error) {
     if (!(error instanceof BrokenReference)) throw error;
     problems.add(place.pointer, error.message);
-    if (error.isOutside) throw new CannotImport(`needs what ${error.message}`);
+    if (error.isOutside) throw new CannotImport(error.message);
     return undefined;
   }
 }

@@ -106,7 +106,8 @@ export function createImports(parts: {
     const { orgId, slug, signal } = target;
     const inForceNow = { orgId, slug, number: inForce };
     const previous = inForce === 0 ? shippedRows(slug) : readRows(database, inForceNow);
-    return readDocument({ orgId, bytes: document.bytes, previous, wantsRows, signal });
+    const { bytes, source, sourceUrl: url } = document;
+    return readDocument({ orgId, bytes, source, url, previous, wantsRows, signal });
   }
 
   async function preview(target: ImportTarget, document: ImportDocument): Promise<ImportPreview> {

@@ -39,7 +39,7 @@ export function schemaFrom(place: Place, reading: SchemaReading): Schema {
     if (!Object.hasOwn(value, keyword) || isIgnored(keyword, value, reading)) continue;
     Object.assign(schema, read(at(place, keyword), { ...reading, read: schemaFrom, schema: value }));
   }
-  return value["nullable"] === true ? orNull(schema) : schema;
+  return value["nullable"] === true || value["x-nullable"] === true ? orNull(schema) : schema;
 }
 
 /** A reference to the definition that the node becomes; one that leads nowhere accepts anything. */

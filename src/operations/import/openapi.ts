@@ -1,51 +1,62 @@
 import type { JsonObject } from "@bufbuild/protobuf";
 import type { StyleTable } from "../operation.ts";
-import { withoutCircles } from "./circles.ts";
-import { complete } from "./complete.ts";
-import { createDefinitions } from "./definitions.ts";
+import { definitionFrom } from "./definition.ts";
 import { membersOf, textOf } from "./document-reading.ts";
 import { ImportRefused } from "./errors.ts";
 import type { Imported, ImportProblem } from "./imported.ts";
-import { parseDocument } from "./parse.ts";
-import { createProblems } from "./problems.ts";
-import { readPaths } from "./read-paths.ts";
-import { createReferences } from "./references.ts";
+import { parseDocument, type ParsedDocument } from "./parse.ts";
+import { createProblems, type Problems } from "./problems.ts";
+import { readOperations } from "./read-operations.ts";
+import { swaggerPointer, swaggerService } from "./swagger.ts";
 
 /** Reads an OpenAPI document in JSON or YAML. Throws ImportRefused for one without operations to import. */
-export function importOpenApi(bytes: Uint8Array): Imported {
+export function importOpenApi(
+  bytes: Uint8Array,
+  { url }: { readonly url?: string | undefined } = {},
+): Imported {
   const { document, ignored, linesOf } = parseDocument(bytes);
-  const { version, table } = versionOf(document);
   const problems = createProblems();
   for (const [pointer, reason] of ignored) problems.add(pointer, reason);
-  const references = createReferences(document);
-  const definitions = createDefinitions({ table, references, problems });
-  const read = readPaths(document, { table, references, definitions, problems });
-  listOthers(document, problems);
-  const { operations, definitions: kept } = complete(
-    read,
-    withoutCircles(definitions.settle(), problems),
+  const { format, table } = formatOf(document);
+  const swagger = format === "swagger-2.0" ? document : undefined;
+  const found = definitionFrom(swagger === undefined ? document : swaggerService(swagger), { url });
+  for (const { pointer, reason } of found.problems) {
+    problems.add(swagger === undefined ? pointer : swaggerPointer(pointer), reason);
+  }
+  const { operations, definitions } = readOperations(document, {
+    table,
     problems,
-  );
-  const { title, version: documentVersion } = membersOf(document["info"]);
-  const name = textOf(title, 200);
-  if (name === undefined) problems.add("/info", "has no title");
-  const lines = linesOf(new Set(problems.list.map(({ pointer }) => pointer)));
-  const listed = problems.list.map((problem) => withLine(problem, lines.get(problem.pointer)));
+    isOwnServer: found.isOwnServer,
+    swagger,
+  });
+  listOthers(document, problems);
+  const listed = withLines(problems.list, linesOf);
   if (operations.length === 0) throw new ImportRefused(nothingLeft(listed));
+  const { version: documentVersion } = membersOf(document["info"]);
   return {
-    format: `openapi-${version}`,
-    title: name ?? "Untitled service",
+    format,
+    title: found.definition.name,
     documentVersion: textOf(documentVersion, 200),
     table,
-    definition: { name: name ?? "Untitled service", authMethods: [] },
+    definition: found.definition,
     operations,
-    definitions: kept,
+    definitions,
     problems: listed,
   };
 }
 
-function withLine(problem: ImportProblem, line: number | undefined): ImportProblem {
-  return line === undefined ? problem : { ...problem, line };
+function withLines(problems: readonly ImportProblem[], linesOf: ParsedDocument["linesOf"]): ImportProblem[] {
+  const lines = linesOf(new Set(problems.map(({ pointer }) => pointer)));
+  return problems.map((problem) => {
+    const line = lines.get(problem.pointer);
+    const { pointer, reason } = problem;
+    return { pointer: cut(pointer, 1_000), ...(line !== undefined && { line }), reason: cut(reason, 500) };
+  });
+}
+
+/** Postgres takes no U+0000 in a text, and no half of a surrogate pair. */
+function cut(text: string, maxLength: number): string {
+  return textOf(text, maxLength) ?? "";
 }
 
 function nothingLeft(problems: readonly ImportProblem[]): string {
@@ -56,7 +67,9 @@ function nothingLeft(problems: readonly ImportProblem[]): string {
   return ["the document leaves no operation to import", ...first, ...more].join("; ");
 }
 
-function versionOf({ openapi }: JsonObject): { version: string; table: StyleTable } {
+function formatOf({ openapi, swagger }: JsonObject): { format: string; table: StyleTable } {
+  // In YAML, 2.0 without quotes is a number.
+  if (swagger === "2.0" || swagger === 2) return { format: "swagger-2.0", table: "3.0" };
   const [, version] = /^(3\.[012])(?:\.\d+|$)/.exec(textOf(openapi, 20) ?? "") ?? [];
   if (version === undefined) {
     throw new ImportRefused(
@@ -65,11 +78,11 @@ function versionOf({ openapi }: JsonObject): { version: string; table: StyleTabl
         : `OpenAPI ${textOf(JSON.stringify(openapi), 50)} is not known; give a document of 2.0, 3.0, 3.1 or 3.2`,
     );
   }
-  return { version, table: version === "3.0" ? "3.0" : "3.1" };
+  return { format: `openapi-${version}`, table: version === "3.0" ? "3.0" : "3.1" };
 }
 
 /** What a service sends by itself is no operation of it. */
-function listOthers({ webhooks }: JsonObject, problems: ReturnType<typeof createProblems>): void {
+function listOthers({ webhooks }: JsonObject, problems: Problems): void {
   const count = Object.keys(membersOf(webhooks)).length;
   if (count > 0)
     problems.add("/webhooks", `${count} webhooks, which the service sends and nobody calls, are omitted`);

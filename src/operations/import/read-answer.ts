@@ -4,6 +4,7 @@ import { canonicalJson } from "./canonical-json.ts";
 import { followed, membersOf, type DocumentReading } from "./document-reading.ts";
 import { isJson, preferred } from "./media-types.ts";
 import { noNeeds, type Needs } from "./needs.ts";
+import { swaggerAnswersJson } from "./read-swagger.ts";
 import { at, type Place } from "./references.ts";
 
 /** The JSON of an answer, and what its schema refers to. */
@@ -15,6 +16,9 @@ export interface ReadAnswer {
 /** The JSON that answers success: any of those that the operation lists. */
 export function readAnswer(operation: Place, reading: DocumentReading): ReadAnswer {
   const responses = at(operation, "responses");
+  if (reading.swagger !== undefined && !swaggerAnswersJson(operation, reading)) {
+    return { schema: undefined, needs: noNeeds() };
+  }
   const needs = noNeeds();
   const schemas = new Map<string, JsonObject>();
   for (const status of successes(Object.keys(membersOf(responses.value)))) {
@@ -33,6 +37,7 @@ function successes(statuses: readonly string[]): string[] {
 
 function readResponse(given: Place, needs: Needs, reading: DocumentReading): JsonObject | undefined {
   const response = followed(given, reading);
+  if (reading.swagger !== undefined) return response && swaggerSchema(at(response, "schema"), needs, reading);
   const content = response && at(response, "content");
   if (content === undefined || !isObject(content.value)) return undefined;
   const type = preferred(Object.keys(content.value).filter(isJson));
@@ -41,4 +46,13 @@ function readResponse(given: Place, needs: Needs, reading: DocumentReading): Jso
   if (schema?.value === undefined || type === undefined) return undefined;
   const isFile = membersOf(schema.value)["format"] === "binary";
   return isFile ? undefined : reading.definitions.read(schema, needs);
+}
+
+function swaggerSchema(
+  schema: Place,
+  needs: Needs,
+  { definitions }: DocumentReading,
+): JsonObject | undefined {
+  const isNone = schema.value === undefined || membersOf(schema.value)["type"] === "file";
+  return isNone ? undefined : definitions.read(schema, needs);
 }

@@ -7,6 +7,7 @@ import type { Needs } from "./needs.ts";
 import { readAnswer } from "./read-answer.ts";
 import { readBody, type ReadBody } from "./read-body.ts";
 import { readParameters } from "./read-parameters.ts";
+import { swaggerBody } from "./read-swagger.ts";
 import { at, type Place } from "./references.ts";
 
 /** An operation, and what each of its schemas refers to. */
@@ -26,25 +27,24 @@ export interface GivenOperation {
   readonly operation: Place;
 }
 
-/** What is the same for all operations of a document. */
-export interface Common {
-  /** Where the first of the document's servers is. */
-  readonly server: string;
-  readonly security: JsonValue | undefined;
-}
-
-/** Reads one operation. Throws CannotImport. */
+/** Reads one operation; `security` is what the document says for all. Throws CannotImport. */
 export function readOperation(
   given: GivenOperation,
-  common: Common,
+  security: JsonValue | undefined,
   reading: DocumentReading,
 ): ReadOperation {
   const { method, path, item, operation: place } = given;
   if (!isObject(place.value)) throw new CannotImport("is no operation");
-  const { operationId, summary, description, deprecated, security, servers } = place.value;
-  requireServer(servers ?? membersOf(item.value)["servers"], common.server);
+  const { operationId, summary, description, deprecated, security: own, servers } = place.value;
+  if (!reading.isOwnServer(servers ?? membersOf(item.value)["servers"])) {
+    // Calls go to the connection's base URL, where another service may answer at the same path.
+    throw new CannotImport("is at another server than the document's first");
+  }
   const parameters = readParameters({ item, operation: place, path }, reading);
-  const body = readBody(place, reading);
+  const body =
+    reading.swagger === undefined
+      ? readBody(place, reading)
+      : swaggerBody(place, [{ ...item, shared: true }, place], reading);
   const answer = readAnswer(place, reading);
   const id = usableId(operationId, place, reading);
   return {
@@ -55,7 +55,7 @@ export function readOperation(
       operationId: id,
       description: textOf(description, 4_000),
       deprecated: deprecated === true,
-      scopes: scopesOf(security ?? common.security),
+      scopes: scopesOf(own ?? security),
       parameters: parameters.map(({ parameter }) => parameter),
       outputSchema: answer.schema,
     },
@@ -63,21 +63,6 @@ export function readOperation(
     pointer: place.pointer,
     needs: { parameters: parameters.map(({ needs }) => needs), output: answer.needs },
   };
-}
-
-/** The URL of the first server; a document without any is about where it comes from. */
-export function firstServer(servers: JsonValue | undefined): string {
-  const [first] = Array.isArray(servers) ? servers : [];
-  const { url } = membersOf(first);
-  return typeof url === "string" ? url.replace(/\/+$/, "") : "";
-}
-
-/** Calls go to the connection's base URL, so an operation that lies elsewhere would reach another service. */
-function requireServer(servers: JsonValue | undefined, usual: string): void {
-  if (!Array.isArray(servers) || servers.length === 0) return;
-  const urls = servers.map((server) => firstServer([server]));
-  if (!urls.includes(usual))
-    throw new CannotImport(`is at ${textOf(urls[0], 200) ?? "another server"}, not at the document's server`);
 }
 
 function usableId(

@@ -4,6 +4,7 @@ import type { Parameter } from "../operation.ts";
 import { CannotImport, followed, membersOf, textOf, type DocumentReading } from "./document-reading.ts";
 import { isJson, preferred } from "./media-types.ts";
 import { noNeeds, type Needs } from "./needs.ts";
+import { swaggerForm } from "./read-swagger.ts";
 import { at, within, type Place } from "./references.ts";
 
 /** A parameter, and what its schema refers to. */
@@ -71,6 +72,8 @@ function readParameter(given: Place, reading: DocumentReading): ReadParameter | 
     reading.problems.add(place.pointer, "is no parameter: it needs a name and a place");
     return undefined;
   }
+  // They are the body.
+  if (reading.swagger !== undefined && (where === "body" || where === "formData")) return undefined;
   if (where !== "path" && where !== "query" && where !== "header") {
     if (isRequired === true)
       throw new CannotImport(`needs the ${where} parameter ${name}, which calls cannot send`);
@@ -95,6 +98,7 @@ function formOf(
   needs: Needs,
   reading: DocumentReading,
 ): Omit<Parameter, "name" | "in" | "required"> {
+  if (reading.swagger !== undefined) return swaggerForm(place, where, needs, reading);
   const { content, description } = membersOf(place.value);
   const type = isObject(content) ? preferred(Object.keys(content)) : undefined;
   if (type !== undefined) {

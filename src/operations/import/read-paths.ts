@@ -3,7 +3,7 @@ import { isObject } from "#src/json/object.ts";
 import { CannotImport, followed, membersOf, type DocumentReading } from "./document-reading.ts";
 import { ImportRefused } from "./errors.ts";
 import { limits } from "./limits.ts";
-import { firstServer, readOperation, type GivenOperation, type ReadOperation } from "./read-operation.ts";
+import { readOperation, type GivenOperation, type ReadOperation } from "./read-operation.ts";
 import { at, type Place } from "./references.ts";
 
 const callable = ["get", "head", "options", "post", "put", "patch", "delete"];
@@ -13,17 +13,20 @@ const otherMembers = ["$ref", "summary", "description", "servers", "parameters",
 /** The operations of a document, in the order of path and method. */
 export function readPaths(document: JsonObject, reading: DocumentReading): ReadOperation[] {
   const paths = at({ value: document, pointer: "", shared: false }, "paths");
-  const common = { server: firstServer(document["servers"]), security: document["security"] };
   const given = Object.keys(membersOf(paths.value)).flatMap((path) =>
     operationsAt(path, at(paths, path), reading),
   );
   if (given.length > limits.operations) {
     throw new ImportRefused(`the document has more than ${limits.operations} operations; split it, and import each part as a service of its own`); // prettier-ignore
   }
+  let parameters = 0;
   const read = given.flatMap((one) => {
     const operation = omittedIfBroken(one.operation.pointer, reading, () =>
-      readOperation(one, common, reading),
+      readOperation(one, document["security"], reading),
     );
+    parameters += operation?.needs.parameters.length ?? 0;
+    if (parameters > limits.nodes)
+      throw new ImportRefused("the document's operations share too many parameters");
     return operation === undefined ? [] : [operation];
   });
   read.sort(
@@ -94,7 +97,9 @@ function withUniqueIds(read: readonly ReadOperation[], { problems }: DocumentRea
     const { operationId } = one.operation;
     if (operationId === undefined || times.get(operationId) === 1) return one;
     problems.add(`${one.pointer}/operationId`, `another operation has the id ${operationId}, so it is named by its method and path`); // prettier-ignore
-    return { ...one, operation: { ...one.operation, operationId: undefined } };
+    const { method, path, name } = one.operation;
+    const unnamed = { operationId: undefined, name: name === operationId ? `${method} ${path}` : name };
+    return { ...one, operation: { ...one.operation, ...unnamed } };
   });
 }
 

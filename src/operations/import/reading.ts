@@ -1,5 +1,6 @@
 import type { StyleTable } from "../operation.ts";
 import type { DerivedDefinition, ImportProblem } from "./imported.ts";
+import type { ImportSource } from "./revision.ts";
 
 /**
  * The version of the code that reads documents. Count it up when more is read of a document than before, or
@@ -23,6 +24,10 @@ export interface GivenDocument {
   readonly orgId: string;
   /** As it came. Its memory goes over to the thread: nobody else can read it any more. */
   readonly bytes: Uint8Array<ArrayBuffer>;
+  /** From `grpc` comes a FileDescriptorSet, from all others an OpenAPI document. */
+  readonly source: ImportSource;
+  /** Where it was found, which its servers may be relative to; undefined if that is not known. */
+  readonly url?: string | undefined;
   /** What it is compared with, in the form of `rows`; empty if nothing is known of the service yet. */
   readonly previous: AsyncIterable<RowsPiece> | Iterable<RowsPiece>;
   /** False for a preview: then `rows` is empty. */

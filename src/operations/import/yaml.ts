@@ -4,6 +4,7 @@ import {
   isMap,
   isScalar,
   isSeq,
+  Lexer,
   LineCounter,
   parseDocument,
   type Node,
@@ -13,6 +14,7 @@ import {
 import { isObject } from "#src/json/object.ts";
 import type { Budget } from "./budget.ts";
 import { ImportRefused } from "./errors.ts";
+import { limits } from "./limits.ts";
 import { below, stepsOf } from "./pointer.ts";
 import { reservedName, reservedReason } from "./reserved-name.ts";
 
@@ -89,7 +91,26 @@ export function parseYaml(text: string, budget: Budget, ignored: Map<string, str
   };
 }
 
+/** As deep as lists and objects in brackets may be: what is read takes memory and stack for each. */
+const maxOpen = 200;
+/** A value has some five. */
+const maxTokens = 12 * limits.nodes;
+
+/** Refuses what would take too much to read, before any of it is kept. */
+function requireModest(text: string): void {
+  let open = 0;
+  let tokens = 0;
+  for (const token of new Lexer().lex(text)) {
+    tokens += 1;
+    if (token === "[" || token === "{") open += 1;
+    if (token === "]" || token === "}") open -= 1;
+    if (open > maxOpen) throw new ImportRefused(`the document is nested deeper than ${limits.depth} levels`);
+    if (tokens > maxTokens) throw new ImportRefused(`the document has more than ${limits.nodes} values`);
+  }
+}
+
 function composed(text: string, lineCounter: LineCounter): Node | null {
+  requireModest(text);
   try {
     // Whether keys are unique is found in time that grows with the square of their number.
     const parsed = parseDocument(text, {
@@ -100,6 +121,7 @@ function composed(text: string, lineCounter: LineCounter): Node | null {
     });
     const [error] = parsed.errors;
     if (error === undefined) return parsed.contents;
+    if (error.code === "RESOURCE_EXHAUSTION") throw new RangeError(error.message);
     const { line, col } = lineCounter.linePos(error.pos[0]);
     throw new ImportRefused(`the document is neither JSON nor YAML: line ${line}, column ${col}: ${error.message.slice(0, 200)}`); // prettier-ignore
   } catch (error) {
