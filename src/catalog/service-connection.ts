@@ -3,6 +3,8 @@ import { MissingScope } from "#src/api-keys/errors.ts";
 import { grants } from "#src/api-keys/scopes.ts";
 import type { Connections } from "#src/connections/connections.ts";
 import type { SealedConnection } from "#src/connections/store.ts";
+import { UnknownIntegration } from "#src/integrations/errors.ts";
+import { findPreset } from "#src/integrations/presets.ts";
 import { isBuiltIn, isCustom } from "#src/integrations/slug.ts";
 import { callerOf } from "#src/platform/caller.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
@@ -28,7 +30,9 @@ export function createServiceConnection(connections: Pick<Connections, "usable">
 
 /** Only connections of built-in and custom services have the service's slug. */
 function requireNamed(named: string | undefined, slug: string): void {
-  if (named !== undefined || isBuiltIn(slug) || isCustom(slug)) return;
+  if (isBuiltIn(slug) || isCustom(slug)) return;
+  if (findPreset(slug) === undefined) throw new UnknownIntegration();
+  if (named !== undefined) return;
   throw new InvalidRequest(
     `connection: name a connection of ${slug}, since it may have many; GET /api/connections lists them`,
   );

@@ -71,7 +71,11 @@ function fitting(operation: Operation): fc.Arbitrary<Parts> {
     if (way === "path.id" && id !== undefined) return fc.constant(id);
     if (way === "body.service") return fc.constant(known.slug);
     // No name that a connection is drawn for: what is defined takes other auth methods than what is not.
-    if (way === "path.slug" && operation.id.endsWith("_UpsertIntegration")) return definedSlug;
+    if (way === "path.slug" && /_(UpsertIntegration|ImportOpenApi|PreviewImport)$/.test(operation.id)) {
+      return definedSlug;
+    }
+    if (way === "path.slug" && /Revisions?$/.test(operation.id)) return fc.constant("aml");
+    if (way === "path.revision") return fc.constant(0);
     const fits = rules.filter((rule) => rule.way === way && rule.operations.test(operation.id));
     return fits.length === 0 ? undefined : fits[0]!.fits;
   });

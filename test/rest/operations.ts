@@ -87,7 +87,10 @@ export function isSendable(operation: Operation, parts: Parts): boolean {
   const { properties } = operation.request as { properties: Schema };
   const names = Object.keys((properties.path as { properties: Schema }).properties);
   // Clients resolve dot segments before they send them, and an empty one would be another path.
-  const isSegment = (name: string) => typeof path[name] === "string" && !["", ".", ".."].includes(path[name]);
+  const isSegment = (name: string) =>
+    Object.hasOwn(path, name) &&
+    typeof path[name] !== "object" &&
+    !["", ".", ".."].includes(textOf(path[name]));
   return (
     Object.keys(rest).every((name) => name in properties) &&
     Object.keys(path).length === names.length &&

@@ -1,4 +1,5 @@
 import fc from "fast-check";
+import { bankDocument } from "../support/bank-document.ts";
 import type { Json } from "../support/json-schema.ts";
 
 /** A rule of the service that no JSON Schema can say. */
@@ -117,7 +118,15 @@ export function unsayableRules({ userId, baseUrl, endpoint }: Present): Unsayabl
       fits: fc.constant("https://app.example/done"),
     },
     {
-      operations: /_List|_GetService$/,
+      operations: /_(ImportOpenApi|PreviewImport)$/,
+      way: "body",
+      because: "a document is more than bytes",
+      example: { document: Buffer.from("no document").toString("base64") },
+      refusal: /^IMPORT_REFUSED /,
+      fits: fc.constant({ document: bankDocument("GET /accounts").toString("base64") }),
+    },
+    {
+      operations: /_List|_GetService$|_GetRevision$/,
       way: "query.pageToken",
       because: stored,
       example: "made-up",

@@ -1186,7 +1186,7 @@ export declare const CatalogService: GenService<{
    * Besides `catalog:write`, the key needs `connections:use`.
    *
    * Errors: those of ImportOpenApi and of CallService; NOT_FOUND if the service is not
-   * connected; INVALID_ARGUMENT for a connection of another service, and for
+   * known (UNKNOWN_INTEGRATION) or not connected; INVALID_ARGUMENT for a connection of another service, and for
    * `daily` with one that is private to its owner; PERMISSION_DENIED (MISSING_SCOPE,
    * CONNECTION_NOT_ALLOWED, NOT_OWNER).
    *
