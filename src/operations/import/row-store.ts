@@ -37,10 +37,10 @@ export async function* readRows(
   revision: Revision,
 ): AsyncGenerator<RowsPiece> {
   const { orgId } = revision;
-  for (const of of ["operations", "definitions"] as const) {
-    const next = (after: RowsPage) => database.read(orgId, (tx) => readPage[of](tx, revision, after));
+  for (const kind of ["operations", "definitions"] as const) {
+    const next = (after: RowsPage) => database.read(orgId, (tx) => readPage[kind](tx, revision, after));
     for (let page = await next(firstPage); page.json !== null; page = await next(page)) {
-      yield { of, json: bytesOf(page.json) };
+      yield { of: kind, json: bytesOf(page.json) };
     }
   }
 }
