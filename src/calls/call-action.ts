@@ -5,19 +5,28 @@ import type { Connections } from "#src/connections/connections.ts";
 import { isBuiltIn, isCustom } from "#src/integrations/slug.ts";
 import type { Operations } from "#src/operations/operations.ts";
 import type { SealedConnection } from "#src/connections/store.ts";
+import type { OutboundReply } from "#src/outbound/outbound.ts";
 import { callerOf, callOf } from "#src/platform/caller.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import { parseAction, type ActionIdentifier } from "./action-identifier.ts";
 import { actionBody, headersBeside } from "./action-body.ts";
 import { fillAction, type Action } from "./action-input.ts";
 import type { Checks, InputCheck } from "./checks/checks.ts";
-import { findAction } from "./find-action.ts";
+import { findAction, type FoundAction } from "./find-action.ts";
 import type { DescribedCall, MakeCall } from "./make-call.ts";
+import type { OutputDrift } from "./output-drift.ts";
 
 /** The call of an operation, and the connection to make it through. */
 export interface ActionCall {
   readonly connection: SealedConnection;
+  readonly action: DescribedAction;
   readonly call: DescribedCall;
+}
+
+/** An operation, and what is known of it. */
+export interface DescribedAction extends Action, FoundAction {
+  /** The import that describes it; 0 for what comes with Patchbay. */
+  readonly revision: number;
 }
 
 /** Reads the request as a call that may be made. */
@@ -30,11 +39,13 @@ export type ReadAction = (
 export function createCallAction(
   read: ReadAction,
   makeCall: MakeCall,
+  drift: Pick<OutputDrift, "compare">,
 ): ServiceImpl<typeof ConnectionService>["callAction"] {
   return async (request, context) => {
-    const { connection, call } = await read(request, context);
+    const { connection, action, call } = await read(request, context);
+    const onReply = (reply: OutboundReply) => drift.compare(connection.orgId, action, reply);
     // By its id, so that no other is called that has taken over its slug meanwhile.
-    return makeCall(context, connection.id, call);
+    return makeCall(context, connection.id, { ...call, onReply });
   };
 }
 
@@ -55,7 +66,7 @@ export function createReadAction(parts: {
     const action = await describedBy(operations, caller.orgId, wanted);
     const check: InputCheck = async (contract, json) =>
       (await checks.input(caller.orgId, contract, json)).problems;
-    return { connection, call: await describedAction(action, input, check, context) };
+    return { connection, action, call: await describedAction(action, input, check, context) };
   };
 }
 
@@ -64,9 +75,9 @@ export async function describedBy(
   operations: Operations,
   orgId: string,
   wanted: ActionIdentifier,
-): Promise<Action> {
+): Promise<DescribedAction> {
   const service = await operations.describe(orgId, wanted.slug);
-  const found = findAction(wanted, service);
+  const found = { ...findAction(wanted, service), revision: service?.revision ?? 0 };
   if (service === undefined || found.endpoint === undefined) return { ...found, contract: undefined };
   const contract = await operations.contractOf(orgId, wanted.slug, service, found.endpoint);
   // Without one, it was replaced between the two questions, and is found anew.

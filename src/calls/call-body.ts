@@ -94,7 +94,8 @@ function isTextual(kind: string): boolean {
   );
 }
 
-function isJson(kind: string): boolean {
+/** Whether the media type is one of JSON. */
+export function isJson(kind: string): boolean {
   return kind === "application/json" || kind.endsWith("+json");
 }
 

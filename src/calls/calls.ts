@@ -11,6 +11,7 @@ import { createCallService } from "./call-service.ts";
 import { createChecks, type Checks } from "./checks/checks.ts";
 import { createDialogueThrough, type DialogueThrough } from "./dialogue-through.ts";
 import { createMakeCall } from "./make-call.ts";
+import { createOutputDrift } from "./output-drift.ts";
 import { createPlanCall } from "./plan-call.ts";
 import { createProxy } from "./proxy/proxy.ts";
 import { createReflections } from "./reflections.ts";
@@ -39,12 +40,13 @@ export function createCalls(shared: {
   const through = createThrough({ ...shared, reflections });
   const makeCall = createMakeCall(through);
   const checks = createChecks(shared);
+  const drift = createOutputDrift({ ...shared, checks });
   const readAction = createReadAction({ ...shared, checks });
   return {
     services: [
       serve(ConnectionService, {
         callService: createCallService(makeCall),
-        callAction: createCallAction(readAction, makeCall),
+        callAction: createCallAction(readAction, makeCall, drift),
         planCall: createPlanCall({ ...shared, readAction }),
         testConnection: createTestConnection(shared),
       }),
@@ -54,7 +56,8 @@ export function createCalls(shared: {
     rawRoutes: [createProxy({ ...shared, reflections })],
     checks,
     async close() {
-      await Promise.all([reflections.close(), checks.close()]);
+      await Promise.all([reflections.close(), drift.close()]);
+      await checks.close();
     },
   };
 }

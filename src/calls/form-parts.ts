@@ -34,7 +34,9 @@ export function formParts(form: BodyForm, members: JsonObject): FormPart[] {
 function partsOf(name: string, value: JsonValue, form: MemberForm, isMultipart: boolean): FormPart[] {
   const { style, explode, allowReserved, contentType } = form;
   if ((style ?? explode ?? allowReserved) !== undefined) {
-    return styledPairs({ name, ...form }, value).map((pair) => ({ ...pair, allowReserved }));
+    // In parts, nothing is encoded.
+    const pairs = styledPairs({ ...form, name, allowReserved: allowReserved === true || isMultipart }, value);
+    return pairs.map((pair) => ({ ...pair, allowReserved }));
   }
   // OpenAPI 3.1 repeats parts in this case as well, and takes a form for text as a query with `content`.
   const isOne = !isMultipart && contentType !== undefined && bodyKind(contentType) === "json";

@@ -87,3 +87,8 @@ function shortened(text: string, most: number): string {
 export function escaped(name: string): string {
   return name.replaceAll("~", "~0").replaceAll("/", "~1");
 }
+
+/** A part of a JSON pointer as the name that it is. */
+export function unescaped(part: string): string {
+  return part.replaceAll("~1", "/").replaceAll("~0", "~");
+}

@@ -14,6 +14,8 @@ export interface DescribedCall {
   readonly query: readonly QueryPair[];
   readonly headers: Readonly<Record<string, string>>;
   readonly body: RequestBody | undefined;
+  /** Hears of the answer before the caller does. */
+  readonly onReply?: (reply: OutboundReply) => void;
 }
 
 /** Makes the call through the connection that has the slug or the id, and answers what the service answered. */
@@ -38,6 +40,7 @@ export function createMakeCall(through: Through): MakeCall {
         onTry: (number) => void (attempts = number),
         ...(timeoutMs !== undefined && { timeoutMs }),
       });
+      call.onReply?.(reply);
       holdDecoded(holding, reply);
       const answer = await answerOf(reply, attempts);
       announce(context, "upstream", attempts);

@@ -3,7 +3,7 @@ import type { StyleTable } from "#src/operations/operation.ts";
 import { atOnce } from "#src/platform/in-turns.ts";
 import { encodedPair } from "./form-text.ts";
 import { percentEncoded } from "./percent.ts";
-import { NoForm, shapeOf, styledPairs, type ParameterForm, type Shape } from "./styles.ts";
+import { NoForm, requireWithout, shapeOf, styledPairs, type ParameterForm, type Shape } from "./styles.ts";
 
 /** Name and value of a query parameter, percent-encoded, as they stand in the URL. */
 export type EncodedPair = readonly [name: string, value: string, form: "encoded"];
@@ -18,6 +18,7 @@ export function pathText(parameter: ParameterForm, value: JsonValue, table: Styl
       return simple(shape, explode, encode);
     case "label": {
       const between = explode || table === "3.0" ? "." : ",";
+      if (between === ".") requireWithout(shape, between);
       return `.${joined(shape, { between, pairedBy: explode ? "=" : between }, encode)}`;
     }
     case "matrix":

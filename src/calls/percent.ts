@@ -19,13 +19,21 @@ export const reserved: Kept = {
   escapes: true,
 };
 
+/** What stands in quotes in a header, as browsers have it there: all but what would end the quotes or the header. */
+export const quotable: Kept = {
+  table: new Uint8Array(256)
+    .fill(1)
+    .map((one, byte) => (['"', "\r", "\n", "\0"].includes(String.fromCharCode(byte)) ? 0 : one)),
+  escapes: false,
+};
+
 function tableOf(characters: string): Uint8Array {
   const table = new Uint8Array(256);
   for (const byte of Buffer.from(characters)) table[byte] = 1;
   return table;
 }
 
-/** The text with `%XX` for each other byte of its UTF-8. */
+/** The text with `%XX` for each other byte of its UTF-8, and the kept bytes as a character each. */
 export function percentEncoded(text: string, kept: Kept = unreserved): string {
   return atOnce(percentEncoding(text, kept));
 }

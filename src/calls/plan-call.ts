@@ -12,6 +12,8 @@ import type { ActionCall, ReadAction } from "./call-action.ts";
 import { describedCall } from "./call-service.ts";
 import { requestOf } from "./make-call.ts";
 
+type PlannedCall = Pick<ActionCall, "connection" | "call">;
+
 /** Answers what a call would send, and sends nothing. */
 export function createPlanCall(parts: {
   connections: Pick<Connections, "usable">;
@@ -20,7 +22,7 @@ export function createPlanCall(parts: {
 }): ServiceImpl<typeof ConnectionService>["planCall"] {
   const { connections, outbound, readAction } = parts;
 
-  async function read(request: PlanCallRequest, context: HandlerContext): Promise<ActionCall> {
+  async function read(request: PlanCallRequest, context: HandlerContext): Promise<PlannedCall> {
     const { call, connection: named, input } = request;
     if (call.case === "actionIdentifier") {
       if (saysMore(request))

@@ -54,19 +54,32 @@ export interface StyledPair {
 }
 
 /** The pairs that the value is in a query or a form; none for an empty list or object. */
-export function styledPairs(
-  { name, style = "form", explode = style === "form" || style === "deepObject" }: ParameterForm,
-  value: JsonValue,
-): StyledPair[] {
+export function styledPairs(parameter: ParameterForm, value: JsonValue): StyledPair[] {
+  const { name, style = "form", allowReserved } = parameter;
+  const { explode = style === "form" || style === "deepObject" } = parameter;
   const shape = shapeOf(value);
   const delimiter = delimiters.get(style);
-  if (delimiter !== undefined) return delimited(name, shape, explode, delimiter);
+  if (delimiter !== undefined) {
+    // Only a comma is told from the encoded one of an item.
+    if (!explode && (delimiter !== "," || allowReserved === true)) requireWithout(shape, delimiter);
+    return delimited(name, shape, explode, delimiter);
+  }
   if (style !== "deepObject") throw new NoForm(`style ${style} is none of a query`);
   if (shape.kind !== "object") throw new NoForm("style deepObject writes only objects");
   return shape.members.map(([member, text]) => ({
     name: [name, { joint: "[" }, member, { joint: "]" }],
     value: [text],
   }));
+}
+
+/** What would be read as another list, or as another object, is not sent. */
+export function requireWithout(shape: Shape, delimiter: string): void {
+  if (shape.kind === "text" || !textsOf(shape).some((text) => text.includes(delimiter))) return;
+  throw new NoForm(`has ${JSON.stringify(delimiter)} in a part, and its style separates parts by that`);
+}
+
+function textsOf(shape: Exclude<Shape, { kind: "text" }>): readonly string[] {
+  return shape.kind === "list" ? shape.items : shape.members.flat();
 }
 
 const delimiters = new Map([
@@ -81,7 +94,7 @@ function delimited(name: string, shape: Shape, explode: boolean, delimiter: stri
   if (explode && shape.kind === "object") {
     return shape.members.map(([member, text]) => ({ name: [member], value: [text] }));
   }
-  const texts = shape.kind === "list" ? shape.items : shape.members.flat();
+  const texts = textsOf(shape);
   // As if it were not there (RFC 6570, 2.3).
   if (texts.length === 0) return [];
   const value = texts.flatMap((text, at): Part[] => (at === 0 ? [text] : [{ joint: delimiter }, text]));

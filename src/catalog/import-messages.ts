@@ -93,6 +93,7 @@ export function watchMessages({ watchedThrough, nextCheckAt, checkedAt, drift }:
   });
 }
 
-function driftMessage({ digest: _, ...drift }: CatalogDrift): MessageInitShape<typeof CatalogDriftSchema> {
-  return drift;
+function driftMessage(drift: CatalogDrift): MessageInitShape<typeof CatalogDriftSchema> {
+  const { added, removed, changed, breaking, error } = drift;
+  return present({ added, removed, changed, breaking, error });
 }

@@ -2,7 +2,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { OperationSchema } from "#gen/patchbay/catalog/v1/catalog_pb.js";
 import type { CatalogService } from "#gen/patchbay/catalog/v1/catalog_service_pb.js";
-import { listConnected } from "#src/connections/store.ts";
+import { connectedServices } from "#src/connections/store.ts";
 import type { Database, Tx } from "#src/db/database.ts";
 import {
   searchOperations,
@@ -10,8 +10,7 @@ import {
   type FoundPlace,
   type ShippedOperation,
 } from "#src/operations/search-store.ts";
-import type { Endpoint } from "#src/operations/service-description.ts";
-import { shippedDescription } from "#src/operations/shipped.ts";
+import { shippedOperations } from "#src/operations/shipped.ts";
 import { listInForce } from "#src/operations/store.ts";
 import { callerOf, type Caller } from "#src/platform/caller.ts";
 import { InvalidPageToken, placeOfToken, tokenOfPlace } from "#src/platform/paging.ts";
@@ -44,44 +43,24 @@ export function createListOperations(parts: {
 
 /** What the caller's search looks into: imports of services that it sees a connection to, and what comes with Patchbay. */
 async function searchedBy(tx: Tx, caller: Caller, slug: string) {
-  const connected = await listConnected(tx, caller, slug === "" ? undefined : slug);
+  const connected = [...(await connectedServices(tx, caller, slug === "" ? undefined : [slug]))];
   const services = (await listInForce(tx, caller.orgId, connected)).map((one) => one.slug);
-  const shipped = connected.filter((one) => !services.includes(one)).flatMap(shippedOperations);
+  const shipped = connected
+    .filter((one) => !services.includes(one))
+    .flatMap((one) =>
+      shippedOperations(one).map((operation): ShippedOperation => ({ ...operation, slug: one })),
+    );
   return { services, shipped };
 }
 
-function shippedOperations(slug: string): ShippedOperation[] {
-  const { endpoints } = shippedDescription(slug) ?? { endpoints: [] };
-  return endpoints.map((endpoint) => ({ ...endpoint, slug, description: undefined }));
-}
-
 function operationMessage(found: FoundOperation): MessageInitShape<typeof OperationSchema> {
-  const { slug, path, method, description } = found;
-  const { name, scopes, deprecated, operationId } = knownOf(found);
+  const { slug, path, method, name, description, deprecated, scopes } = found;
   return {
     ...{ slug, method, path, name, deprecated },
-    actionIdentifier: actionIdentifierOf(slug, { method, path, operationId }),
-    ...(description !== null && { description }),
+    actionIdentifier: actionIdentifierOf(slug, found),
+    ...(description !== undefined && { description }),
     ...(scopes.length > 0 && { scope: scopes.join(" ") }),
   };
-}
-
-function knownOf({
-  slug,
-  path,
-  method,
-  name,
-  scopes,
-  deprecated,
-  operationId,
-}: FoundOperation): Omit<Endpoint, "path" | "method"> {
-  if (name !== null && scopes !== null && deprecated !== null) {
-    return { name, scopes, deprecated, operationId: operationId ?? undefined };
-  }
-  const shipped = shippedDescription(slug)?.endpoints.find(
-    (one) => one.path === path && one.method === method,
-  );
-  return shipped ?? { name: `${method} ${path}`, scopes: [], deprecated: false, operationId: undefined };
 }
 
 function placeOf(token: string): FoundPlace | undefined {

@@ -8,7 +8,7 @@ import {
   type StoredEndpoint,
 } from "#src/operations/endpoint-store.ts";
 import { selfContained } from "#src/operations/self-contained.ts";
-import { shippedContract, shippedDescription } from "#src/operations/shipped.ts";
+import { shippedContract, shippedDescription, shippedOperations } from "#src/operations/shipped.ts";
 import { listInForce } from "#src/operations/store.ts";
 import type { Caller } from "#src/platform/caller.ts";
 import type { Offered } from "./endpoint-message.ts";
@@ -29,10 +29,10 @@ export async function readOffers(
   caller: Caller,
   wanted: Wanted,
 ): Promise<{ offers: Offer[]; hasMore: boolean }> {
-  const { after, only, limit } = wanted;
-  const [from = "", path, method = ""] = after ?? [];
-  const inside = path === undefined ? undefined : { slug: from, path, method };
-  const range = { from, isIncluded: inside !== undefined, only, limit: limit + 1 };
+  const { only, limit } = wanted;
+  const [after = "", path, method = ""] = wanted.after ?? [];
+  const inside = path === undefined ? undefined : { slug: after, path, method };
+  const range = { after, isIncluded: inside !== undefined, only, limit: limit + 1 };
   const found = await listBySlug(tx, caller, range);
   const connections = found.slice(0, limit);
   const { orgId } = caller;
@@ -95,12 +95,12 @@ function shippedOffer(
 ): WithoutDrift {
   const service = shippedDescription(integration);
   const definitions = new Map<string, string>();
-  const operations = (service?.endpoints ?? []).flatMap((endpoint): Offered[] => {
-    const contract = shippedContract(integration, endpoint);
-    if (contract === undefined || !isBehind(endpoint, after)) return [];
+  const behind = shippedOperations(integration).filter((operation) => isBehind(operation, after));
+  const operations = behind.flatMap((operation): Offered[] => {
+    const contract = shippedContract(integration, operation);
+    if (contract === undefined) return [];
     for (const [name, schema] of contract.definitions) definitions.set(name, schema);
-    const { parameters, body, inputSchema, outputSchema } = contract;
-    return [{ ...endpoint, description: undefined, parameters, body, inputSchema, outputSchema }];
+    return [{ ...operation, inputSchema: contract.inputSchema, outputSchema: contract.outputSchema }];
   });
   const name = service?.name ?? slug.replace(/^custom:/, "");
   return {

@@ -34,11 +34,11 @@ export interface ServicePage {
   readonly digest: string;
 }
 
-/** A page stays well below the 4 MiB that clients of gRPC take, in which JSON becomes a third longer. */
+/** A page stays well below the 4 MiB that clients of gRPC take, in which schemas become a tenth longer. */
 export const pageLimits = { endpoints: 500, bytes: 2 * 1024 * 1024 };
 
 /** Takes a millisecond or two. */
-const turnLength = 128 * 1024;
+const turnLength = 32 * 1024;
 
 /** Puts together as much of what is offered as a page holds, with turns for others between. */
 export function* servicePage(offers: readonly Offer[], hasMore: boolean): LongWork<ServicePage> {

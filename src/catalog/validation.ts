@@ -63,7 +63,7 @@ export function createValidation(parts: ValidationParts): Validation {
     return database.read(caller.orgId, async (tx) => {
       const connected = await connectedServices(tx, caller, wanted);
       const unknown = wanted.filter((service) => !connected.has(service));
-      const page = { from: "", isIncluded: false, limit: maxServices };
+      const page = { after: "", limit: maxServices };
       const known = unknown.length === 0 ? [] : await listBySlug(tx, caller, page);
       const slugs = known.map(({ slug }) => slug);
       return new Map(

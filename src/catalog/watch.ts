@@ -59,7 +59,7 @@ export function createCatalogWatch(parts: {
       ...{ share: orgId, lane: "documents", baseUrl: connection.baseUrl, method: "GET", path, credential },
       ...{ headers: documentHeaders, maxAnswerBytes: maxDocumentBytes, signal },
     });
-    return fetchedDocument(reply, { source: "service" });
+    return await fetchedDocument(reply, { source: "service" });
   }
 
   async function compare(due: DueCatalog): Promise<void> {

@@ -20,6 +20,17 @@ export function addCatalogCommands(root: Command): void {
       await show(wanted, flags);
     });
 
+  remote(catalog.command("search"))
+    .description("operations of connected services whose name, path or description has these words")
+    .argument("[words...]", "all of which have to be found, each as the beginning of a word")
+    .option("--slug <service>", "of this service only")
+    .option("--method <method>", "with this HTTP method only")
+    .option("--scope <scope>", "that need this scope only")
+    .action(async (words: string[], flags: Shown & SearchFlags) => {
+      const { search } = await import("./catalog.ts");
+      await search(words.join(" "), flags);
+    });
+
   remote(catalog.command("import"))
     .description("take what a service offers from its OpenAPI document; what cannot be imported is listed")
     .argument("<file>", "JSON or YAML; a URL, which the service fetches; or - for stdin")
@@ -67,6 +78,13 @@ export function addCatalogCommands(root: Command): void {
       const { printTypes } = await import("./catalog.ts");
       await printTypes(slug, flags);
     });
+}
+
+/** What is sought. */
+export interface SearchFlags {
+  readonly slug?: string;
+  readonly method?: string;
+  readonly scope?: string;
 }
 
 /** How a document is imported. */

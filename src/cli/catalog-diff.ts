@@ -4,6 +4,11 @@ import { printable } from "./print.ts";
 /** As many lines of one kind as a person reads; `--json` has all. */
 const maxLines = 20;
 
+/** How many operations there are. */
+export function operationsText(count: number): string {
+  return count === 1 ? "1 operation" : `${count} operations`;
+}
+
 /** How a document differs from what was in force: what is new, changed and gone, and what of the integration changes. */
 export function diffText({ added, changed, removed, definition }: CatalogDiff): string {
   return [

@@ -6,8 +6,9 @@ import {
   type ImportOpenApiRequest,
   type ImportProblem,
 } from "#src/client/node.ts";
+import { limits } from "#src/operations/import/limits.ts";
 import { present } from "#src/platform/present.ts";
-import { diffSummary, diffText, problemsText } from "./catalog-diff.ts";
+import { diffSummary, diffText, operationsText, problemsText } from "./catalog-diff.ts";
 import type { ImportFlags, RefreshFlags } from "./catalog-commands.ts";
 import { printable, printJson } from "./print.ts";
 import { withProgress } from "./progress.ts";
@@ -27,7 +28,7 @@ export async function importDocument(file: string, flags: Shown & ImportFlags): 
   const { imported, revision, diff, problems } = answer;
   const { revision: number = 0, operations = 0, title = "", format = "", problemCount = 0 } = revision ?? {};
   const outcome = imported ? `imported as revision ${number}` : `in force already, as revision ${number}`;
-  printChange(`${slug}: ${operations} operations of ${title} (${format}), ${outcome}`, {
+  printChange(`${slug}: ${operationsText(operations)} of ${title} (${format}), ${outcome}`, {
     ...{ diff, problems, problemCount },
   });
 }
@@ -41,7 +42,7 @@ export async function previewImport(file: string, flags: Shown & ImportFlags): P
   const { inForce, operations, title, format, diff } = answer;
   const outcome = inForce ? "in force already" : "not imported yet";
   if (flags.json) printJson(PreviewImportResponseSchema, answer);
-  else printChange(`${slug}: ${operations} operations of ${title} (${format}), ${outcome}`, answer);
+  else printChange(`${slug}: ${operationsText(operations)} of ${title} (${format}), ${outcome}`, answer);
   return diff?.breaking === true ? breaks : 0;
 }
 
@@ -79,7 +80,9 @@ function isOn(text: string): boolean {
 /** A URL is fetched by the service, which holds to its own rules about addresses. */
 async function sourceOf(file: string): Promise<ImportOpenApiRequest["source"]> {
   if (/^https?:\/\//i.test(file)) return { case: "url", value: file };
-  return { case: "document", value: await contentOf(file) };
+  const value = await contentOf(file);
+  if (value.length > limits.bytes) throw new Error(`${nameOf(file)} is larger than 16 MiB`);
+  return { case: "document", value };
 }
 
 function nameOf(file: string): string {

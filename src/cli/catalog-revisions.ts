@@ -8,7 +8,7 @@ import {
   type PatchbayClient,
 } from "#src/client/node.ts";
 import { present } from "#src/platform/present.ts";
-import { problemsText } from "./catalog-diff.ts";
+import { operationsText, problemsText } from "./catalog-diff.ts";
 import { printable, printJson } from "./print.ts";
 import { ask } from "./remote.ts";
 import type { Shown } from "./remote-commands.ts";
@@ -42,7 +42,7 @@ export async function activateRevision(slug: string, number: string, flags: Show
   const { revision, definition } = answer;
   const lines = definition.map((what) => `  * ${printable(what)}\n`).join("");
   process.stdout.write(
-    `${slug}: revision ${revision?.revision ?? 0} is in force, with ${revision?.operations ?? 0} operations\n${lines}`,
+    `${slug}: revision ${revision?.revision ?? 0} is in force, with ${operationsText(revision?.operations ?? 0)}\n${lines}`,
   );
 }
 

@@ -2,15 +2,18 @@ import type { JsonObject } from "@bufbuild/protobuf";
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import {
   EndpointSchema,
+  ListOperationsResponseSchema,
   ListServicesResponseSchema,
   ServiceSchema,
   type Endpoint,
+  type Operation,
   type OutputDrift,
   type PatchbayClient,
   type Service,
 } from "#src/client/node.ts";
 import { present } from "#src/platform/present.ts";
 import { printable, printJson } from "./print.ts";
+import type { SearchFlags } from "./catalog-commands.ts";
 import { ask } from "./remote.ts";
 import type { Shown } from "./remote-commands.ts";
 import { table } from "./table.ts";
@@ -42,6 +45,18 @@ export async function show(wanted: string, flags: Shown): Promise<void> {
   showEndpoint(endpoint, flags);
 }
 
+/** Prints the operations that fit best. */
+export async function search(q: string, flags: Shown & SearchFlags): Promise<void> {
+  const { slug = "", method = "", scope = "" } = flags;
+  const answer = await ask(flags, ({ catalog }) =>
+    catalog.listOperations({ q, slug, method: method.toUpperCase(), scope }),
+  );
+  if (flags.json) return printJson(ListOperationsResponseSchema, answer);
+  process.stdout.write(operationsTable(answer.operations));
+  if (answer.nextPageToken !== undefined)
+    process.stderr.write("patchbay: there are more; search for more words, or one service with --slug\n");
+}
+
 /** Prints TypeScript types of the service's operations. */
 export async function printTypes(slug: string, flags: Shown): Promise<void> {
   const { endpoints } = await ask(flags, (client) => serviceOf(client, slug));
@@ -58,13 +73,17 @@ export async function printTypes(slug: string, flags: Shown): Promise<void> {
 
 function showService(service: Service, flags: Shown): void {
   if (flags.json) return printJson(ServiceSchema, service);
-  const rows = service.endpoints.map(({ actionIdentifier, method, path, scope = "-", name, deprecated }) => [
+  process.stdout.write(operationsTable(service.endpoints));
+}
+
+function operationsTable(operations: readonly (Endpoint | Operation)[]): string {
+  const rows = operations.map(({ actionIdentifier, method, path, scope = "-", name, deprecated }) => [
     actionIdentifier,
     `${method} ${path}`,
     scope,
     deprecated ? `${name} (deprecated)` : name,
   ]);
-  process.stdout.write(table(["ACTION", "ENDPOINT", "SCOPE", "NAME"], rows));
+  return table(["ACTION", "ENDPOINT", "SCOPE", "NAME"], rows);
 }
 
 function showEndpoint(endpoint: Endpoint, flags: Shown): void {
@@ -102,19 +121,28 @@ function linesOf(text: string): string {
   return text.trim().split(/\r?\n/).map(printable).join("\n");
 }
 
+/** A service that goes on on the next page is there again, with further endpoints. */
 async function allServices({ catalog }: PatchbayClient): Promise<Service[]> {
   const found: Service[] = [];
   for (let pageToken: string | undefined = ""; pageToken !== undefined;) {
     const page = await catalog.listServices({ pageToken });
-    found.push(...page.catalog);
+    for (const service of page.catalog) {
+      const last = found.at(-1);
+      if (last?.slug === service.slug) last.endpoints.push(...service.endpoints);
+      else found.push(service);
+    }
     pageToken = page.nextPageToken;
   }
   return found;
 }
 
-async function serviceOf(client: PatchbayClient, slug: string): Promise<Service> {
-  const found = (await allServices(client)).find((service) => service.slug === slug);
-  if (found === undefined)
-    throw new Error(`no service ${slug} is connected; patchbay catalog list shows those that are`);
-  return found;
+async function serviceOf({ catalog }: PatchbayClient, slug: string): Promise<Service> {
+  const { service, nextPageToken } = await catalog.getService({ slug });
+  if (service === undefined) throw new Error(`no service ${slug} is connected`);
+  for (let pageToken = nextPageToken; pageToken !== undefined;) {
+    const page = await catalog.getService({ slug, pageToken });
+    service.endpoints.push(...(page.service?.endpoints ?? []));
+    pageToken = page.nextPageToken;
+  }
+  return service;
 }

@@ -63,7 +63,11 @@ function schemaOf(one: TypedOperation, typable: Typable): JsonObject {
 }
 
 /** The catalog does not say which bodies may be left out, and so those that may be empty are taken to. */
-function canBeLeftOut({ type, required = [] }: JsonObject): boolean {
+function canBeLeftOut({ $ref, $defs, type, required = [] }: JsonObject): boolean {
+  if (typeof $ref === "string" && isObject($defs)) {
+    const definition = $defs[$ref.slice("#/$defs/".length)];
+    return isObject(definition) && !("$ref" in definition) && canBeLeftOut(definition);
+  }
   return type === "object" && Array.isArray(required) && required.length === 0;
 }
 

@@ -179,17 +179,18 @@ export async function countConnections(tx: Tx, orgId: string, integration: strin
   return tx.$count(connections, and(eq(connections.orgId, orgId), eq(connections.integration, integration)));
 }
 
-/** Which of the services have a connection that the caller may see. */
+/** Which services, or which of those that are named, have a connection that the caller may see. */
 export async function connectedServices(
   tx: Tx,
   caller: Caller,
-  slugs: readonly string[],
+  slugs?: readonly string[],
 ): Promise<ReadonlySet<string>> {
+  const { integration } = connections;
   const rows = await tx
-    .selectDistinct({ integration: connections.integration })
+    .selectDistinct({ integration })
     .from(connections)
-    .where(and(inView(caller), visibleTo(caller), inArray(connections.integration, [...slugs])));
-  return new Set(rows.map(({ integration }) => integration));
+    .where(and(inView(caller), visibleTo(caller), slugs && inArray(integration, [...slugs])));
+  return new Set(rows.map((row) => row.integration));
 }
 
 /** A connection that its organisation calls by a slug. */
@@ -206,19 +207,19 @@ export async function listNamed(tx: Tx, caller: Caller, page: PageRequest): Prom
   return rows.map(fromRow).filter(hasSlug);
 }
 
-/** Which connections with a slug are asked for: those from the slug on, it included or not, or one of them only. */
-export interface SlugRange {
-  readonly from: string;
-  readonly isIncluded: boolean;
+/** Which connections with a slug are asked for. */
+export interface SlugPage extends PageRequest {
+  /** Whether the one with the slug `after` is, too. */
+  readonly isIncluded?: boolean;
+  /** Only the one with this slug. */
   readonly only?: string | undefined;
-  readonly limit: number;
 }
 
 /** The connections that have a slug and that the caller may see, in its order. */
 export async function listBySlug(
   tx: Tx,
   caller: Caller,
-  { from, isIncluded, only, limit }: SlugRange,
+  { after, isIncluded = false, only, limit }: SlugPage,
 ): Promise<NamedConnection[]> {
   const { slug } = connections;
   const rows = await selectConnections(tx)
@@ -226,23 +227,13 @@ export async function listBySlug(
       and(
         inView(caller),
         visibleTo(caller),
-        isIncluded ? gte(slug, from) : gt(slug, from),
+        isIncluded ? gte(slug, after) : gt(slug, after),
         only === undefined ? undefined : eq(slug, only),
       ),
     )
     .orderBy(asc(slug))
     .limit(limit);
   return rows.map(fromRow).filter(hasSlug);
-}
-
-/** The integrations of which the caller sees a connection, or the one of them that is named. */
-export async function listConnected(tx: Tx, caller: Caller, only: string | undefined): Promise<string[]> {
-  const { integration } = connections;
-  const rows = await tx
-    .selectDistinct({ integration })
-    .from(connections)
-    .where(and(inView(caller), visibleTo(caller), only === undefined ? undefined : eq(integration, only)));
-  return rows.map((row) => row.integration);
 }
 
 /** Null is after no slug, so no statement that asks for those with one answers another. */

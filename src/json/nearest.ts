@@ -18,17 +18,21 @@ export function nearest(word: string, candidates: Iterable<string>): string | un
 }
 
 /** The candidates that have most letters in common with the word: to be near, they must. */
-function likely(wanted: string, candidates: Iterable<string>, bound: number): string[] {
+function likely(wanted: string, candidates: Iterable<string>, bound: number): readonly string[] {
   const letters = lettersOf(wanted);
-  const found: { readonly candidate: string; readonly distance: number }[] = [];
+  const left = new Int8Array(letters.length);
+  const found: string[] = [];
+  const byDistance = Array.from({ length: bound }, (): string[] => []);
   for (const candidate of candidates) {
     if (Math.abs(candidate.length - wanted.length) >= bound) continue;
-    const distance = letterDistance(wanted.length, letters, candidate.toLowerCase());
-    if (distance < bound) found.push({ candidate, distance });
+    left.set(letters);
+    const distance = letterDistance(wanted.length, left, candidate.toLowerCase());
+    if (distance >= bound) continue;
+    found.push(candidate);
+    byDistance[distance]?.push(candidate);
   }
   // In their own order as long as all are compared: of equals, the first is taken.
-  const most = found.length > maxCompared ? found.sort((a, b) => a.distance - b.distance) : found;
-  return most.slice(0, maxCompared).map(({ candidate }) => candidate);
+  return found.length > maxCompared ? byDistance.flat().slice(0, maxCompared) : found;
 }
 
 /** How often each letter occurs; those beyond ASCII share the places of others, which only makes words more alike. */
@@ -38,11 +42,17 @@ function lettersOf(word: string): Int8Array {
   return letters;
 }
 
-/** At most the edit distance. */
-function letterDistance(length: number, letters: Int8Array, other: string): number {
-  const left = letters.slice();
+/** At most the edit distance. Uses up the letters. */
+function letterDistance(length: number, left: Int8Array, other: string): number {
   let common = 0;
-  for (let i = 0; i < other.length; i++) if (left[other.charCodeAt(i) & 127]!-- > 0) common += 1;
+  for (let i = 0; i < other.length; i++) {
+    const letter = other.charCodeAt(i) & 127;
+    const count = left[letter]!;
+    if (count > 0) {
+      left[letter] = count - 1;
+      common += 1;
+    }
+  }
   return Math.max(length, other.length) - common;
 }
 

@@ -2,10 +2,11 @@ import { sql } from "#src/db/drizzle.cjs";
 import { textArray } from "#src/db/columns.ts";
 import type { Tx } from "#src/db/database.ts";
 import type { EndpointPlace } from "./endpoint-store.ts";
+import type { Endpoint } from "./service-description.ts";
 import { searchQuery, searchVector, spelledQuery, type Searched, type Sought } from "./search-text.ts";
 
 /** An operation that comes with Patchbay, among those that are searched. */
-export interface ShippedOperation extends Searched {
+export interface ShippedOperation extends Searched, Endpoint {
   readonly slug: string;
 }
 
@@ -15,19 +16,13 @@ export interface FoundPlace extends EndpointPlace {
   readonly rank: number;
 }
 
-/** An operation that was found. What it is called and needs is null of one that comes with Patchbay. */
-export type FoundOperation = {
+/** An operation that was found. */
+export interface FoundOperation extends Endpoint {
   readonly slug: string;
-  readonly path: string;
-  readonly method: string;
   readonly rank: number;
-  readonly name: string | null;
-  readonly operationId: string | null;
   /** The beginning. */
-  readonly description: string | null;
-  readonly deprecated: boolean | null;
-  readonly scopes: readonly string[] | null;
-};
+  readonly description: string | undefined;
+}
 
 /** What is looked for, and where. */
 export interface OperationSearch {
@@ -39,6 +34,19 @@ export interface OperationSearch {
   readonly limit: number;
 }
 
+/** Null of an operation that comes with Patchbay is what its table would say. */
+type Row = {
+  readonly slug: string;
+  readonly path: string;
+  readonly method: string;
+  readonly rank: number;
+  readonly operationId: string | null;
+  readonly description: string | null;
+} & (
+  | { readonly name: string; readonly deprecated: boolean; readonly scopes: readonly string[] }
+  | { readonly name: null }
+);
+
 /** The operations that match, best first, and in the order of service, path and method if nothing is looked for. */
 export async function searchOperations(
   tx: Tx,
@@ -47,13 +55,26 @@ export async function searchOperations(
 ): Promise<FoundOperation[]> {
   const sought = searchQuery(orgId, search.sought);
   const found = sought === "" ? everything(orgId, search) : matching(orgId, search, sought);
-  return tx.execute<FoundOperation>(sql`
+  const rows = await tx.execute<Row>(sql`
     select found.slug, found.path, found.method, found.rank, name, operation_id as "operationId",
       left(description, ${maxDescription}::integer) as description, deprecated, scopes
     from (${found}) as found
     left join catalog_operations as o
       on o.org_id = ${orgId} and o.slug = found.slug and o.path = found.path and o.method = found.method and o.in_force
     order by found.rank desc, found.slug collate "C", found.path collate "C", found.method collate "C"`);
+  return rows.flatMap((row) => {
+    if (row.name !== null) {
+      return [
+        { ...row, operationId: row.operationId ?? undefined, description: row.description ?? undefined },
+      ];
+    }
+    const known = search.shipped.find(
+      ({ slug, path, method }) => slug === row.slug && path === row.path && method === row.method,
+    );
+    return known === undefined
+      ? []
+      : [{ ...known, rank: row.rank, description: known.description?.slice(0, maxDescription) }];
+  });
 }
 
 /** Of a description, as many characters are shown. */

@@ -5,7 +5,7 @@ import { membersOf, textOf } from "./import/document-reading.ts";
 import type { ImportedOperation } from "./import/imported.ts";
 import { createProblems } from "./import/problems.ts";
 import { readOperations } from "./import/read-operations.ts";
-import type { OperationContract } from "./operation.ts";
+import type { Operation, OperationContract } from "./operation.ts";
 import type { Endpoint, ServiceDescription } from "./service-description.ts";
 import aiAutomation from "./siblings/ai-automation.json" with { type: "json" };
 import aml from "./siblings/aml.json" with { type: "json" };
@@ -31,6 +31,11 @@ const shipped = new Map<string, ShippedService>(
 export function shippedDescription(slug: string): ServiceDescription | undefined {
   const found = shipped.get(slug);
   return found && { name: found.name, revision: 0, endpoints: found.operations };
+}
+
+/** The operations of a sibling as they come with Patchbay; none of any other service. */
+export function shippedOperations(slug: string): readonly Operation[] {
+  return shipped.get(slug)?.operations ?? [];
 }
 
 /** What an operation of a sibling is called with, as it comes with Patchbay. */

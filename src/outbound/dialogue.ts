@@ -189,6 +189,8 @@ class OpenDialogue implements Dialogue {
     const status = headers[":status"] ?? 0;
     this.#hasAnswered = true;
     if (headers["grpc-status"] !== undefined) return this.#end(statusOf(headers));
+    const meant = statusesOfHttp[status];
+    if (meant !== undefined) return this.#end(new GrpcStatus(meant));
     if (status !== 200 || !/^application\/grpc(?:\+proto)?\s*(?:;|$)/.test(headers["content-type"] ?? "")) {
       const problem = "does not speak gRPC there; check the base URL";
       this.#end(new UpstreamUnreachable(host, problem, { stage: "HTTP", status }));
@@ -242,6 +244,9 @@ class OpenDialogue implements Dialogue {
 function statusOf(headers: IncomingHttpHeaders): GrpcStatus {
   return new GrpcStatus(Number(headers["grpc-status"] ?? 2));
 }
+
+/** What an answer means that a proxy or another server than one of gRPC gives (gRPC's http-grpc-status-mapping.md). */
+const statusesOfHttp: Readonly<Record<number, number>> = { 401: 16, 403: 7, 404: 12 };
 
 function outOfTime(host: string, ms: number): UpstreamTimeout {
   return new UpstreamTimeout(host, `did not answer completely in ${ms / 1000} s`, { stage: "HTTP" });

@@ -5,6 +5,9 @@ import { textOfStruct } from "#src/json/json-text.ts";
 import { structFieldBinary } from "#src/json/value-binary.ts";
 import type { LongWork } from "#src/platform/in-turns.ts";
 
+/** So much JSON takes a few milliseconds. */
+const turnLength = 32 * 1024;
+
 const known = new WeakMap<DescMessage, boolean>();
 
 /** Whether messages of the type, or those in them, have fields that hold JSON objects. */
@@ -27,7 +30,11 @@ function leadsThrough(desc: DescMessage, seen: Set<DescMessage>): boolean {
  * The message with each JSON object that was not parsed as bytes, which `toBinary` copies. There may be megabytes of
  * them, in messages inside messages.
  */
-export function* withStructsWritten(desc: DescMessage, message: Message): LongWork<Message> {
+export function* withStructsWritten(
+  desc: DescMessage,
+  message: Message,
+  turn = { left: turnLength },
+): LongWork<Message> {
   const members = message as unknown as Readonly<Record<string, unknown>>;
   const changes: Record<string, unknown> = {};
   const written: NonNullable<Message["$unknown"]> = [];
@@ -39,12 +46,17 @@ export function* withStructsWritten(desc: DescMessage, message: Message): LongWo
     if (text !== undefined) {
       written.push({ no, wireType: WireType.LengthDelimited, data: yield* structFieldBinary(text) });
       changes[localName] = undefined;
+      // Most are too short for a turn of their own, and there may be a thousand of them.
+      turn.left -= text.length;
+      if (turn.left > 0) continue;
+      yield;
+      turn.left = turnLength;
     } else if (leadsToStruct(type) && Array.isArray(value)) {
       const items: Message[] = [];
-      for (const item of value as Message[]) items.push(yield* withStructsWritten(type, item));
+      for (const item of value as Message[]) items.push(yield* withStructsWritten(type, item, turn));
       changes[localName] = items;
     } else if (leadsToStruct(type) && isMessage(value, type)) {
-      changes[localName] = yield* withStructsWritten(type, value);
+      changes[localName] = yield* withStructsWritten(type, value, turn);
     }
   }
   return Object.assign(create(desc), message, changes, written.length > 0 && { $unknown: written });

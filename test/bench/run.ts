@@ -1,3 +1,4 @@
+import { run as catalog } from "./catalog.ts";
 import { run as flood } from "./flood.ts";
 import { run as growth } from "./growth.ts";
 import { run as importing } from "./import.ts";
@@ -8,6 +9,7 @@ import { run as overTheWire } from "./over-the-wire.ts";
 import { run as refreshStorm } from "./refresh-storm.ts";
 import { run as revocation } from "./revocation.ts";
 import { run as start } from "./start.ts";
+import { run as validateInput } from "./validate-input.ts";
 import { run as verifyKey } from "./verify-key.ts";
 
 interface Bench {
@@ -37,6 +39,16 @@ const benches: Record<string, Bench> = {
     title: "VerifyKey in process: median of five rounds, lowest to highest",
     takes: [],
     run: verifyKey,
+  },
+  catalog: {
+    title: "Catalog: ten services of 1,000 endpoints listed, 50,000 operations searched, beside a neighbour",
+    takes: ["rounds"],
+    run: catalog,
+  },
+  "validate-input": {
+    title: "ValidateInput: median of calls one after another over REST, beside the least that a call takes",
+    takes: [],
+    run: validateInput,
   },
   revocation: {
     title: "Revocation: until another replica refuses a key that it remembers",

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { headerText, pathText, queryPairs } from "#src/calls/parameters.ts";
 import { percentEncoded, reserved } from "#src/calls/percent.ts";
+import { NoForm } from "#src/calls/styles.ts";
 
 const list = ["blue", "black", "brown"];
 const object = { R: 100, G: 200, B: 150 };
@@ -46,6 +47,16 @@ describe("a path parameter", () => {
 
   test("that is empty has no equals sign in style matrix", () => {
     expect(pathText({ name: "color", style: "matrix" }, "", "3.1")).toBe(";color");
+  });
+
+  test("is refused in style label if a part could be taken for two", () => {
+    const label = { name: "color", style: "label" };
+    for (const value of [["a.b"], { a: 1.5 }]) {
+      expect(() => pathText({ ...label, explode: true }, value, "3.1")).toThrow(NoForm);
+      expect(() => pathText(label, value, "3.0")).toThrow(NoForm);
+    }
+    expect(pathText(label, ["a.b", "c"], "3.1")).toBe(".a.b,c");
+    expect(pathText(label, "a.b", "3.0")).toBe(".a.b");
   });
 
   test("never leaves its segment, whatever it holds", () => {
@@ -102,7 +113,7 @@ describe("a query parameter", () => {
     ["form", false, [""], "color="],
     ["deepObject", true, {}, ""],
     ["spaceDelimited", true, ["a b", "c"], "color=a%20b&color=c"],
-    ["pipeDelimited", false, ["a|b", "c"], "color=a%7Cb%7Cc"],
+    ["pipeDelimited", true, ["a|b", "c"], "color=a%7Cb&color=c"],
     ["form", true, [true, 1.5, "a"], "color=true&color=1.5&color=a"],
   ])("in style %s, explode %s, of %j is %j", (style, explode, value, expected) => {
     expect(inQuery(style, explode, value)).toBe(expected);
@@ -141,7 +152,8 @@ describe("a query parameter with allowReserved", () => {
   });
 
   test("is still written in its style", () => {
-    expect(written(["a/b", "c,d"], "form", false)).toBe("a%5Bb=a/b,c,d");
+    expect(written(["a/b", "c"], "form", false)).toBe("a%5Bb=a/b,c");
+    expect(() => written(["a/b", "c,d"], "form", false)).toThrow(NoForm);
     expect(written(["a/b", "c"], "pipeDelimited")).toBe("a%5Bb=a/b%7Cc");
     expect(written({ "k/": "a/b" }, "deepObject")).toBe("a%5Bb%5Bk%2F%5D=a/b");
   });
@@ -207,6 +219,8 @@ test.each<[string, JsonValue, RegExp]>([
   ["form", 2 ** 53, /beyond 2\^53/],
   ["form", "\ud800", /not valid Unicode/],
   ["matrix", "a", /style matrix is none of a query/],
+  ["spaceDelimited", ["a b"], /has " " in a part/],
+  ["pipeDelimited", { a: "b", "c|": "d" }, /has "\|" in a part/],
 ])("style %s has no form for %j in a query", (style, value, reason) => {
   expect(() => inQuery(style, undefined, value)).toThrow(reason);
 });

@@ -1,6 +1,8 @@
 import { Code } from "@connectrpc/connect";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { importOpenApi } from "#src/operations/import/openapi.ts";
+import { readDocumentFile, realDocuments } from "../operations/documents.ts";
 import { storeImport } from "../support/imports.ts";
 import { startService, type Presenter, type TestService } from "../support/service.ts";
 
@@ -100,6 +102,28 @@ test("an imported operation is answered whole: each schema carries what it leads
   expect(endpoint?.inputSchema).toStrictEqual(body.data.catalog[0].endpoints[1].inputSchema);
   const valid = new Ajv2020().compile(endpoint?.inputSchema ?? {});
   expect([valid({ name: "x", manager: { name: "y" } }), valid({ name: "" })]).toStrictEqual([true, false]);
+});
+
+test("a real document is answered with schemas that each compile by themselves, on every protocol alike", async () => {
+  const org = await service.newOrganization("documents");
+  const { operations, definitions } = importOpenApi(readDocumentFile(realDocuments.ticTacToe));
+  await storeImport(service.postgres, {
+    ...{ orgId: org.orgId, slug: "custom:game", operations },
+    definitions: Object.fromEntries(definitions),
+  });
+  await connect(org, "custom:game");
+  const { body } = await org.rest("GET", "/api/catalog/services/custom:game");
+  const { service: inBinary } = await org.client.catalog.getService({ slug: "custom:game" });
+  const { endpoints } = body.data.service as { endpoints: Record<string, object | undefined>[] };
+  expect(endpoints).toHaveLength(3);
+  const ajv = new Ajv2020({ strict: false, logger: false });
+  for (const [index, endpoint] of endpoints.entries()) {
+    for (const name of ["inputSchema", "outputSchema", "parametersSchema"] as const) {
+      expect(inBinary?.endpoints[index]?.[name]).toStrictEqual(endpoint[name]);
+      if (endpoint[name] !== undefined) expect(ajv.compile(endpoint[name])).toBeTypeOf("function");
+    }
+  }
+  expect(JSON.stringify(endpoints)).toContain("$defs");
 });
 
 describe("a large catalog", () => {

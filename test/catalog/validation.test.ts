@@ -136,6 +136,13 @@ describe("input", () => {
     expect(`${headers.get("x-error-reason")} ${body.error}`).toMatch(refusal);
   });
 
+  test("of a well-known service, whose connections have no slug, is validated once one is connected", async () => {
+    expect((await validate("github/GET /user", {})).body.error).toMatch(/service is not connected/);
+    const wanted = { integration: "github", authMethod: "token", credentials: { token: "ghp_0123456789" } };
+    await service.org.client.connections.createConnection(wanted);
+    expect((await validate("github/GET /user", {})).body.data).toMatchObject({ valid: true });
+  });
+
   test("for a connection that the caller's key may not know of looks like one for none", async () => {
     const rights = [{ connection: { case: "slug" as const, value: "aml" } }];
     const wanted = { name: "limited", scopes: ["catalog:view"], connections: { rights } };

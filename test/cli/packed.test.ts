@@ -67,6 +67,16 @@ test("the packed service starts with the embedded Postgres as its only dependenc
   expect(await cli("call", "custom:echo", "GET", "/hello")).toContain("hello from the demo service");
   await cli("connections", "put", "aml", "--base-url", "https://aml.example");
   expect(await cli("catalog", "types", "--slug", "aml")).toContain('"aml/submitSarFiling": {');
+  // The threads have files of their own in the package.
+  const imported = await presenter(url, adminKey).rest("POST", "/api/integrations/custom:bank/import", {
+    openapi: "3.1.0",
+    info: { title: "Bank", version: "1" },
+    paths: { "/accounts": { get: { responses: { 200: { description: "ok" } } } } },
+  });
+  expect(imported).toMatchObject({
+    status: 200,
+    body: { data: { imported: true, revision: { operations: 1 } } },
+  });
   expect(await service.kill("SIGTERM")).toMatchObject({ code: 0 });
 });
 
@@ -98,6 +108,7 @@ const licenseTexts: Readonly<Record<string, string>> = {
   "Apache-2.0": "TERMS AND CONDITIONS FOR USE, REPRODUCTION, AND DISTRIBUTION",
   "BSD-3-Clause": "Redistributions in binary form must reproduce the above",
   "BlueOak-1.0.0": "Each contributor licenses you to do everything",
+  ISC: "Permission to use, copy, modify, and/or distribute this software for any purpose",
   MIT: "Permission is hereby granted, free of charge",
   Unlicense: "released into the public domain",
 };

@@ -22,9 +22,10 @@ const limits: [page: string, says: string, file: string, code: readonly string[]
   ["docs/concepts.md", "505 bytes of UTF-8 at most", "src/api-keys/import-key.ts", ["maxBytes = 505;"]],
   ["docs/concepts.md", "each 60 seconds, within 10 %", "drizzle/0003_keys_and_probes.sql", ["interval '54 seconds' + random() * interval '12 seconds'"]],
   ["docs/concepts.md", "is remembered for up to five seconds", "src/db/recent.ts", ["boundMs = 5_000;"]],
+  ["docs/actions.md", "at most 5,000 values in each part, 32 levels deep, and `path`, `query` and `header` have at most 65,536 characters", "src/calls/action-input.ts", ["maxValues = 5_000;", "maxDepth = 32;", "maxCharacters = 64 * 1024;"]],
   ["docs/guard.md", "used for 5 seconds from when it was asked for", "src/client/guard/answers.ts", ["boundMs = 5_000;"]],
   ["docs/guard.md", "Without a message of the stream for 3 seconds", "src/client/guard/revocation-watch.ts", ["silenceMs = 3_000;"]],
-  ["docs/promises.md", "`lastUsedAt` is written within 10 seconds", "src/platform/usage-log.ts", ["flushEveryMs = 10_000;"]],
+  ["docs/promises.md", "`lastUsedAt` is written within 10 seconds", "src/platform/merged-log.ts", ["flushEveryMs = 10_000;"]],
   ["docs/operating.md", "at most one event an hour for each key and action", "src/verification/misuse-events.ts", ["quietMs = 60 * 60 * 1000;"]],
   ["docs/behind-a-proxy.md", "16 KiB of headers and 4 MiB of body", "src/net/limits.ts", ["headerBytes: 16 * 1024,"]],
 ];

@@ -11,6 +11,7 @@ import { openConnection } from "#src/db/connection.ts";
 import { takesIdempotencyKey } from "#src/pipeline/policy.ts";
 import { bankDocument } from "../support/bank-document.ts";
 import { insertOAuthConnection, oauth2 } from "../support/oauth-grants.ts";
+import { ownDescriptors } from "../support/own-descriptors.ts";
 import { startProxy } from "../support/postgres-proxy.ts";
 import { createTestDatabase } from "../support/postgres.ts";
 import { startService, type Presenter, type TestService } from "../support/service.ts";
@@ -346,6 +347,10 @@ const requests: Record<string, () => Promise<object>> = {
   },
   UpsertUser: async () => ({ email: `${randomUUID()}@a.example` }),
   ImportOpenApi: async () => ({ slug: `custom:${randomUUID()}`, ...documentOf("GET /a") }),
+  ImportGrpc: async () => ({
+    slug: `custom:${randomUUID()}`,
+    source: { case: "descriptorSet", value: ownDescriptors() },
+  }),
   ActivateRevision: async () => {
     const slug = `custom:${randomUUID()}`;
     for (const path of ["/a", "/b"]) {

@@ -63,6 +63,10 @@ const object = (properties: JsonObject, ...required: string[]): JsonObject => ({
   required,
 });
 
+const parameter = (more: Partial<Parameter> = {}): Partial<ImportedOperation> => ({
+  parameters: [{ name: "limit", in: "query", required: false, schema: { type: "integer" }, ...more }],
+});
+
 test("operations are told apart by method and path, and those of equal fingerprints are the same", () => {
   const [a, b, c] = ["/a", "/b", "/c"].map((path) => operation({ path }));
   if (a === undefined || b === undefined || c === undefined) throw new Error("three were made");
@@ -81,14 +85,18 @@ test("what comes with Patchbay has no fingerprints, and is compared wholly", () 
   expect(diffOperations(stored([one], {}, ""), read([another])).changed).toHaveLength(1);
 });
 
+test("a style that is the usual one may be said or not", () => {
+  const usual = parameter({ style: "form", explode: true, allowReserved: false });
+  expect(changes(parameter(), usual)).toMatchObject({
+    breaking: false,
+    what: ["texts in its schemas are others now"],
+  });
+});
+
 test("where only texts within schemas differ, that is said", () => {
   expect(changes(taking({ title: "A" }), taking({ title: "B" }))).toEqual({
     ...{ operation: "POST /cases", breaking: false, what: ["texts in its schemas are others now"] },
   });
-});
-
-const parameter = (more: Partial<Parameter> = {}): Partial<ImportedOperation> => ({
-  parameters: [{ name: "limit", in: "query", required: false, schema: { type: "integer" }, ...more }],
 });
 
 describe("what a caller has to change is breaking:", () => {

@@ -70,7 +70,7 @@ test("an endpoint among 5,000 is found without a look at all of them", () => {
   const paths = Array.from({ length: 5_000 }, (_, n) => `/v1/kind${n % 50}/{id}/part${n}/{sub}`);
   const service = serviceWith(...paths.map((path) => `GET ${path}`));
   const started = process.cpuUsage();
-  for (let n = 0; n < 20_000; n++) {
+  for (let n = 0; n < 50_000; n++) {
     const path = `/v1/kind${n % 50}/7/part${n % 5_000}/x`;
     expect(findEndpoint(service, { method: "GET", path })?.path).toBe(paths[n % 5_000]);
   }

@@ -162,7 +162,7 @@ describe("an answer is refused", () => {
     ],
     [
       "that is a page",
-      (stream) => (stream.respond({ ":status": 404, "content-type": "text/html" }), stream.end("<p>")),
+      (stream) => (stream.respond({ ":status": 200, "content-type": "text/html" }), stream.end("<p>")),
       { reason: "UPSTREAM_UNREACHABLE", message: expect.stringContaining("does not speak gRPC") as unknown },
     ],
     ["that breaks off", (stream) => stream.session?.destroy(), { reason: "UPSTREAM_UNREACHABLE" }],
@@ -189,6 +189,7 @@ describe("an answer is refused", () => {
 
 test.each<[where: string, Serve]>([
   ["in its head", (stream) => stream.respond({ ...grpc, "grpc-status": "12" }, { endStream: true })],
+  ["as a page of HTTP", (stream) => (stream.respond({ ":status": 404 }), stream.end(secret))],
   [
     "in its trailers",
     (stream) => {

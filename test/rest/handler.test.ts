@@ -234,6 +234,16 @@ describe("a body beyond the limit", () => {
     expect((await service.send("POST", "/v1/books", '{"text":"xy"}')).status).toBe(413);
   });
 
+  test("is smaller for JSON than for a body that is a field as it is", async () => {
+    await using service = await startRest({ contracts: [libraryWith({ messageBytes: 6 * MiB })] });
+    const json = (member: string) => JSON.stringify({ [member]: "x".repeat(5 * MiB) });
+    expect((await service.send("POST", "/v1/scrolls/top", json("scroll"))).status).toBe(200);
+    expect(await service.send("POST", "/v1/scrolls/top", json("url"))).toMatchObject({
+      status: 413,
+      json: { error: expect.stringMatching(/4194304 bytes: send "text" itself as the body/) as unknown },
+    });
+  });
+
   test("of a method that takes none begins with its first byte", async () => {
     await using service = await startRest();
     const { headers } = await overHttp2(

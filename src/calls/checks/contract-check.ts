@@ -3,7 +3,7 @@ import type { OperationContract } from "#src/operations/operation.ts";
 import { escaped, nameProblems, problem, type InputProblem } from "../input-problems.ts";
 import { compileSchema, type CompiledSchema } from "./compiled-schema.ts";
 import type { Checked, JsonInput, Place, Question } from "./question.ts";
-import { problemsOf } from "./schema-problems.ts";
+import { describedProblems, problemsOf } from "./schema-problems.ts";
 
 /** Holds what is asked about to the contract of an operation. */
 export type ContractCheck = (question: Question) => Checked;
@@ -33,10 +33,10 @@ export function createContractCheck(contract: OperationContract): ContractCheck 
   }
 
   /** What it cannot say is left open: a document's schemas are not all such as can be used. */
-  function check(pointer: string, part: Part, value: JsonValue): Checked {
+  function check(pointer: string, part: Part, value: JsonValue, inWords = problemsOf): Checked {
     const validate = compiledOf(part);
     const errors = validate instanceof Error ? validate : orError(() => validate(value));
-    if (!(errors instanceof Error)) return { problems: problemsOf(pointer, errors) };
+    if (!(errors instanceof Error)) return { problems: inWords(pointer, errors) };
     return {
       problems: [],
       notChecked: `${pointer}: its schema cannot be used: ${errors.message.slice(0, 200)}`,
@@ -75,10 +75,17 @@ export function createContractCheck(contract: OperationContract): ContractCheck 
     return joined([...places.flatMap((place) => placed(place, input[place])), ofBody(input.body)]);
   }
 
-  return (question) => {
-    if ("input" in question) return ofInput(question.input);
-    throw new Error("outputs are not checked yet");
-  };
+  function ofOutput(body: Uint8Array): Checked {
+    const { outputSchema } = contract;
+    if (outputSchema === undefined) return { problems: [] };
+    const value = orError(() => JSON.parse(Buffer.from(body).toString()) as JsonValue);
+    if (value instanceof Error) return { problems: [problem("", "is not JSON")] };
+    const texts = [outputSchema, ...contract.definitions.values()];
+    const isDescribed = (name: string) => texts.some((text) => text.includes(JSON.stringify(name)));
+    return check("", outputSchema, value, (_, errors) => describedProblems(errors, isDescribed));
+  }
+
+  return (question) => ("input" in question ? ofInput(question.input) : ofOutput(question.output));
 }
 
 function joined(parts: readonly Checked[]): Checked {

@@ -5,16 +5,44 @@ import {
   missingProblem,
   nearestOf,
   problem,
+  unescaped,
   unknownProblem,
   type InputProblem,
 } from "../input-problems.ts";
 
 /** What the errors are in words; the pointer is that of the value. */
 export function problemsOf(pointer: string, errors: readonly ErrorObject[]): InputProblem[] {
+  return telling(errors).map((error) => inWords(pointer, error));
+}
+
+/** The first error in words that hold nothing but what the schema has: other names are `*`. */
+export function describedProblems(
+  errors: readonly ErrorObject[],
+  isDescribed: (name: string) => boolean,
+): InputProblem[] {
+  return telling(errors)
+    .slice(0, 1)
+    .map(({ instancePath, keyword, params, message }) => {
+      const names = instancePath.split("/").slice(1);
+      const described = names.map((name) => (isDescribed(unescaped(name)) ? name : "*"));
+      const pointer = described.map((name) => `/${name}`).join("");
+      switch (keyword) {
+        case "required":
+          return problem(pointer, `lacks ${String(params["missingProperty"])}`);
+        case "additionalProperties":
+        case "unevaluatedProperties":
+          return problem(pointer, "has a member that is not described");
+        default:
+          return problem(pointer, message ?? "does not fit");
+      }
+    });
+}
+
+/** Those that say what is wrong. */
+function telling(errors: readonly ErrorObject[]): readonly ErrorObject[] {
   // More than are shown: the rest would only take time.
   const first = errors.slice(0, maxRead);
-  const worded = first.filter((error) => !isOfNullable(error, first)).slice(0, 2 * maxProblems);
-  return worded.map((error) => inWords(pointer, error));
+  return first.filter((error) => !isOfNullable(error, first)).slice(0, 2 * maxProblems);
 }
 
 const maxRead = 500;

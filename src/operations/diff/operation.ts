@@ -115,13 +115,10 @@ function nameOf({ in: place, name }: Parameter): string {
   return `${place} parameter ${shown(place === "header" ? name.toLowerCase() : name)}`;
 }
 
-function formOf({ style, explode, allowReserved, isJson }: Parameter) {
-  return {
-    style: style ?? "",
-    explode: explode ?? "",
-    allowReserved: allowReserved === true,
-    isJson: isJson === true,
-  };
+/** What is not said is what the place has as usual, and saying that changes nothing. */
+function formOf({ in: place, style = place === "query" ? "form" : "simple", explode, ...rest }: Parameter) {
+  const { allowReserved = false, isJson = false } = rest;
+  return isJson ? { isJson } : { style, explode: explode ?? style === "form", allowReserved };
 }
 
 function bodyFacts(before: BodyForm | undefined, after: BodyForm | undefined): Fact[] {

@@ -19,7 +19,7 @@ export interface Recorded {
 export interface Switch {
   readonly revision: Revision & Partial<Pick<KeptRevision, "definition">>;
   /** What is due before it, and how it is recorded; undefined if there is nothing to do. */
-  prepare(tx: Tx, known: Known): Promise<Recorded | undefined>;
+  readonly prepare: (tx: Tx, known: Known) => Promise<Recorded | undefined>;
 }
 
 /** Puts a revision in force, with what it says of the integration, and answers what that changes there. */

@@ -1,6 +1,7 @@
 import { and, desc, eq, getTableColumns, lt, ne, sql } from "#src/db/drizzle.cjs";
 import type { Tx } from "#src/db/database.ts";
 import { catalogOperations, catalogRevisions, catalogs, type CatalogDrift } from "../schema.ts";
+import { forgetDrift } from "../drift-store.ts";
 import type { ImportProblem } from "./imported.ts";
 import type { KeptRevision, NewRevision, Revision } from "./revision.ts";
 
@@ -86,6 +87,7 @@ export async function putInForce(tx: Tx, revision: Revision, at: Date): Promise<
     .update(catalogs)
     .set({ revision: revision.number, updatedAt: at, drift: null })
     .where(isOf(catalogs, revision));
+  await forgetDrift(tx, revision.orgId, revision.slug);
 }
 
 /** Deletes an import whose rows are not all stored. */
@@ -164,6 +166,7 @@ export async function forgetCatalog(tx: Tx, orgId: string, slug: string): Promis
     .update(catalogs)
     .set({ revision: 0, watchedThrough: null, nextCheckAt: null, checkedAt: null, drift: null })
     .where(isOf(catalogs, { orgId, slug }));
+  await forgetDrift(tx, orgId, slug);
 }
 
 const { problems: _problems, ready: _ready, ...kept } = getTableColumns(catalogRevisions);

@@ -63,9 +63,10 @@ async function readOperations(tx: Tx, { orgId, slug, number }: Revision, after: 
         'path', path, 'method', method, 'operationId', operation_id, 'name', name, 'description', description,
         'deprecated', deprecated, 'scopes', scopes, 'parameters', parameters::text, 'body', body::text,
         'inputSchema', input_schema::text, 'outputSchema', output_schema::text,
-        'definitionNames', definition_names, 'fingerprint', fingerprint, 'search', ''))::text as json,
-      (array_agg(path order by path desc, method desc))[1] as first,
-      (array_agg(method order by path desc, method desc))[1] as second
+        'definitionNames', definition_names, 'fingerprint', fingerprint, 'search', '')
+        order by path, method)::text as json,
+      (array_agg(path order by path, method))[count(*)] as first,
+      (array_agg(method order by path, method))[count(*)] as second
     from (
       select * from catalog_operations
       where org_id = ${orgId} and slug = ${slug} and revision = ${number}::integer
@@ -81,7 +82,8 @@ async function readDefinitions(
   after: RowsPage,
 ): Promise<RowsPage> {
   const [page] = await tx.execute<RowsPage>(sql`
-    select json_agg(json_build_object('name', name, 'schema', schema::text))::text as json,
+    select json_agg(json_build_object('name', name, 'schema', schema::text)
+        order by name collate "C")::text as json,
       max(name collate "C") as first, '' as second
     from (
       select * from catalog_definitions

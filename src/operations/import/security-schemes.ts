@@ -126,6 +126,6 @@ function clientCertificate({ fieldName }: SchemeContext): Way {
 }
 
 /** What stands there instead, for people. */
-export function shown(value: JsonValue | undefined): string {
+function shown(value: JsonValue | undefined): string {
   return value === undefined ? "none" : (lineOf(JSON.stringify(value), 60) ?? "none");
 }

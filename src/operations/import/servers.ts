@@ -45,6 +45,12 @@ export function readServers(
   report: Report,
 ): Servers {
   const all = serversIn(servers, url);
+  if (Array.isArray(servers) && servers.length > mostServers) {
+    report({
+      pointer: "/servers",
+      reason: `has more servers than are read, which are the first ${mostServers}`,
+    });
+  }
   const known = withoutTwins(all);
   for (const [at, server] of known.entries()) {
     const place = placeOf(server, report);
@@ -83,7 +89,7 @@ function amongst(used: readonly Server[], url: string | undefined): Servers["isO
 function serversIn(servers: JsonValue | undefined, url: string | undefined): Server[] {
   const named = objectsIn(servers).filter(({ item }) => typeof item["url"] === "string");
   const all = named.length > 0 ? named : [{ at: 0, item: { url: "/" } as JsonObject }];
-  return all.map(({ at, item }) => ({
+  return all.slice(0, mostServers).map(({ at, item }) => ({
     pointer: pointerTo("servers", at, "url"),
     url: resolveUrl(textOf(item["url"]) ?? "/", url),
     written: textOf(item["url"]) ?? "/",
@@ -179,6 +185,8 @@ function soundUrl(
 }
 
 const longestUrl = 2_048;
+/** Each is judged as a definition is, which takes time. */
+const mostServers = 100;
 
 /** The servers that differ from this one in their host alone. */
 function alternativesOf({ baseUrl, placeholders }: Place, server: Server, all: readonly Server[]): Server[] {

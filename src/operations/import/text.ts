@@ -1,6 +1,7 @@
 import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
 import { isObject } from "#src/json/object.ts";
 import { isDisplayName } from "#src/platform/display-name.ts";
+import { below } from "./pointer.ts";
 
 /** The text as one line for people; undefined if it is none, or has nothing to see in it. */
 export function lineOf(value: JsonValue | undefined, maxLength: number): string | undefined {
@@ -38,7 +39,7 @@ export function textsIn(value: JsonValue | undefined): string[] {
 
 /** A JSON pointer to what is under these names. */
 export function pointerTo(...names: readonly (string | number)[]): string {
-  return names.map((name) => `/${String(name).replaceAll("~", "~0").replaceAll("/", "~1")}`).join("");
+  return names.reduce<string>(below, "");
 }
 
 const longestName = 32;
@@ -60,9 +61,13 @@ export function takeId(text: string, taken: Set<string>): string {
   return take(taken, wordsOf(text).join("-") || "method", longestId, () => true);
 }
 
-/** ClientID has two, and so has client_id. */
+/** ClientID has two, and so has client_id. OAuth is one. */
 function wordsOf(text: string): string[] {
-  const words = text.slice(0, 200).match(/[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+|[0-9]+/g) ?? [];
+  const words =
+    text
+      .slice(0, 200)
+      .replaceAll("OAuth", "Oauth")
+      .match(/[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+|[0-9]+/g) ?? [];
   return words.map((word) => word.toLowerCase());
 }
 

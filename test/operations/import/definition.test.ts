@@ -396,6 +396,32 @@ describe("a security scheme becomes an auth method:", () => {
   });
 });
 
+test.each([
+  ["OAuth2Security", "oauth2-security"],
+  ["accountSid_authToken", "account-sid-auth-token"],
+  ["APIKey", "api-key"],
+  ["日本", "method"],
+  ["x".repeat(100), "x".repeat(63)],
+])("the scheme %s gives its name to a method", (scheme, id) => {
+  const { definition } = read(withSchemes({ [scheme]: { type: "http", scheme: "bearer" } }));
+  expect(definition.authMethods.map((method) => method.id)).toEqual([id]);
+});
+
+test("of more servers and ways to sign in than any service has, the first are read, and the rest is reported", () => {
+  const many = Array.from({ length: 20_000 }, (_, i) => i);
+  const url = `wss://${"{a}{b}".repeat(100)}.bank.example/${"{c}/".repeat(100)}`;
+  const security = many.map((i) => ({ [`s${i}`]: [] }));
+  const { problems } = read({ ...withServers(...many.map(() => ({ url }))), security });
+  expect(problems).toContainEqual({
+    pointer: "/servers",
+    reason: expect.stringContaining("more servers than are read"),
+  });
+  expect(problems).toContainEqual({
+    pointer: "/security/19999",
+    reason: expect.stringContaining("is not read"),
+  });
+});
+
 test("a Swagger 2.0 document says the same by other names", () => {
   const { definition } = read(
     upgraded({
@@ -439,27 +465,30 @@ test("GitHub's document has a base URL, and says nothing of how one signs in", (
 describe("whatever a document says,", () => {
   const text = fc.oneof(
     fc.string({ unit: "binary", maxLength: 40 }),
-    fc.constantFrom(
-      "https://{a}.bank.example/{b}",
-      "{a}",
-      "https://",
-      "/x/../y",
-      "constructor",
-      "__proto__",
-      "Cookie",
-      "x".repeat(3000),
-    ),
+    fc.constantFrom("{a}", "https://", "/x/../y", "constructor", "__proto__", "Cookie", "x".repeat(3000)),
     fc.webUrl({ withQueryParameters: true, withFragments: true }),
   );
+  const template = fc.constantFrom(
+    "https://{a}.bank.example/{b}",
+    "https://{a}/{b}",
+    "https://bank.example:{a}",
+    "{b}",
+  );
+  const place = fc.oneof(
+    text,
+    template,
+    fc.constantFrom("https://bank.example/v1", "/v1", "//a.bank.example"),
+  );
+  const header = fc.oneof({ weight: 3, arbitrary: fc.constantFrom("X-A", "X-B", "x-a") }, text);
   const odd = <T>(usual: fc.Arbitrary<T>) =>
-    fc.oneof({ weight: 9, arbitrary: usual }, { weight: 1, arbitrary: fc.jsonValue({ maxDepth: 2 }) });
+    fc.oneof({ weight: 30, arbitrary: usual }, { weight: 1, arbitrary: fc.jsonValue({ maxDepth: 2 }) });
   const variable = fc.record(
     { default: odd(text), enum: odd(fc.array(text, { maxLength: 4 })), description: odd(text) },
     { requiredKeys: [] },
   );
   const server = fc.record(
     {
-      url: odd(text),
+      url: odd(place),
       variables: odd(fc.dictionary(fc.constantFrom("a", "b", "__proto__"), odd(variable))),
       description: odd(text),
     },
@@ -467,10 +496,10 @@ describe("whatever a document says,", () => {
   );
   const flow = fc.record(
     {
-      authorizationUrl: odd(text),
-      tokenUrl: odd(text),
-      refreshUrl: odd(text),
-      deviceAuthorizationUrl: odd(text),
+      authorizationUrl: odd(place),
+      tokenUrl: odd(place),
+      refreshUrl: odd(place),
+      deviceAuthorizationUrl: odd(place),
       scopes: odd(fc.dictionary(text, text)),
     },
     { requiredKeys: [] },
@@ -479,7 +508,7 @@ describe("whatever a document says,", () => {
     {
       type: odd(fc.constantFrom("apiKey", "http", "oauth2", "openIdConnect", "mutualTLS")),
       in: odd(fc.constantFrom("header", "query", "cookie")),
-      name: odd(text),
+      name: odd(header),
       scheme: odd(fc.oneof(text, fc.constantFrom("basic", "bearer"))),
       openIdConnectUrl: odd(text.map((url) => `${url}/.well-known/openid-configuration`)),
       flows: odd(
@@ -490,7 +519,7 @@ describe("whatever a document says,", () => {
       ),
       description: odd(text),
     },
-    { requiredKeys: ["type"] },
+    { requiredKeys: ["type", "in", "name", "flows"] },
   );
   const name = fc.constantFrom("a", "b", "A b", "constructor", "accessToken", "$ü");
   const security = fc.array(odd(fc.dictionary(name, odd(fc.array(text, { maxLength: 3 })))), {
