@@ -8,7 +8,7 @@ import {
   type StoredEndpoint,
 } from "#src/operations/endpoint-store.ts";
 import { selfContained } from "#src/operations/self-contained.ts";
-import { contractOf, shippedDescription, shippedOperations } from "#src/operations/shipped.ts";
+import { shippedContract, shippedDescription, shippedOperations } from "#src/operations/shipped.ts";
 import { listInForce } from "#src/operations/store.ts";
 import type { Caller } from "#src/platform/caller.ts";
 import type { Offered } from "./endpoint-message.ts";
@@ -96,10 +96,11 @@ function shippedOffer(
   const service = shippedDescription(integration);
   const definitions = new Map<string, string>();
   const behind = shippedOperations(integration).filter((operation) => isBehind(operation, after));
-  const operations = behind.map((operation): Offered => {
-    const contract = contractOf(operation);
+  const operations = behind.flatMap((operation): Offered[] => {
+    const contract = shippedContract(integration, operation);
+    if (contract === undefined) return [];
     for (const [name, schema] of contract.definitions) definitions.set(name, schema);
-    return { ...operation, inputSchema: contract.inputSchema, outputSchema: contract.outputSchema };
+    return [{ ...operation, inputSchema: contract.inputSchema, outputSchema: contract.outputSchema }];
   });
   const name = service?.name ?? slug.replace(/^custom:/, "");
   return {

@@ -1,6 +1,7 @@
 import { run as catalog } from "./catalog.ts";
 import { run as flood } from "./flood.ts";
 import { run as growth } from "./growth.ts";
+import { run as importing } from "./import.ts";
 import { run as killStorm } from "./kill-storm.ts";
 import { run as proxy } from "./proxy.ts";
 import { readOptions, UsageError, type OptionName, type Options } from "./options.ts";
@@ -55,6 +56,11 @@ const benches: Record<string, Bench> = {
     run: revocation,
   },
   flood: { title: "Flood: memory that callers cost who read no answer", takes: [], run: flood },
+  import: {
+    title: "Import: documents of real services, and what other callers notice meanwhile",
+    takes: [],
+    run: importing,
+  },
   start: {
     title: "Start: until a used data folder serves again, and memory at rest",
     takes: ["rounds"],

@@ -33,8 +33,8 @@ function serviceWith(operation: object, path = "/run") {
 }
 
 function fill(operation: object, given: Given, path = "/run", table: StyleTable = "3.1") {
-  const [run] = serviceWith(operation, path).operations;
-  const contract = { ...contractOf(run!), table };
+  const { operations, definitions } = serviceWith(operation, path);
+  const contract = { ...contractOf(operations[0]!, definitions), table };
   return fillAction({ method: "POST", template: path, contract }, inputOf(given), check);
 }
 

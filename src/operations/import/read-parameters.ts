@@ -165,11 +165,11 @@ function withTemplate(
   );
   const others = [...new Set(named)].filter((name) => !declared.has(name));
   for (const name of others) {
-    problems.add(operation.pointer, `path parameter ${name} is not described, so it is taken for a text`);
+    problems.add(operation.pointer, `path parameter ${name} is not described, so any value is accepted`);
   }
-  const texts = others.map((name): ReadParameter => ({
-    parameter: { name, in: "path", required: true, schema: { type: "string" } },
+  const undescribed = others.map((name): ReadParameter => ({
+    parameter: { name, in: "path", required: true, schema: {} },
     needs: noNeeds(),
   }));
-  return [...texts, ...kept];
+  return [...undescribed, ...kept];
 }

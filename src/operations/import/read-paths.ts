@@ -70,9 +70,9 @@ function unknownIn(item: Place): { readonly pointer: string; readonly method: st
 
 function requirePath(path: string): void {
   if (!path.startsWith("/")) throw new CannotImport("is a path that does not begin with a slash");
-  if (path.length > limits.path) throw new CannotImport(`is longer than ${limits.path} characters`);
+  if (Buffer.byteLength(path) > limits.path) throw new CannotImport(`is longer than ${limits.path} bytes`);
   if (/[?#]/.test(path)) throw new CannotImport("has a query or a fragment, which a path cannot");
-  if (!/^[!-~]+$/.test(path)) throw new CannotImport("has characters that a URL holds only percent-encoded");
+  if (/\p{Cc}|\p{Cs}/u.test(path)) throw new CannotImport("has characters that no URL can hold");
   if (!/^(?:[^{}]|\{[^{}/]+\})*$/.test(path)) throw new CannotImport("has braces that hold no name");
 }
 

@@ -73,11 +73,24 @@ export function createReferences(document: JsonObject): References {
     if (fragment === "" || fragment.startsWith("/")) {
       // Many authors write `$id` and mean nothing by it: their references are those of the document.
       const isOfDocument = resource === "" && memberAt(document, base + fragment) === undefined;
-      return walk(ref, isOfDocument ? fragment : base + fragment);
+      return walk(ref, isOfDocument ? (holderOf(fragment, from) ?? "") + fragment : base + fragment);
     }
     const anchored = named().anchors.get(`${base}#${fragment}`);
     if (anchored === undefined) throw new BrokenReference(`${shown(ref)} is not in the document`);
     return walk(ref, anchored);
+  }
+
+  /**
+   * The schema around the pointer that has what the fragment names, if the document itself has not: `#/$defs/a` is
+   * written in many that are parts of a document now.
+   */
+  function holderOf(fragment: string, from: string): string | undefined {
+    if (!/^\/(?:\$defs|definitions)\//.test(fragment) || memberAt(document, fragment) !== undefined)
+      return undefined;
+    for (let end = from.length; end > 0; end = from.lastIndexOf("/", end - 1)) {
+      if (memberAt(document, from.slice(0, end) + fragment) !== undefined) return from.slice(0, end);
+    }
+    return undefined;
   }
 
   /** The schema with an `$id` around the pointer, in which its references are looked up; else the document. */

@@ -314,3 +314,14 @@ test("a schema that refers to the next twice, and so on, is read once each", () 
   const { definitions } = schemaOf({ $ref: "#/components/schemas/L0" }, { schemas: { ...schemas, L40: {} } });
   expect(definitions.size).toBe(41);
 });
+
+test("a schema's own definitions are found though it is a part of a document now", () => {
+  const { schema, definitions, reasons } = schemaOf({
+    $defs: { tree: { properties: { inner: { $ref: "#/$defs/tree" } } } },
+    $ref: "#/$defs/tree",
+  });
+  expect(reasons).toEqual([]);
+  const [[name, tree] = []] = definitions;
+  expect(schema).toEqual({ $ref: `#/$defs/${name}` });
+  expect(tree).toEqual({ properties: { inner: { $ref: `#/$defs/${name}` } } });
+});
