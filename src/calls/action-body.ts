@@ -1,7 +1,7 @@
 import { toJson, type JsonValue } from "@bufbuild/protobuf";
 import { ValueSchema, type Value } from "@bufbuild/protobuf/wkt";
 import { isObject } from "#src/json/object.ts";
-import { bodyKind } from "#src/operations/body-kind.ts";
+import { bodyKind } from "#src/operations/forms/body-kind.ts";
 import type { BodyForm } from "#src/operations/operation.ts";
 import { requestBody, type RequestBody } from "./call-body.ts";
 import { InvalidInput } from "./errors.ts";

@@ -1,6 +1,6 @@
 import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
 import { isObject } from "#src/json/object.ts";
-import { bodyKind } from "#src/operations/body-kind.ts";
+import { bodyKind } from "#src/operations/forms/body-kind.ts";
 import type { BodyForm, MemberForm } from "#src/operations/operation.ts";
 import { InvalidInput } from "./errors.ts";
 import { concreteType, givenFile, type GivenFile } from "./given-file.ts";

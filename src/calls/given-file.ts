@@ -1,7 +1,7 @@
 import type { JsonValue } from "@bufbuild/protobuf";
 import { fromBase64 } from "#src/json/base64.ts";
 import { isObject } from "#src/json/object.ts";
-import { contentTypePattern } from "#src/operations/body-kind.ts";
+import { contentTypePattern } from "#src/operations/forms/body-kind.ts";
 import { NoForm } from "./styles.ts";
 
 /** Bytes that the caller gave, and what it said of them. */

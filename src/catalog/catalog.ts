@@ -4,7 +4,7 @@ import type { Calls } from "#src/calls/calls.ts";
 import type { Connections } from "#src/connections/connections.ts";
 import type { Database } from "#src/db/database.ts";
 import { createImports } from "#src/operations/import/imports.ts";
-import { readDocument } from "#src/operations/import/read.ts";
+import { readDocument } from "#src/operations/reader/read.ts";
 import type { Operations } from "#src/operations/operations.ts";
 import type { Outbound } from "#src/outbound/outbound.ts";
 import type { Environment } from "#src/platform/caller.ts";

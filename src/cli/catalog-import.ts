@@ -6,7 +6,7 @@ import {
   type ImportOpenApiRequest,
   type ImportProblem,
 } from "#src/client/node.ts";
-import { limits } from "#src/operations/import/limits.ts";
+import { limits } from "#src/operations/reader/limits.ts";
 import { present } from "#src/platform/present.ts";
 import { diffSummary, diffText, operationsText, problemsText } from "./catalog-diff.ts";
 import type { ImportFlags, RefreshFlags } from "./catalog-commands.ts";

@@ -1,10 +1,10 @@
 import type { JsonObject } from "@bufbuild/protobuf";
 import { builtInSlugs, type BuiltInSlug } from "#src/integrations/slug.ts";
-import type { Complete } from "./import/complete.ts";
-import { membersOf, textOf } from "./import/document-reading.ts";
+import type { Complete } from "./reader/complete.ts";
+import { membersOf, textOf } from "./reader/openapi/document-reading.ts";
 import type { ImportedOperation } from "./import/imported.ts";
-import { createProblems } from "./import/problems.ts";
-import { readOperations } from "./import/read-operations.ts";
+import { createProblems } from "./reader/problems.ts";
+import { readOperations } from "./reader/openapi/read-operations.ts";
 import type { Operation, OperationContract } from "./operation.ts";
 import type { Endpoint, ServiceDescription } from "./service-description.ts";
 import aiAutomation from "./siblings/ai-automation.json" with { type: "json" };

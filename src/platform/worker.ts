@@ -2,7 +2,7 @@ import { Worker, type WorkerOptions } from "node:worker_threads";
 
 /**
  * Starts a thread that runs a file of ours, named by its path in `src/` without `.worker.ts`, such as
- * `operations/import/read`. Its memory is bounded; over it, the thread ends with an error.
+ * `operations/reader/read`. Its memory is bounded; over it, the thread ends with an error.
  */
 export function startWorker(file: string, options: WorkerOptions & { readonly memoryMb: number }): Worker {
   const { memoryMb, ...rest } = options;

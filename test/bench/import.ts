@@ -1,6 +1,6 @@
 import { setTimeout as after } from "node:timers/promises";
-import { importOpenApi } from "#src/operations/import/openapi.ts";
-import { schemaBytesOf } from "#src/operations/import/rows.ts";
+import { importOpenApi } from "#src/operations/reader/openapi/openapi.ts";
+import { schemaBytesOf } from "#src/operations/reader/rows.ts";
 import { readDocumentFile, readGitHub, realDocuments } from "../operations/documents.ts";
 import { startBenchPostgres } from "./patchbay.ts";
 

@@ -1,7 +1,7 @@
 import { Code } from "@connectrpc/connect";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { importOpenApi } from "#src/operations/import/openapi.ts";
+import { importOpenApi } from "#src/operations/reader/openapi/openapi.ts";
 import { readDocumentFile, realDocuments } from "../operations/documents.ts";
 import { storeImport } from "../support/imports.ts";
 import { startService, type Presenter, type TestService } from "../support/service.ts";

@@ -1,9 +1,9 @@
 import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { describe, expect, test } from "vitest";
-import { bodyFormOf } from "#src/operations/body-form.ts";
-import { bodyKind } from "#src/operations/body-kind.ts";
-import { callerSchemaOf } from "#src/operations/caller-schema.ts";
+import { bodyFormOf } from "#src/operations/forms/body-form.ts";
+import { bodyKind } from "#src/operations/forms/body-kind.ts";
+import { callerSchemaOf } from "#src/operations/forms/caller-schema.ts";
 
 const bytes = { contentMediaType: "application/octet-stream" };
 

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { builtInSlugs } from "#src/integrations/slug.ts";
-import { importOpenApi } from "#src/operations/import/openapi.ts";
+import { importOpenApi } from "#src/operations/reader/openapi/openapi.ts";
 import { shippedDescription } from "#src/operations/shipped.ts";
 
 const described = builtInSlugs.filter((slug) => shippedDescription(slug)?.endpoints.length !== 0);

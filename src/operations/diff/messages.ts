@@ -1,4 +1,4 @@
-import { lineOf } from "../import/text.ts";
+import { lineOf } from "../reader/definition/text.ts";
 import type { Fact } from "./operation.ts";
 import type { Pair } from "./schema-pairs.ts";
 
