@@ -58,13 +58,20 @@ function completed(
     return schema;
   };
   const form = body && bodyFormOf(body, resolve);
+  let parameters = operation.parameters.map((parameter, index) => ({
+    ...parameter,
+    schema: bounded(parameter.schema, needs.parameters[index], `parameter ${parameter.name}`, {}) ?? {},
+  }));
+  // They are answered as one schema, which may be large though none of them is.
+  if (bytesOf(closures, definitions) + JSON.stringify(parameters).length > limits.schemaBytes) {
+    problems.add(pointer, `the schemas of its parameters are, with what they refer to, larger than ${limits.schemaBytes / 1024} KiB together, so they are not checked`); // prettier-ignore
+    closures.length = 0;
+    parameters = parameters.map((parameter) => ({ ...parameter, schema: {} }));
+  }
   const whole = {
     ...operation,
     body: form,
-    parameters: operation.parameters.map((parameter, index) => ({
-      ...parameter,
-      schema: bounded(parameter.schema, needs.parameters[index], `parameter ${parameter.name}`, {}) ?? {},
-    })),
+    parameters,
     inputSchema: bounded(form && callerSchemaOf(form, body.schema, resolve), body?.needs, "body", undefined),
     outputSchema: bounded(operation.outputSchema, needs.output, "answer", undefined),
   };
@@ -97,6 +104,11 @@ function closureOf(needs: Needs, definitions: ReadonlyMap<string, Definition>): 
     for (const ref of definition.needs.outside) outside.add(ref);
   }
   return { names, outside, bytes };
+}
+
+function bytesOf(closures: readonly Closure[], definitions: ReadonlyMap<string, Definition>): number {
+  const names = new Set(closures.flatMap((closure) => [...closure.names]));
+  return [...names].reduce((sum, name) => sum + (definitions.get(name)?.bytes ?? 0), 0);
 }
 
 function fingerprintOf(

@@ -313,6 +313,20 @@ test("a schema that is too large with what it refers to is left out, and its ope
   expect(reasons).toEqual([expect.stringContaining("larger than 512 KiB")]);
 });
 
+test("parameters that are too large together are not checked, and their operation stays", () => {
+  const numbers = Array.from({ length: 40 }, (_, i) => i);
+  const schemas = Object.fromEntries(numbers.map((i) => [`L${i}`, { description: "x".repeat(20_000) }]));
+  const parameters = numbers.map((i) => ({
+    ...{ name: `p${i}`, in: "query", schema: { $ref: `#/components/schemas/L${i}` } },
+  }));
+  const { operations, definitions, problems } = readJson({
+    ...{ components: { schemas }, paths: { "/a": { get: { parameters, ...answered } } } },
+  });
+  expect(operations[0]?.parameters.map(({ schema }) => schema)).toEqual(numbers.map(() => ({})));
+  expect(definitions.size).toBe(0);
+  expect(problems.map(({ reason }) => reason)).toContainEqual(expect.stringContaining("512 KiB together"));
+});
+
 test("a schema that refers to the next twice, and so on, is read once each", () => {
   const next = (i: number) => ({ $ref: `#/components/schemas/L${i + 1}` });
   const schemas = Object.fromEntries(
