@@ -381,7 +381,7 @@ export declare type ListOperationsRequest = Message<"patchbay.catalog.v1.ListOpe
   scope: string;
 
   /**
-   * The service that it belongs to.
+   * The service that it belongs to, by its slug or that of a connection to it.
    *
    * @generated from field: string slug = 4;
    */
