@@ -25,8 +25,8 @@ export interface Operations {
 /** What is known of a service of the organisation. */
 export type Describe = (orgId: string, slug: string) => Promise<ServiceDescription | undefined>;
 
-/** As many endpoints and contracts as are remembered. An endpoint takes some 300 bytes. */
-const maxEndpoints = 100_000;
+/** As many endpoints and contracts as are remembered. Most endpoints take some 500 bytes. */
+const maxEndpointBytes = 64 * 1024 * 1024;
 const maxContractBytes = 32 * 1024 * 1024;
 
 /** Creates the one place that says what services offer. */
@@ -43,8 +43,8 @@ export async function createOperations(parts: {
   });
   // An import does not change, so it is good for as long as there is room.
   const descriptions = new LRUCache<string, ServiceDescription>({
-    maxSize: maxEndpoints,
-    sizeCalculation: ({ endpoints }) => endpoints.length + 1,
+    maxSize: maxEndpointBytes,
+    sizeCalculation: ({ endpoints }) => endpoints.reduce((sum, one) => sum + bytesOfEndpoint(one), 1024),
   });
   const contracts = new LRUCache<string, OperationContract>({
     maxSize: maxContractBytes,
@@ -85,6 +85,12 @@ export async function createOperations(parts: {
       return read;
     },
   };
+}
+
+/** A document may give each a kilobyte of path, and twenty of scopes. */
+function bytesOfEndpoint({ path, name, operationId = "", scopes }: Endpoint): number {
+  const ofScopes = scopes.reduce((sum, scope) => sum + scope.length, 0);
+  return 300 + 2 * (path.length + name.length + operationId.length + ofScopes);
 }
 
 function bytesOf({ inputSchema = "", outputSchema = "", definitions }: OperationContract): number {
