@@ -73,6 +73,7 @@ export interface Operations {
   "aml/submitSarFiling": {
     input: {
       path: {
+        /** The filing. */
         id: string;
       };
     };
