@@ -320,6 +320,7 @@ describe("refused is", () => {
   test.each([
     ["what is no document", "hello", "the document is no object"],
     ["what is neither JSON nor YAML", '{"a": [1, }', "line 1, column"],
+    ["what was cut off on its way", '{"openapi": "3.1.0", "paths": {"/a": {', "does not end with }"],
     ["a document of another kind", '{"asyncapi": "3.0.0"}', "neither openapi nor swagger"],
     ["a version that is not known", '{"openapi": "4.0.0"}', 'OpenAPI "4.0.0" is not known'],
     ["one without operations", '{"openapi": "3.1.0", "paths": {"a": {}}}', "leaves no operation to import; "],
