@@ -22,10 +22,10 @@ import { table } from "./table.ts";
 export async function listServices(flags: Shown): Promise<void> {
   const catalog = await ask(flags, allServices);
   if (flags.json) return printJson(ListServicesResponseSchema, { catalog });
-  const rows = catalog.map(({ slug, name, endpoints, baseUrl }) => [
+  const rows = catalog.map(({ slug, name, endpointCount, baseUrl }) => [
     slug,
     name,
-    String(endpoints.length),
+    String(endpointCount),
     baseUrl,
   ]);
   process.stdout.write(table(["SLUG", "NAME", "OPERATIONS", "BASE URL"], rows));
@@ -121,16 +121,11 @@ function linesOf(text: string): string {
   return text.trim().split(/\r?\n/).map(printable).join("\n");
 }
 
-/** A service that goes on on the next page is there again, with further endpoints. */
 async function allServices({ catalog }: PatchbayClient): Promise<Service[]> {
   const found: Service[] = [];
   for (let pageToken: string | undefined = ""; pageToken !== undefined;) {
-    const page = await catalog.listServices({ pageToken });
-    for (const service of page.catalog) {
-      const last = found.at(-1);
-      if (last?.slug === service.slug) last.endpoints.push(...service.endpoints);
-      else found.push(service);
-    }
+    const page = await catalog.listServices({ pageToken, withoutEndpoints: true });
+    found.push(...page.catalog);
     pageToken = page.nextPageToken;
   }
   return found;

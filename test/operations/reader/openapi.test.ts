@@ -145,6 +145,10 @@ paths:
       operationId: not an id
       parameters:
         - { name: limit, in: query, style: matrix, schema: { type: integer } }
+  /${"a/".repeat(32)}b: { get: {} }
+  /scopes:
+    get:
+      security: [{ oauth: [${Array.from({ length: 101 }, (_, n) => `s${n}`).join(", ")}] }]
 webhooks: { paid: {} }
 `);
   expect(
@@ -161,7 +165,10 @@ webhooks: { paid: {} }
     ),
     expect.stringMatching(/^17 \/paths\/~1files\/post\/operationId is no id/),
     expect.stringMatching(/^19 \/paths\/~1files\/post\/parameters\/0\/style "matrix" is no style of a query/),
-    expect.stringMatching(/^20 \/webhooks 1 webhooks/),
+    expect.stringMatching(/^20 \S*~1b(?:\/get)? has more than 32 segments, so it is omitted$/),
+    expect.stringMatching(/^22 \/paths\/~1scopes\/get needs more than 100 scopes, so it is omitted$/),
+    expect.stringMatching(/^23 \S*\/security\/0 the security scheme "oauth" is not declared/),
+    expect.stringMatching(/^24 \/webhooks 1 webhooks/),
     expect.stringMatching(/^6 \/paths\/~1accounts~1{id}\/get path parameter id is not described/),
     expect.stringMatching(
       /^8 \/paths\S*\/schema\/\$ref \$ref "#\/components\/schemas\/Lost" is not in the document/,
