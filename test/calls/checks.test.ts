@@ -37,7 +37,7 @@ function fanOut(depth = 40): OperationContract {
     { allOf: [{ $ref: `#/$defs/level${i + 1}` }, { $ref: `#/$defs/level${i + 1}` }] },
   ]);
   return contractOf(
-    { if: { type: "object" }, then: { $ref: "#/$defs/level0" }, else: { type: "integer" } },
+    { anyOf: [{ type: "integer" }, { type: "object", $ref: "#/$defs/level0" }] },
     { ...Object.fromEntries(levels), [`level${depth}`]: { type: "object" } },
   );
 }

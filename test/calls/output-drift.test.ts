@@ -89,10 +89,10 @@ test("what was counted is forgotten with the import that it was compared with, a
   await database.record(service.org.orgId, async (tx) => {
     await tx.execute("update catalogs set revision = 2");
     await forgetDrift(tx, service.org.orgId, slug);
-    let isNoted = false;
-    late = note(1).then(() => (isNoted = true));
+    const noted: true[] = [];
+    late = note(1).then(() => noted.push(true));
     const waiting = () => service.postgres.asOwner("select from pg_locks where not granted");
-    while (!isNoted && (await waiting()).length === 0);
+    while (noted.length + (await waiting()).length === 0);
   });
   await late;
   expect(await counted()).toEqual([]);
