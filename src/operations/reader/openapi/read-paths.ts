@@ -71,6 +71,8 @@ function unknownIn(item: Place): { readonly pointer: string; readonly method: st
 function requirePath(path: string): void {
   if (!path.startsWith("/")) throw new CannotImport("is a path that does not begin with a slash");
   if (Buffer.byteLength(path) > limits.path) throw new CannotImport(`is longer than ${limits.path} bytes`);
+  if (path.split("/").length - 1 > limits.segments)
+    throw new CannotImport(`has more than ${limits.segments} segments`);
   if (/[?#]/.test(path)) throw new CannotImport("has a query or a fragment, which a path cannot");
   if (/\p{Cc}|\p{Cs}/u.test(path)) throw new CannotImport("has characters that no URL can hold");
   if (!/^(?:[^{}]|\{[^{}/]+\})*$/.test(path)) throw new CannotImport("has braces that hold no name");
