@@ -8,6 +8,7 @@ export interface TypedOperation {
   readonly actionIdentifier: string;
   readonly name: string;
   readonly deprecated: boolean;
+  readonly bodyRequired: boolean;
   readonly inputSchema?: JsonObject | undefined;
   readonly outputSchema?: JsonObject | undefined;
   readonly parametersSchema?: JsonObject | undefined;
@@ -42,16 +43,13 @@ function definitionsOf(operations: readonly TypedOperation[]): JsonObject {
 }
 
 function schemaOf(one: TypedOperation, typable: Typable): JsonObject {
-  const { parametersSchema = {}, inputSchema, outputSchema } = one;
+  const { parametersSchema = {}, inputSchema, outputSchema, bodyRequired } = one;
   const { properties, required } = parametersSchema;
   const input = {
     ...(isObject(properties) ? properties : {}),
     ...(inputSchema && { body: inputSchema }),
   };
-  const needed = [
-    ...(Array.isArray(required) ? required : []),
-    ...(inputSchema && !canBeLeftOut(inputSchema) ? ["body"] : []),
-  ];
+  const needed = [...(Array.isArray(required) ? required : []), ...(bodyRequired ? ["body"] : [])];
   return {
     description: one.name,
     deprecated: one.deprecated,
@@ -60,15 +58,6 @@ function schemaOf(one: TypedOperation, typable: Typable): JsonObject {
       ["output", outputSchema === undefined ? {} : typable(outputSchema)],
     ]),
   };
-}
-
-/** The catalog does not say which bodies may be left out, and so those that may be empty are taken to. */
-function canBeLeftOut({ $ref, $defs, type, required = [] }: JsonObject): boolean {
-  if (typeof $ref === "string" && isObject($defs)) {
-    const definition = $defs[$ref.slice("#/$defs/".length)];
-    return isObject(definition) && !("$ref" in definition) && canBeLeftOut(definition);
-  }
-  return type === "object" && Array.isArray(required) && required.length === 0;
 }
 
 /** An object that has all of these. */

@@ -39,6 +39,7 @@ const openAccount: TypedOperation = {
   actionIdentifier: "custom:bank/openAccount",
   name: "Open an account",
   deprecated: false,
+  bodyRequired: true,
   parametersSchema: {
     type: "object",
     properties: {
@@ -53,7 +54,10 @@ const openAccount: TypedOperation = {
     $defs: { Account: account },
   },
 };
-const ping = { actionIdentifier: "custom:bank/GET /ping", name: "GET /ping", deprecated: true };
+const ping = {
+  ...{ actionIdentifier: "custom:bank/GET /ping", name: "GET /ping", deprecated: true },
+  bodyRequired: false,
+};
 
 test("types of operations are printed so that people can read them", async () => {
   expect(await operationTypes([openAccount, ping])).toBe(`export interface Operations {
@@ -86,6 +90,21 @@ export interface Account {
   place?: [number, number];
   tags?: string[];
 }
+`);
+});
+
+test("a body is needed where its operation says so, and what no type can say of it is left out", async () => {
+  const inputSchema = {
+    ...{ type: "object", properties: { id: { type: "string" }, tag: { type: "string" } } },
+    ...{ oneOf: [{ required: ["id"] }, { required: ["tag"] }], not: { required: ["id", "tag"] } },
+  };
+  const optional = { ...openAccount, parametersSchema: undefined, outputSchema: undefined, inputSchema, bodyRequired: false }; // prettier-ignore
+  expect(await operationTypes([optional])).toContain(`    input: {
+      body?: {
+        id?: string;
+        tag?: string;
+      };
+    };
 `);
 });
 
