@@ -79,6 +79,7 @@ export interface Operations {
   "aml/submitSarFiling": {
     input: {
       path: {
+        /** The filing. */
         id: string;
       };
     };
