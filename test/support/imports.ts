@@ -27,8 +27,8 @@ export async function storeImport(
   const { orgId, slug, revision = 1, title = slug, operations, definitions = {} } = given;
   const of = [orgId, slug, revision];
   await asOwner(
-    `insert into catalogs (org_id, slug, revision, last_revision, updated_at) values ($1, $2, $3::int, $3::int, now())
-     on conflict (org_id, slug) do update set revision = excluded.revision, last_revision = excluded.last_revision`,
+    `insert into catalogs (org_id, slug, revision, last_revision, updated_at) values ($1, $2, 0, $3::int, now())
+     on conflict (org_id, slug) do nothing`,
     of,
   );
   await asOwner("update catalog_operations set in_force = false where org_id = $1 and slug = $2", [
@@ -59,6 +59,11 @@ export async function storeImport(
       [...of, JSON.stringify(rows.slice(at, at + 5_000))],
     );
   }
+  // Last, since that announces it: who hears of it looks at once for what it has.
+  await asOwner(
+    "update catalogs set revision = $3::int, last_revision = $3::int where org_id = $1 and slug = $2",
+    of,
+  );
 }
 
 function rowOf(orgId: string, given: GivenOperation, definitionNames: readonly string[]) {
