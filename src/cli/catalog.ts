@@ -20,7 +20,8 @@ import { table } from "./table.ts";
 
 /** Prints the connected services, in order of their slugs. */
 export async function listServices(flags: Shown): Promise<void> {
-  const catalog = await ask(flags, allServices);
+  const withoutEndpoints = flags.json !== true;
+  const catalog = await ask(flags, (client) => allServices(client, withoutEndpoints));
   if (flags.json) return printJson(ListServicesResponseSchema, { catalog });
   const rows = catalog.map(({ slug, name, endpointCount, baseUrl }) => [
     slug,
@@ -121,11 +122,16 @@ function linesOf(text: string): string {
   return text.trim().split(/\r?\n/).map(printable).join("\n");
 }
 
-async function allServices({ catalog }: PatchbayClient): Promise<Service[]> {
+/** A service that goes on on the next page is there again, with further endpoints. */
+async function allServices({ catalog }: PatchbayClient, withoutEndpoints: boolean): Promise<Service[]> {
   const found: Service[] = [];
   for (let pageToken: string | undefined = ""; pageToken !== undefined;) {
-    const page = await catalog.listServices({ pageToken, withoutEndpoints: true });
-    found.push(...page.catalog);
+    const page = await catalog.listServices({ pageToken, withoutEndpoints });
+    for (const service of page.catalog) {
+      const last = found.at(-1);
+      if (last?.slug === service.slug) last.endpoints.push(...service.endpoints);
+      else found.push(service);
+    }
     pageToken = page.nextPageToken;
   }
   return found;

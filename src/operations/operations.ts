@@ -25,8 +25,7 @@ export interface Operations {
 /** What is known of a service of the organisation. */
 export type Describe = (orgId: string, slug: string) => Promise<ServiceDescription | undefined>;
 
-/** As many endpoints and contracts as are remembered. Most endpoints take some 500 bytes. */
-const maxEndpointBytes = 64 * 1024 * 1024;
+const maxDescriptionBytes = 64 * 1024 * 1024;
 const maxContractBytes = 32 * 1024 * 1024;
 
 /** Creates the one place that says what services offer. */
@@ -43,12 +42,12 @@ export async function createOperations(parts: {
   });
   // An import does not change, so it is good for as long as there is room.
   const descriptions = new LRUCache<string, ServiceDescription>({
-    maxSize: maxEndpointBytes,
-    sizeCalculation: ({ endpoints }) => endpoints.reduce((sum, one) => sum + bytesOfEndpoint(one), 1024),
+    maxSize: maxDescriptionBytes,
+    sizeCalculation: bytesOfDescription,
   });
   const contracts = new LRUCache<string, OperationContract>({
     maxSize: maxContractBytes,
-    sizeCalculation: bytesOf,
+    sizeCalculation: bytesOfContract,
   });
 
   async function askInForce(orgId: string, slug: string) {
@@ -87,13 +86,19 @@ export async function createOperations(parts: {
   };
 }
 
-/** A document may give each a kilobyte of path, and twenty of scopes. */
-function bytesOfEndpoint({ path, name, operationId = "", scopes }: Endpoint): number {
-  const ofScopes = scopes.reduce((sum, scope) => sum + scope.length, 0);
-  return 300 + 2 * (path.length + name.length + operationId.length + ofScopes);
+/** Roughly, as both are only to bound what is remembered. What a document may make long is counted. */
+function bytesOfDescription({ endpoints }: ServiceDescription): number {
+  const texts = ({ path, name, operationId = "", scopes }: Endpoint) => [path, name, operationId, ...scopes];
+  return endpoints.reduce((sum, one) => sum + 300 + 2 * lengthOf(texts(one)), 1024);
 }
 
-function bytesOf({ inputSchema = "", outputSchema = "", definitions }: OperationContract): number {
-  const shared = [...definitions.values()].reduce((sum, schema) => sum + schema.length, 0);
-  return 1024 + 2 * (inputSchema.length + outputSchema.length + shared);
+function bytesOfContract(contract: OperationContract): number {
+  const { parameters, body = null, inputSchema = "", outputSchema = "", definitions } = contract;
+  // Kept as objects, which take several times as much as their text.
+  const objects = 4 * lengthOf([JSON.stringify(parameters), JSON.stringify(body)]);
+  return 1024 + 2 * (objects + lengthOf([inputSchema, outputSchema, ...definitions.values()]));
+}
+
+function lengthOf(texts: readonly string[]): number {
+  return texts.reduce((sum, text) => sum + text.length, 0);
 }

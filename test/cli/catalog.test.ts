@@ -45,8 +45,14 @@ test("the connected services are listed, their operations too, and one operation
   const words = ["submit sar", "--scope", "sar:write", "--method", "post", "--slug", "aml"];
   expect((await cli("search", ...words)).stdout).toBe(listed);
   const json = JSON.parse((await cli("list", "--json")).stdout);
-  const { body } = await service.org.rest("GET", "/api/catalog/services?withoutEndpoints=true");
+  const { body } = await service.org.rest("GET", "/api/catalog/services");
   expect(json).toStrictEqual(body.data);
+});
+
+test("whoever reads what is printed may stop", async () => {
+  const command = `{ ${shellCommand(["catalog", "list"])}; echo "code $?" >&2; } | true`;
+  const { stderr } = await patchbay(["-c", command], { command: ["/bin/sh"], env: env() }).ended;
+  expect(stderr).toBe("code 0\n");
 });
 
 test.each([

@@ -110,6 +110,21 @@ export interface Account {
 `);
 });
 
+test("a body is needed where its operation says so, and what no type can say of it is left out", async () => {
+  const inputSchema = {
+    ...{ type: "object", properties: { id: { type: "string" }, tag: { type: "string" } } },
+    ...{ oneOf: [{ required: ["id"] }, { required: ["tag"] }], not: { required: ["id", "tag"] } },
+  };
+  const optional = { ...openAccount, parametersSchema: undefined, outputSchema: undefined, inputSchema, bodyRequired: false }; // prettier-ignore
+  expect(await operationTypes([optional])).toContain(`    input: {
+      body?: {
+        id?: string;
+        tag?: string;
+      };
+    };
+`);
+});
+
 test("the compiler refuses a name that is misspelt, of an operation, a parameter and a member, and takes what is right", async () => {
   const program = `
     import type { Operations } from "./types.ts";

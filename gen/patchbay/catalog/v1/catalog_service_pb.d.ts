@@ -216,7 +216,7 @@ export declare type ValidatedReference = Message<"patchbay.catalog.v1.ValidatedR
   problems: InputProblem[];
 
   /**
-   * As of ValidateInput.
+   * As of ValidateInput. Absent if all was checked.
    *
    * @generated from field: optional string not_checked = 3;
    */
