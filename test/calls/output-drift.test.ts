@@ -2,7 +2,7 @@ import { pino } from "pino";
 import { expect, test } from "vitest";
 import { createDatabase } from "#src/db/database.ts";
 import { forgetDrift, recordDrift } from "#src/operations/drift-store.ts";
-import { putCatalog } from "../support/imported-catalog.ts";
+import { storeImport } from "../support/imports.ts";
 import { define } from "../support/integrations.ts";
 import { startService } from "../support/service.ts";
 import { startUpstream } from "../support/upstream.ts";
@@ -21,7 +21,10 @@ test("answers that do not fit their operation are counted, and no value of them 
   await service.org.client.connections.upsertServiceConnection(wanted);
   const order = { method: "GET", path: "/orders/{id}", outputSchema };
   const odd = { method: "GET", path: "/odd", outputSchema: { required: ["a\0b\ud800"] } };
-  await putCatalog(service, "custom:shop", [order, odd, { method: "GET", path: "/free" }]);
+  await storeImport(service.postgres, {
+    ...{ orgId: service.org.orgId, slug: "custom:shop" },
+    operations: [order, odd, { method: "GET", path: "/free" }],
+  });
 
   const json = { "content-type": "application/json; charset=utf-8" };
   const answers: { path?: string; status?: number; body: string; headers?: Record<string, string> }[] = [
@@ -65,7 +68,9 @@ test("what was counted is forgotten with the import that it was compared with, a
   const database = createDatabase({ url: service.postgres.url, log: pino({ level: "silent" }) });
   const slug = "custom:shop";
   await define(service, slug, {});
-  for (const revision of [1, 2]) await putCatalog(service, slug, [], {}, revision);
+  const { orgId } = service.org;
+  for (const revision of [1, 2])
+    await storeImport(service.postgres, { orgId, slug, revision, operations: [] });
   const note = (revision: number) => {
     const noted = { slug, path: "/x", method: "GET", checked: 2, unfit: 1, lastUnfitAt: new Date(0) };
     return database.record(service.org.orgId, (tx) =>

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { reasonOf } from "#src/client/node.ts";
 import { bankDocument as bank } from "../support/bank-document.ts";
+import { storeImport } from "../support/imports.ts";
 import { startService, type Tenant, type TestService } from "../support/service.ts";
 import { startUpstream, type Upstream } from "../support/upstream.ts";
 
@@ -139,6 +140,22 @@ describe("an import", () => {
   });
 });
 
+test("an import that another one came before says in the audit trail what its figures are about", async () => {
+  const slug = "custom:overtaken";
+  await importing(slug, bank("GET /a"));
+  await importing(slug, bank("GET /b"));
+  const { asOwner } = service.postgres;
+  await asOwner("begin");
+  await asOwner(`update catalogs set revision = 1 where slug = '${slug}'`);
+  const overtaken = importing(slug, bank("GET /c"));
+  const waiting = "select from pg_locks where not granted and pg_backend_pid() = any (pg_blocking_pids(pid))";
+  await expect.poll(() => asOwner(waiting), { interval: 5, timeout: 20_000 }).not.toHaveLength(0);
+  await asOwner("commit");
+  await overtaken;
+  const { events } = await service.org.client.audit.listAuditEvents({ target: slug });
+  expect(events[0]?.details).toMatchObject({ revision: { before: 1, after: 3 }, comparedWith: 2 });
+});
+
 describe("a preview", () => {
   test("says what an import would change, and changes nothing", async () => {
     const slug = "custom:previewed";
@@ -216,9 +233,11 @@ describe("revisions", () => {
 
   test("are kept to the last ten beside the one in force, are paged, and no number comes twice", async () => {
     const slug = "custom:many";
-    for (let i = 1; i <= 2; i++) await importing(slug, bank(`GET /${i}`));
-    await catalog().activateRevision({ slug, revision: 1 });
-    for (let i = 3; i <= 13; i++) await importing(slug, bank(`GET /${i}`));
+    await importing(slug, bank("GET /1"));
+    const { postgres, org } = service;
+    for (let revision = 2; revision <= 12; revision++)
+      await storeImport(postgres, { orgId: org.orgId, slug, revision, operations: [] });
+    await importing(slug, bank("GET /13"));
     expect(await numbers(slug)).toEqual([13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3]);
     const first = await catalog().listRevisions({ slug, pageSize: 4 });
     expect(first.revisions.map((one) => one.revision)).toEqual([13, 12, 11, 10]);

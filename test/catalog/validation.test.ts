@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { storeImport } from "../support/imports.ts";
 import { startService, type Presenter, type TestService } from "../support/service.ts";
 import { startUpstream, type Upstream } from "../support/upstream.ts";
-import { putCatalog } from "../support/imported-catalog.ts";
 
 let service: TestService;
 let upstream: Upstream;
@@ -13,10 +13,10 @@ beforeAll(async () => {
       ...{ serviceSlug, baseUrl: upstream.url, apiKey: "k" },
     });
   }
-  await putCatalog(
-    service,
-    "custom:shop",
-    [
+  await storeImport(service.postgres, {
+    orgId: service.org.orgId,
+    slug: "custom:shop",
+    operations: [
       {
         ...{ method: "POST", path: "/orders/{shop}", operationId: "createOrder" },
         parameters: [
@@ -34,7 +34,7 @@ beforeAll(async () => {
         inputSchema: { $ref: "#/$defs/Gone" },
       },
     ],
-    {
+    definitions: {
       Shop: { type: "string", maxLength: 4 },
       Order: {
         type: "object",
@@ -47,7 +47,7 @@ beforeAll(async () => {
         },
       },
     },
-  );
+  });
 });
 afterAll(async () => {
   await upstream[Symbol.asyncDispose]();
