@@ -329,6 +329,14 @@ describe("refused is", () => {
       `{"a":${"[".repeat(1000)}${"]".repeat(1000)}}`,
       "deeper than 64 levels",
     ],
+    [
+      "what merges what has merged others, and so on",
+      Array.from(
+        { length: 300 },
+        (_, i) => `x${i}: &x${i} { ${i > 0 ? `<<: *x${i - 1}, ` : ""}k${i}: 1 }`,
+      ).join("\n"),
+      "more than 400000 values",
+    ],
     ["an alias in what it stands for", "a: &a [*a]", "is in what it stands for"],
   ])("%s", (_, text, message) => {
     const refused = () => read(text);
