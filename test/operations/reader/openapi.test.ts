@@ -43,7 +43,7 @@ describe("a schema becomes JSON Schema 2020-12:", () => {
     ["a pattern that looks ahead", { ...text, pattern: "^(?!a)" }, text],
     ["a choice between what was not read and others", { oneOf: [ahead, text] }, { anyOf: [{}, text] }],
     ["what must not be and was not read", { ...text, not: ahead }, text],
-    ["a condition that was not read", { ...text, if: ahead, then: false, else: false }, text],
+    ["a condition that was not read", { ...text, if: ahead, else: false }, text],
     [
       "what all other members are, beside a pattern that was not read",
       { patternProperties: { "^(?!a)": text }, additionalProperties: false },
@@ -111,6 +111,19 @@ describe("a schema becomes JSON Schema 2020-12:", () => {
     expect(definitions.get("B")).toEqual({});
     expect(reasons).toEqual([expect.stringContaining("leads back to itself")]);
   });
+});
+
+test("a schema with an id is found by it, as an address relative to that of the schema around", () => {
+  const $defs = { b: { $id: "parts/b.json", const: "b" } };
+  const refs = ["parts/b.json", "https://bank.example/parts/b.json#", "/parts/b.json"];
+  const { schema, definitions, reasons } = schemaOf({
+    ...{ $id: "https://bank.example/root.json", $defs },
+    anyOf: refs.map(($ref) => ({ $ref })),
+  });
+  const [[name, definition] = []] = definitions;
+  expect(reasons).toEqual([]);
+  expect(definition).toEqual({ const: "b" });
+  expect(schema).toEqual({ anyOf: refs.map(() => ({ $ref: `#/$defs/${name}` })) });
 });
 
 test("kinds that refer to what they are a kind of, which refers to them, are no choice where that is cut", () => {
