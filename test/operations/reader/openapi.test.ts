@@ -198,6 +198,13 @@ test("lines are known behind texts of any length", () => {
   expect(read(document).problems).toMatchObject([{ pointer: "/paths/~1b/put", line: 3 }]);
 });
 
+test("a method in capitals is listed as that", () => {
+  const { problems } = readJson({ paths: { "/a": { GET: answered, put: answered } } });
+  expect(problems).toEqual([
+    { pointer: "/paths/~1a/GET", reason: "methods are written in lower case, so it is omitted" },
+  ]);
+});
+
 test("what stands beside a reference to a path's operations is listed", () => {
   const paths = { "/a": { $ref: "#/components/pathItems/A", put: answered } };
   const { operations, problems } = readJson({ paths, components: { pathItems: { A: { get: answered } } } });
