@@ -65,6 +65,17 @@ describe("a schema becomes JSON Schema 2020-12:", () => {
       { properties: { id: { readOnly: true }, a: text }, required: ["id", "a"] },
       { properties: { id: { readOnly: true }, a: text }, required: ["a"] },
     ],
+    [
+      "a member that only answers have, described beside",
+      {
+        allOf: [
+          { properties: { id: { readOnly: true } } },
+          { required: ["id", "a"], not: { required: ["id"] } },
+        ],
+        required: ["id"],
+      },
+      { allOf: [{ properties: { id: { readOnly: true } } }, { required: ["a"], not: { required: ["id"] } }] },
+    ],
   ])("%s", (_, given, expected) => {
     expect(schemaOf(given).schema).toEqual(expected);
   });
