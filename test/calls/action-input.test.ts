@@ -233,6 +233,19 @@ describe("a schema with", () => {
     );
   });
 
+  test.each([
+    [0.01, [4.35, 0.07, 1_234_567_890_123.45, -19.99, 0], [4.355, 1.001]],
+    [3, [9_007_199_254_740_990], [9_007_199_254_740_991]],
+  ])("a multiple of %s is one as a decimal", async (multipleOf, right, wrong) => {
+    const operation = withBody({ items: { multipleOf } });
+    expect((await fill(operation, { body: right })).path).toBe("/run");
+    for (const one of wrong) {
+      await expect(fill(operation, { body: [one] })).rejects.toThrow(
+        `/body/0 must be multiple of ${multipleOf}`,
+      );
+    }
+  });
+
   test("definitions of its own is read with these, as a body and as a parameter", async () => {
     const $defs = { tree: { type: "object", properties: { inner: { $ref: "#/$defs/tree" } } } };
     const schema = { $defs, $ref: "#/$defs/tree" };

@@ -1,5 +1,5 @@
 import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
-import { Ajv2020, type ErrorObject } from "ajv/dist/2020.js";
+import { Ajv2020, str, type ErrorObject } from "ajv/dist/2020.js";
 import { isObject } from "#src/json/object.ts";
 import { Pattern } from "./pattern.ts";
 
@@ -26,8 +26,22 @@ export function compileSchema(schema: JsonObject): CompiledSchema {
     error: { message: "must NOT have duplicate items" },
     validate: (isAsked: boolean, items: readonly JsonValue[]) => !isAsked || areUnique(items),
   });
+  ajv.removeKeyword("multipleOf");
+  ajv.addKeyword({
+    keyword: "multipleOf",
+    type: "number",
+    error: { message: ({ schemaCode }) => str`must be multiple of ${schemaCode}` },
+    validate: isMultiple,
+  });
   const validate = ajv.compile(schema);
   return (value) => (validate(value) ? [] : (validate.errors ?? []));
+}
+
+/** As decimals: 4.35 is 435 times 0.01, though not in the arithmetic of doubles. */
+function isMultiple(divisor: number, value: number): boolean {
+  if (Number.isInteger(divisor) && Number.isInteger(value)) return value % divisor === 0;
+  const times = value / divisor;
+  return Math.abs(Math.round(times) - times) <= 2 * Number.EPSILON * Math.abs(times);
 }
 
 /** Ajv compares each item with each other, which takes minutes for a list of a few thousand objects. */

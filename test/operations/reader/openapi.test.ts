@@ -43,8 +43,7 @@ describe("a schema becomes JSON Schema 2020-12:", () => {
     ["a pattern that looks ahead", { ...text, pattern: "^(?!a)" }, text],
     ["a choice between what was not read and others", { oneOf: [ahead, text] }, { anyOf: [{}, text] }],
     ["what must not be and was not read", { ...text, not: ahead }, text],
-    // oxlint-disable-next-line unicorn/no-thenable -- a keyword of JSON Schema, and nobody awaits it
-    ["a condition that was not read", { ...text, if: ahead, then: false, else: false }, text],
+    ["a condition that was not read", { ...text, if: ahead, else: false }, text],
     [
       "what all other members are, beside a pattern that was not read",
       { patternProperties: { "^(?!a)": text }, additionalProperties: false },
@@ -65,6 +64,17 @@ describe("a schema becomes JSON Schema 2020-12:", () => {
       "a member that only answers have",
       { properties: { id: { readOnly: true }, a: text }, required: ["id", "a"] },
       { properties: { id: { readOnly: true }, a: text }, required: ["a"] },
+    ],
+    [
+      "a member that only answers have, described beside",
+      {
+        allOf: [
+          { properties: { id: { readOnly: true } } },
+          { required: ["id", "a"], not: { required: ["id"] } },
+        ],
+        required: ["id"],
+      },
+      { allOf: [{ properties: { id: { readOnly: true } } }, { required: ["a"], not: { required: ["id"] } }] },
     ],
   ])("%s", (_, given, expected) => {
     expect(schemaOf(given).schema).toEqual(expected);
@@ -112,6 +122,19 @@ describe("a schema becomes JSON Schema 2020-12:", () => {
     expect(definitions.get("B")).toEqual({});
     expect(reasons).toEqual([expect.stringContaining("leads back to itself")]);
   });
+});
+
+test("a schema with an id is found by it, as an address relative to that of the schema around", () => {
+  const $defs = { b: { $id: "parts/b.json", const: "b" } };
+  const refs = ["parts/b.json", "https://bank.example/parts/b.json#", "/parts/b.json"];
+  const { schema, definitions, reasons } = schemaOf({
+    ...{ $id: "https://bank.example/root.json", $defs },
+    anyOf: refs.map(($ref) => ({ $ref })),
+  });
+  const [[name, definition] = []] = definitions;
+  expect(reasons).toEqual([]);
+  expect(definition).toEqual({ const: "b" });
+  expect(schema).toEqual({ anyOf: refs.map(() => ({ $ref: `#/$defs/${name}` })) });
 });
 
 test("kinds that refer to what they are a kind of, which refers to them, are no choice where that is cut", () => {
@@ -191,6 +214,13 @@ test("lines are known behind texts of any length", () => {
   const long = `${"x".repeat(8e6)}${'\\"'.repeat(2e6)}`;
   const document = `{"openapi":"3.0.0",\n"x-a":"${long}",\n"paths":{"/b":{"get":{},"put":0}}}`;
   expect(read(document).problems).toMatchObject([{ pointer: "/paths/~1b/put", line: 3 }]);
+});
+
+test("a method in capitals is listed as that", () => {
+  const { problems } = readJson({ paths: { "/a": { GET: answered, put: answered } } });
+  expect(problems).toEqual([
+    { pointer: "/paths/~1a/GET", reason: "methods are written in lower case, so it is omitted" },
+  ]);
 });
 
 test("what stands beside a reference to a path's operations is listed", () => {
@@ -336,6 +366,14 @@ describe("refused is", () => {
       "one that is nested too deeply",
       `{"a":${"[".repeat(1000)}${"]".repeat(1000)}}`,
       "deeper than 64 levels",
+    ],
+    [
+      "what merges what has merged others, and so on",
+      Array.from(
+        { length: 300 },
+        (_, i) => `x${i}: &x${i} { ${i > 0 ? `<<: *x${i - 1}, ` : ""}k${i}: 1 }`,
+      ).join("\n"),
+      "more than 400000 values",
     ],
     ["an alias in what it stands for", "a: &a [*a]", "is in what it stands for"],
   ])("%s", (_, text, message) => {

@@ -53,7 +53,10 @@ function operationsAt(path: string, given: Place, reading: DocumentReading): Giv
       reading.problems.add(beside.pointer, "is beside a $ref, which is read instead, so it is omitted");
   }
   for (const { pointer, method } of unknownIn(found)) {
-    reading.problems.add(pointer, `${method} requests cannot be made by calls, so it is omitted`);
+    const why = callable.includes(method.toLowerCase())
+      ? "methods are written in lower case"
+      : `${method} requests cannot be made by calls`;
+    reading.problems.add(pointer, `${why}, so it is omitted`);
   }
   return callable
     .filter((method) => at(found, method).value !== undefined)

@@ -54,6 +54,11 @@ export function parseYaml(text: string, budget: Budget, ignored: Map<string, str
     return value;
   }
 
+  function takeMember(name: string, depth: number): void {
+    budget.takeName(name);
+    budget.takeValue(depth);
+  }
+
   function targetOf(anchor: string): Node {
     const node = anchors.get(anchor);
     if (node === undefined)
@@ -68,7 +73,10 @@ export function parseYaml(text: string, budget: Budget, ignored: Map<string, str
     for (const { key, value } of pairs) {
       const name = nameOf(key);
       if (name === "<<") {
-        merged.push(...[valueOf(value, depth, pointer)].flat().filter(isObject));
+        const given = [valueOf(value, depth, pointer)].flat().filter(isObject);
+        // They are copied with what they have merged themselves, each time.
+        for (const name of given.flatMap((one) => Object.keys(one))) takeMember(name, depth);
+        merged.push(...given);
         continue;
       }
       const place = below(pointer, name);
@@ -78,7 +86,8 @@ export function parseYaml(text: string, budget: Budget, ignored: Map<string, str
       budget.takeName(name);
       members.set(name, valueOf(value, depth + 1, place));
     }
-    return Object.assign({}, ...merged.toReversed(), Object.fromEntries(members)) as JsonObject;
+    const others = merged.toReversed().flatMap((one) => Object.entries(one));
+    return Object.fromEntries([...others, ...members]);
   }
 
   return {

@@ -3,7 +3,7 @@ import { isObject } from "#src/json/object.ts";
 import type { Schema, SchemaReading } from "./normalise.ts";
 import { soundPattern } from "./patterns.ts";
 import { below } from "../pointer.ts";
-import { at, BrokenReference, within, type Place } from "./references.ts";
+import { at, BrokenReference, within, type Place, type References } from "./references.ts";
 
 /** The schema that a keyword stands in, and how those in it are read. */
 export interface KeywordReading extends SchemaReading {
@@ -152,17 +152,36 @@ function required(place: Place, reading: KeywordReading): JsonObject {
   return kept.length > 0 ? { required: kept } : {};
 }
 
-function isOneWay(name: string, { schema, references }: KeywordReading): boolean {
-  const { properties } = schema;
-  const member = isObject(properties) && Object.hasOwn(properties, name) ? properties[name] : undefined;
-  if (!isObject(member)) return false;
-  if (isMarked(member)) return true;
+function isOneWay(name: string, { schema, around = {}, references }: KeywordReading): boolean {
+  const beside = [schema, around].flatMap(({ allOf }) =>
+    Array.isArray(allOf) ? allOf.slice(0, maxBeside) : [],
+  );
+  return [schema, around, ...beside].some((one) => {
+    const { properties } = membersOf(valueOf(one, references));
+    return (
+      isObject(properties) &&
+      Object.hasOwn(properties, name) &&
+      isMarked(valueOf(properties[name], references))
+    );
+  });
+}
+
+/** As many schemas of an `allOf` are looked through for each name. */
+const maxBeside = 20;
+
+/** The schema, or the one that it refers to. */
+function valueOf(schema: JsonValue | undefined, references: References): JsonValue | undefined {
+  if (isMarked(schema)) return schema;
   try {
-    return isMarked(references.follow({ value: member, pointer: "", shared: false }).value);
+    return references.follow({ value: schema, pointer: "", shared: false }).value;
   } catch (error) {
-    if (error instanceof BrokenReference) return false;
+    if (error instanceof BrokenReference) return undefined;
     throw error;
   }
+}
+
+function membersOf(schema: JsonValue | undefined): JsonObject {
+  return isObject(schema) ? schema : {};
 }
 
 function isMarked(schema: JsonValue | undefined): boolean {
@@ -191,7 +210,9 @@ function list(isSameValue: boolean): Keyword {
     if (!Array.isArray(place.value) || place.value.length === 0) {
       return wrong(place, reading, `${nameOf(place)} lists no schema`);
     }
-    return { [nameOf(place)]: within(place).map((item) => reading.read(item, inside(reading, isSameValue))) };
+    const how = inside(reading, isSameValue);
+    const here = nameOf(place) === "allOf" ? { ...how, around: reading.schema } : how;
+    return { [nameOf(place)]: within(place).map((item) => reading.read(item, here)) };
   };
 }
 
@@ -254,12 +275,13 @@ function unique(names: JsonValue): JsonValue {
   return Array.isArray(names) ? [...new Set(names)] : names;
 }
 
+/** Only what is in an `allOf` has to be right with what is around it: that keyword says so itself. */
 function inside(reading: KeywordReading, isSameValue: boolean): SchemaReading {
-  return isSameValue ? reading : elsewhere(reading);
+  return { ...reading, isSameValue: isSameValue && reading.isSameValue, around: undefined };
 }
 
 function elsewhere(reading: KeywordReading): SchemaReading {
-  return { ...reading, isSameValue: false };
+  return inside(reading, false);
 }
 
 function shown(given: JsonValue | undefined): string {

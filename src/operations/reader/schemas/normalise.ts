@@ -20,6 +20,8 @@ export interface SchemaReading {
   readonly needs: Needs;
   /** Whether it is held to the same value as the definition that it is in. */
   readonly isSameValue: boolean;
+  /** The schema in whose `allOf` it is, if it is in one. */
+  readonly around?: JsonObject | undefined;
 }
 
 /**

@@ -66,7 +66,9 @@ export function createReferences(document: JsonObject): References {
 
   function find(ref: string, from: string): Place {
     const [resource, fragment] = split(ref);
-    const base = resource === "" ? resourceOf(from) : named().resources.get(resource);
+    const around = resourceOf(from);
+    const base =
+      resource === "" ? around : named().resources.get(addressOf(resource, named().addresses.get(around)));
     if (base === undefined) {
       throw new BrokenReference(`${shown(ref)} is outside of the document, where nothing is read`, true);
     }
@@ -95,10 +97,10 @@ export function createReferences(document: JsonObject): References {
 
   /** The schema with an `$id` around the pointer, in which its references are looked up; else the document. */
   function resourceOf(pointer: string): string {
-    const { pointers } = named();
-    if (pointers.size === 0) return "";
+    const { addresses } = named();
+    if (addresses.size === 0) return "";
     for (let end = pointer.length; end > 0; end = pointer.lastIndexOf("/", end - 1)) {
-      if (pointers.has(pointer.slice(0, end))) return pointer.slice(0, end);
+      if (addresses.has(pointer.slice(0, end))) return pointer.slice(0, end);
     }
     return "";
   }
@@ -149,30 +151,41 @@ function split(ref: string): [string, string] {
 
 /** Where schemas are that have a name of their own. */
 interface Names {
-  /** By `$id`. */
+  /** By address: what `$id` says, seen from the resource around. */
   readonly resources: ReadonlyMap<string, string>;
-  readonly pointers: ReadonlySet<string>;
+  /** The other way around. */
+  readonly addresses: ReadonlyMap<string, string>;
   /** By the pointer of the resource they are in, and `#name`. */
   readonly anchors: ReadonlyMap<string, string>;
 }
 
 function namesIn(document: JsonObject): Names {
-  const resources = new Map<string, string>();
+  const addresses = new Map<string, string>();
   const anchors = new Map<string, string>();
   const visit = (value: JsonValue, pointer: string, around: string) => {
     if (Array.isArray(value))
       return value.forEach((item, index) => visit(item, below(pointer, index), around));
     if (!isObject(value)) return;
     const { $id: id, $dynamicAnchor: dynamic, $anchor: anchor = dynamic } = value;
-    const resource = typeof id === "string" && !id.startsWith("#") ? pointer : around;
-    if (resource === pointer && typeof id === "string") resources.set(id, pointer);
+    const isResource = typeof id === "string" && !id.startsWith("#");
+    if (isResource) addresses.set(pointer, addressOf(id, addresses.get(around)));
+    const resource = isResource ? pointer : around;
     if (typeof anchor === "string") anchors.set(`${resource}#${anchor}`, pointer);
     for (const [name, member] of Object.entries(value)) visit(member, below(pointer, name), resource);
   };
+  if (typeof document["$self"] === "string") addresses.set("", addressOf(document["$self"], undefined));
   visit(document, "", "");
-  const pointers = new Set(resources.values());
-  if (typeof document["$self"] === "string") resources.set(document["$self"], "");
-  return { resources, pointers, anchors };
+  return {
+    resources: new Map([...addresses].map(([pointer, address]) => [address, pointer])),
+    addresses,
+    anchors,
+  };
+}
+
+/** An absolute one where that is known. */
+function addressOf(reference: string, base: string | undefined): string {
+  const address = URL.parse(reference, base)?.href ?? reference;
+  return address.replace(/#$/, "");
 }
 
 function shown(ref: string): string {
