@@ -44,13 +44,24 @@ function completed(
   definitions: ReadonlyMap<string, Definition>,
   problems: Problems,
 ): ImportedOperation | undefined {
+  if (operation.scopes.join(" ").length > limits.scopeText) {
+    problems.add(pointer, `needs scopes of more than ${limits.scopeText} characters, so it is omitted`);
+    return undefined;
+  }
   const closures: Closure[] = [];
   const resolve = (ref: string) => definitions.get(ref.slice("#/$defs/".length))?.schema;
   /** The schema, if what it refers to is all there and not too much. */
-  const bounded = <T>(schema: JsonObject | undefined, its: Needs | undefined, what: string, otherwise: T) => {
+  const bounded = <T>(
+    schema: JsonObject | undefined,
+    its: Needs | undefined,
+    what: string,
+    otherwise: T,
+    beside = { bytes: 0 },
+  ) => {
     if (schema === undefined || its === undefined) return schema;
     const closure = closureOf(its, definitions);
-    if (closure.bytes + JSON.stringify(schema).length > limits.schemaBytes) {
+    beside.bytes += closure.bytes + JSON.stringify(schema).length;
+    if (beside.bytes > limits.schemaBytes) {
       problems.add(pointer, `the schema of its ${what} is, with what it refers to, larger than ${limits.schemaBytes / 1024} KiB, so it is not checked`); // prettier-ignore
       return otherwise;
     }
@@ -58,12 +69,14 @@ function completed(
     return schema;
   };
   const form = body && bodyFormOf(body, resolve);
+  // All of them are read for each call, so they have one limit together.
+  const ofParameters = { bytes: 0 };
   const whole = {
     ...operation,
     body: form,
     parameters: operation.parameters.map((parameter, index) => ({
       ...parameter,
-      schema: bounded(parameter.schema, needs.parameters[index], `parameter ${parameter.name}`, {}) ?? {},
+      schema: bounded(parameter.schema, needs.parameters[index], `parameter ${parameter.name}, with those before it,`, {}, ofParameters) ?? {}, // prettier-ignore
     })),
     inputSchema: bounded(form && callerSchemaOf(form, body.schema, resolve), body?.needs, "body", undefined),
     outputSchema: bounded(operation.outputSchema, needs.output, "answer", undefined),

@@ -11,4 +11,6 @@ export const limits = {
   importedBytes: 64 * 1024 * 1024,
   path: 1_000,
   operationId: 200,
+  /** Of all scopes of one operation: those of a service are remembered together. */
+  scopeText: 2_000,
 };

@@ -306,6 +306,26 @@ test("a schema that is too large with what it refers to is left out, and its ope
   expect(reasons).toEqual([expect.stringContaining("larger than 512 KiB")]);
 });
 
+test("parameters that are too large together are left unchecked, and scopes that are leave their operation out", () => {
+  const schema = { description: "x".repeat(100_000) };
+  const parameters = [1, 2, 3, 4, 5, 6].map((i) => ({ name: `p${i}`, in: "query", schema }));
+  const security = [{ oauth: Array.from({ length: 20 }, (_, i) => `${i}:${"s".repeat(100)}`) }];
+  const { operations, problems } = readJson({
+    paths: { "/a": { get: { parameters, ...answered } }, "/b": { get: { security, ...answered } } },
+  });
+  expect(operations[0]?.parameters.map((one) => Object.keys(one.schema).length)).toEqual([1, 1, 1, 1, 1, 0]);
+  expect(problems).toEqual(
+    expect.arrayContaining([
+      {
+        pointer: "/paths/~1a/get",
+        reason: expect.stringMatching(/^the schema of its parameter p6, .* larger/),
+      },
+      { pointer: "/paths/~1b/get", reason: "needs scopes of more than 2000 characters, so it is omitted" },
+    ]),
+  );
+  expect(operations).toHaveLength(1);
+});
+
 test("a schema that refers to the next twice, and so on, is read once each", () => {
   const next = (i: number) => ({ $ref: `#/components/schemas/L${i + 1}` });
   const schemas = Object.fromEntries(
