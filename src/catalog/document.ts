@@ -34,7 +34,7 @@ export function fetchingFor(context: HandlerContext): Fetching {
 /** A document as it was given. */
 export async function documentOf(
   given: Uint8Array,
-  from: Pick<ImportDocument, "source" | "sourceUrl">,
+  from: Omit<ImportDocument, "bytes" | "digest">,
 ): Promise<ImportDocument> {
   // In memory of its own: that of the request is not this one's to hand over.
   const bytes = new Uint8Array(given.length);
@@ -61,7 +61,7 @@ export async function fetchDocument(
 /** The document that was answered. */
 export function fetchedDocument(
   { status, body }: OutboundReply,
-  from: Pick<ImportDocument, "source" | "sourceUrl">,
+  from: Omit<ImportDocument, "bytes" | "digest">,
 ): Promise<ImportDocument> {
   if (status === 200) return documentOf(body, from);
   const isMoved = status >= 300 && status < 400;
