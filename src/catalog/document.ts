@@ -2,6 +2,7 @@ import type { HandlerContext } from "@connectrpc/connect";
 import { createHash } from "node:crypto";
 import { ImportRefused } from "#src/operations/import/errors.ts";
 import type { ImportDocument } from "#src/operations/import/imports.ts";
+import { InvalidBaseUrl, InvalidPath } from "#src/outbound/errors.ts";
 import type { Outbound, OutboundReply, OutboundRequest } from "#src/outbound/outbound.ts";
 import type { QueryPair } from "#src/outbound/path.ts";
 import { callerOf, callOf } from "#src/platform/caller.ts";
@@ -48,12 +49,10 @@ export async function fetchDocument(
   fetching: Fetching,
 ): Promise<ImportDocument> {
   const { origin, path, query } = placeOf(url);
-  const reply = await outbound.send({
-    ...fetching,
-    ...{ lane: "documents", baseUrl: origin, method: "GET", path, query },
-    headers: documentHeaders,
-    maxAnswerBytes: maxDocumentBytes,
-  });
+  const asked = { lane: "documents", baseUrl: origin, method: "GET", path, query, headers: documentHeaders };
+  const reply = await outbound
+    .send({ ...fetching, ...asked, maxAnswerBytes: maxDocumentBytes })
+    .catch((error: unknown) => Promise.reject(aboutUrl(error)));
   // A query may hold a token, and is stored nowhere.
   return fetchedDocument(reply, { source: "url", sourceUrl: origin + path });
 }
@@ -70,6 +69,14 @@ export function fetchedDocument(
       (isMoved ? ", and redirects are not followed; give the URL that it is at" : ""),
     { metadata: { upstream_status: String(status) } },
   );
+}
+
+/** Whoever gave a URL knows of no base URL, and of no path beside it. */
+function aboutUrl(error: unknown): unknown {
+  if (error instanceof InvalidBaseUrl || error instanceof InvalidPath) {
+    error.message = error.message.replace(/^(?:baseUrl|path):/, "url:").replace(/ \(a query .*\)$/, "");
+  }
+  return error;
 }
 
 function placeOf(url: string): { origin: string; path: string; query: QueryPair[] } {
