@@ -1,4 +1,9 @@
+import { resolve } from "node:path";
 import { defineConfig } from "vitest/config";
+
+// Of every process and thread that tests start: our TypeScript is compiled once, and not by each anew, which halves
+// what a start of the service, a command or a reader of documents costs.
+process.env["NODE_COMPILE_CACHE"] ??= resolve("node_modules/.cache/compiled");
 
 export default defineConfig({
   test: {

@@ -5,14 +5,16 @@ import { file_patchbay_options_v1_rules } from "#gen/patchbay/options/v1/rules_p
 import { InvalidRequest } from "#src/platform/errors.ts";
 import { makeStorable } from "./storable.ts";
 
+/** One for the process: whoever starts the service again in it, as tests do, need not have the rules read again. */
+const validator = createValidator({
+  registry: createRegistry(file_patchbay_options_v1_rules),
+  // The engine of those who read the OpenAPI document. The RE2 engine that would be taken otherwise needs a tenth of
+  // a microsecond for each character, and a message may have four million.
+  regexMatch: (pattern, text) => new RegExp(pattern, "u").test(text),
+});
+
 /** A validator that has already read the rules of these services' requests: the first look takes milliseconds. */
 export function createRequestValidator(services: readonly DescService[]): Validator {
-  const validator = createValidator({
-    registry: createRegistry(file_patchbay_options_v1_rules),
-    // The engine of those who read the OpenAPI document. The RE2 engine that would be taken otherwise needs a tenth of
-    // a microsecond for each character, and a message may have four million.
-    regexMatch: (pattern, text) => new RegExp(pattern, "u").test(text),
-  });
   for (const { methods } of services) {
     for (const { input } of methods) validator.validate(input, create(input));
   }

@@ -21,7 +21,8 @@ const maxNames = 65_536;
 
 /** A limiter of this process alone: with several replicas, each allows the whole limit. */
 export function createRateLimiter(now: () => Date): LocalRateLimiter {
-  const debts = new LRUCache<string, Debt>({ max: maxNames });
+  // By size and not by number: for a number, the memory of all is taken at once, which also makes a start slower.
+  const debts = new LRUCache<string, Debt>({ maxSize: maxNames, sizeCalculation: () => 1 });
   return {
     async spend(name, rate, alreadyMade) {
       const { debt, budget } = spend(rate, debts.get(name), now().getTime(), alreadyMade);

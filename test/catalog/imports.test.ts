@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { reasonOf } from "#src/client/node.ts";
 import { bankDocument as bank } from "../support/bank-document.ts";
+import { storeImport } from "../support/imports.ts";
 import { startService, type Tenant, type TestService } from "../support/service.ts";
 import { startUpstream, type Upstream } from "../support/upstream.ts";
 
@@ -232,9 +233,11 @@ describe("revisions", () => {
 
   test("are kept to the last ten beside the one in force, are paged, and no number comes twice", async () => {
     const slug = "custom:many";
-    for (let i = 1; i <= 2; i++) await importing(slug, bank(`GET /${i}`));
-    await catalog().activateRevision({ slug, revision: 1 });
-    for (let i = 3; i <= 13; i++) await importing(slug, bank(`GET /${i}`));
+    await importing(slug, bank("GET /1"));
+    const { postgres, org } = service;
+    for (let revision = 2; revision <= 12; revision++)
+      await storeImport(postgres, { orgId: org.orgId, slug, revision, operations: [] });
+    await importing(slug, bank("GET /13"));
     expect(await numbers(slug)).toEqual([13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3]);
     const first = await catalog().listRevisions({ slug, pageSize: 4 });
     expect(first.revisions.map((one) => one.revision)).toEqual([13, 12, 11, 10]);

@@ -52,7 +52,10 @@ test("a call through a connection that was just called through costs no statemen
   expect(await count(() => call(service.org))).toBe(0);
   expect(await count(() => call(service.org, id))).toBe(0);
   const { client } = service.org;
-  expect(await count(() => client.connections.callAction({ actionIdentifier: `${slug}/GET /` }))).toBe(0);
+  // The first asks which catalog is in force.
+  const act = () => client.connections.callAction({ actionIdentifier: `${slug}/GET /` });
+  expect(await count(act)).toBeGreaterThan(0);
+  expect(await count(act)).toBe(0);
   const asked = {
     call: { case: "method", value: "GET" },
     connection: { case: "service", value: slug },
