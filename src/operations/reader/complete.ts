@@ -64,11 +64,12 @@ function completed(
   ) => {
     if (schema === undefined || its === undefined) return schema;
     const closure = closureOf(its, definitions);
-    beside.bytes += closure.bytes + JSON.stringify(schema).length;
-    if (beside.bytes > limits.schemaBytes) {
+    const bytes = closure.bytes + JSON.stringify(schema).length;
+    if (beside.bytes + bytes > limits.schemaBytes) {
       problems.add(pointer, `the schema of its ${what} is, with what it refers to, larger than ${limits.schemaBytes / 1024} KiB, so it is not checked`); // prettier-ignore
       return otherwise;
     }
+    beside.bytes += bytes;
     closures.push(closure);
     return loosened(schema, its, wider);
   };
