@@ -33,6 +33,8 @@ type Validation = Pick<ServiceImpl<typeof CatalogService>, "validateInput" | "va
 
 /** As many problems as are answered. */
 const maxAnswered = 100;
+/** As many characters do the problems of all references have, beyond the first one of each: writing more would hold up other calls. */
+const maxCharacters = 256 * 1024;
 /** Among as many services is one looked for that may have been meant. */
 const maxServices = 200;
 
@@ -99,16 +101,25 @@ export function createValidation(parts: ValidationParts): Validation {
       const services = references.map(({ service }) => service);
       const problems = await serviceProblems(callerOf(context), services);
       const results: ReturnType<typeof answerOf>[] = [];
+      let room = maxCharacters;
       for (const reference of references) {
         // What is remembered is answered at once, and others have calls as well.
         await nextTurn();
         context.signal.throwIfAborted();
         const unknown = problems.get(reference.service);
-        results.push(unknown ? answerOf([unknown], undefined) : await validatedReference(reference, context));
+        const result = unknown
+          ? answerOf([unknown], undefined)
+          : await validatedReference(reference, context);
+        const shown = result.problems.filter((one, at) => at === 0 || (room -= lengthOf(one)) >= 0);
+        results.push({ ...result, problems: shown });
       }
       return { valid: results.every(({ valid }) => valid), results };
     },
   };
+}
+
+function lengthOf({ pointer, reason, suggestion = "" }: InputProblem): number {
+  return pointer.length + reason.length + suggestion.length;
 }
 
 function operationProblem(error: unknown): InputProblem {

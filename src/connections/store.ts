@@ -1,4 +1,16 @@
-import { alias, and, arrayOverlaps, asc, eq, gt, gte, inArray, isNotNull, sql } from "#src/db/drizzle.cjs";
+import {
+  alias,
+  and,
+  arrayOverlaps,
+  asc,
+  eq,
+  gt,
+  gte,
+  inArray,
+  isNotNull,
+  or,
+  sql,
+} from "#src/db/drizzle.cjs";
 import { apiKeys } from "#src/api-keys/schema.ts";
 import type { Sealed } from "#src/crypto/keyring.ts";
 import { isKeyOf } from "#src/crypto/org-keys.ts";
@@ -179,17 +191,21 @@ export async function countConnections(tx: Tx, orgId: string, integration: strin
   return tx.$count(connections, and(eq(connections.orgId, orgId), eq(connections.integration, integration)));
 }
 
-/** Which services, or which of those that are named, have a connection that the caller may see. */
+/**
+ * Which services have a connection that the caller may see: all of them, or those that are named by their own slug or by
+ * a connection's.
+ */
 export async function connectedServices(
   tx: Tx,
   caller: Caller,
   slugs?: readonly string[],
 ): Promise<ReadonlySet<string>> {
-  const { integration } = connections;
+  const { integration, slug } = connections;
+  const isNamed = slugs && or(inArray(integration, [...slugs]), inArray(slug, [...slugs]));
   const rows = await tx
     .selectDistinct({ integration })
     .from(connections)
-    .where(and(inView(caller), visibleTo(caller), slugs && inArray(integration, [...slugs])));
+    .where(and(inView(caller), visibleTo(caller), isNamed));
   return new Set(rows.map((row) => row.integration));
 }
 

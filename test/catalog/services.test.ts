@@ -278,6 +278,10 @@ test("an import takes the place of what comes with Patchbay, and a connection sh
     { slug: "aml", name: "Our AML", endpoints: [{ path: "/mine", actionIdentifier: "aml/mine" }] },
     { slug: "custom:our-github", name: "GitHub", endpoints: [{ actionIdentifier: "github/mine" }] },
   ]);
+  for (const slug of ["custom:our-github", "github"]) {
+    const { operations } = await org.client.catalog.listOperations({ slug });
+    expect(operations).toMatchObject([{ slug: "github", actionIdentifier: "github/mine" }]);
+  }
 });
 
 test("a service of another organisation, or that the key may not see, looks like one that is not connected", async () => {

@@ -240,4 +240,13 @@ describe("the references of a workflow", () => {
       ],
     });
   });
+
+  test("with very many problems are answered with the first of each, and with some of the others", async () => {
+    const body = Object.fromEntries(Array.from({ length: 40 }, (_, i) => [`${i}${"x".repeat(500)}`, 1]));
+    const wrong = { ...right, input: { path: { shop: "main" }, body } };
+    const { results } = await references(...Array<object>(80).fill(wrong));
+    const counts: number[] = results.map((one: { problems: object[] }) => one.problems.length);
+    expect([Math.max(...counts), Math.min(...counts), counts.length]).toStrictEqual([40, 1, 80]);
+    expect(JSON.stringify(results).length).toBeLessThan(1024 * 1024);
+  });
 });

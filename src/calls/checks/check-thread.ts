@@ -21,8 +21,10 @@ const maxCompiled = 500;
 const maxCompiledBytes = 4 * 1024 * 1024;
 const memoryMb = 128;
 const patienceMs = 3_000;
-/** Beyond the limit that the thread sets itself: then something is wrong with it. */
-const stuckMs = 30_000;
+/** The thread itself limits its first question of a contract, which compiles it: then something is wrong with it. */
+const firstMs = 30_000;
+/** The further ones take a fraction of a millisecond: of one that takes longer than this, the thread is ended. */
+const furtherMs = 2_000;
 const idleMs = 60_000;
 
 const startThread = () => startWorker("calls/checks/check", { memoryMb });
@@ -82,11 +84,15 @@ export function createCheckThread(log: Log, startNew: () => Worker = startThread
       log.warn({ err }, "the thread that checks inputs cannot be started");
       return "ended";
     }
-    worker.postMessage(message(contract, question));
-    const stuck = setTimeout(() => {
-      resolve(undefined);
-      void end();
-    }, stuckMs);
+    const asked = message(contract, question);
+    worker.postMessage(asked);
+    const stuck = setTimeout(
+      () => {
+        resolve(undefined);
+        void end();
+      },
+      asked.contract === undefined ? furtherMs : firstMs,
+    );
     const answer = await promise;
     clearTimeout(stuck);
     // The thread has let it go.

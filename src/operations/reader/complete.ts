@@ -55,34 +55,31 @@ function completed(
   const closures: Closure[] = [];
   const resolve = (ref: string) => definitions.get(ref.slice("#/$defs/".length))?.schema;
   /** The schema, if what it refers to is all there and not too much. */
-  const bounded = <T>(
-    schema: JsonObject | undefined,
-    its: Needs | undefined,
-    what: string,
-    otherwise: T,
-    beside = { bytes: 0 },
-  ) => {
+  const bounded = <T>(schema: JsonObject | undefined, its: Needs | undefined, what: string, otherwise: T) => {
     if (schema === undefined || its === undefined) return schema;
     const closure = closureOf(its, definitions);
-    const bytes = closure.bytes + JSON.stringify(schema).length;
-    if (beside.bytes + bytes > limits.schemaBytes) {
+    if (closure.bytes + JSON.stringify(schema).length > limits.schemaBytes) {
       problems.add(pointer, `the schema of its ${what} is, with what it refers to, larger than ${limits.schemaBytes / 1024} KiB, so it is not checked`); // prettier-ignore
       return otherwise;
     }
-    beside.bytes += bytes;
     closures.push(closure);
     return loosened(schema, its, wider);
   };
   const form = body && bodyFormOf(body, resolve);
-  // All of them are read for each call, so they have one limit together.
-  const ofParameters = { bytes: 0 };
+  let parameters = operation.parameters.map((parameter, index) => ({
+    ...parameter,
+    schema: bounded(parameter.schema, needs.parameters[index], `parameter ${parameter.name}`, {}) ?? {},
+  }));
+  // They are answered as one schema, which may be large though none of them is.
+  if (bytesOf(closures, definitions) + JSON.stringify(parameters).length > limits.schemaBytes) {
+    problems.add(pointer, `the schemas of its parameters are, with what they refer to, larger than ${limits.schemaBytes / 1024} KiB together, so they are not checked`); // prettier-ignore
+    closures.length = 0;
+    parameters = parameters.map((parameter) => ({ ...parameter, schema: {} }));
+  }
   const whole = {
     ...operation,
     body: form,
-    parameters: operation.parameters.map((parameter, index) => ({
-      ...parameter,
-      schema: bounded(parameter.schema, needs.parameters[index], `parameter ${parameter.name}, with those before it,`, {}, ofParameters) ?? {}, // prettier-ignore
-    })),
+    parameters,
     inputSchema: bounded(form && callerSchemaOf(form, body.schema, resolve), body?.needs, "body", undefined),
     outputSchema: bounded(operation.outputSchema, needs.output, "answer", undefined),
   };
@@ -115,6 +112,11 @@ function closureOf(needs: Needs, definitions: ReadonlyMap<string, Definition>): 
     for (const ref of definition.needs.outside) outside.add(ref);
   }
   return { names, outside, bytes };
+}
+
+function bytesOf(closures: readonly Closure[], definitions: ReadonlyMap<string, Definition>): number {
+  const names = new Set(closures.flatMap((closure) => [...closure.names]));
+  return [...names].reduce((sum, name) => sum + (definitions.get(name)?.bytes ?? 0), 0);
 }
 
 function fingerprintOf(
