@@ -6,12 +6,18 @@ import { maxDocumentBytes } from "./document.ts";
 import { descriptorsOf } from "./reflection.ts";
 import { createServiceConnection } from "./service-connection.ts";
 
+/** What a service offers over gRPC, and the connection through which it was asked. */
+export interface Reflected {
+  readonly descriptors: Uint8Array;
+  readonly through: string;
+}
+
 /** Asks a service for the descriptors of what it offers over gRPC, through the connection that is named, or has its slug. */
 export type AskGrpc = (
   slug: string,
   connection: string | undefined,
   context: HandlerContext,
-) => Promise<Uint8Array>;
+) => Promise<Reflected>;
 
 /** Creates the way in which services are asked. */
 export function createAskGrpc(parts: {
@@ -24,12 +30,13 @@ export function createAskGrpc(parts: {
     const { id } = await connectionFor(slug, named, context);
     const { requestId, holding } = callOf(context);
     const timeoutMs = context.timeoutMs();
-    return descriptorsOf((path) =>
+    const descriptors = await descriptorsOf((path) =>
       parts.dialogueThrough(callerOf(context), id, {
         ...{ path, requestId, maxAnswerBytes: maxDocumentBytes, signal: context.signal },
         hold: (bytes) => holding?.grow(bytes),
         ...(timeoutMs !== undefined && { timeoutMs }),
       }),
     );
+    return { descriptors, through: id };
   };
 }

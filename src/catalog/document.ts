@@ -2,6 +2,7 @@ import type { HandlerContext } from "@connectrpc/connect";
 import { createHash } from "node:crypto";
 import { ImportRefused } from "#src/operations/import/errors.ts";
 import type { ImportDocument } from "#src/operations/import/imports.ts";
+import { InvalidBaseUrl, InvalidPath } from "#src/outbound/errors.ts";
 import type { Outbound, OutboundReply, OutboundRequest } from "#src/outbound/outbound.ts";
 import type { QueryPair } from "#src/outbound/path.ts";
 import { callerOf, callOf } from "#src/platform/caller.ts";
@@ -34,7 +35,7 @@ export function fetchingFor(context: HandlerContext): Fetching {
 /** A document as it was given. */
 export async function documentOf(
   given: Uint8Array,
-  from: Pick<ImportDocument, "source" | "sourceUrl">,
+  from: Omit<ImportDocument, "bytes" | "digest">,
 ): Promise<ImportDocument> {
   // In memory of its own: that of the request is not this one's to hand over.
   const bytes = new Uint8Array(given.length);
@@ -48,12 +49,10 @@ export async function fetchDocument(
   fetching: Fetching,
 ): Promise<ImportDocument> {
   const { origin, path, query } = placeOf(url);
-  const reply = await outbound.send({
-    ...fetching,
-    ...{ lane: "documents", baseUrl: origin, method: "GET", path, query },
-    headers: documentHeaders,
-    maxAnswerBytes: maxDocumentBytes,
-  });
+  const asked = { lane: "documents", baseUrl: origin, method: "GET", path, query, headers: documentHeaders };
+  const reply = await outbound
+    .send({ ...fetching, ...asked, maxAnswerBytes: maxDocumentBytes })
+    .catch((error: unknown) => Promise.reject(aboutUrl(error)));
   // A query may hold a token, and is stored nowhere.
   return fetchedDocument(reply, { source: "url", sourceUrl: origin + path });
 }
@@ -61,7 +60,7 @@ export async function fetchDocument(
 /** The document that was answered. */
 export function fetchedDocument(
   { status, body }: OutboundReply,
-  from: Pick<ImportDocument, "source" | "sourceUrl">,
+  from: Omit<ImportDocument, "bytes" | "digest">,
 ): Promise<ImportDocument> {
   if (status === 200) return documentOf(body, from);
   const isMoved = status >= 300 && status < 400;
@@ -70,6 +69,14 @@ export function fetchedDocument(
       (isMoved ? ", and redirects are not followed; give the URL that it is at" : ""),
     { metadata: { upstream_status: String(status) } },
   );
+}
+
+/** Whoever gave a URL knows of no base URL, and of no path beside it. */
+function aboutUrl(error: unknown): unknown {
+  if (error instanceof InvalidBaseUrl || error instanceof InvalidPath) {
+    error.message = error.message.replace(/^(?:baseUrl|path):/, "url:").replace(/ \(a query .*\)$/, "");
+  }
+  return error;
 }
 
 function placeOf(url: string): { origin: string; path: string; query: QueryPair[] } {

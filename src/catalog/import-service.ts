@@ -28,6 +28,7 @@ import {
   shownProblems,
   watchMessages,
 } from "./import-messages.ts";
+import { shownTo } from "./service-connection.ts";
 
 const defaultPageSize = 100;
 /** Beyond every revision that there can be. */
@@ -80,15 +81,18 @@ export function createImportService(parts: {
 
     async importGrpc({ slug, source }, context) {
       const target = await targetOf(slug, context);
-      const descriptors =
-        source.case === "descriptorSet" ? source.value : await askGrpc(slug, source.value, context);
+      const { descriptors, through } =
+        source.case === "descriptorSet"
+          ? { descriptors: source.value, through: undefined }
+          : await askGrpc(slug, source.value, context);
       callOf(context).holding?.grow(descriptors.length);
-      const document = await documentOf(descriptors, { source: "grpc" });
+      const document = await documentOf(descriptors, { source: "grpc", through });
       return importedMessage(await imports.run(callOf(context), target, document));
     },
 
     async listRevisions(request, context) {
-      const { orgId } = callerOf(context);
+      const caller = callerOf(context);
+      const { orgId } = caller;
       const { slug } = request;
       return database.read(orgId, async (tx) => {
         await requireDescribed(tx, orgId, slug);
@@ -100,7 +104,8 @@ export function createImportService(parts: {
             revisionsAfter(tx, { orgId, slug, number: numberIn(after, beyondAll) }, limit, catalog),
           ({ revision }) => String(revision),
         );
-        return { revisions: page.items, ...nextPage(page), ...watchMessages(catalog) };
+        const shown = await shownTo(caller, tx, catalog);
+        return { revisions: page.items, ...nextPage(page), ...watchMessages(shown) };
       });
     },
 

@@ -15,7 +15,7 @@ import { callerOf, callOf } from "#src/platform/caller.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import { documentHeaders, fetchedDocument, fetchingFor, maxDocumentBytes } from "./document.ts";
 import { diffMessage, shownProblems, watchMessages } from "./import-messages.ts";
-import { createServiceConnection } from "./service-connection.ts";
+import { createServiceConnection, shownTo } from "./service-connection.ts";
 
 const dayMs = 24 * 60 * 60 * 1000;
 const usualPath = "/openapi.json";
@@ -45,7 +45,7 @@ export function createRefreshCatalog(
       ...{ method: "GET", path, headers: documentHeaders, maxAnswerBytes: maxDocumentBytes },
       requestId: callOf(context).requestId,
     });
-    return fetchedDocument(reply, { source: "service" });
+    return fetchedDocument(reply, { source: "service", through: id });
   }
 
   return async ({ slug, connection: named, apply, daily }, context) => {
@@ -62,7 +62,10 @@ export function createRefreshCatalog(
       await setWatch(tx, target, daily ? watch : undefined, now());
     };
     const watch = async () => {
-      const catalog = await database.read(orgId, (tx) => getCatalog(tx, orgId, slug));
+      const catalog = await database.read(orgId, async (tx) => {
+        const kept = await getCatalog(tx, orgId, slug);
+        return kept && shownTo(callerOf(context), tx, kept);
+      });
       const { watch } = catalog === undefined ? {} : watchMessages(catalog);
       return watch && { watch };
     };
@@ -71,7 +74,7 @@ export function createRefreshCatalog(
       const done = await imports.run(call, target, document, async (tx, inForce) => {
         await watching(tx);
         await noteCheck(tx, target, { at: now(), drift: null, inForce });
-        return { through: connection.id, daily: daily ?? null };
+        return { daily: daily ?? null };
       });
       return { imported: true, inForce: true, diff: diffMessage(done.diff), problems: shownProblems(done.problems), problemCount: done.revision.problemCount, ...(await watch()) }; // prettier-ignore
     }

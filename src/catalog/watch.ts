@@ -35,7 +35,8 @@ const busyPauseMs = 10 * 60_000;
 /** No import takes that long. */
 const abandonedAfterMs = 60 * 60_000;
 const noConnection =
-  "the connection that it was fetched through is deleted, or private by now, so it is not compared daily any more";
+  "the connection that it was fetched through is deleted, private by now, or has no credential, so it is not compared " +
+  "daily any more";
 
 /** Replicas share the work through what is due in the table. It only reports: nothing is imported. */
 export function createCatalogWatch(parts: {

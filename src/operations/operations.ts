@@ -89,7 +89,7 @@ export async function createOperations(parts: {
 /** Roughly, as both are only to bound what is remembered. What a document may make long is counted. */
 function bytesOfDescription({ endpoints }: ServiceDescription): number {
   const texts = ({ path, name, operationId = "", scopes }: Endpoint) => [path, name, operationId, ...scopes];
-  return endpoints.reduce((sum, one) => sum + 300 + 2 * lengthOf(texts(one)), 1024);
+  return endpoints.reduce((sum, one) => sum + 300 + lengthOf(texts(one)), 1024);
 }
 
 function bytesOfContract(contract: OperationContract): number {

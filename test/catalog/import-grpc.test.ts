@@ -28,7 +28,7 @@ function connect(serviceSlug: string, baseUrl: string, apiKey = "k") {
 
 test("a service of gRPC is imported as it says of itself, and its methods are called in JSON", async () => {
   // It is itself one.
-  await connect("custom:patchbay", service.url, service.org.secret);
+  const { connection } = await connect("custom:patchbay", service.url, service.org.secret);
   const { imported, revision, diff, problems } = await catalog().importGrpc({ slug: "custom:patchbay" });
   expect({ imported, revision }).toMatchObject({
     imported: true,
@@ -46,6 +46,9 @@ test("a service of gRPC is imported as it says of itself, and its methods are ca
 
   const again = await catalog().importGrpc({ slug: "custom:patchbay" });
   expect(again).toMatchObject({ imported: false, revision: { revision: 1 } });
+  const { events } = await service.org.client.audit.listAuditEvents({ target: "custom:patchbay" });
+  const imports = events.filter(({ action }) => action === "integration.import");
+  expect(imports.map(({ details }) => details)).toMatchObject([{ through: connection?.id }]);
 });
 
 test("a descriptor set is imported as it is, as the body of the request", async () => {

@@ -283,6 +283,13 @@ describe("a URL", () => {
     expect(await reason(fetching(slug, `${upstream.url}/openapi.json`))).toBe("IMPORT_REFUSED");
   });
 
+  test("that is wrong is called so by its own name", async () => {
+    const signedIn = fetching("custom:astray", "https://user:pw@bank.example/openapi.json");
+    await expect(signedIn).rejects.toThrow(/url: leave out user name and password/);
+    const unescaped = fetching("custom:astray", "https://bank.example/open api.json");
+    await expect(unescaped).rejects.toThrow(/url: percent-encode everything but [^ ]+, digits and \S+$/);
+  });
+
   test.each([
     ["ftp://bank.example/openapi.json", "IMPORT_REFUSED"],
     ["/etc/passwd", "IMPORT_REFUSED"],

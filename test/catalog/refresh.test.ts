@@ -125,6 +125,9 @@ describe("a daily comparison", () => {
       action: "integration.import",
       details: { daily: true, through: connectionId },
     });
+    const rights = [{ connection: { case: "slug", value: "custom:other" } }];
+    const limited = await keyWith(["catalog:view"], { connections: { rights } });
+    expect((await limited.listRevisions({ slug })).watch).toBeUndefined();
     upstream.answer({ body: bank("GET /b", "GET /c") });
     const before = upstream.asked.length;
     const { catalogWatch } = service.app;

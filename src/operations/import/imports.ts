@@ -32,6 +32,8 @@ export interface ImportDocument {
   readonly digest: string;
   readonly source: ImportSource;
   readonly sourceUrl?: string | undefined;
+  /** The connection through which the service was asked for it. */
+  readonly through?: string | undefined;
 }
 
 /** The service that it describes, and how long anybody waits for that. */
@@ -152,7 +154,8 @@ export function createImports(parts: {
     };
     const changes = await keep(call, revision, rows, async (tx, { inForce }) => {
       const more = await alongside?.(tx, inForce);
-      const details = { ...importDetails(inForce, known.inForce, revision, diff), ...more };
+      const { through = null } = document;
+      const details = { ...importDetails(inForce, known.inForce, revision, diff), through, ...more };
       return { action: "integration.import", details };
     });
     await forgetSurplus(target);

@@ -48,6 +48,10 @@ function completed(
   wider: ReadonlySet<string>,
   problems: Problems,
 ): ImportedOperation | undefined {
+  if (operation.scopes.join(" ").length > limits.scopeText) {
+    problems.add(pointer, `needs scopes of more than ${limits.scopeText} characters, so it is omitted`);
+    return undefined;
+  }
   const closures: Closure[] = [];
   const resolve = (ref: string) => definitions.get(ref.slice("#/$defs/".length))?.schema;
   /** The schema, if what it refers to is all there and not too much. */

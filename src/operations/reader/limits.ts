@@ -15,4 +15,6 @@ export const limits = {
   /** Of one operation: all of them are in a row, and in a word of the index each. */
   scopes: 100,
   operationId: 200,
+  /** Of all scopes of one operation: those of a service are remembered together. */
+  scopeText: 2_000,
 };

@@ -412,6 +412,16 @@ test("parameters that are too large together are not checked, and their operatio
   expect(problems.map(({ reason }) => reason)).toContainEqual(expect.stringContaining("512 KiB together"));
 });
 
+test("an operation whose scopes are too long together is left out", () => {
+  const security = [{ oauth: Array.from({ length: 20 }, (_, i) => `${i}:${"s".repeat(100)}`) }];
+  const { operations, problems } = readJson({
+    paths: { "/a": { get: answered }, "/b": { get: { security, ...answered } } },
+  });
+  expect(operations).toHaveLength(1);
+  const reason = "needs scopes of more than 2000 characters, so it is omitted";
+  expect(problems).toContainEqual({ pointer: "/paths/~1b/get", reason });
+});
+
 test("a schema that refers to the next twice, and so on, is read once each", () => {
   const next = (i: number) => ({ $ref: `#/components/schemas/L${i + 1}` });
   const schemas = Object.fromEntries(

@@ -677,7 +677,8 @@ export declare type ListRevisionsResponse = Message<"patchbay.catalog.v1.ListRev
   nextPageToken?: string | undefined;
 
   /**
-   * Absent if the service's own document is not compared daily.
+   * Absent if the service's own document is not compared daily, or if that is through
+   * a connection that the caller may not see.
    *
    * @generated from field: patchbay.catalog.v1.CatalogWatch watch = 3;
    */
