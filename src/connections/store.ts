@@ -1,4 +1,16 @@
-import { alias, and, arrayOverlaps, asc, eq, gt, gte, inArray, isNotNull, sql } from "#src/db/drizzle.cjs";
+import {
+  alias,
+  and,
+  arrayOverlaps,
+  asc,
+  eq,
+  gt,
+  gte,
+  inArray,
+  isNotNull,
+  or,
+  sql,
+} from "#src/db/drizzle.cjs";
 import { apiKeys } from "#src/api-keys/schema.ts";
 import type { Sealed } from "#src/crypto/keyring.ts";
 import { isKeyOf } from "#src/crypto/org-keys.ts";
@@ -179,18 +191,40 @@ export async function countConnections(tx: Tx, orgId: string, integration: strin
   return tx.$count(connections, and(eq(connections.orgId, orgId), eq(connections.integration, integration)));
 }
 
-/** Which services, or which of those that are named, have a connection that the caller may see. */
-export async function connectedServices(
-  tx: Tx,
-  caller: Caller,
-  slugs?: readonly string[],
-): Promise<ReadonlySet<string>> {
+/** The integrations of all connections that the caller may see. */
+export async function connectedIntegrations(tx: Tx, caller: Caller): Promise<string[]> {
   const { integration } = connections;
   const rows = await tx
     .selectDistinct({ integration })
     .from(connections)
-    .where(and(inView(caller), visibleTo(caller), slugs && inArray(integration, [...slugs])));
-  return new Set(rows.map((row) => row.integration));
+    .where(and(inView(caller), visibleTo(caller)));
+  return rows.map((row) => row.integration);
+}
+
+/**
+ * The integrations of services that go by these names, as far as the caller may see a connection: the slug of a
+ * connection, which may be of another integration than it sounds like, or else the integration itself.
+ */
+export async function integrationsNamed(
+  tx: Tx,
+  caller: Caller,
+  names: readonly string[],
+): Promise<ReadonlyMap<string, string>> {
+  const { slug, integration } = connections;
+  const rows = await tx
+    .selectDistinct({ slug, integration })
+    .from(connections)
+    .where(
+      and(inView(caller), visibleTo(caller), or(inArray(slug, [...names]), inArray(integration, [...names]))),
+    );
+  const bySlug = new Map(rows.map((row) => [row.slug, row.integration]));
+  const connected = new Set(rows.map((row) => row.integration));
+  return new Map(
+    names.flatMap((name) => {
+      const found = bySlug.get(name) ?? (connected.has(name) ? name : undefined);
+      return found === undefined ? [] : [[name, found]];
+    }),
+  );
 }
 
 /** A connection that its organisation calls by a slug. */
