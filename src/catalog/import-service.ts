@@ -140,6 +140,7 @@ const nothingKept: Catalog = {
   nextCheckAt: undefined,
   checkedAt: undefined,
   drift: undefined,
+  definition: undefined,
 };
 
 async function requireRevision(tx: Tx, revision: Revision) {

@@ -33,6 +33,8 @@ type Validation = Pick<ServiceImpl<typeof CatalogService>, "validateInput" | "va
 
 /** As many problems as are answered. */
 const maxAnswered = 100;
+/** As many characters do the problems of all references have, beyond the first one of each: writing more would hold up other calls. */
+const maxCharacters = 256 * 1024;
 /** Among as many services is one looked for that may have been meant. */
 const maxServices = 200;
 
@@ -105,15 +107,22 @@ export function createValidation(parts: ValidationParts): Validation {
       const services = references.map(({ service }) => service);
       const found = await servicesNamed(callerOf(context), services);
       const results: ReturnType<typeof answerOf>[] = [];
+      let room = maxCharacters;
       for (const reference of references) {
         // What is remembered is answered at once, and others have calls as well.
         await nextTurn();
         context.signal.throwIfAborted();
-        results.push(await validatedReference(reference, found.get(reference.service), context));
+        const result = await validatedReference(reference, found.get(reference.service), context);
+        const shown = result.problems.filter((one, at) => at === 0 || (room -= lengthOf(one)) >= 0);
+        results.push({ ...result, problems: shown });
       }
       return { valid: results.every(({ valid }) => valid), results };
     },
   };
+}
+
+function lengthOf({ pointer, reason, suggestion = "" }: InputProblem): number {
+  return pointer.length + reason.length + suggestion.length;
 }
 
 function operationProblem(error: unknown): InputProblem {

@@ -8,6 +8,8 @@ export interface TypedOperation {
   readonly actionIdentifier: string;
   readonly name: string;
   readonly deprecated: boolean;
+  /** Absent without a body. */
+  readonly contentType?: string | undefined;
   readonly bodyRequired: boolean;
   readonly inputSchema?: JsonObject | undefined;
   readonly outputSchema?: JsonObject | undefined;
@@ -43,13 +45,14 @@ function definitionsOf(operations: readonly TypedOperation[]): JsonObject {
 }
 
 function schemaOf(one: TypedOperation, typable: Typable): JsonObject {
-  const { parametersSchema = {}, inputSchema, outputSchema, bodyRequired } = one;
+  const { parametersSchema = {}, contentType, inputSchema = {}, outputSchema } = one;
   const { properties, required } = parametersSchema;
   const input = {
     ...(isObject(properties) ? properties : {}),
-    ...(inputSchema && { body: inputSchema }),
+    // Also where nothing is known of it, or too much.
+    ...(contentType !== undefined && { body: inputSchema }),
   };
-  const needed = [...(Array.isArray(required) ? required : []), ...(bodyRequired ? ["body"] : [])];
+  const needed = [...(Array.isArray(required) ? required : []), ...(one.bodyRequired ? ["body"] : [])];
   return {
     description: one.name,
     deprecated: one.deprecated,

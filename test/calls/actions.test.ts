@@ -167,7 +167,7 @@ describe("an action", () => {
     [
       "a template that leaves its path",
       () => ({ actionIdentifier: "custom:ledger/GET /a/../b" }),
-      /^400 INVALID_PATH /,
+      /^400 INVALID_INPUT input: \/path /,
     ],
     [
       "a number that a double does not keep",
@@ -177,7 +177,7 @@ describe("an action", () => {
     [
       "a name that no header can have",
       () => ({ actionIdentifier: "custom:ledger/GET /", input: { header: { "x\r\ny": "a" } } }),
-      /^400 INVALID_OUTBOUND_REQUEST /,
+      /^400 INVALID_INPUT input: \/header\/x/,
     ],
   ])("with %s is refused, and nothing is sent", async (_, body, refusal) => {
     const before = upstream.asked.length;

@@ -1,7 +1,7 @@
 import { pino } from "pino";
 import { expect, test } from "vitest";
 import { createDatabase } from "#src/db/database.ts";
-import { recordDrift } from "#src/operations/drift-store.ts";
+import { forgetDrift, recordDrift } from "#src/operations/drift-store.ts";
 import { storeImport } from "../support/imports.ts";
 import { define } from "../support/integrations.ts";
 import { startService } from "../support/service.ts";
@@ -20,9 +20,10 @@ test("answers that do not fit their operation are counted, and no value of them 
   const wanted = { serviceSlug: "custom:shop", baseUrl: upstream.url, apiKey: "k" };
   await service.org.client.connections.upsertServiceConnection(wanted);
   const order = { method: "GET", path: "/orders/{id}", outputSchema };
+  const odd = { method: "GET", path: "/odd", outputSchema: { required: ["a\0b\ud800"] } };
   await storeImport(service.postgres, {
     ...{ orgId: service.org.orgId, slug: "custom:shop" },
-    operations: [order, { method: "GET", path: "/free" }],
+    operations: [order, odd, { method: "GET", path: "/free" }],
   });
 
   const json = { "content-type": "application/json; charset=utf-8" };
@@ -33,6 +34,7 @@ test("answers that do not fit their operation are counted, and no value of them 
     { body: "{}" },
     { body: "secret-3" },
     { body: '{"id":1,"tags":{"secret-4":7}}' },
+    { body: "{}", path: "/odd" },
     // What is no success, no JSON, or not described is not compared.
     { body: "{}", status: 404 },
     { body: "{}", status: 202 },
@@ -52,11 +54,12 @@ test("answers that do not fit their operation are counted, and no value of them 
   }
   await service.app.close(1_000);
 
-  const rows = await service.postgres.asOwner("select * from operation_drift");
+  const rows = await service.postgres.asOwner("select * from operation_drift order by path");
   expect(rows).toMatchObject([
+    { slug: "custom:shop", path: "/odd", method: "GET", checked: "1", last_problem: "lacks ab\ufffd" },
     { slug: "custom:shop", path: "/orders/{id}", method: "GET", checked: "6", unfit: "5" },
   ]);
-  expect(rows[0]).toMatchObject({ last_problem: "/tags/* must be string" });
+  expect(rows[1]).toMatchObject({ last_problem: "/tags/* must be string" });
   expect(JSON.stringify(rows)).not.toContain("secret");
 });
 
@@ -86,5 +89,17 @@ test("what was counted is forgotten with the import that it was compared with, a
   expect(await counted()).toEqual([]);
   await note(1);
   expect(await counted()).toEqual([{ checked: 2, unfit: 1 }]);
+  // What comes while another import is put in force waits until it is known which one it is.
+  let late: Promise<unknown> = Promise.resolve();
+  await database.record(service.org.orgId, async (tx) => {
+    await tx.execute("update catalogs set revision = 2");
+    await forgetDrift(tx, service.org.orgId, slug);
+    const noted: true[] = [];
+    late = note(1).then(() => noted.push(true));
+    const waiting = () => service.postgres.asOwner("select from pg_locks where not granted");
+    while (noted.length + (await waiting()).length === 0);
+  });
+  await late;
+  expect(await counted()).toEqual([]);
   await database.close();
 });

@@ -22,6 +22,7 @@ beforeAll(async () => {
         parameters: [
           { name: "shop", in: "path", required: true, schema: { $ref: "#/$defs/Shop" } },
           { name: "dry_run", in: "query", required: false, schema: { type: "boolean" } },
+          { name: "raw", in: "query", required: false, schema: {}, allowReserved: true },
         ],
         body: { contentType: "application/json", required: true },
         inputSchema: { $ref: "#/$defs/Order" },
@@ -102,6 +103,36 @@ describe("input", () => {
       "a value that has no form in a path",
       { ...order, path: { shop: ".." } },
       [{ pointer: "/path/shop", reason: expect.stringContaining("the segments . and .. are not sent") }],
+    ],
+    [
+      "a line break in a query",
+      { ...order, query: { raw: "a\nb" } },
+      [{ pointer: "/query/raw", reason: "has a line break or NUL, which is not sent" }],
+    ],
+    [
+      "an encoded one",
+      { ...order, query: { raw: "a%0Ab" } },
+      [{ pointer: "/query/raw", reason: "has a line break or NUL, which is not sent" }],
+    ],
+    [
+      "a line break in a header",
+      { ...order, header: { "x-note": "a\r\nx-evil: b" } },
+      [
+        {
+          pointer: "/header/x-note",
+          reason: "has line breaks, control or non-Latin-1 characters, which are not sent",
+        },
+      ],
+    ],
+    [
+      "no name of a header",
+      { ...order, header: { "x note": "a" } },
+      [{ pointer: "/header/x note", reason: "has characters that header names cannot have" }],
+    ],
+    [
+      "a header given twice",
+      { ...order, header: { "x-note": "a", "X-Note": "b" } },
+      [{ pointer: "/header/X-Note", reason: "is given twice, in different letter case" }],
     ],
   ])("with %s is answered with the places", async (_, input, problems) => {
     expect((await validate(create, input)).body.data).toStrictEqual({ valid: false, problems });
@@ -208,5 +239,14 @@ describe("the references of a workflow", () => {
         { valid: true, problems: [] },
       ],
     });
+  });
+
+  test("with very many problems are answered with the first of each, and with some of the others", async () => {
+    const body = Object.fromEntries(Array.from({ length: 40 }, (_, i) => [`${i}${"x".repeat(500)}`, 1]));
+    const wrong = { ...right, input: { path: { shop: "main" }, body } };
+    const { results } = await references(...Array<object>(80).fill(wrong));
+    const counts: number[] = results.map((one: { problems: object[] }) => one.problems.length);
+    expect([Math.max(...counts), Math.min(...counts), counts.length]).toStrictEqual([40, 1, 80]);
+    expect(JSON.stringify(results).length).toBeLessThan(1024 * 1024);
   });
 });

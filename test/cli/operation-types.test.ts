@@ -39,6 +39,7 @@ const openAccount: TypedOperation = {
   actionIdentifier: "custom:bank/openAccount",
   name: "Open an account",
   deprecated: false,
+  contentType: "application/json",
   bodyRequired: true,
   parametersSchema: {
     type: "object",
@@ -54,13 +55,22 @@ const openAccount: TypedOperation = {
     $defs: { Account: account },
   },
 };
-const ping = {
-  ...{ actionIdentifier: "custom:bank/GET /ping", name: "GET /ping", deprecated: true },
+const ping: TypedOperation = {
+  actionIdentifier: "custom:bank/GET /ping",
+  name: "GET /ping",
+  deprecated: true,
+  bodyRequired: false,
+};
+const upload: TypedOperation = {
+  actionIdentifier: "custom:bank/upload",
+  name: "Upload",
+  deprecated: false,
+  contentType: "text/csv",
   bodyRequired: false,
 };
 
 test("types of operations are printed so that people can read them", async () => {
-  expect(await operationTypes([openAccount, ping])).toBe(`export interface Operations {
+  expect(await operationTypes([openAccount, ping, upload])).toBe(`export interface Operations {
   /** Open an account */
   "custom:bank/openAccount": {
     input: {
@@ -79,6 +89,13 @@ test("types of operations are printed so that people can read them", async () =>
    */
   "custom:bank/GET /ping": {
     input: {};
+    output: unknown;
+  };
+  /** Upload */
+  "custom:bank/upload": {
+    input: {
+      body?: unknown;
+    };
     output: unknown;
   };
 }

@@ -52,10 +52,10 @@ export async function storeImport(
       `insert into catalog_operations (org_id, slug, revision, path, method, operation_id, name, description,
          deprecated, scopes, parameters, body, input_schema, output_schema, definition_names, fingerprint, in_force, search)
        select $1, $2, $3::int, path, method, "operationId", name, description, deprecated, scopes, parameters, body,
-         "inputSchema", "outputSchema", "definitionNames", fingerprint, true, search::tsvector
+         "inputSchema"::json, "outputSchema"::json, "definitionNames", fingerprint, true, search::tsvector
        from json_to_recordset($4::json) as row (path text, method text, "operationId" text, name text,
-         description text, deprecated boolean, scopes text[], parameters json, body json, "inputSchema" json,
-         "outputSchema" json, "definitionNames" text[], fingerprint text, search text)`,
+         description text, deprecated boolean, scopes text[], parameters json, body json, "inputSchema" text,
+         "outputSchema" text, "definitionNames" text[], fingerprint text, search text)`,
       [...of, JSON.stringify(rows.slice(at, at + 5_000))],
     );
   }
@@ -81,5 +81,12 @@ function rowOf(orgId: string, given: GivenOperation, definitionNames: readonly s
     fingerprint: "",
     ...given,
   };
-  return { ...operation, search: searchVector(orgId, operation) };
+  const text = (schema: JsonObject | undefined) => schema && JSON.stringify(schema);
+  return {
+    ...operation,
+    // As texts: a JSON text in which others lie may not name every character that they do.
+    inputSchema: text(operation.inputSchema),
+    outputSchema: text(operation.outputSchema),
+    search: searchVector(orgId, operation),
+  };
 }

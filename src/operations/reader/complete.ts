@@ -7,6 +7,7 @@ import type { Definition } from "./schemas/definitions.ts";
 import { ImportRefused } from "../import/errors.ts";
 import type { ImportedOperation } from "../import/imported.ts";
 import { limits } from "./limits.ts";
+import { loosened, widerAmong, withLooseDefinitions } from "./schemas/loosened.ts";
 import type { Needs } from "./needs.ts";
 import type { Problems } from "./problems.ts";
 import type { ReadOperation } from "./openapi/read-operation.ts";
@@ -20,13 +21,15 @@ export interface Complete {
 /** The operations with all that they refer to. Those that need what is outside of the document are omitted. */
 export function complete(
   read: readonly ReadOperation[],
-  definitions: ReadonlyMap<string, Definition>,
+  given: ReadonlyMap<string, Definition>,
   problems: Problems,
 ): Complete {
+  const wider = widerAmong(given);
+  const definitions = withLooseDefinitions(given, wider);
   const used = new Set<string>();
   let bytes = 0;
   const operations = read.flatMap((one) => {
-    const operation = completed(one, definitions, problems);
+    const operation = completed(one, definitions, wider, problems);
     if (operation === undefined) return [];
     for (const name of operation.definitionNames) used.add(name);
     bytes += JSON.stringify(operation).length;
@@ -42,6 +45,7 @@ export function complete(
 function completed(
   { operation, body, needs, pointer }: ReadOperation,
   definitions: ReadonlyMap<string, Definition>,
+  wider: ReadonlySet<string>,
   problems: Problems,
 ): ImportedOperation | undefined {
   const closures: Closure[] = [];
@@ -55,16 +59,23 @@ function completed(
       return otherwise;
     }
     closures.push(closure);
-    return schema;
+    return loosened(schema, its, wider);
   };
   const form = body && bodyFormOf(body, resolve);
+  let parameters = operation.parameters.map((parameter, index) => ({
+    ...parameter,
+    schema: bounded(parameter.schema, needs.parameters[index], `parameter ${parameter.name}`, {}) ?? {},
+  }));
+  // They are answered as one schema, which may be large though none of them is.
+  if (bytesOf(closures, definitions) + JSON.stringify(parameters).length > limits.schemaBytes) {
+    problems.add(pointer, `the schemas of its parameters are, with what they refer to, larger than ${limits.schemaBytes / 1024} KiB together, so they are not checked`); // prettier-ignore
+    closures.length = 0;
+    parameters = parameters.map((parameter) => ({ ...parameter, schema: {} }));
+  }
   const whole = {
     ...operation,
     body: form,
-    parameters: operation.parameters.map((parameter, index) => ({
-      ...parameter,
-      schema: bounded(parameter.schema, needs.parameters[index], `parameter ${parameter.name}`, {}) ?? {},
-    })),
+    parameters,
     inputSchema: bounded(form && callerSchemaOf(form, body.schema, resolve), body?.needs, "body", undefined),
     outputSchema: bounded(operation.outputSchema, needs.output, "answer", undefined),
   };
@@ -97,6 +108,11 @@ function closureOf(needs: Needs, definitions: ReadonlyMap<string, Definition>): 
     for (const ref of definition.needs.outside) outside.add(ref);
   }
   return { names, outside, bytes };
+}
+
+function bytesOf(closures: readonly Closure[], definitions: ReadonlyMap<string, Definition>): number {
+  const names = new Set(closures.flatMap((closure) => [...closure.names]));
+  return [...names].reduce((sum, name) => sum + (definitions.get(name)?.bytes ?? 0), 0);
 }
 
 function fingerprintOf(

@@ -61,9 +61,9 @@ export declare type ValidateInputResponse = Message<"patchbay.catalog.v1.Validat
   problems: InputProblem[];
 
   /**
-   * Why not all was checked: the catalog does not describe the service, or a
-   * schema of its document cannot be used. CallAction makes such a call. Absent
-   * if all was.
+   * Why not all was checked: the catalog does not describe the service, a
+   * schema of its document cannot be used or takes too long, or too much is
+   * being checked. CallAction makes such a call. Absent if all was.
    *
    * @generated from field: optional string not_checked = 3;
    */
@@ -209,7 +209,8 @@ export declare type ValidatedReference = Message<"patchbay.catalog.v1.ValidatedR
 
   /**
    * What is wrong, each with its place in the reference: `/service`,
-   * `/operation`, or in `/input`; the first 100.
+   * `/operation`, or in `/input`; the first 100, and fewer if all references
+   * together have very many.
    *
    * @generated from field: repeated patchbay.catalog.v1.InputProblem problems = 2;
    */
@@ -381,7 +382,7 @@ export declare type ListOperationsRequest = Message<"patchbay.catalog.v1.ListOpe
   scope: string;
 
   /**
-   * The service that it belongs to.
+   * The service that it belongs to, by its slug or that of a connection to it.
    *
    * @generated from field: string slug = 4;
    */

@@ -46,6 +46,12 @@ function operationsAt(path: string, given: Place, reading: DocumentReading): Giv
     reading.problems.add(found.pointer, "is no path item, so it is omitted");
     return [];
   }
+  // For a reference, what it leads to was found.
+  for (const method of found.pointer === given.pointer ? [] : callable) {
+    const beside = at(given, method);
+    if (beside.value !== undefined)
+      reading.problems.add(beside.pointer, "is beside a $ref, which is read instead, so it is omitted");
+  }
   for (const { pointer, method } of unknownIn(found)) {
     reading.problems.add(pointer, `${method} requests cannot be made by calls, so it is omitted`);
   }
