@@ -62,8 +62,10 @@ export function createReadAction(parts: {
     requireNamed(named.value, wanted.slug);
     // First: which operations a service has is nothing to a caller that may not use it.
     const connection = await connections.usable(caller, named.value ?? wanted.slug);
-    requireOfService(connection, wanted.slug);
-    const action = await describedBy(operations, caller.orgId, wanted);
+    const { integration, slug } = connection;
+    // What has a slug of its own is known by that, whatever it is a connection of.
+    if (wanted.slug !== slug) requireOfService(connection, wanted.slug);
+    const action = await describedBy(operations, caller.orgId, { ...wanted, slug: integration });
     const check: InputCheck = async (contract, json) =>
       (await checks.input(caller.orgId, contract, json)).problems;
     return { connection, action, call: await describedAction(action, input, check, context) };

@@ -28,7 +28,7 @@ export function createCatalog(shared: {
   database: Database;
   change: Change;
   operations: Operations;
-  connections: Pick<Connections, "usable" | "openUnattended" | "requireConnected">;
+  connections: Pick<Connections, "usable" | "openUnattended" | "integrationNamed">;
   calls: Pick<Calls, "through" | "dialogueThrough" | "checks">;
   outbound: Pick<Outbound, "send" | "checkBaseUrl">;
   environment: Environment;

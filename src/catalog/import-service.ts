@@ -1,8 +1,7 @@
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import type { CatalogService, ImportOpenApiRequest } from "#gen/patchbay/catalog/v1/catalog_service_pb.js";
 import type { Database, Tx } from "#src/db/database.ts";
-import { UnknownIntegration } from "#src/integrations/errors.ts";
-import { findDescribed } from "#src/integrations/find-described.ts";
+import { requireDescribed } from "#src/integrations/find-described.ts";
 import { isBuiltIn, isCustom } from "#src/integrations/slug.ts";
 import { UnknownRevision } from "#src/operations/import/errors.ts";
 import type { Imports } from "#src/operations/import/imports.ts";
@@ -148,10 +147,6 @@ const nothingKept: Catalog = {
   drift: undefined,
   definition: undefined,
 };
-
-async function requireDescribed(tx: Tx, orgId: string, slug: string): Promise<void> {
-  if ((await findDescribed(tx, orgId, slug)) === undefined) throw new UnknownIntegration();
-}
 
 async function requireRevision(tx: Tx, revision: Revision) {
   const { orgId, slug, number } = revision;

@@ -2,7 +2,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { OperationSchema } from "#gen/patchbay/catalog/v1/catalog_pb.js";
 import type { CatalogService } from "#gen/patchbay/catalog/v1/catalog_service_pb.js";
-import { connectedServices } from "#src/connections/store.ts";
+import { connectedIntegrations, integrationsNamed } from "#src/connections/store.ts";
 import type { Database, Tx } from "#src/db/database.ts";
 import {
   searchOperations,
@@ -43,7 +43,10 @@ export function createListOperations(parts: {
 
 /** What the caller's search looks into: imports of services that it sees a connection to, and what comes with Patchbay. */
 async function searchedBy(tx: Tx, caller: Caller, slug: string) {
-  const connected = [...(await connectedServices(tx, caller, slug === "" ? undefined : [slug]))];
+  const connected =
+    slug === ""
+      ? await connectedIntegrations(tx, caller)
+      : [...(await integrationsNamed(tx, caller, [slug])).values()];
   const services = (await listInForce(tx, caller.orgId, connected)).map((one) => one.slug);
   const shipped = connected
     .filter((one) => !services.includes(one))

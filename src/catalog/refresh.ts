@@ -6,7 +6,7 @@ import type { Through } from "#src/calls/through.ts";
 import type { Connections } from "#src/connections/connections.ts";
 import type { SealedConnection } from "#src/connections/store.ts";
 import type { Database, Tx } from "#src/db/database.ts";
-import { findDescribed } from "#src/integrations/find-described.ts";
+import { findDescribed, requireDescribed } from "#src/integrations/find-described.ts";
 import type { ImportDocument, ImportPreview, Imports } from "#src/operations/import/imports.ts";
 import { getCatalog } from "#src/operations/import/revision-store.ts";
 import { noteCheck, setWatch } from "#src/operations/import/watch-store.ts";
@@ -48,7 +48,23 @@ export function createRefreshCatalog(
     return fetchedDocument(reply, { source: "service", through: id });
   }
 
+  /** Fetches nothing: what is stopped is often what does not answer any more. */
+  async function stopWatching(slug: string, context: HandlerContext): Promise<void> {
+    const call = callOf(context);
+    const { orgId } = callerOf(context);
+    await change(call, async (tx) => {
+      const isKept = (await getCatalog(tx, orgId, slug)) !== undefined;
+      if (!isKept) await requireDescribed(tx, orgId, slug);
+      await setWatch(tx, { orgId, slug }, undefined, now());
+      await append(tx, call, { action: "integration.refresh", target: slug, details: { daily: false } });
+    });
+  }
+
   return async ({ slug, connection: named, apply, daily }, context) => {
+    if (daily === false && !apply) {
+      await stopWatching(slug, context);
+      return { diff: {} };
+    }
     const call = callOf(context);
     const { orgId } = callerOf(context);
     const connection = await connectionFor(slug, named, context);

@@ -14,7 +14,7 @@ import type { Checks, InputCheck } from "#src/calls/checks/checks.ts";
 import { InvalidInput, UnknownAction } from "#src/calls/errors.ts";
 import { problem, type InputProblem } from "#src/calls/input-problems.ts";
 import type { Connections } from "#src/connections/connections.ts";
-import { connectedServices, listBySlug } from "#src/connections/store.ts";
+import { integrationsNamed, listBySlug } from "#src/connections/store.ts";
 import type { Database } from "#src/db/database.ts";
 import { nearest } from "#src/json/nearest.ts";
 import type { Operations } from "#src/operations/operations.ts";
@@ -24,7 +24,7 @@ import { InvalidRequest } from "#src/platform/errors.ts";
 /** What validation needs. */
 export interface ValidationParts {
   readonly database: Pick<Database, "read">;
-  readonly connections: Pick<Connections, "requireConnected">;
+  readonly connections: Pick<Connections, "integrationNamed">;
   readonly operations: Operations;
   readonly checks: Pick<Checks, "input">;
 }
@@ -59,26 +59,32 @@ export function createValidation(parts: ValidationParts): Validation {
     }
   }
 
-  /** What is wrong with the services of these names; nothing with those that are left out. */
-  async function serviceProblems(caller: Caller, services: readonly string[]) {
-    const wanted = [...new Set(services)];
+  /** By name, whose operations each service has, or what is wrong with it. */
+  async function servicesNamed(caller: Caller, names: readonly string[]) {
+    const wanted = [...new Set(names)];
     return database.read(caller.orgId, async (tx) => {
-      const connected = await connectedServices(tx, caller, wanted);
-      const unknown = wanted.filter((service) => !connected.has(service));
+      const connected = await integrationsNamed(tx, caller, wanted);
       const page = { after: "", limit: maxServices };
-      const known = unknown.length === 0 ? [] : await listBySlug(tx, caller, page);
+      const known = connected.size === wanted.length ? [] : await listBySlug(tx, caller, page);
       const slugs = known.map(({ slug }) => slug);
       return new Map(
-        unknown.map((service) => [service, problem("/service", "is not connected", nearest(service, slugs))]),
+        wanted.map((name) => [
+          name,
+          connected.get(name) ?? problem("/service", "is not connected", nearest(name, slugs)),
+        ]),
       );
     });
   }
 
-  async function validatedReference(reference: OperationReference, context: HandlerContext) {
-    const { service, operation, input } = reference;
+  async function validatedReference(
+    { operation, input }: OperationReference,
+    integration: string | InputProblem = "",
+    context: HandlerContext,
+  ) {
+    if (typeof integration !== "string") return answerOf([integration], undefined);
     let action: Action;
     try {
-      const wanted = parseAction(`${service}/${operation}`);
+      const wanted = parseAction(`${integration}/${operation}`);
       action = await describedBy(operations, callerOf(context).orgId, wanted);
     } catch (error) {
       return answerOf([operationProblem(error)], undefined);
@@ -93,23 +99,20 @@ export function createValidation(parts: ValidationParts): Validation {
       const caller = callerOf(context);
       const wanted = parseAction(actionIdentifier);
       // First: which operations a service has is nothing to a caller that may not know of it.
-      await connections.requireConnected(caller, wanted.slug);
-      return validated(await describedBy(operations, caller.orgId, wanted), input, context);
+      const slug = await connections.integrationNamed(caller, wanted.slug);
+      return validated(await describedBy(operations, caller.orgId, { ...wanted, slug }), input, context);
     },
 
     async validateReferences({ references }, context) {
       const services = references.map(({ service }) => service);
-      const problems = await serviceProblems(callerOf(context), services);
+      const found = await servicesNamed(callerOf(context), services);
       const results: ReturnType<typeof answerOf>[] = [];
       let room = maxCharacters;
       for (const reference of references) {
         // What is remembered is answered at once, and others have calls as well.
         await nextTurn();
         context.signal.throwIfAborted();
-        const unknown = problems.get(reference.service);
-        const result = unknown
-          ? answerOf([unknown], undefined)
-          : await validatedReference(reference, context);
+        const result = await validatedReference(reference, found.get(reference.service), context);
         const shown = result.problems.filter((one, at) => at === 0 || (room -= lengthOf(one)) >= 0);
         results.push({ ...result, problems: shown });
       }

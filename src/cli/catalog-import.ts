@@ -56,6 +56,7 @@ export async function refreshCatalog(slug: string, flags: Shown & RefreshFlags):
   const outcome = imported ? "imported" : inForce ? "in force already" : "not imported yet";
   const isWatched = watch === undefined ? "" : "; it is compared daily";
   if (flags.json) printJson(RefreshCatalogResponseSchema, answer);
+  else if (daily === "off" && !apply) process.stdout.write(`${slug}: not compared daily any more\n`);
   else printChange(`${slug}: its own document, ${outcome}${isWatched}`, answer);
   return diff?.breaking === true && !imported ? breaks : 0;
 }

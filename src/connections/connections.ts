@@ -18,7 +18,7 @@ import { createOAuth, type OAuthShared } from "./oauth/oauth.ts";
 import { oauth2Of } from "./oauth/party.ts";
 import { requireAuthorized } from "./oauth/refresh.ts";
 import type { OAuthSweep } from "./oauth/sweep.ts";
-import { connectedServices, findSealed, type CallableConnection, type SealedConnection } from "./store.ts";
+import { findSealed, integrationsNamed, type CallableConnection, type SealedConnection } from "./store.ts";
 import { createVerify } from "./verify.ts";
 
 /** A connection that may be called through, and what its calls carry. */
@@ -36,8 +36,8 @@ export interface IntendedCall {
 
 /** Keeps connections and their credentials. */
 export interface Connections extends Feature {
-  /** Refuses a service that the caller knows of no connection to. */
-  requireConnected(caller: Caller, slug: string): Promise<void>;
+  /** Whose operations a service has that the caller knows a connection to: by the slug of that, or by the integration. */
+  integrationNamed(caller: Caller, name: string): Promise<string>;
   /** The connection that has the slug or the id, if it may be called through, and the caller may use it. */
   usable(caller: Caller, ref: string): Promise<SealedConnection>;
   /**
@@ -104,12 +104,14 @@ export async function createConnections(
     ],
     pages: oauth.pages,
     oauthSweep: oauth.sweep,
-    async requireConnected(caller, slug) {
-      const named = await find(caller, slug);
-      if (named?.integration === slug && isVisible(caller, named)) return;
+    async integrationNamed(caller, name) {
+      const connection = await find(caller, name);
+      if (connection !== undefined && isVisible(caller, connection)) return connection.integration;
       // There may be others, which have no slug or another one.
-      const others = await database.read(caller.orgId, (tx) => connectedServices(tx, caller, [slug]));
-      if (!others.has(slug)) throw new ServiceNotConnected();
+      const found = await database.read(caller.orgId, (tx) => integrationsNamed(tx, caller, [name]));
+      const integration = found.get(name);
+      if (integration === undefined) throw new ServiceNotConnected();
+      return integration;
     },
     usable,
     async open(caller, ref, call) {

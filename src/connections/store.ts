@@ -191,22 +191,40 @@ export async function countConnections(tx: Tx, orgId: string, integration: strin
   return tx.$count(connections, and(eq(connections.orgId, orgId), eq(connections.integration, integration)));
 }
 
-/**
- * Which services have a connection that the caller may see: all of them, or those that are named by their own slug or by
- * a connection's.
- */
-export async function connectedServices(
-  tx: Tx,
-  caller: Caller,
-  slugs?: readonly string[],
-): Promise<ReadonlySet<string>> {
-  const { integration, slug } = connections;
-  const isNamed = slugs && or(inArray(integration, [...slugs]), inArray(slug, [...slugs]));
+/** The integrations of all connections that the caller may see. */
+export async function connectedIntegrations(tx: Tx, caller: Caller): Promise<string[]> {
+  const { integration } = connections;
   const rows = await tx
     .selectDistinct({ integration })
     .from(connections)
-    .where(and(inView(caller), visibleTo(caller), isNamed));
-  return new Set(rows.map((row) => row.integration));
+    .where(and(inView(caller), visibleTo(caller)));
+  return rows.map((row) => row.integration);
+}
+
+/**
+ * The integrations of services that go by these names, as far as the caller may see a connection: the slug of a
+ * connection, which may be of another integration than it sounds like, or else the integration itself.
+ */
+export async function integrationsNamed(
+  tx: Tx,
+  caller: Caller,
+  names: readonly string[],
+): Promise<ReadonlyMap<string, string>> {
+  const { slug, integration } = connections;
+  const rows = await tx
+    .selectDistinct({ slug, integration })
+    .from(connections)
+    .where(
+      and(inView(caller), visibleTo(caller), or(inArray(slug, [...names]), inArray(integration, [...names]))),
+    );
+  const bySlug = new Map(rows.map((row) => [row.slug, row.integration]));
+  const connected = new Set(rows.map((row) => row.integration));
+  return new Map(
+    names.flatMap((name) => {
+      const found = bySlug.get(name) ?? (connected.has(name) ? name : undefined);
+      return found === undefined ? [] : [[name, found]];
+    }),
+  );
 }
 
 /** A connection that its organisation calls by a slug. */

@@ -17,7 +17,8 @@ export class InvalidSlug extends ServiceError {
 export class UnknownIntegration extends ServiceError {
   readonly kind = "not_found";
   readonly reason = "UNKNOWN_INTEGRATION";
-  override readonly message = "no such integration; list them with GET /api/integrations";
+  override readonly message =
+    "no such integration; list them with GET /api/integrations, and name one of your own like custom:bank, in lower case";
 }
 
 /** Connections are of the integration, and would lose what their forms and probes come from. */

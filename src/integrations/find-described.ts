@@ -1,4 +1,5 @@
 import type { Tx } from "#src/db/database.ts";
+import { UnknownIntegration } from "./errors.ts";
 import type { Integration } from "./integration.ts";
 import { findPreset } from "./presets.ts";
 import { isBuiltIn, isCustom } from "./slug.ts";
@@ -9,4 +10,9 @@ import { getOwn } from "./store.ts";
 export async function findDescribed(tx: Tx, orgId: string, slug: string): Promise<Integration | undefined> {
   if (isBuiltIn(slug)) return undescribed(slug);
   return isCustom(slug) ? getOwn(tx, orgId, slug) : findPreset(slug);
+}
+
+/** Refuses a slug that nobody has described an integration for. */
+export async function requireDescribed(tx: Tx, orgId: string, slug: string): Promise<void> {
+  if ((await findDescribed(tx, orgId, slug)) === undefined) throw new UnknownIntegration();
 }

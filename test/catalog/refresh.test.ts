@@ -145,7 +145,7 @@ describe("a daily comparison", () => {
     expect((await catalog().listRevisions({ slug })).drift).toBeUndefined();
   });
 
-  test("says why it could not be made, and ends when that is wanted", async () => {
+  test("says why it could not be made, and ends when that is wanted, whether the service answers or not", async () => {
     const slug = "custom:failing";
     await connect(slug);
     upstream.answer({ body: bank("GET /a") });
@@ -155,17 +155,20 @@ describe("a daily comparison", () => {
     await service.app.catalogWatch.runOnce();
     const { drift } = await catalog().listRevisions({ slug });
     expect(drift?.error).toMatch(/status 503/);
-    upstream.answer({ body: bank("GET /a") });
+    const before = upstream.asked.length;
     const { watch } = await catalog().refreshCatalog({ slug, daily: false });
     expect(watch).toBeUndefined();
-    const before = upstream.asked.length;
+    expect(await recorded(slug)).toHaveLength(2);
+    expect(await reason(catalog().refreshCatalog({ slug: "custom:nothing", daily: false }))).toBe(
+      "UNKNOWN_INTEGRATION",
+    );
     service.clock.advance(2 * dayMs);
     upstream.answer({ body: bank("GET /z") });
     await service.app.catalogWatch.runOnce();
     const asked = upstream.asked.slice(before).length;
     // Of the other test's service, which is still watched.
     expect(asked).toBeLessThanOrEqual(1);
-    expect((await catalog().listRevisions({ slug })).drift).toBeUndefined();
+    expect((await catalog().listRevisions({ slug })).watch).toBeUndefined();
   });
 
   test("ends with the connection that it is made through, and says so", async () => {

@@ -263,7 +263,7 @@ describe("a large catalog", () => {
   });
 });
 
-test("an import takes the place of what comes with Patchbay, and a connection shows its integration's", async () => {
+test("an import takes the place of what comes with Patchbay, and a connection shows its integration's, by whose name and its own they are called", async () => {
   const org = await service.newOrganization("presets");
   await connect(org, "aml");
   await org.client.connections.createConnection({
@@ -278,10 +278,25 @@ test("an import takes the place of what comes with Patchbay, and a connection sh
     { slug: "aml", name: "Our AML", endpoints: [{ path: "/mine", actionIdentifier: "aml/mine" }] },
     { slug: "custom:our-github", name: "GitHub", endpoints: [{ actionIdentifier: "github/mine" }] },
   ]);
-  for (const slug of ["custom:our-github", "github"]) {
-    const { operations } = await org.client.catalog.listOperations({ slug });
-    expect(operations).toMatchObject([{ slug: "github", actionIdentifier: "github/mine" }]);
+  for (const service of ["custom:our-github", "github"]) {
+    const actionIdentifier = `${service}/mine`;
+    const checked = await org.client.catalog.validateInput({ actionIdentifier });
+    expect(checked, service).toMatchObject({ valid: true });
+    const references = [{ service, operation: "mine" }];
+    const validated = await org.client.catalog.validateReferences({ references });
+    expect(validated, service).toMatchObject({ valid: true });
+    const { operations } = await org.client.catalog.listOperations({ slug: service });
+    expect(operations, service).toMatchObject([{ actionIdentifier: "github/mine" }]);
+    const planned = await org.rest("POST", "/api/actions/plan", {
+      actionIdentifier,
+      service: "custom:our-github",
+    });
+    expect(planned.body.data?.url, service).toBe("https://api.github.com/mine");
   }
+  const { body } = await org.rest("POST", "/api/actions/plan", {
+    actionIdentifier: "custom:our-github/mine",
+  });
+  expect(body.data.url).toBe("https://api.github.com/mine");
 });
 
 test("a service of another organisation, or that the key may not see, looks like one that is not connected", async () => {

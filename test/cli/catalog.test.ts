@@ -173,6 +173,9 @@ left out, or wrong: 2
     expect((await cli("revisions", slug)).stdout).toMatch(
       /^2 +yes .*\n1 +- .*\n(?:.*\n)*compared daily, next at 2/m,
     );
+    expect((await cli("refresh", slug, "--daily", "off")).stdout).toBe(
+      "custom:bank: not compared daily any more\n",
+    );
     expect((await cli("activate", slug, "1")).stdout).toMatch(
       /^custom:bank: revision 1 is in force, with 1 operation\n/,
     );

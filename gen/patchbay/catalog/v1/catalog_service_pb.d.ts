@@ -139,7 +139,7 @@ export declare const ValidateReferencesRequestSchema: GenMessage<ValidateReferen
  */
 export declare type OperationReference = Message<"patchbay.catalog.v1.OperationReference"> & {
   /**
-   * The service's slug.
+   * The slug of its connection, or of the connection's integration.
    *
    * @generated from field: string service = 1;
    */
@@ -866,7 +866,7 @@ export declare type RefreshCatalogRequest = Message<"patchbay.catalog.v1.Refresh
 
   /**
    * True to compare it each day from now on, through this connection; false to stop
-   * that. Absent: as before.
+   * that, which without `apply` is all that is done. Absent: as before.
    *
    * @generated from field: optional bool daily = 4;
    */
@@ -900,7 +900,7 @@ export declare type RefreshCatalogResponse = Message<"patchbay.catalog.v1.Refres
   inForce: boolean;
 
   /**
-   * How it differed from what was in force.
+   * How it differed from what was in force. Empty if it was not fetched.
    *
    * @generated from field: patchbay.catalog.v1.CatalogDiff diff = 3;
    */
@@ -1106,7 +1106,8 @@ export declare const CatalogService: GenService<{
    *
    * Changes nothing.
    *
-   * Errors: those of ImportOpenApi.
+   * Errors: those of ImportOpenApi, such as INVALID_ARGUMENT (IMPORT_REFUSED) and
+   * NOT_FOUND (UNKNOWN_INTEGRATION).
    *
    * @generated from rpc patchbay.catalog.v1.CatalogService.PreviewImport
    */
@@ -1191,7 +1192,7 @@ export declare const CatalogService: GenService<{
    * Fetches the document that a service publishes of itself, through one of its
    * connections, and answers how it differs from what is in force. With `apply` it
    * is imported. With `daily` it is compared each day from now on, which only
-   * reports.
+   * reports. To stop that, nothing is fetched: the service may be gone.
    *
    * It is fetched from the integration's `openapi_path`, or else `/openapi.json`.
    * Besides `catalog:write`, the key needs `connections:use`.

@@ -21,7 +21,8 @@ export declare type CallActionRequest = Message<"patchbay.connections.v1.CallAct
   /**
    * `<service>/<operationId>`, such as `aml/submitSarFiling`, or
    * `<service>/<METHOD> <path template>`, such as
-   * `custom:ledger/GET /v1/accounts/{id}`.
+   * `custom:ledger/GET /v1/accounts/{id}`. A service goes by the slug of its
+   * connection, or by that of the connection's integration.
    *
    * @generated from field: string action_identifier = 1;
    */

@@ -72,10 +72,11 @@ function formatOf({ openapi, swagger }: JsonObject): { format: string; table: St
   if (swagger === "2.0" || swagger === 2) return { format: "swagger-2.0", table: "3.0" };
   const [, version] = /^(3\.[012])(?:\.\d+|$)/.exec(textOf(openapi, 20) ?? "") ?? [];
   if (version === undefined) {
+    const given = openapi ?? swagger;
     throw new ImportRefused(
-      openapi === undefined
+      given === undefined
         ? "the document is none of OpenAPI: it has neither openapi nor swagger at its top"
-        : `OpenAPI ${textOf(JSON.stringify(openapi), 50)} is not known; give a document of 2.0, 3.0, 3.1 or 3.2`,
+        : `OpenAPI ${textOf(JSON.stringify(given), 50)} is not known; give a document of 2.0, 3.0, 3.1 or 3.2`,
     );
   }
   return { format: `openapi-${version}`, table: version === "3.0" ? "3.0" : "3.1" };
@@ -85,5 +86,5 @@ function formatOf({ openapi, swagger }: JsonObject): { format: string; table: St
 function listOthers({ webhooks }: JsonObject, problems: Problems): void {
   const count = Object.keys(membersOf(webhooks)).length;
   if (count > 0)
-    problems.add("/webhooks", `${count} webhooks, which the service sends and nobody calls, are omitted`);
+    problems.add("/webhooks", `webhooks, which the service sends by itself, are omitted (${count})`);
 }
