@@ -61,14 +61,14 @@ export function headersBeside(
   form: BodyForm | undefined,
   headers: Readonly<Record<string, string>>,
 ): Readonly<Record<string, string>> {
-  const given = Object.entries(headers).find(([name]) => name.toLowerCase() === "content-type");
-  if (form === undefined || given === undefined) return headers;
-  const [name, contentType] = given;
+  const isType = (name: string) => name.toLowerCase() === "content-type";
+  const [, contentType] = Object.entries(headers).find(([name]) => isType(name)) ?? [];
+  if (form === undefined || contentType === undefined) return headers;
   const kind = bodyKind(form.contentType);
   if (kind !== "bytes" && kind !== bodyKind(contentType)) {
     throw new InvalidInput([problem("/header/content-type", `is not that of the body, ${form.contentType}`)]);
   }
   if (kind !== "multipart") return headers;
   // It has to name the boundary between the parts.
-  return Object.fromEntries(Object.entries(headers).filter(([other]) => other !== name));
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => !isType(name)));
 }

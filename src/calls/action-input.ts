@@ -47,7 +47,7 @@ export async function fillAction(
   if (body !== undefined && action.contract !== undefined) requireFew("/body", body, insideValue);
   const input = { ...given, header: withDeclaredNames(given.header, action) };
   const unfit = action.contract === undefined ? [] : await check(action.contract, jsonOf(input));
-  refuse([...namesProblems(action, input.path), ...unfit]);
+  refuse([...twiceProblems(given.header), ...namesProblems(action, input.path), ...unfit]);
   return {
     path: filledTemplate(action, input.path),
     query: Object.entries(input.query).flatMap(([name, value]) =>
@@ -82,12 +82,16 @@ function namesProblems({ template }: Action, path: JsonObject): InputProblem[] {
 }
 
 function filledTemplate(action: Action, path: JsonObject): string {
-  return partsOf(action.template)
+  const filled = partsOf(action.template)
     .map((part, index) => (index % 2 === 0 ? literalOf(part) : segmentOf(action, part, path[part] ?? null)))
     .join("");
+  // What two values make together, or one and what is beside it.
+  const reason = pathProblem(filled);
+  if (reason !== undefined) refuse([problem("/path", reason)]);
+  return filled;
 }
 
-/** Some documents have characters in a path that a URL has only encoded. What would end the path is refused later. */
+/** Some documents have characters in a path that a URL has only encoded. What would end the path is refused. */
 function literalOf(text: string): string {
   return text.replace(/[^\w\-.~!$&'()*+,;=:@/%?#]+/g, (characters) => percentEncoded(characters));
 }
@@ -128,6 +132,16 @@ function withDeclaredNames(header: JsonObject, { contract }: Action): JsonObject
   return Object.fromEntries(
     Object.entries(header).map(([name, value]) => [declared.get(name.toLowerCase()) ?? name, value]),
   );
+}
+
+/** Each as another name, and yet the same header. */
+function twiceProblems(header: JsonObject): InputProblem[] {
+  const names = new Set<string>();
+  return Object.keys(header).flatMap((name) => {
+    const isTwice = names.has(name.toLowerCase());
+    names.add(name.toLowerCase());
+    return isTwice ? [problem(`/header/${escaped(name)}`, "is given twice, in different letter case")] : [];
+  });
 }
 
 function refuse(problems: readonly InputProblem[]): void {

@@ -41,7 +41,10 @@ export function createOutputDrift(parts: {
     const place = { slug, revision, path, method };
     notes.note(orgId, JSON.stringify(place), {
       ...{ ...place, checked: 1, unfit: problem ? 1 : 0 },
-      ...(problem && { lastUnfitAt: now(), lastProblem: `${problem.pointer} ${problem.reason}`.trim() }),
+      ...(problem && {
+        lastUnfitAt: now(),
+        lastProblem: storable(`${problem.pointer} ${problem.reason}`.trim()),
+      }),
     });
   }
 
@@ -57,6 +60,11 @@ export function createOutputDrift(parts: {
       await notes.close();
     },
   };
+}
+
+/** Names in a document may have what Postgres takes in no text; one such note would hold up all others. */
+function storable(text: string): string {
+  return text.replaceAll("\0", "").toWellFormed();
 }
 
 /** Documents describe others of these as well, such as 202, and only one description is kept. */

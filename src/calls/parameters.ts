@@ -1,5 +1,7 @@
 import type { JsonValue } from "@bufbuild/protobuf";
 import type { StyleTable } from "#src/operations/operation.ts";
+import { isHeaderName, isHeaderValue } from "#src/outbound/headers.ts";
+import { hasEncodedBreak } from "#src/outbound/path.ts";
 import { atOnce } from "#src/platform/in-turns.ts";
 import { encodedPair } from "./form-text.ts";
 import { percentEncoded } from "./percent.ts";
@@ -33,12 +35,20 @@ export function queryPairs(parameter: ParameterForm, value: JsonValue): EncodedP
   const { name, isJson, allowReserved } = parameter;
   const pairs =
     isJson === true ? [{ name: [name], value: [JSON.stringify(value)] }] : styledPairs(parameter, value);
-  return pairs.map((pair) => [...atOnce(encodedPair({ ...pair, allowReserved })), "encoded"]);
+  return pairs.map((pair) => {
+    const [encodedName, encodedValue] = atOnce(encodedPair({ ...pair, allowReserved }));
+    if (hasEncodedBreak(encodedName + encodedValue))
+      throw new NoForm("has a line break or NUL, which is not sent");
+    return [encodedName, encodedValue, "encoded"];
+  });
 }
 
 /** The header's value; headers are not percent-encoded. */
-export function headerText({ explode = false, isJson }: ParameterForm, value: JsonValue): string {
-  return isJson === true ? asciiJson(value) : simple(shapeOf(value), explode, (text) => text);
+export function headerText({ name, explode = false, isJson }: ParameterForm, value: JsonValue): string {
+  const text = isJson === true ? asciiJson(value) : simple(shapeOf(value), explode, (part) => part);
+  if (!isHeaderName(name)) throw new NoForm("has characters that header names cannot have");
+  if (isHeaderValue(text)) return text;
+  throw new NoForm("has line breaks, control or non-Latin-1 characters, which are not sent");
 }
 
 /** Headers have no other characters that every server reads alike. */

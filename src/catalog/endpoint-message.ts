@@ -38,7 +38,7 @@ export function writtenEndpoint(
   const others = {
     ...{ method, path, name, deprecated },
     actionIdentifier: actionIdentifierOf(slug, { method, path, operationId }),
-    ...(body && { contentType: body.contentType }),
+    ...(body && { contentType: body.contentType, bodyRequired: body.required }),
     ...(scopes.length > 0 && { scope: scopes.join(" ") }),
     ...(description !== undefined && { description }),
   };

@@ -141,6 +141,7 @@ const nothingKept: Catalog = {
   nextCheckAt: undefined,
   checkedAt: undefined,
   drift: undefined,
+  definition: undefined,
 };
 
 async function requireDescribed(tx: Tx, orgId: string, slug: string): Promise<void> {

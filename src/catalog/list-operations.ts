@@ -66,7 +66,9 @@ function operationMessage(found: FoundOperation): MessageInitShape<typeof Operat
 function placeOf(token: string): FoundPlace | undefined {
   const place = placeOfToken(token, [4]);
   if (place === undefined) return undefined;
-  const [rank, slug = "", path = "", method = ""] = place;
-  if (!Number.isFinite(Number(rank))) throw new InvalidPageToken();
-  return { rank: Number(rank), slug, path, method };
+  const [text, slug = "", path = "", method = ""] = place;
+  const rank = Number(text);
+  // No rank is beyond these, and a number may be beyond what Postgres takes for one.
+  if (rank !== 0 && !(rank > 1e-30 && rank < 1e6)) throw new InvalidPageToken();
+  return { rank, slug, path, method };
 }

@@ -1,4 +1,4 @@
-import { listBySlug, type NamedConnection } from "#src/connections/store.ts";
+import { listBySlug } from "#src/connections/store.ts";
 import type { Tx } from "#src/db/database.ts";
 import {
   readDrift,
@@ -8,9 +8,10 @@ import {
   type StoredEndpoint,
 } from "#src/operations/endpoint-store.ts";
 import { selfContained } from "#src/operations/self-contained.ts";
-import { shippedContract, shippedDescription, shippedOperations } from "#src/operations/shipped.ts";
-import { listInForce } from "#src/operations/store.ts";
+import { shippedContract, shippedOperations } from "#src/operations/shipped.ts";
+import type { BodyForm, Parameter } from "#src/operations/operation.ts";
 import type { Caller } from "#src/platform/caller.ts";
+import { connectedTo, type ConnectedService } from "./connected-service.ts";
 import type { Offered } from "./endpoint-message.ts";
 import { pageLimits, type Offer, type Place } from "./service-page.ts";
 
@@ -21,6 +22,8 @@ export interface Wanted {
   readonly only: string | undefined;
   /** How many services at most. */
   readonly limit: number;
+  /** Only which services there are. */
+  readonly withoutEndpoints: boolean;
 }
 
 /** What the caller's services offer, as much as can be on a page, and whether there are more services. */
@@ -29,83 +32,98 @@ export async function readOffers(
   caller: Caller,
   wanted: Wanted,
 ): Promise<{ offers: Offer[]; hasMore: boolean }> {
-  const { only, limit } = wanted;
-  const [after = "", path, method = ""] = wanted.after ?? [];
-  const inside = path === undefined ? undefined : { slug: after, path, method };
-  const range = { after, isIncluded: inside !== undefined, only, limit: limit + 1 };
-  const found = await listBySlug(tx, caller, range);
-  const connections = found.slice(0, limit);
   const { orgId } = caller;
-  const integrations = connections.map(({ integration }) => integration);
-  const imported = new Map(
-    (await listInForce(tx, orgId, integrations)).map(({ slug, name }) => [slug, name]),
-  );
-  const withImport = connections.filter(({ integration }) => imported.has(integration));
-  // The place is inside the first service, unless that was disconnected since.
-  const placeIn = ({ slug }: NamedConnection) => (slug === inside?.slug ? inside : undefined);
-  const [first] = withImport;
+  const { after = "", inside } = wanted.after ?? {};
+  const range = { after, isIncluded: inside !== undefined, only: wanted.only, limit: wanted.limit + 1 };
+  const found = await listBySlug(tx, caller, range);
+  const services = await connectedTo(tx, orgId, found.slice(0, wanted.limit), wanted.after);
+  const hasMore = found.length > services.length;
+  if (wanted.withoutEndpoints) return { offers: services.map(emptyOffer), hasMore };
+  const imports = services.flatMap(({ imported }) => imported ?? []);
   const page = await readEndpoints(
     tx,
     orgId,
-    withImport.map(({ integration }) => integration),
-    first && placeIn(first),
+    imports,
+    services[0]?.imported && services[0].inside,
     // One more than a page holds shows whether there are more.
     { ...pageLimits, endpoints: pageLimits.endpoints + 1 },
   );
-  const offers = connections.map((connection) => {
-    const name = imported.get(connection.integration);
-    return name === undefined
-      ? shippedOffer(connection, placeIn(connection))
-      : storedOffer(connection, name, page, withImport.indexOf(connection) + 1);
-  });
-  return { offers: await withDrift(tx, orgId, offers), hasMore: found.length > limit };
+  const offers = services.map((service) =>
+    service.imported === undefined
+      ? shippedOffer(service)
+      : storedOffer(service, page, imports.indexOf(service.imported) + 1),
+  );
+  return { offers: await withDrift(tx, orgId, offers), hasMore };
 }
 
-type WithoutDrift = Omit<Offer, "driftOf" | "operations"> & { readonly operations: readonly Offered[] };
+function emptyOffer(service: ConnectedService): Offer {
+  return {
+    ...aboutOf(service),
+    operations: [],
+    isCut: false,
+    whole: (schema) => schema,
+    driftOf: () => undefined,
+  };
+}
+
+function aboutOf({ connection, name, endpointCount, imported }: ConnectedService) {
+  const { slug, baseUrl, integration } = connection;
+  return { slug, name, baseUrl, endpointCount, integration, revision: imported?.revision ?? 0 };
+}
+
+type WithoutDrift = Omit<Offer, "driftOf"> & { readonly places: readonly EndpointPlace[] };
 
 function storedOffer(
-  { slug, baseUrl, integration }: NamedConnection,
-  name: string,
+  service: ConnectedService,
   { endpoints, definitions, isCut }: EndpointPage,
-  service: number,
+  number: number,
 ): WithoutDrift {
+  const own = endpoints.filter((endpoint) => endpoint.service === number);
   return {
-    ...{ slug, name, baseUrl, integration },
-    operations: endpoints.filter((endpoint) => endpoint.service === service).map(offeredFrom),
-    isCut: isCut && endpoints.at(-1)?.service === service,
-    whole: selfContained(definitions.get(service) ?? new Map()),
+    ...aboutOf(service),
+    places: own,
+    operations: offered(own),
+    isCut: isCut && endpoints.at(-1)?.service === number,
+    whole: selfContained(definitions.get(number) ?? new Map()),
   };
 }
 
-function offeredFrom(endpoint: StoredEndpoint): Offered {
-  return {
-    ...endpoint,
-    operationId: endpoint.operationId ?? undefined,
-    description: endpoint.description ?? undefined,
-    body: endpoint.body ?? undefined,
-    inputSchema: endpoint.inputSchema ?? undefined,
-    outputSchema: endpoint.outputSchema ?? undefined,
-  };
+function* offered(endpoints: readonly StoredEndpoint[]): Generator<Offered> {
+  for (const {
+    operationId,
+    description,
+    parameters,
+    body,
+    inputSchema,
+    outputSchema,
+    ...rest
+  } of endpoints) {
+    yield {
+      ...rest,
+      operationId: operationId ?? undefined,
+      description: description ?? undefined,
+      parameters: JSON.parse(parameters) as readonly Parameter[],
+      body: body === null ? undefined : (JSON.parse(body) as BodyForm),
+      inputSchema: inputSchema ?? undefined,
+      outputSchema: outputSchema ?? undefined,
+    };
+  }
 }
 
 /** What comes with Patchbay, and nothing of a service that it does not know. */
-function shippedOffer(
-  { slug, baseUrl, integration }: NamedConnection,
-  after: EndpointPlace | undefined,
-): WithoutDrift {
-  const service = shippedDescription(integration);
+function shippedOffer(service: ConnectedService): WithoutDrift {
+  const { integration } = service.connection;
   const definitions = new Map<string, string>();
-  const behind = shippedOperations(integration).filter((operation) => isBehind(operation, after));
+  const behind = shippedOperations(integration).filter((operation) => isBehind(operation, service.inside));
   const operations = behind.flatMap((operation): Offered[] => {
     const contract = shippedContract(integration, operation);
     if (contract === undefined) return [];
     for (const [name, schema] of contract.definitions) definitions.set(name, schema);
     return [{ ...operation, inputSchema: contract.inputSchema, outputSchema: contract.outputSchema }];
   });
-  const name = service?.name ?? slug.replace(/^custom:/, "");
   return {
-    ...{ slug, name, baseUrl, integration, operations },
-    isCut: false,
+    ...aboutOf(service),
+    ...{ places: operations, operations, isCut: false },
     whole: selfContained(definitions),
   };
 }
@@ -116,10 +134,10 @@ function isBehind({ path, method }: EndpointPlace, after: EndpointPlace | undefi
 }
 
 async function withDrift(tx: Tx, orgId: string, offers: readonly WithoutDrift[]): Promise<Offer[]> {
-  const places = offers.flatMap(({ integration: slug, operations }) =>
-    operations.map(({ path, method }) => ({ slug, path, method })),
+  const wanted = offers.flatMap(({ integration: slug, places }) =>
+    places.map(({ path, method }) => ({ slug, path, method })),
   );
-  const rows = places.length === 0 ? [] : await readDrift(tx, orgId, places);
+  const rows = wanted.length === 0 ? [] : await readDrift(tx, orgId, wanted);
   const nameOf = (slug: string, { path, method }: EndpointPlace) => `${slug} ${method} ${path}`;
   const known = new Map(rows.map((row) => [nameOf(row.slug, row), row]));
   return offers.map((offer) => ({

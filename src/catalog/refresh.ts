@@ -71,6 +71,7 @@ export function createRefreshCatalog(
       const done = await imports.run(call, target, document, async (tx, inForce) => {
         await watching(tx);
         await noteCheck(tx, target, { at: now(), drift: null, inForce });
+        return { through: connection.id, daily: daily ?? null };
       });
       return { imported: true, inForce: true, diff: diffMessage(done.diff), problems: shownProblems(done.problems), problemCount: done.revision.problemCount, ...(await watch()) }; // prettier-ignore
     }

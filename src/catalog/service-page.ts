@@ -11,8 +11,12 @@ export interface Offer {
   readonly slug: string;
   readonly name: string;
   readonly baseUrl: string;
+  /** How many operations it has in all. */
+  readonly endpointCount: number;
   /** Whose operations it has. */
   readonly integration: string;
+  /** The import that they are of; 0 for what comes with Patchbay. */
+  readonly revision: number;
   /** In the order of path and method. Looked at only as far as they are answered. */
   readonly operations: Iterable<Offered>;
   /** Whether it has more than those. */
@@ -22,8 +26,20 @@ export interface Offer {
   readonly driftOf: (operation: Offered) => OutputDrift | undefined;
 }
 
-/** Where a page ended: behind a service, or inside one, behind the path and method. */
-export type Place = readonly [slug: string] | readonly [slug: string, path: string, method: string];
+/** Where a page ended. */
+export interface Place {
+  /** Behind the service with this slug, */
+  readonly after: string;
+  /** or inside it. */
+  readonly inside?: Inside;
+}
+
+/** Behind which endpoint of a service a page ended, and of which import that is. */
+export interface Inside {
+  readonly path: string;
+  readonly method: string;
+  readonly revision: number;
+}
 
 /** Some services with some of their endpoints. */
 export interface ServicePage {
@@ -49,33 +65,41 @@ export function* servicePage(offers: readonly Offer[], hasMore: boolean): LongWo
   let length = 0;
   let turnEnd = turnLength;
   const ended = (end: Place | undefined): ServicePage => {
-    const rest = JSON.stringify([services.map(({ slug, name, baseUrl }) => [slug, name, baseUrl]), end]);
+    const about = services.map(({ endpoints: _written, ...service }) => service);
+    const rest = JSON.stringify([about, end]);
     return { services, end, digest: hash.update(rest).digest("base64url") };
   };
 
-  for (const { slug, name, baseUrl, integration, operations, isCut, whole, driftOf } of offers) {
+  for (const offer of offers) {
+    const { slug, name, baseUrl, endpointCount, integration, revision, operations } = offer;
     const endpoints: MessageInitShape<typeof EndpointSchema>[] = [];
+    const service = { slug, name, baseUrl, endpoints, endpointCount };
     for (const operation of operations) {
-      const { message, texts } = writtenEndpoint(integration, operation, whole, driftOf(operation));
+      const { message, texts } = writtenEndpoint(
+        integration,
+        operation,
+        offer.whole,
+        offer.driftOf(operation),
+      );
       const more = texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0);
       const fits = count < pageLimits.endpoints && length + more <= pageLimits.bytes;
       // One alone is always answered: it is bounded by itself, and to leave it out would stop the list there.
       if (count > 0 && !fits) {
-        if (endpoints.length > 0) services.push({ slug, name, baseUrl, endpoints });
+        if (endpoints.length > 0) services.push(service);
         return ended(last);
       }
       endpoints.push(message);
       for (const text of texts) hash.update(text);
-      last = [slug, operation.path, operation.method];
+      last = { after: slug, inside: { path: operation.path, method: operation.method, revision } };
       count += 1;
       length += more;
       if (length < turnEnd) continue;
       yield;
       turnEnd = length + turnLength;
     }
-    services.push({ slug, name, baseUrl, endpoints });
-    if (isCut) return ended(last);
-    last = [slug];
+    services.push(service);
+    if (offer.isCut) return ended(last);
+    last = { after: slug };
   }
   return ended(hasMore ? last : undefined);
 }

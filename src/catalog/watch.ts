@@ -10,6 +10,7 @@ import {
   deleteAbandoned,
   noteCheck,
   noteFailure,
+  setWatch,
   type DueCatalog,
 } from "#src/operations/import/watch-store.ts";
 import type { Outbound } from "#src/outbound/outbound.ts";
@@ -33,6 +34,8 @@ const lookEveryMs = 60_000;
 const busyPauseMs = 10 * 60_000;
 /** No import takes that long. */
 const abandonedAfterMs = 60 * 60_000;
+const noConnection =
+  "the connection that it was fetched through is deleted, or private by now, so it is not compared daily any more";
 
 /** Replicas share the work through what is due in the table. It only reports: nothing is imported. */
 export function createCatalogWatch(parts: {
@@ -77,8 +80,13 @@ export function createCatalogWatch(parts: {
       return database.record(due.orgId, (tx) => checkAgain(tx, due, soon));
     }
     log[levelOfFailure(error)]({ err: error, slug: due.slug }, "a service's own document was not compared");
+    // Nothing that is tried tomorrow brings it back, and whoever has no connection could not switch this off.
+    const isOver = error instanceof ConnectionNotFound;
     const message = error instanceof ServiceError ? error.message : "internal error";
-    await database.record(due.orgId, (tx) => noteFailure(tx, due, now(), message));
+    await database.record(due.orgId, async (tx) => {
+      await noteFailure(tx, due, now(), isOver ? noConnection : message);
+      if (isOver) await setWatch(tx, due, undefined, now());
+    });
   }
 
   /** One after the other, since there is one import at a time. */

@@ -20,12 +20,13 @@ import { table } from "./table.ts";
 
 /** Prints the connected services, in order of their slugs. */
 export async function listServices(flags: Shown): Promise<void> {
-  const catalog = await ask(flags, allServices);
+  const withoutEndpoints = flags.json !== true;
+  const catalog = await ask(flags, (client) => allServices(client, withoutEndpoints));
   if (flags.json) return printJson(ListServicesResponseSchema, { catalog });
-  const rows = catalog.map(({ slug, name, endpoints, baseUrl }) => [
+  const rows = catalog.map(({ slug, name, endpointCount, baseUrl }) => [
     slug,
     name,
-    String(endpoints.length),
+    String(endpointCount),
     baseUrl,
   ]);
   process.stdout.write(table(["SLUG", "NAME", "OPERATIONS", "BASE URL"], rows));
@@ -122,10 +123,10 @@ function linesOf(text: string): string {
 }
 
 /** A service that goes on on the next page is there again, with further endpoints. */
-async function allServices({ catalog }: PatchbayClient): Promise<Service[]> {
+async function allServices({ catalog }: PatchbayClient, withoutEndpoints: boolean): Promise<Service[]> {
   const found: Service[] = [];
   for (let pageToken: string | undefined = ""; pageToken !== undefined;) {
-    const page = await catalog.listServices({ pageToken });
+    const page = await catalog.listServices({ pageToken, withoutEndpoints });
     for (const service of page.catalog) {
       const last = found.at(-1);
       if (last?.slug === service.slug) last.endpoints.push(...service.endpoints);

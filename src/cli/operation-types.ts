@@ -8,6 +8,9 @@ export interface TypedOperation {
   readonly actionIdentifier: string;
   readonly name: string;
   readonly deprecated: boolean;
+  /** Absent without a body. */
+  readonly contentType?: string | undefined;
+  readonly bodyRequired: boolean;
   readonly inputSchema?: JsonObject | undefined;
   readonly outputSchema?: JsonObject | undefined;
   readonly parametersSchema?: JsonObject | undefined;
@@ -42,16 +45,14 @@ function definitionsOf(operations: readonly TypedOperation[]): JsonObject {
 }
 
 function schemaOf(one: TypedOperation, typable: Typable): JsonObject {
-  const { parametersSchema = {}, inputSchema, outputSchema } = one;
+  const { parametersSchema = {}, contentType, inputSchema = {}, outputSchema } = one;
   const { properties, required } = parametersSchema;
   const input = {
     ...(isObject(properties) ? properties : {}),
-    ...(inputSchema && { body: inputSchema }),
+    // Also where nothing is known of it, or too much.
+    ...(contentType !== undefined && { body: inputSchema }),
   };
-  const needed = [
-    ...(Array.isArray(required) ? required : []),
-    ...(inputSchema && !canBeLeftOut(inputSchema) ? ["body"] : []),
-  ];
+  const needed = [...(Array.isArray(required) ? required : []), ...(one.bodyRequired ? ["body"] : [])];
   return {
     description: one.name,
     deprecated: one.deprecated,
@@ -60,15 +61,6 @@ function schemaOf(one: TypedOperation, typable: Typable): JsonObject {
       ["output", outputSchema === undefined ? {} : typable(outputSchema)],
     ]),
   };
-}
-
-/** The catalog does not say which bodies may be left out, and so those that may be empty are taken to. */
-function canBeLeftOut({ $ref, $defs, type, required = [] }: JsonObject): boolean {
-  if (typeof $ref === "string" && isObject($defs)) {
-    const definition = $defs[$ref.slice("#/$defs/".length)];
-    return isObject(definition) && !("$ref" in definition) && canBeLeftOut(definition);
-  }
-  return type === "object" && Array.isArray(required) && required.length === 0;
 }
 
 /** An object that has all of these. */

@@ -8,12 +8,18 @@ import { settingNamed, settings, type SettingName } from "#src/config/settings.t
 
 /** Reads the command line and does what it says. A failure ends with one line that says what to change. */
 export async function runCli(argv: readonly string[]): Promise<void> {
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", ignoreEndOfReader);
   try {
     await program().parseAsync(argv);
   } catch (error) {
     process.stderr.write(`patchbay: ${describe(error)}\n`);
     process.exitCode = 1;
   }
+}
+
+/** Who reads what is printed may have enough of it, as `head` does. That is no failure. */
+function ignoreEndOfReader(error: NodeJS.ErrnoException): void {
+  if (error.code !== "EPIPE") throw error;
 }
 
 /** Each command loads its own code once its settings are good: loading takes longer than all earlier steps. */

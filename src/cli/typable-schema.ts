@@ -31,7 +31,9 @@ export function typableWith(definitions: JsonObject): Typable {
     const { $ref, description, deprecated } = schema;
     const target = targetOf($ref);
     const referring = isObject(target) ? [{ $ref: $ref ?? "" }] : target === false ? [never] : [];
-    const parts = [...referring, ...shapeOf(schema), ...choicesOf(schema)].filter((part) => part !== unknown);
+    const parts = [...referring, ...shapeOf(schema), ...choicesOf(schema)].filter(
+      (part) => !saysNothing(part),
+    );
     // What stands beside a reference would make another type of the same members.
     if (referring.length === 1 && parts.length === 1) return referring[0] ?? unknown;
     return {
@@ -100,7 +102,11 @@ function typeBy(schema: JsonObject): string | undefined {
 
 /** Nothing is said if one of them says nothing, such as which members are needed. */
 function anyOfThem(schemas: readonly JsonObject[]): JsonObject[] {
-  return schemas.includes(unknown) ? [] : [{ anyOf: [...schemas] }];
+  return schemas.some(saysNothing) ? [] : [{ anyOf: [...schemas] }];
+}
+
+function saysNothing({ tsType }: JsonObject): boolean {
+  return tsType === unknown["tsType"];
 }
 
 function referenceTo(name: string): string {

@@ -20,12 +20,18 @@ export interface DriftNote {
 export async function recordDrift(tx: Tx, orgId: string, notes: Iterable<DriftNote>): Promise<void> {
   const rows = JSON.stringify([...notes]);
   await tx.execute(sql`
+    with noted as (
+      select * from json_to_recordset(${rows}::json) as noted (slug text, revision integer, path text, method text,
+        checked bigint, unfit bigint, "lastUnfitAt" timestamptz, "lastProblem" text)
+    ), catalog as materialized (
+      -- Locked, so that none is counted for an import that is just being replaced.
+      select slug, revision from ${catalogs} where org_id = ${orgId} and slug in (select slug from noted)
+      order by slug collate "C" for share
+    )
     insert into ${operationDrift} as known
       (org_id, slug, path, method, checked, unfit, last_unfit_at, last_problem)
     select ${orgId}, noted.slug, path, method, checked, unfit, "lastUnfitAt", "lastProblem"
-    from json_to_recordset(${rows}::json) as noted (slug text, revision integer, path text, method text,
-      checked bigint, unfit bigint, "lastUnfitAt" timestamptz, "lastProblem" text)
-    left join ${catalogs} as catalog on catalog.org_id = ${orgId} and catalog.slug = noted.slug
+    from noted left join catalog on catalog.slug = noted.slug
     where coalesce(catalog.revision, 0) = noted.revision
     order by noted.slug collate "C", path collate "C", method collate "C"
     on conflict (org_id, slug, path, method) do update

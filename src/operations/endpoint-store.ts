@@ -1,12 +1,12 @@
 import { and, eq, sql } from "#src/db/drizzle.cjs";
 import { textArray } from "#src/db/columns.ts";
 import type { Tx } from "#src/db/database.ts";
-import type { BodyForm, Parameter } from "./operation.ts";
 import { operationDrift } from "./schema.ts";
+import type { InForce } from "./store.ts";
 
-/** An operation of an import that is in force, with its schemas as they are stored. */
+/** An operation of an import, with its schemas as they are stored. */
 export interface StoredEndpoint {
-  /** Of the services that were asked for, which one it is of. */
+  /** Of the imports that were asked for, which one it is of. */
   readonly service: number;
   readonly path: string;
   readonly method: string;
@@ -15,8 +15,9 @@ export interface StoredEndpoint {
   readonly description: string | null;
   readonly deprecated: boolean;
   readonly scopes: readonly string[];
-  readonly parameters: readonly Parameter[];
-  readonly body: BodyForm | null;
+  /** As JSON, like all that follow: to parse that of a whole page at once would hold up other calls. */
+  readonly parameters: string;
+  readonly body: string | null;
   readonly inputSchema: string | null;
   readonly outputSchema: string | null;
 }
@@ -24,7 +25,7 @@ export interface StoredEndpoint {
 /** What a page of endpoints may hold at most. */
 export interface EndpointLimits {
   readonly endpoints: number;
-  /** Of schemas, with what they refer to. */
+  /** Of schemas, with what they refer to, and of what else may be long. */
   readonly bytes: number;
 }
 
@@ -73,34 +74,48 @@ export async function readDrift(
 
 /** A row is an endpoint or a definition. Types and no interfaces, which drizzle does not take for rows. */
 type Row = EndpointRow | DefinitionRow;
-type EndpointRow = {
-  [Name in keyof StoredEndpoint]: Name extends "parameters" | "body"
-    ? string | Extract<StoredEndpoint[Name], null>
-    : StoredEndpoint[Name];
-} & { readonly definition: null; readonly candidates: string };
+type EndpointRow = { [Name in keyof StoredEndpoint]: StoredEndpoint[Name] } & {
+  readonly definition: null;
+  readonly candidates: string;
+};
 type DefinitionRow = { readonly service: number; readonly definition: string; readonly schema: string };
 
 /**
- * The endpoints that the services' imports have in force, in the order of the services, paths and methods: behind the
- * place in the first of them, as many as the limits admit. All in one statement, which reads the text of no schema that
- * is not answered; how long those are is known without reading them again.
+ * The endpoints of the imports, in the order in which these are given, and of paths and methods: behind the place in the
+ * first of them, as many as the limits admit. All in one statement, which reads the text of no schema that is not
+ * answered but for its length. An import does not change, so pages of one fit together whatever is in force by then.
  */
 export async function readEndpoints(
   tx: Tx,
   orgId: string,
-  slugs: readonly string[],
+  imports: readonly InForce[],
   after: EndpointPlace | undefined,
   limits: EndpointLimits,
 ): Promise<EndpointPage> {
+  const rows = await tx.execute<Row>(endpointsQuery(orgId, imports, after, limits));
+  return pageOf(rows, limits.endpoints);
+}
+
+/** The statement by itself, whose plan a test looks at. */
+export function endpointsQuery(
+  orgId: string,
+  imports: readonly InForce[],
+  after: EndpointPlace | undefined,
+  limits: EndpointLimits,
+) {
   const { path = "", method = "" } = after ?? {};
-  const rows = await tx.execute<Row>(sql`
+  const slugs = textArray(imports.map((one) => one.slug));
+  const revisions = textArray(imports.map((one) => String(one.revision)));
+  return sql`
     with candidate as materialized (
       select asked.n, o.*
-      from unnest(${textArray(slugs)}) with ordinality as asked (slug, n)
+      from unnest(${slugs}, ${revisions}::integer[]) with ordinality as asked (slug, revision, n)
       cross join lateral (
-        select slug, revision, path, method, definition_names, input_schema, output_schema
-        from catalog_operations
-        where org_id = ${orgId} and catalog_operations.slug = asked.slug and in_force
+        select slug, revision, path, method, definition_names,
+          octet_length(parameters::text) + coalesce(octet_length(description), 0)
+            + coalesce(octet_length(input_schema::text), 0) + coalesce(octet_length(output_schema::text), 0) as bytes
+        from catalog_operations as o
+        where o.org_id = ${orgId} and o.slug = asked.slug and o.revision = asked.revision
           and (path, method) > (case asked.n when 1 then ${path} else '' end, case asked.n when 1 then ${method} else '' end)
         order by path, method
         limit ${limits.endpoints}::integer
@@ -119,11 +134,11 @@ export async function readEndpoints(
       group by n, path, method
     ), chosen as materialized (
       select * from (
-        select candidate.*, sum(own.bytes) over (order by n, path, method rows unbounded preceding) - own.bytes as before
+        select n, slug, revision, path, method, definition_names,
+          sum(own.bytes) over (order by n, path, method rows unbounded preceding) - own.bytes as before
         from candidate left join referred using (n, path, method)
         cross join lateral (
-          select coalesce(referred.bytes, 0) + coalesce(octet_length(input_schema::text), 0)
-            + coalesce(octet_length(output_schema::text), 0) as bytes
+          select coalesce(referred.bytes, 0) + candidate.bytes as bytes
         ) as own
       ) as running
       where before < ${limits.bytes}::integer
@@ -138,8 +153,7 @@ export async function readEndpoints(
     from (select distinct n, slug, revision, unnest(definition_names) as name from chosen) as named
     join catalog_definitions as d using (slug, revision, name)
     where org_id = ${orgId}
-    order by service, path, method`);
-  return pageOf(rows, limits.endpoints);
+    order by service, path, method`;
 }
 
 function pageOf(rows: readonly Row[], limit: number): EndpointPage {
@@ -148,12 +162,7 @@ function pageOf(rows: readonly Row[], limit: number): EndpointPage {
   let candidates = 0;
   for (const row of rows) {
     if (row.definition === null) {
-      const { parameters, body } = row;
-      endpoints.push({
-        ...row,
-        parameters: JSON.parse(parameters) as readonly Parameter[],
-        body: body === null ? null : (JSON.parse(body) as BodyForm),
-      });
+      endpoints.push(row);
       candidates = Number(row.candidates);
     } else {
       const known = definitions.get(row.service) ?? new Map<string, string>();

@@ -1,12 +1,20 @@
 import type { Endpoint, ServiceDescription } from "./service-description.ts";
 
-/** Endpoints by the segments of their paths. */
+/** Endpoints whose paths are alike up to some segment. */
 interface Node {
+  /** Those that have yet to be told apart by the next one; none once they are. */
+  waiting: Waiting[];
   readonly literals: Map<string, Node>;
   /** Segments that hold variables, such as `{id}` and `{id}.json`, by what is fixed in them. */
   readonly variables: Map<string, { readonly fixed: readonly string[]; readonly node: Node }>;
   /** The one whose path ends here. */
   endpoint: Endpoint | undefined;
+}
+
+/** An endpoint, and where in its path the next segment begins. */
+interface Waiting {
+  readonly endpoint: Endpoint;
+  readonly at: number;
 }
 
 /** A description does not change, and one may have thousands of endpoints. */
@@ -31,20 +39,31 @@ function treesOf({ endpoints }: ServiceDescription): Map<string, Node> {
   for (const endpoint of endpoints) {
     const root = trees.get(endpoint.method) ?? emptyNode();
     trees.set(endpoint.method, root);
-    const end = endpoint.path.split("/").reduce(nextNode, root);
-    // Of paths that differ in the names of their variables only, the first.
-    end.endpoint ??= endpoint;
+    root.waiting.push({ endpoint, at: 0 });
   }
   return trees;
 }
 
+/** Tells those apart that wait. Where no request gets, nobody has to: a document may have a million segments. */
+function grow(node: Node): void {
+  for (const { endpoint, at } of node.waiting) {
+    const { path } = endpoint;
+    const slash = path.indexOf("/", at);
+    const end = slash === -1 ? path.length : slash;
+    // Of paths that differ in the names of their variables only, the first.
+    if (at > path.length) node.endpoint ??= endpoint;
+    else nextNode(node, path.slice(at, end)).waiting.push({ endpoint, at: end + 1 });
+  }
+  node.waiting = [];
+}
+
 function nextNode({ literals, variables }: Node, segment: string): Node {
-  const fixed = segment.split(/\{[^{}]*\}/);
-  if (fixed.length === 1) {
+  if (!segment.includes("{")) {
     const node = literals.get(segment) ?? emptyNode();
     literals.set(segment, node);
     return node;
   }
+  const fixed = segment.split(/\{[^{}]*\}/);
   const shape = fixed.join("{}");
   const next = variables.get(shape) ?? { fixed, node: emptyNode() };
   variables.set(shape, next);
@@ -52,7 +71,7 @@ function nextNode({ literals, variables }: Node, segment: string): Node {
 }
 
 function emptyNode(): Node {
-  return { literals: new Map(), variables: new Map(), endpoint: undefined };
+  return { waiting: [], literals: new Map(), variables: new Map(), endpoint: undefined };
 }
 
 interface Found {
@@ -66,6 +85,7 @@ interface Found {
  * None that is as open as the bound or more, which saves the way to most.
  */
 function findBelow(node: Node, wanted: readonly string[], depth: number, bound: number): Found | undefined {
+  grow(node);
   const segment = wanted[depth];
   if (segment === undefined) return node.endpoint && { endpoint: node.endpoint, openness: 0 };
   const literal = node.literals.get(segment);

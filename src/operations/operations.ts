@@ -25,8 +25,7 @@ export interface Operations {
 /** What is known of a service of the organisation. */
 export type Describe = (orgId: string, slug: string) => Promise<ServiceDescription | undefined>;
 
-/** As many endpoints and contracts as are remembered. An endpoint takes some 300 bytes. */
-const maxEndpoints = 100_000;
+const maxDescriptionBytes = 64 * 1024 * 1024;
 const maxContractBytes = 32 * 1024 * 1024;
 
 /** Creates the one place that says what services offer. */
@@ -43,12 +42,12 @@ export async function createOperations(parts: {
   });
   // An import does not change, so it is good for as long as there is room.
   const descriptions = new LRUCache<string, ServiceDescription>({
-    maxSize: maxEndpoints,
-    sizeCalculation: ({ endpoints }) => endpoints.length + 1,
+    maxSize: maxDescriptionBytes,
+    sizeCalculation: bytesOfDescription,
   });
   const contracts = new LRUCache<string, OperationContract>({
     maxSize: maxContractBytes,
-    sizeCalculation: bytesOf,
+    sizeCalculation: bytesOfContract,
   });
 
   async function askInForce(orgId: string, slug: string) {
@@ -87,7 +86,19 @@ export async function createOperations(parts: {
   };
 }
 
-function bytesOf({ inputSchema = "", outputSchema = "", definitions }: OperationContract): number {
-  const shared = [...definitions.values()].reduce((sum, schema) => sum + schema.length, 0);
-  return 1024 + 2 * (inputSchema.length + outputSchema.length + shared);
+/** Roughly, as both are only to bound what is remembered. What a document may make long is counted. */
+function bytesOfDescription({ endpoints }: ServiceDescription): number {
+  const texts = ({ path, name, operationId = "", scopes }: Endpoint) => [path, name, operationId, ...scopes];
+  return endpoints.reduce((sum, one) => sum + 300 + 2 * lengthOf(texts(one)), 1024);
+}
+
+function bytesOfContract(contract: OperationContract): number {
+  const { parameters, body = null, inputSchema = "", outputSchema = "", definitions } = contract;
+  // Kept as objects, which take several times as much as their text.
+  const objects = 4 * lengthOf([JSON.stringify(parameters), JSON.stringify(body)]);
+  return 1024 + 2 * (objects + lengthOf([inputSchema, outputSchema, ...definitions.values()]));
+}
+
+function lengthOf(texts: readonly string[]): number {
+  return texts.reduce((sum, text) => sum + text.length, 0);
 }

@@ -35,6 +35,8 @@ export const catalogs = pgTable(
     checkedAt: instant("checked_at"),
     /** How the service's own document differed when it was last compared; null if it did not, or never was. */
     drift: json("drift").$type<CatalogDrift>(),
+    /** What the integration has from documents, whichever is in force: a person's changes differ from it. */
+    definition: json("definition").$type<DerivedDefinition>(),
     updatedAt: instant("updated_at").notNull(),
   },
   (table) => [

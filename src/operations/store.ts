@@ -20,14 +20,25 @@ export async function getInForce(tx: Tx, orgId: string, slug: string): Promise<I
   return row;
 }
 
-/** Of the services, those that have an import in force, and what it calls them. */
-export async function listInForce(
-  tx: Tx,
-  orgId: string,
-  slugs: readonly string[],
-): Promise<{ slug: string; name: string }[]> {
+/** What is known of an import without reading its operations. */
+export interface ImportSummary extends InForce {
+  /** The service's name in its document. */
+  readonly name: string;
+  /** How many operations it has. */
+  readonly operations: number;
+}
+
+const summary = {
+  slug: catalogRevisions.slug,
+  revision: catalogRevisions.revision,
+  name: catalogRevisions.title,
+  operations: catalogRevisions.operations,
+};
+
+/** Of the services, the imports that are in force. */
+export async function listInForce(tx: Tx, orgId: string, slugs: readonly string[]): Promise<ImportSummary[]> {
   return tx
-    .select({ slug: catalogs.slug, name: catalogRevisions.title })
+    .select(summary)
     .from(catalogs)
     .innerJoin(
       catalogRevisions,
@@ -38,6 +49,19 @@ export async function listInForce(
       ),
     )
     .where(and(eq(catalogs.orgId, orgId), inArray(catalogs.slug, [...slugs])));
+}
+
+/** An import that may be in force no more; undefined if it is not kept, or not ready yet. */
+export async function getSummary(
+  tx: Tx,
+  orgId: string,
+  { slug, revision }: InForce,
+): Promise<ImportSummary | undefined> {
+  const [row] = await tx
+    .select(summary)
+    .from(catalogRevisions)
+    .where(and(isOf(catalogRevisions, orgId, slug, revision), catalogRevisions.ready));
+  return row;
 }
 
 /** An import of a service, without its schemas; undefined if there is no such import. */

@@ -7,6 +7,16 @@ export type Fields = Map<string, string>;
 const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const fieldValue = /^[\t\x20-\x7e\x80-\xff]*$/;
 
+/** Whether a header may have this name. */
+export function isHeaderName(name: string): boolean {
+  return token.test(name);
+}
+
+/** Whether a header may have this value: nothing that ends it, and nothing that servers read in several ways. */
+export function isHeaderValue(value: string): boolean {
+  return fieldValue.test(value);
+}
+
 /** Says which service presents the credential, if that is a key which only one service may present. */
 export const callerServiceHeader = "x-caller-service";
 
@@ -61,10 +71,10 @@ export function isReservedHeader(name: string): boolean {
 export function requestHeaders(given: Readonly<Record<string, string>>): Fields {
   const fields: Fields = new Map();
   for (const [name, value] of Object.entries(given)) {
-    if (!token.test(name)) {
+    if (!isHeaderName(name)) {
       throw new InvalidOutboundRequest("headers: a name has characters that header names cannot have");
     }
-    if (!fieldValue.test(value)) {
+    if (!isHeaderValue(value)) {
       throw new InvalidOutboundRequest(
         `headers.${name}: line breaks, control and non-Latin-1 characters are not sent`,
       );

@@ -63,9 +63,14 @@ function pairText([name, value, form]: QueryPair): string {
   if (!/^[A-Za-z0-9\-._~!$'()*+,;:@/?%]*$/.test(name + value.replaceAll("=", ""))) {
     throw new InvalidOutboundRequest("query: percent-encode all but letters, digits and -._~!$'()*+,;:@/?");
   }
-  if (/%(?:00|0a|0d)/i.test(name + value))
+  if (hasEncodedBreak(name + value))
     throw new InvalidOutboundRequest("query: line breaks and NUL are not sent");
   return `${name}=${value}`;
+}
+
+/** Whether a percent-encoded text has a line break or NUL, which are not sent. */
+export function hasEncodedBreak(text: string): boolean {
+  return /%(?:00|0a|0d)/i.test(text);
 }
 
 function encoded(text: string): string {

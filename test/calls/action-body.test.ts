@@ -271,6 +271,8 @@ describe("a Content-Type of the caller's own", () => {
 
   test("gives way to the one that names the boundary", () => {
     expect(headers("multipart/form-data", "multipart/form-data")).toStrictEqual({ a: "b" });
+    const twice = { "content-type": "multipart/form-data", "Content-Type": "text/plain" };
+    expect(headersBeside(formOf("multipart/form-data"), twice)).toStrictEqual({});
   });
 
   test("is refused where the body is another", () => {

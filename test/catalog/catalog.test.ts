@@ -33,6 +33,7 @@ test("the catalog answers connected services only, in the requirement's shape", 
     actionIdentifier: expect.stringMatching("^identity/.") as string,
     deprecated: false,
     contentType: "application/json",
+    bodyRequired: expect.any(Boolean) as boolean,
     inputSchema: expect.objectContaining({ type: "object" }) as object,
     outputSchema: expect.objectContaining({ type: "object" }) as object,
   });

@@ -96,3 +96,23 @@ test("the next document changes what the previous one gave, and not what a perso
     version: 3,
   });
 });
+
+test("what a document gave is replaced by the next one, though none was in force meanwhile", async () => {
+  const slug = "custom:between";
+  const schemes = { client: key("X-Client"), secret: key("X-Secret") };
+  await importing(slug, document("https://bank.example", schemes));
+  await service.org.client.catalog.activateRevision({ slug, revision: 0 });
+  const { diff } = await importing(slug, document("https://new.example", schemes));
+  expect(diff?.definition).toEqual(["the base URL is https://new.example now, and was https://bank.example"]);
+  const { events } = await service.org.client.audit.listAuditEvents({ target: slug });
+  expect(events[0]).toMatchObject({
+    action: "integration.import",
+    details: {
+      integration: {
+        version: { before: 1, after: 2 },
+        baseUrl: { before: "https://bank.example", after: "https://new.example" },
+        authMethods: ["client-secret"],
+      },
+    },
+  });
+});

@@ -140,6 +140,22 @@ describe("an import", () => {
   });
 });
 
+test("an import that another one came before says in the audit trail what its figures are about", async () => {
+  const slug = "custom:overtaken";
+  await importing(slug, bank("GET /a"));
+  await importing(slug, bank("GET /b"));
+  const { asOwner } = service.postgres;
+  await asOwner("begin");
+  await asOwner(`update catalogs set revision = 1 where slug = '${slug}'`);
+  const overtaken = importing(slug, bank("GET /c"));
+  const waiting = "select from pg_locks where not granted and pg_backend_pid() = any (pg_blocking_pids(pid))";
+  await expect.poll(() => asOwner(waiting), { interval: 5, timeout: 20_000 }).not.toHaveLength(0);
+  await asOwner("commit");
+  await overtaken;
+  const { events } = await service.org.client.audit.listAuditEvents({ target: slug });
+  expect(events[0]?.details).toMatchObject({ revision: { before: 1, after: 3 }, comparedWith: 2 });
+});
+
 describe("a preview", () => {
   test("says what an import would change, and changes nothing", async () => {
     const slug = "custom:previewed";

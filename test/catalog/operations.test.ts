@@ -1,5 +1,7 @@
 import { Code } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { PgDialect } from "#src/db/drizzle.cjs";
+import { endpointsQuery } from "#src/operations/endpoint-store.ts";
 import { searchQuery, spelledQuery } from "#src/operations/search-text.ts";
 import { storeImport, type GivenOperation } from "../support/imports.ts";
 import { startService, type Presenter, type TestService } from "../support/service.ts";
@@ -102,8 +104,10 @@ describe("the search over operations", () => {
   });
 
   test("takes no page token of another list, and no text for one", async () => {
-    for (const pageToken of ["x", Buffer.from('p1:["NaN","a","b","c"]').toString("base64url")]) {
-      const asking = org.client.catalog.listOperations({ pageToken });
+    const ranks = ["NaN", "1e300", "1e-300", "-1"];
+    const made = ranks.map((rank) => Buffer.from(`p1:["${rank}","a","b","c"]`).toString("base64url"));
+    for (const pageToken of ["x", ...made]) {
+      const asking = org.client.catalog.listOperations({ q: "user", pageToken });
       await expect(asking).rejects.toMatchObject({ code: Code.InvalidArgument });
     }
   });
@@ -121,10 +125,9 @@ describe("the search over operations", () => {
   });
 });
 
-test("a search walks over words of its own organisation only, by the index, with 50,000 operations of others beside", async () => {
-  const { asOwner } = service.postgres;
-  const org = await service.newOrganization("beside");
-  const large = await service.newOrganization("large");
+describe("with 50,000 operations of another organisation beside", () => {
+  let org: Awaited<ReturnType<TestService["newOrganization"]>>;
+  let large: typeof org;
   const words = ["user", "team", "invoice", "report", "order", "login", "audit", "ticket"];
   const operationsOf = (count: number): GivenOperation[] =>
     Array.from({ length: count }, (_, i) => ({
@@ -132,34 +135,62 @@ test("a search walks over words of its own organisation only, by the index, with
       path: `/${words[i % 8]}s/${i}`,
       operationId: `${i % 2 === 0 ? "list" : "create"}${words[Math.floor(i / 8) % 8]}${i}`,
     }));
-  const { orgId } = large;
-  await storeImport(service.postgres, { orgId, slug: "custom:s0", operations: operationsOf(5_000) });
-  await storeImport(service.postgres, { orgId: org.orgId, slug: "custom:own", operations: operationsOf(20) });
-  for (const table of ["catalogs", "catalog_revisions", "catalog_operations"]) {
-    const columns = await asOwner(
-      "select string_agg(attname, ', ') as rest from pg_attribute where attrelid = $1::regclass and attnum > 2",
-      [table],
-    );
-    const rest = String(columns[0]?.["rest"]);
-    await asOwner(
-      `insert into ${table} (org_id, slug, ${rest}) select org_id, 'custom:s' || n, ${rest}
-       from ${table}, generate_series(1, 9) as n where org_id = $1 and slug = 'custom:s0'`,
-      [orgId],
-    );
-  }
-  await asOwner("analyze catalog_operations");
 
-  const ofLarge = await planOf(orgId, "{custom:s1,custom:s2}", "user list 1024");
-  expect(ofLarge).toMatch(/Bitmap Index Scan on catalog_operations_search .*rows=10\b/);
-  const ofOther = await planOf(org.orgId, "{custom:own}", "user");
-  for (const plan of [ofLarge, ofOther]) expect(plan).not.toContain("Seq Scan on catalog_operations");
-  const looked = [
-    ...ofOther.matchAll(/(?:catalog_operations.* \(actual rows=|Removed by Filter: )([\d.]+)/g),
-  ];
-  expect(looked.reduce((sum, [, rows]) => sum + Number(rows), 0)).toBeLessThanOrEqual(20);
+  beforeAll(async () => {
+    const { asOwner } = service.postgres;
+    org = await service.newOrganization("beside");
+    large = await service.newOrganization("large");
+    const { orgId } = large;
+    await storeImport(service.postgres, { orgId, slug: "custom:s0", operations: operationsOf(5_000) });
+    await storeImport(service.postgres, {
+      orgId: org.orgId,
+      slug: "custom:own",
+      operations: operationsOf(20),
+    });
+    for (const table of ["catalogs", "catalog_revisions", "catalog_operations"]) {
+      const columns = await asOwner(
+        "select string_agg(attname, ', ') as rest from pg_attribute where attrelid = $1::regclass and attnum > 2",
+        [table],
+      );
+      const rest = String(columns[0]?.["rest"]);
+      await asOwner(
+        `insert into ${table} (org_id, slug, ${rest}) select org_id, 'custom:s' || n, ${rest}
+       from ${table}, generate_series(1, 9) as n where org_id = $1 and slug = 'custom:s0'`,
+        [orgId],
+      );
+    }
+    await asOwner("analyze catalog_operations");
+  });
+
+  test("a search walks over words of its own organisation only, by the index", async () => {
+    const ofLarge = await planOf(large.orgId, "{custom:s1,custom:s2}", "user list 1024");
+    expect(ofLarge).toMatch(/Bitmap Index Scan on catalog_operations_search .*rows=10\b/);
+    const ofOther = await planOf(org.orgId, "{custom:own}", "user");
+    for (const plan of [ofLarge, ofOther]) expect(plan).not.toContain("Seq Scan on catalog_operations");
+    const looked = [
+      ...ofOther.matchAll(/(?:catalog_operations.* \(actual rows=|Removed by Filter: )([\d.]+)/g),
+    ];
+    expect(looked.reduce((sum, [, rows]) => sum + Number(rows), 0)).toBeLessThanOrEqual(20);
+  });
+
+  test("a page of the catalog reads as many operations as it may hold, by the key of their import", async () => {
+    const imports = ["custom:s3", "custom:s4", "custom:s5"].map((slug) => ({ slug, revision: 1 }));
+    const after = { path: "/orders/1", method: "GET" };
+    const query = endpointsQuery(large.orgId, imports, after, { endpoints: 501, bytes: 1024 * 1024 });
+    const { sql, params } = new PgDialect().sqlToQuery(query);
+    const lines = await service.postgres.asOwner(`explain (analyze, timing off, costs off) ${sql}`, params);
+    const plan = lines.map((line) => String(line["QUERY PLAN"])).join("\n");
+    // A page of the first, one of the second to see that it is full, and none of the third.
+    expect(plan).toMatch(
+      /Index Scan using catalog_operations_org_id_slug_revision_path_method_pk .*rows=251\.00 loops=2/,
+    );
+    expect(plan).not.toContain("Seq Scan on");
+    expect(plan).not.toContain("Removed by Filter");
+  });
 
   /** How the body of the function runs, of which EXPLAIN shows nothing by itself. */
   async function planOf(orgId: string, services: string, text: string): Promise<string> {
+    const { asOwner } = service.postgres;
     const [row] = await asOwner(
       "select prosrc, proargnames, proconfig from pg_proc where proname = 'search_operations'",
     );

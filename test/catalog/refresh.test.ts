@@ -120,6 +120,11 @@ describe("a daily comparison", () => {
     upstream.answer({ body: bank("GET /a", "GET /b") });
     const { watch } = await catalog().refreshCatalog({ slug, apply: true, daily: true });
     expect(watch).toMatchObject({ connectionId });
+    const { events } = await service.org.client.audit.listAuditEvents({ target: slug });
+    expect(events[0]).toMatchObject({
+      action: "integration.import",
+      details: { daily: true, through: connectionId },
+    });
     upstream.answer({ body: bank("GET /b", "GET /c") });
     const before = upstream.asked.length;
     const { catalogWatch } = service.app;
@@ -158,6 +163,19 @@ describe("a daily comparison", () => {
     // Of the other test's service, which is still watched.
     expect(asked).toBeLessThanOrEqual(1);
     expect((await catalog().listRevisions({ slug })).drift).toBeUndefined();
+  });
+
+  test("ends with the connection that it is made through, and says so", async () => {
+    const slug = "custom:left";
+    const id = await connect(slug);
+    upstream.answer({ body: bank("GET /a") });
+    await catalog().refreshCatalog({ slug, apply: true, daily: true });
+    await service.org.client.connections.deleteConnection({ id });
+    service.clock.advance(dayMs);
+    await service.app.catalogWatch.runOnce();
+    const { drift, watch } = await catalog().listRevisions({ slug });
+    expect(drift?.error).toMatch(/not compared daily any more/);
+    expect(watch).toBeUndefined();
   });
 
   test("is not made through a connection that is private to its owner", async () => {

@@ -60,10 +60,11 @@ test("an imported operation is answered whole: each schema carries what it leads
           slug: "custom:hr",
           name: "Human Resources",
           baseUrl,
+          endpointCount: 2,
           endpoints: [
             {
               ...{ method: "GET", path: "/users", name: "GET /users" },
-              ...{ actionIdentifier: "custom:hr/GET /users", deprecated: false },
+              ...{ actionIdentifier: "custom:hr/GET /users", deprecated: false, bodyRequired: false },
             },
             {
               method: "POST",
@@ -87,6 +88,7 @@ test("an imported operation is answered whole: each schema carries what it leads
               deprecated: true,
               description: "Makes one.",
               contentType: "application/json",
+              bodyRequired: true,
               drift: {
                 ...{ checked: "7", unfit: "2", lastProblem: "/name: is missing" },
                 lastUnfitAt: expect.any(String) as string,
@@ -187,7 +189,12 @@ describe("a large catalog", () => {
       `/api/catalog/services?slug=custom:erp&pageToken=${nextPageToken}`,
     );
     expect(filtered.body.data.catalog[0].endpoints).toHaveLength(200);
-    for (const pageToken of [nextPageToken, "x", Buffer.from('p1:["a",1,2]').toString("base64url")]) {
+    const made = ['["a",1,2,3]', '["custom:crm","/","GET","1e3"]', '["custom:crm","/","GET"]'];
+    for (const pageToken of [
+      nextPageToken,
+      "x",
+      ...made.map((one) => Buffer.from(`p1:${one}`).toString("base64url")),
+    ]) {
       const asking = org.client.catalog.getService({ slug: "custom:crm", pageToken });
       await expect(asking).rejects.toMatchObject({ code: Code.InvalidArgument });
     }
@@ -211,6 +218,48 @@ describe("a large catalog", () => {
     const changed = await ask(tag);
     expect(changed.status).toBe(200);
     expect(changed.headers.get("etag")).not.toBe(tag);
+  });
+
+  test("goes on with the import that its page began with, whatever is in force by then, as long as that is kept", async () => {
+    await storeImport(service.postgres, {
+      ...{ orgId: org.orgId, slug: "custom:erp", revision: 3, title: "Three", operations: ofErp },
+    });
+    const first = await org.client.catalog.getService({ slug: "custom:erp" });
+    await storeImport(service.postgres, {
+      ...{ orgId: org.orgId, slug: "custom:erp", revision: 4, title: "Four" },
+      operations: [{ method: "GET", path: "/0" }, ...ofErp.map(({ path }) => ({ method: "PUT", path }))],
+    });
+    const pageToken = first.nextPageToken ?? "";
+    const second = await org.client.catalog.listServices({ pageToken });
+    const seen = [...(first.service?.endpoints ?? []), ...(second.catalog[0]?.endpoints ?? [])];
+    expect(seen.map(({ method, path }) => `${path} ${method}`)).toStrictEqual(
+      ofErp.map(({ path }) => `${path} GET`).toSorted(),
+    );
+    expect(second.catalog[0]).toMatchObject({ slug: "custom:erp", name: "Three", endpointCount: 700 });
+    await service.postgres.asOwner(
+      "delete from catalog_revisions where org_id = $1 and slug = 'custom:erp' and revision = 3",
+      [org.orgId],
+    );
+    await expect(org.client.catalog.listServices({ pageToken })).rejects.toMatchObject({
+      code: Code.InvalidArgument,
+      message: expect.stringContaining("start from the beginning") as string,
+    });
+  });
+
+  test("is counted without its endpoints, page by page, and has a tag as well", async () => {
+    const all = await org.client.catalog.listServices({ withoutEndpoints: true });
+    const shipped = all.catalog[0]?.endpointCount ?? 0;
+    expect(shipped).toBeGreaterThan(0);
+    expect(all.catalog.map((one) => [one.slug, one.endpoints.length, one.endpointCount])).toStrictEqual([
+      ...[["aml", 0, shipped], ["custom:crm", 0, 150], ["custom:erp", 0, 701], ["custom:none", 0, 0]], // prettier-ignore
+    ]);
+    const { body, headers } = await org.rest("GET", "/api/catalog/services?withoutEndpoints=true&pageSize=3");
+    expect(body.data.catalog).toHaveLength(3);
+    const pageToken = body.data.nextPageToken as string;
+    const rest = await org.client.catalog.listServices({ withoutEndpoints: true, pageToken });
+    expect(rest.catalog.map(({ slug }) => slug)).toStrictEqual(["custom:none"]);
+    const whole = await org.rest("GET", "/api/catalog/services?pageSize=3");
+    expect(whole.headers.get("etag")).not.toBe(headers.get("etag"));
   });
 });
 

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { storeImport } from "../support/imports.ts";
 import { startService, type Presenter, type TestService } from "../support/service.ts";
 import { startUpstream, type Upstream } from "../support/upstream.ts";
-import { putCatalog } from "../support/imported-catalog.ts";
 
 let service: TestService;
 let upstream: Upstream;
@@ -13,15 +13,16 @@ beforeAll(async () => {
       ...{ serviceSlug, baseUrl: upstream.url, apiKey: "k" },
     });
   }
-  await putCatalog(
-    service,
-    "custom:shop",
-    [
+  await storeImport(service.postgres, {
+    orgId: service.org.orgId,
+    slug: "custom:shop",
+    operations: [
       {
         ...{ method: "POST", path: "/orders/{shop}", operationId: "createOrder" },
         parameters: [
           { name: "shop", in: "path", required: true, schema: { $ref: "#/$defs/Shop" } },
           { name: "dry_run", in: "query", required: false, schema: { type: "boolean" } },
+          { name: "raw", in: "query", required: false, schema: {}, allowReserved: true },
         ],
         body: { contentType: "application/json", required: true },
         inputSchema: { $ref: "#/$defs/Order" },
@@ -33,7 +34,7 @@ beforeAll(async () => {
         inputSchema: { $ref: "#/$defs/Gone" },
       },
     ],
-    {
+    definitions: {
       Shop: { type: "string", maxLength: 4 },
       Order: {
         type: "object",
@@ -46,7 +47,7 @@ beforeAll(async () => {
         },
       },
     },
-  );
+  });
 });
 afterAll(async () => {
   await upstream[Symbol.asyncDispose]();
@@ -102,6 +103,36 @@ describe("input", () => {
       "a value that has no form in a path",
       { ...order, path: { shop: ".." } },
       [{ pointer: "/path/shop", reason: expect.stringContaining("the segments . and .. are not sent") }],
+    ],
+    [
+      "a line break in a query",
+      { ...order, query: { raw: "a\nb" } },
+      [{ pointer: "/query/raw", reason: "has a line break or NUL, which is not sent" }],
+    ],
+    [
+      "an encoded one",
+      { ...order, query: { raw: "a%0Ab" } },
+      [{ pointer: "/query/raw", reason: "has a line break or NUL, which is not sent" }],
+    ],
+    [
+      "a line break in a header",
+      { ...order, header: { "x-note": "a\r\nx-evil: b" } },
+      [
+        {
+          pointer: "/header/x-note",
+          reason: "has line breaks, control or non-Latin-1 characters, which are not sent",
+        },
+      ],
+    ],
+    [
+      "no name of a header",
+      { ...order, header: { "x note": "a" } },
+      [{ pointer: "/header/x note", reason: "has characters that header names cannot have" }],
+    ],
+    [
+      "a header given twice",
+      { ...order, header: { "x-note": "a", "X-Note": "b" } },
+      [{ pointer: "/header/X-Note", reason: "is given twice, in different letter case" }],
     ],
   ])("with %s is answered with the places", async (_, input, problems) => {
     expect((await validate(create, input)).body.data).toStrictEqual({ valid: false, problems });

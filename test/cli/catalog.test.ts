@@ -49,6 +49,12 @@ test("the connected services are listed, their operations too, and one operation
   expect(json).toStrictEqual(body.data);
 });
 
+test("whoever reads what is printed may stop", async () => {
+  const command = `{ ${shellCommand(["catalog", "list"])}; echo "code $?" >&2; } | true`;
+  const { stderr } = await patchbay(["-c", command], { command: ["/bin/sh"], env: env() }).ended;
+  expect(stderr).toBe("code 0\n");
+});
+
 test.each([
   ["show aml/submit", "no operation aml/submit; patchbay catalog show aml lists those there are"],
   [

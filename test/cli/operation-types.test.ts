@@ -39,6 +39,8 @@ const openAccount: TypedOperation = {
   actionIdentifier: "custom:bank/openAccount",
   name: "Open an account",
   deprecated: false,
+  contentType: "application/json",
+  bodyRequired: true,
   parametersSchema: {
     type: "object",
     properties: {
@@ -53,10 +55,22 @@ const openAccount: TypedOperation = {
     $defs: { Account: account },
   },
 };
-const ping = { actionIdentifier: "custom:bank/GET /ping", name: "GET /ping", deprecated: true };
+const ping: TypedOperation = {
+  actionIdentifier: "custom:bank/GET /ping",
+  name: "GET /ping",
+  deprecated: true,
+  bodyRequired: false,
+};
+const upload: TypedOperation = {
+  actionIdentifier: "custom:bank/upload",
+  name: "Upload",
+  deprecated: false,
+  contentType: "text/csv",
+  bodyRequired: false,
+};
 
 test("types of operations are printed so that people can read them", async () => {
-  expect(await operationTypes([openAccount, ping])).toBe(`export interface Operations {
+  expect(await operationTypes([openAccount, ping, upload])).toBe(`export interface Operations {
   /** Open an account */
   "custom:bank/openAccount": {
     input: {
@@ -77,6 +91,13 @@ test("types of operations are printed so that people can read them", async () =>
     input: {};
     output: unknown;
   };
+  /** Upload */
+  "custom:bank/upload": {
+    input: {
+      body?: unknown;
+    };
+    output: unknown;
+  };
 }
 export interface Account {
   id: string;
@@ -86,6 +107,21 @@ export interface Account {
   place?: [number, number];
   tags?: string[];
 }
+`);
+});
+
+test("a body is needed where its operation says so, and what no type can say of it is left out", async () => {
+  const inputSchema = {
+    ...{ type: "object", properties: { id: { type: "string" }, tag: { type: "string" } } },
+    ...{ oneOf: [{ required: ["id"] }, { required: ["tag"] }], not: { required: ["id", "tag"] } },
+  };
+  const optional = { ...openAccount, parametersSchema: undefined, outputSchema: undefined, inputSchema, bodyRequired: false }; // prettier-ignore
+  expect(await operationTypes([optional])).toContain(`    input: {
+      body?: {
+        id?: string;
+        tag?: string;
+      };
+    };
 `);
 });
 

@@ -60,6 +60,16 @@ const store = (revision: NewRevision, ...pieces: RowsPiece[]) =>
     for (const one of pieces) await insertRows(tx, revision, one);
   });
 
+test("large rows come back in pages that hold up no other call", async () => {
+  const revision = await begin("custom:large");
+  const schema = JSON.stringify({ description: "y".repeat(100_000) });
+  const operations = Array.from({ length: 9 }, (_, i) => operation(`/${i}`, { inputSchema: schema }));
+  const definitions = Array.from({ length: 9 }, (_, i) => ({ name: `D${i}`, schema }));
+  await store(revision, piece("operations", operations), piece("definitions", definitions));
+  for await (const { json } of readRows(database, revision)) expect(json.length).toBeLessThan(400_000);
+  expect(await stored(revision)).toEqual({ operations, definitions });
+});
+
 async function stored(revision: NewRevision) {
   const found: Record<string, unknown[]> = { operations: [], definitions: [] };
   for await (const { of, json } of readRows(database, revision)) {

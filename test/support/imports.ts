@@ -27,8 +27,8 @@ export async function storeImport(
   const { orgId, slug, revision = 1, title = slug, operations, definitions = {} } = given;
   const of = [orgId, slug, revision];
   await asOwner(
-    `insert into catalogs (org_id, slug, revision, last_revision, updated_at) values ($1, $2, $3::int, $3::int, now())
-     on conflict (org_id, slug) do update set revision = excluded.revision, last_revision = excluded.last_revision`,
+    `insert into catalogs (org_id, slug, revision, last_revision, updated_at) values ($1, $2, 0, $3::int, now())
+     on conflict (org_id, slug) do nothing`,
     of,
   );
   await asOwner("update catalog_operations set in_force = false where org_id = $1 and slug = $2", [
@@ -52,13 +52,18 @@ export async function storeImport(
       `insert into catalog_operations (org_id, slug, revision, path, method, operation_id, name, description,
          deprecated, scopes, parameters, body, input_schema, output_schema, definition_names, fingerprint, in_force, search)
        select $1, $2, $3::int, path, method, "operationId", name, description, deprecated, scopes, parameters, body,
-         "inputSchema", "outputSchema", "definitionNames", fingerprint, true, search::tsvector
+         "inputSchema"::json, "outputSchema"::json, "definitionNames", fingerprint, true, search::tsvector
        from json_to_recordset($4::json) as row (path text, method text, "operationId" text, name text,
-         description text, deprecated boolean, scopes text[], parameters json, body json, "inputSchema" json,
-         "outputSchema" json, "definitionNames" text[], fingerprint text, search text)`,
+         description text, deprecated boolean, scopes text[], parameters json, body json, "inputSchema" text,
+         "outputSchema" text, "definitionNames" text[], fingerprint text, search text)`,
       [...of, JSON.stringify(rows.slice(at, at + 5_000))],
     );
   }
+  // Last, since that announces it: who hears of it looks at once for what it has.
+  await asOwner(
+    "update catalogs set revision = $3::int, last_revision = $3::int where org_id = $1 and slug = $2",
+    of,
+  );
 }
 
 function rowOf(orgId: string, given: GivenOperation, definitionNames: readonly string[]) {
@@ -76,5 +81,12 @@ function rowOf(orgId: string, given: GivenOperation, definitionNames: readonly s
     fingerprint: "",
     ...given,
   };
-  return { ...operation, search: searchVector(orgId, operation) };
+  const text = (schema: JsonObject | undefined) => schema && JSON.stringify(schema);
+  return {
+    ...operation,
+    // As texts: a JSON text in which others lie may not name every character that they do.
+    inputSchema: text(operation.inputSchema),
+    outputSchema: text(operation.outputSchema),
+    search: searchVector(orgId, operation),
+  };
 }

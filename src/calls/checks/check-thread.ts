@@ -25,14 +25,16 @@ const patienceMs = 3_000;
 const stuckMs = 30_000;
 const idleMs = 60_000;
 
+const startThread = () => startWorker("calls/checks/check", { memoryMb });
+
 /** Starts the thread with the first question, and ends it when there was none for a minute. */
-export function createCheckThread(log: Log): CheckThread {
+export function createCheckThread(log: Log, startNew: () => Worker = startThread): CheckThread {
   const turns = fairTurns();
   const ids = new WeakMap<OperationContract, number>();
   let lastId = 0;
   let forgotten: number[] = [];
   let worker: Worker | undefined;
-  let answered: (answer: Answered) => void = () => undefined;
+  let answered: (answer: Answered | "ended") => void = () => undefined;
   const sent = new LRUCache<number, true>({
     max: maxCompiled,
     maxSize: maxCompiledBytes,
@@ -40,7 +42,7 @@ export function createCheckThread(log: Log): CheckThread {
   });
 
   function start(): Worker {
-    const started = startWorker("calls/checks/check", { memoryMb });
+    const started = startNew();
     // Of a service that has closed its port, no question is left.
     started.unref();
     started.on("message", (answer: Answered) => answered(answer));
@@ -52,7 +54,7 @@ export function createCheckThread(log: Log): CheckThread {
       if (worker === started) worker = undefined;
       sent.clear();
       forgotten = [];
-      answered(undefined);
+      answered("ended");
     });
     return started;
   }
@@ -70,12 +72,21 @@ export function createCheckThread(log: Log): CheckThread {
     return asked;
   }
 
-  async function exchange(contract: OperationContract, question: Question): Promise<Answered> {
-    worker ??= start();
-    const { promise, resolve } = Promise.withResolvers<Answered>();
+  async function exchange(contract: OperationContract, question: Question): Promise<Answered | "ended"> {
+    const { promise, resolve } = Promise.withResolvers<Answered | "ended">();
     answered = resolve;
+    try {
+      worker ??= start();
+    } catch (err) {
+      // Such as that the process may have no more threads. Calls go on without.
+      log.warn({ err }, "the thread that checks inputs cannot be started");
+      return "ended";
+    }
     worker.postMessage(message(contract, question));
-    const stuck = setTimeout(() => void end(), stuckMs);
+    const stuck = setTimeout(() => {
+      resolve(undefined);
+      void end();
+    }, stuckMs);
     const answer = await promise;
     clearTimeout(stuck);
     // The thread has let it go.
@@ -84,8 +95,16 @@ export function createCheckThread(log: Log): CheckThread {
     return answer;
   }
 
+  /** A thread that ends may do so for want of work, or of the memory that others took: then a new one is asked. */
+  async function answerTo(contract: OperationContract, question: Question): Promise<Answered> {
+    const answer = await exchange(contract, question);
+    if (answer !== "ended") return answer;
+    const again = await exchange(contract, question);
+    return again === "ended" ? undefined : again;
+  }
+
   return {
-    ask: (orgId, contract, question) => turns(orgId, () => exchange(contract, question), { patienceMs }),
+    ask: (orgId, contract, question) => turns(orgId, () => answerTo(contract, question), { patienceMs }),
     async close() {
       clearTimeout(idle);
       await end();

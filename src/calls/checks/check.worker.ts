@@ -11,8 +11,10 @@ const checks = new Map<number, ContractCheck>();
 parentPort?.on("message", ({ question, id, contract, forgotten }: Asked) => {
   for (const one of forgotten) checks.delete(one);
   if (contract !== undefined) checks.set(id, createContractCheck(contract));
-  const answer: Answered = within(limitMs, () => checks.get(id)?.(question));
+  const began = performance.now();
+  const checked = within(limitMs, () => checks.get(id)?.(question));
   // What was stopped in its midst may be half done.
-  if (answer === undefined) checks.delete(id);
+  if (checked === undefined) checks.delete(id);
+  const answer: Answered = checked && { checked, tookMs: performance.now() - began };
   parentPort?.postMessage(answer);
 });

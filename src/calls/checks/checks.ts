@@ -18,31 +18,52 @@ export interface Checks {
   close(): Promise<void>;
 }
 
-/** How long nothing more is asked about a schema that took too long, and its organisation asks in a thread apart. */
-const apartMs = 60_000;
-const maxApart = 1_000;
+/** For how long it is remembered of an organisation what took long. */
+const rememberedMs = 60_000;
+const maxRemembered = 1_000;
+/** A question of which the schema is compiled takes less. */
+const longMs = 20;
+/** As much as an organisation's long questions may take in that time; then it asks in a thread apart. */
+const maxLongMs = 1_000;
 /** As many outputs of an organisation wait. */
 const maxOutputs = 4;
+
+/** What took long of an organisation. */
+interface Lately {
+  tookMs: number;
+  /** Those that took too long, of which nothing more is asked. */
+  readonly slow: Record<"input" | "output", WeakSet<OperationContract>>;
+}
 
 /** Checks in threads: a schema of a foreign document can take any time. */
 export function createChecks({ log }: { log: Log }): Checks {
   const usual = createCheckThread(log);
   const apart = createCheckThread(log);
-  const slowOrgs = new LRUCache<string, true>({ max: maxApart, ttl: apartMs });
-  const slow = { input: slowContracts(), output: slowContracts() };
+  const lately = new LRUCache<string, Lately>({ max: maxRemembered, ttl: rememberedMs });
   const outputs = createTally();
 
+  function noteLong(orgId: string, tookMs: number): Lately {
+    const known = lately.get(orgId) ?? { tookMs: 0, slow: { input: new WeakSet(), output: new WeakSet() } };
+    // Not renewed, so that it is over in time.
+    if (!lately.has(orgId)) lately.set(orgId, known);
+    known.tookMs += tookMs;
+    return known;
+  }
+
   async function ask(orgId: string, contract: OperationContract, question: Question): Promise<Checked> {
-    const slowOnes = "input" in question ? slow.input : slow.output;
-    if (slowOnes.has(contract)) return tooSlow;
-    // One organisation's schemas do not keep another waiting for long.
-    const thread = slowOrgs.has(orgId) ? apart : usual;
+    const kind = "input" in question ? "input" : "output";
+    const known = lately.get(orgId);
+    if (known?.slow[kind].has(contract) === true) return tooSlow;
+    // One organisation's schemas do not keep another waiting for long, be they slow or many.
+    const thread = known !== undefined && known.tookMs >= maxLongMs ? apart : usual;
     try {
       const answer = await thread.ask(orgId, contract, question);
-      if (answer !== undefined) return answer;
-      slowOrgs.set(orgId, true);
-      slowOnes.set(contract, true);
-      return tooSlow;
+      if (answer === undefined) {
+        noteLong(orgId, maxLongMs).slow[kind].add(contract);
+        return tooSlow;
+      }
+      if (answer.tookMs >= longMs) noteLong(orgId, answer.tookMs);
+      return answer.checked;
     } catch (error) {
       if (error instanceof WaitedTooLong) return tooMany;
       throw error;
@@ -65,10 +86,6 @@ export function createChecks({ log }: { log: Log }): Checks {
       await Promise.all([usual.close(), apart.close()]);
     },
   };
-}
-
-function slowContracts() {
-  return new LRUCache<OperationContract, true>({ max: maxApart, ttl: apartMs });
 }
 
 const tooSlow: Checked = {

@@ -30,5 +30,5 @@ export interface Asked {
   readonly forgotten: readonly number[];
 }
 
-/** What the thread answers. Undefined if it took too long. */
-export type Answered = Checked | undefined;
+/** What the thread answers, and how long that took. Undefined if it took too long. */
+export type Answered = { readonly checked: Checked; readonly tookMs: number } | undefined;

@@ -7,11 +7,11 @@ import { mergeDefinition, type MergedDefinition } from "./merge-definition.ts";
 /** What a document makes of the integration, if that is the organisation's own. */
 export async function definitionFor(
   slug: string,
-  { isOwn, own, revision }: Known,
+  { isOwn, own, catalog }: Known,
   derived: DerivedDefinition | undefined,
   checkUrl: CheckUrl,
-): Promise<MergedDefinition> {
-  if (!isOwn || derived === undefined) return { next: undefined, changes: [] };
-  const before = { own, previous: revision?.definition };
+): Promise<Partial<MergedDefinition> & Pick<MergedDefinition, "changes">> {
+  if (!isOwn || derived === undefined) return { changes: [] };
+  const before = { own, previous: catalog?.definition };
   return inTurns(mergeDefinition(slug, before, derived, checkUrl));
 }

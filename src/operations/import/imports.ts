@@ -68,8 +68,11 @@ export interface ImportResult {
   readonly diff: ImportDiff;
 }
 
-/** What else is done in the transaction that puts an import in force, in place of the revision with this number. */
-export type Alongside = (tx: Tx, inForce: number) => Promise<void>;
+/**
+ * What else is done in the transaction that puts an import in force, in place of the revision with this number; answers
+ * what is recorded of that.
+ */
+export type Alongside = (tx: Tx, inForce: number) => Promise<Readonly<Record<string, unknown>>>;
 
 /** Keeps what documents say of services. */
 export interface Imports {
@@ -148,8 +151,9 @@ export function createImports(parts: {
       createdAt: now(),
     };
     const changes = await keep(call, revision, rows, async (tx, { inForce }) => {
-      await alongside?.(tx, inForce);
-      return { action: "integration.import", details: importDetails(inForce, revision, diff) };
+      const more = await alongside?.(tx, inForce);
+      const details = { ...importDetails(inForce, known.inForce, revision, diff), ...more };
+      return { action: "integration.import", details };
     });
     await forgetSurplus(target);
     return { imported: true, revision, problems: revision.problems, diff: { ...diff, definition: changes } };
@@ -234,10 +238,12 @@ async function requireKept(tx: Tx, revision: Revision): Promise<KeptRevision["de
   return found.definition;
 }
 
-function importDetails(before: number, revision: NewRevision, diff: OperationsDiff) {
+/** The figures are about the revision that it was compared with. Another may have come in force meanwhile: that is said. */
+function importDetails(before: number, comparedWith: number, revision: NewRevision, diff: OperationsDiff) {
   const { number, digest, format, source, sourceUrl, operations, problemCount } = revision;
   return {
     revision: { before, after: number },
+    ...(before !== comparedWith && { comparedWith }),
     ...{ digest, format, source, sourceUrl: sourceUrl ?? null, operations, problems: problemCount },
     ...{ added: diff.added.length, removed: diff.removed.length, changed: diff.changed.length },
     breaking: diff.breaking,

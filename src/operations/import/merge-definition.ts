@@ -14,7 +14,7 @@ import type { DerivedDefinition } from "./imported.ts";
 export interface BeforeImport {
   /** As the organisation has it; undefined if it has not defined it. */
   readonly own: Integration | undefined;
-  /** What the previous import said of it; undefined if there was none. */
+  /** `given` of the previous import; undefined if there was none. */
   readonly previous: DerivedDefinition | undefined;
 }
 
@@ -24,6 +24,8 @@ export interface MergedDefinition {
   readonly next: Integration | undefined;
   /** What changes, what a person's change keeps as it is, and what cannot be taken, for people. */
   readonly changes: readonly string[];
+  /** What it has from documents, as far as no person changed it: of a part that is refused, what an earlier one gave. */
+  readonly given: DerivedDefinition;
 }
 
 /**
@@ -37,7 +39,8 @@ export function* mergeDefinition(
   derived: DerivedDefinition,
   checkUrl: CheckUrl,
 ): LongWork<MergedDefinition> {
-  const merge = new Merge(own ?? { slug, name: derived.name, authMethods: [], version: 0 }, checkUrl);
+  const nothing = { slug, name: derived.name, authMethods: [], version: 0 };
+  const merge = new Merge(own ?? nothing, derived, checkUrl);
   if (own !== undefined) merge.name(own, previous, derived);
   yield* merge.place(previous, derived);
   const before = own !== undefined && previous === undefined ? [] : methodsOf(previous);
@@ -45,8 +48,9 @@ export function* mergeDefinition(
   for (const method of before) yield* merge.removal(method, derived.authMethods);
   const merged = merge.finish(previous);
   const changes = [...changesBetween(own, merged), ...merge.said];
-  if (own !== undefined && isDeepStrictEqual(merged, own)) return { next: undefined, changes };
-  return { next: { ...merged, version: merged.version + 1 }, changes };
+  const { given } = merge;
+  if (own !== undefined && isDeepStrictEqual(merged, own)) return { next: undefined, changes, given };
+  return { next: { ...merged, version: merged.version + 1 }, changes, given };
 }
 
 /** An import that names no way to sign in gives those of a service of which nothing is known. */
@@ -61,11 +65,13 @@ const mostPlaceholders = 10;
 /** The integration on its way from what it was to what it will be; sound at each step. */
 class Merge {
   readonly said: string[] = [];
+  given: DerivedDefinition;
   #integration: Integration;
   readonly #own: Integration;
   readonly #checkUrl: CheckUrl;
 
-  constructor(own: Integration, checkUrl: CheckUrl) {
+  constructor(own: Integration, derived: DerivedDefinition, checkUrl: CheckUrl) {
+    this.given = derived;
     this.#own = own;
     this.#integration = own;
     this.#checkUrl = checkUrl;
@@ -95,18 +101,15 @@ class Merge {
     const next = withPlace(this.#integration, isUrlOurs ? derived.baseUrl : baseUrl, merged);
     const what = `the base URL ${derived.baseUrl ?? ""}`.trimEnd();
     if (yield* this.#take(next, `${what} is not taken from the document`)) this.said.push(...kept);
+    else this.given = present({ ...this.given, baseUrl: previous?.baseUrl, placeholders: previous?.placeholders }); // prettier-ignore
   }
 
   *method(method: AuthMethod, before: readonly AuthMethod[]): LongWork<void> {
     const { authMethods } = this.#integration;
     const known = authMethods.find(({ id }) => id === method.id);
     if (isDeepStrictEqual(known, method)) return;
-    if (
-      !isOurs(
-        known,
-        before.find(({ id }) => id === method.id),
-      )
-    ) {
+    const previous = before.find(({ id }) => id === method.id);
+    if (!isOurs(known, previous)) {
       this.said.push(`the auth method ${method.id} stays as it was changed; the document says otherwise`);
       return;
     }
@@ -114,10 +117,10 @@ class Merge {
       known === undefined
         ? [...authMethods, method]
         : authMethods.map((one) => (one === known ? method : one));
-    yield* this.#take(
-      { ...this.#integration, authMethods: next },
-      `the auth method ${method.id} is not taken from the document`,
-    );
+    const refusal = `the auth method ${method.id} is not taken from the document`;
+    if (!(yield* this.#take({ ...this.#integration, authMethods: next }, refusal))) {
+      this.#gave(method.id, previous);
+    }
   }
 
   /** Of what the previous import gave and the document no longer has. */
@@ -130,7 +133,15 @@ class Merge {
       return;
     }
     const next = authMethods.filter((one) => one !== known);
-    yield* this.#take({ ...this.#integration, authMethods: next }, `the auth method ${method.id} stays`);
+    const refusal = `the auth method ${method.id} stays`;
+    if (!(yield* this.#take({ ...this.#integration, authMethods: next }, refusal))) {
+      this.#gave(method.id, method);
+    }
+  }
+
+  #gave(id: string, method: AuthMethod | undefined): void {
+    const others = this.given.authMethods.filter((one) => one.id !== id);
+    this.given = { ...this.given, authMethods: method === undefined ? others : [...others, method] };
   }
 
   /** Without placeholders that nothing names any more, and never without a way to sign in. */

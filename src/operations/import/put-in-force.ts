@@ -1,7 +1,9 @@
+import { isDeepStrictEqual } from "node:util";
 import { append, nothingToAudit } from "#src/audit/append.ts";
 import type { Change } from "#src/audit/change.ts";
 import { unchanged, type Database, type Tx } from "#src/db/database.ts";
 import type { CheckUrl } from "#src/integrations/definition-urls.ts";
+import type { Integration } from "#src/integrations/integration.ts";
 import { lockOwn, putOwn } from "#src/integrations/store.ts";
 import type { Call } from "#src/platform/caller.ts";
 import { definitionFor } from "./apply-definition.ts";
@@ -46,10 +48,13 @@ export function createPutInForce(parts: {
         if (hasChanged(judged, known)) return unchanged("changed");
         const recorded = await prepare(tx, known);
         if (recorded === undefined) return unchanged("nothing to do");
-        await putInForce(tx, revision, now());
-        if (definition.next !== undefined) await putOwn(tx, orgId, definition.next, now());
-        const versions = { before: known.own?.version ?? null, after: definition.next?.version ?? null };
-        const details = { ...recorded.details, ...(definition.next && { integrationVersion: versions }) };
+        await putInForce(tx, revision, definition.given, now());
+        const { next } = definition;
+        if (next !== undefined) await putOwn(tx, orgId, next, now());
+        const details = {
+          ...recorded.details,
+          ...(next && { integration: integrationDetails(known.own, next) }),
+        };
         await append(tx, call, { action: recorded.action, target: slug, details });
         return "done";
       });
@@ -60,6 +65,16 @@ export function createPutInForce(parts: {
   };
 }
 
+/** Not by its version alone, which begins again when an integration is deleted. */
 function hasChanged(before: Known, after: Known): boolean {
-  return before.inForce !== after.inForce || before.own?.version !== after.own?.version;
+  return before.inForce !== after.inForce || !isDeepStrictEqual(before.own, after.own);
+}
+
+/** As `integration.upsert` records it: where credentials go, and how one signs in. */
+function integrationDetails(before: Integration | undefined, after: Integration) {
+  return {
+    version: { before: before?.version ?? null, after: after.version },
+    baseUrl: { before: before?.baseUrl ?? null, after: after.baseUrl ?? null },
+    authMethods: after.authMethods.map(({ id }) => id),
+  };
 }

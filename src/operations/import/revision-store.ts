@@ -2,7 +2,7 @@ import { and, desc, eq, getTableColumns, lt, ne, sql } from "#src/db/drizzle.cjs
 import type { Tx } from "#src/db/database.ts";
 import { catalogOperations, catalogRevisions, catalogs, type CatalogDrift } from "../schema.ts";
 import { forgetDrift } from "../drift-store.ts";
-import type { ImportProblem } from "./imported.ts";
+import type { DerivedDefinition, ImportProblem } from "./imported.ts";
 import type { KeptRevision, NewRevision, Revision } from "./revision.ts";
 
 /** What an organisation keeps of a service. */
@@ -14,6 +14,8 @@ export interface Catalog {
   readonly nextCheckAt: Date | undefined;
   readonly checkedAt: Date | undefined;
   readonly drift: CatalogDrift | undefined;
+  /** What the integration has from documents; undefined if that is nothing. */
+  readonly definition: DerivedDefinition | undefined;
 }
 
 /** This many imports are kept beside the one in force. */
@@ -73,7 +75,12 @@ export async function finishRevision(tx: Tx, revision: Revision): Promise<void> 
  * Puts a ready import in force in place of the one that is, or what comes with Patchbay. Whoever reads sees all of the
  * one, or all of the other. How the service's own document differed is out of date with that.
  */
-export async function putInForce(tx: Tx, revision: Revision, at: Date): Promise<void> {
+export async function putInForce(
+  tx: Tx,
+  revision: Revision,
+  definition: DerivedDefinition | undefined,
+  at: Date,
+): Promise<void> {
   const { inForce } = catalogOperations;
   await tx
     .update(catalogOperations)
@@ -85,7 +92,7 @@ export async function putInForce(tx: Tx, revision: Revision, at: Date): Promise<
     .where(and(isOf(catalogOperations, revision), eq(catalogOperations.revision, revision.number)));
   await tx
     .update(catalogs)
-    .set({ revision: revision.number, updatedAt: at, drift: null })
+    .set({ revision: revision.number, updatedAt: at, drift: null, ...(definition && { definition }) })
     .where(isOf(catalogs, revision));
   await forgetDrift(tx, revision.orgId, revision.slug);
 }
@@ -164,7 +171,10 @@ export async function forgetCatalog(tx: Tx, orgId: string, slug: string): Promis
     .where(and(isOf(catalogRevisions, { orgId, slug }), catalogRevisions.ready));
   await tx
     .update(catalogs)
-    .set({ revision: 0, watchedThrough: null, nextCheckAt: null, checkedAt: null, drift: null })
+    .set({
+      ...{ revision: 0, watchedThrough: null, nextCheckAt: null, checkedAt: null, drift: null },
+      definition: null,
+    })
     .where(isOf(catalogs, { orgId, slug }));
   await forgetDrift(tx, orgId, slug);
 }
@@ -191,6 +201,7 @@ function catalogFrom(row: typeof catalogs.$inferSelect): Catalog {
     nextCheckAt: row.nextCheckAt ?? undefined,
     checkedAt: row.checkedAt ?? undefined,
     drift: row.drift ?? undefined,
+    definition: row.definition ?? undefined,
   };
 }
 

@@ -4,8 +4,9 @@ import type { Revision } from "./revision.ts";
 import type { OperationRow, RowsPiece } from "./reading.ts";
 import { shippedContract, shippedDescription } from "../shipped.ts";
 
-/** Few enough that a page of large ones does not hold up other calls for long. */
+/** A page of them is taken in at one go, in which no other call is answered. A larger row is a page by itself. */
 const rowsAtOnce = 40;
+const bytesAtOnce = 256 * 1024;
 
 /** Stores the rows of a revision that is not ready yet. Postgres takes the JSON apart: here, it would hold up calls. */
 export async function insertRows(tx: Tx, revision: Revision, { of, json }: RowsPiece): Promise<void> {
@@ -68,11 +69,16 @@ async function readOperations(tx: Tx, { orgId, slug, number }: Revision, after: 
       (array_agg(path order by path, method))[count(*)] as first,
       (array_agg(method order by path, method))[count(*)] as second
     from (
-      select * from catalog_operations
-      where org_id = ${orgId} and slug = ${slug} and revision = ${number}::integer
-        and (path, method) > (${after.first}, ${after.second})
-      order by path, method
-      limit ${rowsAtOnce}::integer) as page`);
+      select listed.*, sum(bytes) over (order by path, method) - bytes as before
+      from (
+        select * from catalog_operations
+        where org_id = ${orgId} and slug = ${slug} and revision = ${number}::integer
+          and (path, method) > (${after.first}, ${after.second})
+        order by path, method
+        limit ${rowsAtOnce}::integer) as listed
+      cross join lateral (
+        select octet_length(concat(parameters, body, input_schema, output_schema)) as bytes) as its) as page
+    where before < ${bytesAtOnce}::integer`);
   return page ?? firstPage;
 }
 
@@ -86,11 +92,15 @@ async function readDefinitions(
         order by name collate "C")::text as json,
       max(name collate "C") as first, '' as second
     from (
-      select * from catalog_definitions
-      where org_id = ${orgId} and slug = ${slug} and revision = ${number}::integer
-        and name collate "C" > ${after.first}
-      order by name collate "C"
-      limit ${rowsAtOnce}::integer) as page`);
+      select listed.*, sum(bytes) over (order by name collate "C") - bytes as before
+      from (
+        select * from catalog_definitions
+        where org_id = ${orgId} and slug = ${slug} and revision = ${number}::integer
+          and name collate "C" > ${after.first}
+        order by name collate "C"
+        limit ${rowsAtOnce}::integer) as listed
+      cross join lateral (select octet_length(schema::text) as bytes) as its) as page
+    where before < ${bytesAtOnce}::integer`);
   return page ?? firstPage;
 }
 

@@ -7,6 +7,7 @@ import type { Definition } from "./schemas/definitions.ts";
 import { ImportRefused } from "../import/errors.ts";
 import type { ImportedOperation } from "../import/imported.ts";
 import { limits } from "./limits.ts";
+import { loosened, widerAmong, withLooseDefinitions } from "./schemas/loosened.ts";
 import type { Needs } from "./needs.ts";
 import type { Problems } from "./problems.ts";
 import type { ReadOperation } from "./openapi/read-operation.ts";
@@ -20,13 +21,15 @@ export interface Complete {
 /** The operations with all that they refer to. Those that need what is outside of the document are omitted. */
 export function complete(
   read: readonly ReadOperation[],
-  definitions: ReadonlyMap<string, Definition>,
+  given: ReadonlyMap<string, Definition>,
   problems: Problems,
 ): Complete {
+  const wider = widerAmong(given);
+  const definitions = withLooseDefinitions(given, wider);
   const used = new Set<string>();
   let bytes = 0;
   const operations = read.flatMap((one) => {
-    const operation = completed(one, definitions, problems);
+    const operation = completed(one, definitions, wider, problems);
     if (operation === undefined) return [];
     for (const name of operation.definitionNames) used.add(name);
     bytes += JSON.stringify(operation).length;
@@ -42,6 +45,7 @@ export function complete(
 function completed(
   { operation, body, needs, pointer }: ReadOperation,
   definitions: ReadonlyMap<string, Definition>,
+  wider: ReadonlySet<string>,
   problems: Problems,
 ): ImportedOperation | undefined {
   const closures: Closure[] = [];
@@ -55,7 +59,7 @@ function completed(
       return otherwise;
     }
     closures.push(closure);
-    return schema;
+    return loosened(schema, its, wider);
   };
   const form = body && bodyFormOf(body, resolve);
   const whole = {

@@ -10,5 +10,9 @@ export const limits = {
   /** Of all that is imported, with what operations share repeated in each. */
   importedBytes: 64 * 1024 * 1024,
   path: 1_000,
+  /** Of one path: whoever looks for an endpoint walks along them. */
+  segments: 32,
+  /** Of one operation: all of them are in a row, and in a word of the index each. */
+  scopes: 100,
   operationId: 200,
 };

@@ -6,9 +6,11 @@ export interface Needs {
   readonly sameValue: Map<string, string>;
   /** References that lead out of the document. */
   readonly outside: Set<string>;
+  /** Whether something of it is left out, so that more values fit it than the document means. */
+  isWider: boolean;
 }
 
 /** Nothing yet. */
 export function noNeeds(): Needs {
-  return { names: new Set(), sameValue: new Map(), outside: new Set() };
+  return { names: new Set(), sameValue: new Map(), outside: new Set(), isWider: false };
 }

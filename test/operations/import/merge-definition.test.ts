@@ -30,10 +30,10 @@ function merge(
   previous: DerivedDefinition | undefined,
   derived: DerivedDefinition,
 ) {
-  const { next, changes } = atOnce(mergeDefinition("custom:bank", { own, previous }, derived, readBaseUrl));
-  const integration = next ?? own;
+  const merged = atOnce(mergeDefinition("custom:bank", { own, previous }, derived, readBaseUrl));
+  const integration = merged.next ?? own;
   if (integration === undefined) throw new Error("nothing was made of the document");
-  return { next, changes, integration };
+  return { ...merged, integration };
 }
 
 const first = (derived = said()) => merge(undefined, undefined, derived).integration;
@@ -145,6 +145,14 @@ describe("a part that is refused is left out, and the rest is taken:", () => {
     );
   });
 
+  test("which is not taken for a person's change when the next document can be taken", () => {
+    const broken = said({ baseUrl: "ftp://bank.example", authMethods: [key("key", "Host")] });
+    const refused = merge(first(), said(), broken);
+    expect(refused.next).toBeUndefined();
+    const derived = said({ baseUrl: "https://new.example", authMethods: [key("key", "X-New")] });
+    expect(merge(first(), refused.given, derived).next).toEqual({ ...first(derived), version: 2 });
+  });
+
   test("more methods than an integration has", () => {
     const many = Array.from({ length: 9 }, (_, i) => key(`k${i}`));
     const own: Integration = { ...first(), authMethods: [key("mine"), key("own")] };
@@ -180,7 +188,7 @@ describe("whatever was imported, changed by a person and imported again,", () =>
     fc.assert(
       fc.property(definition, edit, definition, (previous, edited, derived) => {
         const own = { ...(edited === undefined ? first(previous) : first(edited)), version: 7 };
-        const { next, integration } = merge(own, previous, derived);
+        const { next, integration, given } = merge(own, previous, derived);
         atOnce(requireSound(integration, readBaseUrl));
         expect(integration.version).toBe(next === undefined ? 7 : 8);
         expect(integration.authMethods.length).toBeGreaterThan(0);
@@ -192,7 +200,8 @@ describe("whatever was imported, changed by a person and imported again,", () =>
         }
         if (own.baseUrl !== undefined && own.baseUrl !== previous.baseUrl)
           expect(integration.baseUrl).toBe(own.baseUrl);
-        expect(merge(integration, derived, derived).next).toBeUndefined();
+        expect(given).toEqual(derived);
+        expect(merge(integration, given, derived).next).toBeUndefined();
         if (edited === undefined)
           expect(integration).toEqual({
             ...first(derived),

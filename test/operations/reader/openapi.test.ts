@@ -25,6 +25,8 @@ function schemaOf(schema: unknown, { schemas = {}, openapi = "3.1.0" } = {}) {
 
 describe("a schema becomes JSON Schema 2020-12:", () => {
   const text = { type: "string" };
+  /** RE2 has no form for it. */
+  const ahead = { pattern: "^(?!a)" };
   test.each([
     ["nullable", { type: "string", nullable: true }, { type: ["string", "null"] }],
     ["an enum that may be null", { enum: ["a"], nullable: true }, { enum: ["a", null] }],
@@ -37,7 +39,23 @@ describe("a schema becomes JSON Schema 2020-12:", () => {
     ["null for a type in YAML", { type: ["string", null] }, { type: ["null", "string"] }],
     ["what only OpenAPI knows", { ...text, xml: {}, example: 1, externalDocs: {}, "x-a": 1 }, text],
     ["needless escapes in a pattern", { pattern: "^a\\_b\\@$" }, { pattern: "^a_b@$" }],
+    ["needless escapes of a dash", { pattern: "^\\d\\-[a\\-z]\\\\-$" }, { pattern: "^\\d-[a\\-z]\\\\-$" }],
     ["a pattern that looks ahead", { ...text, pattern: "^(?!a)" }, text],
+    ["a choice between what was not read and others", { oneOf: [ahead, text] }, { anyOf: [{}, text] }],
+    ["what must not be and was not read", { ...text, not: ahead }, text],
+    // oxlint-disable-next-line unicorn/no-thenable -- a keyword of JSON Schema, and nobody awaits it
+    ["a condition that was not read", { ...text, if: ahead, then: false, else: false }, text],
+    [
+      "what all other members are, beside a pattern that was not read",
+      { patternProperties: { "^(?!a)": text }, additionalProperties: false },
+      { patternProperties: {} },
+    ],
+    [
+      "what all others are, beside what was not read",
+      { allOf: [ahead], unevaluatedProperties: false },
+      { allOf: [{}] },
+    ],
+    ["what only validators of whole documents follow", { ...text, $dynamicRef: "#a" }, text],
     [
       "oneOf with a discriminator",
       { oneOf: [text], discriminator: { propertyName: "a" } },
@@ -96,6 +114,18 @@ describe("a schema becomes JSON Schema 2020-12:", () => {
   });
 });
 
+test("kinds that refer to what they are a kind of, which refers to them, are no choice where that is cut", () => {
+  const ref = (name: string) => ({ $ref: `#/components/schemas/${name}` });
+  const kindOfPet = (member: string) => ({ allOf: [ref("Pet"), { required: [member] }] });
+  const schemas = {
+    Cat: kindOfPet("meows"),
+    Dog: kindOfPet("barks"),
+    Pet: { oneOf: [ref("Cat"), ref("Dog")] },
+  };
+  const { definitions } = schemaOf(ref("Cat"), { schemas });
+  expect(definitions.get("Pet")).toEqual({ anyOf: [{}, { $ref: "#/$defs/Dog" }] });
+});
+
 test("what is broken is listed with its place and line, and the rest is imported", () => {
   const imported = read(`
 openapi: 3.1.0
@@ -116,6 +146,10 @@ paths:
       operationId: not an id
       parameters:
         - { name: limit, in: query, style: matrix, schema: { type: integer } }
+  /${"a/".repeat(32)}b: { get: {} }
+  /scopes:
+    get:
+      security: [{ oauth: [${Array.from({ length: 101 }, (_, n) => `s${n}`).join(", ")}] }]
 webhooks: { paid: {} }
 `);
   expect(
@@ -132,7 +166,10 @@ webhooks: { paid: {} }
     ),
     expect.stringMatching(/^17 \/paths\/~1files\/post\/operationId is no id/),
     expect.stringMatching(/^19 \/paths\/~1files\/post\/parameters\/0\/style "matrix" is no style of a query/),
-    expect.stringMatching(/^20 \/webhooks 1 webhooks/),
+    expect.stringMatching(/^20 \S*~1b(?:\/get)? has more than 32 segments, so it is omitted$/),
+    expect.stringMatching(/^22 \/paths\/~1scopes\/get needs more than 100 scopes, so it is omitted$/),
+    expect.stringMatching(/^23 \S*\/security\/0 the security scheme "oauth" is not declared/),
+    expect.stringMatching(/^24 \/webhooks 1 webhooks/),
     expect.stringMatching(/^6 \/paths\/~1accounts~1{id}\/get path parameter id is not described/),
     expect.stringMatching(
       /^8 \/paths\S*\/schema\/\$ref \$ref "#\/components\/schemas\/Lost" is not in the document/,
@@ -148,6 +185,21 @@ test("the lines of JSON are known where it has several", () => {
     { pointer: "/paths/~1b/get", line: 17, reason: "is no operation, so it is omitted" },
   ]);
   expect(read(JSON.stringify(document)).problems[0]).not.toHaveProperty("line");
+});
+
+test("lines are known behind texts of any length", () => {
+  const long = `${"x".repeat(8e6)}${'\\"'.repeat(2e6)}`;
+  const document = `{"openapi":"3.0.0",\n"x-a":"${long}",\n"paths":{"/b":{"get":{},"put":0}}}`;
+  expect(read(document).problems).toMatchObject([{ pointer: "/paths/~1b/put", line: 3 }]);
+});
+
+test("what stands beside a reference to a path's operations is listed", () => {
+  const paths = { "/a": { $ref: "#/components/pathItems/A", put: answered } };
+  const { operations, problems } = readJson({ paths, components: { pathItems: { A: { get: answered } } } });
+  expect(operations.map(({ method }) => method)).toEqual(["GET"]);
+  expect(problems).toMatchObject([
+    { pointer: "/paths/~1a/put", reason: expect.stringContaining("beside a $ref") },
+  ]);
 });
 
 describe("what operations share", () => {
@@ -231,6 +283,7 @@ paths:
         - { name: tags, in: query, type: array, collectionFormat: multi, items: { type: string } }
       responses: { 200: { schema: { type: file } } }
   /scans:
+    parameters: [{ name: note, in: formData, type: integer, required: true }]
     post:
       consumes: [multipart/form-data]
       parameters:
@@ -275,6 +328,7 @@ describe("refused is", () => {
   test.each([
     ["what is no document", "hello", "the document is no object"],
     ["what is neither JSON nor YAML", '{"a": [1, }', "line 1, column"],
+    ["what was cut off on its way", '{"openapi": "3.1.0", "paths": {"/a": {', "does not end with }"],
     ["a document of another kind", '{"asyncapi": "3.0.0"}', "neither openapi nor swagger"],
     ["a version that is not known", '{"openapi": "4.0.0"}', 'OpenAPI "4.0.0" is not known'],
     ["one without operations", '{"openapi": "3.1.0", "paths": {"a": {}}}', "leaves no operation to import; "],

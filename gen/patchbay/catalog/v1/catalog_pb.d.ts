@@ -44,6 +44,13 @@ export declare type Service = Message<"patchbay.catalog.v1.Service"> & {
    * @generated from field: repeated patchbay.catalog.v1.Endpoint endpoints = 4;
    */
   endpoints: Endpoint[];
+
+  /**
+   * How many endpoints it has, also where they are not all on this page.
+   *
+   * @generated from field: int32 endpoint_count = 5;
+   */
+  endpointCount: number;
 };
 
 /**
@@ -146,6 +153,13 @@ export declare type Endpoint = Message<"patchbay.catalog.v1.Endpoint"> & {
    * @generated from field: patchbay.catalog.v1.OutputDrift drift = 12;
    */
   drift?: OutputDrift | undefined;
+
+  /**
+   * Whether it is never called without a body.
+   *
+   * @generated from field: bool body_required = 13;
+   */
+  bodyRequired: boolean;
 };
 
 /**

@@ -255,6 +255,13 @@ export declare type ListServicesRequest = Message<"patchbay.catalog.v1.ListServi
    * @generated from field: string slug = 3;
    */
   slug: string;
+
+  /**
+   * Only which services there are: how many endpoints each has, and none of them.
+   *
+   * @generated from field: bool without_endpoints = 4;
+   */
+  withoutEndpoints: boolean;
 };
 
 /**
@@ -353,7 +360,7 @@ export declare type ListOperationsRequest = Message<"patchbay.catalog.v1.ListOpe
   /**
    * Words that all have to be found, each in the operation's name, id, path, method
    * or description. A word finds those that begin like it: `user` finds
-   * `listUsers`.
+   * `listUsers`. What is between words is passed over.
    *
    * @generated from field: string q = 1;
    */
@@ -1021,11 +1028,13 @@ export declare const CatalogService: GenService<{
    * A service that is not connected does not appear, nor one that the caller's key
    * may not see.
    *
-   * A page ends earlier than asked for when it has 500 endpoints or about 2 MiB of
-   * schemas. Then the last service of it may go on: it is the first of the next
-   * page as well, with further endpoints.
+   * A page ends earlier than asked for, and also where no size is asked for, when
+   * it has 500 endpoints or about 2 MiB of schemas. Then the last service of it may
+   * go on: it is the first of the next page as well, with further endpoints. Those
+   * are of the same import, also if another one is in force by then.
    *
-   * Errors: INVALID_ARGUMENT for a page token that this method did not issue.
+   * Errors: INVALID_ARGUMENT for a page token that this method did not issue, or
+   * whose import is no longer kept.
    *
    * @generated from rpc patchbay.catalog.v1.CatalogService.ListServices
    */
@@ -1040,7 +1049,7 @@ export declare const CatalogService: GenService<{
    *
    * Errors: NOT_FOUND if the organisation has not connected it, or the caller's key
    * may not see it; INVALID_ARGUMENT for a page token that this method did not
-   * issue.
+   * issue, or whose import is no longer kept.
    *
    * @generated from rpc patchbay.catalog.v1.CatalogService.GetService
    */

@@ -85,5 +85,6 @@ function scopesOf(security: JsonValue | undefined): string[] {
   // Without the scope, whoever may call the others could call this one.
   if (unusable !== undefined)
     throw new CannotImport(`needs ${JSON.stringify(unusable).slice(0, 200)}, which is no scope`);
+  if (scopes.length > limits.scopes) throw new CannotImport(`needs more than ${limits.scopes} scopes`);
   return scopes.filter((scope) => typeof scope === "string");
 }

@@ -46,6 +46,12 @@ function operationsAt(path: string, given: Place, reading: DocumentReading): Giv
     reading.problems.add(found.pointer, "is no path item, so it is omitted");
     return [];
   }
+  // For a reference, what it leads to was found.
+  for (const method of found.pointer === given.pointer ? [] : callable) {
+    const beside = at(given, method);
+    if (beside.value !== undefined)
+      reading.problems.add(beside.pointer, "is beside a $ref, which is read instead, so it is omitted");
+  }
   for (const { pointer, method } of unknownIn(found)) {
     reading.problems.add(pointer, `${method} requests cannot be made by calls, so it is omitted`);
   }
@@ -71,6 +77,8 @@ function unknownIn(item: Place): { readonly pointer: string; readonly method: st
 function requirePath(path: string): void {
   if (!path.startsWith("/")) throw new CannotImport("is a path that does not begin with a slash");
   if (Buffer.byteLength(path) > limits.path) throw new CannotImport(`is longer than ${limits.path} bytes`);
+  if (path.split("/").length - 1 > limits.segments)
+    throw new CannotImport(`has more than ${limits.segments} segments`);
   if (/[?#]/.test(path)) throw new CannotImport("has a query or a fragment, which a path cannot");
   if (/\p{Cc}|\p{Cs}/u.test(path)) throw new CannotImport("has characters that no URL can hold");
   if (!/^(?:[^{}]|\{[^{}/]+\})*$/.test(path)) throw new CannotImport("has braces that hold no name");

@@ -34,7 +34,9 @@ export function swaggerBody(
       needs,
     };
   }
-  const members = places.filter(({ value }) => membersOf(value)["in"] === "formData");
+  const ofForm = places.filter(({ value }) => membersOf(value)["in"] === "formData");
+  // Those of the operation take the place of those of its path.
+  const members = [...new Map(ofForm.map((place) => [membersOf(place.value)["name"], place])).values()];
   return members.length === 0 ? undefined : formBody(members, types, reading);
 }
 

@@ -7,9 +7,8 @@ export function linesInJson(text: string, pointers: ReadonlySet<string>): Readon
   /** The containers around, and in each the pointer to what comes next. */
   const around: { readonly pointer: string; index: number; name: string | undefined }[] = [];
   let line = 1;
-  const token = /"(?:[^"\\]|\\[\s\S])*"|[{}[\],:\n]|[^\s"{}[\],:]+/g;
   let isName = false;
-  for (const [part] of text.matchAll(token)) {
+  for (const part of tokensOf(text)) {
     if (part === "\n") {
       line += 1;
       continue;
@@ -42,4 +41,19 @@ export function linesInJson(text: string, pointers: ReadonlySet<string>): Readon
   function note(pointer: string) {
     if (pointers.has(pointer)) found.set(pointer, line);
   }
+}
+
+/** Texts are not matched as a whole: for each of their characters, that may take memory of a stack. */
+function* tokensOf(text: string): Generator<string> {
+  const start = /"|[{}[\],:\n]|[^\s"{}[\],:]+/g;
+  for (let found = start.exec(text); found !== null; found = start.exec(text)) {
+    if (found[0] === '"') start.lastIndex = endOfText(text, found.index);
+    yield text.slice(found.index, start.lastIndex);
+  }
+}
+
+function endOfText(text: string, start: number): number {
+  let end = start + 1;
+  while (end < text.length && text[end] !== '"') end += text[end] === "\\" ? 2 : 1;
+  return end + 1;
 }

@@ -49,6 +49,9 @@ function parsedJson(text: string): JsonValue | undefined {
   try {
     return JSON.parse(text) as JsonValue;
   } catch {
+    // As YAML, what is missing would be found after half a minute.
+    if (/^\s*\{/.test(text) && !text.trimEnd().endsWith("}"))
+      throw new ImportRefused("the document is not whole: it begins with { and does not end with }");
     return undefined;
   }
 }

@@ -10,6 +10,7 @@ import {
   type Node,
   type Pair,
   type Scalar,
+  type YAMLMap,
 } from "yaml";
 import { isObject } from "#src/json/object.ts";
 import type { Budget } from "./budget.ts";
@@ -30,6 +31,7 @@ export function parseYaml(text: string, budget: Budget, ignored: Map<string, str
   const root = composed(text, lines);
   const anchors = new Map<string, Node>();
   const open = new Set<Node>();
+  const pairOf = createPairOf();
 
   function valueOf(node: unknown, depth: number, pointer: string): JsonValue {
     if (isAlias(node)) return valueOf(targetOf(node.source), depth, pointer);
@@ -84,7 +86,7 @@ export function parseYaml(text: string, budget: Budget, ignored: Map<string, str
     linesOf: (pointers) =>
       new Map(
         [...pointers].flatMap((pointer) => {
-          const offset = offsetOf(root, stepsOf(pointer), anchors);
+          const offset = offsetOf(root, stepsOf(pointer), anchors, pairOf);
           return offset === undefined ? [] : [[pointer, lines.linePos(offset).line]];
         }),
       ),
@@ -148,6 +150,7 @@ function offsetOf(
   root: unknown,
   steps: readonly string[],
   anchors: ReadonlyMap<string, Node>,
+  pairOf: (map: YAMLMap, name: string) => Pair | undefined,
 ): number | undefined {
   let node = root;
   let offset = startOf(root);
@@ -157,13 +160,24 @@ function offsetOf(
       node = here.items[Number(step)];
       offset = startOf(node) ?? offset;
     } else if (isMap(here)) {
-      const pair = here.items.findLast(({ key }) => nameOf(key) === step);
+      const pair = pairOf(here, step);
       if (pair === undefined) return offset;
       node = pair.value;
       offset = startOf(pair.key) ?? offset;
     }
   }
   return offset;
+}
+
+/** Finds the last pair of a name, and looks through each map once. */
+function createPairOf(): (map: YAMLMap, name: string) => Pair | undefined {
+  const known = new Map<YAMLMap, ReadonlyMap<string, Pair>>();
+  return (map, name) => {
+    const pairs =
+      known.get(map) ?? new Map(map.items.map((pair): [string, Pair] => [nameOf(pair.key), pair]));
+    known.set(map, pairs);
+    return pairs.get(name);
+  };
 }
 
 function startOf(node: unknown): number | undefined {

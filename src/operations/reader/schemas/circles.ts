@@ -1,7 +1,7 @@
-import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
-import { isObject } from "#src/json/object.ts";
+import type { JsonObject } from "@bufbuild/protobuf";
 import { measured, type Definition } from "./definitions.ts";
 import type { Problems } from "../problems.ts";
+import { withEach } from "./within.ts";
 
 /** Definitions without those references by which a value would be checked against the same schema without end. */
 export function withoutCircles(
@@ -17,7 +17,10 @@ export function withoutCircles(
       problems.add(pointer, "leads back to itself without a member or an item in between, so it is left out");
     }
     const schema = withoutRefs(definition.schema, new Set(targets.map((target) => `#/$defs/${target}`)));
-    cut.set(name, { ...definition, schema, ...measured(name, schema) });
+    cut.set(name, {
+      ...{ schema, needs: { ...definition.needs, isWider: true } },
+      ...measured(name, schema),
+    });
   }
   return cut;
 }
@@ -52,25 +55,16 @@ function stepsFrom(name: string, definitions: ReadonlyMap<string, Definition>): 
   return new Set(definitions.get(name)?.needs.sameValue.keys()).values();
 }
 
-const inSameValue = ["allOf", "anyOf", "oneOf", "not", "if", "then", "else"];
+const inSameValue = ["allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas"];
 
 function withoutRefs(schema: JsonObject, refs: ReadonlySet<string>): JsonObject {
   const kept = Object.entries(schema).filter(
     ([keyword, value]) => keyword !== "$ref" || typeof value !== "string" || !refs.has(value),
   );
   return Object.fromEntries(
-    kept.map(([keyword, value]) => {
-      if (inSameValue.includes(keyword)) return [keyword, eachWithout(value, refs)];
-      if (keyword !== "dependentSchemas" || !isObject(value)) return [keyword, value];
-      return [
-        keyword,
-        Object.fromEntries(Object.entries(value).map(([name, one]) => [name, eachWithout(one, refs)])),
-      ];
-    }),
+    kept.map(([keyword, value]) => [
+      keyword,
+      inSameValue.includes(keyword) ? withEach(keyword, value, (inner) => withoutRefs(inner, refs)) : value,
+    ]),
   );
-}
-
-function eachWithout(value: JsonValue, refs: ReadonlySet<string>): JsonValue {
-  if (Array.isArray(value)) return value.map((item) => eachWithout(item, refs));
-  return isObject(value) ? withoutRefs(value, refs) : value;
 }

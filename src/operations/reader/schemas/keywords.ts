@@ -47,21 +47,23 @@ export const keywords: ReadonlyMap<string, Keyword> = new Map<string, Keyword>([
   ...each(["allOf", "anyOf"], list(true)),
   ["oneOf", oneOf],
   ...each(["not", "if", "then", "else"], inner(true)),
-  ...each(
-    ["additionalProperties", "propertyNames", "contains", "unevaluatedItems", "unevaluatedProperties"],
-    inner(false),
-  ),
+  ["additionalProperties", additionalProperties],
+  ...each(["propertyNames", "contains", "unevaluatedItems", "unevaluatedProperties"], inner(false)),
   ...each(["properties"], named(false)),
   ["patternProperties", patternProperties],
   ["dependentSchemas", named(true)],
   ["dependentRequired", dependentRequired],
+  ...each(["$dynamicRef", "$recursiveRef", "dependencies"], (place, reading) =>
+    wrong(place, reading, `${nameOf(place)} is not read`),
+  ),
 ]);
 
 function each(names: readonly string[], read: Keyword): [string, Keyword][] {
   return names.map((name) => [name, read]);
 }
 
-function wrong({ pointer }: Place, { problems }: KeywordReading, reason: string): JsonObject {
+function wrong({ pointer }: Place, { problems, needs }: KeywordReading, reason: string): JsonObject {
+  needs.isWider = true;
   problems.add(pointer, `${reason}, so it is left out`);
   return {};
 }
@@ -225,6 +227,18 @@ function patternProperties(place: Place, reading: KeywordReading): JsonObject {
     return [];
   });
   return { patternProperties: Object.fromEntries(members) };
+}
+
+/** Where members by a pattern are left out, or all of them are, it would be held against those. */
+function additionalProperties(place: Place, reading: KeywordReading): JsonObject {
+  const { properties = {}, patternProperties: patterns = {} } = reading.schema;
+  const isWhole =
+    isObject(properties) &&
+    isObject(patterns) &&
+    Object.keys(patterns).every((source) => soundPattern(source) !== undefined);
+  return isWhole
+    ? inner(false)(place, reading)
+    : wrong(place, reading, "says what the members are that are not described, and not all could be read");
 }
 
 function dependentRequired(place: Place, reading: KeywordReading): JsonObject {

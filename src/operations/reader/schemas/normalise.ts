@@ -30,6 +30,7 @@ export function schemaFrom(place: Place, reading: SchemaReading): Schema {
   const { value, pointer } = place;
   if (typeof value === "boolean") return value;
   if (!isObject(value)) {
+    reading.needs.isWider = true;
     reading.problems.add(pointer, "is no schema, so anything is accepted there");
     return {};
   }
@@ -53,6 +54,7 @@ function referenceTo(place: Place, reading: SchemaReading): JsonObject {
     return { $ref: `#/$defs/${name}` };
   } catch (error) {
     if (!(error instanceof BrokenReference)) throw error;
+    needs.isWider = true;
     if (error.isOutside) needs.outside.add(ref);
     problems.add(
       place.pointer,

@@ -21,9 +21,11 @@ function isSound(source: string): boolean {
   }
 }
 
-/** `\_` and `\@` are the character itself where Unicode is not asked for, and JSON Schema asks for it. */
+/** `\_`, `\@` and `\-` are the character itself where Unicode is not asked for, and JSON Schema asks for it. */
 function withoutNeedlessEscapes(source: string): string {
-  return source.replace(/\\([\s\S])/g, (escape, char: string) =>
+  const plain = source.replace(/\\([\s\S])/g, (escape, char: string) =>
     /[a-zA-Z0-9^$\\.*+?()[\]{}|/-]/.test(char) ? escape : char,
   );
+  // Within brackets, a dash may be the one of a range.
+  return plain.replace(/\[(?:\\[\s\S]|[^\]\\])*\]|\\[\s\S]/g, (part) => (part === "\\-" ? "-" : part));
 }

@@ -163,7 +163,7 @@ function namesIn(document: JsonObject): Names {
     if (Array.isArray(value))
       return value.forEach((item, index) => visit(item, below(pointer, index), around));
     if (!isObject(value)) return;
-    const { $id: id, $anchor: anchor } = value;
+    const { $id: id, $dynamicAnchor: dynamic, $anchor: anchor = dynamic } = value;
     const resource = typeof id === "string" && !id.startsWith("#") ? pointer : around;
     if (resource === pointer && typeof id === "string") resources.set(id, pointer);
     if (typeof anchor === "string") anchors.set(`${resource}#${anchor}`, pointer);
