@@ -30,7 +30,7 @@ describe("a call that was answered with 503 is tried again if a second call does
     ["PATCH", { method: "PATCH", headers: { "idempotency-key": "a" } }, false],
     ["GET with a body of a mebibyte", { body: Buffer.alloc(1024 * 1024) }, true],
     ["GET with a larger body", { body: Buffer.alloc(1024 * 1024 + 1) }, false],
-  ])("%s: %s", (_, call, expected) => {
+  ])("%s", (_, call, expected) => {
     expect(waitBeforeRetry({ ...get, ...call }, answer(503), calm) !== undefined).toBe(expected);
   });
 });

@@ -41,7 +41,7 @@ export function patchbay(args: readonly string[], options: RunOptions = {}): Pat
     env: {
       PATH: process.env["PATH"],
       HOME: tmpdir(),
-      ...(options.command === undefined && { NODE_COMPILE_CACHE: process.env["NODE_COMPILE_CACHE"] }),
+      NODE_COMPILE_CACHE: process.env["NODE_COMPILE_CACHE"],
       ...options.env,
     },
     stdio: ["ignore", "pipe", "pipe"],

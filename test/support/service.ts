@@ -23,6 +23,8 @@ export interface TestService extends AsyncDisposable {
   as(secret: string): Presenter;
   /** Everything that the service logged so far. */
   logged(): string;
+  /** Answers, whenever it is asked, what the service logged since. */
+  watchLog(): () => string;
 }
 
 /** The service's clock. It stands still at the real time of the start until it is turned. */
@@ -136,6 +138,10 @@ export async function startService(options: TestServiceOptions = {}): Promise<Te
     newOrganization,
     as: (secret) => presenter(url, secret),
     logged: () => lines.join(""),
+    watchLog() {
+      const before = lines.length;
+      return () => lines.slice(before).join("");
+    },
     async [Symbol.asyncDispose]() {
       await app.close(1_000);
       await database.close();

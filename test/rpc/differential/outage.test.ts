@@ -55,7 +55,7 @@ const long = "x".repeat(2_000_000);
 
 /** Sends bodies that never end, until there is no room for a long one. */
 async function fillMemory(side: Side): Promise<readonly Socket[]> {
-  const body = Buffer.alloc(mebibyte, " ");
+  const body = Buffer.alloc(2 * mebibyte, " ");
   const bytes = connectBytes({ method: getUser, secret: side.keys.admin, body }, "probe").subarray(0, -100);
   const [[, ask]] = protocols as [(typeof protocols)[0]];
   const sockets: Socket[] = [];

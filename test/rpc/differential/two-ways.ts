@@ -98,21 +98,18 @@ async function sideOf(service: TestService): Promise<Side> {
 }
 
 async function observe(side: Side, requestId: string, play: Play, lines: number): Promise<unknown> {
-  const before = linesOf(side.service).length;
+  const logged = side.service.watchLog();
   const seen = await play(side, requestId);
-  const written = () => linesOf(side.service).slice(before);
+  const written = () => linesOf(logged());
   const requests = () => written().filter(({ msg }) => String(msg).startsWith("request"));
   // The line comes once the answer has left, which a client sees first.
   await expect.poll(() => requests().length, { interval: 2, timeout: 20_000 }).toBeGreaterThanOrEqual(lines);
   return masked({ seen, log: written() });
 }
 
-/** All that the service logged of calls, without the health checks that the clients of this harness make. */
-function linesOf(service: TestService): Record<string, unknown>[] {
-  const lines = service
-    .logged()
-    .split("\n")
-    .filter((line) => line !== "" && !line.includes('"requestId":"probe"'));
+/** What is logged of calls, without the health checks that the clients of this harness make. */
+function linesOf(logged: string): Record<string, unknown>[] {
+  const lines = logged.split("\n").filter((line) => line !== "" && !line.includes('"requestId":"probe"'));
   return lines.map((line) => {
     const { time: _time, err, ...rest } = JSON.parse(line) as Record<string, unknown>;
     // The stack of a failure names the files that it came through.
