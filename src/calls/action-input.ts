@@ -26,6 +26,11 @@ export interface Action extends Pick<FoundAction, "method" | "template"> {
   readonly contract: OperationContract | undefined;
 }
 
+/** An operation, and which import describes it; 0 for what comes with Patchbay. */
+export interface DescribedAction extends Action, FoundAction {
+  readonly revision: number;
+}
+
 /** Where the input goes in the request. */
 export interface FilledAction {
   readonly path: string;

@@ -10,9 +10,9 @@ import { callerOf, callOf } from "#src/platform/caller.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import { parseAction, type ActionIdentifier } from "./action-identifier.ts";
 import { actionBody, headersBeside } from "./action-body.ts";
-import { fillAction, type Action } from "./action-input.ts";
+import { fillAction, type Action, type DescribedAction } from "./action-input.ts";
 import type { Checks, InputCheck } from "./checks/checks.ts";
-import { findAction, type FoundAction } from "./find-action.ts";
+import { findAction } from "./find-action.ts";
 import type { DescribedCall, MakeCall } from "./make-call.ts";
 import type { OutputDrift } from "./output-drift.ts";
 
@@ -21,12 +21,6 @@ export interface ActionCall {
   readonly connection: SealedConnection;
   readonly action: DescribedAction;
   readonly call: DescribedCall;
-}
-
-/** An operation, and what is known of it. */
-export interface DescribedAction extends Action, FoundAction {
-  /** The import that describes it; 0 for what comes with Patchbay. */
-  readonly revision: number;
 }
 
 /** Reads the request as a call that may be made. */

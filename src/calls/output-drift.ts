@@ -4,7 +4,7 @@ import type { OutboundReply } from "#src/outbound/outbound.ts";
 import { levelOfFailure } from "#src/platform/errors.ts";
 import type { Log } from "#src/platform/log.ts";
 import { createMergedLog } from "#src/platform/merged-log.ts";
-import type { DescribedAction } from "./call-action.ts";
+import type { DescribedAction } from "./action-input.ts";
 import { isJson } from "./call-body.ts";
 import { readMediaType } from "./charset.ts";
 import type { Checks } from "./checks/checks.ts";

@@ -81,6 +81,8 @@ export async function createOperations(parts: {
           ? shippedContract(slug, endpoint)
           : await database.read(orgId, (tx) => readContract(tx, orgId, { slug, revision }, endpoint));
       if (read !== undefined) contracts.set(id, read);
+      // Whoever asks again for what is in force is to be told, and not what is remembered.
+      else inForce.forget(`${orgId}/${slug}`);
       return read;
     },
   };

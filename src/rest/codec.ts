@@ -13,7 +13,7 @@ import { jsonOfBody, refuseEncoding } from "./body.ts";
 import { decodeRequest } from "./decode.ts";
 import { MessageTooLarge } from "./errors.ts";
 import type { Route } from "./router.ts";
-import { decodeWhole, isWhole } from "./whole-body.ts";
+import { decodeWhole, isWhole, withOtherType } from "./whole-body.ts";
 
 const none: ReadonlySet<string> = new Set();
 
@@ -43,7 +43,10 @@ export function restCodec(
       }
       if (bytes.length > limits.jsonBytes)
         throw new MessageTooLarge(limits.jsonBytes, wholeBody?.field.jsonName);
-      return decodeRequest(route, query, await jsonOfBody(request, bytes, kept));
+      const json = await jsonOfBody(request, bytes, kept).catch((error: unknown) => {
+        throw wholeBody === undefined ? error : withOtherType(wholeBody, error);
+      });
+      return decodeRequest(route, query, json);
     },
     async answer(exchange, message) {
       const headers = hasTag ? withTag(exchange.answerHeaders()) : exchange.answerHeaders();

@@ -1,6 +1,7 @@
 import { type DescField, type DescMessage, getOption, type Message, ScalarType } from "@bufbuild/protobuf";
 import { reflect } from "@bufbuild/protobuf/reflect";
 import { rest_field, type WholeBody } from "#gen/patchbay/options/v1/options_pb.js";
+import { InvalidRequest } from "#src/platform/errors.ts";
 import { contentTypeOf, type Request } from "#src/platform/http.ts";
 import { decodeRequest } from "./decode.ts";
 import type { Route } from "./router.ts";
@@ -48,4 +49,12 @@ export function decodeWhole({ field }: WholeField, route: Route, query: string, 
     new Uint8Array(body.buffer, body.byteOffset, body.length),
   );
   return message;
+}
+
+/** What is wrong with JSON, for a caller that may have meant the field itself. */
+export function withOtherType({ field }: WholeField, error: unknown): unknown {
+  if (!(error instanceof InvalidRequest)) return error;
+  return new InvalidRequest(
+    `${error.message}; if the body is the ${field.jsonName} itself, send it with its own Content-Type, such as application/yaml`,
+  );
 }

@@ -85,6 +85,12 @@ describe("an import", () => {
     const { status, body } = await service.org.rest("POST", `/api/integrations/${slug}/import`, encoded);
     expect(status).toBe(200);
     expect(body.data).toMatchObject({ imported: true, diff: { added: ["GET /b"], removed: ["GET /a"] } });
+    const yaml = await fetch(`${service.url}/api/integrations/${slug}/import`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${service.org.secret}`, "content-type": "application/json" },
+      body: "openapi: 3.1.0\n",
+    });
+    expect(await yaml.text()).toContain("send it with its own Content-Type, such as application/yaml");
   });
 
   test("that is refused leaves everything as it was", async () => {
