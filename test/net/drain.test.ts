@@ -1,6 +1,5 @@
 import { once } from "node:events";
 import http from "node:http";
-import http2 from "node:http2";
 import https from "node:https";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { createClient } from "@connectrpc/connect";
@@ -156,8 +155,8 @@ describe("a port that drains", () => {
     const closed = once(stream, "close");
     await slow.begun;
     expect(await port.drain(20)).toBe(false);
+    // With which code is not said: Node's client takes one of its own, by how it learns that its connection is gone.
     await Promise.all([http1, closed]);
-    expect(stream.rstCode).toBe(http2.constants.NGHTTP2_CANCEL);
   });
 });
 
