@@ -94,6 +94,8 @@ async function isApart(first: string, contract: OperationContract) {
 }
 
 test("an organisation of which many schemas take long keeps others waiting for a second, and then no more", async () => {
+  // Not to take the start of the thread for a long question.
+  await checks.input("acme", amount, withBody("7"));
   // Deeper on a machine that is faster: each takes a part of what is allowed, and is compiled anew.
   let depth = 12;
   for (let tookMs = 0; tookMs < 100; depth += 1) {
@@ -101,8 +103,8 @@ test("an organisation of which many schemas take long keeps others waiting for a
     await checks.input("many", fanOut(depth), deep);
     tookMs = performance.now() - began;
   }
-  for (let i = 0; i < 6; i++) await checks.input("many", fanOut(depth), deep);
-  expect(await isApart("many", fanOut(depth))).toBe(true);
+  // How many it takes is the machine's to say: a busy one has not worked all of the time.
+  for (let asked = 0; !(await isApart("many", fanOut(depth))); asked++) expect(asked).toBeLessThan(100);
 });
 
 describe("a schema that", () => {
