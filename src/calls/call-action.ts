@@ -2,12 +2,11 @@ import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import type { ActionInput, CallActionRequest } from "#gen/patchbay/connections/v1/action_pb.js";
 import type { ConnectionService } from "#gen/patchbay/connections/v1/connection_service_pb.js";
 import type { Connections } from "#src/connections/connections.ts";
-import { isBuiltIn, isCustom } from "#src/integrations/slug.ts";
+import { requireChoice, requireOfService } from "#src/connections/of-service.ts";
 import type { Operations } from "#src/operations/operations.ts";
 import type { SealedConnection } from "#src/connections/store.ts";
 import type { OutboundReply } from "#src/outbound/outbound.ts";
 import { callerOf, callOf } from "#src/platform/caller.ts";
-import { InvalidRequest } from "#src/platform/errors.ts";
 import { parseAction, type ActionIdentifier } from "./action-identifier.ts";
 import { actionBody, headersBeside } from "./action-body.ts";
 import { fillAction, type Action, type DescribedAction } from "./action-input.ts";
@@ -53,12 +52,12 @@ export function createReadAction(parts: {
   return async ({ actionIdentifier, connection: named, input }, context) => {
     const caller = callerOf(context);
     const wanted = parseAction(actionIdentifier);
-    requireNamed(named.value, wanted.slug);
+    requireChoice("connectionId", named.value, wanted.slug);
     // First: which operations a service has is nothing to a caller that may not use it.
     const connection = await connections.usable(caller, named.value ?? wanted.slug);
     const { integration, slug } = connection;
     // What has a slug of its own is known by that, whatever it is a connection of.
-    if (wanted.slug !== slug) requireOfService(connection, wanted.slug);
+    if (wanted.slug !== slug) requireOfService(named.case ?? "service", connection, wanted.slug);
     const action = await describedBy(operations, caller.orgId, { ...wanted, slug: integration });
     const check: InputCheck = async (contract, json) =>
       (await checks.input(caller.orgId, contract, json)).problems;
@@ -94,20 +93,4 @@ export async function describedAction(
   const sent = await actionBody(form, body);
   if (sent !== undefined) callOf(context).holding?.grow(sent.bytes.length);
   return { method: action.method, ...filled, headers, body: sent };
-}
-
-/** Only connections of built-in and custom services have the service's slug. */
-function requireNamed(named: string | undefined, slug: string): void {
-  if (named !== undefined || isBuiltIn(slug) || isCustom(slug)) return;
-  throw new InvalidRequest(
-    `connectionId: name a connection of ${slug}, since it may have many; GET /api/connections lists them`,
-  );
-}
-
-function requireOfService({ id, integration }: SealedConnection, slug: string): void {
-  if (integration === slug) return;
-  throw new InvalidRequest(
-    `connection ${id} is one of ${integration}, and the action is one of ${slug}; ` +
-      `name a connection of ${slug}, or none for the one that has this slug`,
-  );
 }

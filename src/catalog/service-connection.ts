@@ -3,6 +3,7 @@ import { MissingScope } from "#src/api-keys/errors.ts";
 import { grants } from "#src/api-keys/scopes.ts";
 import type { Connections } from "#src/connections/connections.ts";
 import { isVisible } from "#src/connections/access.ts";
+import { requireChoice, requireOfService } from "#src/connections/of-service.ts";
 import { getConnection, type SealedConnection } from "#src/connections/store.ts";
 import type { Tx } from "#src/db/database.ts";
 import { UnknownIntegration } from "#src/integrations/errors.ts";
@@ -10,7 +11,6 @@ import { findPreset } from "#src/integrations/presets.ts";
 import { isBuiltIn, isCustom } from "#src/integrations/slug.ts";
 import type { Catalog } from "#src/operations/import/revision-store.ts";
 import { callerOf, type Caller } from "#src/platform/caller.ts";
-import { InvalidRequest } from "#src/platform/errors.ts";
 
 /** Finds the connection through which a service is asked about itself: that which is named, or has the service's slug. */
 export type ServiceConnection = (
@@ -24,9 +24,10 @@ export function createServiceConnection(connections: Pick<Connections, "usable">
   return async (slug, named, context) => {
     const caller = callerOf(context);
     if (!grants(caller.scopes, "connections:use")) throw new MissingScope("connections:use");
-    requireNamed(named, slug);
+    if (!isBuiltIn(slug) && !isCustom(slug) && findPreset(slug) === undefined) throw new UnknownIntegration();
+    requireChoice("connection", named, slug);
     const connection = await connections.usable(caller, named ?? slug);
-    requireOfService(connection, slug);
+    requireOfService("connection", connection, slug);
     return connection;
   };
 }
@@ -39,21 +40,4 @@ export async function shownTo(caller: Caller, tx: Tx, catalog: Catalog): Promise
   if (connection !== undefined && isVisible(caller, connection)) return catalog;
   // An error names the host that it is called at.
   return { ...catalog, watchedThrough: undefined, drift: drift?.error === undefined ? drift : undefined };
-}
-
-/** Only connections of built-in and custom services have the service's slug. */
-function requireNamed(named: string | undefined, slug: string): void {
-  if (isBuiltIn(slug) || isCustom(slug)) return;
-  if (findPreset(slug) === undefined) throw new UnknownIntegration();
-  if (named !== undefined) return;
-  throw new InvalidRequest(
-    `connection: name a connection of ${slug}, since it may have many; GET /api/connections lists them`,
-  );
-}
-
-function requireOfService({ id, integration }: SealedConnection, slug: string): void {
-  if (integration === slug) return;
-  throw new InvalidRequest(
-    `connection: ${id} is one of ${integration}; name one of ${slug}, or none for the one that has this slug`,
-  );
 }

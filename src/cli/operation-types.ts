@@ -1,6 +1,6 @@
 import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
 import { compile } from "json-schema-to-typescript";
-import { isObject } from "#src/json/object.ts";
+import { membersOf } from "#src/json/object.ts";
 import { mapSchemas, typableWith, type Typable } from "./typable-schema.ts";
 
 /** What is known of an operation. Its schemas are whole in themselves, as the catalog answers them. */
@@ -48,7 +48,7 @@ function schemaOf(one: TypedOperation, typable: Typable): JsonObject {
   const { parametersSchema = {}, contentType, inputSchema = {}, outputSchema } = one;
   const { properties, required } = parametersSchema;
   const input = {
-    ...(isObject(properties) ? properties : {}),
+    ...membersOf(properties),
     // Also where nothing is known of it, or too much.
     ...(contentType !== undefined && { body: inputSchema }),
   };

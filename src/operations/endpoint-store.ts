@@ -2,24 +2,13 @@ import { and, eq, sql } from "#src/db/drizzle.cjs";
 import { textArray } from "#src/db/columns.ts";
 import type { Tx } from "#src/db/database.ts";
 import { operationDrift } from "./schema.ts";
+import type { OperationRow } from "./import/reading.ts";
 import type { InForce } from "./store.ts";
 
 /** An operation of an import, with its schemas as they are stored. */
-export interface StoredEndpoint {
+export interface StoredEndpoint extends Omit<OperationRow, "definitionNames" | "fingerprint" | "search"> {
   /** Of the imports that were asked for, which one it is of. */
   readonly service: number;
-  readonly path: string;
-  readonly method: string;
-  readonly name: string;
-  readonly operationId: string | null;
-  readonly description: string | null;
-  readonly deprecated: boolean;
-  readonly scopes: readonly string[];
-  /** As JSON, like all that follow: to parse that of a whole page at once would hold up other calls. */
-  readonly parameters: string;
-  readonly body: string | null;
-  readonly inputSchema: string | null;
-  readonly outputSchema: string | null;
 }
 
 /** What a page of endpoints may hold at most. */

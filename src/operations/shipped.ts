@@ -1,7 +1,8 @@
+import { membersOf } from "#src/json/object.ts";
 import type { JsonObject } from "@bufbuild/protobuf";
 import { builtInSlugs, type BuiltInSlug } from "#src/integrations/slug.ts";
 import type { Complete } from "./reader/complete.ts";
-import { membersOf, textOf } from "./reader/openapi/document-reading.ts";
+import { proseOf } from "./reader/openapi/document-reading.ts";
 import type { ImportedOperation } from "./import/imported.ts";
 import { createProblems } from "./reader/problems.ts";
 import { readOperations } from "./reader/openapi/read-operations.ts";
@@ -77,5 +78,5 @@ export function readShipped(document: JsonObject): ShippedService {
     isOwnServer: () => true,
     swagger: undefined,
   } as const;
-  return { name: textOf(title, 200) ?? "", ...readOperations(document, how) };
+  return { name: proseOf(title, 200) ?? "", ...readOperations(document, how) };
 }

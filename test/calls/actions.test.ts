@@ -112,17 +112,17 @@ describe("an action", () => {
     [
       "a connection of another service",
       () => ({ ...submit, connectionId: ids.custom }),
-      /^400 INVALID_REQUEST connection scn_\w+ is one of custom:ledger, and the action is one of aml/,
+      /^400 INVALID_REQUEST connectionId: scn_\w+ is a connection of custom:ledger; name one of aml, or none/,
     ],
     [
       "a slug of another service",
       () => ({ ...submit, service: "custom:ledger" }),
-      /^400 INVALID_REQUEST connection scn_\w+ is one of custom:ledger, and the action is one of aml/,
+      /^400 INVALID_REQUEST service: scn_\w+ is a connection of custom:ledger; name one of aml, or none/,
     ],
     [
       "an operation of another service, which is not looked for",
       () => ({ actionIdentifier: "aml/submitSarFilling", service: "custom:ledger" }),
-      /^400 INVALID_REQUEST connection scn_\w+ is one of custom:ledger, and the action is one of aml/,
+      /^400 INVALID_REQUEST service: scn_\w+ is a connection of custom:ledger; name one of aml, or none/,
     ],
     [
       "a well-known service without a connection",

@@ -272,7 +272,7 @@ export function unsayableRules({ userId, baseUrl, endpoint }: Present): Unsayabl
       exampleAt: "body",
       because: stored,
       example: { actionIdentifier: "aml/POST /api/sar-filings/{id}/submit", service: "custom:called" },
-      refusal: /^INVALID_REQUEST connection scn_\w+ is one of custom:called, and the action is one of aml/,
+      refusal: /^INVALID_REQUEST service: scn_\w+ is a connection of custom:called; name one of aml/,
       fits: fc.constant("scn_missing"),
     },
     {

@@ -1,5 +1,5 @@
 import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
-import { isObject } from "#src/json/object.ts";
+import { isObject, membersOf } from "#src/json/object.ts";
 import type { Difference, Direction } from "./keywords.ts";
 import { isNote, nameIn } from "./references.ts";
 import type { InnerPair } from "./schemas-in.ts";
@@ -116,7 +116,7 @@ function kindOf(branch: JsonValue): string | undefined {
 }
 
 function shown(branch: JsonValue): string {
-  const { title, type } = isObject(branch) ? branch : {};
+  const { title, type } = membersOf(branch);
   const name = nameOf(branch) ?? (typeof title === "string" ? title : undefined);
   return name?.slice(0, 60) ?? (typeof type === "string" ? type : "something else");
 }

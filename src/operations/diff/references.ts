@@ -1,5 +1,5 @@
 import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
-import { isObject } from "#src/json/object.ts";
+import { isObject, membersOf } from "#src/json/object.ts";
 
 /** Finds the definition of this name; undefined if there is none. */
 export type FindDefinition = (name: string) => JsonValue | undefined;
@@ -26,11 +26,7 @@ export function resolve(schema: JsonValue, find: FindDefinition): JsonValue {
   if (first === undefined) return at;
   const known = copies.get(first);
   if (known !== undefined) return known;
-  const { $ref: _, ...copy } = Object.assign(
-    {},
-    isObject(at) ? at : {},
-    ...beside.toReversed(),
-  ) as JsonObject;
+  const { $ref: _, ...copy } = Object.assign({}, membersOf(at), ...beside.toReversed()) as JsonObject;
   copies.set(first, copy);
   return copy;
 }

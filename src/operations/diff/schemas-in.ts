@@ -1,5 +1,5 @@
 import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
-import { isObject } from "#src/json/object.ts";
+import { isObject, membersOf } from "#src/json/object.ts";
 import type { Direction } from "./keywords.ts";
 
 /** Two schemas at the same place within two others. */
@@ -56,8 +56,8 @@ function inBoth(before: JsonValue | undefined, after: JsonValue | undefined): Bo
 
 /** What only one of them rules is open in the other. */
 function inEither(before: JsonValue | undefined, after: JsonValue | undefined): Both[] {
-  const was = new Map(Object.entries(isObject(before) ? before : {}));
-  const is = new Map(Object.entries(isObject(after) ? after : {}));
+  const was = new Map(Object.entries(membersOf(before)));
+  const is = new Map(Object.entries(membersOf(after)));
   const names = [...new Set([...was.keys(), ...is.keys()])];
   return names.map((name) => [name, was.get(name) ?? true, is.get(name) ?? true]);
 }

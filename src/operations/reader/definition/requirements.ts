@@ -1,6 +1,6 @@
 import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
 import { isObject } from "#src/json/object.ts";
-import { membersOf, objectsIn, pointerTo, textsIn } from "./text.ts";
+import { entriesOf, objectsIn, pointerTo, textsIn } from "./text.ts";
 
 /** Security schemes that are asked for together. */
 export interface Requirement {
@@ -82,8 +82,8 @@ function* operationsOf(document: JsonObject): Generator<{ operation: JsonObject;
     { items: shared, at: ["components", "pathItems"] },
   ];
   for (const { items, at } of places) {
-    for (const [path, item] of membersOf(items)) {
-      for (const [method, operation] of membersOf(item)) {
+    for (const [path, item] of entriesOf(items)) {
+      for (const [method, operation] of entriesOf(item)) {
         if (methods.has(method) && isObject(operation)) yield { operation, at: [...at, path, method] };
       }
     }

@@ -1,7 +1,7 @@
 import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
 import type { Placeholder } from "#src/integrations/integration.ts";
 import { placeholderValue } from "#src/integrations/values.ts";
-import { isObject } from "#src/json/object.ts";
+import { membersOf } from "#src/json/object.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import { present } from "#src/platform/present.ts";
 import { lineOf, takeName, textOf, textsIn } from "./text.ts";
@@ -81,7 +81,7 @@ export class Variables {
 
   #variable(raw: string): JsonObject {
     const variable = Object.hasOwn(this.#variables, raw) ? this.#variables[raw] : undefined;
-    return isObject(variable) ? variable : {};
+    return membersOf(variable);
   }
 }
 

@@ -1,7 +1,7 @@
 import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
 import { requireUrl } from "#src/integrations/definition-urls.ts";
 import type { Placeholder, Template } from "#src/integrations/integration.ts";
-import { isObject } from "#src/json/object.ts";
+import { isObject, membersOf } from "#src/json/object.ts";
 import { baseUrlText, readBaseUrl } from "#src/outbound/base-url.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import { present } from "#src/platform/present.ts";
@@ -101,7 +101,7 @@ function serversIn(servers: JsonValue | undefined, url: string | undefined): Ser
 /** Two servers of the same URL whose variables differ are two places. */
 function keyOf({ url, written, variables }: Server): string {
   const values = Object.entries(variables).map(([name, variable]) => {
-    const { default: usual, enum: list } = isObject(variable) ? variable : {};
+    const { default: usual, enum: list } = membersOf(variable);
     return [name, usual ?? null, list ?? null];
   });
   return JSON.stringify([(url ?? written).replace(/\/$/, "").toLowerCase(), values]);

@@ -20,7 +20,7 @@ export function textOf(value: JsonValue | undefined): string | undefined {
 }
 
 /** The object's own members; none if it is no object. */
-export function membersOf(value: JsonValue | undefined): [string, JsonValue][] {
+export function entriesOf(value: JsonValue | undefined): [string, JsonValue][] {
   return isObject(value) ? Object.entries(value) : [];
 }
 

@@ -1,5 +1,4 @@
 import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
-import { isObject } from "#src/json/object.ts";
 import type { StyleTable } from "#src/operations/operation.ts";
 import type { Definitions } from "../schemas/definitions.ts";
 import type { Problems } from "../problems.ts";
@@ -35,13 +34,8 @@ export function followed(place: Place, { references, problems }: DocumentReading
   }
 }
 
-/** The members of an object; none of anything else. */
-export function membersOf(value: JsonValue | undefined): JsonObject {
-  return isObject(value) ? value : {};
-}
-
 /** A text for people, such as Postgres takes; undefined for what is none. */
-export function textOf(value: JsonValue | undefined, maxLength: number): string | undefined {
+export function proseOf(value: JsonValue | undefined, maxLength: number): string | undefined {
   if (typeof value !== "string" && typeof value !== "number") return undefined;
   const text = String(value).trim();
   const short = text.length > maxLength ? `${text.slice(0, maxLength - 1)}…` : text;

@@ -1,7 +1,8 @@
+import { membersOf } from "#src/json/object.ts";
 import type { JsonObject } from "@bufbuild/protobuf";
 import type { StyleTable } from "#src/operations/operation.ts";
 import { definitionFrom } from "../definition/definition.ts";
-import { membersOf, textOf } from "./document-reading.ts";
+import { proseOf } from "./document-reading.ts";
 import { ImportRefused } from "#src/operations/import/errors.ts";
 import type { Imported, ImportProblem } from "#src/operations/import/imported.ts";
 import { parseDocument, type ParsedDocument } from "../parsing/parse.ts";
@@ -36,7 +37,7 @@ export function importOpenApi(
   return {
     format,
     title: found.definition.name,
-    documentVersion: textOf(documentVersion, 200),
+    documentVersion: proseOf(documentVersion, 200),
     table,
     definition: found.definition,
     operations,
@@ -56,7 +57,7 @@ function withLines(problems: readonly ImportProblem[], linesOf: ParsedDocument["
 
 /** Postgres takes no U+0000 in a text, and no half of a surrogate pair. */
 function cut(text: string, maxLength: number): string {
-  return textOf(text, maxLength) ?? "";
+  return proseOf(text, maxLength) ?? "";
 }
 
 function nothingLeft(problems: readonly ImportProblem[]): string {
@@ -70,13 +71,13 @@ function nothingLeft(problems: readonly ImportProblem[]): string {
 function formatOf({ openapi, swagger }: JsonObject): { format: string; table: StyleTable } {
   // In YAML, 2.0 without quotes is a number.
   if (swagger === "2.0" || swagger === 2) return { format: "swagger-2.0", table: "3.0" };
-  const [, version] = /^(3\.[012])(?:\.\d+|$)/.exec(textOf(openapi, 20) ?? "") ?? [];
+  const [, version] = /^(3\.[012])(?:\.\d+|$)/.exec(proseOf(openapi, 20) ?? "") ?? [];
   if (version === undefined) {
     const given = openapi ?? swagger;
     throw new ImportRefused(
       given === undefined
         ? "the document is none of OpenAPI: it has neither openapi nor swagger at its top"
-        : `OpenAPI ${textOf(JSON.stringify(given), 50)} is not known; give a document of 2.0, 3.0, 3.1 or 3.2`,
+        : `OpenAPI ${proseOf(JSON.stringify(given), 50)} is not known; give a document of 2.0, 3.0, 3.1 or 3.2`,
     );
   }
   return { format: `openapi-${version}`, table: version === "3.0" ? "3.0" : "3.1" };

@@ -1,7 +1,7 @@
 import type { JsonObject } from "@bufbuild/protobuf";
-import { isObject } from "#src/json/object.ts";
+import { isObject, membersOf } from "#src/json/object.ts";
 import { canonicalJson } from "../canonical-json.ts";
-import { followed, membersOf, type DocumentReading } from "./document-reading.ts";
+import { followed, type DocumentReading } from "./document-reading.ts";
 import { isJson, preferred } from "./media-types.ts";
 import { noNeeds, type Needs } from "../needs.ts";
 import { swaggerAnswersJson } from "./read-swagger.ts";

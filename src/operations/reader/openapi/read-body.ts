@@ -1,7 +1,7 @@
 import type { JsonObject } from "@bufbuild/protobuf";
-import { isObject } from "#src/json/object.ts";
+import { isObject, membersOf } from "#src/json/object.ts";
 import type { DocumentedBody } from "#src/operations/forms/body-form.ts";
-import { followed, membersOf, type DocumentReading } from "./document-reading.ts";
+import { followed, type DocumentReading } from "./document-reading.ts";
 import { preferred } from "./media-types.ts";
 import { noNeeds, type Needs } from "../needs.ts";
 import { at, type Place } from "../schemas/references.ts";

@@ -1,7 +1,7 @@
 import type { JsonValue } from "@bufbuild/protobuf";
-import { isObject } from "#src/json/object.ts";
+import { isObject, membersOf } from "#src/json/object.ts";
 import type { Operation } from "#src/operations/operation.ts";
-import { CannotImport, membersOf, textOf, type DocumentReading } from "./document-reading.ts";
+import { CannotImport, proseOf, type DocumentReading } from "./document-reading.ts";
 import { limits } from "../limits.ts";
 import type { Needs } from "../needs.ts";
 import { readAnswer } from "./read-answer.ts";
@@ -51,9 +51,9 @@ export function readOperation(
     operation: {
       method,
       path,
-      name: textOf(summary, 200) ?? id ?? `${method} ${path}`,
+      name: proseOf(summary, 200) ?? id ?? `${method} ${path}`,
       operationId: id,
-      description: textOf(description, 4_000),
+      description: proseOf(description, 4_000),
       deprecated: deprecated === true,
       scopes: scopesOf(own ?? security),
       parameters: parameters.map(({ parameter }) => parameter),

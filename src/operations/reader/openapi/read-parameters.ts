@@ -1,7 +1,7 @@
 import type { JsonObject } from "@bufbuild/protobuf";
-import { isObject } from "#src/json/object.ts";
+import { isObject, membersOf } from "#src/json/object.ts";
 import type { Parameter } from "#src/operations/operation.ts";
-import { CannotImport, followed, membersOf, textOf, type DocumentReading } from "./document-reading.ts";
+import { CannotImport, followed, proseOf, type DocumentReading } from "./document-reading.ts";
 import { isJson, preferred } from "./media-types.ts";
 import { noNeeds, type Needs } from "../needs.ts";
 import { swaggerForm } from "./read-swagger.ts";
@@ -115,7 +115,7 @@ function schemaAt(place: Place, needs: Needs, { definitions }: DocumentReading):
 }
 
 function described(schema: JsonObject, description: JsonObject[string] | undefined): JsonObject {
-  const text = textOf(description, 1_000);
+  const text = proseOf(description, 1_000);
   return text === undefined || schema["description"] !== undefined
     ? schema
     : { ...schema, description: text };

@@ -1,6 +1,6 @@
 import type { JsonObject } from "@bufbuild/protobuf";
-import { isObject } from "#src/json/object.ts";
-import { CannotImport, followed, membersOf, type DocumentReading } from "./document-reading.ts";
+import { isObject, membersOf } from "#src/json/object.ts";
+import { CannotImport, followed, type DocumentReading } from "./document-reading.ts";
 import { ImportRefused } from "#src/operations/import/errors.ts";
 import { limits } from "../limits.ts";
 import { readOperation, type GivenOperation, type ReadOperation } from "./read-operation.ts";

@@ -1,6 +1,7 @@
+import { membersOf } from "#src/json/object.ts";
 import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
 import type { MemberForm, Parameter } from "#src/operations/operation.ts";
-import { followed, membersOf, type DocumentReading } from "./document-reading.ts";
+import { followed, type DocumentReading } from "./document-reading.ts";
 import { isJson, preferred } from "./media-types.ts";
 import { noNeeds, type Needs } from "../needs.ts";
 import type { ReadBody } from "./read-body.ts";

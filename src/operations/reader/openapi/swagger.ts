@@ -1,6 +1,5 @@
 import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
-import { isObject } from "#src/json/object.ts";
-import { membersOf } from "./document-reading.ts";
+import { isObject, membersOf } from "#src/json/object.ts";
 
 /** What a document of Swagger 2.0 says of its service and of signing in to it, as OpenAPI 3 says it. */
 export function swaggerService(document: JsonObject): JsonObject {

@@ -1,5 +1,5 @@
 import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
-import { isObject } from "#src/json/object.ts";
+import { isObject, membersOf } from "#src/json/object.ts";
 import type { Schema, SchemaReading } from "./normalise.ts";
 import { soundPattern } from "./patterns.ts";
 import { below } from "../pointer.ts";
@@ -178,10 +178,6 @@ function valueOf(schema: JsonValue | undefined, references: References): JsonVal
     if (error instanceof BrokenReference) return undefined;
     throw error;
   }
-}
-
-function membersOf(schema: JsonValue | undefined): JsonObject {
-  return isObject(schema) ? schema : {};
 }
 
 function isMarked(schema: JsonValue | undefined): boolean {
