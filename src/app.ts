@@ -3,18 +3,21 @@ import { createApiKeys } from "#src/api-keys/api-keys.ts";
 import { createRefusals } from "#src/audit/refusals.ts";
 import { createAudit } from "#src/audit/service.ts";
 import { createCalls } from "#src/calls/calls.ts";
-import { createCatalog, type Catalog } from "#src/catalog/catalog.ts";
+import { createCatalog } from "#src/catalog/catalog.ts";
+import { createChannels } from "#src/channels/channels.ts";
 import type { Config } from "#src/config/config.ts";
 import { hasShownTarget } from "#src/connections/access.ts";
-import { createConnections, type Connections } from "#src/connections/connections.ts";
+import { createConnections } from "#src/connections/connections.ts";
 import { countConnections } from "#src/connections/store.ts";
 import { createKeyring } from "#src/crypto/keyring.ts";
 import type { RootKey } from "#src/crypto/root-key.ts";
 import { loadPepper } from "#src/crypto/service-keys.ts";
 import type { Database } from "#src/db/database.ts";
 import { createDirectory } from "#src/directory/service.ts";
-import { createHealthSweep, type HealthSweep } from "#src/health/sweep.ts";
+import { createHealthSweep } from "#src/health/sweep.ts";
 import { createChange } from "#src/idempotency/change.ts";
+import { createEventLog } from "#src/eventlog/eventlog.ts";
+import { createEvents } from "#src/events/events.ts";
 import { createIntegrations } from "#src/integrations/integrations.ts";
 import { createMetrics } from "#src/metrics/metrics.ts";
 import { createMetricsPort } from "#src/metrics/port.ts";
@@ -25,10 +28,12 @@ import { parseOutboundAllow } from "#src/outbound/allow.ts";
 import { createOutbound } from "#src/outbound/outbound.ts";
 import { createByteBudget } from "#src/platform/byte-budget.ts";
 import type { Log } from "#src/platform/log.ts";
+import type { Loop } from "#src/platform/loop.ts";
 import { createPublicUrl } from "#src/platform/public-url.ts";
 import { createCallLimiter } from "#src/ratelimit/call-limiter.ts";
 import { createReadiness } from "#src/rpc/grpc-health.ts";
 import { createVerification } from "#src/verification/verification.ts";
+import { createWebhooks } from "#src/webhooks/webhooks.ts";
 import { createSurfaces } from "./surfaces.ts";
 
 /** What the service is given beside its settings. */
@@ -52,12 +57,10 @@ export interface App {
   listenForMetrics(host: string, port: number): Promise<{ host: string; port: number }>;
   /** Says to load balancers and scripts that calls are welcome: /readyz answers 200. */
   beReady(): void;
-  /** Probes connections once it is started. */
-  readonly healthSweep: HealthSweep;
-  /** Keeps grants of connections alive once it is started. */
-  readonly oauthSweep: Connections["oauthSweep"];
-  /** Compares daily what services publish of themselves, once it is started. */
-  readonly catalogWatch: Catalog["watch"];
+  /** What goes on while nobody calls, once it is started. */
+  readonly loops: {
+    readonly [Name in "health" | "oauth" | "catalog" | "logs"]: Loop;
+  };
   /** For calls that the service makes to itself. */
   readonly call: CallUnary;
   /** Takes no more calls, lets those on their way finish, and writes what is still in memory. */
@@ -78,11 +81,13 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
   opened.defer(() => callLimiter.close());
   const outbound = createOutbound({ allow: parseOutboundAllow(config.outboundAllow) });
   opened.defer(() => outbound.close());
+  const keyring = createKeyring(parts);
   const shared = {
     ...config,
     ...parts,
     pepper,
-    keyring: createKeyring(parts),
+    keyring,
+    eventLog: await createEventLog({ ...parts, keyring }),
     change: createChange({ database, pepper, now }),
     callLimiter,
     outbound,
@@ -107,9 +112,17 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     catalog,
     createDirectory(shared),
     createAudit({ ...shared, hasShownTarget }),
+    createEvents(shared),
+    createChannels(shared),
+    createWebhooks(shared),
   ];
   for (const feature of features) opened.defer(() => feature.close?.());
-  const healthSweep = createHealthSweep({ ...shared, probe: connections.probe });
+  const loops = {
+    health: createHealthSweep({ ...shared, probe: connections.probe }),
+    oauth: connections.oauthSweep,
+    catalog: catalog.watch,
+    logs: shared.eventLog.upkeep,
+  };
 
   const refusals = createRefusals(shared);
   opened.defer(() => refusals.close());
@@ -128,9 +141,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
   const closing = opened.move();
   return {
     call,
-    healthSweep,
-    oauthSweep: connections.oauthSweep,
-    catalogWatch: catalog.watch,
+    loops,
     listen: async (host, number) => shared.publicUrl.opened(await port.listen(host, number)),
     beReady: () => readiness.set(true),
     listenForMetrics: (host, number) => metricsPort.listen(host, number),
@@ -138,7 +149,8 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
       readiness.set(false);
       verification.stopStreams();
       try {
-        return (await Promise.all([port.drain(graceMs), healthSweep.stop()]))[0];
+        const stopped = Object.values(loops).map((loop) => loop.stop());
+        return (await Promise.all([port.drain(graceMs), ...stopped]))[0];
       } finally {
         shutdown.abort();
         await closing.disposeAsync();

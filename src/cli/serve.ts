@@ -26,9 +26,7 @@ export async function serve(config: Config, parts: Runtime & Pick<AppParts, "tls
     const address = await listen("port", () => app.listen(config.host, config.port));
     const metrics = await listenForMetrics(app, config);
     demo = await introduce(app, parts, config, address, log);
-    app.healthSweep.start();
-    app.oauthSweep.start();
-    app.catalogWatch.start();
+    for (const loop of Object.values(app.loops)) loop.start();
     letYoungMemoryGrow();
     // Last: a script that waits for it may go on with the admin key.
     app.beReady();

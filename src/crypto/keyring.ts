@@ -9,7 +9,14 @@ import { createUnwrap } from "./unwrap.ts";
 /** The record that a secret belongs to. All fields are authenticated: sealed bytes open only for the same record. */
 export interface SealOwner {
   readonly orgId: string;
-  readonly kind: "connection" | "oauth-client" | "oauth-flow";
+  readonly kind:
+    | "connection"
+    | "oauth-client"
+    | "oauth-flow"
+    | "log"
+    | "channel-secret"
+    | "endpoint-secret"
+    | "endpoint-header";
   readonly id: string;
   /** Counts up with each new secret of the owner, so that an old one cannot be put back. */
   readonly version: number;

@@ -136,6 +136,8 @@ export function createDatabase(options: DatabaseOptions): Database {
       answered();
       const { result, changed } = await finish(connection, kind, run);
       for (const what of changed) notifications.notify(what);
+      // What was recorded is to be read elsewhere as well. Only here: a NOTIFY would hold up all other commits.
+      if (kind === "change") notifications.notify(`audited/${orgId}`);
       return result;
     });
   }

@@ -16,6 +16,7 @@ export const codes: Readonly<Record<ErrorKind, Code>> = {
   failed_precondition: Code.FailedPrecondition,
   already_exists: Code.AlreadyExists,
   resource_exhausted: Code.ResourceExhausted,
+  out_of_range: Code.OutOfRange,
   deadline_exceeded: Code.DeadlineExceeded,
   unavailable: Code.Unavailable,
   unimplemented: Code.Unimplemented,

@@ -18,6 +18,12 @@ export const scopeVocabulary = [
   "audit:view",
   "directory:view",
   "directory:write",
+  "channels:view",
+  "channels:write",
+  "events:view",
+  "events:consume",
+  "events:publish",
+  "webhooks:manage",
 ] as const;
 
 /** Standard services, whose contracts cannot carry our options. They tell nothing of any organisation. */

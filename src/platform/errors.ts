@@ -13,6 +13,7 @@ export type ErrorKind =
   | "failed_precondition"
   | "already_exists"
   | "resource_exhausted"
+  | "out_of_range"
   | "deadline_exceeded"
   | "unavailable"
   | "unimplemented"

@@ -27,6 +27,7 @@ const statusOfKind: Readonly<Record<ErrorKind, number>> = {
   failed_precondition: 409,
   already_exists: 409,
   resource_exhausted: 429,
+  out_of_range: 400,
   deadline_exceeded: 504,
   unavailable: 503,
   unimplemented: 501,

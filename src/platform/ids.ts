@@ -6,7 +6,7 @@ const alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
  * A new id such as `scn_01HXY…`: the prefix and a ULID, so that ids sort by the time they were made.
  * See https://github.com/ulid/spec.
  */
-export function newId(prefix: "org" | "usr" | "key" | "scn", now: Date): string {
+export function newId(prefix: "org" | "usr" | "key" | "scn" | "chn" | "grp" | "whe", now: Date): string {
   let time = now.getTime();
   let text = "";
   for (let i = 0; i < 10; i++) {

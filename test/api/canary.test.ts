@@ -76,7 +76,7 @@ test("a stored secret appears in no answer, no log line, no audit event and no c
   await ask("PATCH", `/api/service-connections/${id}`, { apiKey: canary, active: true });
   await ask("PATCH", `/api/service-connections/${id}`, { baseUrl: "https://elsewhere.example" });
   await ask("POST", `/api/service-connections/${id}/test`);
-  await service.app.healthSweep.runOnce();
+  await service.app.loops.health.runOnce();
   for (const path of [
     "/api/service-connections",
     "/api/catalog/services",
@@ -161,7 +161,7 @@ test.each(methods)(
       verify: true,
       ...given(4),
     });
-    await service.app.healthSweep.runOnce();
+    await service.app.loops.health.runOnce();
     for (const list of ["/api/connections", "/api/service-connections", "/api/audit/events", path]) {
       await ask("GET", list);
     }

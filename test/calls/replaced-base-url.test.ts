@@ -49,7 +49,7 @@ const askings: [string, (asked: { id: string; slug: string }) => Promise<unknown
       await lastHealthyAt(id);
     },
   ],
-  ["a sweep", () => service.app.healthSweep.runOnce()],
+  ["a sweep", () => service.app.loops.health.runOnce()],
 ];
 
 describe.each(askings)("%s", (_, ask) => {

@@ -130,7 +130,7 @@ describe("a daily comparison", () => {
     expect((await limited.listRevisions({ slug })).watch).toBeUndefined();
     upstream.answer({ body: bank("GET /b", "GET /c") });
     const before = upstream.asked.length;
-    const { catalogWatch } = service.app;
+    const { catalog: catalogWatch } = service.app.loops;
     await catalogWatch.runOnce();
     expect(upstream.asked).toHaveLength(before);
     service.clock.advance(dayMs);
@@ -152,7 +152,7 @@ describe("a daily comparison", () => {
     await catalog().refreshCatalog({ slug, apply: true, daily: true });
     upstream.answer({ status: 503 });
     service.clock.advance(dayMs);
-    await service.app.catalogWatch.runOnce();
+    await service.app.loops.catalog.runOnce();
     const { drift } = await catalog().listRevisions({ slug });
     expect(drift?.error).toMatch(/status 503/);
     const before = upstream.asked.length;
@@ -164,7 +164,7 @@ describe("a daily comparison", () => {
     );
     service.clock.advance(2 * dayMs);
     upstream.answer({ body: bank("GET /z") });
-    await service.app.catalogWatch.runOnce();
+    await service.app.loops.catalog.runOnce();
     const asked = upstream.asked.slice(before).length;
     // Of the other test's service, which is still watched.
     expect(asked).toBeLessThanOrEqual(1);
@@ -178,7 +178,7 @@ describe("a daily comparison", () => {
     await catalog().refreshCatalog({ slug, apply: true, daily: true });
     await service.org.client.connections.deleteConnection({ id });
     service.clock.advance(dayMs);
-    await service.app.catalogWatch.runOnce();
+    await service.app.loops.catalog.runOnce();
     const { drift, watch } = await catalog().listRevisions({ slug });
     expect(drift?.error).toMatch(/not compared daily any more/);
     expect(watch).toBeUndefined();
@@ -218,9 +218,9 @@ test("an import whose process ended before it was ready is deleted later, and is
   const { revisions } = await catalog().listRevisions({ slug });
   expect(revisions.map(({ revision }) => revision)).toEqual([1]);
   expect(await reason(catalog().activateRevision({ slug, revision: 2 }))).toBe("UNKNOWN_REVISION");
-  await service.app.catalogWatch.runOnce();
+  await service.app.loops.catalog.runOnce();
   expect(await kept()).toHaveLength(2);
   service.clock.advance(61 * 60_000);
-  await service.app.catalogWatch.runOnce();
+  await service.app.loops.catalog.runOnce();
   expect(await kept()).toHaveLength(1);
 });

@@ -70,7 +70,7 @@ describe("a credential that is replaced with a fallback", () => {
     expect((await call(slug)).status).toBe(200);
     service.clock.advance(1);
     expect(await call(slug)).toStrictEqual({ status: 401, tried: ["new-key"] });
-    await service.app.healthSweep.runOnce();
+    await service.app.loops.health.runOnce();
     expect(await fallbacksOf(slug)).toHaveLength(0);
   });
 

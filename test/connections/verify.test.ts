@@ -180,7 +180,7 @@ describe("a probe that the integration declares", () => {
     await service.postgres.asOwner("update connections set status = 'NEEDS_REAUTH' where id = $1", [id]);
     await declare({ onDemandOnly: true });
     await create(at("/on-demand"));
-    await service.app.healthSweep.runOnce();
+    await service.app.loops.health.runOnce();
     const seen = own.asked.map(({ url, headers }): [string, string | undefined] => [
       url,
       headers.authorization,
@@ -206,7 +206,7 @@ describe("a probe that the integration declares", () => {
       await switchedOff;
       return {};
     });
-    const sweep = service.app.healthSweep.runOnce();
+    const sweep = service.app.loops.health.runOnce();
     await busy;
     const started = new Set(own.asked.map(({ url }) => url.split("/")[1]));
     const waiting = ids.findIndex((_, i) => !started.has(String(i)));
@@ -230,7 +230,7 @@ describe("a probe that the integration declares", () => {
         await counted.org.client.connections.upsertServiceConnection(connect);
       }
       const before = proxy.statements();
-      await counted.app.healthSweep.runOnce();
+      await counted.app.loops.health.runOnce();
       return proxy.statements() - before;
     };
     expect(await sweepOf(10)).toBe(await sweepOf(1));
@@ -254,7 +254,7 @@ describe("the last error", () => {
   test("of a sweep is shown likewise", async () => {
     const down = wanted(good, { integration: "custom:down", baseUrl: "http://127.0.0.1:9" });
     const { id } = await create(down);
-    await service.app.healthSweep.runOnce();
+    await service.app.loops.health.runOnce();
     expect((await connectionOf(id)).lastError).toStrictEqual({
       stage: "TCP",
       message: expect.stringMatching(/^127\.0\.0\.1 refuses the connection/) as string,

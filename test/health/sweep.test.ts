@@ -25,16 +25,16 @@ describe("a sweep", () => {
     const off = await register(service, "custom:off", `${upstream.url}/off`);
     await service.org.client.connections.updateConnection({ id: off, active: false });
 
-    await service.app.healthSweep.runOnce();
+    await service.app.loops.health.runOnce();
     expect(upstream.asked.map(({ url }) => url)).toStrictEqual(["/health"]);
     expect(upstream.asked[0]!.headers.authorization).toBeUndefined();
     expect(await healthOf(service, probed)).toStrictEqual({ healthy: true, unhealthy: false });
 
     service.clock.advance(53_999);
-    await service.app.healthSweep.runOnce();
+    await service.app.loops.health.runOnce();
     expect(upstream.asked).toHaveLength(1);
     service.clock.advance(12_002);
-    await service.app.healthSweep.runOnce();
+    await service.app.loops.health.runOnce();
     expect(upstream.asked).toHaveLength(2);
   });
 
@@ -44,7 +44,7 @@ describe("a sweep", () => {
     const id = await register(service, "aml", upstream.url);
     const sweepAfter = async (milliseconds: number) => {
       service.clock.advance(milliseconds);
-      await service.app.healthSweep.runOnce();
+      await service.app.loops.health.runOnce();
       return (await healthOf(service, id)).unhealthy;
     };
     expect(await sweepAfter(0)).toBe(false);
@@ -64,7 +64,7 @@ describe("a sweep", () => {
     await using two = await startService({ postgres, rootKey });
     await using upstream = await startUpstream();
     for (let i = 0; i < 30; i++) await register(one, `custom:s${i}`, `${upstream.url}/s${i}`);
-    await Promise.all([one, two, one, two].map(({ app }) => app.healthSweep.runOnce()));
+    await Promise.all([one, two, one, two].map(({ app }) => app.loops.health.runOnce()));
     const paths = upstream.asked.map(({ url }) => url);
     expect(paths).toHaveLength(30);
     expect(new Set(paths).size).toBe(30);
@@ -80,10 +80,10 @@ describe("a sweep", () => {
       return {};
     });
     const id = await register(service, "aml", old.url);
-    const sweep = service.app.healthSweep.runOnce();
+    const sweep = service.app.loops.health.runOnce();
     await expect.poll(() => old.asked, { timeout: 50_000 }).toHaveLength(1);
     await register(service, "aml", upstream.url);
-    const next = service.app.healthSweep.runOnce();
+    const next = service.app.loops.health.runOnce();
     await expect.poll(() => upstream.asked, { timeout: 50_000 }).toHaveLength(1);
     release();
     await Promise.all([sweep, next]);
@@ -109,7 +109,7 @@ describe("a sweep", () => {
       baseUrl: `${origin}/quick`,
       apiKey: "not-for-probes",
     });
-    await service.app.healthSweep.runOnce();
+    await service.app.loops.health.runOnce();
     for (const id of ids) expect(await healthOf(service, id)).toMatchObject({ healthy: true });
     server.closeAllConnections();
     server.close();
@@ -128,7 +128,7 @@ describe("a sweep", () => {
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     const { port } = server.address() as AddressInfo;
     for (let i = 0; i < 20; i++) await register(service, `custom:h${i}`, `http://127.0.0.1:${port}/${i}`);
-    await service.app.healthSweep.runOnce();
+    await service.app.loops.health.runOnce();
     server.closeAllConnections();
     server.close();
     expect(most).toBe(4);
@@ -145,7 +145,7 @@ test("the service stops in good order although its database is gone", async () =
     void proxy.close();
     return {};
   });
-  await expect(service.app.healthSweep.runOnce()).rejects.toThrow(/database/);
+  await expect(service.app.loops.health.runOnce()).rejects.toThrow(/database/);
   await expect(service.app.close(1_000)).resolves.toBe(true);
   expect(service.logged()).toContain("the last probes were not recorded");
 });

@@ -556,12 +556,12 @@ describe("device codes", () => {
     expect(userCode).toMatch(/^[A-Z]{4}-[A-Z]{4}$/);
 
     service.clock.advance(6_000);
-    await service.app.oauthSweep.runOnce();
+    await service.app.loops.oauth.runOnce();
     expect(await row(id)).toMatchObject({ status: "PENDING_AUTHORIZATION" });
 
     await oidc.enterUserCode(userCode);
     service.clock.advance(6_000);
-    await service.app.oauthSweep.runOnce();
+    await service.app.loops.oauth.runOnce();
     expect(await row(id)).toMatchObject({ status: "ACTIVE" });
     expect(await callThrough(id)).toMatchObject({ status: 200 });
   });
@@ -570,7 +570,7 @@ describe("device codes", () => {
     const id = await device();
     await start(id);
     service.clock.advance(86_400_000);
-    await service.app.oauthSweep.runOnce();
+    await service.app.loops.oauth.runOnce();
     expect(await row(id)).toMatchObject({
       status: "PENDING_AUTHORIZATION",
       reason: "nobody typed in the code in time",

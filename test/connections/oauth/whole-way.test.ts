@@ -408,13 +408,13 @@ test("a grant that ends when it is not used is renewed without a call, by one of
   });
   await connect(id);
   service.clock.advance(86_399_000);
-  await service.app.oauthSweep.runOnce();
+  await service.app.loops.oauth.runOnce();
   expect(given).toBe(1);
   service.clock.advance(1_000);
-  await Promise.all([service.app.oauthSweep.runOnce(), service.app.oauthSweep.runOnce()]);
+  await Promise.all([service.app.loops.oauth.runOnce(), service.app.loops.oauth.runOnce()]);
   expect(given).toBe(2);
   service.clock.advance(86_400_000);
-  await service.app.oauthSweep.runOnce();
+  await service.app.loops.oauth.runOnce();
   expect(given).toBe(3);
   await callThrough(id);
   expect(sent()).toBe("Bearer kept-3");

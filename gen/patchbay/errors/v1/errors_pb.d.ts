@@ -476,6 +476,27 @@ export enum Reason {
    * @generated from enum value: REASON_UNKNOWN_REVISION = 66;
    */
   UNKNOWN_REVISION = 66,
+
+  /**
+   * Events cannot be stored right now (503, with `Retry-After`).
+   *
+   * @generated from enum value: REASON_INTAKE_UNAVAILABLE = 67;
+   */
+  INTAKE_UNAVAILABLE = 67,
+
+  /**
+   * There is no such log of events (404).
+   *
+   * @generated from enum value: REASON_LOG_NOT_FOUND = 68;
+   */
+  LOG_NOT_FOUND = 68,
+
+  /**
+   * The reader's position is before what is still kept (400).
+   *
+   * @generated from enum value: REASON_CURSOR_EXPIRED = 69;
+   */
+  CURSOR_EXPIRED = 69,
 }
 
 /**
