@@ -7,7 +7,7 @@ import { eventOfRecord } from "./audit-events.ts";
 import { createDataKeys } from "./data-keys.ts";
 import { CursorExpired, LogNotFound } from "./errors.ts";
 import { auditLog, serviceLog, type LoggedEvent } from "./event.ts";
-import { createIntake, type Accepted, type Arrival } from "./intake.ts";
+import { createIntake, type Accepted, type Arrival, type WrittenWith } from "./intake.ts";
 import { keepDays } from "./intake-store.ts";
 import type { events } from "./schema.ts";
 import { auditSeq, earliestSeq, findHead, insertHead, readAudit, readEvents, type Stretch } from "./store.ts";
@@ -35,9 +35,10 @@ export interface Retention {
 export interface EventLog {
   /**
    * Takes in what came for one channel of the organisation, all of it or nothing, and answers once it is committed. Throws
-   * LogNotFound if there is no such channel (any more), IntakeUnavailable if nothing can be stored right now.
+   * LogNotFound if there is no such channel (any more), IntakeUnavailable if nothing can be stored right now. What is
+   * written with them, such as how far their source was read, is committed if and only if they are.
    */
-  accept(orgId: string, arrivals: readonly Arrival[]): Promise<readonly Accepted[]>;
+  accept(orgId: string, arrivals: readonly Arrival[], also?: WrittenWith): Promise<readonly Accepted[]>;
   /** Events in their order. Throws LogNotFound, and CursorExpired for what is no longer kept. */
   read(orgId: string, log: string, stretch: Stretch): Promise<readonly LoggedEvent[]>;
   /** Throws LogNotFound. */
@@ -80,7 +81,7 @@ export async function createEventLog(parts: {
   }
 
   return {
-    async accept(orgId, arrivals) {
+    async accept(orgId, arrivals, also) {
       const sealed = await Promise.all(
         arrivals.map(async (arrival) => {
           const { data, log, id } = arrival;
@@ -89,7 +90,7 @@ export async function createEventLog(parts: {
           return { ...arrival, data: seal(key, data, [orgId, log, id]), dataBytes: data.length };
         }),
       );
-      const accepted = await intake(sealed);
+      const accepted = await intake(sealed, also);
       return accepted.map((one) => {
         if (one === undefined) throw new LogNotFound();
         return one;

@@ -1,5 +1,5 @@
 import { setImmediate as laterInThisTurn } from "node:timers/promises";
-import type { Database } from "#src/db/database.ts";
+import type { Database, Tx } from "#src/db/database.ts";
 import { IntakeUnavailable } from "./errors.ts";
 import type { NewEvent } from "./event.ts";
 import { acceptEvents, type SealedArrival } from "./intake-store.ts";
@@ -19,12 +19,19 @@ export interface Accepted {
   readonly isNew: boolean;
 }
 
+/** What is written in the same transaction, before the events. It belongs to no organisation, as in `database.system`. */
+export type WrittenWith = (tx: Tx) => Promise<void>;
+
 /** Takes events in: all of a call in one transaction, and answers once they are committed. */
-export type Accept = (arrivals: readonly SealedArrival[]) => Promise<readonly (Accepted | undefined)[]>;
+export type Accept = (
+  arrivals: readonly SealedArrival[],
+  also?: WrittenWith,
+) => Promise<readonly (Accepted | undefined)[]>;
 
 interface Waiting {
   readonly arrivals: readonly SealedArrival[];
   readonly bytes: number;
+  readonly also: WrittenWith | undefined;
   done(accepted: readonly (Accepted | undefined)[]): void;
   failed(error: unknown): void;
 }
@@ -64,7 +71,10 @@ export function createIntake(parts: { database: Pick<Database, "system">; now: (
   async function write(batch: readonly Waiting[]): Promise<void> {
     try {
       const arrivals = batch.flatMap((one) => one.arrivals);
-      const accepted = await database.system((tx) => acceptEvents(tx, arrivals, now()));
+      const accepted = await database.system(async (tx) => {
+        for (const { also } of batch) await also?.(tx);
+        return acceptEvents(tx, arrivals, now());
+      });
       let from = 0;
       for (const one of batch) one.done(accepted.slice(from, (from += one.arrivals.length)));
     } catch (error) {
@@ -82,7 +92,7 @@ export function createIntake(parts: { database: Pick<Database, "system">; now: (
     isWriting = false;
   }
 
-  return (arrivals) => {
+  return (arrivals, also) => {
     const bytes = arrivals.reduce((sum, { data }) => sum + (data?.length ?? 0), 0);
     if (waitingEvents + arrivals.length > maxWaitingEvents || waitingBytes + bytes > maxWaitingBytes) {
       return Promise.reject(new IntakeUnavailable("too many events wait to be stored"));
@@ -92,7 +102,7 @@ export function createIntake(parts: { database: Pick<Database, "system">; now: (
       resolve: done,
       reject: failed,
     } = Promise.withResolvers<readonly (Accepted | undefined)[]>();
-    waiting.push({ arrivals, bytes, done, failed });
+    waiting.push({ arrivals, bytes, also, done, failed });
     waitingEvents += arrivals.length;
     waitingBytes += bytes;
     if (!isWriting) void writeAll();
