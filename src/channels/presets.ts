@@ -227,7 +227,7 @@ const all: readonly Preset[] = [
         { algorithm: "hmac-sha1", secret: "text" },
         { algorithm: "hmac-sha256", secret: "text" },
       ],
-      signed: ["{url}{form}", "{urlWithPort}{form}", "{urlWithoutPort}{form}"],
+      signed: ["{urlWithoutPort}{form}", "{urlWithPort}{form}"],
       bodyHashParameter: "bodySHA256",
     },
     secret: "the auth token of the account, or a shared key of its webhooks",

@@ -22,7 +22,7 @@ export interface SignatureScheme {
   readonly idHeader?: string;
   /** Where the part `{time}` is. */
   readonly time?: SignedTime;
-  /** How far the time may be from ours, to both sides. Absent: 300. */
+  /** How far the time may be from ours, to both sides; 5,400 at most. Absent: 300. */
   readonly toleranceSeconds?: number;
   /** The parameter of the address that holds the SHA-256, in hex, of a body that is not a form. */
   readonly bodyHashParameter?: string;
@@ -90,12 +90,18 @@ export const signedParts = [
   "form",
 ] as const;
 
+/** The name of a part of what is signed. */
+export type SignedPart = (typeof signedParts)[number];
+
+/** Zoom's last retry comes 85 minutes after the first try. */
+export const maxToleranceSeconds = 5_400;
+
 /** The names of headers by which a sender proves itself: not to be stored with what it sent. */
 export function provingHeaders(scheme: Scheme): string[] {
   switch (scheme.kind) {
     case "signature": {
-      const names = [scheme.header, scheme.idHeader, scheme.time?.header];
-      return [...new Set(names.filter((name) => name !== undefined))];
+      const { header, idHeader, time } = scheme;
+      return [...new Set([header, idHeader, time?.header])].filter((name) => name !== undefined);
     }
     case "token":
       return [scheme.header];
