@@ -113,7 +113,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     createDirectory(shared),
     createAudit({ ...shared, hasShownTarget }),
     createEvents(shared),
-    createChannels(shared),
+    await createChannels({ ...shared, verification }),
     createWebhooks(shared),
   ];
   for (const feature of features) opened.defer(() => feature.close?.());
