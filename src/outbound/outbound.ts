@@ -75,6 +75,11 @@ export interface OutboundRequest {
   readonly maxAnswerBytes?: number;
   /** Ends the call after the answer's headers, for a caller that wants the status alone: headers and body come back empty. */
   readonly statusOnly?: boolean;
+  /**
+   * Ends the call after the answer's headers, and leaves the body out. A short one is still taken from the socket, so
+   * that the next call can have it.
+   */
+  readonly headOnly?: boolean;
   /** Called before the first byte is sent to the service. If it was not called, the service has seen nothing. */
   readonly onSent?: () => void;
   /** Its reason is what `send` throws when it aborts. */
@@ -221,6 +226,7 @@ export function createOutbound(options: {
         hold,
         signal,
         statusOnly: request.statusOnly === true,
+        headOnly: request.headOnly === true,
         started() {
           call.stage = () => "HTTP";
           request.onSent?.();
