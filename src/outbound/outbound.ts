@@ -248,8 +248,11 @@ export function createOutbound(options: {
     return new UpstreamTimeout(host, problem, { stage, status });
   }
 
-  function applicantFor({ share }: Pick<StreamRequest, "share">, { origin, host }: BaseUrl) {
-    return { share: laneOf({ share, lane: streamLane }), origin, host, bytes: 0 };
+  function applicantFor(
+    { share, lane = streamLane }: Pick<StreamRequest, "share" | "lane">,
+    { origin, host }: BaseUrl,
+  ) {
+    return { share: laneOf({ share, lane }), origin, host, bytes: 0 };
   }
 
   const stream = createStream({
@@ -257,8 +260,8 @@ export function createOutbound(options: {
     targetOf: (baseUrl) => targetOf(baseUrl, "permission_denied"),
     freeSlot: (request, target) => slots.takeFree(applicantFor(request, target)),
     takeSlot: (request, target, signal) => slots.take({ ...applicantFor(request, target), signal }),
-    openPool({ share }, target, injection) {
-      const pool = poolOf(laneOf({ share, lane: streamLane }), target, injection);
+    openPool({ share, lane = streamLane }, target, injection) {
+      const pool = poolOf(laneOf({ share, lane }), target, injection);
       return pools.open(pool, target.origin, () => connectorOf({ share }, injection));
     },
   });
