@@ -54,7 +54,7 @@ export async function removeChannel(id: string, flags: Shown): Promise<void> {
   if (flags.json) printJson(DeleteChannelResponseSchema, answer);
 }
 
-function sourceOf(from = ""): MessageInitShape<typeof CreateChannelRequestSchema>["source"] {
+function sourceOf(from = ""): NonNullable<MessageInitShape<typeof CreateChannelRequestSchema>["source"]> {
   if (from === "cloudevents") return { case: "cloudEvents", value: {} };
   return { case: "webhook", value: { preset: from } };
 }
