@@ -28,7 +28,11 @@ interface Wanted {
 type More = Pick<Wanted, "receiver" | "secret">;
 
 async function newChannel(wanted: Wanted) {
-  const { channel, secret = "", url } = await service.org.client.channels.createChannel({
+  const {
+    channel,
+    secret = "",
+    url,
+  } = await service.org.client.channels.createChannel({
     name: "test",
     ...wanted,
   });
@@ -219,8 +223,8 @@ describe("a channel that asks for no proof", () => {
     expect((await post(url, "{}")).status).toBe(200);
     const bare = `${service.url}/in/${id}`;
     const wrong = await Promise.all(
-      [bare, `${bare}/`, `${bare}/wrong`, `${url}x`, `${service.url}/in/chn_0123456789ABCDEFGHJKMNPQRS`].map((address) =>
-        post(address, "{}"),
+      [bare, `${bare}/`, `${bare}/wrong`, `${url}x`, `${service.url}/in/chn_0123456789ABCDEFGHJKMNPQRS`].map(
+        (address) => post(address, "{}"),
       ),
     );
     expect(wrong.map(({ status }) => status)).toEqual([404, 404, 404, 404, 404]);

@@ -17,7 +17,11 @@ export async function readLogsOf(service: TestService, rootKey: RootKey): Promis
   const log = createLog("silent", process.stderr);
   const database = createDatabase({ url: service.postgres.url, log, poolSize: 2 });
   const keyring = createKeyring({ database, rootKey, log });
-  const eventLog = await createEventLog({ database, keyring, log, now: service.clock.now });
+  const eventLog = await createEventLog({
+    ...{ database, keyring, log },
+    eventStorageMib: 1024,
+    now: service.clock.now,
+  });
   const all = { after: 0, limit: 1_000, maxBytes: 100_000_000 };
   return {
     read: (name) => eventLog.read(service.org.orgId, name, all),

@@ -499,6 +499,13 @@ export enum Reason {
   CURSOR_EXPIRED = 69,
 
   /**
+   * The organisation's events take as much room as they may (429, with `Retry-After`).
+   *
+   * @generated from enum value: REASON_QUOTA_EXHAUSTED = 70;
+   */
+  QUOTA_EXHAUSTED = 70,
+
+  /**
    * What a sender sent to a channel is no event; nothing of it was stored (400).
    *
    * @generated from enum value: REASON_INVALID_EVENT = 71;
