@@ -18,7 +18,6 @@ import {
   BodyTooLarge,
   LoopDetected,
   MethodNotTaken,
-  SenderTooSlow,
   UnknownSender,
   UnreadBody,
 } from "./errors.ts";
@@ -27,6 +26,7 @@ import type { Receiving, ReceivingLookup } from "./receiving.ts";
 import { liveSecrets, type Sender } from "./sender.ts";
 import { valuesOf, type HeaderLines, type SignedRequest } from "./signatures/request.ts";
 import { verifyTokenOf } from "./verify-token.ts";
+import { within } from "./within.ts";
 
 const minuteMs = 60_000;
 /** Far more than any vendor takes for the longest body, and little enough that slow ones do not pile up. */
@@ -192,16 +192,4 @@ function replyOf(
 function fixedReplyOf({ reply: { status, body } }: Receiving["preset"]) {
   if (body === undefined && status === 200) return undefined;
   return { status, contentType: body?.contentType ?? "text/plain", body: body?.text ?? "" };
-}
-
-async function within<T>(seconds: number, work: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new SenderTooSlow(seconds)), seconds * 1000);
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }
