@@ -298,6 +298,7 @@ const elsewhere: Readonly<Record<string, string>> = {
   UPSTREAM_TIMEOUT: "takes half a minute, or is chance beside a deadline: test/outbound",
   FOUR_EYES_VIOLATION: "a verdict of VerifyKey, which is an answer: test/verification",
   WATCH_ENDED: "of a stream, which is Connect's both ways",
+  STREAM_ENDED: "of a stream, which is Connect's both ways",
   TOO_MANY_STREAMS: "of a stream, which is Connect's both ways",
   TOO_MANY_CALLS: "takes a thousand calls at once: test/outbound/shares.test.ts",
   IMPORT_BUSY: "takes imports that wait: test/operations/import-turns.test.ts",
