@@ -103,6 +103,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
   const connections = await createConnections({ ...shared, integrations, describe });
   const calls = createCalls({ ...shared, connections, operations });
   const catalog = createCatalog({ ...shared, operations, connections, calls });
+  const events = await createEvents(shared);
   const features = [
     apiKeys,
     verification,
@@ -112,7 +113,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     catalog,
     createDirectory(shared),
     createAudit({ ...shared, hasShownTarget }),
-    createEvents(shared),
+    events,
     createChannels(shared),
     createWebhooks(shared),
   ];
@@ -148,6 +149,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     async close(graceMs) {
       readiness.set(false);
       verification.stopStreams();
+      events.stopWaiting();
       try {
         const stopped = Object.values(loops).map((loop) => loop.stop());
         return (await Promise.all([port.drain(graceMs), ...stopped]))[0];
