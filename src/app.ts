@@ -104,7 +104,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
   const connections = await createConnections({ ...shared, integrations, describe });
   const calls = createCalls({ ...shared, connections, operations });
   const catalog = createCatalog({ ...shared, operations, connections, calls });
-  const events = createEvents({ ...shared, isShownChannel });
+  const events = await createEvents({ ...shared, isShownChannel });
   const features = [
     apiKeys,
     verification,
@@ -150,7 +150,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     async close(graceMs) {
       readiness.set(false);
       verification.stopStreams();
-      events.stopStreams();
+      events.stopWaiting();
       try {
         const stopped = Object.values(loops).map((loop) => loop.stop());
         return (await Promise.all([port.drain(graceMs), ...stopped]))[0];

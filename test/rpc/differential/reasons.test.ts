@@ -15,6 +15,7 @@ import { startTwoWays, type Side, type TwoWays } from "./two-ways.ts";
 const apiKeys = services.apiKeys.method;
 const connections = services.connections.method;
 const directory = services.directory.method;
+const eventGroups = services.eventGroups.method;
 const integrations = services.integrations.method;
 const catalog = services.catalog.method;
 const mebibyte = 1024 * 1024;
@@ -261,6 +262,20 @@ const provoked: Readonly<Record<string, (side: Side) => Refused | Promise<Refuse
     const { secret } = await service.newOrganization("globex");
     return { ...connect({ baseUrl: upstream.url }), secret };
   },
+  async DELIVERY_OVER(side) {
+    const groups = clientOf(side).eventGroups;
+    const from = { case: "earliest", value: true } as const;
+    const { group } = await groups.createEventGroup({ name: "workers", log: "audit", from });
+    const { id } = group!;
+    const [first] = (await groups.pullEvents({ id, max: 1 })).deliveries;
+    const tokens = [first!.token];
+    await groups.nackEvents({ id, tokens });
+    return { method: eventGroups.ackEvents, message: { id, tokens } };
+  },
+  GROUP_POSITION_AHEAD: () => ({
+    method: eventGroups.createEventGroup,
+    message: { name: "workers", log: "audit", after: "9007199254740991" },
+  }),
   async INTERNAL() {
     return { method: directory.getUser, message: { id: "usr_missing" } };
   },

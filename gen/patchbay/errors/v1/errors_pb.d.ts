@@ -525,6 +525,21 @@ export enum Reason {
    * @generated from enum value: REASON_STREAM_ENDED = 79;
    */
   STREAM_ENDED = 79,
+
+  /**
+   * The delivery that a token stands for is over: its event was given back, and may
+   * be with another consumer (409).
+   *
+   * @generated from enum value: REASON_DELIVERY_OVER = 80;
+   */
+  DELIVERY_OVER = 80,
+
+  /**
+   * The position that a group is to go on from is beyond the end of its log (400).
+   *
+   * @generated from enum value: REASON_GROUP_POSITION_AHEAD = 81;
+   */
+  GROUP_POSITION_AHEAD = 81,
 }
 
 /**
