@@ -1,4 +1,4 @@
-import { and, asc, eq, gt, lte, sql } from "#src/db/drizzle.cjs";
+import { and, asc, eq, gt, gte, lte, sql } from "#src/db/drizzle.cjs";
 import type { Tx } from "#src/db/database.ts";
 import type { Sealed } from "#src/crypto/keyring.ts";
 import { wrappedKeyOf } from "#src/crypto/org-keys.ts";
@@ -70,6 +70,21 @@ export async function readEvents(tx: Tx, orgId: string, log: string, { after, li
     .where(and(eq(events.orgId, orgId), eq(events.log, log), gt(seq, after), lte(seq, after + limit)))
     .orderBy(asc(seq));
   return found.filter((row) => Number(row.before) < maxBytes).map((row) => row.event);
+}
+
+/** The numbers and types of events of a log that is not the audit log, from one number to another. */
+export async function readTypes(
+  tx: Tx,
+  orgId: string,
+  log: string,
+  { from, to }: { readonly from: number; readonly to: number },
+) {
+  const { seq, type } = events;
+  return await tx
+    .select({ seq, type })
+    .from(events)
+    .where(and(eq(events.orgId, orgId), eq(events.log, log), gte(seq, from), lte(seq, to)))
+    .orderBy(asc(seq));
 }
 
 /** The lowest number that is kept; one more than the last if none is. */
