@@ -9,18 +9,19 @@ import type { Operations } from "#src/operations/operations.ts";
 import type { Outbound } from "#src/outbound/outbound.ts";
 import type { Environment } from "#src/platform/caller.ts";
 import type { Log } from "#src/platform/log.ts";
+import type { Loop } from "#src/platform/loop.ts";
 import { serve, type Feature } from "#src/platform/served-service.ts";
 import { createAskGrpc } from "./ask-grpc.ts";
 import { createImportService } from "./import-service.ts";
 import { createRefreshCatalog } from "./refresh.ts";
 import { createCatalogService } from "./service.ts";
 import { createValidation } from "./validation.ts";
-import { createCatalogWatch, type CatalogWatch } from "./watch.ts";
+import { createCatalogWatch } from "./watch.ts";
 
 /** Says what connected services offer, and takes in what documents say of that. */
 export interface Catalog extends Feature {
   /** Compares daily what services publish of themselves, once it is started. */
-  readonly watch: CatalogWatch;
+  readonly watch: Loop;
 }
 
 /** Creates the feature. */

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Connections } from "#src/connections/connections.ts";
 import { ConnectionNotFound } from "#src/connections/errors.ts";
 import type { Database } from "#src/db/database.ts";
@@ -17,18 +16,9 @@ import type { Outbound } from "#src/outbound/outbound.ts";
 import type { Environment } from "#src/platform/caller.ts";
 import { levelOfFailure, ServiceError } from "#src/platform/errors.ts";
 import type { Log } from "#src/platform/log.ts";
+import { createLoop, type Loop } from "#src/platform/loop.ts";
 import { documentHeaders, fetchedDocument, maxDocumentBytes } from "./document.ts";
 import { documentPath, driftOf } from "./refresh.ts";
-
-/** Compares daily what services publish of themselves. */
-export interface CatalogWatch {
-  /** Compares what is due now, and resolves when that is recorded. */
-  runOnce(): Promise<void>;
-  /** Goes on from now, until `stop`. */
-  start(): void;
-  /** Resolves when what was begun is done or given up. */
-  stop(): Promise<void>;
-}
 
 const lookEveryMs = 60_000;
 const busyPauseMs = 10 * 60_000;
@@ -47,13 +37,10 @@ export function createCatalogWatch(parts: {
   environment: Environment;
   log: Log;
   now: () => Date;
-}): CatalogWatch {
+}): Loop {
   const { database, connections, outbound, imports, environment, log, now } = parts;
-  const stopping = new AbortController();
-  const { signal } = stopping;
-  let loop: Promise<void> = Promise.resolve();
 
-  async function fetchFor({ orgId, slug, connectionId }: DueCatalog) {
+  async function fetchFor({ orgId, slug, connectionId }: DueCatalog, signal: AbortSignal) {
     const path = await database.read(orgId, (tx) => documentPath(tx, orgId, slug));
     const opened = await connections.openUnattended({ orgId, environment }, connectionId);
     if (opened === undefined) throw new ConnectionNotFound();
@@ -66,8 +53,8 @@ export function createCatalogWatch(parts: {
     return await fetchedDocument(reply, { source: "service" });
   }
 
-  async function compare(due: DueCatalog): Promise<void> {
-    const document = await fetchFor(due);
+  async function compare(due: DueCatalog, signal: AbortSignal): Promise<void> {
+    const document = await fetchFor(due, signal);
     const found = await imports.preview({ ...due, signal }, document);
     const drift = driftOf(found, document);
     if (drift !== null) log.info({ slug: due.slug, ...drift }, "a service's own document differs");
@@ -75,7 +62,7 @@ export function createCatalogWatch(parts: {
     await database.record(due.orgId, (tx) => noteCheck(tx, due, checked));
   }
 
-  async function report(due: DueCatalog, error: unknown): Promise<void> {
+  async function report(due: DueCatalog, error: unknown, signal: AbortSignal): Promise<void> {
     if (signal.aborted || error instanceof ImportBusy) {
       const soon = new Date(now().getTime() + busyPauseMs);
       return database.record(due.orgId, (tx) => checkAgain(tx, due, soon));
@@ -91,31 +78,15 @@ export function createCatalogWatch(parts: {
   }
 
   /** One after the other, since there is one import at a time. */
-  async function runOnce(): Promise<void> {
+  async function compareAll(signal: AbortSignal): Promise<void> {
     const begunBefore = new Date(now().getTime() - abandonedAfterMs);
     await database.system((tx) => deleteAbandoned(tx, begunBefore));
     while (!signal.aborted) {
       const [due] = await database.system((tx) => claimDue(tx, environment, now(), 1));
       if (due === undefined) return;
-      await compare(due).catch((error: unknown) => report(due, error));
+      await compare(due, signal).catch((error: unknown) => report(due, error, signal));
     }
   }
 
-  return {
-    runOnce,
-    start() {
-      loop = (async () => {
-        while (!signal.aborted) {
-          await runOnce().catch((error: unknown) =>
-            log.warn({ err: error }, "the daily comparison failed; it is tried again"),
-          );
-          await sleep(lookEveryMs, undefined, { signal }).catch(() => {});
-        }
-      })();
-    },
-    async stop() {
-      stopping.abort();
-      await loop;
-    },
-  };
+  return createLoop({ name: "the daily comparison", everyMs: lookEveryMs, work: compareAll, log });
 }

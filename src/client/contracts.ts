@@ -10,6 +10,7 @@ export * from "#gen/patchbay/connections/v1/connection_pb.js";
 export * from "#gen/patchbay/connections/v1/connection_service_pb.js";
 export * from "#gen/patchbay/directory/v1/directory_service_pb.js";
 export * from "#gen/patchbay/directory/v1/user_pb.js";
+export * from "#gen/patchbay/events/v1/channel_pb.js";
 export * from "#gen/patchbay/events/v1/channel_service_pb.js";
 export * from "#gen/patchbay/events/v1/event_group_service_pb.js";
 export * from "#gen/patchbay/events/v1/event_pb.js";

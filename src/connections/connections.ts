@@ -4,6 +4,7 @@ import { createFingerprint } from "#src/crypto/fingerprint.ts";
 import type { Pepper } from "#src/crypto/service-keys.ts";
 import type { Outbound } from "#src/outbound/outbound.ts";
 import type { Caller, Viewer } from "#src/platform/caller.ts";
+import type { Loop } from "#src/platform/loop.ts";
 import { serve, type Feature } from "#src/platform/served-service.ts";
 import { isVisible, requirePermitted, requireUsable } from "./access.ts";
 import { isConnectionId } from "./connection.ts";
@@ -17,7 +18,6 @@ import { createSealedLookup } from "./sealed-lookup.ts";
 import { createOAuth, type OAuthShared } from "./oauth/oauth.ts";
 import { oauth2Of } from "./oauth/party.ts";
 import { requireAuthorized } from "./oauth/refresh.ts";
-import type { OAuthSweep } from "./oauth/sweep.ts";
 import { findSealed, integrationsNamed, type CallableConnection, type SealedConnection } from "./store.ts";
 import { createVerify } from "./verify.ts";
 
@@ -63,7 +63,7 @@ export interface Connections extends Feature {
   readonly probe: ProbeConnection;
   readonly use: ConnectionUse;
   /** Keeps grants alive while nobody calls, once it is started. */
-  readonly oauthSweep: OAuthSweep;
+  readonly oauthSweep: Loop;
 }
 
 export async function createConnections(

@@ -1,23 +1,13 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import type { ProbeConnection } from "#src/connections/probe-connection.ts";
 import { eraseFallbacks } from "#src/connections/fallback-store.ts";
 import type { Database } from "#src/db/database.ts";
 import type { Environment } from "#src/platform/caller.ts";
 import type { Log } from "#src/platform/log.ts";
 import { levelOfFailure } from "#src/platform/errors.ts";
+import { createLoop, type Loop } from "#src/platform/loop.ts";
 import { createTally } from "#src/platform/tally.ts";
-import { createKeyedLimit } from "./keyed-limit.ts";
+import { createKeyedLimit } from "#src/platform/keyed-limit.ts";
 import { claimDue, recordOutcomes, type DueProbe, type ProbeOutcome } from "./store.ts";
-
-/** Keeps what is known of each connection's health up to date. */
-export interface HealthSweep {
-  /** Makes the probes that are due now, and resolves when all of them are recorded. */
-  runOnce(): Promise<void>;
-  /** Sweeps from now on, until `stop`. */
-  start(): void;
-  /** Resolves when the running sweep is recorded. */
-  stop(): Promise<void>;
-}
 
 const lookEveryMs = 1_000;
 const batchSize = 500;
@@ -41,14 +31,13 @@ export function createHealthSweep(parts: {
   environment: Environment;
   log: Log;
   now: () => Date;
-}): HealthSweep {
+}): Loop {
   const { database, probe, environment, log, now } = parts;
   const limit = createKeyedLimit(maxProbes);
   const stopping = new AbortController();
   const claimed = new Map<string, Promise<void>>();
   const claimedOf = createTally();
   const found: ProbeOutcome[] = [];
-  let loop: Promise<void> = Promise.resolve();
 
   async function probeDue(due: DueProbe) {
     const { orgId, connectionId, baseUrl, declared } = due;
@@ -120,32 +109,24 @@ export function createHealthSweep(parts: {
     await database.system((tx) => eraseFallbacks(tx, now()));
   }
 
-  async function sweepUntilStopped() {
-    while (!stopping.signal.aborted) {
-      try {
-        await claimAll();
-        await record();
-        await eraseOld();
-      } catch (error) {
-        log.warn({ err: error }, "health sweep failed; it is tried again");
-      }
-      await sleep(lookEveryMs, undefined, { signal: stopping.signal }).catch(() => {});
-    }
+  async function sweep() {
+    await claimAll();
+    await record();
+    await eraseOld();
   }
 
+  const loop = createLoop({ name: "health sweep", everyMs: lookEveryMs, work: sweep, log });
   return {
+    start: () => loop.start(),
     async runOnce() {
       await claimAll();
       await Promise.all(claimed.values());
       await record();
       await eraseOld();
     },
-    start() {
-      loop = sweepUntilStopped();
-    },
     async stop() {
       stopping.abort();
-      await loop;
+      await loop.stop();
       await Promise.all(claimed.values());
       await record().catch((error: unknown) => log.warn({ err: error }, "the last probes were not recorded"));
     },

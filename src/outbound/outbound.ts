@@ -75,6 +75,11 @@ export interface OutboundRequest {
   readonly maxAnswerBytes?: number;
   /** Ends the call after the answer's headers, for a caller that wants the status alone: headers and body come back empty. */
   readonly statusOnly?: boolean;
+  /**
+   * Ends the call after the answer's headers, and leaves the body out. A short one is still taken from the socket, so
+   * that the next call can have it.
+   */
+  readonly headOnly?: boolean;
   /** Called before the first byte is sent to the service. If it was not called, the service has seen nothing. */
   readonly onSent?: () => void;
   /** Its reason is what `send` throws when it aborts. */
@@ -221,6 +226,7 @@ export function createOutbound(options: {
         hold,
         signal,
         statusOnly: request.statusOnly === true,
+        headOnly: request.headOnly === true,
         started() {
           call.stage = () => "HTTP";
           request.onSent?.();
@@ -242,8 +248,11 @@ export function createOutbound(options: {
     return new UpstreamTimeout(host, problem, { stage, status });
   }
 
-  function applicantFor({ share }: Pick<StreamRequest, "share">, { origin, host }: BaseUrl) {
-    return { share: laneOf({ share, lane: streamLane }), origin, host, bytes: 0 };
+  function applicantFor(
+    { share, lane = streamLane }: Pick<StreamRequest, "share" | "lane">,
+    { origin, host }: BaseUrl,
+  ) {
+    return { share: laneOf({ share, lane }), origin, host, bytes: 0 };
   }
 
   const stream = createStream({
@@ -251,8 +260,8 @@ export function createOutbound(options: {
     targetOf: (baseUrl) => targetOf(baseUrl, "permission_denied"),
     freeSlot: (request, target) => slots.takeFree(applicantFor(request, target)),
     takeSlot: (request, target, signal) => slots.take({ ...applicantFor(request, target), signal }),
-    openPool({ share }, target, injection) {
-      const pool = poolOf(laneOf({ share, lane: streamLane }), target, injection);
+    openPool({ share, lane = streamLane }, target, injection) {
+      const pool = poolOf(laneOf({ share, lane }), target, injection);
       return pools.open(pool, target.origin, () => connectorOf({ share }, injection));
     },
   });

@@ -103,11 +103,11 @@ function requireSending(found: Endpoint | undefined, id: string, log: string): E
 
 /** By what the events of the range can be selected. */
 async function typesIn(tx: Tx, orgId: string, { log, from, to }: Range) {
+  const stretch = { after: from - 1, limit: to - from + 1 };
   if (log === auditLog) {
-    const stretch = { after: from - 1, limit: to - from + 1, maxBytes: Infinity };
     return (await readAudit(tx, orgId, stretch)).map(eventOfRecord);
   }
-  return (await readTypes(tx, orgId, log, { from, to })).map(({ seq, type }) => ({ seq, types: [type] }));
+  return (await readTypes(tx, orgId, log, stretch)).map(({ seq, type }) => ({ seq, types: [type] }));
 }
 
 /** Not the id that the event has by itself, and for each redelivery another one. */

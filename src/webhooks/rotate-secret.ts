@@ -3,11 +3,12 @@ import type { ServiceImpl } from "@connectrpc/connect";
 import type { WebhookService } from "#gen/patchbay/webhooks/v1/webhook_service_pb.js";
 import { append } from "#src/audit/append.ts";
 import { callerOf, callOf } from "#src/platform/caller.ts";
-import { newEndpointSecret, ownerOfSecret } from "./endpoint-secrets.ts";
+import { ownerOfSecret } from "./endpoint-secrets.ts";
 import { EndpointNotFound } from "./errors.ts";
 import { toMessage } from "./messages.ts";
 import { rotate } from "./rotation.ts";
 import type { WebhookParts } from "./service.ts";
+import { newSigningSecret, signingSecretText } from "./signing.ts";
 import { getEndpointForUpdate, insertSecret, saveSecrets } from "./store.ts";
 
 /** A day, in which receivers are told the new secret. */
@@ -23,8 +24,7 @@ export function createRotateSecret(
     const call = callOf(context);
     const caller = callerOf(context);
     const at = now();
-    const { secret, text } = newEndpointSecret();
-    using _secret = secret;
+    using secret = newSigningSecret();
     const { endpoint, previousValidUntil } = await keyring.sealing(caller.orgId, (sealer) =>
       change(call, async (tx) => {
         const known = await getEndpointForUpdate(tx, caller, id);
@@ -43,7 +43,7 @@ export function createRotateSecret(
     );
     return {
       endpoint: toMessage(endpoint, at),
-      secret: text,
+      secret: signingSecretText(secret),
       previousValidUntil: timestampFromDate(previousValidUntil),
     };
   };

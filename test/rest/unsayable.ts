@@ -332,7 +332,44 @@ export function unsayableRules({ userId, baseUrl, endpoint }: Present): Unsayabl
         fc.stringMatching(/^[\t\x20-\x7e\x80-\xff]*$/),
       ),
     },
+    {
+      operations: /_CreateChannel$/,
+      way: "body",
+      because: "which secret fits depends on how the sender proves itself",
+      example: { name: "x", webhook: {}, receiver: { authentication: "basic" }, secret: "no-password" },
+      refusal: /^INVALID_REQUEST secret: give name:password for authentication basic/,
+      fits: fc.oneof(
+        channel(
+          "webhook",
+          ["", "signature", "token", "basic"],
+          ["name:password", "sender:secret-of-many-words"],
+        ),
+        channel("cloudEvents", ["", "bearer", "none"], []),
+      ),
+    },
   ];
+}
+
+/** A channel whose senders may be known in any of these ways, by any of these secrets. */
+function channel(source: string, authentications: string[], secrets: string[]): fc.Arbitrary<Json> {
+  const receiver = fc.record(
+    {
+      authentication: fc.constantFrom(...authentications),
+      maxBodyBytes: fc.nat(10 * 1024 * 1024),
+      requestsPerMinute: fc.nat(600_000),
+    },
+    { requiredKeys: [] },
+  );
+  return fc.record<Record<string, Json>>(
+    {
+      name: label,
+      [source]: fc.constant({}),
+      receiver: receiver as unknown as fc.Arbitrary<Json>,
+      retentionSeconds: fc.integer({ min: 3_600, max: 7_776_000 }),
+      ...(secrets.length > 0 && { secret: fc.constantFrom(...secrets) }),
+    },
+    { requiredKeys: ["name", source] },
+  ) as unknown as fc.Arbitrary<Json>;
 }
 
 const label = fc.stringMatching(/^[A-Za-z][A-Za-z ]{0,20}[A-Za-z]$/);

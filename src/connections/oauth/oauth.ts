@@ -5,6 +5,7 @@ import type { Keyring } from "#src/crypto/keyring.ts";
 import type { Database } from "#src/db/database.ts";
 import type { Outbound } from "#src/outbound/outbound.ts";
 import type { Environment } from "#src/platform/caller.ts";
+import type { Loop } from "#src/platform/loop.ts";
 import type { Log } from "#src/platform/log.ts";
 import type { Page } from "#src/platform/page.ts";
 import type { PublicUrl } from "#src/platform/public-url.ts";
@@ -19,7 +20,7 @@ import { createExchange } from "./fetch.ts";
 import { createAsParty } from "./party.ts";
 import { createRefresh, type Refresh } from "./refresh.ts";
 import { createRevoke, type Revoke } from "./revoke.ts";
-import { createOAuthSweep, type OAuthSweep } from "./sweep.ts";
+import { createOAuthSweep } from "./sweep.ts";
 import { createAskForTokens } from "./tokens.ts";
 
 /** What OAuth needs of the service around it. */
@@ -43,7 +44,7 @@ export interface OAuth {
   readonly pages: ReadonlyMap<string, Page>;
   readonly refresh: Refresh;
   readonly revoke: Revoke;
-  readonly sweep: OAuthSweep;
+  readonly sweep: Loop;
   close(): Promise<void>;
 }
 

@@ -1,7 +1,7 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Database } from "#src/db/database.ts";
 import type { Environment } from "#src/platform/caller.ts";
 import { levelOfFailure } from "#src/platform/errors.ts";
+import { createLoop, type Loop } from "#src/platform/loop.ts";
 import type { Complete } from "./complete.ts";
 import { AuthorizationFailed } from "./errors.ts";
 import { secretOf } from "./flow.ts";
@@ -12,16 +12,6 @@ import type { AttemptParts } from "./attempt.ts";
 import type { Refresh } from "./refresh.ts";
 import { TokenFailure } from "./token-failure.ts";
 
-/** What is done for grants while nobody calls. */
-export interface OAuthSweep {
-  /** Does what is due now, and resolves when it is done. */
-  runOnce(): Promise<void>;
-  /** Goes on from now, until `stop`. */
-  start(): void;
-  /** Resolves when what was begun is done. */
-  stop(): Promise<void>;
-}
-
 const lookEveryMs = 2_000;
 const mostAtOnce = 16;
 const deviceGrant = "urn:ietf:params:oauth:grant-type:device_code";
@@ -29,10 +19,8 @@ const deviceGrant = "urn:ietf:params:oauth:grant-type:device_code";
 /** Keeps grants alive that end when they are not used, and asks whether people typed in their device codes. */
 export function createOAuthSweep(
   parts: AttemptParts & { complete: Complete; refresh: Refresh; environment: Environment },
-): OAuthSweep {
+): Loop {
   const { database, keyring, asParty, ask, complete, refresh, environment, log, now } = parts;
-  const stopping = new AbortController();
-  let loop: Promise<void> = Promise.resolve();
 
   async function poll(flow: Flow): Promise<void> {
     if (flow.expiresAt <= now()) return end(database, complete, flow, "nobody typed in the code in time");
@@ -65,7 +53,7 @@ export function createOAuthSweep(
     await database.record(flow.orgId, (tx) => pollLater(tx, flow, pollAt, pause));
   }
 
-  async function runOnce(): Promise<void> {
+  async function sweep(): Promise<void> {
     const due = await database.system(async (tx) => ({
       polls: await claimPolls(tx, environment, now(), mostAtOnce),
       grants: await claimKeepAlives(tx, environment, now(), mostAtOnce),
@@ -81,25 +69,7 @@ export function createOAuthSweep(
     }
   }
 
-  async function sweepUntilStopped(): Promise<void> {
-    while (!stopping.signal.aborted) {
-      await runOnce().catch((error: unknown) =>
-        log.warn({ err: error }, "oauth sweep failed; it is tried again"),
-      );
-      await sleep(lookEveryMs, undefined, { signal: stopping.signal }).catch(() => {});
-    }
-  }
-
-  return {
-    runOnce,
-    start() {
-      loop = sweepUntilStopped();
-    },
-    async stop() {
-      stopping.abort();
-      await loop;
-    },
-  };
+  return createLoop({ name: "oauth sweep", everyMs: lookEveryMs, work: sweep, log });
 }
 
 async function end(database: Database, complete: Complete, flow: Flow, reason: string): Promise<void> {

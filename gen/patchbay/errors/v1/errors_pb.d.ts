@@ -499,6 +499,13 @@ export enum Reason {
   CURSOR_EXPIRED = 69,
 
   /**
+   * The organisation's events take as much room as they may (429, with `Retry-After`).
+   *
+   * @generated from enum value: REASON_QUOTA_EXHAUSTED = 70;
+   */
+  QUOTA_EXHAUSTED = 70,
+
+  /**
    * The endpoint is paused, so nothing is sent to it again (409).
    *
    * @generated from enum value: REASON_ENDPOINT_PAUSED = 84;

@@ -300,7 +300,9 @@ export declare type WebhookAttempt = Message<"patchbay.webhooks.v1.WebhookAttemp
   latencyMs: number;
 
   /**
-   * How far it came: `DNS`, `TCP`, `TLS` or `HTTP`. Absent for a success.
+   * How far it came, if it failed: `REQUEST` for what cannot be sent, `ADDRESS` for
+   * an address that may not be called, `QUEUE`, `DNS`, `TCP`, `TLS` or `HTTP`.
+   * Absent for a success.
    *
    * @generated from field: optional string stage = 7;
    */
@@ -369,7 +371,7 @@ export declare type DeadDelivery = Message<"patchbay.webhooks.v1.DeadDelivery"> 
   lastStatus?: number | undefined;
 
   /**
-   * How far the last try came: `DNS`, `TCP`, `TLS` or `HTTP`. Absent if unknown.
+   * How far the last try came, as in WebhookAttempt. Absent if unknown.
    *
    * @generated from field: optional string last_stage = 6;
    */
