@@ -91,6 +91,9 @@ const connect = (more: JsonObject): Refused => ({
   message: { serviceSlug: "custom:new", baseUrl: "https://ledger.example", apiKey: "k", ...more },
 });
 
+/** Does not get what becomes of keys, of which there is an event first. */
+const hook = { url: "https://shop.example", types: ["audit.webhook.*"] };
+
 /** A legacy key, which only one organisation can have imported. */
 const legacy = (id: string) => ({ ...named, environment: "sandbox", key: `aml_${id}` });
 
@@ -257,6 +260,19 @@ const provoked: Readonly<Record<string, (side: Side) => Refused | Promise<Refuse
       ({ callerServiceSlug, revokedAt }) => callerServiceSlug !== undefined && revokedAt === undefined,
     );
     return { method: apiKeys.rotateApiKey, message: { id: principal!.id } };
+  },
+  async ENDPOINT_PAUSED(side) {
+    const { endpoint } = await clientOf(side).webhooks.createWebhookEndpoint(hook);
+    // Makes the days that events are kept for, of which pausing is one.
+    await side.service.app.loops.logs.runOnce();
+    await clientOf(side).webhooks.pauseWebhookEndpoint({ id: endpoint!.id });
+    const message = { id: endpoint!.id, log: "audit", seq: 1 };
+    return { method: services.webhooks.method.redeliverEvent, message };
+  },
+  async EVENT_NOT_SELECTED(side) {
+    const { endpoint } = await clientOf(side).webhooks.createWebhookEndpoint(hook);
+    const message = { id: endpoint!.id, log: "audit", seq: 1 };
+    return { method: services.webhooks.method.redeliverEvent, message };
   },
   async ROOT_KEY_UNAVAILABLE({ service }) {
     const { secret } = await service.newOrganization("globex");

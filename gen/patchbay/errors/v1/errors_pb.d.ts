@@ -540,6 +540,20 @@ export enum Reason {
    * @generated from enum value: REASON_GROUP_POSITION_AHEAD = 81;
    */
   GROUP_POSITION_AHEAD = 81,
+
+  /**
+   * The endpoint is paused, so nothing is sent to it again (409).
+   *
+   * @generated from enum value: REASON_ENDPOINT_PAUSED = 84;
+   */
+  ENDPOINT_PAUSED = 84,
+
+  /**
+   * The endpoint's types do not select the event (409).
+   *
+   * @generated from enum value: REASON_EVENT_NOT_SELECTED = 85;
+   */
+  EVENT_NOT_SELECTED = 85,
 }
 
 /**
