@@ -115,7 +115,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     createDirectory(shared),
     createAudit({ ...shared, hasShownTarget }),
     events,
-    createChannels(shared),
+    await createChannels({ ...shared, verification }),
     createWebhooks(shared),
   ];
   for (const feature of features) opened.defer(() => feature.close?.());
