@@ -5,6 +5,7 @@ import { createAudit } from "#src/audit/service.ts";
 import { createCalls } from "#src/calls/calls.ts";
 import { createCatalog } from "#src/catalog/catalog.ts";
 import { createChannels } from "#src/channels/channels.ts";
+import { isShownChannel } from "#src/channels/store.ts";
 import type { Config } from "#src/config/config.ts";
 import { hasShownTarget } from "#src/connections/access.ts";
 import { createConnections } from "#src/connections/connections.ts";
@@ -87,7 +88,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     ...parts,
     pepper,
     keyring,
-    eventLog: await createEventLog({ ...parts, keyring }),
+    eventLog: await createEventLog({ ...config, ...parts, keyring }),
     change: createChange({ database, pepper, now }),
     callLimiter,
     outbound,
@@ -103,7 +104,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
   const connections = await createConnections({ ...shared, integrations, describe });
   const calls = createCalls({ ...shared, connections, operations });
   const catalog = createCatalog({ ...shared, operations, connections, calls });
-  const events = await createEvents(shared);
+  const events = await createEvents({ ...shared, isShownChannel });
   const features = [
     apiKeys,
     verification,

@@ -1,7 +1,7 @@
 import { Code } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { reasonOf, type PatchbayClient } from "#src/client/node.ts";
-import { startServiceWithLogs, type ServiceWithLogs } from "./support.ts";
+import { startServiceWithLogs, type ServiceWithLogs } from "./service-with-logs.ts";
 
 let logs: ServiceWithLogs;
 let groups: PatchbayClient["eventGroups"];

@@ -1,68 +1,51 @@
-import { randomBytes } from "node:crypto";
-import { append } from "#src/audit/append.ts";
 import { createLog } from "#src/cli/log.ts";
 import { createKeyring } from "#src/crypto/keyring.ts";
-import { localRootKey } from "#src/crypto/root-key.ts";
+import { localRootKey, newRootKeyText } from "#src/crypto/root-key.ts";
 import { createDatabase } from "#src/db/database.ts";
-import { createEventLog } from "#src/eventlog/eventlog.ts";
-import type { Arrival } from "#src/eventlog/intake.ts";
-import { newId } from "#src/platform/ids.ts";
+import { createEventLog, type EventLog } from "#src/eventlog/eventlog.ts";
+import type { Accepted, Arrival } from "#src/eventlog/intake.ts";
 import { arrival } from "../support/event-log.ts";
 import { createTestDatabase } from "../support/postgres.ts";
-import { startService, type Tenant, type TestService } from "../support/service.ts";
+import { startService, type TestService, type TestServiceOptions } from "../support/service.ts";
 
-/** The service, and logs of its database that a test fills by itself. */
-export interface ServiceWithLogs extends AsyncDisposable {
+/** The service, and another replica that takes events in. */
+export interface TestEvents extends AsyncDisposable {
   readonly service: TestService;
-  /** A second replica, with a clock of its own. */
-  readonly replica: () => Promise<TestService>;
-  /** Makes a log as a new channel would. */
-  newLog(tenant?: Tenant): Promise<string>;
-  /** Stores events in a log, one for each of these. */
-  send(log: string, ...events: readonly Partial<Arrival>[]): Promise<void>;
+  readonly eventLog: EventLog;
+  /** Makes a channel of the service's first organisation. */
+  newChannel(): Promise<string>;
+  send(log: string, ...parts: Partial<Arrival>[]): Promise<readonly Accepted[]>;
 }
 
-const week = 7 * 24 * 60 * 60;
-
-export async function startServiceWithLogs(): Promise<ServiceWithLogs> {
+/** Starts both on one database. */
+export async function startEvents(options: TestServiceOptions = {}): Promise<TestEvents> {
   const postgres = await createTestDatabase();
-  const rootKey = randomBytes(32).toString("base64");
-  const service = await startService({ postgres, rootKey });
-  const replicas = [service];
+  const rootKey = localRootKey(newRootKeyText());
+  const service = await startService({ ...options, postgres, rootKey });
   const log = createLog("silent", process.stderr);
-  const database = createDatabase({ url: postgres.url, log, poolSize: 4 });
-  const keyring = createKeyring({ database, rootKey: localRootKey(rootKey), log });
-  const eventLog = await createEventLog({ database, keyring, log, now: service.clock.now });
-  const kept = { retentionSeconds: week, dedupSeconds: week };
-  const owners = new Map<string, string>();
-
+  const database = createDatabase({ url: postgres.url, log, poolSize: 3 });
+  const keyring = createKeyring({ database, rootKey, log });
+  const eventLog = await createEventLog({
+    ...{ database, keyring, log, eventStorageMib: 1024 },
+    now: () => service.clock.now(),
+  });
+  const { orgId, client } = service.org;
   return {
-    service,
-    async replica() {
-      const other = await startService({ postgres, rootKey });
-      replicas.push(other);
-      return other;
+    ...{ service, eventLog },
+    async newChannel() {
+      const { channel } = await client.channels.createChannel({
+        name: "orders",
+        source: { case: "cloudEvents", value: {} },
+      });
+      return channel?.id ?? "";
     },
-    async newLog({ orgId } = service.org) {
-      const id = newId("chn", service.clock.now());
-      await eventLog.prepare(kept);
-      await keyring.sealing(orgId, (sealer) =>
-        database.change(orgId, async (tx) => {
-          await eventLog.create(sealer, tx, orgId, id, kept);
-          await append(tx, "service", { action: "channel.create", target: id, details: {} });
-        }),
-      );
-      owners.set(id, orgId);
-      return id;
-    },
-    async send(log, ...events) {
-      await eventLog.accept(
-        owners.get(log) ?? "",
-        events.map((event, i) => arrival(log, { id: String(i), ...event })),
-      );
-    },
+    send: (log, ...parts) =>
+      eventLog.accept(
+        orgId,
+        parts.map((part, index) => arrival(log, { id: String(index), ...part })),
+      ),
     async [Symbol.asyncDispose]() {
-      for (const one of replicas) await one[Symbol.asyncDispose]();
+      await service[Symbol.asyncDispose]();
       await database.close();
       await postgres[Symbol.asyncDispose]();
     },

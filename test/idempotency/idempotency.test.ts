@@ -372,6 +372,7 @@ const requests: Record<string, () => Promise<object>> = {
     await service.org.client.connections.upsertServiceConnection(wanted);
     return { slug, apply: true };
   },
+  CreateChannel: async () => ({ name: "hooks", source: { case: "webhook", value: {} } }),
   CreateEventGroup: async () => ({ name: "workers", log: "audit" }),
   SeekEventGroup: async () => ({ id: await newGroup(), from: { case: "latest", value: true } }),
   RedeliverEvents: async () => {

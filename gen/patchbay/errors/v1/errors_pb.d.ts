@@ -499,6 +499,34 @@ export enum Reason {
   CURSOR_EXPIRED = 69,
 
   /**
+   * The organisation's events take as much room as they may (429, with `Retry-After`).
+   *
+   * @generated from enum value: REASON_QUOTA_EXHAUSTED = 70;
+   */
+  QUOTA_EXHAUSTED = 70,
+
+  /**
+   * The reader's position is of a log that it does not read (400).
+   *
+   * @generated from enum value: REASON_CURSOR_OF_OTHER_LOG = 77;
+   */
+  CURSOR_OF_OTHER_LOG = 77,
+
+  /**
+   * The reader's position is beyond the end of the log (400).
+   *
+   * @generated from enum value: REASON_CURSOR_AHEAD = 78;
+   */
+  CURSOR_AHEAD = 78,
+
+  /**
+   * A stream of events ended, and can be taken up where it was (503).
+   *
+   * @generated from enum value: REASON_STREAM_ENDED = 79;
+   */
+  STREAM_ENDED = 79,
+
+  /**
    * The delivery that a token stands for is over: its event was given back, and may
    * be with another consumer (409).
    *
