@@ -4,19 +4,19 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openConnection } from "#src/db/connection.ts";
 import type { TestService } from "../support/service.ts";
 import { untilOneWaits } from "../support/locks.ts";
-import { startServiceWithLogs, type ServiceWithLogs } from "./support.ts";
+import { startEvents, type TestEvents } from "./support.ts";
 
-let logs: ServiceWithLogs;
+let logs: TestEvents;
 let service: TestService;
 beforeAll(async () => {
-  logs = await startServiceWithLogs();
+  logs = await startEvents();
   ({ service } = logs);
 });
 afterAll(() => logs[Symbol.asyncDispose]());
 
 /** A group on a new log with events of these subjects. */
 async function groupOf(subjects: readonly (string | undefined)[], more: object = {}) {
-  const log = await logs.newLog();
+  const log = await logs.newChannel();
   const { group } = await service.org.client.eventGroups.createEventGroup({ name: "workers", log, ...more });
   if (subjects.length > 0) await logs.send(log, ...subjects.map((subject) => ({ subject })));
   return { id: group!.id, log };

@@ -1,12 +1,12 @@
 import { Code } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { reasonOf, type PatchbayClient } from "#src/client/node.ts";
-import { startServiceWithLogs, type ServiceWithLogs } from "./service-with-logs.ts";
+import { startEvents, type TestEvents } from "./support.ts";
 
-let logs: ServiceWithLogs;
+let logs: TestEvents;
 let groups: PatchbayClient["eventGroups"];
 beforeAll(async () => {
-  logs = await startServiceWithLogs();
+  logs = await startEvents();
   groups = logs.service.org.client.eventGroups;
 });
 afterAll(() => logs[Symbol.asyncDispose]());
@@ -15,7 +15,7 @@ type NewGroup = Parameters<PatchbayClient["eventGroups"]["createEventGroup"]>[0]
 
 /** A group on a new log with events of these subjects. */
 async function groupOf(subjects: readonly (string | undefined)[], more: NewGroup = {}) {
-  const log = await logs.newLog();
+  const log = await logs.newChannel();
   const { group } = await groups.createEventGroup({ name: "workers", log, ...more });
   await send(log, subjects);
   return { id: group!.id, log };

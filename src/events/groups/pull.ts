@@ -41,7 +41,7 @@ interface Look {
 
 const maxBytes = 3 * 1024 * 1024;
 /** Of events that `types` may leave out, more are read at once. */
-const fewestRead = 500;
+const fewestRead = 200;
 /** A look that passes over many events that `types` leave out ends here; the next one goes on. */
 const lookForMs = 3_000;
 /** A wake is a hint: whoever waits also looks by itself. */

@@ -533,13 +533,6 @@ export enum Reason {
    * @generated from enum value: REASON_DELIVERY_OVER = 80;
    */
   DELIVERY_OVER = 80,
-
-  /**
-   * The position that a group is to go on from is beyond the end of its log (400).
-   *
-   * @generated from enum value: REASON_GROUP_POSITION_AHEAD = 81;
-   */
-  GROUP_POSITION_AHEAD = 81,
 }
 
 /**
