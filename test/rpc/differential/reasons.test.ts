@@ -288,10 +288,6 @@ const provoked: Readonly<Record<string, (side: Side) => Refused | Promise<Refuse
     await groups.nackEvents({ id, tokens });
     return { method: eventGroups.ackEvents, message: { id, tokens } };
   },
-  GROUP_POSITION_AHEAD: () => ({
-    method: eventGroups.createEventGroup,
-    message: { name: "workers", log: "audit", after: "9007199254740991" },
-  }),
   async INTERNAL() {
     return { method: directory.getUser, message: { id: "usr_missing" } };
   },
