@@ -59,7 +59,7 @@ export interface App {
   beReady(): void;
   /** What goes on while nobody calls, once it is started. */
   readonly loops: {
-    readonly [Name in "health" | "oauth" | "catalog" | "logs"]: Loop;
+    readonly [Name in "health" | "oauth" | "catalog" | "logs" | "webhooks"]: Loop;
   };
   /** For calls that the service makes to itself. */
   readonly call: CallUnary;
@@ -103,6 +103,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
   const connections = await createConnections({ ...shared, integrations, describe });
   const calls = createCalls({ ...shared, connections, operations });
   const catalog = createCatalog({ ...shared, operations, connections, calls });
+  const webhooks = createWebhooks(shared);
   const features = [
     apiKeys,
     verification,
@@ -114,7 +115,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     createAudit({ ...shared, hasShownTarget }),
     createEvents(shared),
     createChannels(shared),
-    createWebhooks(shared),
+    webhooks,
   ];
   for (const feature of features) opened.defer(() => feature.close?.());
   const loops = {
@@ -122,6 +123,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     oauth: connections.oauthSweep,
     catalog: catalog.watch,
     logs: shared.eventLog.upkeep,
+    webhooks: webhooks.dispatch,
   };
 
   const refusals = createRefusals(shared);
