@@ -13,7 +13,6 @@ import type { Deliver, Delivery, Outcome, Receiver } from "./delivery.ts";
 import { claimDue, keepDays, wakeEndpoints, type DueEndpoint, type Moved } from "./dispatch-store.ts";
 import { openReceiver } from "./opened-receiver.ts";
 import { createPermits } from "./permits.ts";
-import { createReadAhead } from "./read-ahead.ts";
 import { createSettling } from "./settling.ts";
 import { takeTurn } from "./turn.ts";
 
@@ -37,19 +36,22 @@ const stoppingMs = 1_000;
 const everything: Moved = { orgs: null, logs: null };
 const auditOnly: Moved = { orgs: null, logs: [auditLog] };
 
+/** What sending needs. */
+export interface DispatchParts {
+  readonly database: Database;
+  readonly keyring: Keyring;
+  readonly eventLog: EventLog;
+  readonly deliver: Deliver;
+  readonly environment: Environment;
+  readonly log: Log;
+  readonly now: () => Date;
+}
+
 /**
  * Sends events to endpoints: claims those that are due, reads the logs behind their cursors, sends, and records what came
  * of it. There is no row for a delivery, only for one that failed. Replicas share the work through leases.
  */
-export function createDispatch(parts: {
-  database: Database;
-  keyring: Keyring;
-  eventLog: EventLog;
-  deliver: Deliver;
-  environment: Environment;
-  log: Log;
-  now: () => Date;
-}): Loop {
+export function createDispatch(parts: DispatchParts): Loop {
   const { database, keyring, eventLog, deliver, environment, log, now } = parts;
   const settle = createSettling(parts);
   const permits = createPermits(underWay);
@@ -62,13 +64,13 @@ export function createDispatch(parts: {
   let keptDay = "";
   let going: Promise<void> = Promise.resolve();
 
-  async function turn(endpoint: DueEndpoint, read: EventLog["read"]): Promise<void> {
+  async function turn(endpoint: DueEndpoint): Promise<void> {
     using opened = await openReceiver(keyring, endpoint);
     const { receiver } = opened;
     const host = `${endpoint.orgId} ${new URL(endpoint.url).hostname}`;
     const endsAt = performance.now() + turnMs;
     const taken = await takeTurn(endpoint, {
-      read: (orgId, name, after, limit) => read(orgId, name, { after, limit, maxBytes }),
+      read: (orgId, name, after, limit) => eventLog.tail.read(orgId, name, { after, limit, maxBytes }),
       now,
       permit: () => permits.take(host),
       async send(delivery) {
@@ -96,14 +98,13 @@ export function createDispatch(parts: {
     const owner = `${replica}.${++claims}`;
     const rules = { environment, owner, most: claimSize, mostOfOne: maxClaimedOfOne, full };
     const due = await database.system((tx) => claimDue(tx, now(), rules));
-    const read = createReadAhead(eventLog);
     for (const endpoint of due) {
       const { orgId, id } = endpoint;
       const name = `${owner} ${id}`;
       claimedOf.add(orgId, 1);
       claimed.set(
         name,
-        turn(endpoint, read)
+        turn(endpoint)
           .catch((error: unknown) =>
             log[levelOfFailure(error)]({ err: error, endpointId: id }, "webhooks were not sent"),
           )

@@ -1,14 +1,10 @@
 import { WebhookService } from "#gen/patchbay/webhooks/v1/webhook_service_pb.js";
-import type { Keyring } from "#src/crypto/keyring.ts";
-import type { Database } from "#src/db/database.ts";
-import type { EventLog } from "#src/eventlog/eventlog.ts";
 import type { Outbound } from "#src/outbound/outbound.ts";
-import type { Environment } from "#src/platform/caller.ts";
-import type { Log } from "#src/platform/log.ts";
 import type { Loop } from "#src/platform/loop.ts";
 import { serve, type Feature } from "#src/platform/served-service.ts";
 import { createDeliver } from "./delivery.ts";
-import { createDispatch } from "./dispatch.ts";
+import { createDispatch, type DispatchParts } from "./dispatch.ts";
+import { createWebhookService, type WebhookParts } from "./service.ts";
 
 /** What is served of webhooks, and what sends them. */
 export interface Webhooks extends Feature {
@@ -16,18 +12,11 @@ export interface Webhooks extends Feature {
 }
 
 /** Sends events to the endpoints that are registered for them. */
-export function createWebhooks(shared: {
-  database: Database;
-  keyring: Keyring;
-  eventLog: EventLog;
-  outbound: Outbound;
-  environment: Environment;
-  log: Log;
-  now: () => Date;
-}): Webhooks {
-  const deliver = createDeliver(shared);
+export function createWebhooks(
+  shared: WebhookParts & Omit<DispatchParts, "deliver"> & { readonly outbound: Outbound },
+): Webhooks {
   return {
-    services: [serve(WebhookService, {})],
-    dispatch: createDispatch({ ...shared, deliver }),
+    services: [serve(WebhookService, createWebhookService(shared))],
+    dispatch: createDispatch({ ...shared, deliver: createDeliver(shared) }),
   };
 }

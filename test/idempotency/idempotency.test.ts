@@ -364,6 +364,7 @@ const requests: Record<string, () => Promise<object>> = {
     await service.org.client.connections.upsertServiceConnection(wanted);
     return { slug, apply: true };
   },
+  CreateChannel: async () => ({ name: "hooks", source: { case: "webhook", value: {} } }),
   // A second call is refused for its key, before it is known as a repetition.
   RevokeOwnApiKey: async () => ({}),
 };

@@ -497,6 +497,13 @@ export enum Reason {
    * @generated from enum value: REASON_CURSOR_EXPIRED = 69;
    */
   CURSOR_EXPIRED = 69,
+
+  /**
+   * The organisation's events take as much room as they may (429, with `Retry-After`).
+   *
+   * @generated from enum value: REASON_QUOTA_EXHAUSTED = 70;
+   */
+  QUOTA_EXHAUSTED = 70,
 }
 
 /**

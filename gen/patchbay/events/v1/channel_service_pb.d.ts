@@ -2,7 +2,9 @@
 // @generated from file patchbay/events/v1/channel_service.proto (package patchbay.events.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenService } from "@bufbuild/protobuf/codegenv2";
+import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import type { Message } from "@bufbuild/protobuf";
+import type { Channel, CloudEventsSender, Receiver, WebhookSender } from "./channel_pb.js";
 
 /**
  * Describes the file patchbay/events/v1/channel_service.proto.
@@ -10,10 +12,300 @@ import type { GenFile, GenService } from "@bufbuild/protobuf/codegenv2";
 export declare const file_patchbay_events_v1_channel_service: GenFile;
 
 /**
+ * Describes a new channel.
+ *
+ * @generated from message patchbay.events.v1.CreateChannelRequest
+ */
+export declare type CreateChannelRequest = Message<"patchbay.events.v1.CreateChannelRequest"> & {
+  /**
+   * What people call it.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Where its events come from. Exactly one is set.
+   *
+   * @generated from oneof patchbay.events.v1.CreateChannelRequest.source
+   */
+  source: {
+    /**
+     * A vendor that sends webhooks.
+     *
+     * @generated from field: patchbay.events.v1.WebhookSender webhook = 2;
+     */
+    value: WebhookSender;
+    case: "webhook";
+  } | {
+    /**
+     * A system that speaks CloudEvents 1.0 over HTTP.
+     *
+     * @generated from field: patchbay.events.v1.CloudEventsSender cloud_events = 3;
+     */
+    value: CloudEventsSender;
+    case: "cloudEvents";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * How requests of senders are taken. Absent for the defaults of each field.
+   *
+   * @generated from field: patchbay.events.v1.Receiver receiver = 6;
+   */
+  receiver?: Receiver | undefined;
+
+  /**
+   * What senders prove themselves by, as their vendor shows it; `name:password` for
+   * `basic`. Absent if Patchbay is to make it, for vendors that let you choose.
+   *
+   * @generated from field: optional string secret = 7;
+   */
+  secret?: string | undefined;
+
+  /**
+   * For how long an event is kept, in seconds: 1 hour to 90 days. 0 means 7 days.
+   *
+   * @generated from field: int32 retention_seconds = 8;
+   */
+  retentionSeconds: number;
+
+  /**
+   * For how long the same event is known again, in seconds: 1 hour to 30 days. 0
+   * means 7 days.
+   *
+   * @generated from field: int32 dedup_seconds = 9;
+   */
+  dedupSeconds: number;
+};
+
+/**
+ * Describes the message patchbay.events.v1.CreateChannelRequest.
+ * Use `create(CreateChannelRequestSchema)` to create a new message.
+ */
+export declare const CreateChannelRequestSchema: GenMessage<CreateChannelRequest>;
+
+/**
+ * Carries the channel, and what is shown once.
+ *
+ * @generated from message patchbay.events.v1.CreateChannelResponse
+ */
+export declare type CreateChannelResponse = Message<"patchbay.events.v1.CreateChannelResponse"> & {
+  /**
+   * As it is now.
+   *
+   * @generated from field: patchbay.events.v1.Channel channel = 1;
+   */
+  channel?: Channel | undefined;
+
+  /**
+   * The secret to give to the sender. Absent if the caller gave it, or if none is
+   * needed.
+   *
+   * @generated from field: optional string secret = 2;
+   */
+  secret?: string | undefined;
+
+  /**
+   * The address to give to the sender. It may end in a secret segment.
+   *
+   * @generated from field: string url = 3;
+   */
+  url: string;
+};
+
+/**
+ * Describes the message patchbay.events.v1.CreateChannelResponse.
+ * Use `create(CreateChannelResponseSchema)` to create a new message.
+ */
+export declare const CreateChannelResponseSchema: GenMessage<CreateChannelResponse>;
+
+/**
+ * Asks for channels.
+ *
+ * @generated from message patchbay.events.v1.ListChannelsRequest
+ */
+export declare type ListChannelsRequest = Message<"patchbay.events.v1.ListChannelsRequest"> & {
+  /**
+   * At most this many; 0 means 100. The ceiling is 1000.
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * `next_page_token` of the previous answer.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message patchbay.events.v1.ListChannelsRequest.
+ * Use `create(ListChannelsRequestSchema)` to create a new message.
+ */
+export declare const ListChannelsRequestSchema: GenMessage<ListChannelsRequest>;
+
+/**
+ * Carries one page of channels.
+ *
+ * @generated from message patchbay.events.v1.ListChannelsResponse
+ */
+export declare type ListChannelsResponse = Message<"patchbay.events.v1.ListChannelsResponse"> & {
+  /**
+   * In the order in which they were made.
+   *
+   * @generated from field: repeated patchbay.events.v1.Channel channels = 1;
+   */
+  channels: Channel[];
+
+  /**
+   * Present when there are more.
+   *
+   * @generated from field: optional string next_page_token = 2;
+   */
+  nextPageToken?: string | undefined;
+};
+
+/**
+ * Describes the message patchbay.events.v1.ListChannelsResponse.
+ * Use `create(ListChannelsResponseSchema)` to create a new message.
+ */
+export declare const ListChannelsResponseSchema: GenMessage<ListChannelsResponse>;
+
+/**
+ * Names a channel.
+ *
+ * @generated from message patchbay.events.v1.GetChannelRequest
+ */
+export declare type GetChannelRequest = Message<"patchbay.events.v1.GetChannelRequest"> & {
+  /**
+   * Its id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message patchbay.events.v1.GetChannelRequest.
+ * Use `create(GetChannelRequestSchema)` to create a new message.
+ */
+export declare const GetChannelRequestSchema: GenMessage<GetChannelRequest>;
+
+/**
+ * Carries the channel.
+ *
+ * @generated from message patchbay.events.v1.GetChannelResponse
+ */
+export declare type GetChannelResponse = Message<"patchbay.events.v1.GetChannelResponse"> & {
+  /**
+   * As it is now.
+   *
+   * @generated from field: patchbay.events.v1.Channel channel = 1;
+   */
+  channel?: Channel | undefined;
+};
+
+/**
+ * Describes the message patchbay.events.v1.GetChannelResponse.
+ * Use `create(GetChannelResponseSchema)` to create a new message.
+ */
+export declare const GetChannelResponseSchema: GenMessage<GetChannelResponse>;
+
+/**
+ * Names a channel.
+ *
+ * @generated from message patchbay.events.v1.DeleteChannelRequest
+ */
+export declare type DeleteChannelRequest = Message<"patchbay.events.v1.DeleteChannelRequest"> & {
+  /**
+   * Its id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message patchbay.events.v1.DeleteChannelRequest.
+ * Use `create(DeleteChannelRequestSchema)` to create a new message.
+ */
+export declare const DeleteChannelRequestSchema: GenMessage<DeleteChannelRequest>;
+
+/**
+ * The channel is gone.
+ *
+ * @generated from message patchbay.events.v1.DeleteChannelResponse
+ */
+export declare type DeleteChannelResponse = Message<"patchbay.events.v1.DeleteChannelResponse"> & {
+};
+
+/**
+ * Describes the message patchbay.events.v1.DeleteChannelResponse.
+ * Use `create(DeleteChannelResponseSchema)` to create a new message.
+ */
+export declare const DeleteChannelResponseSchema: GenMessage<DeleteChannelResponse>;
+
+/**
  * Keeps the channels that receive events from other systems.
  *
  * @generated from service patchbay.events.v1.ChannelService
  */
 export declare const ChannelService: GenService<{
+  /**
+   * Makes a channel, and the log of its events.
+   *
+   * The answer has the address that senders send to, and the secret if Patchbay made
+   * it: both are shown here and never again. Called twice, it makes two channels,
+   * unless both calls carry one `Idempotency-Key`.
+   *
+   * Errors: INVALID_ARGUMENT naming the member; UNAVAILABLE
+   * (ROOT_KEY_UNAVAILABLE).
+   *
+   * @generated from rpc patchbay.events.v1.ChannelService.CreateChannel
+   */
+  createChannel: {
+    methodKind: "unary";
+    input: typeof CreateChannelRequestSchema;
+    output: typeof CreateChannelResponseSchema;
+  },
+  /**
+   * Lists the organisation's channels, oldest first.
+   *
+   * Errors: INVALID_ARGUMENT for a page token that this method did not issue.
+   *
+   * @generated from rpc patchbay.events.v1.ChannelService.ListChannels
+   */
+  listChannels: {
+    methodKind: "unary";
+    input: typeof ListChannelsRequestSchema;
+    output: typeof ListChannelsResponseSchema;
+  },
+  /**
+   * Answers one channel, without its secrets.
+   *
+   * Errors: NOT_FOUND if the caller's organisation has no such channel.
+   *
+   * @generated from rpc patchbay.events.v1.ChannelService.GetChannel
+   */
+  getChannel: {
+    methodKind: "unary";
+    input: typeof GetChannelRequestSchema;
+    output: typeof GetChannelResponseSchema;
+  },
+  /**
+   * Deletes a channel with its log: its events cannot be read from here on, and
+   * senders are answered 404.
+   *
+   * Errors: NOT_FOUND, also when called twice.
+   *
+   * @generated from rpc patchbay.events.v1.ChannelService.DeleteChannel
+   */
+  deleteChannel: {
+    methodKind: "unary";
+    input: typeof DeleteChannelRequestSchema;
+    output: typeof DeleteChannelResponseSchema;
+  },
 }>;
 

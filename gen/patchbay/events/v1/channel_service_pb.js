@@ -2,13 +2,74 @@
 // @generated from file patchbay/events/v1/channel_service.proto (package patchbay.events.v1, syntax proto3)
 /* eslint-disable */
 
-import { fileDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_buf_validate_validate } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
+import { file_google_api_annotations } from "../../../google/api/annotations_pb.js";
+import { file_patchbay_events_v1_channel } from "./channel_pb.js";
+import { file_patchbay_options_v1_options } from "../../options/v1/options_pb.js";
+import { file_patchbay_options_v1_rules } from "../../options/v1/rules_pb.js";
 
 /**
  * Describes the file patchbay/events/v1/channel_service.proto.
  */
 export const file_patchbay_events_v1_channel_service = /*@__PURE__*/
-  fileDesc("CihwYXRjaGJheS9ldmVudHMvdjEvY2hhbm5lbF9zZXJ2aWNlLnByb3RvEhJwYXRjaGJheS5ldmVudHMudjEyEAoOQ2hhbm5lbFNlcnZpY2ViBnByb3RvMw");
+  fileDesc("CihwYXRjaGJheS9ldmVudHMvdjEvY2hhbm5lbF9zZXJ2aWNlLnByb3RvEhJwYXRjaGJheS5ldmVudHMudjEixAMKFENyZWF0ZUNoYW5uZWxSZXF1ZXN0Eh0KBG5hbWUYASABKAlCD7pIDMgBAXIHqLgZARiAARI0Cgd3ZWJob29rGAIgASgLMiEucGF0Y2hiYXkuZXZlbnRzLnYxLldlYmhvb2tTZW5kZXJIABI9CgxjbG91ZF9ldmVudHMYAyABKAsyJS5wYXRjaGJheS5ldmVudHMudjEuQ2xvdWRFdmVudHNTZW5kZXJIABIuCghyZWNlaXZlchgGIAEoCzIcLnBhdGNoYmF5LmV2ZW50cy52MS5SZWNlaXZlchIqCgZzZWNyZXQYByABKAlCFbpIEnIQMg5eWyAtfl17OCw1MTJ9JEgBiAEBElEKEXJldGVudGlvbl9zZWNvbmRzGAggASgFQja6SAkaBxiAztoDKACashkmIiR7Im5vdCI6eyJtaW5pbXVtIjoxLCJtYXhpbXVtIjozNTk5fX0STQoNZGVkdXBfc2Vjb25kcxgJIAEoBUI2ukgJGgcYgJqeASgAmrIZJiIkeyJub3QiOnsibWluaW11bSI6MSwibWF4aW11bSI6MzU5OX19Qg8KBnNvdXJjZRIFukgCCAFCCQoHX3NlY3JldCKGAQoVQ3JlYXRlQ2hhbm5lbFJlc3BvbnNlEjQKB2NoYW5uZWwYASABKAsyGy5wYXRjaGJheS5ldmVudHMudjEuQ2hhbm5lbEIGukgDyAEBEhkKBnNlY3JldBgCIAEoCUIEqLIZAUgAiAEBEhEKA3VybBgDIAEoCUIEqLIZAUIJCgdfc2VjcmV0IlIKE0xpc3RDaGFubmVsc1JlcXVlc3QSHQoJcGFnZV9zaXplGAEgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIAEIncKFExpc3RDaGFubmVsc1Jlc3BvbnNlEi0KCGNoYW5uZWxzGAEgAygLMhsucGF0Y2hiYXkuZXZlbnRzLnYxLkNoYW5uZWwSHAoPbmV4dF9wYWdlX3Rva2VuGAIgASgJSACIAQFCEgoQX25leHRfcGFnZV90b2tlbiIrChFHZXRDaGFubmVsUmVxdWVzdBIWCgJpZBgBIAEoCUIKukgHyAEBcgIYQCJKChJHZXRDaGFubmVsUmVzcG9uc2USNAoHY2hhbm5lbBgBIAEoCzIbLnBhdGNoYmF5LmV2ZW50cy52MS5DaGFubmVsQga6SAPIAQEiLgoURGVsZXRlQ2hhbm5lbFJlcXVlc3QSFgoCaWQYASABKAlCCrpIB8gBAXICGEAiFwoVRGVsZXRlQ2hhbm5lbFJlc3BvbnNlMqAGCg5DaGFubmVsU2VydmljZRKwAgoNQ3JlYXRlQ2hhbm5lbBIoLnBhdGNoYmF5LmV2ZW50cy52MS5DcmVhdGVDaGFubmVsUmVxdWVzdBopLnBhdGNoYmF5LmV2ZW50cy52MS5DcmVhdGVDaGFubmVsUmVzcG9uc2UiyQGKshmfASIOY2hhbm5lbC5jcmVhdGVKfXRoaXMgcmVxdWVzdCBtYWRlIGNoYW5uZWwge2lkfSwgYW5kIGl0cyBzZWNyZXQgd2FzIGluIHRoYXQgYW5zd2VyIG9ubHk7IGlmIHRoYXQgd2FzIGxvc3QsIGRlbGV0ZSB0aGUgY2hhbm5lbCBhbmQgbWFrZSBhbm90aGVyCg5jaGFubmVsczp3cml0ZZKyGQMQyQGC0+STAhg6ASoiEy9hcGkvZXZlbnQtY2hhbm5lbHMSlAEKDExpc3RDaGFubmVscxInLnBhdGNoYmF5LmV2ZW50cy52MS5MaXN0Q2hhbm5lbHNSZXF1ZXN0GigucGF0Y2hiYXkuZXZlbnRzLnYxLkxpc3RDaGFubmVsc1Jlc3BvbnNlIjGQAgGKshkPCg1jaGFubmVsczp2aWV3gtPkkwIVEhMvYXBpL2V2ZW50LWNoYW5uZWxzEpMBCgpHZXRDaGFubmVsEiUucGF0Y2hiYXkuZXZlbnRzLnYxLkdldENoYW5uZWxSZXF1ZXN0GiYucGF0Y2hiYXkuZXZlbnRzLnYxLkdldENoYW5uZWxSZXNwb25zZSI2kAIBirIZDwoNY2hhbm5lbHM6dmlld4LT5JMCGhIYL2FwaS9ldmVudC1jaGFubmVscy97aWR9Eq0BCg1EZWxldGVDaGFubmVsEigucGF0Y2hiYXkuZXZlbnRzLnYxLkRlbGV0ZUNoYW5uZWxSZXF1ZXN0GikucGF0Y2hiYXkuZXZlbnRzLnYxLkRlbGV0ZUNoYW5uZWxSZXNwb25zZSJHkAICirIZICIOY2hhbm5lbC5kZWxldGUKDmNoYW5uZWxzOndyaXRlgtPkkwIaKhgvYXBpL2V2ZW50LWNoYW5uZWxzL3tpZH1iBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_patchbay_events_v1_channel, file_patchbay_options_v1_options, file_patchbay_options_v1_rules]);
+
+/**
+ * Describes the message patchbay.events.v1.CreateChannelRequest.
+ * Use `create(CreateChannelRequestSchema)` to create a new message.
+ */
+export const CreateChannelRequestSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_events_v1_channel_service, 0);
+
+/**
+ * Describes the message patchbay.events.v1.CreateChannelResponse.
+ * Use `create(CreateChannelResponseSchema)` to create a new message.
+ */
+export const CreateChannelResponseSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_events_v1_channel_service, 1);
+
+/**
+ * Describes the message patchbay.events.v1.ListChannelsRequest.
+ * Use `create(ListChannelsRequestSchema)` to create a new message.
+ */
+export const ListChannelsRequestSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_events_v1_channel_service, 2);
+
+/**
+ * Describes the message patchbay.events.v1.ListChannelsResponse.
+ * Use `create(ListChannelsResponseSchema)` to create a new message.
+ */
+export const ListChannelsResponseSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_events_v1_channel_service, 3);
+
+/**
+ * Describes the message patchbay.events.v1.GetChannelRequest.
+ * Use `create(GetChannelRequestSchema)` to create a new message.
+ */
+export const GetChannelRequestSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_events_v1_channel_service, 4);
+
+/**
+ * Describes the message patchbay.events.v1.GetChannelResponse.
+ * Use `create(GetChannelResponseSchema)` to create a new message.
+ */
+export const GetChannelResponseSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_events_v1_channel_service, 5);
+
+/**
+ * Describes the message patchbay.events.v1.DeleteChannelRequest.
+ * Use `create(DeleteChannelRequestSchema)` to create a new message.
+ */
+export const DeleteChannelRequestSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_events_v1_channel_service, 6);
+
+/**
+ * Describes the message patchbay.events.v1.DeleteChannelResponse.
+ * Use `create(DeleteChannelResponseSchema)` to create a new message.
+ */
+export const DeleteChannelResponseSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_events_v1_channel_service, 7);
 
 /**
  * Keeps the channels that receive events from other systems.

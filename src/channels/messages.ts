@@ -1,0 +1,35 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import type { ChannelSchema } from "#gen/patchbay/events/v1/channel_pb.js";
+import { present } from "#src/platform/present.ts";
+import type { Channel } from "./channel.ts";
+
+/** A channel as callers see it. */
+export function toMessage(channel: Channel): MessageInitShape<typeof ChannelSchema> {
+  const { id, name, environment, kind, config, state, retentionSeconds, dedupSeconds } = channel;
+  const { receiver } = config;
+  return present({
+    ...{ id, name, environment, kind, state, retentionSeconds, dedupSeconds },
+    source: sourceOf(channel),
+    receiver: receiver && present({ ...receiver }),
+    stateReason: channel.stateReason,
+    lastSeq: BigInt(channel.lastSeq),
+    secrets: channel.secrets.map(({ version, createdAt, validUntil }) =>
+      present({
+        version,
+        createdAt: timestampFromDate(createdAt),
+        validUntil: validUntil && timestampFromDate(validUntil),
+      }),
+    ),
+    createdAt: timestampFromDate(channel.createdAt),
+    updatedAt: timestampFromDate(channel.updatedAt),
+    createdBy: channel.createdBy,
+  });
+}
+
+function sourceOf({ kind, config }: Channel): MessageInitShape<typeof ChannelSchema>["source"] {
+  if (kind === "webhook") return { case: "webhook", value: present({ preset: config.preset }) };
+  if (kind === "cloudevents")
+    return { case: "cloudEvents", value: { allowedOrigins: [...(config.allowedOrigins ?? [])] } };
+  return undefined;
+}

@@ -1,0 +1,143 @@
+import { hash, randomBytes } from "node:crypto";
+import type { CreateChannelRequest } from "#gen/patchbay/events/v1/channel_service_pb.js";
+import type { Receiver, Reply } from "#gen/patchbay/events/v1/channel_pb.js";
+import type { Caller } from "#src/platform/caller.ts";
+import { InvalidRequest } from "#src/platform/errors.ts";
+import { newId } from "#src/platform/ids.ts";
+import { present } from "#src/platform/present.ts";
+import type {
+  Authentication,
+  Channel,
+  ChannelConfig,
+  ChannelKind,
+  FixedReply,
+  ReceiverConfig,
+} from "./channel.ts";
+import { needsSecret } from "./channel.ts";
+
+const week = 7 * 24 * 60 * 60;
+const shortest = 60 * 60;
+const defaultBodyBytes = 1024 * 1024;
+const defaultRequestsPerMinute = 6_000;
+
+/** A new channel, with what is shown once. */
+export interface NewChannel {
+  readonly channel: Channel;
+  /** What its sender proves itself by; undefined if it needs no secret of the channel. */
+  readonly secret: { readonly text: string; readonly isGiven: boolean } | undefined;
+  /** The secret end of its path. */
+  readonly segment: string | undefined;
+}
+
+/** The channel that the caller asks for. */
+export function newChannel(request: CreateChannelRequest, caller: Caller, at: Date): NewChannel {
+  const { kind, config } = sourceFrom(request);
+  const segment = config.receiver?.authentication === "none" ? randomText() : undefined;
+  const secret = secretFor(request, config);
+  const channel: Channel = {
+    orgId: caller.orgId,
+    id: newId("chn", at),
+    environment: caller.environment,
+    name: request.name,
+    ...{ kind, config },
+    connectionId: undefined,
+    state: "active",
+    stateReason: undefined,
+    segmentHash: segment === undefined ? undefined : segmentHashOf(segment),
+    createdBy: caller.via.id,
+    version: 1,
+    retentionSeconds: secondsFrom("retentionSeconds", request.retentionSeconds),
+    dedupSeconds: secondsFrom("dedupSeconds", request.dedupSeconds),
+    lastSeq: 0,
+    secrets: secret === undefined ? [] : [{ version: 1, createdAt: at, validUntil: undefined }],
+    createdAt: at,
+    updatedAt: at,
+  };
+  return { channel, secret, segment };
+}
+
+/** What is stored of a secret segment: it has 256 random bits, so no hash of it can be guessed. */
+function segmentHashOf(segment: string): Buffer {
+  return hash("sha256", segment, "buffer");
+}
+
+function sourceFrom({ source, receiver }: CreateChannelRequest): {
+  kind: ChannelKind;
+  config: ChannelConfig;
+} {
+  switch (source.case) {
+    case "webhook": {
+      const preset = source.value.preset === "" ? "generic" : source.value.preset;
+      return { kind: "webhook", config: { preset, receiver: receiverFrom(receiver, "signature") } };
+    }
+    case "cloudEvents": {
+      const { allowedOrigins } = source.value;
+      return {
+        kind: "cloudevents",
+        config: { allowedOrigins, receiver: receiverFrom(receiver, "bearer") },
+      };
+    }
+    case undefined:
+      throw new InvalidRequest("give one of webhook, cloudEvents");
+  }
+}
+
+/** What the caller decides about how requests are taken. */
+function receiverFrom(given: Receiver | undefined, usual: Authentication): ReceiverConfig {
+  const { authentication = "", tokenHeader = "", maxBodyBytes = 0, requestsPerMinute = 0 } = given ?? {};
+  return present({
+    authentication: authentication === "" ? usual : (authentication as Authentication),
+    tokenHeader: tokenHeader === "" ? undefined : tokenHeader.toLowerCase(),
+    maxBodyBytes: maxBodyBytes === 0 ? defaultBodyBytes : maxBodyBytes,
+    requestsPerMinute: requestsPerMinute === 0 ? defaultRequestsPerMinute : requestsPerMinute,
+    reply: replyFrom(given?.reply),
+  });
+}
+
+function replyFrom(given: Reply | undefined): FixedReply | undefined {
+  if (given === undefined) return undefined;
+  const { status, contentType, body } = given;
+  if (status === 204 && body !== "") throw new InvalidRequest("receiver.reply.body: an answer 204 has none");
+  return {
+    status: status === 0 ? 200 : status,
+    contentType: contentType === "" ? "text/plain" : contentType,
+    body,
+  };
+}
+
+function secondsFrom(field: string, given: number): number {
+  if (given === 0) return week;
+  if (given < shortest) throw new InvalidRequest(`${field}: give at least ${shortest}`);
+  return given;
+}
+
+function secretFor({ secret }: CreateChannelRequest, config: ChannelConfig): NewChannel["secret"] {
+  if (!needsSecret(config)) {
+    if (secret === undefined) return undefined;
+    throw new InvalidRequest(
+      `secret: with authentication ${config.receiver?.authentication}, senders prove themselves without it; leave it out`,
+    );
+  }
+  return secret === undefined
+    ? { text: newSecret(config), isGiven: false }
+    : { text: requireFitting(secret, config), isGiven: true };
+}
+
+/** A secret that fits how the channel's sender proves itself. */
+function newSecret({ preset, receiver }: ChannelConfig): string {
+  const isStandard = preset === "standard-webhooks" || preset === "svix";
+  if (receiver?.authentication === "signature" && isStandard)
+    return `whsec_${randomBytes(32).toString("base64")}`;
+  return receiver?.authentication === "basic" ? `sender:${randomText()}` : randomText();
+}
+
+/** The secret, if it can be what the channel's sender proves itself by. */
+function requireFitting(secret: string, { receiver }: ChannelConfig): string {
+  if (receiver?.authentication === "basic" && !/^[^:]+:.+$/.test(secret))
+    throw new InvalidRequest("secret: give name:password for authentication basic");
+  return secret;
+}
+
+function randomText(): string {
+  return randomBytes(32).toString("base64url");
+}
