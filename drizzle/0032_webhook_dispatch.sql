@@ -30,15 +30,15 @@ AS $$
   WHERE c.environment IS NULL OR c.environment = in_environment
 $$;
 --> statement-breakpoint
--- The logs in which there is something behind the endpoint's cursor. A log without a cursor was made after the endpoint,
--- and is read from its beginning. Where all waits for one event, the log is not read on.
+-- The logs in which there is something behind the endpoint's cursor. Where all waits for one event, or all types are
+-- paused, the log is not read on.
 CREATE FUNCTION webhook_behind(e webhook_endpoints) RETURNS TABLE (log text, after bigint, previous bigint)
 LANGUAGE sql STABLE
 AS $$
-  SELECT h.log, coalesce(c.seq, 0), c.previous
-  FROM webhook_heads(e.environment) h
-  LEFT JOIN webhook_cursors c ON c.org_id = e.org_id AND c.endpoint_id = e.id AND c.log = h.log
-  WHERE h.org_id = e.org_id AND h.seq > coalesce(c.seq, 0) AND webhook_reads(e.types, e.paused_types, h.log)
+  SELECT h.log, c.seq, c.previous
+  FROM webhook_cursors c
+  JOIN webhook_heads(e.environment) h ON h.org_id = c.org_id AND h.log = c.log
+  WHERE c.org_id = e.org_id AND c.endpoint_id = e.id AND h.seq > c.seq AND webhook_reads(e.types, e.paused_types, h.log)
     AND NOT (e.ordering = 'log' AND EXISTS (
       SELECT FROM webhook_parked p
       WHERE p.org_id = e.org_id AND p.endpoint_id = e.id AND p.log = h.log AND p.dead_at IS NULL AND NOT p.redelivery

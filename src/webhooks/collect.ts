@@ -67,9 +67,10 @@ export async function collect(endpoint: DueEndpoint, read: ReadLog, now: Date): 
     else again.push({ ...one, event, type, isFresh: false, waits: false });
   }
   const reaches: Reach[] = [];
-  const each = Math.ceil(fresh / Math.max(1, behind.length));
-  for (const one of each > 0 ? behind : []) {
-    reaches.push(await readOn(endpoint, one, { read, limit: each, now, items }));
+  for (const [i, one] of (fresh > 0 ? behind : []).entries()) {
+    // What one log does not use is for the others.
+    const limit = Math.ceil((fresh - items.length) / (behind.length - i));
+    if (limit > 0) reaches.push(await readOn(endpoint, one, { read, limit, now, items }));
   }
   return { items: alternating(again, items), reaches, expired, dropped };
 }

@@ -17,10 +17,11 @@ import { createSettling } from "./settling.ts";
 import { takeTurn } from "./turn.ts";
 
 const claimSize = 50;
-/** Beyond this many claimed endpoints, no more are claimed: they wait in the table, where another replica sees them. */
-const maxClaimed = 400;
-/** The most of one organisation, so that others have their turn beside it. */
-const maxClaimedOfOne = 100;
+/**
+ * Beyond this many turns, no more endpoints are claimed: they wait in the table, where another replica sees them. Those
+ * that take long, because their endpoint hangs, count among all only.
+ */
+const maxTurns = { brisk: 400, briskOfOne: 100, all: 2_000 };
 /** In this time a turn begins deliveries. The last may take 15 s more, and the lease is of 30. */
 const turnMs = 10_000;
 const underWay = { brisk: 64, all: 2_000, perHost: 4, briskMs: 1_000 };
@@ -59,7 +60,8 @@ export function createDispatch(parts: DispatchParts): Loop {
   const cutting = new AbortController();
   const replica = randomBytes(8).toString("hex");
   const claimed = new Map<string, Promise<void>>();
-  const claimedOf = createTally();
+  const briskOf = createTally();
+  let brisk = 0;
   let claims = 0;
   let keptDay = "";
   let going: Promise<void> = Promise.resolve();
@@ -94,14 +96,14 @@ export function createDispatch(parts: DispatchParts): Loop {
 
   /** Claims endpoints that are due and begins their turns; returns how many they were. */
   async function claim(): Promise<number> {
-    const full = [...claimedOf.entries()].filter(([, n]) => n >= maxClaimedOfOne).map(([orgId]) => orgId);
+    const full = [...briskOf.entries()].filter(([, n]) => n >= maxTurns.briskOfOne).map(([orgId]) => orgId);
     const owner = `${replica}.${++claims}`;
-    const rules = { environment, owner, most: claimSize, mostOfOne: maxClaimedOfOne, full };
+    const rules = { environment, owner, most: claimSize, mostOfOne: maxTurns.briskOfOne, full };
     const due = await database.system((tx) => claimDue(tx, now(), rules));
     for (const endpoint of due) {
       const { orgId, id } = endpoint;
       const name = `${owner} ${id}`;
-      claimedOf.add(orgId, 1);
+      const endBrisk = beBrisk(orgId);
       claimed.set(
         name,
         turn(endpoint)
@@ -109,8 +111,8 @@ export function createDispatch(parts: DispatchParts): Loop {
             log[levelOfFailure(error)]({ err: error, endpointId: id }, "webhooks were not sent"),
           )
           .finally(() => {
+            endBrisk();
             claimed.delete(name);
-            claimedOf.add(orgId, -1);
             poke();
           }),
       );
@@ -118,10 +120,29 @@ export function createDispatch(parts: DispatchParts): Loop {
     return due.length;
   }
 
+  /** Counts a turn as brisk, until that is ended or it takes long. */
+  function beBrisk(orgId: string): () => void {
+    brisk++;
+    briskOf.add(orgId, 1);
+    let isBrisk = true;
+    const end = (): void => {
+      clearTimeout(timer);
+      if (!isBrisk) return;
+      isBrisk = false;
+      brisk--;
+      briskOf.add(orgId, -1);
+    };
+    const timer = setTimeout(() => {
+      end();
+      poke();
+    }, underWay.briskMs);
+    return end;
+  }
+
   async function claimAll(): Promise<number> {
     let all = 0;
     for (;;) {
-      if (claimed.size >= maxClaimed || stopping.signal.aborted) return all;
+      if (stopping.signal.aborted || brisk >= maxTurns.brisk || claimed.size >= maxTurns.all) return all;
       const found = await claim();
       all += found;
       if (found < claimSize) return all;

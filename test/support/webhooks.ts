@@ -18,9 +18,10 @@ type EndpointParts = Partial<typeof webhookEndpoints.$inferInsert> & {
 /** The service, and endpoints that are put into its database. */
 export interface WebhookService extends AsyncDisposable {
   readonly service: TestService;
+  readonly rootKey: string;
   /** What every endpoint's deliveries are signed with, as text. */
   readonly secret: string;
-  /** Makes an endpoint that reads the organisation's own log from here on and selects `test.*`; answers its id. */
+  /** Makes an endpoint that reads the organisation's own logs from here on and selects `test.*`; answers its id. */
   endpoint(parts: EndpointParts): Promise<string>;
   /** Makes events of this type in the organisation's own log. */
   happen(type: string, subjects?: readonly string[]): Promise<void>;
@@ -46,6 +47,7 @@ export async function startWebhooks(
 
   return {
     service,
+    rootKey,
     secret: signingSecretText(secretOf(7)),
     async endpoint({ headers, ...parts }) {
       const [id, at] = [newId("whe", clock.now()), clock.now()];
@@ -76,7 +78,9 @@ export async function startWebhooks(
         }),
       );
       await postgres.asOwner(
-        `insert into webhook_cursors select org_id, $2, log, seq from log_heads where org_id = $1 and log = 'service'`,
+        `insert into webhook_cursors
+         select $1, $2, 'service', coalesce((select seq from log_heads where org_id = $1 and log = 'service'), 0)
+         union all select $1, $2, 'audit', (select seq from audit_heads where org_id = $1)`,
         [orgId, id],
       );
       return id;

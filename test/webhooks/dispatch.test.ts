@@ -199,3 +199,58 @@ test("what is redelivered is sent also if it was sent before, under its id or th
   expect(upstream.asked.at(-1)!.headers).toMatchObject({ "x-qe-redelivery": "true", "webhook-id": "own" });
   expect(await webhooks.rows("webhook_parked")).toEqual([]);
 });
+
+test("attempts tell status, time and how far it came; those that succeeded are kept for an endpoint that wants them", async () => {
+  const id = await webhooks.endpoint({ url: upstream.url, keepSuccesses: true });
+  const quiet = await webhooks.endpoint({ url: "http://127.0.0.1:1/", headers: { "x-team": "a" } });
+  await webhooks.happen("test.a", ["1"]);
+  await webhooks.run();
+  const attempts = await webhooks.rows("webhook_attempts");
+  const of = (endpoint: string) => attempts.filter((attempt) => attempt["endpoint_id"] === endpoint);
+  expect(of(id)).toMatchObject([{ attempt: 1, status: 200, stage: null, answer_type: "application/json" }]);
+  expect(of(quiet)).toMatchObject([{ attempt: 1, status: null, stage: "TCP" }]);
+});
+
+test("types that are paused are not sent, and neither are those of another environment's endpoints", async () => {
+  await webhooks.endpoint({ url: upstream.url, types: ["test.a", "test.b"], pausedTypes: ["test.a"] });
+  await webhooks.endpoint({ url: upstream.url, environment: "live" });
+  await webhooks.happen("test.a", ["1"]);
+  await webhooks.happen("test.b", ["2"]);
+  await webhooks.run();
+  expect(subjects()).toEqual(["2"]);
+});
+
+test("an endpoint with a rate gets no more in a second, and its own headers with each", async () => {
+  await webhooks.endpoint({ url: upstream.url, perSecond: 2, headers: { authorization: "Bearer own" } });
+  await webhooks.happen("test.a", ["1", "2", "3", "4", "5"]);
+  const sent: number[] = [];
+  for (let i = 0; i < 3; i++) {
+    await webhooks.run(i === 0 ? 0 : 1_000);
+    sent.push(upstream.asked.length);
+  }
+  expect(sent).toEqual([2, 4, 5]);
+  expect(upstream.asked.every(({ headers }) => headers.authorization === "Bearer own")).toBe(true);
+});
+
+test("where all waits for an event that is given up, the endpoint can rather pause, and keeps it", async () => {
+  const id = await webhooks.endpoint({ url: upstream.url, ordering: "log", afterSchedule: "pause" });
+  upstream.answer({ status: 500 });
+  await webhooks.happen("test.a", ["1", "2"]);
+  for (let i = 0; i < 12; i++) await webhooks.run(hours(9));
+  expect(await webhooks.state(id)).toMatchObject({ state: "paused", state_reason: "gave_up" });
+  expect(await webhooks.rows("webhook_parked")).toMatchObject([{ subject: "1", dead_at: null }]);
+  expect(subjects()).not.toContain("2");
+});
+
+test("what is no longer kept when its time comes is listed as given up, and the log goes on behind it", async () => {
+  await webhooks.endpoint({ url: upstream.url });
+  failFor("1");
+  await webhooks.happen("test.a", ["1"]);
+  await webhooks.run();
+  upstream.answer({});
+  await webhooks.run(hours(9 * 24));
+  expect(await webhooks.rows("webhook_parked")).toMatchObject([{ subject: "1", last_stage: "EXPIRED" }]);
+  await webhooks.happen("test.a", ["2"]);
+  await webhooks.run();
+  expect(subjects()).toEqual(["1", "2"]);
+});
