@@ -60,7 +60,7 @@ export interface App {
   beReady(): void;
   /** What goes on while nobody calls, once it is started. */
   readonly loops: {
-    readonly [Name in "health" | "oauth" | "catalog" | "logs"]: Loop;
+    readonly [Name in "health" | "oauth" | "catalog" | "logs" | "webhooks"]: Loop;
   };
   /** For calls that the service makes to itself. */
   readonly call: CallUnary;
@@ -105,6 +105,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
   const calls = createCalls({ ...shared, connections, operations });
   const catalog = createCatalog({ ...shared, operations, connections, calls });
   const events = await createEvents({ ...shared, isShownChannel });
+  const webhooks = createWebhooks(shared);
   const features = [
     apiKeys,
     verification,
@@ -116,7 +117,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     createAudit({ ...shared, hasShownTarget }),
     events,
     await createChannels({ ...shared, verification }),
-    createWebhooks(shared),
+    webhooks,
   ];
   for (const feature of features) opened.defer(() => feature.close?.());
   const loops = {
@@ -124,6 +125,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     oauth: connections.oauthSweep,
     catalog: catalog.watch,
     logs: shared.eventLog.upkeep,
+    webhooks: webhooks.dispatch,
   };
 
   const refusals = createRefusals(shared);
