@@ -88,7 +88,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     ...parts,
     pepper,
     keyring,
-    eventLog: await createEventLog({ ...parts, keyring }),
+    eventLog: await createEventLog({ ...config, ...parts, keyring }),
     change: createChange({ database, pepper, now }),
     callLimiter,
     outbound,

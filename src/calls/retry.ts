@@ -67,7 +67,7 @@ function isIdempotent({ method, headers }: Repeatable): boolean {
 }
 
 /** `Retry-After` in either form (RFC 9110, 10.2.3); undefined for what is neither. */
-function retryAfterMs(text: string | undefined, now: Date): number | undefined {
+export function retryAfterMs(text: string | undefined, now: Date): number | undefined {
   if (text === undefined) return undefined;
   if (/^\d+$/.test(text)) return Number(text) * 1000;
   if (!/^[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT$/.test(text)) return undefined;

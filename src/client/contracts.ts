@@ -18,4 +18,5 @@ export * from "#gen/patchbay/events/v1/event_service_pb.js";
 export * from "#gen/patchbay/integrations/v1/integration_pb.js";
 export * from "#gen/patchbay/integrations/v1/integration_service_pb.js";
 export * from "#gen/patchbay/verification/v1/verification_service_pb.js";
+export * from "#gen/patchbay/webhooks/v1/webhook_endpoint_pb.js";
 export * from "#gen/patchbay/webhooks/v1/webhook_service_pb.js";

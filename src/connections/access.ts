@@ -13,6 +13,9 @@ import { connections } from "./schema.ts";
 /** What decides who may see and use a connection. */
 export type Guarded = Pick<Connection, "id" | "slug" | "tags" | "ownerUserId" | "visibility">;
 
+/** What decides which connections a key sees. */
+export type Sight = Pick<Caller, "userId" | "scopes" | "connections">;
+
 /** The connections that lists show the caller, as a condition of the statement: what is beyond it moves no page. */
 export function visibleTo(caller: Caller) {
   return and(isShared(caller), isNamed(caller));
@@ -90,7 +93,7 @@ export function requireVisible<Found extends Guarded>(caller: Caller, found: Fou
 }
 
 /** Whether lists show the caller the connection. */
-export function isVisible(caller: Caller, connection: Guarded): boolean {
+export function isVisible(caller: Sight, connection: Guarded): boolean {
   const { connections: rights } = caller;
   return permitsConnection(rights, connection) && (isOpenTo(caller, connection) || managesAll(caller));
 }
@@ -180,11 +183,11 @@ function requireNamed<Found extends Guarded>(
 }
 
 /** A key without a user owns nothing. */
-function isOpenTo({ userId }: Caller, { visibility, ownerUserId }: Guarded): boolean {
+function isOpenTo({ userId }: Pick<Sight, "userId">, { visibility, ownerUserId }: Guarded): boolean {
   return visibility === "org" || (userId !== undefined && ownerUserId === userId);
 }
 
 /** The wildcards do not grant it. */
-function managesAll({ scopes }: Caller): boolean {
+function managesAll({ scopes }: Pick<Sight, "scopes">): boolean {
   return grants(scopes, "connections:manage");
 }

@@ -1,5 +1,6 @@
 import { CursorExpired } from "#src/eventlog/errors.ts";
-import type { Bounds, EventLog } from "#src/eventlog/eventlog.ts";
+import type { EventLog } from "#src/eventlog/eventlog.ts";
+import type { Bounds } from "#src/eventlog/reader.ts";
 import { CursorAhead } from "./errors.ts";
 
 /** A log, and where to begin to read it. */

@@ -6,7 +6,7 @@ import type { Log } from "#src/platform/log.ts";
 import { levelOfFailure } from "#src/platform/errors.ts";
 import { createLoop, type Loop } from "#src/platform/loop.ts";
 import { createTally } from "#src/platform/tally.ts";
-import { createKeyedLimit } from "./keyed-limit.ts";
+import { createKeyedLimit } from "#src/platform/keyed-limit.ts";
 import { claimDue, recordOutcomes, type DueProbe, type ProbeOutcome } from "./store.ts";
 
 const lookEveryMs = 1_000;

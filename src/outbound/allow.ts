@@ -77,6 +77,19 @@ export function permitsHost(allow: OutboundAllow, host: string, port: number): b
   return ["127.0.0.1", "::1"].some((address) => permitsAddress(allow, host, port, address));
 }
 
+/** Whether the list names the host, so that whoever runs the deployment answers for what it is sent. */
+export function isListed(allow: OutboundAllow, host: string, port: number): boolean {
+  const name = withoutDot(host);
+  const isLocal = name === "localhost" || name.endsWith(".localhost");
+  const addresses = (isLocal ? ["127.0.0.1", "::1"] : [host]).flatMap((text) => readAddress(text) ?? []);
+  return (
+    allow.names.some((entry) => samePort(entry, port) && named(entry, name)) ||
+    allow.networks.some(
+      (entry) => samePort(entry, port) && addresses.some((address) => within(address, entry.network)),
+    )
+  );
+}
+
 /** The second and third check: whether an address may be called that a host led to. */
 export function permitsAddress(allow: OutboundAllow, host: string, port: number, text: string): boolean {
   const address = readAddress(text);

@@ -3,14 +3,20 @@ import { connect as connectTcp, type LookupFunction } from "node:net";
 import { LRUCache } from "lru-cache";
 import { Overloaded } from "#src/platform/byte-budget.ts";
 import { ServiceError } from "#src/platform/errors.ts";
-import { permitsHost, type OutboundAllow } from "./allow.ts";
+import { isListed, permitsHost, type OutboundAllow } from "./allow.ts";
 import { readAnswer } from "./answer.ts";
 import { baseUrlText, readBaseUrl, type BaseUrl } from "./base-url.ts";
 import type { Hold } from "./body.ts";
 import { certificateName, shownCertificate } from "./certificate.ts";
 import { createConnector, type Connect, type Connector } from "./connector.ts";
 import { createOpenDialogue, type Dialogue, type DialogueRequest } from "./dialogue.ts";
-import { AddressDenied, InvalidOutboundRequest, UpstreamTimeout, type Stage } from "./errors.ts";
+import {
+  AddressDenied,
+  InvalidBaseUrl,
+  InvalidOutboundRequest,
+  UpstreamTimeout,
+  type Stage,
+} from "./errors.ts";
 import { notCalled, notLookedUp, upstreamFailure } from "./failures.ts";
 import { defaultLimits, type OutboundLimits } from "./limits.ts";
 import { createLookups } from "./lookups.ts";
@@ -39,6 +45,8 @@ export interface Outbound {
    * one that can never be called; a name is not resolved for that.
    */
   checkBaseUrl(raw: string): string;
+  /** The same; clear text is for hosts only that the deployment's list names. */
+  checkSecureBaseUrl(raw: string): string;
   /** Cuts the calls under way and closes every socket. */
   close(): Promise<void>;
 }
@@ -67,6 +75,11 @@ export interface OutboundRequest {
   readonly maxAnswerBytes?: number;
   /** Ends the call after the answer's headers, for a caller that wants the status alone: headers and body come back empty. */
   readonly statusOnly?: boolean;
+  /**
+   * Ends the call after the answer's headers, and leaves the body out. A short one is still taken from the socket, so
+   * that the next call can have it.
+   */
+  readonly headOnly?: boolean;
   /** Called before the first byte is sent to the service. If it was not called, the service has seen nothing. */
   readonly onSent?: () => void;
   /** Its reason is what `send` throws when it aborts. */
@@ -213,6 +226,7 @@ export function createOutbound(options: {
         hold,
         signal,
         statusOnly: request.statusOnly === true,
+        headOnly: request.headOnly === true,
         started() {
           call.stage = () => "HTTP";
           request.onSent?.();
@@ -234,8 +248,11 @@ export function createOutbound(options: {
     return new UpstreamTimeout(host, problem, { stage, status });
   }
 
-  function applicantFor({ share }: Pick<StreamRequest, "share">, { origin, host }: BaseUrl) {
-    return { share: laneOf({ share, lane: streamLane }), origin, host, bytes: 0 };
+  function applicantFor(
+    { share, lane = streamLane }: Pick<StreamRequest, "share" | "lane">,
+    { origin, host }: BaseUrl,
+  ) {
+    return { share: laneOf({ share, lane }), origin, host, bytes: 0 };
   }
 
   const stream = createStream({
@@ -243,8 +260,8 @@ export function createOutbound(options: {
     targetOf: (baseUrl) => targetOf(baseUrl, "permission_denied"),
     freeSlot: (request, target) => slots.takeFree(applicantFor(request, target)),
     takeSlot: (request, target, signal) => slots.take({ ...applicantFor(request, target), signal }),
-    openPool({ share }, target, injection) {
-      const pool = poolOf(laneOf({ share, lane: streamLane }), target, injection);
+    openPool({ share, lane = streamLane }, target, injection) {
+      const pool = poolOf(laneOf({ share, lane }), target, injection);
       return pools.open(pool, target.origin, () => connectorOf({ share }, injection));
     },
   });
@@ -301,6 +318,17 @@ export function createOutbound(options: {
 
     checkBaseUrl(raw) {
       return baseUrlText(targetOf(raw, "invalid_argument"));
+    },
+
+    checkSecureBaseUrl(raw) {
+      const target = targetOf(raw, "invalid_argument");
+      const { origin, host, port } = target;
+      if (!origin.startsWith("https:") && !isListed(allow, host, port)) {
+        throw new InvalidBaseUrl(
+          "give an https:// URL; http:// is for hosts only that PATCHBAY_OUTBOUND_ALLOW names",
+        );
+      }
+      return baseUrlText(target);
     },
 
     async close() {

@@ -17,6 +17,8 @@ import { StreamedAnswer, type StreamReply } from "./streamed-answer.ts";
 export interface StreamRequest {
   /** The share that its sockets and look-ups belong to. */
   readonly share: string;
+  /** Within the share, streams of one lane take no slot of another. Absent for those that callers wait for. */
+  readonly lane?: string;
   readonly baseUrl: string;
   /** In capitals. */
   readonly method: string;
@@ -34,6 +36,8 @@ export interface StreamRequest {
   readonly credential: OutboundCredential;
   /** Called before the first byte is sent to the service. */
   readonly onSent?: () => void;
+  /** Instead of the usual limit, how long neither side may send anything. */
+  readonly idleMs?: number;
   /** Its reason ends the call at any time. */
   readonly signal: AbortSignal;
 }
@@ -110,7 +114,7 @@ export function createStream(parts: {
     // From here on undici says when it holds nothing of the call any more, which may be later than its caller leaves.
     const ending = stack.move();
     const leave = (): void => answer.end(signal.reason as Error);
-    const idleMs = limits.streamIdleMs;
+    const { idleMs = limits.streamIdleMs } = request;
     const silence = setTimeout(() => answer.end(silentFor(target.host, idleMs)), idleMs);
     signal.addEventListener("abort", leave);
     dispatcher.dispatch(sent, answer);

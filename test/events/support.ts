@@ -25,7 +25,10 @@ export async function startEvents(options: TestServiceOptions = {}): Promise<Tes
   const log = createLog("silent", process.stderr);
   const database = createDatabase({ url: postgres.url, log, poolSize: 3 });
   const keyring = createKeyring({ database, rootKey, log });
-  const eventLog = await createEventLog({ database, keyring, log, now: () => service.clock.now() });
+  const eventLog = await createEventLog({
+    ...{ database, keyring, log, eventStorageMib: 1_024 },
+    now: () => service.clock.now(),
+  });
   const { orgId, client } = service.org;
   return {
     ...{ service, eventLog },

@@ -1,7 +1,7 @@
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { describe, expect, test } from "vitest";
-import { createKeyedLimit } from "#src/health/keyed-limit.ts";
+import { createKeyedLimit } from "#src/platform/keyed-limit.ts";
 import { startProxy } from "../support/postgres-proxy.ts";
 import { createTestDatabase } from "../support/postgres.ts";
 import { startService, type TestService } from "../support/service.ts";

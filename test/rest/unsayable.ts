@@ -33,6 +33,7 @@ export function unsayableRules({ userId, baseUrl, endpoint }: Present): Unsayabl
   const deployment = "it depends on how the service is deployed";
   const catalog = "it depends on what the catalog has";
   const basic = { authMethod: "basic", credentials: { username: "u", password: "p" } };
+  const hookUrl = "https://shop.example/hooks/";
   const names = Array.from({ length: 50 }, (_, i) => `m${i}`);
   const fitting = fc.record({ path: fc.constant({ id: "sar_1" }), header: fc.constant({ "x-a": "b" }) });
   return [
@@ -164,6 +165,30 @@ export function unsayableRules({ userId, baseUrl, endpoint }: Present): Unsayabl
       example: "http://10.0.0.1",
       refusal: /^ADDRESS_DENIED /,
       fits: fc.constant(baseUrl),
+    },
+    {
+      operations: /_(Create|Update)WebhookEndpoint$/,
+      way: "body.url",
+      because: grammar,
+      example: "https://shop..example",
+      refusal: /^INVALID_REQUEST url: the host name or the port is not valid/,
+      fits: fc.constant(hookUrl),
+    },
+    {
+      operations: /_(Create|Update)WebhookEndpoint$/,
+      way: "body.url",
+      because: deployment,
+      example: "http://shop.example/hooks",
+      refusal: /^INVALID_REQUEST url: give an https:\/\/ URL; http:\/\/ is for hosts only/,
+      fits: fc.constant(hookUrl),
+    },
+    {
+      operations: /_(Create|Update)WebhookEndpoint$/,
+      way: "body.headers",
+      because: "a schema cannot compare names, nor tell headers by what they are for",
+      example: { "Webhook-Signature": "v1,x" },
+      refusal: /^INVALID_REQUEST headers.Webhook-Signature: frames or signs the delivery/,
+      fits: fc.constantFrom<Json>({}, { authorization: "Bearer x" }),
     },
     {
       operations: /_UpsertServiceConnection$/,

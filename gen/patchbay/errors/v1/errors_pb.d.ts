@@ -518,6 +518,13 @@ export enum Reason {
    * @generated from enum value: REASON_STREAM_ENDED = 79;
    */
   STREAM_ENDED = 79,
+
+  /**
+   * The organisation's events take as much room as they may (429, with `Retry-After`).
+   *
+   * @generated from enum value: REASON_QUOTA_EXHAUSTED = 70;
+   */
+  QUOTA_EXHAUSTED = 70,
 }
 
 /**

@@ -2,7 +2,9 @@
 // @generated from file patchbay/webhooks/v1/webhook_service.proto (package patchbay.webhooks.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenService } from "@bufbuild/protobuf/codegenv2";
+import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import type { Message } from "@bufbuild/protobuf";
+import type { WebhookEndpoint } from "./webhook_endpoint_pb.js";
 
 /**
  * Describes the file patchbay/webhooks/v1/webhook_service.proto.
@@ -10,10 +12,315 @@ import type { GenFile, GenService } from "@bufbuild/protobuf/codegenv2";
 export declare const file_patchbay_webhooks_v1_webhook_service: GenFile;
 
 /**
+ * Describes the endpoint to register.
+ *
+ * @generated from message patchbay.webhooks.v1.CreateWebhookEndpointRequest
+ */
+export declare type CreateWebhookEndpointRequest = Message<"patchbay.webhooks.v1.CreateWebhookEndpointRequest"> & {
+  /**
+   * An https URL without user info, query and fragment; http only where the
+   * deployment's setting `outbound-allow` names the host.
+   *
+   * @generated from field: string url = 1;
+   */
+  url: string;
+
+  /**
+   * Which events it gets: types of Patchbay's own such as `api_key.revoked` or
+   * `audit.*`, and `channel:<id>/<type>` for what a channel received. `*` at the
+   * end stands for whatever follows.
+   *
+   * @generated from field: repeated string types = 2;
+   */
+  types: string[];
+
+  /**
+   * What its owners note about it.
+   *
+   * @generated from field: string description = 3;
+   */
+  description: string;
+
+  /**
+   * Headers that each delivery carries, such as `Authorization`. The values are
+   * kept like secrets. Those that frame or sign a delivery cannot be given.
+   *
+   * @generated from field: map<string, string> headers = 4;
+   */
+  headers: { [key: string]: string };
+
+  /**
+   * `none` (the default), `subject` or `log`: what a failed event holds up.
+   *
+   * @generated from field: string ordering = 5;
+   */
+  ordering: string;
+
+  /**
+   * `skip` (the default) or `pause`: with ordering `log`, what comes after the last
+   * try of an event.
+   *
+   * @generated from field: string after_schedule = 6;
+   */
+  afterSchedule: string;
+
+  /**
+   * `json` (the default), `cloudevents` or `binary`: what is sent.
+   *
+   * @generated from field: string format = 7;
+   */
+  format: string;
+
+  /**
+   * At most this many deliveries are under way at once; 0 means 8.
+   *
+   * @generated from field: int32 max_in_flight = 8;
+   */
+  maxInFlight: number;
+
+  /**
+   * At most this many deliveries begin in a second; none means no limit.
+   *
+   * @generated from field: optional int32 per_second = 9;
+   */
+  perSecond?: number | undefined;
+
+  /**
+   * Keeps only failures in ListWebhookAttempts, and no successes.
+   *
+   * @generated from field: bool failures_only = 10;
+   */
+  failuresOnly: boolean;
+};
+
+/**
+ * Describes the message patchbay.webhooks.v1.CreateWebhookEndpointRequest.
+ * Use `create(CreateWebhookEndpointRequestSchema)` to create a new message.
+ */
+export declare const CreateWebhookEndpointRequestSchema: GenMessage<CreateWebhookEndpointRequest>;
+
+/**
+ * Carries the endpoint and, this once, its secret.
+ *
+ * @generated from message patchbay.webhooks.v1.CreateWebhookEndpointResponse
+ */
+export declare type CreateWebhookEndpointResponse = Message<"patchbay.webhooks.v1.CreateWebhookEndpointResponse"> & {
+  /**
+   * The endpoint.
+   *
+   * @generated from field: patchbay.webhooks.v1.WebhookEndpoint endpoint = 1;
+   */
+  endpoint?: WebhookEndpoint | undefined;
+
+  /**
+   * What deliveries are signed with, as the libraries of Standard Webhooks take
+   * it: `whsec_` and 32 bytes in Base64. Shown here and never again.
+   *
+   * @generated from field: string secret = 2;
+   */
+  secret: string;
+};
+
+/**
+ * Describes the message patchbay.webhooks.v1.CreateWebhookEndpointResponse.
+ * Use `create(CreateWebhookEndpointResponseSchema)` to create a new message.
+ */
+export declare const CreateWebhookEndpointResponseSchema: GenMessage<CreateWebhookEndpointResponse>;
+
+/**
+ * Asks for the organisation's endpoints.
+ *
+ * @generated from message patchbay.webhooks.v1.ListWebhookEndpointsRequest
+ */
+export declare type ListWebhookEndpointsRequest = Message<"patchbay.webhooks.v1.ListWebhookEndpointsRequest"> & {
+  /**
+   * At most this many; 0 means 100, and 1000 is the ceiling.
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * `next_page_token` of the previous answer.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message patchbay.webhooks.v1.ListWebhookEndpointsRequest.
+ * Use `create(ListWebhookEndpointsRequestSchema)` to create a new message.
+ */
+export declare const ListWebhookEndpointsRequestSchema: GenMessage<ListWebhookEndpointsRequest>;
+
+/**
+ * Carries one page of endpoints.
+ *
+ * @generated from message patchbay.webhooks.v1.ListWebhookEndpointsResponse
+ */
+export declare type ListWebhookEndpointsResponse = Message<"patchbay.webhooks.v1.ListWebhookEndpointsResponse"> & {
+  /**
+   * Oldest first.
+   *
+   * @generated from field: repeated patchbay.webhooks.v1.WebhookEndpoint endpoints = 1;
+   */
+  endpoints: WebhookEndpoint[];
+
+  /**
+   * Present when there are more.
+   *
+   * @generated from field: optional string next_page_token = 2;
+   */
+  nextPageToken?: string | undefined;
+};
+
+/**
+ * Describes the message patchbay.webhooks.v1.ListWebhookEndpointsResponse.
+ * Use `create(ListWebhookEndpointsResponseSchema)` to create a new message.
+ */
+export declare const ListWebhookEndpointsResponseSchema: GenMessage<ListWebhookEndpointsResponse>;
+
+/**
+ * Names an endpoint.
+ *
+ * @generated from message patchbay.webhooks.v1.GetWebhookEndpointRequest
+ */
+export declare type GetWebhookEndpointRequest = Message<"patchbay.webhooks.v1.GetWebhookEndpointRequest"> & {
+  /**
+   * The endpoint's id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message patchbay.webhooks.v1.GetWebhookEndpointRequest.
+ * Use `create(GetWebhookEndpointRequestSchema)` to create a new message.
+ */
+export declare const GetWebhookEndpointRequestSchema: GenMessage<GetWebhookEndpointRequest>;
+
+/**
+ * Carries the endpoint.
+ *
+ * @generated from message patchbay.webhooks.v1.GetWebhookEndpointResponse
+ */
+export declare type GetWebhookEndpointResponse = Message<"patchbay.webhooks.v1.GetWebhookEndpointResponse"> & {
+  /**
+   * The endpoint as it is now.
+   *
+   * @generated from field: patchbay.webhooks.v1.WebhookEndpoint endpoint = 1;
+   */
+  endpoint?: WebhookEndpoint | undefined;
+};
+
+/**
+ * Describes the message patchbay.webhooks.v1.GetWebhookEndpointResponse.
+ * Use `create(GetWebhookEndpointResponseSchema)` to create a new message.
+ */
+export declare const GetWebhookEndpointResponseSchema: GenMessage<GetWebhookEndpointResponse>;
+
+/**
+ * Names an endpoint.
+ *
+ * @generated from message patchbay.webhooks.v1.DeleteWebhookEndpointRequest
+ */
+export declare type DeleteWebhookEndpointRequest = Message<"patchbay.webhooks.v1.DeleteWebhookEndpointRequest"> & {
+  /**
+   * The endpoint's id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message patchbay.webhooks.v1.DeleteWebhookEndpointRequest.
+ * Use `create(DeleteWebhookEndpointRequestSchema)` to create a new message.
+ */
+export declare const DeleteWebhookEndpointRequestSchema: GenMessage<DeleteWebhookEndpointRequest>;
+
+/**
+ * Answers nothing.
+ *
+ * @generated from message patchbay.webhooks.v1.DeleteWebhookEndpointResponse
+ */
+export declare type DeleteWebhookEndpointResponse = Message<"patchbay.webhooks.v1.DeleteWebhookEndpointResponse"> & {
+};
+
+/**
+ * Describes the message patchbay.webhooks.v1.DeleteWebhookEndpointResponse.
+ * Use `create(DeleteWebhookEndpointResponseSchema)` to create a new message.
+ */
+export declare const DeleteWebhookEndpointResponseSchema: GenMessage<DeleteWebhookEndpointResponse>;
+
+/**
  * Keeps the endpoints that events are sent to, and says what came of it.
  *
  * @generated from service patchbay.webhooks.v1.WebhookService
  */
 export declare const WebhookService: GenService<{
+  /**
+   * Registers an endpoint. It gets the events that come from now on. The secret
+   * that its deliveries are signed with is in this answer and nowhere else
+   * afterwards.
+   *
+   * The caller's key needs the scope with which each of the types can be read:
+   * `audit:view` for `audit.*`, `connections:view` for `connection.*`, `api:manage`
+   * for `api_key.*`, `events:view` for `channel.*` and for what channels received.
+   * When it loses one, the types wait that need it. Called twice, it makes two,
+   * unless both calls carry one `Idempotency-Key`.
+   *
+   * Errors: INVALID_ARGUMENT (ADDRESS_DENIED); NOT_FOUND
+   * (LOG_NOT_FOUND) for a channel that the caller does not have; PERMISSION_DENIED
+   * (MISSING_SCOPE) naming the scope that the caller lacks for one of the types,
+   * or (CONNECTION_NOT_ALLOWED) for types beyond the rights of a key that is
+   * limited to some connections; UNAVAILABLE (ROOT_KEY_UNAVAILABLE).
+   *
+   * @generated from rpc patchbay.webhooks.v1.WebhookService.CreateWebhookEndpoint
+   */
+  createWebhookEndpoint: {
+    methodKind: "unary";
+    input: typeof CreateWebhookEndpointRequestSchema;
+    output: typeof CreateWebhookEndpointResponseSchema;
+  },
+  /**
+   * Lists the organisation's endpoints, oldest first.
+   *
+   * Errors: INVALID_ARGUMENT for a page token that this method did not issue.
+   *
+   * @generated from rpc patchbay.webhooks.v1.WebhookService.ListWebhookEndpoints
+   */
+  listWebhookEndpoints: {
+    methodKind: "unary";
+    input: typeof ListWebhookEndpointsRequestSchema;
+    output: typeof ListWebhookEndpointsResponseSchema;
+  },
+  /**
+   * Answers one endpoint.
+   *
+   * Errors: NOT_FOUND if the caller's organisation has no such endpoint.
+   *
+   * @generated from rpc patchbay.webhooks.v1.WebhookService.GetWebhookEndpoint
+   */
+  getWebhookEndpoint: {
+    methodKind: "unary";
+    input: typeof GetWebhookEndpointRequestSchema;
+    output: typeof GetWebhookEndpointResponseSchema;
+  },
+  /**
+   * Deletes an endpoint with its secrets, and what waits for it. Deliveries that
+   * are on their way are not called back.
+   *
+   * Errors: NOT_FOUND, also when called twice.
+   *
+   * @generated from rpc patchbay.webhooks.v1.WebhookService.DeleteWebhookEndpoint
+   */
+  deleteWebhookEndpoint: {
+    methodKind: "unary";
+    input: typeof DeleteWebhookEndpointRequestSchema;
+    output: typeof DeleteWebhookEndpointResponseSchema;
+  },
 }>;
 

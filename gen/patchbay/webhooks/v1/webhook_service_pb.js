@@ -2,13 +2,74 @@
 // @generated from file patchbay/webhooks/v1/webhook_service.proto (package patchbay.webhooks.v1, syntax proto3)
 /* eslint-disable */
 
-import { fileDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_buf_validate_validate } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
+import { file_google_api_annotations } from "../../../google/api/annotations_pb.js";
+import { file_patchbay_options_v1_options } from "../../options/v1/options_pb.js";
+import { file_patchbay_options_v1_rules } from "../../options/v1/rules_pb.js";
+import { file_patchbay_webhooks_v1_webhook_endpoint } from "./webhook_endpoint_pb.js";
 
 /**
  * Describes the file patchbay/webhooks/v1/webhook_service.proto.
  */
 export const file_patchbay_webhooks_v1_webhook_service = /*@__PURE__*/
-  fileDesc("CipwYXRjaGJheS93ZWJob29rcy92MS93ZWJob29rX3NlcnZpY2UucHJvdG8SFHBhdGNoYmF5LndlYmhvb2tzLnYxMhAKDldlYmhvb2tTZXJ2aWNlYgZwcm90bzM");
+  fileDesc("CipwYXRjaGJheS93ZWJob29rcy92MS93ZWJob29rX3NlcnZpY2UucHJvdG8SFHBhdGNoYmF5LndlYmhvb2tzLnYxIu8GChxDcmVhdGVXZWJob29rRW5kcG9pbnRSZXF1ZXN0EnQKA3VybBgBIAEoCUJnukgIyAEBcgMYgBCashlYGlZeW0hoXVtUdF1bVHRdW1BwXVtTc10/Oi8vW14vPyNAXFxceDAwLVx4MjBceDdmXSsoPzovW0EtWmEtejAtOS5ffiEkJigpKissOz06QC8lJy1dKik/JBK3AQoFdHlwZXMYAiADKAlCpwG6SA6SAQsIARAyIgVyAxiAApqyGZEBGo4BXig/Oig/OmF1ZGl0fGNvbm5lY3Rpb258YXBpX2tleXxjaGFubmVsfHdlYmhvb2spXC4oPzpbYS16MC05Xy5dK1wqP3xcKil8Y2hhbm5lbDpjaG5fWzAtOUEtSEpLTU5QLVRWLVpdezI2fS8oPzpbXipceDAwLVx4MWZceDdmLVx4OWZdK1wqP3xcKikpJBIkCgtkZXNjcmlwdGlvbhgDIAEoCUIPukgM2AEBcgeouBkBGPQDEsoBCgdoZWFkZXJzGAQgAygLMj8ucGF0Y2hiYXkud2ViaG9va3MudjEuQ3JlYXRlV2ViaG9va0VuZHBvaW50UmVxdWVzdC5IZWFkZXJzRW50cnlCeLpIE5oBEBAKIgVyAxiAASoFcgMYgCCashleGileW1x4MjEtXHg3ZV0oPzpbXHgyMC1ceDdlXSpbXHgyMS1ceDdlXSk/JCIxeyJwcm9wZXJ0eU5hbWVzIjogeyJwYXR0ZXJuIjogIl5bMC05QS1aYS16LV0rJCJ9fRItCghvcmRlcmluZxgFIAEoCUIbukgYchZSAFIEbm9uZVIHc3ViamVjdFIDbG9nEiwKDmFmdGVyX3NjaGVkdWxlGAYgASgJQhS6SBFyD1IAUgRza2lwUgVwYXVzZRIyCgZmb3JtYXQYByABKAlCIrpIH3IdUgBSBGpzb25SC2Nsb3VkZXZlbnRzUgZiaW5hcnkSIAoNbWF4X2luX2ZsaWdodBgIIAEoBUIJukgGGgQYICgAEiMKCnBlcl9zZWNvbmQYCSABKAVCCrpIBxoFGOgHKAFIAIgBARIVCg1mYWlsdXJlc19vbmx5GAogASgIGi4KDEhlYWRlcnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQg0KC19wZXJfc2Vjb25kInYKHUNyZWF0ZVdlYmhvb2tFbmRwb2ludFJlc3BvbnNlEj8KCGVuZHBvaW50GAEgASgLMiUucGF0Y2hiYXkud2ViaG9va3MudjEuV2ViaG9va0VuZHBvaW50Qga6SAPIAQESFAoGc2VjcmV0GAIgASgJQgSoshkBIloKG0xpc3RXZWJob29rRW5kcG9pbnRzUmVxdWVzdBIdCglwYWdlX3NpemUYASABKAVCCrpIBxoFGOgHKAASHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMYgAQiigEKHExpc3RXZWJob29rRW5kcG9pbnRzUmVzcG9uc2USOAoJZW5kcG9pbnRzGAEgAygLMiUucGF0Y2hiYXkud2ViaG9va3MudjEuV2ViaG9va0VuZHBvaW50EhwKD25leHRfcGFnZV90b2tlbhgCIAEoCUgAiAEBQhIKEF9uZXh0X3BhZ2VfdG9rZW4iNAoZR2V0V2ViaG9va0VuZHBvaW50UmVxdWVzdBIXCgJpZBgBIAEoCUILukgIyAEBcgMYgAEiXQoaR2V0V2ViaG9va0VuZHBvaW50UmVzcG9uc2USPwoIZW5kcG9pbnQYASABKAsyJS5wYXRjaGJheS53ZWJob29rcy52MS5XZWJob29rRW5kcG9pbnRCBrpIA8gBASI3ChxEZWxldGVXZWJob29rRW5kcG9pbnRSZXF1ZXN0EhcKAmlkGAEgASgJQgu6SAjIAQFyAxiAASIfCh1EZWxldGVXZWJob29rRW5kcG9pbnRSZXNwb25zZTKsBwoOV2ViaG9va1NlcnZpY2US2gIKFUNyZWF0ZVdlYmhvb2tFbmRwb2ludBIyLnBhdGNoYmF5LndlYmhvb2tzLnYxLkNyZWF0ZVdlYmhvb2tFbmRwb2ludFJlcXVlc3QaMy5wYXRjaGJheS53ZWJob29rcy52MS5DcmVhdGVXZWJob29rRW5kcG9pbnRSZXNwb25zZSLXAYqyGaoBIg53ZWJob29rLmNyZWF0ZUqGAXRoaXMgcmVxdWVzdCByZWdpc3RlcmVkIGVuZHBvaW50IHtpZH0sIGFuZCBpdHMgc2VjcmV0IHdhcyBpbiB0aGF0IGFuc3dlciBvbmx5OyBpZiB0aGF0IHdhcyBsb3N0LCByb3RhdGUgdGhlIHNlY3JldCB3aXRoIGdyYWNlU2Vjb25kcyAwCg93ZWJob29rczptYW5hZ2WSshkDEMkBgtPkkwIbOgEqIhYvYXBpL3dlYmhvb2stZW5kcG9pbnRzErUBChRMaXN0V2ViaG9va0VuZHBvaW50cxIxLnBhdGNoYmF5LndlYmhvb2tzLnYxLkxpc3RXZWJob29rRW5kcG9pbnRzUmVxdWVzdBoyLnBhdGNoYmF5LndlYmhvb2tzLnYxLkxpc3RXZWJob29rRW5kcG9pbnRzUmVzcG9uc2UiNpACAYqyGREKD3dlYmhvb2tzOm1hbmFnZYLT5JMCGBIWL2FwaS93ZWJob29rLWVuZHBvaW50cxK0AQoSR2V0V2ViaG9va0VuZHBvaW50Ei8ucGF0Y2hiYXkud2ViaG9va3MudjEuR2V0V2ViaG9va0VuZHBvaW50UmVxdWVzdBowLnBhdGNoYmF5LndlYmhvb2tzLnYxLkdldFdlYmhvb2tFbmRwb2ludFJlc3BvbnNlIjuQAgGKshkRCg93ZWJob29rczptYW5hZ2WC0+STAh0SGy9hcGkvd2ViaG9vay1lbmRwb2ludHMve2lkfRLNAQoVRGVsZXRlV2ViaG9va0VuZHBvaW50EjIucGF0Y2hiYXkud2ViaG9va3MudjEuRGVsZXRlV2ViaG9va0VuZHBvaW50UmVxdWVzdBozLnBhdGNoYmF5LndlYmhvb2tzLnYxLkRlbGV0ZVdlYmhvb2tFbmRwb2ludFJlc3BvbnNlIkuQAgKKshkhIg53ZWJob29rLmRlbGV0ZQoPd2ViaG9va3M6bWFuYWdlgtPkkwIdKhsvYXBpL3dlYmhvb2stZW5kcG9pbnRzL3tpZH1iBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_patchbay_options_v1_options, file_patchbay_options_v1_rules, file_patchbay_webhooks_v1_webhook_endpoint]);
+
+/**
+ * Describes the message patchbay.webhooks.v1.CreateWebhookEndpointRequest.
+ * Use `create(CreateWebhookEndpointRequestSchema)` to create a new message.
+ */
+export const CreateWebhookEndpointRequestSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_webhooks_v1_webhook_service, 0);
+
+/**
+ * Describes the message patchbay.webhooks.v1.CreateWebhookEndpointResponse.
+ * Use `create(CreateWebhookEndpointResponseSchema)` to create a new message.
+ */
+export const CreateWebhookEndpointResponseSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_webhooks_v1_webhook_service, 1);
+
+/**
+ * Describes the message patchbay.webhooks.v1.ListWebhookEndpointsRequest.
+ * Use `create(ListWebhookEndpointsRequestSchema)` to create a new message.
+ */
+export const ListWebhookEndpointsRequestSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_webhooks_v1_webhook_service, 2);
+
+/**
+ * Describes the message patchbay.webhooks.v1.ListWebhookEndpointsResponse.
+ * Use `create(ListWebhookEndpointsResponseSchema)` to create a new message.
+ */
+export const ListWebhookEndpointsResponseSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_webhooks_v1_webhook_service, 3);
+
+/**
+ * Describes the message patchbay.webhooks.v1.GetWebhookEndpointRequest.
+ * Use `create(GetWebhookEndpointRequestSchema)` to create a new message.
+ */
+export const GetWebhookEndpointRequestSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_webhooks_v1_webhook_service, 4);
+
+/**
+ * Describes the message patchbay.webhooks.v1.GetWebhookEndpointResponse.
+ * Use `create(GetWebhookEndpointResponseSchema)` to create a new message.
+ */
+export const GetWebhookEndpointResponseSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_webhooks_v1_webhook_service, 5);
+
+/**
+ * Describes the message patchbay.webhooks.v1.DeleteWebhookEndpointRequest.
+ * Use `create(DeleteWebhookEndpointRequestSchema)` to create a new message.
+ */
+export const DeleteWebhookEndpointRequestSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_webhooks_v1_webhook_service, 6);
+
+/**
+ * Describes the message patchbay.webhooks.v1.DeleteWebhookEndpointResponse.
+ * Use `create(DeleteWebhookEndpointResponseSchema)` to create a new message.
+ */
+export const DeleteWebhookEndpointResponseSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_webhooks_v1_webhook_service, 7);
 
 /**
  * Keeps the endpoints that events are sent to, and says what came of it.

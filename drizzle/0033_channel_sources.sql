@@ -1,0 +1,126 @@
+CREATE TABLE "channel_sources" (
+	"org_id" text collate "C" NOT NULL,
+	"channel_id" text collate "C" NOT NULL,
+	"position" json NOT NULL,
+	"due_at" timestamp (3) with time zone NOT NULL,
+	"lease" text,
+	"lease_until" timestamp (3) with time zone,
+	"failures" integer NOT NULL,
+	"last_read_at" timestamp (3) with time zone,
+	"last_error" text,
+	"last_error_at" timestamp (3) with time zone,
+	"waits_for" text,
+	CONSTRAINT "channel_sources_org_id_channel_id_pk" PRIMARY KEY("org_id","channel_id")
+);
+--> statement-breakpoint
+ALTER TABLE "channel_sources" ADD CONSTRAINT "channel_sources_org_id_channel_id_channels_org_id_id_fk" FOREIGN KEY ("org_id","channel_id") REFERENCES "public"."channels"("org_id","id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
+CREATE INDEX "channel_sources_due" ON "channel_sources" USING btree ("due_at");--> statement-breakpoint
+CREATE UNIQUE INDEX "channel_sources_lease" ON "channel_sources" USING btree ("lease") WHERE "channel_sources"."lease" is not null;
+--> statement-breakpoint
+SELECT protect_table('channel_sources');
+--> statement-breakpoint
+-- Claims sources that are due, of all organisations. A claim has a name of its own, so whoever had it before and comes
+-- back late can write nothing, even if that was the same replica.
+CREATE FUNCTION claim_due_sources(wanted text, at timestamptz, most integer)
+RETURNS TABLE (
+  org_id text, channel_id text, lease text, kind text, config json, version integer, connection_id text, base_url text,
+  source_position json, failures integer
+)
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET timezone = 'UTC'
+AS $$
+  WITH due AS (
+    SELECT s.org_id, s.channel_id
+    FROM channel_sources s
+    JOIN channels c ON c.org_id = s.org_id AND c.id = s.channel_id
+    WHERE s.due_at <= at AND (s.lease IS NULL OR s.lease_until <= at)
+      AND c.state = 'active' AND c.environment = wanted
+    ORDER BY s.due_at
+    LIMIT most
+    FOR UPDATE OF s SKIP LOCKED
+  ), claimed AS (
+    UPDATE channel_sources s
+    SET lease = gen_random_uuid()::text, lease_until = at + interval '30 seconds', waits_for = NULL
+    FROM due
+    WHERE s.org_id = due.org_id AND s.channel_id = due.channel_id
+    RETURNING s.*
+  )
+  SELECT s.org_id, s.channel_id, s.lease, c.kind, c.config, c.version, c.connection_id, n.base_url, s.position, s.failures
+  FROM claimed s
+  JOIN channels c ON c.org_id = s.org_id AND c.id = s.channel_id
+  LEFT JOIN connections n ON n.org_id = c.org_id AND n.id = c.connection_id
+$$;
+--> statement-breakpoint
+-- Renews leases before they end, and answers which of them still hold, with the version of the channel. A row that is
+-- being written right now is renewed the next time: waiting for it could be a wait in a ring.
+CREATE FUNCTION hold_sources(held text[], at timestamptz) RETURNS TABLE (lease text, version integer)
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET timezone = 'UTC'
+AS $$
+  WITH ending AS (
+    SELECT s.org_id, s.channel_id FROM channel_sources s
+    WHERE s.lease = ANY (held) AND s.lease_until < at + interval '20 seconds'
+    FOR UPDATE SKIP LOCKED
+  ), renewed AS (
+    UPDATE channel_sources s SET lease_until = at + interval '30 seconds'
+    FROM ending
+    WHERE s.org_id = ending.org_id AND s.channel_id = ending.channel_id
+  )
+  SELECT s.lease, c.version
+  FROM channel_sources s
+  JOIN channels c ON c.org_id = s.org_id AND c.id = s.channel_id
+  WHERE s.lease = ANY (held) AND c.state = 'active'
+$$;
+--> statement-breakpoint
+-- Moves the position of a source, for whoever holds it, and says which events it may have missed. False if the lease is
+-- over or the channel is not read any more: then nothing of the transaction may be committed.
+CREATE FUNCTION advance_source(
+  org text, channel text, held text, new_position json, at timestamptz, missed json
+) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET timezone = 'UTC'
+AS $$
+BEGIN
+  UPDATE channel_sources s
+  SET position = new_position, last_read_at = at, failures = 0, last_error = NULL, last_error_at = NULL
+  WHERE s.org_id = org AND s.channel_id = channel AND s.lease = held
+    AND EXISTS (SELECT FROM channels c WHERE c.org_id = org AND c.id = channel AND c.state = 'active');
+  IF NOT FOUND THEN RETURN false; END IF;
+  IF missed IS NOT NULL THEN PERFORM append_own_event(org, 'channel.gap', channel, missed, at); END IF;
+  RETURN true;
+END
+$$;
+--> statement-breakpoint
+-- Gives a source back: when it is read next, and how it went. `blocked_by` stops it until a person resumes it.
+CREATE FUNCTION settle_source(
+  org text, channel text, held text, next_due timestamptz, at timestamptz, failed_by text, waiting_for text,
+  blocked_by text
+) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET timezone = 'UTC'
+AS $$
+BEGIN
+  -- Whoever changes a channel locks it before its source.
+  IF blocked_by IS NOT NULL THEN
+    PERFORM FROM channels c WHERE c.org_id = org AND c.id = channel FOR UPDATE;
+  END IF;
+  UPDATE channel_sources s
+  SET lease = NULL, lease_until = NULL, due_at = next_due, waits_for = waiting_for,
+      failures = CASE WHEN failed_by IS NOT NULL THEN s.failures + 1 WHEN waiting_for IS NOT NULL THEN s.failures ELSE 0 END,
+      last_error = CASE WHEN waiting_for IS NOT NULL THEN s.last_error ELSE failed_by END,
+      last_error_at = CASE WHEN waiting_for IS NOT NULL THEN s.last_error_at WHEN failed_by IS NOT NULL THEN at END
+  WHERE s.org_id = org AND s.channel_id = channel AND s.lease = held;
+  IF NOT FOUND OR blocked_by IS NULL THEN RETURN; END IF;
+  UPDATE channels c SET state = 'blocked', state_reason = blocked_by, version = c.version + 1, updated_at = at
+  WHERE c.org_id = org AND c.id = channel AND c.state = 'active';
+  IF FOUND THEN
+    PERFORM append_own_event(org, 'channel.blocked', channel, json_build_object('channel', channel, 'reason', blocked_by), at);
+  END IF;
+END
+$$;
+--> statement-breakpoint
+REVOKE EXECUTE ON FUNCTION claim_due_sources(text, timestamptz, integer), hold_sources(text[], timestamptz),
+  advance_source(text, text, text, json, timestamptz, json),
+  settle_source(text, text, text, timestamptz, timestamptz, text, text, text)
+FROM PUBLIC;
+--> statement-breakpoint
+GRANT EXECUTE ON FUNCTION claim_due_sources(text, timestamptz, integer), hold_sources(text[], timestamptz),
+  advance_source(text, text, text, json, timestamptz, json),
+  settle_source(text, text, text, timestamptz, timestamptz, text, text, text)
+TO patchbay_app;

@@ -1,0 +1,98 @@
+import { sql } from "#src/db/drizzle.cjs";
+import type { Tx } from "#src/db/database.ts";
+import type { Environment } from "#src/platform/caller.ts";
+import { channelSources } from "../schema.ts";
+import type { Position } from "./position.ts";
+import type { ClaimedSource, Outcome, PollConfig, StreamConfig } from "./source.ts";
+
+interface ClaimedRow extends Record<string, unknown> {
+  readonly orgId: string;
+  readonly channelId: string;
+  readonly lease: string;
+  readonly kind: string;
+  readonly config: { readonly sse?: StreamConfig; readonly poll?: PollConfig };
+  readonly version: number;
+  readonly connectionId: string | null;
+  readonly baseUrl: string | null;
+  readonly position: Position;
+  readonly failures: number;
+}
+
+/** The lease of the source is over, or its channel is not read any more: what was read must not be stored. */
+export class LeaseLost extends Error {}
+
+/** What a source may have missed, as its event says it. */
+export interface Gap {
+  readonly channel: string;
+  /** Where it was read to. */
+  readonly from: string | null;
+  /** From where it is read on. */
+  readonly to: string | null;
+  readonly why: "NO_POSITION" | "POSITION_REFUSED" | "CURSOR_EXPIRED" | "PAGE_LIMIT" | "EVENT_TOO_LARGE";
+  readonly message: string;
+}
+
+/** Makes the source of a new channel, to be read at once. */
+export async function insertSource(tx: Tx, orgId: string, channelId: string, now: Date): Promise<void> {
+  await tx.insert(channelSources).values({ orgId, channelId, position: {}, dueAt: now, failures: 0 });
+}
+
+/** Claims sources that are due, of all organisations. */
+export async function claimSources(
+  tx: Tx,
+  environment: Environment,
+  now: Date,
+  most: number,
+): Promise<ClaimedSource[]> {
+  const rows = await tx.execute<ClaimedRow>(
+    sql`select org_id as "orgId", channel_id as "channelId", lease, kind, config, version,
+          connection_id as "connectionId", base_url as "baseUrl", source_position as position, failures
+        from claim_due_sources(${environment}, ${now.toISOString()}::timestamptz, ${most})`,
+  );
+  return rows.flatMap(({ config: { sse, poll }, connectionId, baseUrl, ...row }): ClaimedSource[] => {
+    const claimed = { ...row, connectionId: connectionId ?? "", baseUrl: baseUrl ?? "" };
+    if (sse !== undefined) return [{ ...claimed, kind: "sse", config: sse }];
+    return poll === undefined ? [] : [{ ...claimed, kind: "poll", config: poll }];
+  });
+}
+
+/** Renews leases; answers those that still hold, each with the version of its channel. */
+export async function holdSources(
+  tx: Tx,
+  leases: readonly string[],
+  now: Date,
+): Promise<ReadonlyMap<string, number>> {
+  const rows = await tx.execute<{ lease: string; version: number }>(
+    sql`select lease, version from hold_sources(${sql.param(leases)}::text[], ${now.toISOString()}::timestamptz)`,
+  );
+  return new Map(rows.map(({ lease, version }) => [lease, version]));
+}
+
+/** Moves the position of a source in the transaction of the events that it covers. Throws LeaseLost. */
+export async function advanceSource(
+  tx: Tx,
+  { orgId, channelId, lease }: ClaimedSource,
+  position: Position,
+  now: Date,
+  gap?: Gap,
+): Promise<void> {
+  const [row] = await tx.execute<{ moved: boolean }>(
+    sql`select advance_source(${orgId}, ${channelId}, ${lease}, ${JSON.stringify(position)}::json,
+          ${now.toISOString()}::timestamptz, ${gap === undefined ? null : JSON.stringify(gap)}::json) as moved`,
+  );
+  if (row?.moved !== true) throw new LeaseLost();
+}
+
+/** Gives a source back, unless the lease is over already. */
+export async function settleSource(
+  tx: Tx,
+  { orgId, channelId, lease }: ClaimedSource,
+  { pauseMs, failed, waitsFor, blocked }: Outcome,
+  now: Date,
+): Promise<void> {
+  const due = new Date(now.getTime() + pauseMs).toISOString();
+  await tx.execute(
+    sql`select settle_source(${orgId}, ${channelId}, ${lease}, ${due}::timestamptz,
+          ${now.toISOString()}::timestamptz, ${failed ?? null}::text, ${waitsFor ?? null}::text, ${blocked ?? null}::text)`,
+  );
+}

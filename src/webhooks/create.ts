@@ -1,0 +1,79 @@
+import type { ServiceImpl } from "@connectrpc/connect";
+import type {
+  CreateWebhookEndpointRequest,
+  WebhookService,
+} from "#gen/patchbay/webhooks/v1/webhook_service_pb.js";
+import { append } from "#src/audit/append.ts";
+import { callerOf, callOf } from "#src/platform/caller.ts";
+import { Secret } from "#src/platform/secret.ts";
+import { detailsOf } from "./endpoint-details.ts";
+import { endsOfSchedule, formats, newEndpoint, orderings } from "./endpoint.ts";
+import { newEndpointSecret, ownerOfHeaders, ownerOfSecret } from "./endpoint-secrets.ts";
+import { endpointUrl } from "./endpoint-url.ts";
+import { logsOf } from "./event-types.ts";
+import { toMessage } from "./messages.ts";
+import { ownHeaders } from "./own-headers.ts";
+import { requireReadable } from "./reading-rights.ts";
+import type { WebhookParts } from "./service.ts";
+import { endsOf, insertEndpoint, insertSecret } from "./store.ts";
+
+const defaultInFlight = 8;
+
+/** Registers an endpoint. See the contract. */
+export function createCreateEndpoint(
+  parts: WebhookParts,
+): ServiceImpl<typeof WebhookService>["createWebhookEndpoint"] {
+  const { change, keyring, outbound, now } = parts;
+
+  return async (request, context) => {
+    const call = callOf(context);
+    const caller = callerOf(context);
+    const at = now();
+    const headers = ownHeaders(request.headers);
+    const settings = {
+      ...settingsFrom(request),
+      url: endpointUrl(request.url, outbound),
+      headerNames: [...headers.keys()],
+    };
+    const logs = logsOf(settings.types);
+    const { secret, text } = newEndpointSecret();
+    using _secret = secret;
+    using headerValues = Secret.fromText(JSON.stringify(Object.fromEntries(headers)));
+    const endpoint = await keyring.sealing(caller.orgId, (sealer) =>
+      change(call, async (tx) => {
+        await requireReadable(tx, caller, settings.types);
+        const endpoint = newEndpoint(settings, caller, await endsOf(tx, caller.orgId, logs), at);
+        const sealedHeaders =
+          headers.size === 0 ? undefined : await sealer.seal(tx, ownerOfHeaders(endpoint), headerValues);
+        await insertEndpoint(tx, endpoint, sealedHeaders);
+        for (const made of endpoint.secrets) {
+          const sealed = await sealer.seal(tx, ownerOfSecret(endpoint, made.version), secret);
+          await insertSecret(tx, endpoint, made, sealed);
+        }
+        await append(tx, call, {
+          action: "webhook.create",
+          target: endpoint.id,
+          details: detailsOf(endpoint),
+        });
+        return endpoint;
+      }),
+    );
+    return { endpoint: toMessage(endpoint, at), secret: text };
+  };
+}
+
+function settingsFrom(request: CreateWebhookEndpointRequest) {
+  const { types, description, maxInFlight, perSecond, failuresOnly } = request;
+  return {
+    ...{ types: [...new Set(types)], description, perSecond, keepSuccesses: !failuresOnly },
+    maxInFlight: maxInFlight === 0 ? defaultInFlight : maxInFlight,
+    ordering: oneOf(orderings, request.ordering),
+    afterSchedule: oneOf(endsOfSchedule, request.afterSchedule),
+    format: oneOf(formats, request.format),
+  };
+}
+
+/** The choice that was made; the first if none was. */
+function oneOf<Choice extends string>(choices: readonly [Choice, ...Choice[]], made: string): Choice {
+  return choices.find((choice) => choice === made) ?? choices[0];
+}

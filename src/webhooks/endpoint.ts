@@ -1,0 +1,91 @@
+import type { Caller, Environment } from "#src/platform/caller.ts";
+import { newId } from "#src/platform/ids.ts";
+
+/** What a failed event holds up until it is delivered or given up. */
+export const orderings = ["none", "subject", "log"] as const;
+/** What comes after the last try of an event, where all behind it wait. */
+export const endsOfSchedule = ["skip", "pause"] as const;
+/** What is sent: a document with the data in it, under one of two media types, or the data as it came. */
+export const formats = ["json", "cloudevents", "binary"] as const;
+
+/** Where events are sent to, and how that goes. */
+export interface Endpoint extends EndpointSettings {
+  readonly orgId: string;
+  readonly id: string;
+  readonly environment: Environment;
+  /** Those of its types that wait, because its owner may no longer read them. */
+  readonly pausedTypes: readonly string[];
+  /** Counts up with each set of headers that is stored. */
+  readonly headersVersion: number;
+  readonly state: "active" | "failing" | "paused";
+  readonly stateReason: string | undefined;
+  /** The key whose right to read its types counts, and the user that it acted for. */
+  readonly owner: EndpointOwner;
+  readonly version: number;
+  readonly createdAt: Date;
+  readonly updatedAt: Date;
+  readonly failingSince: Date | undefined;
+  readonly lastSuccessAt: Date | undefined;
+  readonly lastFailureAt: Date | undefined;
+  /** Newest first; those that have ended may be among them. */
+  readonly secrets: readonly EndpointSecret[];
+  readonly positions: readonly Position[];
+}
+
+/** What people decide of an endpoint. */
+export interface EndpointSettings {
+  readonly url: string;
+  readonly description: string;
+  readonly types: readonly string[];
+  readonly headerNames: readonly string[];
+  readonly ordering: (typeof orderings)[number];
+  readonly afterSchedule: (typeof endsOfSchedule)[number];
+  readonly format: (typeof formats)[number];
+  readonly maxInFlight: number;
+  /** Undefined for as fast as it answers. */
+  readonly perSecond: number | undefined;
+  readonly keepSuccesses: boolean;
+}
+
+/** Who answers for where the events go. */
+export interface EndpointOwner {
+  readonly keyId: string;
+  readonly userId: string | undefined;
+}
+
+/** A secret that deliveries are signed with, without the secret. */
+export interface EndpointSecret {
+  readonly version: number;
+  readonly createdAt: Date;
+  /** Undefined for the newest. */
+  readonly validUntil: Date | undefined;
+}
+
+/** How far a log was read. */
+export interface Position {
+  readonly log: string;
+  readonly seq: number;
+}
+
+/** A new endpoint, which has its first secret, and reads its logs from these positions on. */
+export function newEndpoint(
+  settings: EndpointSettings,
+  caller: Caller,
+  positions: readonly Position[],
+  at: Date,
+): Endpoint {
+  const { orgId, environment } = caller;
+  return {
+    ...settings,
+    ...{ orgId, environment, positions },
+    ...{ id: newId("whe", at), owner: ownerOf(caller), createdAt: at, updatedAt: at },
+    ...{ pausedTypes: [], headersVersion: 1, version: 1, state: "active", stateReason: undefined },
+    ...{ failingSince: undefined, lastSuccessAt: undefined, lastFailureAt: undefined },
+    secrets: [{ version: 1, createdAt: at, validUntil: undefined }],
+  };
+}
+
+/** Whoever decides where events go, or which, answers for that. */
+function ownerOf({ via, userId }: Caller): EndpointOwner {
+  return { keyId: via.id, userId };
+}

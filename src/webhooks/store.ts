@@ -1,0 +1,174 @@
+import type { Sealed } from "#src/crypto/keyring.ts";
+import type { Tx } from "#src/db/database.ts";
+import { and, asc, desc, eq, gt, inArray } from "#src/db/drizzle.cjs";
+import { auditLog } from "#src/eventlog/event.ts";
+import { auditSeq, findHead } from "#src/eventlog/store.ts";
+import type { Viewer } from "#src/platform/caller.ts";
+import type { PageRequest } from "#src/platform/paging.ts";
+import type { Endpoint, EndpointSecret, EndpointSettings, Position } from "./endpoint.ts";
+import { webhookCursors, webhookEndpoints, webhookSecrets } from "./schema.ts";
+
+/** Stores a new endpoint, which begins behind its positions. Its secrets are stored by themselves. */
+export async function insertEndpoint(tx: Tx, endpoint: Endpoint, headers: Sealed | undefined): Promise<void> {
+  const { orgId, id, environment, createdAt } = endpoint;
+  await tx.insert(webhookEndpoints).values({
+    ...{ orgId, id, environment, createdAt, failures: 0 },
+    ...settingsRow(endpoint),
+    ...headersRow(endpoint, headers),
+    // At once: something may have come behind the positions since they were read.
+    dueAt: createdAt,
+  });
+  await insertCursors(tx, endpoint, endpoint.positions);
+}
+
+/** One endpoint of the organisation. */
+export async function getEndpoint(tx: Tx, viewer: Viewer, id: string): Promise<Endpoint | undefined> {
+  const rows = await tx.select().from(webhookEndpoints).where(isEndpoint(viewer, id));
+  return (await withParts(tx, viewer, rows))[0];
+}
+
+/** Locks the row, so that two changes cannot both start from the same state. */
+export async function getEndpointForUpdate(
+  tx: Tx,
+  viewer: Viewer,
+  id: string,
+): Promise<Endpoint | undefined> {
+  const rows = await tx.select().from(webhookEndpoints).where(isEndpoint(viewer, id)).for("update");
+  return (await withParts(tx, viewer, rows))[0];
+}
+
+/** The endpoints of the page, oldest first. */
+export async function listEndpoints(tx: Tx, viewer: Viewer, page: PageRequest): Promise<Endpoint[]> {
+  const rows = await tx
+    .select()
+    .from(webhookEndpoints)
+    .where(and(inView(viewer), gt(webhookEndpoints.id, page.after)))
+    .orderBy(asc(webhookEndpoints.id))
+    .limit(page.limit);
+  return withParts(tx, viewer, rows);
+}
+
+/** Deletes the endpoint with all that is its own. */
+export async function deleteEndpoint(tx: Tx, viewer: Viewer, id: string): Promise<void> {
+  await tx.delete(webhookEndpoints).where(isEndpoint(viewer, id));
+}
+
+/** Stores a secret of an endpoint, sealed. */
+export async function insertSecret(
+  tx: Tx,
+  { orgId, id }: Pick<Endpoint, "orgId" | "id">,
+  { version, createdAt, validUntil }: EndpointSecret,
+  { kekVersion, bytes }: Sealed,
+): Promise<void> {
+  await tx.insert(webhookSecrets).values({
+    ...{ orgId, endpointId: id, version, createdAt, validUntil: validUntil ?? null },
+    ...{ kekVersion, sealed: bytes },
+  });
+}
+
+/** Where the logs end now. Of a log that does not exist yet, that is its beginning. */
+export async function endsOf(tx: Tx, orgId: string, logs: readonly string[]): Promise<Position[]> {
+  const positions: Position[] = [];
+  for (const log of logs) {
+    const seq = log === auditLog ? await auditSeq(tx, orgId) : (await findHead(tx, orgId, log))?.seq;
+    positions.push({ log, seq: seq ?? 0 });
+  }
+  return positions;
+}
+
+async function insertCursors(
+  tx: Tx,
+  { orgId, id }: Pick<Endpoint, "orgId" | "id">,
+  positions: readonly Position[],
+): Promise<void> {
+  // Where a chain of deliveries begins, none was before.
+  const rows = positions.map(({ log, seq }) => ({ orgId, endpointId: id, log, seq, previous: null }));
+  await tx.insert(webhookCursors).values(rows);
+}
+
+function settingsRow(endpoint: Endpoint) {
+  const { url, description, types, pausedTypes, ordering, afterSchedule, format, maxInFlight } = endpoint;
+  const { keepSuccesses, state, owner, version, updatedAt } = endpoint;
+  return {
+    ...{ url, description, ordering, afterSchedule, maxInFlight, keepSuccesses, state, version, updatedAt },
+    types: [...types],
+    pausedTypes: [...pausedTypes],
+    body: format === "binary" ? ("binary" as const) : ("webhook" as const),
+    contentType: format === "cloudevents" ? cloudEventsType : "application/json",
+    perSecond: endpoint.perSecond ?? null,
+    stateReason: endpoint.stateReason ?? null,
+    ownerKeyId: owner.keyId,
+    ownerUserId: owner.userId ?? null,
+  };
+}
+
+function headersRow({ headerNames, headersVersion }: Endpoint, headers: Sealed | undefined) {
+  return {
+    ...{ headerNames: [...headerNames], headersVersion },
+    sealedHeaders: headers?.bytes ?? null,
+    headersKekVersion: headers?.kekVersion ?? null,
+  };
+}
+
+const cloudEventsType = "application/cloudevents+json";
+
+// A deployment keeps the endpoints of its own environment only, also where two share a database.
+function inView({ orgId, environment }: Pick<Viewer, "orgId" | "environment">) {
+  return and(eq(webhookEndpoints.orgId, orgId), eq(webhookEndpoints.environment, environment));
+}
+
+function isEndpoint(viewer: Pick<Viewer, "orgId" | "environment">, id: string) {
+  return and(inView(viewer), eq(webhookEndpoints.id, id));
+}
+
+type EndpointRow = typeof webhookEndpoints.$inferSelect;
+
+/** The endpoints, each with its secrets, newest first, and its positions. */
+async function withParts(tx: Tx, { orgId }: Viewer, rows: readonly EndpointRow[]): Promise<Endpoint[]> {
+  if (rows.length === 0) return [];
+  const ids = rows.map(({ id }) => id);
+  const { endpointId, version, createdAt, validUntil } = webhookSecrets;
+  const secrets = await tx
+    .select({ endpointId, version, createdAt, validUntil })
+    .from(webhookSecrets)
+    .where(and(eq(webhookSecrets.orgId, orgId), inArray(endpointId, ids)))
+    .orderBy(desc(version));
+  const { log, seq } = webhookCursors;
+  const positions = await tx
+    .select({ endpointId: webhookCursors.endpointId, log, seq })
+    .from(webhookCursors)
+    .where(and(eq(webhookCursors.orgId, orgId), inArray(webhookCursors.endpointId, ids)))
+    .orderBy(asc(log));
+  const secretsOf = Map.groupBy(secrets, (secret) => secret.endpointId);
+  const positionsOf = Map.groupBy(positions, (position) => position.endpointId);
+  return rows.map((row) => ({
+    ...fromRow(row),
+    secrets: (secretsOf.get(row.id) ?? []).map(({ version, createdAt, validUntil }) => ({
+      ...{ version, createdAt, validUntil: validUntil ?? undefined },
+    })),
+    positions: (positionsOf.get(row.id) ?? []).map(({ log, seq }) => ({ log, seq })),
+  }));
+}
+
+function fromRow(row: EndpointRow): Omit<Endpoint, "secrets" | "positions"> {
+  const { orgId, id, environment, pausedTypes, headersVersion, state, version, createdAt, updatedAt } = row;
+  return {
+    ...{ orgId, id, environment, pausedTypes, headersVersion, state, version, createdAt, updatedAt },
+    ...settingsFrom(row),
+    stateReason: row.stateReason ?? undefined,
+    owner: { keyId: row.ownerKeyId, userId: row.ownerUserId ?? undefined },
+    failingSince: row.failingSince ?? undefined,
+    lastSuccessAt: row.lastSuccessAt ?? undefined,
+    lastFailureAt: row.lastFailureAt ?? undefined,
+  };
+}
+
+function settingsFrom(row: EndpointRow): EndpointSettings {
+  const { url, description, types, headerNames, ordering, afterSchedule, maxInFlight, keepSuccesses } = row;
+  const document = row.contentType === cloudEventsType ? "cloudevents" : "json";
+  return {
+    ...{ url, description, types, headerNames, ordering, afterSchedule, maxInFlight, keepSuccesses },
+    format: row.body === "binary" ? "binary" : document,
+    perSecond: row.perSecond ?? undefined,
+  };
+}
