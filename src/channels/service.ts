@@ -97,6 +97,7 @@ export function createChannelService(parts: ChannelParts): ServiceImpl<typeof Ch
         await deleteChannel(tx, channel);
         const details = { ...detailsOf(channel), lastSeq: channel.lastSeq };
         await append(tx, call, { action: "channel.delete", target: id, details });
+        await eventLog.remove(tx, id);
       });
       return {};
     },

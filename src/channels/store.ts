@@ -65,10 +65,9 @@ export async function listChannels(tx: Tx, caller: Caller, page: PageRequest): P
   return withSecrets(tx, caller, rows);
 }
 
-/** Deletes the channel with its secrets, and the key that opens what its log holds. */
+/** Deletes the channel with its secrets. */
 export async function deleteChannel(tx: Tx, { orgId, id }: Pick<Channel, "orgId" | "id">): Promise<void> {
   await tx.delete(channels).where(and(eq(channels.orgId, orgId), eq(channels.id, id)));
-  await tx.delete(logHeads).where(and(eq(logHeads.orgId, orgId), eq(logHeads.log, id)));
 }
 
 const { seq: lastSeq, retentionSeconds, dedupSeconds } = logHeads;
