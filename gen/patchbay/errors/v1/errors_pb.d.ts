@@ -499,6 +499,13 @@ export enum Reason {
   CURSOR_EXPIRED = 69,
 
   /**
+   * The organisation's events take as much room as they may (429, with `Retry-After`).
+   *
+   * @generated from enum value: REASON_QUOTA_EXHAUSTED = 70;
+   */
+  QUOTA_EXHAUSTED = 70,
+
+  /**
    * The reader's position is of a log that it does not read (400).
    *
    * @generated from enum value: REASON_CURSOR_OF_OTHER_LOG = 77;
@@ -518,13 +525,6 @@ export enum Reason {
    * @generated from enum value: REASON_STREAM_ENDED = 79;
    */
   STREAM_ENDED = 79,
-
-  /**
-   * The organisation's events take as much room as they may (429, with `Retry-After`).
-   *
-   * @generated from enum value: REASON_QUOTA_EXHAUSTED = 70;
-   */
-  QUOTA_EXHAUSTED = 70,
 }
 
 /**
