@@ -60,7 +60,7 @@ export interface App {
   beReady(): void;
   /** What goes on while nobody calls, once it is started. */
   readonly loops: {
-    readonly [Name in "health" | "oauth" | "catalog" | "logs"]: Loop;
+    readonly [Name in "health" | "oauth" | "catalog" | "logs" | "webhooks"]: Loop;
   };
   /** For calls that the service makes to itself. */
   readonly call: CallUnary;
@@ -104,7 +104,8 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
   const connections = await createConnections({ ...shared, integrations, describe });
   const calls = createCalls({ ...shared, connections, operations });
   const catalog = createCatalog({ ...shared, operations, connections, calls });
-  const events = createEvents({ ...shared, isShownChannel });
+  const events = await createEvents({ ...shared, isShownChannel });
+  const webhooks = createWebhooks(shared);
   const features = [
     apiKeys,
     verification,
@@ -115,8 +116,8 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     createDirectory(shared),
     createAudit({ ...shared, hasShownTarget }),
     events,
-    createChannels(shared),
-    createWebhooks(shared),
+    await createChannels({ ...shared, verification }),
+    webhooks,
   ];
   for (const feature of features) opened.defer(() => feature.close?.());
   const loops = {
@@ -124,6 +125,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     oauth: connections.oauthSweep,
     catalog: catalog.watch,
     logs: shared.eventLog.upkeep,
+    webhooks: webhooks.dispatch,
   };
 
   const refusals = createRefusals(shared);
@@ -150,7 +152,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     async close(graceMs) {
       readiness.set(false);
       verification.stopStreams();
-      events.stopStreams();
+      events.stopWaiting();
       try {
         const stopped = Object.values(loops).map((loop) => loop.stop());
         return (await Promise.all([port.drain(graceMs), ...stopped]))[0];
