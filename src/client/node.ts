@@ -6,6 +6,7 @@ import { type ProxyClient, proxyClientOf } from "./proxy-fetch.ts";
 export type { ApiKey } from "./authorization.ts";
 export { reasonOf } from "./connect.ts";
 export * from "./contracts.ts";
+export { type EventFollower, EventsExpired, type FollowOptions, type Positions } from "./follow.ts";
 export type { ReasonName } from "./reason.ts";
 export { type EventReader, EventsLost, type Lost } from "./webhooks/missed.ts";
 export { memoryPositions, type Positions } from "./webhooks/positions.ts";
