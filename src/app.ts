@@ -5,6 +5,7 @@ import { createAudit } from "#src/audit/service.ts";
 import { createCalls } from "#src/calls/calls.ts";
 import { createCatalog } from "#src/catalog/catalog.ts";
 import { createChannels } from "#src/channels/channels.ts";
+import { isShownChannel } from "#src/channels/store.ts";
 import type { Config } from "#src/config/config.ts";
 import { hasShownTarget } from "#src/connections/access.ts";
 import { createConnections } from "#src/connections/connections.ts";
@@ -59,7 +60,7 @@ export interface App {
   beReady(): void;
   /** What goes on while nobody calls, once it is started. */
   readonly loops: {
-    readonly [Name in "health" | "oauth" | "catalog" | "logs"]: Loop;
+    readonly [Name in "health" | "oauth" | "catalog" | "logs" | "webhooks"]: Loop;
   };
   /** For calls that the service makes to itself. */
   readonly call: CallUnary;
@@ -103,6 +104,8 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
   const connections = await createConnections({ ...shared, integrations, describe });
   const calls = createCalls({ ...shared, connections, operations });
   const catalog = createCatalog({ ...shared, operations, connections, calls });
+  const events = await createEvents({ ...shared, isShownChannel });
+  const webhooks = createWebhooks(shared);
   const features = [
     apiKeys,
     verification,
@@ -112,9 +115,9 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     catalog,
     createDirectory(shared),
     createAudit({ ...shared, hasShownTarget }),
-    createEvents(shared),
-    createChannels(shared),
-    createWebhooks(shared),
+    events,
+    await createChannels({ ...shared, verification }),
+    webhooks,
   ];
   for (const feature of features) opened.defer(() => feature.close?.());
   const loops = {
@@ -122,6 +125,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     oauth: connections.oauthSweep,
     catalog: catalog.watch,
     logs: shared.eventLog.upkeep,
+    webhooks: webhooks.dispatch,
   };
 
   const refusals = createRefusals(shared);
@@ -148,6 +152,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     async close(graceMs) {
       readiness.set(false);
       verification.stopStreams();
+      events.stopWaiting();
       try {
         const stopped = Object.values(loops).map((loop) => loop.stop());
         return (await Promise.all([port.drain(graceMs), ...stopped]))[0];
