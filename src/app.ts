@@ -5,6 +5,7 @@ import { createAudit } from "#src/audit/service.ts";
 import { createCalls } from "#src/calls/calls.ts";
 import { createCatalog } from "#src/catalog/catalog.ts";
 import { createChannels } from "#src/channels/channels.ts";
+import { isShownChannel } from "#src/channels/store.ts";
 import type { Config } from "#src/config/config.ts";
 import { hasShownTarget } from "#src/connections/access.ts";
 import { createConnections } from "#src/connections/connections.ts";
@@ -103,6 +104,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
   const connections = await createConnections({ ...shared, integrations, describe });
   const calls = createCalls({ ...shared, connections, operations });
   const catalog = createCatalog({ ...shared, operations, connections, calls });
+  const events = await createEvents({ ...shared, isShownChannel });
   const webhooks = createWebhooks(shared);
   const features = [
     apiKeys,
@@ -113,7 +115,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     catalog,
     createDirectory(shared),
     createAudit({ ...shared, hasShownTarget }),
-    createEvents(shared),
+    events,
     createChannels(shared),
     webhooks,
   ];
@@ -150,6 +152,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     async close(graceMs) {
       readiness.set(false);
       verification.stopStreams();
+      events.stopWaiting();
       try {
         const stopped = Object.values(loops).map((loop) => loop.stop());
         return (await Promise.all([port.drain(graceMs), ...stopped]))[0];

@@ -39,6 +39,15 @@ export async function getChannel(tx: Tx, caller: Caller, id: string): Promise<Ch
   return (await withSecrets(tx, caller, rows))[0];
 }
 
+/** Whether the caller may know of the channel. */
+export async function isShownChannel(tx: Tx, caller: Caller, id: string): Promise<boolean> {
+  const found = await tx
+    .select({ id: channels.id })
+    .from(channels)
+    .where(and(isShown(tx, caller), eq(channels.id, id)));
+  return found.length > 0;
+}
+
 /** Locks the row, so that two changes cannot both start from the same state. */
 export async function getChannelForUpdate(tx: Tx, caller: Caller, id: string): Promise<Channel | undefined> {
   const rows = await selectChannels(tx)

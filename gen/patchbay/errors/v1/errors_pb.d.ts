@@ -504,6 +504,56 @@ export enum Reason {
    * @generated from enum value: REASON_QUOTA_EXHAUSTED = 70;
    */
   QUOTA_EXHAUSTED = 70,
+
+  /**
+   * The reader's position is of a log that it does not read (400).
+   *
+   * @generated from enum value: REASON_CURSOR_OF_OTHER_LOG = 77;
+   */
+  CURSOR_OF_OTHER_LOG = 77,
+
+  /**
+   * The reader's position is beyond the end of the log (400).
+   *
+   * @generated from enum value: REASON_CURSOR_AHEAD = 78;
+   */
+  CURSOR_AHEAD = 78,
+
+  /**
+   * A stream of events ended, and can be taken up where it was (503).
+   *
+   * @generated from enum value: REASON_STREAM_ENDED = 79;
+   */
+  STREAM_ENDED = 79,
+
+  /**
+   * The delivery that a token stands for is over: its event was given back, and may
+   * be with another consumer (409).
+   *
+   * @generated from enum value: REASON_DELIVERY_OVER = 80;
+   */
+  DELIVERY_OVER = 80,
+
+  /**
+   * The position that a group is to go on from is beyond the end of its log (400).
+   *
+   * @generated from enum value: REASON_GROUP_POSITION_AHEAD = 81;
+   */
+  GROUP_POSITION_AHEAD = 81,
+
+  /**
+   * The endpoint is paused, so nothing is sent to it again (409).
+   *
+   * @generated from enum value: REASON_ENDPOINT_PAUSED = 84;
+   */
+  ENDPOINT_PAUSED = 84,
+
+  /**
+   * The endpoint's types do not select the event (409).
+   *
+   * @generated from enum value: REASON_EVENT_NOT_SELECTED = 85;
+   */
+  EVENT_NOT_SELECTED = 85,
 }
 
 /**
