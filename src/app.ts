@@ -59,7 +59,7 @@ export interface App {
   beReady(): void;
   /** What goes on while nobody calls, once it is started. */
   readonly loops: {
-    readonly [Name in "health" | "oauth" | "catalog" | "logs"]: Loop;
+    readonly [Name in "health" | "oauth" | "catalog" | "logs" | "sources"]: Loop;
   };
   /** For calls that the service makes to itself. */
   readonly call: CallUnary;
@@ -103,6 +103,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
   const connections = await createConnections({ ...shared, integrations, describe });
   const calls = createCalls({ ...shared, connections, operations });
   const catalog = createCatalog({ ...shared, operations, connections, calls });
+  const channels = createChannels({ ...shared, connections });
   const features = [
     apiKeys,
     verification,
@@ -113,7 +114,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     createDirectory(shared),
     createAudit({ ...shared, hasShownTarget }),
     createEvents(shared),
-    createChannels(shared),
+    channels,
     createWebhooks(shared),
   ];
   for (const feature of features) opened.defer(() => feature.close?.());
@@ -122,6 +123,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     oauth: connections.oauthSweep,
     catalog: catalog.watch,
     logs: shared.eventLog.upkeep,
+    sources: channels.sources,
   };
 
   const refusals = createRefusals(shared);
