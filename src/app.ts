@@ -5,6 +5,7 @@ import { createAudit } from "#src/audit/service.ts";
 import { createCalls } from "#src/calls/calls.ts";
 import { createCatalog } from "#src/catalog/catalog.ts";
 import { createChannels } from "#src/channels/channels.ts";
+import { isShownChannel } from "#src/channels/store.ts";
 import type { Config } from "#src/config/config.ts";
 import { hasShownTarget } from "#src/connections/access.ts";
 import { createConnections } from "#src/connections/connections.ts";
@@ -59,7 +60,7 @@ export interface App {
   beReady(): void;
   /** What goes on while nobody calls, once it is started. */
   readonly loops: {
-    readonly [Name in "health" | "oauth" | "catalog" | "logs" | "sources"]: Loop;
+    readonly [Name in "health" | "oauth" | "catalog" | "logs" | "webhooks" | "sources"]: Loop;
   };
   /** For calls that the service makes to itself. */
   readonly call: CallUnary;
@@ -87,7 +88,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     ...parts,
     pepper,
     keyring,
-    eventLog: await createEventLog({ ...parts, keyring }),
+    eventLog: await createEventLog({ ...config, ...parts, keyring }),
     change: createChange({ database, pepper, now }),
     callLimiter,
     outbound,
@@ -103,7 +104,9 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
   const connections = await createConnections({ ...shared, integrations, describe });
   const calls = createCalls({ ...shared, connections, operations });
   const catalog = createCatalog({ ...shared, operations, connections, calls });
-  const channels = createChannels({ ...shared, connections });
+  const events = await createEvents({ ...shared, isShownChannel });
+  const channels = await createChannels({ ...shared, verification, connections });
+  const webhooks = createWebhooks(shared);
   const features = [
     apiKeys,
     verification,
@@ -113,9 +116,9 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     catalog,
     createDirectory(shared),
     createAudit({ ...shared, hasShownTarget }),
-    createEvents(shared),
+    events,
     channels,
-    createWebhooks(shared),
+    webhooks,
   ];
   for (const feature of features) opened.defer(() => feature.close?.());
   const loops = {
@@ -123,6 +126,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     oauth: connections.oauthSweep,
     catalog: catalog.watch,
     logs: shared.eventLog.upkeep,
+    webhooks: webhooks.dispatch,
     sources: channels.sources,
   };
 
@@ -150,6 +154,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     async close(graceMs) {
       readiness.set(false);
       verification.stopStreams();
+      events.stopWaiting();
       try {
         const stopped = Object.values(loops).map((loop) => loop.stop());
         return (await Promise.all([port.drain(graceMs), ...stopped]))[0];

@@ -15,6 +15,7 @@ import type {
 } from "./channel.ts";
 import { needsSecret } from "./channel.ts";
 import { pollConfigFrom, streamConfigFrom } from "./sources/from-message.ts";
+import { newSource } from "./sources/state.ts";
 
 const week = 7 * 24 * 60 * 60;
 const shortest = 60 * 60;
@@ -57,7 +58,7 @@ export function newChannel(
     dedupSeconds: secondsFrom("dedupSeconds", request.dedupSeconds),
     lastSeq: 0,
     secrets: secret === undefined ? [] : [{ version: 1, createdAt: at, validUntil: undefined }],
-    sourceState: undefined,
+    sourceState: config.receiver === undefined ? newSource(at) : undefined,
     createdAt: at,
     updatedAt: at,
   };

@@ -1,22 +1,24 @@
 import type { ServiceImpl } from "@connectrpc/connect";
-import type { ChannelService, CreateChannelRequest } from "#gen/patchbay/events/v1/channel_service_pb.js";
+import type { ChannelService } from "#gen/patchbay/events/v1/channel_service_pb.js";
 import { append } from "#src/audit/append.ts";
 import type { Change } from "#src/audit/change.ts";
 import type { Keyring } from "#src/crypto/keyring.ts";
 import type { Connections } from "#src/connections/connections.ts";
+import type { Pepper } from "#src/crypto/service-keys.ts";
 import type { Database } from "#src/db/database.ts";
 import type { EventLog } from "#src/eventlog/eventlog.ts";
-import { callerOf, callOf, type Caller } from "#src/platform/caller.ts";
+import { callerOf, callOf } from "#src/platform/caller.ts";
 import { nextPage, readPage } from "#src/platform/paging.ts";
 import { present } from "#src/platform/present.ts";
 import type { PublicUrl } from "#src/platform/public-url.ts";
 import { Secret } from "#src/platform/secret.ts";
 import type { Channel } from "./channel.ts";
-import { ChannelHasNoSource, ChannelNotFound } from "./errors.ts";
+import { ChannelNotFound } from "./errors.ts";
 import { toMessage } from "./messages.ts";
 import { newChannel } from "./new-channel.ts";
-import { readableConnection } from "./sources/connection-of.ts";
-import { resetSource } from "./sources/state.ts";
+import { secretOwner } from "./secret-owner.ts";
+import { sourceConnection } from "./sources/connection-of.ts";
+import { createResetChannel } from "./sources/reset-channel.ts";
 import {
   deleteChannel,
   getChannel,
@@ -36,6 +38,7 @@ export interface ChannelParts {
   readonly eventLog: EventLog;
   readonly publicUrl: PublicUrl;
   readonly connections: Pick<Connections, "usable">;
+  readonly pepper: Pepper;
   readonly now: () => Date;
 }
 
@@ -43,20 +46,11 @@ export interface ChannelParts {
 export function createChannelService(parts: ChannelParts): ServiceImpl<typeof ChannelService> {
   const { database, change, keyring, eventLog, publicUrl, connections, now } = parts;
 
-  /** What the channel is to read through; undefined if others send to it. */
-  async function connectionFor(
-    { source }: CreateChannelRequest,
-    caller: Caller,
-  ): Promise<string | undefined> {
-    if (source.case !== "sse" && source.case !== "poll") return undefined;
-    return await readableConnection(connections, caller, `${source.case}.connection`, source.value);
-  }
-
   return {
     async createChannel(request, context) {
       const call = callOf(context);
       const { orgId } = callerOf(context);
-      const connectionId = await connectionFor(request, callerOf(context));
+      const connectionId = await sourceConnection(connections, callerOf(context), request.source);
       const { channel, secret, segment } = newChannel(request, callerOf(context), now(), connectionId);
       await eventLog.prepare(channel);
       await keyring.sealing(orgId, (sealer) =>
@@ -112,32 +106,13 @@ export function createChannelService(parts: ChannelParts): ServiceImpl<typeof Ch
         await deleteChannel(tx, channel);
         const details = { ...detailsOf(channel), lastSeq: channel.lastSeq };
         await append(tx, call, { action: "channel.delete", target: id, details });
+        await eventLog.remove(tx, id);
       });
       return {};
     },
 
-    async resetChannel({ id }, context) {
-      const call = callOf(context);
-      const caller = callerOf(context);
-      const channel = await change(call, async (tx) => {
-        const found = await getChannelForUpdate(tx, caller, id);
-        if (found === undefined) throw new ChannelNotFound();
-        if (found.sourceState === undefined) throw new ChannelHasNoSource();
-        await resetSource(tx, caller.orgId, id, now());
-        const { stream, poll } = found.sourceState.position;
-        const details = { cursor: { before: stream?.lastId ?? poll?.cursor ?? null, after: null } };
-        await append(tx, call, { action: "channel.reset", target: id, details });
-        return await getChannel(tx, caller, id);
-      });
-      if (channel === undefined) throw new ChannelNotFound();
-      return { channel: toMessage(channel) };
-    },
+    resetChannel: createResetChannel(parts),
   };
-}
-
-/** Whose secret it is: no other channel's, and no other version's. */
-function secretOwner({ orgId, id }: Pick<Channel, "orgId" | "id">, version: number) {
-  return { orgId, kind: "channel-secret", id, version } as const;
 }
 
 /** What an event says of a channel: nothing that a sender proves itself by. */

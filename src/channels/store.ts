@@ -41,6 +41,15 @@ export async function getChannel(tx: Tx, caller: Caller, id: string): Promise<Ch
   return (await withSecrets(tx, caller, rows))[0];
 }
 
+/** Whether the caller may know of the channel. */
+export async function isShownChannel(tx: Tx, caller: Caller, id: string): Promise<boolean> {
+  const found = await tx
+    .select({ id: channels.id })
+    .from(channels)
+    .where(and(isShown(tx, caller), eq(channels.id, id)));
+  return found.length > 0;
+}
+
 /** Locks the row, so that two changes cannot both start from the same state. */
 export async function getChannelForUpdate(tx: Tx, caller: Caller, id: string): Promise<Channel | undefined> {
   const rows = await selectChannels(tx)
@@ -58,10 +67,9 @@ export async function listChannels(tx: Tx, caller: Caller, page: PageRequest): P
   return withSecrets(tx, caller, rows);
 }
 
-/** Deletes the channel with its secrets, and the key that opens what its log holds. */
+/** Deletes the channel with its secrets. */
 export async function deleteChannel(tx: Tx, { orgId, id }: Pick<Channel, "orgId" | "id">): Promise<void> {
   await tx.delete(channels).where(and(eq(channels.orgId, orgId), eq(channels.id, id)));
-  await tx.delete(logHeads).where(and(eq(logHeads.orgId, orgId), eq(logHeads.log, id)));
 }
 
 const { seq: lastSeq, retentionSeconds, dedupSeconds } = logHeads;

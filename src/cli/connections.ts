@@ -12,6 +12,7 @@ import { ask, contentOf } from "./remote.ts";
 import { isBuiltIn, isCustom } from "#src/integrations/slug.ts";
 import { present } from "#src/platform/present.ts";
 import { pairIn } from "./pair.ts";
+import { facts } from "./facts.ts";
 import { printJson } from "./print.ts";
 import type { PutFlags, Shown } from "./remote-commands.ts";
 import { table } from "./table.ts";
@@ -159,7 +160,7 @@ function show(connection: Connection, { json }: Shown): void {
   if (json) return printJson(ConnectionSchema, connection);
   const { id, serviceSlug, integration, authMethod, name, tags, baseUrl, statusReason, lastError } =
     connection;
-  const facts = {
+  const known = {
     id,
     slug: serviceSlug,
     integration,
@@ -175,8 +176,7 @@ function show(connection: Connection, { json }: Shown): void {
     healthy: timeText(connection.lastHealthyAt),
     used: timeText(connection.lastUsedAt),
   };
-  const lines = Object.entries(facts).filter(([, fact]) => fact !== undefined);
-  process.stdout.write(lines.map(([label, fact]) => `${label.padEnd(13)}${fact}\n`).join(""));
+  process.stdout.write(facts(known));
 }
 
 function stateOf({ active, status, unhealthy }: Connection): string {

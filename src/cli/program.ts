@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { InvalidSetting } from "#src/config/setting.ts";
 import { readConfig, type Flags } from "#src/config/config.ts";
 import { addCatalogCommands } from "./catalog-commands.ts";
+import { addEventCommands } from "./event-commands.ts";
 import { addRemoteCommands } from "./remote-commands.ts";
 import { settingNamed, settings, type SettingName } from "#src/config/settings.ts";
 
@@ -89,6 +90,7 @@ function program(): Command {
 
   addRemoteCommands(root);
   addCatalogCommands(root);
+  addEventCommands(root);
   return root;
 }
 

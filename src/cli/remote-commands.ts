@@ -123,6 +123,7 @@ export function remote(command: Command): Command {
     .option("--json", "print the answer as JSON");
 }
 
-function several(one: string, others: readonly string[] = []): readonly string[] {
+/** Collects an option that may be given several times. */
+export function several(one: string, others: readonly string[] = []): readonly string[] {
   return [...others, one];
 }

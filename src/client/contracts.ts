@@ -12,6 +12,7 @@ export * from "#gen/patchbay/directory/v1/directory_service_pb.js";
 export * from "#gen/patchbay/directory/v1/user_pb.js";
 export * from "#gen/patchbay/events/v1/channel_pb.js";
 export * from "#gen/patchbay/events/v1/channel_service_pb.js";
+export * from "#gen/patchbay/events/v1/event_group_pb.js";
 export * from "#gen/patchbay/events/v1/event_group_service_pb.js";
 export * from "#gen/patchbay/events/v1/event_pb.js";
 export * from "#gen/patchbay/events/v1/event_service_pb.js";

@@ -214,6 +214,16 @@ export const settings = {
       "once; an organisation may hold half of it, and what is beyond is refused",
     parse: wholeNumber(64, 65_536),
   },
+  eventStorageMib: {
+    flag: "event-storage-mib",
+    env: "PATCHBAY_EVENT_STORAGE_MIB",
+    value: "number",
+    fallback: "1024",
+    about:
+      "how many MiB the events of one organisation may take; further events of its channels are refused until older " +
+      "ones end or channels are deleted",
+    parse: wholeNumber(1, 1_048_576),
+  },
   trustedProxyHops: {
     flag: "trusted-proxy-hops",
     env: "PATCHBAY_TRUSTED_PROXY_HOPS",

@@ -35,6 +35,30 @@ export function hasShownTarget(tx: Tx, caller: Caller, target: AnyPgColumn) {
   return or(notLike(target, "scn\\_%"), inArray(target, namesIn(rights).ids), inArray(target, named));
 }
 
+/** Those of the targets that `hasShownTarget` shows the caller, of what was read already. */
+export async function shownTargets(
+  tx: Tx,
+  caller: Caller,
+  targets: readonly string[],
+): Promise<ReadonlySet<string>> {
+  const { orgId, environment, connections: rights } = caller;
+  const asked = targets.filter((target) => target.startsWith("scn_"));
+  if (rights === undefined || asked.length === 0) return new Set(targets);
+  const named = await tx
+    .select({ id: connections.id })
+    .from(connections)
+    .where(
+      and(
+        eq(connections.orgId, orgId),
+        eq(connections.environment, environment),
+        inArray(connections.id, asked),
+        isNamed(caller),
+      ),
+    );
+  const shown = new Set([...namesIn(rights).ids, ...named.map(({ id }) => id)]);
+  return new Set(targets.filter((target) => !target.startsWith("scn_") || shown.has(target)));
+}
+
 function isShared(caller: Caller) {
   if (managesAll(caller)) return undefined;
   const ofAll = eq(connections.visibility, "org");

@@ -36,14 +36,19 @@ export function toArrayLiteral(list: readonly unknown[]): string {
 function toElement(value: unknown): string {
   if (value === null || value === undefined) return "NULL";
   if (Array.isArray(value)) return toArrayLiteral(value);
+  // Digits need no look at each of them, and there may be a million.
+  if (value instanceof Uint8Array) return `"\\\\x${hexOf(value)}"`;
   return `"${toText(value).replace(/["\\]/g, "\\$&")}"`;
 }
 
 function toText(value: unknown): string {
   if (typeof value === "string") return value;
   if (value instanceof Date) return value.toISOString();
-  if (value instanceof Uint8Array) return `\\x${Buffer.from(value).toString("hex")}`;
   return typeof value === "object" ? JSON.stringify(value) : `${value as number | bigint | boolean}`;
+}
+
+function hexOf({ buffer, byteOffset, byteLength }: Uint8Array): string {
+  return Buffer.from(buffer, byteOffset, byteLength).toString("hex");
 }
 
 const tokens = /"((?:[^"\\]|\\.)*)"|[{}]|[^{},"]+/gs;

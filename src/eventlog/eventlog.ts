@@ -1,32 +1,22 @@
-import type { KeyObject } from "node:crypto";
+import { randomBytes } from "node:crypto";
+import { sealInTurns } from "#src/crypto/seal.ts";
 import type { Keyring, Sealer } from "#src/crypto/keyring.ts";
-import { open, seal } from "#src/crypto/seal.ts";
 import type { Database, Tx } from "#src/db/database.ts";
+import { InvalidRequest } from "#src/platform/errors.ts";
+import { inTurns } from "#src/platform/in-turns.ts";
 import type { Log } from "#src/platform/log.ts";
-import { eventOfRecord } from "./audit-events.ts";
 import { createDataKeys } from "./data-keys.ts";
-import { CursorExpired, LogNotFound } from "./errors.ts";
-import { auditLog, serviceLog, type LoggedEvent } from "./event.ts";
+import { IntakeUnavailable, LogNotFound } from "./errors.ts";
+import type { LoggedEvent } from "./event.ts";
 import { createIntake, type Accepted, type Arrival, type WrittenWith } from "./intake.ts";
-import { keepDays } from "./intake-store.ts";
-import type { events } from "./schema.ts";
-import { auditSeq, earliestSeq, findHead, insertHead, readAudit, readEvents, type Stretch } from "./store.ts";
+import { keepDays, uploadData, type SealedArrival } from "./intake-store.ts";
+import { createLookout } from "./lookout.ts";
+import { createQuota } from "./quota.ts";
+import { createReader, type Bounds } from "./reader.ts";
+import { deleteLog, insertHead, pieceBytes, setRetention, type Retention, type Stretch } from "./store.ts";
+import { createTail, type Tail } from "./tail.ts";
 import { createUpkeep, type Upkeep } from "./upkeep.ts";
 import { createWakes, type Wakes } from "./wakes.ts";
-
-/** Where a log begins and ends. */
-export interface Bounds {
-  /** The lowest number that is kept; one more than `last` if none is. */
-  readonly earliest: number;
-  /** The highest number; 0 of a log in which nothing was yet. */
-  readonly last: number;
-}
-
-/** How long a log keeps. */
-export interface Retention {
-  readonly retentionSeconds: number;
-  readonly dedupSeconds: number;
-}
 
 /**
  * The logs of events: one for each channel, the audit log, and one of this service's own. The numbers of a log begin at
@@ -34,17 +24,24 @@ export interface Retention {
  */
 export interface EventLog {
   /**
-   * Takes in what came for one channel of the organisation, all of it or nothing, and answers once it is committed. Throws
-   * LogNotFound if there is no such channel (any more), IntakeUnavailable if nothing can be stored right now. What is
-   * written with them, such as how far their source was read, is committed if and only if they are.
+   * Takes in what came for one channel of the organisation, all of it or nothing, and answers once it is committed, or
+   * after about three seconds. Throws LogNotFound if there is no such channel (any more), QuotaExhausted if the
+   * organisation's events take all their room, IntakeUnavailable if nothing can be stored right now. What is written
+   * with them, such as how far their source was read, is committed if and only if they are.
    */
   accept(orgId: string, arrivals: readonly Arrival[], also?: WrittenWith): Promise<readonly Accepted[]>;
   /** Events in their order. Throws LogNotFound, and CursorExpired for what is no longer kept. */
   read(orgId: string, log: string, stretch: Stretch): Promise<readonly LoggedEvent[]>;
   /** Throws LogNotFound. */
   bounds(orgId: string, log: string): Promise<Bounds>;
+  /** The ends of logs, read once for all who read there. */
+  readonly tail: Tail;
   /** Makes a channel's log, in the transaction that makes the channel. `prepare` comes before that. */
   create(sealer: Sealer, tx: Tx, orgId: string, log: string, kept: Retention): Promise<void>;
+  /** Sets how long a channel's log keeps, in the transaction that updates the channel. What is over stays so. */
+  keep(tx: Tx, orgId: string, log: string, kept: Retention): Promise<void>;
+  /** Ends a channel's log, last in the transaction that deletes the channel: nobody can read it any more. */
+  remove(tx: Tx, log: string): Promise<void>;
   /** Sees to it that what a log takes in that keeps for so long can be stored. */
   prepare(kept: Retention): Promise<void>;
   readonly wakes: Wakes;
@@ -52,82 +49,104 @@ export interface EventLog {
   readonly upkeep: Upkeep;
 }
 
+/** Senders give up: Slack after as long as this. */
+const answerMs = 3_000;
+/** What an event takes beside its data, at least. */
+const eventBytes = 200;
+
 /** Creates the logs. */
 export async function createEventLog(parts: {
   database: Database;
   keyring: Keyring;
+  /** How much the events of one organisation may take. */
+  eventStorageMib: number;
   log: Log;
   now: () => Date;
 }): Promise<EventLog> {
   const { database, now } = parts;
   const keys = createDataKeys(parts);
   const intake = createIntake(parts);
+  const quota = createQuota({ database, limitBytes: parts.eventStorageMib * 1024 * 1024 });
+  const reader = createReader({ database, keys, now });
+  const wakes = await createWakes(database);
+  const tail = createTail({ reader, now, lookout: createLookout({ database, wakes }) });
+  await database.listen({
+    notified(what) {
+      if (!what.startsWith("log/")) return;
+      keys.forget(what.slice(4));
+      tail.forget(what.slice(4));
+    },
+    listening() {
+      keys.forget();
+      tail.forget();
+    },
+  });
 
-  async function readChannel(orgId: string, log: string, stretch: Stretch) {
-    const rows = await database.read(orgId, async (tx) => {
-      const head = await findHead(tx, orgId, log);
-      if (head === undefined) {
-        if (log === serviceLog) return [];
-        throw new LogNotFound();
-      }
-      const found = await readEvents(tx, orgId, log, stretch);
-      if (stretch.after < head.seq && found[0]?.seq !== stretch.after + 1) {
-        throw new CursorExpired(log, await earliestSeq(tx, head));
-      }
-      return found;
-    });
-    const key = log === serviceLog ? undefined : await keys.keyOf(orgId, log);
-    return rows.map((row) => eventOfRow(row, key));
+  async function admitted(orgId: string, arrivals: readonly Arrival[]): Promise<readonly SealedArrival[]> {
+    await quota.take(
+      orgId,
+      arrivals.reduce((sum, { data }) => sum + eventBytes + (data?.length ?? 0), 0),
+    );
+    return Promise.all(arrivals.map((one) => sealed(orgId, one)));
+  }
+
+  async function sealed(orgId: string, arrival: Arrival): Promise<SealedArrival> {
+    const { data, log, id } = arrival;
+    if (data === undefined) return { ...arrival, dataBytes: 0 };
+    const key = keys.knownKey(orgId, log) ?? (await keys.keyOf(orgId, log));
+    const bytes = await inTurns(sealInTurns(key, data, [orgId, log, id]));
+    const known = { ...arrival, dataBytes: data.length };
+    if (bytes.length <= pieceBytes) return { ...known, data: bytes };
+    const upload = randomBytes(16);
+    await database.system((tx) => uploadData(tx, upload, bytes, now()));
+    return { ...known, data: undefined, upload };
   }
 
   return {
     async accept(orgId, arrivals, also) {
-      const sealed = await Promise.all(
-        arrivals.map(async (arrival) => {
-          const { data, log, id } = arrival;
-          if (data === undefined) return { ...arrival, dataBytes: 0 };
-          const key = await keys.keyOf(orgId, log);
-          return { ...arrival, data: seal(key, data, [orgId, log, id]), dataBytes: data.length };
-        }),
-      );
-      const accepted = await intake(sealed, also);
-      return accepted.map((one) => {
-        if (one === undefined) throw new LogNotFound();
-        return one;
-      });
+      requireStorable(arrivals);
+      try {
+        const began = performance.now();
+        // Asks the database only for what is not known from before.
+        const sealed = await inTime(admitted(orgId, arrivals));
+        const accepted = await intake(sealed, also, answerMs - (performance.now() - began));
+        return accepted.map((one) => {
+          if (one === undefined) throw new LogNotFound();
+          return one;
+        });
+      } catch (error) {
+        throw IntakeUnavailable.of(error);
+      }
     },
-    async read(orgId, log, stretch) {
-      if (log !== auditLog) return readChannel(orgId, log, stretch);
-      const records = await database.read(orgId, (tx) => readAudit(tx, orgId, stretch));
-      return records.map(eventOfRecord);
-    },
-    bounds: (orgId, log) =>
-      database.read(orgId, async (tx) => {
-        if (log === auditLog) return { earliest: 1, last: await auditSeq(tx, orgId) };
-        const head = await findHead(tx, orgId, log);
-        if (head !== undefined) return { earliest: await earliestSeq(tx, head), last: head.seq };
-        if (log === serviceLog) return { earliest: 1, last: 0 };
-        throw new LogNotFound();
-      }),
+    read: async (orgId, log, stretch) => (await reader.read(orgId, log, stretch)).events,
+    bounds: (orgId, log) => reader.bounds(orgId, log),
+    tail,
     async create(sealer, tx, orgId, log, kept) {
       await insertHead(tx, { orgId, log, ...kept, ...(await keys.newKey(sealer, tx, orgId, log)) });
     },
+    keep: (tx, orgId, log, kept) => setRetention(tx, orgId, log, kept, now()),
+    remove: (tx, log) => deleteLog(tx, log),
     prepare: ({ retentionSeconds, dedupSeconds }) =>
       database.system((tx) => keepDays(tx, now(), [retentionSeconds, dedupSeconds])),
-    wakes: await createWakes(database),
+    wakes,
     upkeep: createUpkeep(parts),
   };
 }
 
-function eventOfRow(row: typeof events.$inferSelect, key: KeyObject | undefined): LoggedEvent {
-  const { orgId, log, seq, receivedAt, id, source, type, extensions, verified } = row;
-  const { subject, time, contentType, masked, data } = row;
-  return {
-    ...{ orgId, log, seq, receivedAt, id, source, type, types: [type], extensions, verified },
-    ...(subject !== null && { subject }),
-    ...(time !== null && { time }),
-    ...(contentType !== null && { contentType }),
-    ...(masked !== null && { masked }),
-    data: data === null || key === undefined ? (data ?? undefined) : open(key, data, [orgId, log, id]),
-  };
+async function inTime<T>(work: Promise<T>): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const deadline = setTimeout(() => reject(IntakeUnavailable.late()), answerMs);
+  return await Promise.race([work, promise]).finally(() => clearTimeout(deadline));
+}
+
+/** Postgres keeps no NUL in texts. Refused here, since the whole batch would fail for it. */
+function requireStorable(arrivals: readonly Arrival[]): void {
+  for (const { id, source, type, subject = "", time = "", contentType = "", extensions } of arrivals) {
+    if ([id, source, type, subject, time, contentType].some((text) => text.includes("\0"))) {
+      throw new InvalidRequest("an attribute of the event has the character NUL in it: send it without");
+    }
+    if (JSON.stringify(extensions).includes("\\u0000")) {
+      throw new InvalidRequest("an extension of the event has the character NUL in it: send it without");
+    }
+  }
 }

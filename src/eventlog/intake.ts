@@ -1,6 +1,8 @@
 import { setImmediate as laterInThisTurn } from "node:timers/promises";
 import type { Database, Tx } from "#src/db/database.ts";
-import { IntakeUnavailable } from "./errors.ts";
+import { DatabaseError, DatabaseUnavailable } from "#src/db/errors.ts";
+import { Members } from "#src/platform/members.ts";
+import { IntakeUnavailable, LogNotFound } from "./errors.ts";
 import type { NewEvent } from "./event.ts";
 import { acceptEvents, type SealedArrival } from "./intake-store.ts";
 
@@ -22,24 +24,27 @@ export interface Accepted {
 /** What is written in the same transaction, before the events. It belongs to no organisation, as in `database.system`. */
 export type WrittenWith = (tx: Tx) => Promise<void>;
 
-/** Takes events in: all of a call in one transaction, and answers once they are committed. */
+/** Takes events in: all of a call in one transaction, and answers once they are committed, or when the time is over. */
 export type Accept = (
   arrivals: readonly SealedArrival[],
-  also?: WrittenWith,
+  also: WrittenWith | undefined,
+  answerMs: number,
 ) => Promise<readonly (Accepted | undefined)[]>;
 
-interface Waiting {
+interface Waiting extends PromiseWithResolvers<readonly (Accepted | undefined)[]> {
   readonly arrivals: readonly SealedArrival[];
   readonly bytes: number;
   readonly also: WrittenWith | undefined;
-  done(accepted: readonly (Accepted | undefined)[]): void;
-  failed(error: unknown): void;
+  leave(): boolean;
 }
 
 const maxBatchEvents = 512;
-const maxBatchBytes = 4 * 1024 * 1024;
+/** Building a longer statement would hold the event loop. */
+const maxBatchBytes = 1024 * 1024;
 const maxWaitingEvents = 5_000;
 const maxWaitingBytes = 64 * 1024 * 1024;
+/** What an event takes beside its data, about. */
+const eventBytes = 512;
 
 /**
  * Group commit: one writer takes whatever waits into its next transaction, so the cost of a commit is shared by all who
@@ -47,65 +52,115 @@ const maxWaitingBytes = 64 * 1024 * 1024;
  */
 export function createIntake(parts: { database: Pick<Database, "system">; now: () => Date }): Accept {
   const { database, now } = parts;
-  const waiting: Waiting[] = [];
+  const waiting = new Members<Waiting>();
   let waitingEvents = 0;
   let waitingBytes = 0;
   let isWriting = false;
 
+  function takeOut(one: Waiting): boolean {
+    if (!one.leave()) return false;
+    waitingEvents -= one.arrivals.length;
+    waitingBytes -= one.bytes;
+    return true;
+  }
+
   function nextBatch(): Waiting[] {
+    const batch: Waiting[] = [];
     let events = 0;
     let bytes = 0;
-    const size = waiting.findIndex((one) => {
+    for (let one = waiting.first; one !== undefined; one = waiting.first) {
       events += one.arrivals.length;
       bytes += one.bytes;
-      return events > maxBatchEvents || bytes > maxBatchBytes;
-    });
-    const batch = waiting.splice(0, size === -1 ? waiting.length : Math.max(size, 1));
-    for (const one of batch) {
-      waitingEvents -= one.arrivals.length;
-      waitingBytes -= one.bytes;
+      const isFull = events > maxBatchEvents || bytes > maxBatchBytes;
+      // What is written beside events must not be committed without them, nor with the failure of others.
+      if (batch.length > 0 && (isFull || one.also !== undefined)) break;
+      takeOut(one);
+      batch.push(one);
+      if (one.also !== undefined) break;
     }
     return batch;
   }
 
+  /** In the skipping way, what comes for a channel whose head is held is left out. */
+  async function commit(batch: readonly Waiting[], way: "waiting" | "skipping"): Promise<void> {
+    const arrivals = batch.flatMap((one) => one.arrivals);
+    const accepted = await database.system(async (tx) => {
+      for (const { also } of batch) await also?.(tx);
+      const stored = await acceptEvents(tx, arrivals, now(), way);
+      if (batch[0]?.also !== undefined && stored.includes(undefined)) throw new LogNotFound();
+      return stored;
+    });
+    let from = 0;
+    for (const one of batch) {
+      const its = accepted.slice(from, (from += one.arrivals.length));
+      if (way === "skipping" && its.includes(undefined)) one.reject(IntakeUnavailable.held());
+      else one.resolve(its);
+    }
+  }
+
   async function write(batch: readonly Waiting[]): Promise<void> {
     try {
-      const arrivals = batch.flatMap((one) => one.arrivals);
-      const accepted = await database.system(async (tx) => {
-        for (const { also } of batch) await also?.(tx);
-        return acceptEvents(tx, arrivals, now());
-      });
-      let from = 0;
-      for (const one of batch) one.done(accepted.slice(from, (from += one.arrivals.length)));
+      await commit(batch, "waiting");
     } catch (error) {
-      // One that the database refuses for what it holds must not take the others with it.
-      if (batch.length > 1) for (const one of batch) await write([one]);
-      else batch[0]?.failed(error);
+      if (isHeld(error) && batch.length > 1)
+        await commit(batch, "skipping").catch((again: unknown) => refuse(batch, again));
+      else if (isAboutData(error) && batch.length > 1) await writeHalves(batch);
+      else refuse(batch, error);
     }
+  }
+
+  /** One that the database refuses for what it holds must not take the others with it. */
+  async function writeHalves(batch: readonly Waiting[]): Promise<void> {
+    const half = Math.ceil(batch.length / 2);
+    await write(batch.slice(0, half));
+    await write(batch.slice(half));
   }
 
   async function writeAll(): Promise<void> {
     isWriting = true;
     // Whatever arrived in the same turn goes along.
     await laterInThisTurn();
-    while (waiting.length > 0) await write(nextBatch());
+    while (waiting.size > 0) await write(nextBatch());
     isWriting = false;
   }
 
-  return (arrivals, also) => {
-    const bytes = arrivals.reduce((sum, { data }) => sum + (data?.length ?? 0), 0);
+  return async (arrivals, also, answerMs) => {
+    const bytes = arrivals.reduce((sum, { dataBytes }) => sum + eventBytes + dataBytes, 0);
     if (waitingEvents + arrivals.length > maxWaitingEvents || waitingBytes + bytes > maxWaitingBytes) {
-      return Promise.reject(new IntakeUnavailable("too many events wait to be stored"));
+      throw IntakeUnavailable.full();
     }
-    const {
-      promise,
-      resolve: done,
-      reject: failed,
-    } = Promise.withResolvers<readonly (Accepted | undefined)[]>();
-    waiting.push({ arrivals, bytes, also, done, failed });
+    const one: Waiting = {
+      ...Promise.withResolvers<readonly (Accepted | undefined)[]>(),
+      ...{ arrivals, bytes, also },
+      leave: () => false,
+    };
+    one.leave = waiting.add(one);
     waitingEvents += arrivals.length;
     waitingBytes += bytes;
     if (!isWriting) void writeAll();
-    return promise;
+    const deadline = setTimeout(
+      () => one.reject(takeOut(one) ? IntakeUnavailable.late() : IntakeUnavailable.inDoubt()),
+      answerMs,
+    );
+    return await one.promise.finally(() => clearTimeout(deadline));
   };
+}
+
+function refuse(batch: readonly Waiting[], error: unknown): void {
+  for (const one of batch) one.reject(IntakeUnavailable.of(error));
+}
+
+/** Another transaction kept a channel's head for too long, such as one that deletes it. */
+function isHeld(error: unknown): boolean {
+  return causeOf(error) === "55P03";
+}
+
+/** Whether the same would be refused again, and others would not. */
+function isAboutData(error: unknown): boolean {
+  return !(error instanceof DatabaseUnavailable);
+}
+
+function causeOf(error: unknown): string | undefined {
+  const cause = error instanceof DatabaseUnavailable ? error.cause : error;
+  return cause instanceof DatabaseError ? cause.code : undefined;
 }

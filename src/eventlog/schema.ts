@@ -1,7 +1,6 @@
 import {
   bigint,
   date,
-  index,
   integer,
   json,
   pgTable,
@@ -9,6 +8,7 @@ import {
   sql,
   text,
   timestamp,
+  uniqueIndex,
 } from "#src/db/drizzle.cjs";
 import { bytea, instant, key } from "#src/db/columns.ts";
 
@@ -23,6 +23,8 @@ export const logHeads = pgTable(
     /** The id of a channel, or `service` for what this service says of itself. */
     log: key("log").notNull(),
     seq: bigint({ mode: "number" }).notNull(),
+    /** What lies before this number is over, whatever a longer retention would say of it later. */
+    keptFrom: bigint("kept_from", { mode: "number" }).notNull().default(1),
     /** The key that its events' data is sealed with, sealed itself; null for a log whose data is not sealed. */
     sealedKey: bytea("sealed_key"),
     kekVersion: integer("kek_version"),
@@ -33,8 +35,8 @@ export const logHeads = pgTable(
   },
   (table) => [
     primaryKey({ columns: [table.orgId, table.log] }),
-    // A channel is found before its organisation is known.
-    index("log_heads_channel")
+    // A channel is found before its organisation is known, and is of one only.
+    uniqueIndex("log_heads_channel")
       .on(table.log)
       .where(sql`${table.log} like 'chn\\_%'`),
   ],

@@ -1,7 +1,7 @@
 import type { Database } from "#src/db/database.ts";
 import type { Log } from "#src/platform/log.ts";
 import { createLoop, type Loop } from "#src/platform/loop.ts";
-import { dropDays, keepDays } from "./intake-store.ts";
+import { dropDay, dropUploads, keepDays } from "./intake-store.ts";
 
 /** Makes days ahead, and drops those that are over. */
 export type Upkeep = Loop;
@@ -18,11 +18,14 @@ export function createUpkeep(parts: {
   return createLoop({
     name: "the upkeep of logs",
     everyMs: hourMs,
-    async work() {
+    async work(signal) {
       await database.system((tx) => keepDays(tx, now()));
+      await database.system((tx) => dropUploads(tx, new Date(now().getTime() - hourMs)));
       const today = now().toISOString().slice(0, 10);
-      const dropped = await database.system((tx) => dropDays(tx, today));
-      if (dropped > 0) log.info({ dropped }, "events that are no longer kept were dropped");
+      const drop = () => database.system((tx) => dropDay(tx, today));
+      let dropped = 0;
+      while (!signal.aborted && (await drop()) > 0) dropped += 1;
+      if (dropped > 0) log.info({ dropped }, "days of events that are no longer kept were dropped");
     },
     log,
   });

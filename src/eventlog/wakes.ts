@@ -33,9 +33,10 @@ export async function createWakes(database: Pick<Database, "listen">): Promise<W
       const slash = what.indexOf("/");
       const [kind, names] = [what.slice(0, slash), what.slice(slash + 1)];
       if (kind === "audited") wakeOne(`${names}/${auditLog}`);
+      // It ended, or keeps for another time.
+      if (kind === "log") wakeOne(names);
       if (kind !== "logs") return;
-      if (names === "*") wakeAll();
-      else for (const name of names.split(",")) wakeOne(name);
+      for (const name of names.split(",")) wakeOne(name);
     },
     // Meanwhile some may have been missed.
     listening: (isListening) => {

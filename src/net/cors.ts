@@ -11,6 +11,7 @@ const allowedHeaders = [
     "content-type",
     "idempotency-key",
     "if-none-match",
+    "last-event-id",
     "x-request-id",
   ]),
 ].join(", ");

@@ -1,11 +1,18 @@
+import type { DescMessage, Message } from "@bufbuild/protobuf";
+import type { Validator } from "@bufbuild/protovalidate";
 import type { Interceptor } from "@connectrpc/connect";
 import { callOf } from "#src/platform/caller.ts";
 import { orEnd } from "#src/platform/or-end.ts";
 import { requireAudit, requireGate, type BehindGate } from "./behind-gate.ts";
 import type { ReportFailure } from "./report-failure.ts";
+import { requireValid } from "./validation.ts";
 
 /** What a call that Connect serves goes through behind the gate: the same as any other, and streams as far as they can. */
-export function createInterceptor(report: ReportFailure, behindGate: BehindGate): Interceptor {
+export function createInterceptor(
+  report: ReportFailure,
+  behindGate: BehindGate,
+  validator: Validator,
+): Interceptor {
   return (next) => async (request) => {
     const call = callOf({ values: request.contextValues });
     const { signal } = request;
@@ -20,7 +27,8 @@ export function createInterceptor(report: ReportFailure, behindGate: BehindGate)
       }
       // A stream has no message yet at this point, and its handler checks its key again.
       requireGate(call);
-      const response = await next(request);
+      const message = validated(validator, request.method.input, request.message);
+      const response = await next({ ...request, message });
       requireAudit(call);
       if (!response.stream) return response;
       return { ...response, message: reported(response.message, (thrown) => report(thrown, call, signal)) };
@@ -28,6 +36,14 @@ export function createInterceptor(report: ReportFailure, behindGate: BehindGate)
       throw report(thrown, call, signal);
     }
   };
+}
+
+/** Each message of a request that streams is held to the rules once it is there. */
+async function* validated(validator: Validator, input: DescMessage, messages: AsyncIterable<Message>) {
+  for await (const message of messages) {
+    requireValid(validator, input, message);
+    yield message;
+  }
 }
 
 async function* reported<T>(

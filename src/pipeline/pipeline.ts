@@ -77,7 +77,8 @@ export function createPipeline(parts: {
     return createContextValues().set(callKey, call);
   }
 
-  const behindGate = createBehindGate(createRequestValidator(contracts));
+  const validator = createRequestValidator(contracts);
+  const behindGate = createBehindGate(validator);
   const gate = createGate({ ...parts, publicCalls, report });
   const call = createCallUnary(services, behindGate, report);
   return {
@@ -85,7 +86,7 @@ export function createPipeline(parts: {
     contracts,
     publicCalls,
     gate,
-    interceptor: createInterceptor(report, behindGate),
+    interceptor: createInterceptor(report, behindGate, validator),
     report,
     call,
     lane: createLane({ gate, call, contextValues }),

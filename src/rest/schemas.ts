@@ -164,5 +164,6 @@ function textsWithoutNul(schema: JsonObject): JsonObject {
 
 /** Minima are for numbers, and 64-bit ones come as texts too. */
 function unsignedIfNotNegative(schema: JsonObject): JsonObject {
+  if (isObject(schema.items)) return { ...schema, items: unsignedIfNotNegative(schema.items) };
   return schema.format === "int64" && schema.minimum === 0 ? { ...schema, pattern: uint64.pattern } : schema;
 }

@@ -309,6 +309,14 @@ async function connect(): Promise<string> {
   return connection!.id;
 }
 
+/** One that gives up an event at its first failure. */
+async function newGroup(): Promise<string> {
+  const wanted = { name: "workers", log: "audit", maxDeliveries: 1 };
+  const from = { case: "earliest" as const, value: true };
+  const { group } = await service.org.client.eventGroups.createEventGroup({ ...wanted, from });
+  return group!.id;
+}
+
 function documentOf(operation: string) {
   return { source: { case: "document" as const, value: Uint8Array.from(bankDocument(operation)) } };
 }
@@ -365,6 +373,15 @@ const requests: Record<string, () => Promise<object>> = {
     return { slug, apply: true };
   },
   CreateChannel: async () => ({ name: "hooks", source: { case: "webhook", value: {} } }),
+  CreateEventGroup: async () => ({ name: "workers", log: "audit" }),
+  SeekEventGroup: async () => ({ id: await newGroup(), from: { case: "latest", value: true } }),
+  RedeliverEvents: async () => {
+    const id = await newGroup();
+    const { deliveries } = await service.org.client.eventGroups.pullEvents({ id, max: 1 });
+    const [{ token, event }] = deliveries as [(typeof deliveries)[0]];
+    await service.org.client.eventGroups.nackEvents({ id, tokens: [token] });
+    return { id, seqs: [event!.seq] };
+  },
   // A second call is refused for its key, before it is known as a repetition.
   RevokeOwnApiKey: async () => ({}),
 };

@@ -111,6 +111,28 @@ export function unsayableRules({ userId, baseUrl, endpoint }: Present): Unsayabl
       ),
     },
     {
+      operations: /_CreateEventGroup$/,
+      way: "body.types",
+      because: "it depends on which log is asked for",
+      example: ["order.paid"],
+      refusal: /^INVALID_REQUEST types: "order\.paid" selects nothing of the logs asked for/,
+      fits: fc.array(fc.constant("*"), { maxLength: 3 }),
+    },
+    {
+      operations: /_(Create|Seek)EventGroup$/,
+      way: "body.since",
+      because: "the year 0000 is one of RFC 3339, and none of protobuf",
+      example: "0000-10-31T20:00:00Z",
+      refusal: /^INVALID_REQUEST field "since"/,
+      fits: fc
+        .date({
+          min: new Date("2000-01-01T00:00:00Z"),
+          max: new Date("9998-01-01T00:00:00Z"),
+          noInvalidDate: true,
+        })
+        .map((date) => date.toISOString()),
+    },
+    {
       operations: /_StartAuthorization$/,
       way: "body.returnTo",
       because: deployment,

@@ -2,7 +2,7 @@ import { foundOrganization } from "#src/cli/found-organization.ts";
 import { createLog } from "#src/cli/log.ts";
 import { createKeyring } from "#src/crypto/keyring.ts";
 import { localRootKey, newRootKeyText } from "#src/crypto/root-key.ts";
-import { createDatabase } from "#src/db/database.ts";
+import { createDatabase, type Database, type Tx } from "#src/db/database.ts";
 import { append } from "#src/audit/append.ts";
 import { createEventLog, type EventLog } from "#src/eventlog/eventlog.ts";
 import type { Arrival } from "#src/eventlog/intake.ts";
@@ -12,27 +12,49 @@ import { createTestDatabase, type TestDatabase } from "./postgres.ts";
 /** The logs by themselves, on a real database. */
 export interface TestEventLog extends AsyncDisposable {
   readonly eventLog: EventLog;
+  readonly database: Database;
   readonly orgId: string;
   readonly postgres: TestDatabase;
+  /** Turns the clock, which stands still otherwise. */
+  advance(milliseconds: number): void;
   /** Makes a log as a new channel would. */
   newLog(kept?: { retentionSeconds?: number; dedupSeconds?: number }): Promise<string>;
+  /** A change of the organisation, with its audit event. */
+  change(run: (tx: Tx) => Promise<void>): Promise<void>;
+  /** The same logs as another process has them; `url` is another way to the same database. */
+  replica(url?: string): Promise<EventLog>;
 }
 
 const week = 7 * 24 * 60 * 60;
 
 /** Creates the logs of an organisation. */
-export async function startEventLog(): Promise<TestEventLog> {
+export async function startEventLog({ eventStorageMib = 1_024 } = {}): Promise<TestEventLog> {
   const postgres = await createTestDatabase();
   const log = createLog("silent", process.stderr);
-  const database = createDatabase({ url: postgres.url, log, poolSize: 6 });
   const rootKey = localRootKey(newRootKeyText());
-  const now = () => new Date();
-  const keyring = createKeyring({ database, rootKey, log });
+  let time = Date.now();
+  const now = () => new Date(time);
+  const closing = new AsyncDisposableStack();
+  closing.use(postgres);
+
+  async function start(url: string) {
+    const database = createDatabase({ url, log, poolSize: 6 });
+    closing.defer(() => database.close());
+    const keyring = createKeyring({ database, rootKey, log });
+    return {
+      database,
+      keyring,
+      eventLog: await createEventLog({ database, keyring, eventStorageMib, log, now }),
+    };
+  }
+
+  const { database, keyring, eventLog } = await start(postgres.url);
   const { admin } = await foundOrganization({ database, rootKey }, "sandbox", "acme");
-  const eventLog = await createEventLog({ database, keyring, log, now });
   const { orgId } = admin;
   return {
-    ...{ eventLog, orgId, postgres },
+    ...{ eventLog, database, orgId, postgres },
+    advance: (milliseconds) => (time += milliseconds),
+    replica: async (url = postgres.url) => (await start(url)).eventLog,
     async newLog({ retentionSeconds = week, dedupSeconds = week } = {}) {
       const kept = { retentionSeconds, dedupSeconds };
       const id = newId("chn", now());
@@ -45,10 +67,12 @@ export async function startEventLog(): Promise<TestEventLog> {
       );
       return id;
     },
-    async [Symbol.asyncDispose]() {
-      await database.close();
-      await postgres[Symbol.asyncDispose]();
-    },
+    change: (run) =>
+      database.change(orgId, async (tx) => {
+        await append(tx, "service", { action: "channel.update", target: orgId, details: {} });
+        await run(tx);
+      }),
+    [Symbol.asyncDispose]: () => closing.disposeAsync(),
   };
 }
 

@@ -30,9 +30,25 @@ export interface Sent {
 
 /** A request as a sender by the scheme makes it: written from the vendors' documents, and not from our verifier. */
 export function signedBy(scheme: SignatureScheme, sent: Sent): SignedRequest {
-  const { method = "POST", url = "https://hooks.example.com/in/chn_1", body, key, id = "msg_1", at, headers = [] } = sent;
+  const {
+    method = "POST",
+    url = "https://hooks.example.com/in/chn_1",
+    body,
+    key,
+    id = "msg_1",
+    at,
+    headers = [],
+  } = sent;
   const time = String(Math.floor(at.getTime() / (scheme.time?.unit === "ms" ? 1 : 1000)));
-  const values: Record<string, string> = { id, time, method, url, plainUrl: url, urlWithoutPort: url, form: "" };
+  const values: Record<string, string> = {
+    id,
+    time,
+    method,
+    url,
+    plainUrl: url,
+    urlWithoutPort: url,
+    form: "",
+  };
   const text = Buffer.concat(
     (scheme.signed[0] ?? "").split(/[{}]/).map((part, index) => {
       if (index % 2 === 0) return Buffer.from(part);

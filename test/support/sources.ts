@@ -31,7 +31,10 @@ export async function startSourceServices(): Promise<SourceServices> {
   const log = createLog("silent", process.stderr);
   const database = createDatabase({ url: postgres.url, log, poolSize: 2 });
   const keyring = createKeyring({ database, rootKey: localRootKey(rootKey), log });
-  const eventLog = await createEventLog({ database, keyring, log, now: one.clock.now });
+  const eventLog = await createEventLog({
+    ...{ database, keyring, log, now: one.clock.now },
+    eventStorageMib: 1_024,
+  });
   const { orgId } = one.org;
   let connections = 0;
   const eventsOf = (of: string) => eventLog.read(orgId, of, { after: 0, limit: 10_000, maxBytes: 1 << 26 });

@@ -15,6 +15,14 @@ export interface SourceState {
   readonly waitsFor: string | undefined;
 }
 
+/** A source that nobody has read yet. */
+export function newSource(at: Date): SourceState {
+  return {
+    ...{ position: {}, isBeingRead: false, dueAt: at, failures: 0 },
+    ...{ lastReadAt: undefined, lastError: undefined, lastErrorAt: undefined, waitsFor: undefined },
+  };
+}
+
 /** Makes the source of a new channel, to be read at once. */
 export async function insertSource(tx: Tx, orgId: string, channelId: string, now: Date): Promise<void> {
   await tx.insert(channelSources).values({ orgId, channelId, position: {}, dueAt: now, failures: 0 });

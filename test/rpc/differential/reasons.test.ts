@@ -15,6 +15,7 @@ import { startTwoWays, type Side, type TwoWays } from "./two-ways.ts";
 const apiKeys = services.apiKeys.method;
 const connections = services.connections.method;
 const directory = services.directory.method;
+const eventGroups = services.eventGroups.method;
 const integrations = services.integrations.method;
 const catalog = services.catalog.method;
 const mebibyte = 1024 * 1024;
@@ -89,6 +90,9 @@ const connect = (more: JsonObject): Refused => ({
   method: connections.upsertServiceConnection,
   message: { serviceSlug: "custom:new", baseUrl: "https://ledger.example", apiKey: "k", ...more },
 });
+
+/** Does not get what becomes of keys, of which there is an event first. */
+const hook = { url: "https://shop.example", types: ["audit.webhook.*"] };
 
 /** A legacy key, which only one organisation can have imported. */
 const legacy = (id: string) => ({ ...named, environment: "sandbox", key: `aml_${id}` });
@@ -257,9 +261,32 @@ const provoked: Readonly<Record<string, (side: Side) => Refused | Promise<Refuse
     );
     return { method: apiKeys.rotateApiKey, message: { id: principal!.id } };
   },
+  async ENDPOINT_PAUSED(side) {
+    const { endpoint } = await clientOf(side).webhooks.createWebhookEndpoint(hook);
+    // Makes the days that events are kept for, of which pausing is one.
+    await side.service.app.loops.logs.runOnce();
+    await clientOf(side).webhooks.pauseWebhookEndpoint({ id: endpoint!.id });
+    const message = { id: endpoint!.id, log: "audit", seq: 1 };
+    return { method: services.webhooks.method.redeliverEvent, message };
+  },
+  async EVENT_NOT_SELECTED(side) {
+    const { endpoint } = await clientOf(side).webhooks.createWebhookEndpoint(hook);
+    const message = { id: endpoint!.id, log: "audit", seq: 1 };
+    return { method: services.webhooks.method.redeliverEvent, message };
+  },
   async ROOT_KEY_UNAVAILABLE({ service }) {
     const { secret } = await service.newOrganization("globex");
     return { ...connect({ baseUrl: upstream.url }), secret };
+  },
+  async DELIVERY_OVER(side) {
+    const groups = clientOf(side).eventGroups;
+    const from = { case: "earliest", value: true } as const;
+    const { group } = await groups.createEventGroup({ name: "workers", log: "audit", from });
+    const { id } = group!;
+    const [first] = (await groups.pullEvents({ id, max: 1 })).deliveries;
+    const tokens = [first!.token];
+    await groups.nackEvents({ id, tokens });
+    return { method: eventGroups.ackEvents, message: { id, tokens } };
   },
   async INTERNAL() {
     return { method: directory.getUser, message: { id: "usr_missing" } };
@@ -298,9 +325,19 @@ const elsewhere: Readonly<Record<string, string>> = {
   UPSTREAM_TIMEOUT: "takes half a minute, or is chance beside a deadline: test/outbound",
   FOUR_EYES_VIOLATION: "a verdict of VerifyKey, which is an answer: test/verification",
   WATCH_ENDED: "of a stream, which is Connect's both ways",
+  STREAM_ENDED: "of a stream, which is Connect's both ways",
   TOO_MANY_STREAMS: "of a stream, which is Connect's both ways",
   TOO_MANY_CALLS: "takes a thousand calls at once: test/outbound/shares.test.ts",
   IMPORT_BUSY: "takes imports that wait: test/operations/import-turns.test.ts",
+  INTAKE_UNAVAILABLE: "of events that come in, by no RPC: test/eventlog/intake.test.ts",
+  QUOTA_EXHAUSTED: "of events that come in, by no RPC: test/eventlog/intake.test.ts",
+  LOG_NOT_FOUND: "test/eventlog/retention.test.ts",
+  INVALID_EVENT: "of senders to channels, by no RPC: test/channels/receiver.test.ts",
+  UNKNOWN_SENDER: "of senders to channels, by no RPC: test/channels/receiver.test.ts",
+  LOOP_DETECTED: "of senders to channels, by no RPC: test/channels/receiver.test.ts",
+  SENDER_TOO_SLOW: "of senders to channels, by no RPC: test/channels/receiver-limits.test.ts",
+  ORIGIN_NOT_ALLOWED: "of senders to channels, by no RPC: test/channels/receiver.test.ts",
+  CURSOR_EXPIRED: "test/eventlog/retention.test.ts",
   UPGRADE_REFUSED: "of the proxy, which is no method: test/calls/proxy",
   DATABASE_UNAVAILABLE: "outage.test.ts of this folder",
   OVERLOADED: "outage.test.ts of this folder",

@@ -2,7 +2,10 @@
 // @generated from file patchbay/events/v1/event_group_service.proto (package patchbay.events.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenService } from "@bufbuild/protobuf/codegenv2";
+import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import type { Message } from "@bufbuild/protobuf";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import type { DeadEvent, Delivery, EventGroup } from "./event_group_pb.js";
 
 /**
  * Describes the file patchbay/events/v1/event_group_service.proto.
@@ -10,10 +13,800 @@ import type { GenFile, GenService } from "@bufbuild/protobuf/codegenv2";
 export declare const file_patchbay_events_v1_event_group_service: GenFile;
 
 /**
+ * Describes a new group.
+ *
+ * @generated from message patchbay.events.v1.CreateEventGroupRequest
+ */
+export declare type CreateEventGroupRequest = Message<"patchbay.events.v1.CreateEventGroupRequest"> & {
+  /**
+   * What people call it.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The id of a channel, `service` or `audit`.
+   *
+   * @generated from field: string log = 2;
+   */
+  log: string;
+
+  /**
+   * Only events of these types, with `*` at the end for anything; all if empty. What a
+   * channel received is selected by `channel:<id>/<type>` only.
+   *
+   * @generated from field: repeated string types = 3;
+   */
+  types: string[];
+
+  /**
+   * `none`, `subject` or `log`; empty means `none`.
+   *
+   * @generated from field: string order = 4;
+   */
+  order: string;
+
+  /**
+   * How long a consumer has to acknowledge, in seconds; 0 means 30.
+   *
+   * @generated from field: int32 ack_seconds = 5;
+   */
+  ackSeconds: number;
+
+  /**
+   * After this many deliveries, an event is dead; 0 means 10.
+   *
+   * @generated from field: int32 max_deliveries = 6;
+   */
+  maxDeliveries: number;
+
+  /**
+   * Where to begin. Without it, only what is stored from now on is delivered.
+   *
+   * @generated from oneof patchbay.events.v1.CreateEventGroupRequest.from
+   */
+  from: {
+    /**
+     * Behind this number.
+     *
+     * @generated from field: int64 after = 7;
+     */
+    value: bigint;
+    case: "after";
+  } | {
+    /**
+     * With the first event that is kept.
+     *
+     * @generated from field: bool earliest = 8;
+     */
+    value: boolean;
+    case: "earliest";
+  } | {
+    /**
+     * With the first event that was stored at this time or later.
+     *
+     * @generated from field: google.protobuf.Timestamp since = 9;
+     */
+    value: Timestamp;
+    case: "since";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message patchbay.events.v1.CreateEventGroupRequest.
+ * Use `create(CreateEventGroupRequestSchema)` to create a new message.
+ */
+export declare const CreateEventGroupRequestSchema: GenMessage<CreateEventGroupRequest>;
+
+/**
+ * Carries the group.
+ *
+ * @generated from message patchbay.events.v1.CreateEventGroupResponse
+ */
+export declare type CreateEventGroupResponse = Message<"patchbay.events.v1.CreateEventGroupResponse"> & {
+  /**
+   * The group as it is now.
+   *
+   * @generated from field: patchbay.events.v1.EventGroup group = 1;
+   */
+  group?: EventGroup | undefined;
+};
+
+/**
+ * Describes the message patchbay.events.v1.CreateEventGroupResponse.
+ * Use `create(CreateEventGroupResponseSchema)` to create a new message.
+ */
+export declare const CreateEventGroupResponseSchema: GenMessage<CreateEventGroupResponse>;
+
+/**
+ * Asks for the groups.
+ *
+ * @generated from message patchbay.events.v1.ListEventGroupsRequest
+ */
+export declare type ListEventGroupsRequest = Message<"patchbay.events.v1.ListEventGroupsRequest"> & {
+  /**
+   * At most this many; 0 means 100, the ceiling is 1000.
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * `next_page_token` of the previous answer.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message patchbay.events.v1.ListEventGroupsRequest.
+ * Use `create(ListEventGroupsRequestSchema)` to create a new message.
+ */
+export declare const ListEventGroupsRequestSchema: GenMessage<ListEventGroupsRequest>;
+
+/**
+ * Carries one page of groups.
+ *
+ * @generated from message patchbay.events.v1.ListEventGroupsResponse
+ */
+export declare type ListEventGroupsResponse = Message<"patchbay.events.v1.ListEventGroupsResponse"> & {
+  /**
+   * Oldest first.
+   *
+   * @generated from field: repeated patchbay.events.v1.EventGroup groups = 1;
+   */
+  groups: EventGroup[];
+
+  /**
+   * Present when there are more.
+   *
+   * @generated from field: optional string next_page_token = 2;
+   */
+  nextPageToken?: string | undefined;
+};
+
+/**
+ * Describes the message patchbay.events.v1.ListEventGroupsResponse.
+ * Use `create(ListEventGroupsResponseSchema)` to create a new message.
+ */
+export declare const ListEventGroupsResponseSchema: GenMessage<ListEventGroupsResponse>;
+
+/**
+ * Names a group.
+ *
+ * @generated from message patchbay.events.v1.GetEventGroupRequest
+ */
+export declare type GetEventGroupRequest = Message<"patchbay.events.v1.GetEventGroupRequest"> & {
+  /**
+   * Its id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message patchbay.events.v1.GetEventGroupRequest.
+ * Use `create(GetEventGroupRequestSchema)` to create a new message.
+ */
+export declare const GetEventGroupRequestSchema: GenMessage<GetEventGroupRequest>;
+
+/**
+ * Carries the group.
+ *
+ * @generated from message patchbay.events.v1.GetEventGroupResponse
+ */
+export declare type GetEventGroupResponse = Message<"patchbay.events.v1.GetEventGroupResponse"> & {
+  /**
+   * The group as it is now.
+   *
+   * @generated from field: patchbay.events.v1.EventGroup group = 1;
+   */
+  group?: EventGroup | undefined;
+};
+
+/**
+ * Describes the message patchbay.events.v1.GetEventGroupResponse.
+ * Use `create(GetEventGroupResponseSchema)` to create a new message.
+ */
+export declare const GetEventGroupResponseSchema: GenMessage<GetEventGroupResponse>;
+
+/**
+ * Names a group, and where it goes on.
+ *
+ * @generated from message patchbay.events.v1.SeekEventGroupRequest
+ */
+export declare type SeekEventGroupRequest = Message<"patchbay.events.v1.SeekEventGroupRequest"> & {
+  /**
+   * Its id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * Where to go on. Exactly one is set.
+   *
+   * @generated from oneof patchbay.events.v1.SeekEventGroupRequest.from
+   */
+  from: {
+    /**
+     * Behind this number.
+     *
+     * @generated from field: int64 after = 2;
+     */
+    value: bigint;
+    case: "after";
+  } | {
+    /**
+     * With the first event that is kept.
+     *
+     * @generated from field: bool earliest = 3;
+     */
+    value: boolean;
+    case: "earliest";
+  } | {
+    /**
+     * With the first event that is stored from now on.
+     *
+     * @generated from field: bool latest = 4;
+     */
+    value: boolean;
+    case: "latest";
+  } | {
+    /**
+     * With the first event that was stored at this time or later.
+     *
+     * @generated from field: google.protobuf.Timestamp since = 5;
+     */
+    value: Timestamp;
+    case: "since";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message patchbay.events.v1.SeekEventGroupRequest.
+ * Use `create(SeekEventGroupRequestSchema)` to create a new message.
+ */
+export declare const SeekEventGroupRequestSchema: GenMessage<SeekEventGroupRequest>;
+
+/**
+ * Carries the group.
+ *
+ * @generated from message patchbay.events.v1.SeekEventGroupResponse
+ */
+export declare type SeekEventGroupResponse = Message<"patchbay.events.v1.SeekEventGroupResponse"> & {
+  /**
+   * The group as it is now.
+   *
+   * @generated from field: patchbay.events.v1.EventGroup group = 1;
+   */
+  group?: EventGroup | undefined;
+};
+
+/**
+ * Describes the message patchbay.events.v1.SeekEventGroupResponse.
+ * Use `create(SeekEventGroupResponseSchema)` to create a new message.
+ */
+export declare const SeekEventGroupResponseSchema: GenMessage<SeekEventGroupResponse>;
+
+/**
+ * Names a group.
+ *
+ * @generated from message patchbay.events.v1.DeleteEventGroupRequest
+ */
+export declare type DeleteEventGroupRequest = Message<"patchbay.events.v1.DeleteEventGroupRequest"> & {
+  /**
+   * Its id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message patchbay.events.v1.DeleteEventGroupRequest.
+ * Use `create(DeleteEventGroupRequestSchema)` to create a new message.
+ */
+export declare const DeleteEventGroupRequestSchema: GenMessage<DeleteEventGroupRequest>;
+
+/**
+ * Says that it is deleted.
+ *
+ * @generated from message patchbay.events.v1.DeleteEventGroupResponse
+ */
+export declare type DeleteEventGroupResponse = Message<"patchbay.events.v1.DeleteEventGroupResponse"> & {
+};
+
+/**
+ * Describes the message patchbay.events.v1.DeleteEventGroupResponse.
+ * Use `create(DeleteEventGroupResponseSchema)` to create a new message.
+ */
+export declare const DeleteEventGroupResponseSchema: GenMessage<DeleteEventGroupResponse>;
+
+/**
+ * Asks for events.
+ *
+ * @generated from message patchbay.events.v1.PullEventsRequest
+ */
+export declare type PullEventsRequest = Message<"patchbay.events.v1.PullEventsRequest"> & {
+  /**
+   * The group's id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * At most this many; 0 means 10, the ceiling is 500.
+   *
+   * @generated from field: int32 max = 2;
+   */
+  max: number;
+
+  /**
+   * How long to wait if there is none, at most 30.
+   *
+   * @generated from field: int32 wait_seconds = 3;
+   */
+  waitSeconds: number;
+};
+
+/**
+ * Describes the message patchbay.events.v1.PullEventsRequest.
+ * Use `create(PullEventsRequestSchema)` to create a new message.
+ */
+export declare const PullEventsRequestSchema: GenMessage<PullEventsRequest>;
+
+/**
+ * Carries events.
+ *
+ * @generated from message patchbay.events.v1.PullEventsResponse
+ */
+export declare type PullEventsResponse = Message<"patchbay.events.v1.PullEventsResponse"> & {
+  /**
+   * In the order of their numbers. Empty if there was none in time.
+   *
+   * @generated from field: repeated patchbay.events.v1.Delivery deliveries = 1;
+   */
+  deliveries: Delivery[];
+};
+
+/**
+ * Describes the message patchbay.events.v1.PullEventsResponse.
+ * Use `create(PullEventsResponseSchema)` to create a new message.
+ */
+export declare const PullEventsResponseSchema: GenMessage<PullEventsResponse>;
+
+/**
+ * Names deliveries that are done with.
+ *
+ * @generated from message patchbay.events.v1.AckEventsRequest
+ */
+export declare type AckEventsRequest = Message<"patchbay.events.v1.AckEventsRequest"> & {
+  /**
+   * The group's id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * Their tokens.
+   *
+   * @generated from field: repeated string tokens = 2;
+   */
+  tokens: string[];
+};
+
+/**
+ * Describes the message patchbay.events.v1.AckEventsRequest.
+ * Use `create(AckEventsRequestSchema)` to create a new message.
+ */
+export declare const AckEventsRequestSchema: GenMessage<AckEventsRequest>;
+
+/**
+ * Says that they are.
+ *
+ * @generated from message patchbay.events.v1.AckEventsResponse
+ */
+export declare type AckEventsResponse = Message<"patchbay.events.v1.AckEventsResponse"> & {
+};
+
+/**
+ * Describes the message patchbay.events.v1.AckEventsResponse.
+ * Use `create(AckEventsResponseSchema)` to create a new message.
+ */
+export declare const AckEventsResponseSchema: GenMessage<AckEventsResponse>;
+
+/**
+ * Names deliveries that are given back.
+ *
+ * @generated from message patchbay.events.v1.NackEventsRequest
+ */
+export declare type NackEventsRequest = Message<"patchbay.events.v1.NackEventsRequest"> & {
+  /**
+   * The group's id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * Their tokens.
+   *
+   * @generated from field: repeated string tokens = 2;
+   */
+  tokens: string[];
+
+  /**
+   * How long not to deliver them, at most a day.
+   *
+   * @generated from field: int32 delay_seconds = 3;
+   */
+  delaySeconds: number;
+};
+
+/**
+ * Describes the message patchbay.events.v1.NackEventsRequest.
+ * Use `create(NackEventsRequestSchema)` to create a new message.
+ */
+export declare const NackEventsRequestSchema: GenMessage<NackEventsRequest>;
+
+/**
+ * Says that they are.
+ *
+ * @generated from message patchbay.events.v1.NackEventsResponse
+ */
+export declare type NackEventsResponse = Message<"patchbay.events.v1.NackEventsResponse"> & {
+};
+
+/**
+ * Describes the message patchbay.events.v1.NackEventsResponse.
+ * Use `create(NackEventsResponseSchema)` to create a new message.
+ */
+export declare const NackEventsResponseSchema: GenMessage<NackEventsResponse>;
+
+/**
+ * Names deliveries that take longer.
+ *
+ * @generated from message patchbay.events.v1.ExtendEventsRequest
+ */
+export declare type ExtendEventsRequest = Message<"patchbay.events.v1.ExtendEventsRequest"> & {
+  /**
+   * The group's id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * Their tokens.
+   *
+   * @generated from field: repeated string tokens = 2;
+   */
+  tokens: string[];
+
+  /**
+   * How long from now; 0 means the group's `ack_seconds`.
+   *
+   * @generated from field: int32 seconds = 3;
+   */
+  seconds: number;
+};
+
+/**
+ * Describes the message patchbay.events.v1.ExtendEventsRequest.
+ * Use `create(ExtendEventsRequestSchema)` to create a new message.
+ */
+export declare const ExtendEventsRequestSchema: GenMessage<ExtendEventsRequest>;
+
+/**
+ * Says for how long they are extended.
+ *
+ * @generated from message patchbay.events.v1.ExtendEventsResponse
+ */
+export declare type ExtendEventsResponse = Message<"patchbay.events.v1.ExtendEventsResponse"> & {
+  /**
+   * When they are given back unless they are acknowledged.
+   *
+   * @generated from field: google.protobuf.Timestamp until = 1;
+   */
+  until?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message patchbay.events.v1.ExtendEventsResponse.
+ * Use `create(ExtendEventsResponseSchema)` to create a new message.
+ */
+export declare const ExtendEventsResponseSchema: GenMessage<ExtendEventsResponse>;
+
+/**
+ * Asks for dead events.
+ *
+ * @generated from message patchbay.events.v1.ListDeadEventsRequest
+ */
+export declare type ListDeadEventsRequest = Message<"patchbay.events.v1.ListDeadEventsRequest"> & {
+  /**
+   * The group's id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * At most this many; 0 means 20, the ceiling is 100.
+   *
+   * @generated from field: int32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * `next_page_token` of the previous answer.
+   *
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message patchbay.events.v1.ListDeadEventsRequest.
+ * Use `create(ListDeadEventsRequestSchema)` to create a new message.
+ */
+export declare const ListDeadEventsRequestSchema: GenMessage<ListDeadEventsRequest>;
+
+/**
+ * Carries one page of dead events.
+ *
+ * @generated from message patchbay.events.v1.ListDeadEventsResponse
+ */
+export declare type ListDeadEventsResponse = Message<"patchbay.events.v1.ListDeadEventsResponse"> & {
+  /**
+   * In the order of their numbers.
+   *
+   * @generated from field: repeated patchbay.events.v1.DeadEvent events = 1;
+   */
+  events: DeadEvent[];
+
+  /**
+   * Present when there are more.
+   *
+   * @generated from field: optional string next_page_token = 2;
+   */
+  nextPageToken?: string | undefined;
+};
+
+/**
+ * Describes the message patchbay.events.v1.ListDeadEventsResponse.
+ * Use `create(ListDeadEventsResponseSchema)` to create a new message.
+ */
+export declare const ListDeadEventsResponseSchema: GenMessage<ListDeadEventsResponse>;
+
+/**
+ * Names dead events.
+ *
+ * @generated from message patchbay.events.v1.RedeliverEventsRequest
+ */
+export declare type RedeliverEventsRequest = Message<"patchbay.events.v1.RedeliverEventsRequest"> & {
+  /**
+   * The group's id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * Their numbers.
+   *
+   * @generated from field: repeated int64 seqs = 2;
+   */
+  seqs: bigint[];
+};
+
+/**
+ * Describes the message patchbay.events.v1.RedeliverEventsRequest.
+ * Use `create(RedeliverEventsRequestSchema)` to create a new message.
+ */
+export declare const RedeliverEventsRequestSchema: GenMessage<RedeliverEventsRequest>;
+
+/**
+ * Says that they wait to be delivered.
+ *
+ * @generated from message patchbay.events.v1.RedeliverEventsResponse
+ */
+export declare type RedeliverEventsResponse = Message<"patchbay.events.v1.RedeliverEventsResponse"> & {
+};
+
+/**
+ * Describes the message patchbay.events.v1.RedeliverEventsResponse.
+ * Use `create(RedeliverEventsResponseSchema)` to create a new message.
+ */
+export declare const RedeliverEventsResponseSchema: GenMessage<RedeliverEventsResponse>;
+
+/**
  * Shares the events of a log among consumers that acknowledge them one by one.
+ *
+ * A consumer pulls some events, and has until the group's `ack_seconds` to
+ * acknowledge each by the token of its delivery. Whatever it does not acknowledge is
+ * delivered again, to whichever consumer pulls next. An event that was delivered
+ * `max_deliveries` times is dead: it is listed, and delivered no more until it is
+ * asked for.
+ *
+ * The callers of these methods need the right to read the whole log, too: `audit:view`
+ * for `audit`; for `service`, the scopes of the group's types. A key that is limited
+ * to some connections can have no group on these two.
  *
  * @generated from service patchbay.events.v1.EventGroupService
  */
 export declare const EventGroupService: GenService<{
+  /**
+   * Makes a group on one log.
+   *
+   * Called twice, it makes two groups, each of which delivers every event, unless both
+   * calls carry one `Idempotency-Key`.
+   *
+   * Errors: LOG_NOT_FOUND if the caller's organisation has no such log, or the
+   * caller's key may not see its channel; MISSING_SCOPE, CONNECTION_NOT_ALLOWED for a
+   * log that the key may not read; CURSOR_EXPIRED, CURSOR_AHEAD for `after`.
+   *
+   * @generated from rpc patchbay.events.v1.EventGroupService.CreateEventGroup
+   */
+  createEventGroup: {
+    methodKind: "unary";
+    input: typeof CreateEventGroupRequestSchema;
+    output: typeof CreateEventGroupResponseSchema;
+  },
+  /**
+   * Lists the organisation's groups, oldest first.
+   *
+   * Errors: INVALID_ARGUMENT for a page token that this method did not issue.
+   *
+   * @generated from rpc patchbay.events.v1.EventGroupService.ListEventGroups
+   */
+  listEventGroups: {
+    methodKind: "unary";
+    input: typeof ListEventGroupsRequestSchema;
+    output: typeof ListEventGroupsResponseSchema;
+  },
+  /**
+   * Answers one group, and how far it is behind its log.
+   *
+   * Errors: NOT_FOUND if the caller's organisation has no such group.
+   *
+   * @generated from rpc patchbay.events.v1.EventGroupService.GetEventGroup
+   */
+  getEventGroup: {
+    methodKind: "unary";
+    input: typeof GetEventGroupRequestSchema;
+    output: typeof GetEventGroupResponseSchema;
+  },
+  /**
+   * Lets the group go on from another place of its log. What was delivered and not
+   * acknowledged counts no more, and its tokens are refused; so does what waited.
+   * Dead events stay listed, except those that are delivered anew.
+   *
+   * Errors: NOT_FOUND; LOG_NOT_FOUND, MISSING_SCOPE, CONNECTION_NOT_ALLOWED,
+   * CURSOR_EXPIRED, CURSOR_AHEAD as CreateEventGroup.
+   *
+   * @generated from rpc patchbay.events.v1.EventGroupService.SeekEventGroup
+   */
+  seekEventGroup: {
+    methodKind: "unary";
+    input: typeof SeekEventGroupRequestSchema;
+    output: typeof SeekEventGroupResponseSchema;
+  },
+  /**
+   * Deletes a group with all that it knows. The log keeps its events.
+   *
+   * Errors: NOT_FOUND if the caller's organisation has no such group, also when it was
+   * deleted before.
+   *
+   * @generated from rpc patchbay.events.v1.EventGroupService.DeleteEventGroup
+   */
+  deleteEventGroup: {
+    methodKind: "unary";
+    input: typeof DeleteEventGroupRequestSchema;
+    output: typeof DeleteEventGroupResponseSchema;
+  },
+  /**
+   * Delivers events that no other consumer has, those that were given back first.
+   *
+   * An answer ends at about 3 MiB of data, and has one event at least if there is one.
+   * When there is none, it waits for up to `wait_seconds` and may then be empty. If the
+   * caller hangs up before it is answered, the events are given back at once, and the
+   * delivery is not counted. An event that was delivered half as often as the group
+   * allows comes alone, so that one that ends its consumers takes no others with it.
+   *
+   * With the order `subject` or `log`, an event comes only when all before it (of its
+   * subject, or of the log) are acknowledged or dead, or stand before it in the same
+   * answer.
+   *
+   * Errors: NOT_FOUND; LOG_NOT_FOUND if the group's channel was deleted; CURSOR_EXPIRED
+   * if events behind the group's position are no longer kept: seek to go on;
+   * MISSING_SCOPE, CONNECTION_NOT_ALLOWED as CreateEventGroup.
+   *
+   * @generated from rpc patchbay.events.v1.EventGroupService.PullEvents
+   */
+  pullEvents: {
+    methodKind: "unary";
+    input: typeof PullEventsRequestSchema;
+    output: typeof PullEventsResponseSchema;
+  },
+  /**
+   * Says that events are done with: they are not delivered again.
+   *
+   * All of the call takes effect, or nothing. Called twice, it has no second effect.
+   *
+   * Errors: NOT_FOUND; DELIVERY_OVER naming the tokens of deliveries that are over,
+   * because their events were given back or the group was sought elsewhere;
+   * INVALID_ARGUMENT for what is no token.
+   *
+   * @generated from rpc patchbay.events.v1.EventGroupService.AckEvents
+   */
+  ackEvents: {
+    methodKind: "unary";
+    input: typeof AckEventsRequestSchema;
+    output: typeof AckEventsResponseSchema;
+  },
+  /**
+   * Gives events back before their time, to be delivered again after `delay_seconds`.
+   *
+   * With an order, what came behind such an event in the same answer (of its subject,
+   * or all) is given back as well, without counting as a delivery. All of the call
+   * takes effect, or nothing.
+   *
+   * Errors: as AckEvents.
+   *
+   * @generated from rpc patchbay.events.v1.EventGroupService.NackEvents
+   */
+  nackEvents: {
+    methodKind: "unary";
+    input: typeof NackEventsRequestSchema;
+    output: typeof NackEventsResponseSchema;
+  },
+  /**
+   * Gives a consumer more time for what it has, counted from now.
+   *
+   * All of the call takes effect, or nothing.
+   *
+   * Errors: as AckEvents.
+   *
+   * @generated from rpc patchbay.events.v1.EventGroupService.ExtendEvents
+   */
+  extendEvents: {
+    methodKind: "unary";
+    input: typeof ExtendEventsRequestSchema;
+    output: typeof ExtendEventsResponseSchema;
+  },
+  /**
+   * Lists dead events in the order of their numbers.
+   *
+   * Errors: NOT_FOUND; LOG_NOT_FOUND, MISSING_SCOPE, CONNECTION_NOT_ALLOWED as
+   * PullEvents; INVALID_ARGUMENT for a page token that this method did not issue.
+   *
+   * @generated from rpc patchbay.events.v1.EventGroupService.ListDeadEvents
+   */
+  listDeadEvents: {
+    methodKind: "unary";
+    input: typeof ListDeadEventsRequestSchema;
+    output: typeof ListDeadEventsResponseSchema;
+  },
+  /**
+   * Delivers dead events again, as if they never had been delivered.
+   *
+   * All of the call takes effect, or nothing.
+   *
+   * Errors: NOT_FOUND, also for a number that is not dead, such as one that was
+   * redelivered before.
+   *
+   * @generated from rpc patchbay.events.v1.EventGroupService.RedeliverEvents
+   */
+  redeliverEvents: {
+    methodKind: "unary";
+    input: typeof RedeliverEventsRequestSchema;
+    output: typeof RedeliverEventsResponseSchema;
+  },
 }>;
 

@@ -2,16 +2,186 @@
 // @generated from file patchbay/events/v1/event_group_service.proto (package patchbay.events.v1, syntax proto3)
 /* eslint-disable */
 
-import { fileDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_buf_validate_validate } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
+import { file_google_api_annotations } from "../../../google/api/annotations_pb.js";
+import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import { file_patchbay_events_v1_event_group } from "./event_group_pb.js";
+import { file_patchbay_options_v1_options } from "../../options/v1/options_pb.js";
+import { file_patchbay_options_v1_rules } from "../../options/v1/rules_pb.js";
 
 /**
  * Describes the file patchbay/events/v1/event_group_service.proto.
  */
 export const file_patchbay_events_v1_event_group_service = /*@__PURE__*/
-  fileDesc("CixwYXRjaGJheS9ldmVudHMvdjEvZXZlbnRfZ3JvdXBfc2VydmljZS5wcm90bxIScGF0Y2hiYXkuZXZlbnRzLnYxMhMKEUV2ZW50R3JvdXBTZXJ2aWNlYgZwcm90bzM");
+  fileDesc("CixwYXRjaGJheS9ldmVudHMvdjEvZXZlbnRfZ3JvdXBfc2VydmljZS5wcm90bxIScGF0Y2hiYXkuZXZlbnRzLnYxItgCChdDcmVhdGVFdmVudEdyb3VwUmVxdWVzdBIdCgRuYW1lGAEgASgJQg+6SAzIAQFyB6i4GQEYyAESFwoDbG9nGAIgASgJQgq6SAfIAQFyAhhAEiAKBXR5cGVzGAMgAygJQhG6SA6SAQsQMiIHcgUQARiAAhIqCgVvcmRlchgEIAEoCUIbukgYchZSAFIEbm9uZVIHc3ViamVjdFIDbG9nEh8KC2Fja19zZWNvbmRzGAUgASgFQgq6SAcaBRiQHCgAEiEKDm1heF9kZWxpdmVyaWVzGAYgASgFQgm6SAYaBBhkKAASIQoFYWZ0ZXIYByABKANCELpIDSILGP////////8PKABIABIbCghlYXJsaWVzdBgIIAEoCEIHukgEagIIAUgAEisKBXNpbmNlGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEgAQgYKBGZyb20iUQoYQ3JlYXRlRXZlbnRHcm91cFJlc3BvbnNlEjUKBWdyb3VwGAEgASgLMh4ucGF0Y2hiYXkuZXZlbnRzLnYxLkV2ZW50R3JvdXBCBrpIA8gBASJVChZMaXN0RXZlbnRHcm91cHNSZXF1ZXN0Eh0KCXBhZ2Vfc2l6ZRgBIAEoBUIKukgHGgUY6AcoABIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAxiABCJ7ChdMaXN0RXZlbnRHcm91cHNSZXNwb25zZRIuCgZncm91cHMYASADKAsyHi5wYXRjaGJheS5ldmVudHMudjEuRXZlbnRHcm91cBIcCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAlIAIgBAUISChBfbmV4dF9wYWdlX3Rva2VuIi4KFEdldEV2ZW50R3JvdXBSZXF1ZXN0EhYKAmlkGAEgASgJQgq6SAfIAQFyAhhAIk4KFUdldEV2ZW50R3JvdXBSZXNwb25zZRI1CgVncm91cBgBIAEoCzIeLnBhdGNoYmF5LmV2ZW50cy52MS5FdmVudEdyb3VwQga6SAPIAQEixgEKFVNlZWtFdmVudEdyb3VwUmVxdWVzdBIWCgJpZBgBIAEoCUIKukgHyAEBcgIYQBIhCgVhZnRlchgCIAEoA0IQukgNIgsY/////////w8oAEgAEhsKCGVhcmxpZXN0GAMgASgIQge6SARqAggBSAASGQoGbGF0ZXN0GAQgASgIQge6SARqAggBSAASKwoFc2luY2UYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wSABCDQoEZnJvbRIFukgCCAEiTwoWU2Vla0V2ZW50R3JvdXBSZXNwb25zZRI1CgVncm91cBgBIAEoCzIeLnBhdGNoYmF5LmV2ZW50cy52MS5FdmVudEdyb3VwQga6SAPIAQEiMQoXRGVsZXRlRXZlbnRHcm91cFJlcXVlc3QSFgoCaWQYASABKAlCCrpIB8gBAXICGEAiGgoYRGVsZXRlRXZlbnRHcm91cFJlc3BvbnNlImUKEVB1bGxFdmVudHNSZXF1ZXN0EhYKAmlkGAEgASgJQgq6SAfIAQFyAhhAEhcKA21heBgCIAEoBUIKukgHGgUY9AMoABIfCgx3YWl0X3NlY29uZHMYAyABKAVCCbpIBhoEGB4oACJGChJQdWxsRXZlbnRzUmVzcG9uc2USMAoKZGVsaXZlcmllcxgBIAMoCzIcLnBhdGNoYmF5LmV2ZW50cy52MS5EZWxpdmVyeSJ4ChBBY2tFdmVudHNSZXF1ZXN0EhYKAmlkGAEgASgJQgq6SAfIAQFyAhhAEkwKBnRva2VucxgCIAMoCUI8ukgOkgELCAEQ9AMiBHICGECashknGiVeW0EtWmEtejAtOV8tXXsyMn1cLlsxLTldWzAtOV17MCwxNX0kIhMKEUFja0V2ZW50c1Jlc3BvbnNlIp0BChFOYWNrRXZlbnRzUmVxdWVzdBIWCgJpZBgBIAEoCUIKukgHyAEBcgIYQBJMCgZ0b2tlbnMYAiADKAlCPLpIDpIBCwgBEPQDIgRyAhhAmrIZJxolXltBLVphLXowLTlfLV17MjJ9XC5bMS05XVswLTldezAsMTV9JBIiCg1kZWxheV9zZWNvbmRzGAMgASgFQgu6SAgaBhiAowUoACIUChJOYWNrRXZlbnRzUmVzcG9uc2UimAEKE0V4dGVuZEV2ZW50c1JlcXVlc3QSFgoCaWQYASABKAlCCrpIB8gBAXICGEASTAoGdG9rZW5zGAIgAygJQjy6SA6SAQsIARD0AyIEcgIYQJqyGScaJV5bQS1aYS16MC05Xy1dezIyfVwuWzEtOV1bMC05XXswLDE1fSQSGwoHc2Vjb25kcxgDIAEoBUIKukgHGgUYkBwoACJJChRFeHRlbmRFdmVudHNSZXNwb25zZRIxCgV1bnRpbBgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBrpIA8gBASJrChVMaXN0RGVhZEV2ZW50c1JlcXVlc3QSFgoCaWQYASABKAlCCrpIB8gBAXICGEASHAoJcGFnZV9zaXplGAIgASgFQgm6SAYaBBhkKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMYgAQieQoWTGlzdERlYWRFdmVudHNSZXNwb25zZRItCgZldmVudHMYASADKAsyHS5wYXRjaGJheS5ldmVudHMudjEuRGVhZEV2ZW50EhwKD25leHRfcGFnZV90b2tlbhgCIAEoCUgAiAEBQhIKEF9uZXh0X3BhZ2VfdG9rZW4iWgoWUmVkZWxpdmVyRXZlbnRzUmVxdWVzdBIWCgJpZBgBIAEoCUIKukgHyAEBcgIYQBIoCgRzZXFzGAIgAygDQhq6SBeSARQIARD0AyINIgsY/////////w8oACIZChdSZWRlbGl2ZXJFdmVudHNSZXNwb25zZTKiEQoRRXZlbnRHcm91cFNlcnZpY2USgAIKEENyZWF0ZUV2ZW50R3JvdXASKy5wYXRjaGJheS5ldmVudHMudjEuQ3JlYXRlRXZlbnRHcm91cFJlcXVlc3QaLC5wYXRjaGJheS5ldmVudHMudjEuQ3JlYXRlRXZlbnRHcm91cFJlc3BvbnNlIpABirIZaSIMZ3JvdXAuY3JlYXRlSkl0aGlzIHJlcXVlc3QgbWFkZSBldmVudCBncm91cCB7aWR9LCB3aGljaCBpcyB0aGVyZTsgbm90aGluZyBpcyBsZWZ0IHRvIGRvCg5ldmVudHM6Y29uc3VtZZKyGQMQyQGC0+STAhY6ASoiES9hcGkvZXZlbnQtZ3JvdXBzEpwBCg9MaXN0RXZlbnRHcm91cHMSKi5wYXRjaGJheS5ldmVudHMudjEuTGlzdEV2ZW50R3JvdXBzUmVxdWVzdBorLnBhdGNoYmF5LmV2ZW50cy52MS5MaXN0RXZlbnRHcm91cHNSZXNwb25zZSIwkAIBirIZEAoOZXZlbnRzOmNvbnN1bWWC0+STAhMSES9hcGkvZXZlbnQtZ3JvdXBzEpsBCg1HZXRFdmVudEdyb3VwEigucGF0Y2hiYXkuZXZlbnRzLnYxLkdldEV2ZW50R3JvdXBSZXF1ZXN0GikucGF0Y2hiYXkuZXZlbnRzLnYxLkdldEV2ZW50R3JvdXBSZXNwb25zZSI1kAIBirIZEAoOZXZlbnRzOmNvbnN1bWWC0+STAhgSFi9hcGkvZXZlbnQtZ3JvdXBzL3tpZH0SsgEKDlNlZWtFdmVudEdyb3VwEikucGF0Y2hiYXkuZXZlbnRzLnYxLlNlZWtFdmVudEdyb3VwUmVxdWVzdBoqLnBhdGNoYmF5LmV2ZW50cy52MS5TZWVrRXZlbnRHcm91cFJlc3BvbnNlIkmQAgKKshkcIgpncm91cC5zZWVrCg5ldmVudHM6Y29uc3VtZYLT5JMCIDoBKiIbL2FwaS9ldmVudC1ncm91cHMve2lkfS9zZWVrEq8BChBEZWxldGVFdmVudEdyb3VwEisucGF0Y2hiYXkuZXZlbnRzLnYxLkRlbGV0ZUV2ZW50R3JvdXBSZXF1ZXN0GiwucGF0Y2hiYXkuZXZlbnRzLnYxLkRlbGV0ZUV2ZW50R3JvdXBSZXNwb25zZSJAirIZHiIMZ3JvdXAuZGVsZXRlCg5ldmVudHM6Y29uc3VtZYLT5JMCGCoWL2FwaS9ldmVudC1ncm91cHMve2lkfRLaAQoKUHVsbEV2ZW50cxIlLnBhdGNoYmF5LmV2ZW50cy52MS5QdWxsRXZlbnRzUmVxdWVzdBomLnBhdGNoYmF5LmV2ZW50cy52MS5QdWxsRXZlbnRzUmVzcG9uc2UifYqyGVMqQWRlbGl2ZXJpZXMgYXJlIGNvdW50ZWQgd2l0aCB0aGUgZ3JvdXAsIGFuZCBhcmUgdG9vIG1hbnkgdG8gcmVjb3JkCg5ldmVudHM6Y29uc3VtZYLT5JMCIDoBKiIbL2FwaS9ldmVudC1ncm91cHMve2lkfS9wdWxsEt8BCglBY2tFdmVudHMSJC5wYXRjaGJheS5ldmVudHMudjEuQWNrRXZlbnRzUmVxdWVzdBolLnBhdGNoYmF5LmV2ZW50cy52MS5BY2tFdmVudHNSZXNwb25zZSKEAZACAoqyGVgqRmFja25vd2xlZGdlbWVudHMgbW92ZSB0aGUgZ3JvdXAncyBwb3NpdGlvbiwgYW5kIGFyZSB0b28gbWFueSB0byByZWNvcmQKDmV2ZW50czpjb25zdW1lgtPkkwIfOgEqIhovYXBpL2V2ZW50LWdyb3Vwcy97aWR9L2FjaxLaAQoKTmFja0V2ZW50cxIlLnBhdGNoYmF5LmV2ZW50cy52MS5OYWNrRXZlbnRzUmVxdWVzdBomLnBhdGNoYmF5LmV2ZW50cy52MS5OYWNrRXZlbnRzUmVzcG9uc2UifYqyGVMqQWRlbGl2ZXJpZXMgYXJlIGNvdW50ZWQgd2l0aCB0aGUgZ3JvdXAsIGFuZCBhcmUgdG9vIG1hbnkgdG8gcmVjb3JkCg5ldmVudHM6Y29uc3VtZYLT5JMCIDoBKiIbL2FwaS9ldmVudC1ncm91cHMve2lkfS9uYWNrEuQBCgxFeHRlbmRFdmVudHMSJy5wYXRjaGJheS5ldmVudHMudjEuRXh0ZW5kRXZlbnRzUmVxdWVzdBooLnBhdGNoYmF5LmV2ZW50cy52MS5FeHRlbmRFdmVudHNSZXNwb25zZSKAAZACAoqyGVEqP2l0IG1vdmVzIHRoZSBlbmQgb2YgYSBkZWxpdmVyeSwgYW5kIGlzIG1hZGUgdG9vIG9mdGVuIHRvIHJlY29yZAoOZXZlbnRzOmNvbnN1bWWC0+STAiI6ASoiHS9hcGkvZXZlbnQtZ3JvdXBzL3tpZH0vZXh0ZW5kEqMBCg5MaXN0RGVhZEV2ZW50cxIpLnBhdGNoYmF5LmV2ZW50cy52MS5MaXN0RGVhZEV2ZW50c1JlcXVlc3QaKi5wYXRjaGJheS5ldmVudHMudjEuTGlzdERlYWRFdmVudHNSZXNwb25zZSI6kAIBirIZEAoOZXZlbnRzOmNvbnN1bWWC0+STAh0SGy9hcGkvZXZlbnQtZ3JvdXBzL3tpZH0vZGVhZBK8AQoPUmVkZWxpdmVyRXZlbnRzEioucGF0Y2hiYXkuZXZlbnRzLnYxLlJlZGVsaXZlckV2ZW50c1JlcXVlc3QaKy5wYXRjaGJheS5ldmVudHMudjEuUmVkZWxpdmVyRXZlbnRzUmVzcG9uc2UiUIqyGSEiD2dyb3VwLnJlZGVsaXZlcgoOZXZlbnRzOmNvbnN1bWWC0+STAiU6ASoiIC9hcGkvZXZlbnQtZ3JvdXBzL3tpZH0vcmVkZWxpdmVyYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_patchbay_events_v1_event_group, file_patchbay_options_v1_options, file_patchbay_options_v1_rules]);
+
+/**
+ * Describes the message patchbay.events.v1.CreateEventGroupRequest.
+ * Use `create(CreateEventGroupRequestSchema)` to create a new message.
+ */
+export const CreateEventGroupRequestSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_events_v1_event_group_service, 0);
+
+/**
+ * Describes the message patchbay.events.v1.CreateEventGroupResponse.
+ * Use `create(CreateEventGroupResponseSchema)` to create a new message.
+ */
+export const CreateEventGroupResponseSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_events_v1_event_group_service, 1);
+
+/**
+ * Describes the message patchbay.events.v1.ListEventGroupsRequest.
+ * Use `create(ListEventGroupsRequestSchema)` to create a new message.
+ */
+export const ListEventGroupsRequestSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_events_v1_event_group_service, 2);
+
+/**
+ * Describes the message patchbay.events.v1.ListEventGroupsResponse.
+ * Use `create(ListEventGroupsResponseSchema)` to create a new message.
+ */
+export const ListEventGroupsResponseSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_events_v1_event_group_service, 3);
+
+/**
+ * Describes the message patchbay.events.v1.GetEventGroupRequest.
+ * Use `create(GetEventGroupRequestSchema)` to create a new message.
+ */
+export const GetEventGroupRequestSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_events_v1_event_group_service, 4);
+
+/**
+ * Describes the message patchbay.events.v1.GetEventGroupResponse.
+ * Use `create(GetEventGroupResponseSchema)` to create a new message.
+ */
+export const GetEventGroupResponseSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_events_v1_event_group_service, 5);
+
+/**
+ * Describes the message patchbay.events.v1.SeekEventGroupRequest.
+ * Use `create(SeekEventGroupRequestSchema)` to create a new message.
+ */
+export const SeekEventGroupRequestSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_events_v1_event_group_service, 6);
+
+/**
+ * Describes the message patchbay.events.v1.SeekEventGroupResponse.
+ * Use `create(SeekEventGroupResponseSchema)` to create a new message.
+ */
+export const SeekEventGroupResponseSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_events_v1_event_group_service, 7);
+
+/**
+ * Describes the message patchbay.events.v1.DeleteEventGroupRequest.
+ * Use `create(DeleteEventGroupRequestSchema)` to create a new message.
+ */
+export const DeleteEventGroupRequestSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_events_v1_event_group_service, 8);
+
+/**
+ * Describes the message patchbay.events.v1.DeleteEventGroupResponse.
+ * Use `create(DeleteEventGroupResponseSchema)` to create a new message.
+ */
+export const DeleteEventGroupResponseSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_events_v1_event_group_service, 9);
+
+/**
+ * Describes the message patchbay.events.v1.PullEventsRequest.
+ * Use `create(PullEventsRequestSchema)` to create a new message.
+ */
+export const PullEventsRequestSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_events_v1_event_group_service, 10);
+
+/**
+ * Describes the message patchbay.events.v1.PullEventsResponse.
+ * Use `create(PullEventsResponseSchema)` to create a new message.
+ */
+export const PullEventsResponseSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_events_v1_event_group_service, 11);
+
+/**
+ * Describes the message patchbay.events.v1.AckEventsRequest.
+ * Use `create(AckEventsRequestSchema)` to create a new message.
+ */
+export const AckEventsRequestSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_events_v1_event_group_service, 12);
+
+/**
+ * Describes the message patchbay.events.v1.AckEventsResponse.
+ * Use `create(AckEventsResponseSchema)` to create a new message.
+ */
+export const AckEventsResponseSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_events_v1_event_group_service, 13);
+
+/**
+ * Describes the message patchbay.events.v1.NackEventsRequest.
+ * Use `create(NackEventsRequestSchema)` to create a new message.
+ */
+export const NackEventsRequestSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_events_v1_event_group_service, 14);
+
+/**
+ * Describes the message patchbay.events.v1.NackEventsResponse.
+ * Use `create(NackEventsResponseSchema)` to create a new message.
+ */
+export const NackEventsResponseSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_events_v1_event_group_service, 15);
+
+/**
+ * Describes the message patchbay.events.v1.ExtendEventsRequest.
+ * Use `create(ExtendEventsRequestSchema)` to create a new message.
+ */
+export const ExtendEventsRequestSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_events_v1_event_group_service, 16);
+
+/**
+ * Describes the message patchbay.events.v1.ExtendEventsResponse.
+ * Use `create(ExtendEventsResponseSchema)` to create a new message.
+ */
+export const ExtendEventsResponseSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_events_v1_event_group_service, 17);
+
+/**
+ * Describes the message patchbay.events.v1.ListDeadEventsRequest.
+ * Use `create(ListDeadEventsRequestSchema)` to create a new message.
+ */
+export const ListDeadEventsRequestSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_events_v1_event_group_service, 18);
+
+/**
+ * Describes the message patchbay.events.v1.ListDeadEventsResponse.
+ * Use `create(ListDeadEventsResponseSchema)` to create a new message.
+ */
+export const ListDeadEventsResponseSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_events_v1_event_group_service, 19);
+
+/**
+ * Describes the message patchbay.events.v1.RedeliverEventsRequest.
+ * Use `create(RedeliverEventsRequestSchema)` to create a new message.
+ */
+export const RedeliverEventsRequestSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_events_v1_event_group_service, 20);
+
+/**
+ * Describes the message patchbay.events.v1.RedeliverEventsResponse.
+ * Use `create(RedeliverEventsResponseSchema)` to create a new message.
+ */
+export const RedeliverEventsResponseSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_events_v1_event_group_service, 21);
 
 /**
  * Shares the events of a log among consumers that acknowledge them one by one.
+ *
+ * A consumer pulls some events, and has until the group's `ack_seconds` to
+ * acknowledge each by the token of its delivery. Whatever it does not acknowledge is
+ * delivered again, to whichever consumer pulls next. An event that was delivered
+ * `max_deliveries` times is dead: it is listed, and delivered no more until it is
+ * asked for.
+ *
+ * The callers of these methods need the right to read the whole log, too: `audit:view`
+ * for `audit`; for `service`, the scopes of the group's types. A key that is limited
+ * to some connections can have no group on these two.
  *
  * @generated from service patchbay.events.v1.EventGroupService
  */

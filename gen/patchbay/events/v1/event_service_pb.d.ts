@@ -2,7 +2,10 @@
 // @generated from file patchbay/events/v1/event_service.proto (package patchbay.events.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenService } from "@bufbuild/protobuf/codegenv2";
+import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import type { Message } from "@bufbuild/protobuf";
+import type { Event } from "./event_pb.js";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file patchbay/events/v1/event_service.proto.
@@ -10,10 +13,348 @@ import type { GenFile, GenService } from "@bufbuild/protobuf/codegenv2";
 export declare const file_patchbay_events_v1_event_service: GenFile;
 
 /**
+ * Asks for events of a log.
+ *
+ * @generated from message patchbay.events.v1.ListEventsRequest
+ */
+export declare type ListEventsRequest = Message<"patchbay.events.v1.ListEventsRequest"> & {
+  /**
+   * The id of a channel, `service` or `audit`.
+   *
+   * @generated from field: string log = 1;
+   */
+  log: string;
+
+  /**
+   * Only events behind this number. If it is left out, the list begins with the
+   * first one that is kept.
+   *
+   * @generated from field: optional int64 after = 2;
+   */
+  after?: bigint | undefined;
+
+  /**
+   * Only events of these types; all if empty.
+   *
+   * @generated from field: repeated string types = 3;
+   */
+  types: string[];
+
+  /**
+   * Whether the events come with their data. A page with data ends at about 4 MiB.
+   *
+   * @generated from field: bool with_data = 4;
+   */
+  withData: boolean;
+
+  /**
+   * At most this many; 0 means 100, the ceiling is 1000.
+   *
+   * @generated from field: int32 page_size = 5;
+   */
+  pageSize: number;
+
+  /**
+   * `next_page_token` of the previous answer. It takes the place of `after`.
+   *
+   * @generated from field: string page_token = 6;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message patchbay.events.v1.ListEventsRequest.
+ * Use `create(ListEventsRequestSchema)` to create a new message.
+ */
+export declare const ListEventsRequestSchema: GenMessage<ListEventsRequest>;
+
+/**
+ * Carries one page of events.
+ *
+ * @generated from message patchbay.events.v1.ListEventsResponse
+ */
+export declare type ListEventsResponse = Message<"patchbay.events.v1.ListEventsResponse"> & {
+  /**
+   * Those with the lowest numbers first. There may be few or none on a page although
+   * there are more behind it, if `types` select few.
+   *
+   * @generated from field: repeated patchbay.events.v1.Event events = 1;
+   */
+  events: Event[];
+
+  /**
+   * Present when the log goes on.
+   *
+   * @generated from field: optional string next_page_token = 2;
+   */
+  nextPageToken?: string | undefined;
+
+  /**
+   * How far the log was read. Give it as `after` to read on later.
+   *
+   * @generated from field: int64 position = 3;
+   */
+  position: bigint;
+};
+
+/**
+ * Describes the message patchbay.events.v1.ListEventsResponse.
+ * Use `create(ListEventsResponseSchema)` to create a new message.
+ */
+export declare const ListEventsResponseSchema: GenMessage<ListEventsResponse>;
+
+/**
+ * Names an event.
+ *
+ * @generated from message patchbay.events.v1.GetEventRequest
+ */
+export declare type GetEventRequest = Message<"patchbay.events.v1.GetEventRequest"> & {
+  /**
+   * The id of a channel, `service` or `audit`.
+   *
+   * @generated from field: string log = 1;
+   */
+  log: string;
+
+  /**
+   * Its number.
+   *
+   * @generated from field: int64 seq = 2;
+   */
+  seq: bigint;
+};
+
+/**
+ * Describes the message patchbay.events.v1.GetEventRequest.
+ * Use `create(GetEventRequestSchema)` to create a new message.
+ */
+export declare const GetEventRequestSchema: GenMessage<GetEventRequest>;
+
+/**
+ * Carries the event.
+ *
+ * @generated from message patchbay.events.v1.GetEventResponse
+ */
+export declare type GetEventResponse = Message<"patchbay.events.v1.GetEventResponse"> & {
+  /**
+   * The event, with its data.
+   *
+   * @generated from field: patchbay.events.v1.Event event = 1;
+   */
+  event?: Event | undefined;
+};
+
+/**
+ * Describes the message patchbay.events.v1.GetEventResponse.
+ * Use `create(GetEventResponseSchema)` to create a new message.
+ */
+export declare const GetEventResponseSchema: GenMessage<GetEventResponse>;
+
+/**
+ * Asks for events as they are stored.
+ *
+ * @generated from message patchbay.events.v1.SubscribeRequest
+ */
+export declare type SubscribeRequest = Message<"patchbay.events.v1.SubscribeRequest"> & {
+  /**
+   * The logs, each with where to begin.
+   *
+   * @generated from field: repeated patchbay.events.v1.LogStart logs = 1;
+   */
+  logs: LogStart[];
+
+  /**
+   * Only events of these types; all if empty.
+   *
+   * @generated from field: repeated string types = 2;
+   */
+  types: string[];
+};
+
+/**
+ * Describes the message patchbay.events.v1.SubscribeRequest.
+ * Use `create(SubscribeRequestSchema)` to create a new message.
+ */
+export declare const SubscribeRequestSchema: GenMessage<SubscribeRequest>;
+
+/**
+ * A log, and where to begin. Without `from`, only what is stored from now on is sent.
+ *
+ * @generated from message patchbay.events.v1.LogStart
+ */
+export declare type LogStart = Message<"patchbay.events.v1.LogStart"> & {
+  /**
+   * The id of a channel, `service` or `audit`.
+   *
+   * @generated from field: string log = 1;
+   */
+  log: string;
+
+  /**
+   * Where to begin.
+   *
+   * @generated from oneof patchbay.events.v1.LogStart.from
+   */
+  from: {
+    /**
+     * Behind this number, such as the last position of an earlier stream.
+     *
+     * @generated from field: int64 after = 2;
+     */
+    value: bigint;
+    case: "after";
+  } | {
+    /**
+     * With the first event that is kept.
+     *
+     * @generated from field: bool earliest = 3;
+     */
+    value: boolean;
+    case: "earliest";
+  } | {
+    /**
+     * With the first event that was stored at this time or later.
+     *
+     * @generated from field: google.protobuf.Timestamp since = 4;
+     */
+    value: Timestamp;
+    case: "since";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message patchbay.events.v1.LogStart.
+ * Use `create(LogStartSchema)` to create a new message.
+ */
+export declare const LogStartSchema: GenMessage<LogStart>;
+
+/**
+ * Carries events, or only the positions.
+ *
+ * @generated from message patchbay.events.v1.SubscribeResponse
+ */
+export declare type SubscribeResponse = Message<"patchbay.events.v1.SubscribeResponse"> & {
+  /**
+   * In the order of their numbers.
+   *
+   * @generated from field: repeated patchbay.events.v1.Event events = 1;
+   */
+  events: Event[];
+
+  /**
+   * How far each log was read once these events are taken.
+   *
+   * @generated from field: repeated patchbay.events.v1.LogPosition positions = 2;
+   */
+  positions: LogPosition[];
+};
+
+/**
+ * Describes the message patchbay.events.v1.SubscribeResponse.
+ * Use `create(SubscribeResponseSchema)` to create a new message.
+ */
+export declare const SubscribeResponseSchema: GenMessage<SubscribeResponse>;
+
+/**
+ * How far a log was read.
+ *
+ * @generated from message patchbay.events.v1.LogPosition
+ */
+export declare type LogPosition = Message<"patchbay.events.v1.LogPosition"> & {
+  /**
+   * The log.
+   *
+   * @generated from field: string log = 1;
+   */
+  log: string;
+
+  /**
+   * The number of the last event that was read, whether or not it was sent; 0 at the
+   * beginning.
+   *
+   * @generated from field: int64 seq = 2;
+   */
+  seq: bigint;
+};
+
+/**
+ * Describes the message patchbay.events.v1.LogPosition.
+ * Use `create(LogPositionSchema)` to create a new message.
+ */
+export declare const LogPositionSchema: GenMessage<LogPosition>;
+
+/**
  * Reads logs of events: what channels received, and what Patchbay says of itself.
+ *
+ * A log is named by its channel's id; `audit` is the record of changes, which takes
+ * `audit:view` as well, and `service` is what Patchbay says of itself beside that.
+ * Of the log `service`, a key sees `connection.*` with `connections:view`,
+ * `api_key.*` with `api:manage`, `webhook.*` with `webhooks:manage`, and the rest
+ * with `events:view`. A key that is limited to some connections sees no events about
+ * others, and no channel that reads through others.
+ *
+ * `types` select events by their type, with `*` at the end for anything. What a
+ * channel received is selected only by `channel:<id>/<type>`, such as
+ * `channel:chn_0123/payment.*`, so that no sender can pass its events off as those of
+ * Patchbay.
  *
  * @generated from service patchbay.events.v1.EventService
  */
 export declare const EventService: GenService<{
+  /**
+   * Lists the events of one log in the order of their numbers.
+   *
+   * Errors: LOG_NOT_FOUND if the caller's organisation has no such log, or the
+   * caller's key may not see its channel; MISSING_SCOPE for a log or a type that the
+   * key may not read; CURSOR_EXPIRED if events behind `after` are no longer kept;
+   * CURSOR_AHEAD if the log is not as far as `after`; CURSOR_OF_OTHER_LOG for the
+   * page token of another log.
+   *
+   * @generated from rpc patchbay.events.v1.EventService.ListEvents
+   */
+  listEvents: {
+    methodKind: "unary";
+    input: typeof ListEventsRequestSchema;
+    output: typeof ListEventsResponseSchema;
+  },
+  /**
+   * Answers one event with its data.
+   *
+   * `GET /api/events/{log}/{seq}/body` answers the data alone, byte for byte as it
+   * came.
+   *
+   * Errors: LOG_NOT_FOUND and MISSING_SCOPE as ListEvents; NOT_FOUND if the log has
+   * no event of this number yet, or the caller's key may not see it; CURSOR_EXPIRED
+   * if it is no longer kept.
+   *
+   * @generated from rpc patchbay.events.v1.EventService.GetEvent
+   */
+  getEvent: {
+    methodKind: "unary";
+    input: typeof GetEventRequestSchema;
+    output: typeof GetEventResponseSchema;
+  },
+  /**
+   * Sends the events of some logs as they are stored, as long as the caller listens.
+   * `GET /api/events/stream` is the same as server-sent events.
+   *
+   * The first message has no events: it says where the stream begins. Each further
+   * message has events of one log in their order, and how far each log was read;
+   * after 15 seconds without one, there is a message that says only how far. To go
+   * on after a cut, call again with the last positions: nothing is missed, and
+   * nothing comes twice.
+   *
+   * Errors: as ListEvents, also later, when the key or what it may read changes.
+   * STREAM_ENDED when the service stops, or nothing of the stream was taken for 30
+   * seconds: call again with the last positions. TOO_MANY_STREAMS beyond 1000 streams
+   * of an organisation at each replica.
+   *
+   * @generated from rpc patchbay.events.v1.EventService.Subscribe
+   */
+  subscribe: {
+    methodKind: "server_streaming";
+    input: typeof SubscribeRequestSchema;
+    output: typeof SubscribeResponseSchema;
+  },
 }>;
 

@@ -2,16 +2,89 @@
 // @generated from file patchbay/events/v1/event_service.proto (package patchbay.events.v1, syntax proto3)
 /* eslint-disable */
 
-import { fileDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_buf_validate_validate } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
+import { file_google_api_annotations } from "../../../google/api/annotations_pb.js";
+import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import { file_patchbay_events_v1_event } from "./event_pb.js";
+import { file_patchbay_options_v1_options } from "../../options/v1/options_pb.js";
 
 /**
  * Describes the file patchbay/events/v1/event_service.proto.
  */
 export const file_patchbay_events_v1_event_service = /*@__PURE__*/
-  fileDesc("CiZwYXRjaGJheS9ldmVudHMvdjEvZXZlbnRfc2VydmljZS5wcm90bxIScGF0Y2hiYXkuZXZlbnRzLnYxMg4KDEV2ZW50U2VydmljZWIGcHJvdG8z");
+  fileDesc("CiZwYXRjaGJheS9ldmVudHMvdjEvZXZlbnRfc2VydmljZS5wcm90bxIScGF0Y2hiYXkuZXZlbnRzLnYxIs4BChFMaXN0RXZlbnRzUmVxdWVzdBIXCgNsb2cYASABKAlCCrpIB8gBAXICGEASJAoFYWZ0ZXIYAiABKANCELpIDSILGP////////8PKABIAIgBARIgCgV0eXBlcxgDIAMoCUIRukgOkgELEDIiB3IFEAEYgAISEQoJd2l0aF9kYXRhGAQgASgIEh0KCXBhZ2Vfc2l6ZRgFIAEoBUIKukgHGgUY6AcoABIcCgpwYWdlX3Rva2VuGAYgASgJQgi6SAVyAxiABEIICgZfYWZ0ZXIigwEKEkxpc3RFdmVudHNSZXNwb25zZRIpCgZldmVudHMYASADKAsyGS5wYXRjaGJheS5ldmVudHMudjEuRXZlbnQSHAoPbmV4dF9wYWdlX3Rva2VuGAIgASgJSACIAQESEAoIcG9zaXRpb24YAyABKANCEgoQX25leHRfcGFnZV90b2tlbiJJCg9HZXRFdmVudFJlcXVlc3QSFwoDbG9nGAEgASgJQgq6SAfIAQFyAhhAEh0KA3NlcRgCIAEoA0IQukgNIgsY/////////w8oASJEChBHZXRFdmVudFJlc3BvbnNlEjAKBWV2ZW50GAEgASgLMhkucGF0Y2hiYXkuZXZlbnRzLnYxLkV2ZW50Qga6SAPIAQEibAoQU3Vic2NyaWJlUmVxdWVzdBI2CgRsb2dzGAEgAygLMhwucGF0Y2hiYXkuZXZlbnRzLnYxLkxvZ1N0YXJ0Qgq6SAeSAQQIARAyEiAKBXR5cGVzGAIgAygJQhG6SA6SAQsQMiIHcgUQARiAAiKYAQoITG9nU3RhcnQSFwoDbG9nGAEgASgJQgq6SAfIAQFyAhhAEiEKBWFmdGVyGAIgASgDQhC6SA0iCxj/////////DygASAASGwoIZWFybGllc3QYAyABKAhCB7pIBGoCCAFIABIrCgVzaW5jZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBIAEIGCgRmcm9tInIKEVN1YnNjcmliZVJlc3BvbnNlEikKBmV2ZW50cxgBIAMoCzIZLnBhdGNoYmF5LmV2ZW50cy52MS5FdmVudBIyCglwb3NpdGlvbnMYAiADKAsyHy5wYXRjaGJheS5ldmVudHMudjEuTG9nUG9zaXRpb24iJwoLTG9nUG9zaXRpb24SCwoDbG9nGAEgASgJEgsKA3NlcRgCIAEoAzKUAwoMRXZlbnRTZXJ2aWNlEoQBCgpMaXN0RXZlbnRzEiUucGF0Y2hiYXkuZXZlbnRzLnYxLkxpc3RFdmVudHNSZXF1ZXN0GiYucGF0Y2hiYXkuZXZlbnRzLnYxLkxpc3RFdmVudHNSZXNwb25zZSInkAIBirIZDQoLZXZlbnRzOnZpZXeC0+STAg0SCy9hcGkvZXZlbnRzEooBCghHZXRFdmVudBIjLnBhdGNoYmF5LmV2ZW50cy52MS5HZXRFdmVudFJlcXVlc3QaJC5wYXRjaGJheS5ldmVudHMudjEuR2V0RXZlbnRSZXNwb25zZSIzkAIBirIZDQoLZXZlbnRzOnZpZXeC0+STAhkSFy9hcGkvZXZlbnRzL3tsb2d9L3tzZXF9EnAKCVN1YnNjcmliZRIkLnBhdGNoYmF5LmV2ZW50cy52MS5TdWJzY3JpYmVSZXF1ZXN0GiUucGF0Y2hiYXkuZXZlbnRzLnYxLlN1YnNjcmliZVJlc3BvbnNlIhSQAgGKshkNCgtldmVudHM6dmlldzABYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_patchbay_events_v1_event, file_patchbay_options_v1_options]);
+
+/**
+ * Describes the message patchbay.events.v1.ListEventsRequest.
+ * Use `create(ListEventsRequestSchema)` to create a new message.
+ */
+export const ListEventsRequestSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_events_v1_event_service, 0);
+
+/**
+ * Describes the message patchbay.events.v1.ListEventsResponse.
+ * Use `create(ListEventsResponseSchema)` to create a new message.
+ */
+export const ListEventsResponseSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_events_v1_event_service, 1);
+
+/**
+ * Describes the message patchbay.events.v1.GetEventRequest.
+ * Use `create(GetEventRequestSchema)` to create a new message.
+ */
+export const GetEventRequestSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_events_v1_event_service, 2);
+
+/**
+ * Describes the message patchbay.events.v1.GetEventResponse.
+ * Use `create(GetEventResponseSchema)` to create a new message.
+ */
+export const GetEventResponseSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_events_v1_event_service, 3);
+
+/**
+ * Describes the message patchbay.events.v1.SubscribeRequest.
+ * Use `create(SubscribeRequestSchema)` to create a new message.
+ */
+export const SubscribeRequestSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_events_v1_event_service, 4);
+
+/**
+ * Describes the message patchbay.events.v1.LogStart.
+ * Use `create(LogStartSchema)` to create a new message.
+ */
+export const LogStartSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_events_v1_event_service, 5);
+
+/**
+ * Describes the message patchbay.events.v1.SubscribeResponse.
+ * Use `create(SubscribeResponseSchema)` to create a new message.
+ */
+export const SubscribeResponseSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_events_v1_event_service, 6);
+
+/**
+ * Describes the message patchbay.events.v1.LogPosition.
+ * Use `create(LogPositionSchema)` to create a new message.
+ */
+export const LogPositionSchema = /*@__PURE__*/
+  messageDesc(file_patchbay_events_v1_event_service, 7);
 
 /**
  * Reads logs of events: what channels received, and what Patchbay says of itself.
+ *
+ * A log is named by its channel's id; `audit` is the record of changes, which takes
+ * `audit:view` as well, and `service` is what Patchbay says of itself beside that.
+ * Of the log `service`, a key sees `connection.*` with `connections:view`,
+ * `api_key.*` with `api:manage`, `webhook.*` with `webhooks:manage`, and the rest
+ * with `events:view`. A key that is limited to some connections sees no events about
+ * others, and no channel that reads through others.
+ *
+ * `types` select events by their type, with `*` at the end for anything. What a
+ * channel received is selected only by `channel:<id>/<type>`, such as
+ * `channel:chn_0123/payment.*`, so that no sender can pass its events off as those of
+ * Patchbay.
  *
  * @generated from service patchbay.events.v1.EventService
  */

@@ -1,0 +1,83 @@
+import type { Preset } from "../preset.ts";
+import { hmacSha256, numbered } from "./common.ts";
+
+/** Of services that host code and plan its work. */
+export const development: readonly Preset[] = [
+  {
+    name: "github",
+    title: "GitHub",
+    scheme: {
+      kind: "signature",
+      name: "github",
+      header: "x-hub-signature-256",
+      encoding: "hex",
+      proofs: [{ ...hmacSha256, prefix: "sha256=" }],
+      signed: ["{body}"],
+    },
+    secret: "the secret of the hook",
+    secretIsTheirs: false,
+    source: "https://github.com",
+    id: { header: "x-github-delivery" },
+    type: [{ header: "x-github-event" }],
+    defaultType: "github.event",
+    subject: { pointer: "/repository/full_name" },
+    masked: [],
+    headers: [
+      "x-github-delivery",
+      "x-github-event",
+      "x-github-hook-id",
+      "x-github-hook-installation-target-id",
+      "x-github-hook-installation-target-type",
+    ],
+    reply: numbered,
+    notes:
+      "GitHub gives up after 10 s and never tries again by itself: fetch missed deliveries from its list. The delivery id and the event's name are not under the signature, and no time is.",
+  },
+  {
+    name: "gitlab",
+    title: "GitLab",
+    scheme: { kind: "token", name: "gitlab", header: "x-gitlab-token" },
+    secret: "the secret token of the hook",
+    secretIsTheirs: false,
+    source: "https://gitlab.com",
+    id: { header: "idempotency-key" },
+    type: [{ pointer: "/object_kind" }, { pointer: "/event_name" }, { header: "x-gitlab-event" }],
+    defaultType: "gitlab.event",
+    subject: { pointer: "/project/path_with_namespace" },
+    masked: [],
+    headers: [
+      "x-gitlab-event",
+      "x-gitlab-event-uuid",
+      "x-gitlab-instance",
+      "x-gitlab-webhook-uuid",
+      "idempotency-key",
+    ],
+    reply: numbered,
+    notes:
+      "GitLab shows the token and signs nothing with it. A hook with a signing token is better received by standard-webhooks.",
+  },
+  {
+    name: "linear",
+    title: "Linear",
+    scheme: {
+      kind: "signature",
+      name: "linear",
+      header: "linear-signature",
+      encoding: "hex",
+      proofs: [hmacSha256],
+      signed: ["{body}"],
+    },
+    secret: "the signing secret of the webhook",
+    secretIsTheirs: true,
+    source: "https://linear.app",
+    id: { header: "linear-delivery" },
+    type: [{ header: "linear-event" }, { pointer: "/type" }],
+    defaultType: "linear.event",
+    subject: { pointer: "/data/id" },
+    time: { pointer: "/webhookTimestamp", unit: "ms" },
+    masked: [],
+    headers: ["linear-delivery", "linear-event"],
+    reply: numbered,
+    notes: "The delivery id is not under the signature; webhookTimestamp is, within the body.",
+  },
+];

@@ -1,0 +1,39 @@
+import { ConnectionNotAllowed, MissingScope } from "#src/api-keys/errors.ts";
+import { grants } from "#src/api-keys/scopes.ts";
+import { auditLog, serviceLog } from "#src/eventlog/event.ts";
+import type { Caller } from "#src/platform/caller.ts";
+import { readScopeOf, type ReadableLogs } from "../readable-logs.ts";
+import type { Group } from "./group.ts";
+
+/** Refuses a group of which the caller may not see all: no event can be left out for one of those that share them. */
+export type RequireWhole = (caller: Caller, group: Pick<Group, "log" | "types">) => Promise<void>;
+
+export function createRequireWhole(readable: ReadableLogs): RequireWhole {
+  return async (caller, { log, types }) => {
+    await readable.require(caller, { logs: [log], types });
+    if (log !== auditLog && log !== serviceLog) return;
+    for (const scope of log === serviceLog ? scopesFor(types) : []) {
+      if (!grants(caller.scopes, scope)) throw new MissingScope(scope);
+    }
+    if (caller.connections !== undefined) {
+      throw new ConnectionNotAllowed(
+        `the key is limited to some connections, and the log ${log} is about all of them; use a key that is not, or list events, where those of others are left out`,
+      );
+    }
+  };
+}
+
+/** What the log `service` has. */
+const families = ["connection.", "api_key.", "webhook.", "channel."];
+
+function scopesFor(types: readonly string[]): string[] {
+  const patterns = types.length === 0 ? ["*"] : types;
+  return families.filter((family) => patterns.some((pattern) => mayBegin(pattern, family))).map(readScopeOf);
+}
+
+/** Whether the pattern selects a text that begins so. */
+function mayBegin(pattern: string, family: string): boolean {
+  if (!pattern.endsWith("*")) return pattern.startsWith(family);
+  const stem = pattern.slice(0, -1);
+  return stem.startsWith(family) || family.startsWith(stem);
+}

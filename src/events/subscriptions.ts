@@ -1,0 +1,154 @@
+import type { EventLog } from "#src/eventlog/eventlog.ts";
+import { auditLog, type LoggedEvent } from "#src/eventlog/event.ts";
+import type { Call, Caller } from "#src/platform/caller.ts";
+import { InvalidRequest } from "#src/platform/errors.ts";
+import { createTally } from "#src/platform/tally.ts";
+import { TooManyStreams } from "#src/ratelimit/errors.ts";
+import { createAlarm, type Alarm } from "./alarm.ts";
+import { StreamEnded } from "./errors.ts";
+import type { ReadableLogs } from "./readable-logs.ts";
+import { positionOf, type Start } from "./start.ts";
+
+/** What a stream reports at once: events, and how far each log was read. */
+export interface Report {
+  readonly events: readonly LoggedEvent[];
+  readonly positions: ReadonlyMap<string, number>;
+}
+
+/** Whoever reads a stream. */
+export interface Reader {
+  /** Its call has the caller as its key was when it was last looked at. */
+  readonly call: Call;
+  readonly caller: Caller;
+  readonly starts: readonly Start[];
+  /** Patterns of types; all if empty. */
+  readonly types: readonly string[];
+  readonly signal: AbortSignal;
+}
+
+/** Streams of events. */
+export interface Subscriptions {
+  /** Reports the events as they are stored, until the reader's signal aborts. The first report says where it begins. */
+  open(reader: Reader): AsyncIterable<Report>;
+  /** Ends all streams: they would hold up a shutdown. */
+  stop(): void;
+}
+
+/** Of one organisation: each looks at its logs now and then, and holds some memory. */
+const maxStreams = 1_000;
+const maxEvents = 256;
+const maxBytes = 1024 * 1024;
+/** How often a stream that waits looks around. */
+const turnMs = 1_000;
+/** A wake may be lost: after this many turns, each log is looked at without one. */
+const turnsUntilLook = 5;
+/** With one turn more, within the 5 s in which a revoked key must lose its streams. */
+const recheckMs = 4_000;
+const heartbeatMs = 15_000;
+/** A reader that takes nothing for so long is cut. */
+export const patienceMs = 30_000;
+
+export function createSubscriptions(parts: {
+  eventLog: EventLog;
+  readable: ReadableLogs;
+  monotonicNow: () => number;
+}): Subscriptions {
+  const { eventLog, readable, monotonicNow } = parts;
+  const open = createTally();
+  const alarms = new Set<Alarm>();
+  let isStopped = false;
+
+  async function* reports(reader: Reader, alarm: Alarm): AsyncIterable<Report> {
+    const { call, caller, starts, types, signal } = reader;
+    const { orgId } = caller;
+    const logs = starts.map(({ log }) => log);
+    const callerNow = () => call.caller ?? caller;
+    let checkedAt = -Infinity;
+    let reportedAt = monotonicNow();
+
+    /** The key may have been revoked or narrowed, also before the stream began. */
+    async function recheck(): Promise<void> {
+      if (isStopped) throw new StreamEnded("the service stops");
+      if (monotonicNow() - checkedAt < recheckMs) return;
+      await call.recheck?.();
+      await readable.require(callerNow(), { logs, types });
+      checkedAt = monotonicNow();
+    }
+
+    /** Resumes when the reader took the report. */
+    async function* report(events: readonly LoggedEvent[]): AsyncIterable<Report> {
+      reportedAt = monotonicNow();
+      yield { events, positions: new Map(positions) };
+      if (monotonicNow() - reportedAt > patienceMs)
+        throw new StreamEnded("the stream was not read for too long");
+    }
+
+    await recheck();
+    const positions = new Map<string, number>();
+    for (const start of starts) positions.set(start.log, await positionOf(eventLog, orgId, start));
+    yield* report([]);
+
+    const moved = new Set(logs);
+    using wakes = new DisposableStack();
+    for (const log of logs) {
+      const wake = () => {
+        moved.add(log);
+        alarm.ring();
+      };
+      wakes.defer(eventLog.wakes.on(orgId, log, wake));
+    }
+    for (let turn = 1; !signal.aborted; turn += 1) {
+      for (const log of [...moved]) {
+        moved.delete(log);
+        await recheck();
+        const stretch = { after: positions.get(log) ?? 0, limit: maxEvents, maxBytes };
+        const read = await eventLog.read(orgId, log, stretch);
+        const last = read.at(-1);
+        if (last === undefined) continue;
+        // There may be more behind it.
+        moved.add(log);
+        positions.set(log, last.seq);
+        const events = await readable.select(callerNow(), types, read);
+        if (events.length > 0) yield* report(events);
+      }
+      await recheck();
+      if (monotonicNow() - reportedAt >= heartbeatMs) yield* report([]);
+      if (moved.size > 0) continue;
+      await alarm.rung(turnMs);
+      // Changes that other replicas make are not announced.
+      if (logs.includes(auditLog)) moved.add(auditLog);
+      if (turn % turnsUntilLook === 0) for (const log of logs) moved.add(log);
+    }
+  }
+
+  async function* counted(reader: Reader): AsyncIterable<Report> {
+    const { orgId } = reader.caller;
+    if (open.of(orgId) >= maxStreams) {
+      throw new TooManyStreams(`your organisation has ${maxStreams} streams of events open`);
+    }
+    const alarm = createAlarm();
+    open.add(orgId, 1);
+    alarms.add(alarm);
+    reader.signal.addEventListener("abort", alarm.ring);
+    try {
+      yield* reports(reader, alarm);
+    } finally {
+      open.add(orgId, -1);
+      alarms.delete(alarm);
+      reader.signal.removeEventListener("abort", alarm.ring);
+    }
+  }
+
+  return {
+    open(reader) {
+      const logs = reader.starts.map(({ log }) => log);
+      const twice = logs.find((log, index) => logs.indexOf(log) !== index);
+      if (twice !== undefined) throw new InvalidRequest(`logs: ${twice} is named twice; name it once`);
+      return counted(reader);
+    },
+    stop() {
+      isStopped = true;
+      for (const alarm of alarms) alarm.ring();
+    },
+  };
+}
