@@ -60,7 +60,7 @@ export interface App {
   beReady(): void;
   /** What goes on while nobody calls, once it is started. */
   readonly loops: {
-    readonly [Name in "health" | "oauth" | "catalog" | "logs"]: Loop;
+    readonly [Name in "health" | "oauth" | "catalog" | "logs" | "webhooks" | "sources"]: Loop;
   };
   /** For calls that the service makes to itself. */
   readonly call: CallUnary;
@@ -105,6 +105,8 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
   const calls = createCalls({ ...shared, connections, operations });
   const catalog = createCatalog({ ...shared, operations, connections, calls });
   const events = await createEvents({ ...shared, isShownChannel });
+  const channels = await createChannels({ ...shared, verification, connections });
+  const webhooks = createWebhooks(shared);
   const features = [
     apiKeys,
     verification,
@@ -115,8 +117,8 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     createDirectory(shared),
     createAudit({ ...shared, hasShownTarget }),
     events,
-    await createChannels({ ...shared, verification }),
-    createWebhooks(shared),
+    channels,
+    webhooks,
   ];
   for (const feature of features) opened.defer(() => feature.close?.());
   const loops = {
@@ -124,6 +126,8 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     oauth: connections.oauthSweep,
     catalog: catalog.watch,
     logs: shared.eventLog.upkeep,
+    webhooks: webhooks.dispatch,
+    sources: channels.sources,
   };
 
   const refusals = createRefusals(shared);

@@ -15,6 +15,8 @@ import type {
 import { needsSecret } from "./channel.ts";
 import { presets } from "./presets.ts";
 import { isSecretTheirs, newSegment, secretFrom, segmentHashOf, type SecretText } from "./secret-text.ts";
+import { pollConfigFrom, streamConfigFrom } from "./sources/from-message.ts";
+import { newSource } from "./sources/state.ts";
 
 /** How long events are kept, and known again, where nobody says otherwise: a week. */
 export const usualSeconds = 7 * 24 * 60 * 60;
@@ -32,7 +34,13 @@ export interface NewChannel {
 }
 
 /** The channel that the caller asks for. */
-export function newChannel(request: CreateChannelRequest, caller: Caller, at: Date): NewChannel {
+export function newChannel(
+  request: CreateChannelRequest,
+  caller: Caller,
+  at: Date,
+  /** What its source is read through; undefined if others send to it. */
+  connectionId: string | undefined,
+): NewChannel {
   const { kind, config } = sourceFrom(request);
   const segment = config.receiver?.authentication === "none" ? newSegment() : undefined;
   const secret = secretFor(request, config);
@@ -42,7 +50,7 @@ export function newChannel(request: CreateChannelRequest, caller: Caller, at: Da
     environment: caller.environment,
     name: request.name,
     ...{ kind, config },
-    connectionId: undefined,
+    connectionId,
     state: "active",
     stateReason: undefined,
     segmentHash: segment === undefined ? undefined : segmentHashOf(segment),
@@ -52,6 +60,7 @@ export function newChannel(request: CreateChannelRequest, caller: Caller, at: Da
     dedupSeconds: secondsFrom("dedupSeconds", request.dedupSeconds),
     lastSeq: 0,
     secrets: secret === undefined ? [] : [{ version: 1, createdAt: at, validUntil: undefined }],
+    sourceState: config.receiver === undefined ? newSource(at) : undefined,
     createdAt: at,
     updatedAt: at,
   };
@@ -74,8 +83,20 @@ function sourceFrom({ source, receiver }: CreateChannelRequest): {
         config: { allowedOrigins, receiver: receiverFrom(receiver, "bearer") },
       };
     }
+    case "sse":
+      requireNoReceiver(receiver);
+      return { kind: "sse", config: { sse: streamConfigFrom(source.value) } };
+    case "poll":
+      requireNoReceiver(receiver);
+      return { kind: "poll", config: { poll: pollConfigFrom(source.value) } };
     case undefined:
-      throw new InvalidRequest("give one of webhook, cloudEvents");
+      throw new InvalidRequest("give one of webhook, cloudEvents, sse, poll");
+  }
+}
+
+function requireNoReceiver(given: Receiver | undefined): void {
+  if (given !== undefined) {
+    throw new InvalidRequest("receiver: nobody sends to a channel that reads its source; leave it out");
   }
 }
 
@@ -117,8 +138,11 @@ function secondsFrom(field: string, given: number): number {
 function secretFor({ secret }: CreateChannelRequest, config: ChannelConfig): NewChannel["secret"] {
   if (!needsSecret(config)) {
     if (secret === undefined) return undefined;
+    if (config.receiver === undefined) {
+      throw new InvalidRequest("secret: nobody sends to a channel that reads its source; leave it out");
+    }
     throw new InvalidRequest(
-      `secret: with authentication ${config.receiver?.authentication}, senders prove themselves without it; leave it out`,
+      `secret: with authentication ${config.receiver.authentication}, senders prove themselves without it; leave it out`,
     );
   }
   // Of a vendor that shows the secret only when it knows the address, it comes later.

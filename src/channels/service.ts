@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import type { ChannelService } from "#gen/patchbay/events/v1/channel_service_pb.js";
 import { append, nothingToAudit } from "#src/audit/append.ts";
 import type { Change } from "#src/audit/change.ts";
+import type { Connections } from "#src/connections/connections.ts";
 import type { Keyring, Sealer } from "#src/crypto/keyring.ts";
 import type { Pepper } from "#src/crypto/service-keys.ts";
 import { unchanged, type Database, type Tx } from "#src/db/database.ts";
@@ -22,6 +23,8 @@ import { newChannel, usualSeconds, type NewChannel } from "./new-channel.ts";
 import { presetOf } from "./scheme-of.ts";
 import { verifyTokenOf } from "./verify-token.ts";
 import { secretOwner } from "./secret-owner.ts";
+import { sourceConnection } from "./sources/connection-of.ts";
+import { createResetChannel } from "./sources/reset-channel.ts";
 import {
   deleteChannel,
   getChannel,
@@ -42,13 +45,14 @@ export interface ChannelParts {
   readonly keyring: Keyring;
   readonly eventLog: EventLog;
   readonly publicUrl: PublicUrl;
+  readonly connections: Pick<Connections, "usable">;
   readonly pepper: Pepper;
   readonly now: () => Date;
 }
 
 /** Keeps channels. See the contract, `channel_service.proto`. */
 export function createChannelService(parts: ChannelParts): ServiceImpl<typeof ChannelService> {
-  const { database, change, keyring, eventLog, publicUrl, pepper, now } = parts;
+  const { database, change, keyring, eventLog, publicUrl, connections, pepper, now } = parts;
 
   async function sealSecret(sealer: Sealer, tx: Tx, { channel, secret }: NewChannel): Promise<void> {
     const [newest] = channel.secrets;
@@ -106,7 +110,8 @@ export function createChannelService(parts: ChannelParts): ServiceImpl<typeof Ch
     async createChannel(request, context) {
       const call = callOf(context);
       const { orgId } = callerOf(context);
-      const made = newChannel(request, callerOf(context), now());
+      const connectionId = await sourceConnection(connections, callerOf(context), request.source);
+      const made = newChannel(request, callerOf(context), now(), connectionId);
       const { channel } = made;
       await eventLog.prepare(channel);
       await keyring.sealing(orgId, (sealer) =>
@@ -205,6 +210,8 @@ export function createChannelService(parts: ChannelParts): ServiceImpl<typeof Ch
       });
       return {};
     },
+
+    resetChannel: createResetChannel(parts),
   };
 }
 
