@@ -1,6 +1,7 @@
-import type { OwnSender } from "./own-sender.ts";
+import type { OwnPlaces } from "./event-places.ts";
 import type { PollConfig, StreamConfig } from "./sources/source.ts";
 import type { SourceState } from "./sources/state.ts";
+import type { SignatureScheme } from "./signatures/scheme.ts";
 
 /** Where a channel's events come from. */
 export type ChannelKind = "webhook" | "cloudevents" | "sse" | "poll";
@@ -9,8 +10,10 @@ export type ChannelKind = "webhook" | "cloudevents" | "sse" | "poll";
 export interface ChannelConfig {
   /** The name of the preset that its sender follows, such as `github`. */
   readonly preset?: string;
-  /** What it says of its sender itself, where no preset knows it. */
-  readonly sender?: OwnSender;
+  /** How its sender signs, if it is not as the preset says. */
+  readonly signature?: SignatureScheme;
+  /** Where it says what happened, if it is not as the preset says. */
+  readonly places?: OwnPlaces;
   /** The origins whose handshake a CloudEvents channel grants. */
   readonly allowedOrigins?: readonly string[];
   /** The event stream that an sse channel reads. */

@@ -3,7 +3,8 @@ import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { ChannelSchema } from "#gen/patchbay/events/v1/channel_pb.js";
 import { present } from "#src/platform/present.ts";
 import type { Channel } from "./channel.ts";
-import { ownSenderMessage } from "./own-sender.ts";
+import { placesToMessage } from "./event-places.ts";
+import { ownSchemeToMessage } from "./own-scheme.ts";
 import { pollMessage, stateMessage, streamMessage } from "./sources/to-message.ts";
 
 /** A channel as callers see it. */
@@ -36,8 +37,9 @@ function sourceOf({
   connectionId = "",
 }: Channel): MessageInitShape<typeof ChannelSchema>["source"] {
   if (kind === "webhook") {
-    const { preset, sender = {} } = config;
-    return { case: "webhook", value: { ...present({ preset }), ...ownSenderMessage(sender) } };
+    const signature = config.signature && ownSchemeToMessage(config.signature);
+    const event = config.places && placesToMessage(config.places);
+    return { case: "webhook", value: present({ preset: config.preset, signature, event }) };
   }
   if (kind === "cloudevents")
     return { case: "cloudEvents", value: { allowedOrigins: [...(config.allowedOrigins ?? [])] } };

@@ -186,15 +186,17 @@ export declare type WebhookSender = Message<"patchbay.events.v1.WebhookSender"> 
   preset: string;
 
   /**
-   * How the sender signs, where no preset knows it. Only for `generic`.
+   * How it signs, if Patchbay does not know the vendor: only with the preset
+   * `generic`. Absent means what the preset says; of `generic`, the HMAC-SHA256 of
+   * the body in hex, in the header `x-signature`.
    *
-   * @generated from field: patchbay.events.v1.SignatureScheme scheme = 2;
+   * @generated from field: patchbay.events.v1.SignatureScheme signature = 2;
    */
-  scheme?: SignatureScheme | undefined;
+  signature?: SignatureScheme | undefined;
 
   /**
-   * Where the sender says what happened, where no preset knows it. Only for
-   * `generic`.
+   * Where it says what happened, if Patchbay does not know the vendor: only with the
+   * preset `generic`. Absent means type and id as `generic` has them.
    *
    * @generated from field: patchbay.events.v1.EventPlaces event = 3;
    */
@@ -214,7 +216,7 @@ export declare const WebhookSenderSchema: GenMessage<WebhookSender>;
  */
 export declare type SignatureScheme = Message<"patchbay.events.v1.SignatureScheme"> & {
   /**
-   * The header with the signature, in lower case.
+   * The header with the signature.
    *
    * @generated from field: string header = 1;
    */
@@ -228,75 +230,77 @@ export declare type SignatureScheme = Message<"patchbay.events.v1.SignatureSchem
   prefix: string;
 
   /**
-   * What parts the signatures, if the header may have several: a blank or a comma.
+   * What parts the signatures, if there may be several: a blank or a comma.
    *
    * @generated from field: string separator = 3;
    */
   separator: string;
 
   /**
-   * `hmac-sha1`, `hmac-sha256`, `hmac-sha512` or `ed25519`. Empty means
-   * `hmac-sha256`.
+   * Empty means `hmac-sha256`.
    *
    * @generated from field: string algorithm = 4;
    */
   algorithm: string;
 
   /**
-   * `hex`, `base64` or `base64url`. Empty means `hex`.
+   * How the signature is written. Empty means `hex`.
    *
    * @generated from field: string encoding = 5;
    */
   encoding: string;
 
   /**
-   * What the secret is: `text` as it is, `whsec` (base64, perhaps after `whsec_`), or
-   * for ed25519 a public key as `whpk` (base64 after `whpk_`) or `hex-key`. Empty
-   * means `text`.
+   * How the secret is written: `text`, whose bytes are the key, or `whsec`, base64
+   * that may follow `whsec_`; of ed25519 the sender's public key as `hex-key` or as
+   * `whpk`, base64 after `whpk_`. Empty means `text`, or `hex-key` of ed25519.
    *
    * @generated from field: string secret_form = 6;
    */
   secretForm: string;
 
   /**
-   * What is signed, of `{body}`, `{time}`, `{id}`, `{method}` and `{url}` and any text
-   * between them. Empty means `{body}`.
+   * What is signed, such as `{time}.{body}`, with `{body}` in any case. It may also
+   * hold `{id}`, `{time}`, `{method}` and `{url}`, which is the public address that
+   * the sender was given. Empty means `{body}`.
    *
    * @generated from field: string signed = 7;
    */
   signed: string;
 
   /**
-   * The header of `{id}`, in lower case.
+   * The header of `{id}`. Empty where no id is signed.
    *
    * @generated from field: string id_header = 8;
    */
   idHeader: string;
 
   /**
-   * The header of `{time}`, in lower case.
+   * The header of `{time}`. Empty where no time is signed: then whoever has one
+   * signed request can send it again.
    *
    * @generated from field: string time_header = 9;
    */
   timeHeader: string;
 
   /**
-   * What the time stands after, where its header holds more than that.
+   * What stands before the time, such as `t=`, where its header is that of the
+   * signatures.
    *
    * @generated from field: string time_prefix = 10;
    */
   timePrefix: string;
 
   /**
-   * `s` or `ms` since 1970. Empty means `s`.
+   * Whether the time is in seconds (`s`) or milliseconds (`ms`) since 1970. Empty
+   * means `s`.
    *
    * @generated from field: string time_unit = 11;
    */
   timeUnit: string;
 
   /**
-   * How far the time may be from Patchbay's, to both sides. 0 means 300; the ceiling
-   * is 5,400.
+   * How far the time may be away, to both sides. 0 means 300, the ceiling is 5,400.
    *
    * @generated from field: int32 tolerance_seconds = 12;
    */
