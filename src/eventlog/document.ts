@@ -23,7 +23,7 @@ async function write(event: LoggedEvent): Promise<Buffer> {
 }
 
 /** The attributes of CloudEvents 1.0. Ours come last: no sender gives an event another number, log or proof. */
-export function attributesOf(event: LoggedEvent) {
+function attributesOf(event: LoggedEvent) {
   const { id, source, type, subject, time, contentType, extensions, verified, masked } = event;
   // No extension has these names, and the data would be there twice.
   const { data: _, data_base64: __, ...further } = extensions;

@@ -41,7 +41,8 @@ export declare type ListEventsRequest = Message<"patchbay.events.v1.ListEventsRe
   types: string[];
 
   /**
-   * Whether the events come with their data. A page with data ends at about 4 MiB.
+   * Whether the events come with their data. A page ends at about 2 MiB of
+   * data, whether or not it has them.
    *
    * @generated from field: bool with_data = 4;
    */
@@ -342,7 +343,8 @@ export declare const EventService: GenService<{
    * message has events of one log in their order, and how far each log was read;
    * after 15 seconds without one, there is a message that says only how far. To go
    * on after a cut, call again with the last positions: nothing is missed, and
-   * nothing comes twice.
+   * nothing comes twice. Data of more than 1 MiB are left out, which `data_bytes`
+   * tells: ask for them with GetEvent.
    *
    * Errors: as ListEvents, also later, when the key or what it may read changes.
    * STREAM_ENDED when the service stops, or nothing of the stream was taken for 30
