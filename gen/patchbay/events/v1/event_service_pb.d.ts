@@ -337,7 +337,11 @@ export declare const EventService: GenService<{
   },
   /**
    * Sends the events of some logs as they are stored, as long as the caller listens.
-   * `GET /api/events/stream` is the same as server-sent events.
+   * `GET /api/events/stream?log=…&type=…&from=…` is the same as server-sent events,
+   * each an event of CloudEvents 1.0 in JSON. `log` and `type` may be given more than
+   * once; `from` is `earliest`, `latest`, a time, or an id of the stream. An id is how
+   * far each log was read, such as `chn_0123:42,audit:7`: a client that comes back with
+   * it as `Last-Event-ID` goes on there.
    *
    * The first message has no events: it says where the stream begins. Each further
    * message has events of one log in their order, and how far each log was read;
