@@ -1,4 +1,15 @@
-import { check, foreignKey, index, integer, json, pgTable, primaryKey, sql, text } from "#src/db/drizzle.cjs";
+import {
+  check,
+  foreignKey,
+  index,
+  integer,
+  json,
+  pgTable,
+  primaryKey,
+  smallint,
+  sql,
+  text,
+} from "#src/db/drizzle.cjs";
 import { bytea, instant, key } from "#src/db/columns.ts";
 import { orgs, users } from "#src/directory/schema.ts";
 import type { ConnectionRight } from "#src/platform/connection-right.ts";
@@ -31,12 +42,30 @@ export const apiKeys = pgTable(
     primaryKey({ columns: [table.orgId, table.id] }),
     foreignKey({ columns: [table.orgId], foreignColumns: [orgs.id] }),
     foreignKey({ columns: [table.orgId, table.actAsUserId], foreignColumns: [users.orgId, users.id] }),
+    index("api_keys_expiry")
+      .on(table.expiresAt)
+      .where(sql`${table.expiresAt} is not null and ${table.revokedAt} is null`),
     check("api_keys_scopes", sql`cardinality(${table.scopes}) between 1 and 200`),
     check("api_keys_kind", sql`${table.kind} in ('issued', 'imported', 'service_principal')`),
     check(
       "api_keys_caller",
       sql`(${table.kind} = 'service_principal') = (${table.callerServiceSlug} is not null)`,
     ),
+  ],
+);
+
+/** What the log `service` said last of keys that end: of which end, and how many days before. 0 if it was over. */
+export const apiKeyEnds = pgTable(
+  "api_key_ends",
+  {
+    orgId: key("org_id").notNull(),
+    keyId: key("key_id").notNull(),
+    expiresAt: instant("expires_at").notNull(),
+    daysLeft: smallint("days_left").notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.orgId, table.keyId] }),
+    foreignKey({ columns: [table.orgId, table.keyId], foreignColumns: [apiKeys.orgId, apiKeys.id] }),
   ],
 );
 
