@@ -1,15 +1,4 @@
-import {
-  check,
-  foreignKey,
-  index,
-  integer,
-  json,
-  pgTable,
-  primaryKey,
-  smallint,
-  sql,
-  text,
-} from "#src/db/drizzle.cjs";
+import { check, foreignKey, index, integer, json, pgTable, primaryKey, sql, text } from "#src/db/drizzle.cjs";
 import { bytea, instant, key } from "#src/db/columns.ts";
 import { orgs, users } from "#src/directory/schema.ts";
 import type { ConnectionRight } from "#src/platform/connection-right.ts";

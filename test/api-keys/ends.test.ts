@@ -59,5 +59,6 @@ test("replicas that look at the same time say it once, in every organisation's o
   for (const { clock } of [one, other]) clock.advance(2 * hour);
   await Promise.all([one, other, one, other].map(({ app }) => app.loops.keys.runOnce()));
   const { events } = await one.org.client.events.listEvents({ log: "service" });
-  expect(events.map(({ subject }) => subject).toSorted()).toEqual(ids.toSorted());
+  expect(events).toHaveLength(ids.length);
+  expect(new Set(events.map(({ subject }) => subject))).toEqual(new Set(ids));
 });
