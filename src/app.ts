@@ -61,7 +61,7 @@ export interface App {
   beReady(): void;
   /** What goes on while nobody calls, once it is started. */
   readonly loops: {
-    readonly [Name in "health" | "oauth" | "catalog" | "logs" | "keys"]: Loop;
+    readonly [Name in "health" | "oauth" | "catalog" | "logs" | "keys" | "webhooks"]: Loop;
   };
   /** For calls that the service makes to itself. */
   readonly call: CallUnary;
@@ -106,6 +106,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
   const calls = createCalls({ ...shared, connections, operations });
   const catalog = createCatalog({ ...shared, operations, connections, calls });
   const events = await createEvents({ ...shared, isShownChannel });
+  const webhooks = createWebhooks(shared);
   const features = [
     apiKeys,
     verification,
@@ -116,8 +117,8 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     createDirectory(shared),
     createAudit({ ...shared, hasShownTarget }),
     events,
-    createChannels(shared),
-    createWebhooks(shared),
+    await createChannels({ ...shared, verification }),
+    webhooks,
   ];
   for (const feature of features) opened.defer(() => feature.close?.());
   const loops = {
@@ -126,6 +127,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     catalog: catalog.watch,
     logs: shared.eventLog.upkeep,
     keys: createKeyEnds(shared),
+    webhooks: webhooks.dispatch,
   };
 
   const refusals = createRefusals(shared);

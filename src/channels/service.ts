@@ -3,6 +3,7 @@ import type { ChannelService } from "#gen/patchbay/events/v1/channel_service_pb.
 import { append } from "#src/audit/append.ts";
 import type { Change } from "#src/audit/change.ts";
 import type { Keyring } from "#src/crypto/keyring.ts";
+import type { Pepper } from "#src/crypto/service-keys.ts";
 import type { Database } from "#src/db/database.ts";
 import type { EventLog } from "#src/eventlog/eventlog.ts";
 import { callerOf, callOf } from "#src/platform/caller.ts";
@@ -14,6 +15,7 @@ import type { Channel } from "./channel.ts";
 import { ChannelNotFound } from "./errors.ts";
 import { toMessage } from "./messages.ts";
 import { newChannel } from "./new-channel.ts";
+import { secretOwner } from "./secret-owner.ts";
 import {
   deleteChannel,
   getChannel,
@@ -32,6 +34,7 @@ export interface ChannelParts {
   readonly keyring: Keyring;
   readonly eventLog: EventLog;
   readonly publicUrl: PublicUrl;
+  readonly pepper: Pepper;
   readonly now: () => Date;
 }
 
@@ -102,11 +105,6 @@ export function createChannelService(parts: ChannelParts): ServiceImpl<typeof Ch
       return {};
     },
   };
-}
-
-/** Whose secret it is: no other channel's, and no other version's. */
-function secretOwner({ orgId, id }: Pick<Channel, "orgId" | "id">, version: number) {
-  return { orgId, kind: "channel-secret", id, version } as const;
 }
 
 /** What an event says of a channel: nothing that a sender proves itself by. */

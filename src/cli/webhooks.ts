@@ -2,7 +2,11 @@ import { timestampDate, type Timestamp } from "@bufbuild/protobuf/wkt";
 import {
   CreateWebhookEndpointResponseSchema,
   DeleteWebhookEndpointResponseSchema,
+  ListDeadDeliveriesResponseSchema,
+  ListWebhookAttemptsResponseSchema,
   ListWebhookEndpointsResponseSchema,
+  ReplayEventsResponseSchema,
+  RotateWebhookSecretResponseSchema,
   WebhookEndpointSchema,
   type PatchbayClient,
   type WebhookEndpoint,
@@ -14,6 +18,7 @@ import { printJson } from "./print.ts";
 import { ask, contentOf } from "./remote.ts";
 import type { Shown } from "./remote-commands.ts";
 import { table } from "./table.ts";
+import { wholeNumber } from "./whole-number.ts";
 
 /** Prints the endpoints that events are sent to, oldest first. */
 export async function listEndpoints(flags: Shown): Promise<void> {
@@ -55,6 +60,79 @@ export async function createEndpoint(url: string, flags: Shown & WebhookFlags): 
 export async function removeEndpoint(id: string, flags: Shown): Promise<void> {
   const answer = await ask(flags, ({ webhooks }) => webhooks.deleteWebhookEndpoint({ id }));
   if (flags.json) printJson(DeleteWebhookEndpointResponseSchema, answer);
+}
+
+/** Sends nothing to an endpoint until it is resumed. */
+export async function pauseEndpoint(id: string, flags: Shown): Promise<void> {
+  const { endpoint } = await ask(flags, ({ webhooks }) => webhooks.pauseWebhookEndpoint({ id }));
+  if (endpoint !== undefined) show(endpoint, flags);
+}
+
+/** Goes on where the endpoint stood, or with what comes from now on. */
+export async function resumeEndpoint(id: string, flags: Shown & { now?: true }): Promise<void> {
+  const from = flags.now && ({ case: "now", value: true } as const);
+  const { endpoint } = await ask(flags, ({ webhooks }) =>
+    webhooks.resumeWebhookEndpoint({ id, ...(from && { from }) }),
+  );
+  if (endpoint !== undefined) show(endpoint, flags);
+}
+
+/** Makes a new secret, and prints it: this once. */
+export async function rotateSecret(id: string, flags: Shown & { graceSeconds?: string }): Promise<void> {
+  const { graceSeconds } = flags;
+  const rotated = await ask(flags, ({ webhooks }) =>
+    webhooks.rotateWebhookSecret({
+      id,
+      ...(graceSeconds !== undefined && { graceSeconds: wholeNumber("--grace-seconds", graceSeconds) }),
+    }),
+  );
+  if (flags.json) return printJson(RotateWebhookSecretResponseSchema, rotated);
+  const { secret, previousValidUntil } = rotated;
+  process.stdout.write(facts({ secret, "previous until": timeText(previousValidUntil) }));
+  process.stderr.write("patchbay: give the secret to the receiver; it is not shown again\n");
+}
+
+/** Prints what came of the latest tries, newest first. */
+export async function listAttempts(id: string, flags: Shown & { failed?: true }): Promise<void> {
+  const { failed: failuresOnly = false } = flags;
+  const answer = await ask(flags, ({ webhooks }) => webhooks.listWebhookAttempts({ id, failuresOnly }));
+  if (flags.json) return printJson(ListWebhookAttemptsResponseSchema, answer);
+  const rows = answer.attempts.map((one) => [
+    timeText(one.at),
+    `${one.log} ${one.seq}`,
+    String(one.attempt),
+    one.status === undefined ? (one.stage ?? "-") : String(one.status),
+    `${one.latencyMs} ms`,
+  ]);
+  process.stdout.write(table(["AT", "EVENT", "TRY", "ANSWER", "TOOK"], rows));
+}
+
+/** Prints the events that were given up. */
+export async function listDead(id: string, flags: Shown): Promise<void> {
+  const answer = await ask(flags, ({ webhooks }) => webhooks.listDeadDeliveries({ id }));
+  if (flags.json) return printJson(ListDeadDeliveriesResponseSchema, answer);
+  const rows = answer.deliveries.map((one) => [
+    `${one.log} ${one.seq}`,
+    String(one.attempts),
+    one.lastStatus === undefined ? (one.lastStage ?? "-") : String(one.lastStatus),
+    timeText(one.deadAt),
+  ]);
+  process.stdout.write(table(["EVENT", "TRIES", "LAST", "GIVEN UP"], rows));
+}
+
+/** Sends events of a log again, also those that were delivered. */
+export async function replay(
+  { id, log, from, to }: { id: string; log: string; from: string; to: string },
+  flags: Shown & { newId?: true },
+): Promise<void> {
+  const fromSeq = BigInt(wholeNumber("the first number", from));
+  const toSeq = BigInt(wholeNumber("the last number", to));
+  const { newId = false } = flags;
+  const answer = await ask(flags, ({ webhooks }) =>
+    webhooks.replayEvents({ id, log, fromSeq, toSeq, newId }),
+  );
+  if (flags.json) return printJson(ReplayEventsResponseSchema, answer);
+  process.stdout.write(`${answer.queued} events are sent again\n`);
 }
 
 async function allEndpoints({ webhooks }: PatchbayClient): Promise<WebhookEndpoint[]> {

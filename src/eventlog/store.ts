@@ -114,7 +114,7 @@ export async function readEvents(
 }
 
 /** The days on which what is in the stretch ends: without them, Postgres would look into each day that there is. */
-async function daysOf(tx: Tx, orgId: string, log: string, { after, limit }: Stretch) {
+async function daysOf(tx: Tx, orgId: string, log: string, { after, limit }: Omit<Stretch, "maxBytes">) {
   const { endsOn, firstSeq, lastSeq } = logDays;
   const [days] = await tx
     .select({
@@ -148,6 +148,29 @@ async function readPieces(
   }
 }
 
+/** The numbers and types of events of a log that is not the audit log, in the order of their numbers. */
+export async function readTypes(
+  tx: Tx,
+  orgId: string,
+  log: string,
+  stretch: Omit<Stretch, "maxBytes">,
+): Promise<Pick<StoredEvent, "seq" | "type">[]> {
+  const days = await daysOf(tx, orgId, log, stretch);
+  if (days === undefined) return [];
+  const { after, limit } = stretch;
+  const { seq, type, endsOn } = events;
+  return await tx
+    .select({ seq, type })
+    .from(events)
+    .where(
+      and(
+        ...[eq(events.orgId, orgId), eq(events.log, log)],
+        ...[gt(seq, after), lte(seq, after + limit), between(endsOn, days.first, days.last)],
+      ),
+    )
+    .orderBy(asc(seq));
+}
+
 /** The lowest number that is kept; one more than the last if none is. */
 export async function earliestSeq(tx: Tx, { orgId, log }: LogHead, now: Date): Promise<number> {
   const [row] = await tx.execute<{ earliest: string }>(
@@ -166,7 +189,7 @@ export async function storedBytes(tx: Tx, orgId: string): Promise<number> {
 }
 
 /** Records of the audit log in their order. */
-export async function readAudit(tx: Tx, orgId: string, { after, limit }: Stretch) {
+export async function readAudit(tx: Tx, orgId: string, { after, limit }: Omit<Stretch, "maxBytes">) {
   return await tx
     .select()
     .from(auditEvents)

@@ -8,13 +8,14 @@ import { callerOf, callOf } from "#src/platform/caller.ts";
 import { Secret } from "#src/platform/secret.ts";
 import { detailsOf } from "./endpoint-details.ts";
 import { endsOfSchedule, formats, newEndpoint, orderings } from "./endpoint.ts";
-import { newEndpointSecret, ownerOfHeaders, ownerOfSecret } from "./endpoint-secrets.ts";
+import { ownerOfHeaders, ownerOfSecret } from "./endpoint-secrets.ts";
 import { endpointUrl } from "./endpoint-url.ts";
 import { logsOf } from "./event-types.ts";
 import { toMessage } from "./messages.ts";
 import { ownHeaders } from "./own-headers.ts";
 import { requireReadable } from "./reading-rights.ts";
 import type { WebhookParts } from "./service.ts";
+import { newSigningSecret, signingSecretText } from "./signing.ts";
 import { endsOf, insertEndpoint, insertSecret } from "./store.ts";
 
 const defaultInFlight = 8;
@@ -36,8 +37,7 @@ export function createCreateEndpoint(
       headerNames: [...headers.keys()],
     };
     const logs = logsOf(settings.types);
-    const { secret, text } = newEndpointSecret();
-    using _secret = secret;
+    using secret = newSigningSecret();
     using headerValues = Secret.fromText(JSON.stringify(Object.fromEntries(headers)));
     const endpoint = await keyring.sealing(caller.orgId, (sealer) =>
       change(call, async (tx) => {
@@ -58,7 +58,7 @@ export function createCreateEndpoint(
         return endpoint;
       }),
     );
-    return { endpoint: toMessage(endpoint, at), secret: text };
+    return { endpoint: toMessage(endpoint, at), secret: signingSecretText(secret) };
   };
 }
 

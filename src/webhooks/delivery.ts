@@ -1,3 +1,4 @@
+import { retryAfterMs } from "#src/calls/retry.ts";
 import type { LoggedEvent } from "#src/eventlog/event.ts";
 import type { Outbound } from "#src/outbound/outbound.ts";
 import { ServiceError } from "#src/platform/errors.ts";
@@ -137,24 +138,18 @@ function outcomeOf(
 ): Outcome {
   const { status, headers } = reply;
   const ok = status >= 200 && status < 300;
+  const pauseMs = retryAfterMs(headers["retry-after"], now);
   return {
     ...{ ok, status, latencyMs },
     stage: ok ? undefined : "HTTP",
     answerType: /^[\w.+-]+\/[\w.+-]+/.exec(headers["content-type"] ?? "")?.[0].slice(0, 100),
     answerBytes: bytesOf(headers["content-length"]),
-    retryAfterMs: ok ? undefined : retryAfterMs(headers["retry-after"], now),
+    retryAfterMs: ok || pauseMs === undefined ? undefined : Math.min(pauseMs, maxRetryAfterMs),
   };
 }
 
 function bytesOf(length: string | undefined): number | undefined {
   return length !== undefined && /^\d{1,9}$/.test(length) ? Number(length) : undefined;
-}
-
-/** Seconds, or a date. */
-function retryAfterMs(text: string | undefined, now: Date): number | undefined {
-  if (text === undefined) return undefined;
-  const ms = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - now.getTime();
-  return ms > 0 ? Math.min(ms, maxRetryAfterMs) : undefined;
 }
 
 function nothingOf({ reason, metadata }: ServiceError) {

@@ -85,7 +85,42 @@ export function newEndpoint(
   };
 }
 
-/** Whoever decides where events go, or which, answers for that. */
+/** The endpoint with other settings. Whoever decides where events go, or which, answers for that from then on. */
+export function update(
+  endpoint: Endpoint,
+  settings: Partial<EndpointSettings>,
+  caller: Caller,
+  at: Date,
+): Endpoint {
+  const { url, types, headerNames } = settings;
+  const isAdopted = (url ?? types ?? headerNames) !== undefined;
+  return {
+    ...changed(endpoint, at),
+    ...settings,
+    ...(isAdopted && { owner: ownerOf(caller), pausedTypes: [] }),
+  };
+}
+
+/** The endpoint standing still; undefined if it does already. */
+export function pause(endpoint: Endpoint, reason: string, at: Date): Endpoint | undefined {
+  if (endpoint.state === "paused") return undefined;
+  return { ...changed(endpoint, at), state: "paused", stateReason: reason };
+}
+
+/** The endpoint going on, as if it had never failed. */
+export function resume(endpoint: Endpoint, at: Date): Endpoint {
+  return { ...changed(endpoint, at), state: "active", stateReason: undefined, failingSince: undefined };
+}
+
+/** Its types without those that wait. */
+export function activeTypes({ types, pausedTypes }: Pick<Endpoint, "types" | "pausedTypes">): string[] {
+  return types.filter((type) => !pausedTypes.includes(type));
+}
+
+function changed(endpoint: Endpoint, at: Date): Endpoint {
+  return { ...endpoint, version: endpoint.version + 1, updatedAt: at };
+}
+
 function ownerOf({ via, userId }: Caller): EndpointOwner {
   return { keyId: via.id, userId };
 }

@@ -6,3 +6,36 @@ export class EndpointNotFound extends ServiceError {
   readonly reason = "NOT_FOUND";
   override readonly message = "no such endpoint; list them with GET /api/webhook-endpoints";
 }
+
+/** Nothing is sent to the endpoint, and nothing sent again either. */
+export class EndpointPaused extends ServiceError {
+  readonly kind = "failed_precondition";
+  readonly reason = "ENDPOINT_PAUSED";
+
+  constructor(id: string) {
+    super(`the endpoint is paused; let it go on first with POST /api/webhook-endpoints/${id}/resume`);
+  }
+}
+
+/** The endpoint would not get the event by itself, so it does not get it again. */
+export class EventNotSelected extends ServiceError {
+  readonly kind = "failed_precondition";
+  readonly reason = "EVENT_NOT_SELECTED";
+
+  constructor(what: string) {
+    super(`${what} is not selected by the endpoint's types, or only by paused ones; set its types to get it`);
+  }
+}
+
+/** There are two secrets already, and a receiver that knows neither of the new ones would refuse all. */
+export class RotationUnderWay extends ServiceError {
+  readonly kind = "failed_precondition";
+  readonly reason = "TOO_MANY_SECRETS";
+
+  constructor(until: Date) {
+    super(
+      `the previous secret is good until ${until.toISOString()}; rotate again after that, or give graceSeconds 0 ` +
+        "to end all previous secrets now",
+    );
+  }
+}

@@ -52,6 +52,8 @@ export const webhookEndpoints = pgTable(
     updatedAt: instant("updated_at").notNull(),
     /** When there is something to do for it; null if there is nothing. */
     dueAt: instant("due_at"),
+    /** Until then it gets nothing, also if something comes: it asked for that, or fails. */
+    notBefore: instant("not_before"),
     leaseOwner: key("lease_owner"),
     leaseUntil: instant("lease_until"),
     /** In a row, without a success. */

@@ -4,13 +4,20 @@ import { append } from "#src/audit/append.ts";
 import type { Change } from "#src/audit/change.ts";
 import type { Keyring } from "#src/crypto/keyring.ts";
 import type { Database } from "#src/db/database.ts";
+import type { EventLog } from "#src/eventlog/eventlog.ts";
 import type { Outbound } from "#src/outbound/outbound.ts";
 import { callerOf, callOf } from "#src/platform/caller.ts";
 import { nextPage, readPage } from "#src/platform/paging.ts";
+import type { RateLimiter } from "#src/ratelimit/limiter.ts";
 import { createCreateEndpoint } from "./create.ts";
+import { createDeliveryLists } from "./delivery-lists.ts";
 import { detailsOf } from "./endpoint-details.ts";
 import { EndpointNotFound } from "./errors.ts";
 import { toMessage } from "./messages.ts";
+import { createPauseAndResume } from "./pause-resume.ts";
+import { createRedelivery } from "./redelivery.ts";
+import { createRotateSecret } from "./rotate-secret.ts";
+import { createUpdateEndpoint } from "./update.ts";
 import { deleteEndpoint, getEndpoint, getEndpointForUpdate, listEndpoints } from "./store.ts";
 
 const defaultPageSize = 100;
@@ -20,7 +27,10 @@ export interface WebhookParts {
   readonly database: Database;
   readonly change: Change;
   readonly keyring: Pick<Keyring, "sealing">;
+  readonly eventLog: Pick<EventLog, "bounds" | "read">;
   readonly outbound: Pick<Outbound, "checkSecureBaseUrl">;
+  /** Counts what replicas are to limit together. */
+  readonly callLimiter: RateLimiter;
   readonly now: () => Date;
 }
 
@@ -30,6 +40,11 @@ export function createWebhookService(parts: WebhookParts): ServiceImpl<typeof We
 
   return {
     createWebhookEndpoint: createCreateEndpoint(parts),
+    updateWebhookEndpoint: createUpdateEndpoint(parts),
+    rotateWebhookSecret: createRotateSecret(parts),
+    ...createPauseAndResume(parts),
+    ...createRedelivery(parts),
+    ...createDeliveryLists(parts),
 
     async listWebhookEndpoints(request, context) {
       const caller = callerOf(context);

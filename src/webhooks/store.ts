@@ -1,12 +1,12 @@
 import type { Sealed } from "#src/crypto/keyring.ts";
 import type { Tx } from "#src/db/database.ts";
-import { and, asc, desc, eq, gt, inArray } from "#src/db/drizzle.cjs";
+import { and, asc, desc, eq, gt, inArray, notInArray } from "#src/db/drizzle.cjs";
 import { auditLog } from "#src/eventlog/event.ts";
 import { auditSeq, findHead } from "#src/eventlog/store.ts";
 import type { Viewer } from "#src/platform/caller.ts";
 import type { PageRequest } from "#src/platform/paging.ts";
 import type { Endpoint, EndpointSecret, EndpointSettings, Position } from "./endpoint.ts";
-import { webhookCursors, webhookEndpoints, webhookSecrets } from "./schema.ts";
+import { webhookCursors, webhookEndpoints, webhookParked, webhookSecrets } from "./schema.ts";
 
 /** Stores a new endpoint, which begins behind its positions. Its secrets are stored by themselves. */
 export async function insertEndpoint(tx: Tx, endpoint: Endpoint, headers: Sealed | undefined): Promise<void> {
@@ -48,6 +48,52 @@ export async function listEndpoints(tx: Tx, viewer: Viewer, page: PageRequest): 
   return withParts(tx, viewer, rows);
 }
 
+/** Writes what may change of an endpoint, and has it looked at, unless it stands still. */
+export async function saveEndpoint(tx: Tx, endpoint: Endpoint): Promise<void> {
+  const { state, failingSince, updatedAt } = endpoint;
+  await tx
+    .update(webhookEndpoints)
+    .set({
+      ...settingsRow(endpoint),
+      failingSince: failingSince ?? null,
+      ...(state === "active" && { failures: 0 }),
+      dueAt: state === "paused" ? null : updatedAt,
+    })
+    .where(isEndpoint(endpoint, endpoint.id));
+}
+
+/** Stores the headers of its own in place of the previous ones; undefined for none. */
+export async function saveHeaders(tx: Tx, endpoint: Endpoint, headers: Sealed | undefined): Promise<void> {
+  await tx
+    .update(webhookEndpoints)
+    .set(headersRow(endpoint, headers))
+    .where(isEndpoint(endpoint, endpoint.id));
+}
+
+/**
+ * Lets the endpoint go on behind these positions, a new chain in each log, and takes the lease from whoever sends for it
+ * right now: what they settle would move it back to where they were.
+ */
+export async function moveCursors(tx: Tx, endpoint: Endpoint, positions: readonly Position[]): Promise<void> {
+  const { orgId, id } = endpoint;
+  const logs = positions.map(({ log }) => log);
+  await tx
+    .delete(webhookCursors)
+    .where(and(isOf(webhookCursors, endpoint), inArray(webhookCursors.log, logs)));
+  await insertCursors(tx, endpoint, positions);
+  await tx
+    .update(webhookEndpoints)
+    .set({ leaseOwner: null, leaseUntil: null })
+    .where(and(eq(webhookEndpoints.orgId, orgId), eq(webhookEndpoints.id, id)));
+}
+
+/** Forgets how far other logs than these were read, and what of them waits to be tried again. */
+export async function keepLogs(tx: Tx, endpoint: Endpoint, logs: readonly string[]): Promise<void> {
+  for (const table of [webhookCursors, webhookParked]) {
+    await tx.delete(table).where(and(isOf(table, endpoint), notInArray(table.log, [...logs])));
+  }
+}
+
 /** Deletes the endpoint with all that is its own. */
 export async function deleteEndpoint(tx: Tx, viewer: Viewer, id: string): Promise<void> {
   await tx.delete(webhookEndpoints).where(isEndpoint(viewer, id));
@@ -66,6 +112,24 @@ export async function insertSecret(
   });
 }
 
+/** Erases secrets that have ended, and notes until when the others are good. */
+export async function saveSecrets(
+  tx: Tx,
+  endpoint: Pick<Endpoint, "orgId" | "id">,
+  secrets: readonly EndpointSecret[],
+): Promise<void> {
+  const versions = secrets.map(({ version }) => version);
+  await tx
+    .delete(webhookSecrets)
+    .where(and(isOf(webhookSecrets, endpoint), notInArray(webhookSecrets.version, versions)));
+  for (const { version, validUntil } of secrets) {
+    await tx
+      .update(webhookSecrets)
+      .set({ validUntil: validUntil ?? null })
+      .where(and(isOf(webhookSecrets, endpoint), eq(webhookSecrets.version, version)));
+  }
+}
+
 /** Where the logs end now. Of a log that does not exist yet, that is its beginning. */
 export async function endsOf(tx: Tx, orgId: string, logs: readonly string[]): Promise<Position[]> {
   const positions: Position[] = [];
@@ -81,6 +145,7 @@ async function insertCursors(
   { orgId, id }: Pick<Endpoint, "orgId" | "id">,
   positions: readonly Position[],
 ): Promise<void> {
+  if (positions.length === 0) return;
   // Where a chain of deliveries begins, none was before.
   const rows = positions.map(({ log, seq }) => ({ orgId, endpointId: id, log, seq, previous: null }));
   await tx.insert(webhookCursors).values(rows);
@@ -119,6 +184,13 @@ function inView({ orgId, environment }: Pick<Viewer, "orgId" | "environment">) {
 
 function isEndpoint(viewer: Pick<Viewer, "orgId" | "environment">, id: string) {
   return and(inView(viewer), eq(webhookEndpoints.id, id));
+}
+
+function isOf(
+  table: typeof webhookCursors | typeof webhookParked | typeof webhookSecrets,
+  { orgId, id }: Pick<Endpoint, "orgId" | "id">,
+) {
+  return and(eq(table.orgId, orgId), eq(table.endpointId, id));
 }
 
 type EndpointRow = typeof webhookEndpoints.$inferSelect;

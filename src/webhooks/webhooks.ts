@@ -1,8 +1,22 @@
 import { WebhookService } from "#gen/patchbay/webhooks/v1/webhook_service_pb.js";
+import type { Outbound } from "#src/outbound/outbound.ts";
+import type { Loop } from "#src/platform/loop.ts";
 import { serve, type Feature } from "#src/platform/served-service.ts";
+import { createDeliver } from "./delivery.ts";
+import { createDispatch, type DispatchParts } from "./dispatch.ts";
 import { createWebhookService, type WebhookParts } from "./service.ts";
 
+/** What is served of webhooks, and what sends them. */
+export interface Webhooks extends Feature {
+  readonly dispatch: Loop;
+}
+
 /** Sends events to the endpoints that are registered for them. */
-export function createWebhooks(shared: WebhookParts): Feature {
-  return { services: [serve(WebhookService, createWebhookService(shared))] };
+export function createWebhooks(
+  shared: WebhookParts & Omit<DispatchParts, "deliver"> & { readonly outbound: Outbound },
+): Webhooks {
+  return {
+    services: [serve(WebhookService, createWebhookService(shared))],
+    dispatch: createDispatch({ ...shared, deliver: createDeliver(shared) }),
+  };
 }

@@ -36,15 +36,25 @@ export async function pollOnce(
   let validators: Validators | undefined;
   let pauseMs = intervalOf(config);
 
-  for (let pages = 0; ; ) {
+  for (let pages = 0; ;) {
     const reply = await ask({ ...requestOf(walk.page), headers: pages === 0 ? conditionHeaders(sent) : {} });
     pauseMs = Math.max(pauseMs, askedPauseMs(reply));
     if (reply.status === 304 && sent !== undefined && pages === 0) {
-      const next = { ...before, validators: { ...sent, turns: sent.turns + 1 }, readUntil: now().toISOString() };
+      const next = {
+        ...before,
+        validators: { ...sent, turns: sent.turns + 1 },
+        readUntil: now().toISOString(),
+      };
       await reading.advance({ poll: next });
       return { pauseMs };
     }
-    if (reply.status === goneStatus && walk.isNew && pages === 0 && before.cursor !== undefined && usesCursor(config)) {
+    if (
+      reply.status === goneStatus &&
+      walk.isNew &&
+      pages === 0 &&
+      before.cursor !== undefined &&
+      usesCursor(config)
+    ) {
       return startAgain(before, reading, now());
     }
     if (!walk.isNew && pages === 0 && [400, 404, goneStatus, 422].includes(reply.status)) {
@@ -53,7 +63,10 @@ export async function pollOnce(
     }
     requireList(reply, now());
     if (walk.isNew && pages === 0) validators = validatorsOf(reply, walk.page, now());
-    const page: Page = reply.status === 204 ? { items: [], next: undefined } : await readPage(reply.body, config, reading.origin);
+    const page: Page =
+      reply.status === 204
+        ? { items: [], next: undefined }
+        : await readPage(reply.body, config, reading.origin);
     walk.pass(page, reply.headers["link"], reply.body.length);
     pages++;
     if (walk.isOver || pages === maxPages || walk.items >= maxTurnItems || walk.bytes >= maxTurnBytes) break;
@@ -65,7 +78,8 @@ export async function pollOnce(
       { poll: before },
       {
         ...{ from: before.readUntil ?? null, to: until, why: "PAGE_LIMIT" },
-        message: "nothing that was on the list before is on it now, so more may have passed than it shows; poll more often, or by a cursor",
+        message:
+          "nothing that was on the list before is on it now, so more may have passed than it shows; poll more often, or by a cursor",
       },
     );
   }
@@ -166,7 +180,12 @@ class PageWalk {
     const newest = this.#newest === undefined ? {} : { newest: this.#newest };
     if (!this.isOver) {
       const walk = { next: this.page, seen: String(this.#passed), meetsSeen: this.#meetsSeen, ...newest };
-      return { ...(cursor !== undefined && { cursor }), seen, ...(readUntil !== undefined && { readUntil }), walk };
+      return {
+        ...(cursor !== undefined && { cursor }),
+        seen,
+        ...(readUntil !== undefined && { readUntil }),
+        walk,
+      };
     }
     const last = this.#newest ?? cursor;
     // Of several pages with the oldest first, the first one stays the same while others come.

@@ -41,7 +41,10 @@ export function createReading(
 
   async function advance(position: Position, gap?: Omit<Gap, "channel">): Promise<void> {
     const told = gap && { channel: channelId, ...gap };
-    await untilStored(() => database.system((tx) => advanceSource(tx, source, position, now(), told)), signal);
+    await untilStored(
+      () => database.system((tx) => advanceSource(tx, source, position, now(), told)),
+      signal,
+    );
     present = position;
   }
 

@@ -91,6 +91,9 @@ const connect = (more: JsonObject): Refused => ({
   message: { serviceSlug: "custom:new", baseUrl: "https://ledger.example", apiKey: "k", ...more },
 });
 
+/** Does not get what becomes of keys, of which there is an event first. */
+const hook = { url: "https://shop.example", types: ["audit.webhook.*"] };
+
 /** A legacy key, which only one organisation can have imported. */
 const legacy = (id: string) => ({ ...named, environment: "sandbox", key: `aml_${id}` });
 
@@ -258,6 +261,19 @@ const provoked: Readonly<Record<string, (side: Side) => Refused | Promise<Refuse
     );
     return { method: apiKeys.rotateApiKey, message: { id: principal!.id } };
   },
+  async ENDPOINT_PAUSED(side) {
+    const { endpoint } = await clientOf(side).webhooks.createWebhookEndpoint(hook);
+    // Makes the days that events are kept for, of which pausing is one.
+    await side.service.app.loops.logs.runOnce();
+    await clientOf(side).webhooks.pauseWebhookEndpoint({ id: endpoint!.id });
+    const message = { id: endpoint!.id, log: "audit", seq: 1 };
+    return { method: services.webhooks.method.redeliverEvent, message };
+  },
+  async EVENT_NOT_SELECTED(side) {
+    const { endpoint } = await clientOf(side).webhooks.createWebhookEndpoint(hook);
+    const message = { id: endpoint!.id, log: "audit", seq: 1 };
+    return { method: services.webhooks.method.redeliverEvent, message };
+  },
   async ROOT_KEY_UNAVAILABLE({ service }) {
     const { secret } = await service.newOrganization("globex");
     return { ...connect({ baseUrl: upstream.url }), secret };
@@ -316,6 +332,11 @@ const elsewhere: Readonly<Record<string, string>> = {
   INTAKE_UNAVAILABLE: "of events that come in, by no RPC: test/eventlog/intake.test.ts",
   QUOTA_EXHAUSTED: "of events that come in, by no RPC: test/eventlog/intake.test.ts",
   LOG_NOT_FOUND: "test/eventlog/retention.test.ts",
+  INVALID_EVENT: "of senders to channels, by no RPC: test/channels/receiver.test.ts",
+  UNKNOWN_SENDER: "of senders to channels, by no RPC: test/channels/receiver.test.ts",
+  LOOP_DETECTED: "of senders to channels, by no RPC: test/channels/receiver.test.ts",
+  SENDER_TOO_SLOW: "of senders to channels, by no RPC: test/channels/receiver-limits.test.ts",
+  ORIGIN_NOT_ALLOWED: "of senders to channels, by no RPC: test/channels/receiver.test.ts",
   CURSOR_EXPIRED: "test/eventlog/retention.test.ts",
   UPGRADE_REFUSED: "of the proxy, which is no method: test/calls/proxy",
   DATABASE_UNAVAILABLE: "outage.test.ts of this folder",

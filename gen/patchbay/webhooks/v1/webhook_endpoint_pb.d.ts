@@ -237,7 +237,8 @@ export declare type WebhookPosition = Message<"patchbay.webhooks.v1.WebhookPosit
   log: string;
 
   /**
-   * The number up to which events were sent, waited with, or passed over.
+   * The number up to which events were sent, wait to be tried again, or were not
+   * selected.
    *
    * @generated from field: int64 seq = 2;
    */
@@ -249,4 +250,151 @@ export declare type WebhookPosition = Message<"patchbay.webhooks.v1.WebhookPosit
  * Use `create(WebhookPositionSchema)` to create a new message.
  */
 export declare const WebhookPositionSchema: GenMessage<WebhookPosition>;
+
+/**
+ * What came of one try to deliver an event.
+ *
+ * @generated from message patchbay.webhooks.v1.WebhookAttempt
+ */
+export declare type WebhookAttempt = Message<"patchbay.webhooks.v1.WebhookAttempt"> & {
+  /**
+   * When it was made.
+   *
+   * @generated from field: google.protobuf.Timestamp at = 1;
+   */
+  at?: Timestamp | undefined;
+
+  /**
+   * The event's log.
+   *
+   * @generated from field: string log = 2;
+   */
+  log: string;
+
+  /**
+   * The event's number in it.
+   *
+   * @generated from field: int64 seq = 3;
+   */
+  seq: bigint;
+
+  /**
+   * Which try it was, from 1.
+   *
+   * @generated from field: int32 attempt = 4;
+   */
+  attempt: number;
+
+  /**
+   * The receiver's status. Absent if there was no answer.
+   *
+   * @generated from field: optional int32 status = 5;
+   */
+  status?: number | undefined;
+
+  /**
+   * How long it took.
+   *
+   * @generated from field: int32 latency_ms = 6;
+   */
+  latencyMs: number;
+
+  /**
+   * How far it came, if it failed: `REQUEST` for what cannot be sent, `ADDRESS` for
+   * an address that may not be called, `QUEUE`, `DNS`, `TCP`, `TLS` or `HTTP`.
+   * Absent for a success.
+   *
+   * @generated from field: optional string stage = 7;
+   */
+  stage?: string | undefined;
+
+  /**
+   * The media type of the answer. Absent if it had none.
+   *
+   * @generated from field: optional string answer_type = 8;
+   */
+  answerType?: string | undefined;
+
+  /**
+   * The length that the answer declared. Absent if it did not.
+   *
+   * @generated from field: optional int32 answer_bytes = 9;
+   */
+  answerBytes?: number | undefined;
+};
+
+/**
+ * Describes the message patchbay.webhooks.v1.WebhookAttempt.
+ * Use `create(WebhookAttemptSchema)` to create a new message.
+ */
+export declare const WebhookAttemptSchema: GenMessage<WebhookAttempt>;
+
+/**
+ * An event that was given up after the last try.
+ *
+ * @generated from message patchbay.webhooks.v1.DeadDelivery
+ */
+export declare type DeadDelivery = Message<"patchbay.webhooks.v1.DeadDelivery"> & {
+  /**
+   * The event's log.
+   *
+   * @generated from field: string log = 1;
+   */
+  log: string;
+
+  /**
+   * The event's number in it.
+   *
+   * @generated from field: int64 seq = 2;
+   */
+  seq: bigint;
+
+  /**
+   * What the event happened to. Absent if it does not say.
+   *
+   * @generated from field: optional string subject = 3;
+   */
+  subject?: string | undefined;
+
+  /**
+   * How often it was tried.
+   *
+   * @generated from field: int32 attempts = 4;
+   */
+  attempts: number;
+
+  /**
+   * The receiver's last status. Absent if there was no answer.
+   *
+   * @generated from field: optional int32 last_status = 5;
+   */
+  lastStatus?: number | undefined;
+
+  /**
+   * How far the last try came, as in WebhookAttempt. Absent if unknown.
+   *
+   * @generated from field: optional string last_stage = 6;
+   */
+  lastStage?: string | undefined;
+
+  /**
+   * When it failed first.
+   *
+   * @generated from field: google.protobuf.Timestamp failed_at = 7;
+   */
+  failedAt?: Timestamp | undefined;
+
+  /**
+   * When it was given up.
+   *
+   * @generated from field: google.protobuf.Timestamp dead_at = 8;
+   */
+  deadAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message patchbay.webhooks.v1.DeadDelivery.
+ * Use `create(DeadDeliverySchema)` to create a new message.
+ */
+export declare const DeadDeliverySchema: GenMessage<DeadDelivery>;
 

@@ -4,7 +4,8 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { WebhookEndpoint } from "./webhook_endpoint_pb.js";
+import type { DeadDelivery, WebhookAttempt, WebhookEndpoint, WebhookPosition } from "./webhook_endpoint_pb.js";
+import type { FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file patchbay/webhooks/v1/webhook_service.proto.
@@ -256,6 +257,559 @@ export declare type DeleteWebhookEndpointResponse = Message<"patchbay.webhooks.v
 export declare const DeleteWebhookEndpointResponseSchema: GenMessage<DeleteWebhookEndpointResponse>;
 
 /**
+ * Names the fields to change.
+ *
+ * @generated from message patchbay.webhooks.v1.UpdateWebhookEndpointRequest
+ */
+export declare type UpdateWebhookEndpointRequest = Message<"patchbay.webhooks.v1.UpdateWebhookEndpointRequest"> & {
+  /**
+   * The endpoint's id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * An https URL without user info, query and fragment; http only where the
+   * deployment's setting `outbound-allow` names the host.
+   *
+   * @generated from field: optional string url = 2;
+   */
+  url?: string | undefined;
+
+  /**
+   * Replaces the whole list, which is never empty.
+   *
+   * @generated from field: repeated string types = 3;
+   */
+  types: string[];
+
+  /**
+   * What its owners note about it; null for nothing.
+   *
+   * @generated from field: optional string description = 4;
+   */
+  description?: string | undefined;
+
+  /**
+   * Replaces all headers of its own.
+   *
+   * @generated from field: map<string, string> headers = 5;
+   */
+  headers: { [key: string]: string };
+
+  /**
+   * `none`, `subject` or `log`: what a failed event holds up.
+   *
+   * @generated from field: optional string ordering = 6;
+   */
+  ordering?: string | undefined;
+
+  /**
+   * `skip` or `pause`: with ordering `log`, what comes after the last try.
+   *
+   * @generated from field: optional string after_schedule = 7;
+   */
+  afterSchedule?: string | undefined;
+
+  /**
+   * `json`, `cloudevents` or `binary`: what is sent.
+   *
+   * @generated from field: optional string format = 8;
+   */
+  format?: string | undefined;
+
+  /**
+   * At most this many deliveries are under way at once.
+   *
+   * @generated from field: optional int32 max_in_flight = 9;
+   */
+  maxInFlight?: number | undefined;
+
+  /**
+   * At most this many deliveries begin in a second; null means no limit.
+   *
+   * @generated from field: optional int32 per_second = 10;
+   */
+  perSecond?: number | undefined;
+
+  /**
+   * Keeps only failures in ListWebhookAttempts, and no successes.
+   *
+   * @generated from field: optional bool failures_only = 11;
+   */
+  failuresOnly?: boolean | undefined;
+
+  /**
+   * The fields to change, of those above but `id`. Without it, every field that is
+   * set changes. Leave it out over REST: there, the fields in the body are those
+   * that change.
+   *
+   * @generated from field: google.protobuf.FieldMask update_mask = 12;
+   */
+  updateMask?: FieldMask | undefined;
+};
+
+/**
+ * Describes the message patchbay.webhooks.v1.UpdateWebhookEndpointRequest.
+ * Use `create(UpdateWebhookEndpointRequestSchema)` to create a new message.
+ */
+export declare const UpdateWebhookEndpointRequestSchema: GenMessage<UpdateWebhookEndpointRequest>;
+
+/**
+ * Carries the endpoint.
+ *
+ * @generated from message patchbay.webhooks.v1.UpdateWebhookEndpointResponse
+ */
+export declare type UpdateWebhookEndpointResponse = Message<"patchbay.webhooks.v1.UpdateWebhookEndpointResponse"> & {
+  /**
+   * The endpoint as it is now.
+   *
+   * @generated from field: patchbay.webhooks.v1.WebhookEndpoint endpoint = 1;
+   */
+  endpoint?: WebhookEndpoint | undefined;
+};
+
+/**
+ * Describes the message patchbay.webhooks.v1.UpdateWebhookEndpointResponse.
+ * Use `create(UpdateWebhookEndpointResponseSchema)` to create a new message.
+ */
+export declare const UpdateWebhookEndpointResponseSchema: GenMessage<UpdateWebhookEndpointResponse>;
+
+/**
+ * Names an endpoint.
+ *
+ * @generated from message patchbay.webhooks.v1.PauseWebhookEndpointRequest
+ */
+export declare type PauseWebhookEndpointRequest = Message<"patchbay.webhooks.v1.PauseWebhookEndpointRequest"> & {
+  /**
+   * The endpoint's id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message patchbay.webhooks.v1.PauseWebhookEndpointRequest.
+ * Use `create(PauseWebhookEndpointRequestSchema)` to create a new message.
+ */
+export declare const PauseWebhookEndpointRequestSchema: GenMessage<PauseWebhookEndpointRequest>;
+
+/**
+ * Carries the endpoint.
+ *
+ * @generated from message patchbay.webhooks.v1.PauseWebhookEndpointResponse
+ */
+export declare type PauseWebhookEndpointResponse = Message<"patchbay.webhooks.v1.PauseWebhookEndpointResponse"> & {
+  /**
+   * The endpoint as it is now.
+   *
+   * @generated from field: patchbay.webhooks.v1.WebhookEndpoint endpoint = 1;
+   */
+  endpoint?: WebhookEndpoint | undefined;
+};
+
+/**
+ * Describes the message patchbay.webhooks.v1.PauseWebhookEndpointResponse.
+ * Use `create(PauseWebhookEndpointResponseSchema)` to create a new message.
+ */
+export declare const PauseWebhookEndpointResponseSchema: GenMessage<PauseWebhookEndpointResponse>;
+
+/**
+ * Says where an endpoint goes on.
+ *
+ * @generated from message patchbay.webhooks.v1.ResumeWebhookEndpointRequest
+ */
+export declare type ResumeWebhookEndpointRequest = Message<"patchbay.webhooks.v1.ResumeWebhookEndpointRequest"> & {
+  /**
+   * The endpoint's id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * Where it goes on; where it stood if none is set.
+   *
+   * @generated from oneof patchbay.webhooks.v1.ResumeWebhookEndpointRequest.from
+   */
+  from: {
+    /**
+     * With what comes from now on: what came meanwhile is not sent.
+     *
+     * @generated from field: bool now = 2;
+     */
+    value: boolean;
+    case: "now";
+  } | {
+    /**
+     * With the first event that was stored at this time or later, in each log.
+     *
+     * @generated from field: google.protobuf.Timestamp since = 3;
+     */
+    value: Timestamp;
+    case: "since";
+  } | {
+    /**
+     * Behind this number of this log. Of other logs, where it stood.
+     *
+     * @generated from field: patchbay.webhooks.v1.WebhookPosition after = 4;
+     */
+    value: WebhookPosition;
+    case: "after";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message patchbay.webhooks.v1.ResumeWebhookEndpointRequest.
+ * Use `create(ResumeWebhookEndpointRequestSchema)` to create a new message.
+ */
+export declare const ResumeWebhookEndpointRequestSchema: GenMessage<ResumeWebhookEndpointRequest>;
+
+/**
+ * Carries the endpoint.
+ *
+ * @generated from message patchbay.webhooks.v1.ResumeWebhookEndpointResponse
+ */
+export declare type ResumeWebhookEndpointResponse = Message<"patchbay.webhooks.v1.ResumeWebhookEndpointResponse"> & {
+  /**
+   * The endpoint as it is now.
+   *
+   * @generated from field: patchbay.webhooks.v1.WebhookEndpoint endpoint = 1;
+   */
+  endpoint?: WebhookEndpoint | undefined;
+};
+
+/**
+ * Describes the message patchbay.webhooks.v1.ResumeWebhookEndpointResponse.
+ * Use `create(ResumeWebhookEndpointResponseSchema)` to create a new message.
+ */
+export declare const ResumeWebhookEndpointResponseSchema: GenMessage<ResumeWebhookEndpointResponse>;
+
+/**
+ * Names the endpoint whose secret to rotate.
+ *
+ * @generated from message patchbay.webhooks.v1.RotateWebhookSecretRequest
+ */
+export declare type RotateWebhookSecretRequest = Message<"patchbay.webhooks.v1.RotateWebhookSecretRequest"> & {
+  /**
+   * The endpoint's id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * For how long deliveries are signed with the previous secret, too: 24 hours if
+   * absent, 7 days at most. With 0, all previous secrets end now.
+   *
+   * @generated from field: optional int32 grace_seconds = 2;
+   */
+  graceSeconds?: number | undefined;
+};
+
+/**
+ * Describes the message patchbay.webhooks.v1.RotateWebhookSecretRequest.
+ * Use `create(RotateWebhookSecretRequestSchema)` to create a new message.
+ */
+export declare const RotateWebhookSecretRequestSchema: GenMessage<RotateWebhookSecretRequest>;
+
+/**
+ * Carries the endpoint and, this once, its new secret.
+ *
+ * @generated from message patchbay.webhooks.v1.RotateWebhookSecretResponse
+ */
+export declare type RotateWebhookSecretResponse = Message<"patchbay.webhooks.v1.RotateWebhookSecretResponse"> & {
+  /**
+   * The endpoint.
+   *
+   * @generated from field: patchbay.webhooks.v1.WebhookEndpoint endpoint = 1;
+   */
+  endpoint?: WebhookEndpoint | undefined;
+
+  /**
+   * What deliveries are signed with: `whsec_` and 32 bytes in Base64. Shown here
+   * and never again.
+   *
+   * @generated from field: string secret = 2;
+   */
+  secret: string;
+
+  /**
+   * Until when deliveries are signed with the previous secret, too.
+   *
+   * @generated from field: google.protobuf.Timestamp previous_valid_until = 3;
+   */
+  previousValidUntil?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message patchbay.webhooks.v1.RotateWebhookSecretResponse.
+ * Use `create(RotateWebhookSecretResponseSchema)` to create a new message.
+ */
+export declare const RotateWebhookSecretResponseSchema: GenMessage<RotateWebhookSecretResponse>;
+
+/**
+ * Asks for what came of tries.
+ *
+ * @generated from message patchbay.webhooks.v1.ListWebhookAttemptsRequest
+ */
+export declare type ListWebhookAttemptsRequest = Message<"patchbay.webhooks.v1.ListWebhookAttemptsRequest"> & {
+  /**
+   * The endpoint's id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * Only failures.
+   *
+   * @generated from field: bool failures_only = 2;
+   */
+  failuresOnly: boolean;
+
+  /**
+   * Only tries of events of this log; all if empty.
+   *
+   * @generated from field: string log = 3;
+   */
+  log: string;
+
+  /**
+   * At most this many; 0 means 100, and 1000 is the ceiling.
+   *
+   * @generated from field: int32 page_size = 4;
+   */
+  pageSize: number;
+
+  /**
+   * `next_page_token` of the previous answer.
+   *
+   * @generated from field: string page_token = 5;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message patchbay.webhooks.v1.ListWebhookAttemptsRequest.
+ * Use `create(ListWebhookAttemptsRequestSchema)` to create a new message.
+ */
+export declare const ListWebhookAttemptsRequestSchema: GenMessage<ListWebhookAttemptsRequest>;
+
+/**
+ * Carries one page of tries.
+ *
+ * @generated from message patchbay.webhooks.v1.ListWebhookAttemptsResponse
+ */
+export declare type ListWebhookAttemptsResponse = Message<"patchbay.webhooks.v1.ListWebhookAttemptsResponse"> & {
+  /**
+   * Newest first.
+   *
+   * @generated from field: repeated patchbay.webhooks.v1.WebhookAttempt attempts = 1;
+   */
+  attempts: WebhookAttempt[];
+
+  /**
+   * Present when there are more.
+   *
+   * @generated from field: optional string next_page_token = 2;
+   */
+  nextPageToken?: string | undefined;
+};
+
+/**
+ * Describes the message patchbay.webhooks.v1.ListWebhookAttemptsResponse.
+ * Use `create(ListWebhookAttemptsResponseSchema)` to create a new message.
+ */
+export declare const ListWebhookAttemptsResponseSchema: GenMessage<ListWebhookAttemptsResponse>;
+
+/**
+ * Asks for what was given up.
+ *
+ * @generated from message patchbay.webhooks.v1.ListDeadDeliveriesRequest
+ */
+export declare type ListDeadDeliveriesRequest = Message<"patchbay.webhooks.v1.ListDeadDeliveriesRequest"> & {
+  /**
+   * The endpoint's id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * At most this many; 0 means 100, and 1000 is the ceiling.
+   *
+   * @generated from field: int32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * `next_page_token` of the previous answer.
+   *
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message patchbay.webhooks.v1.ListDeadDeliveriesRequest.
+ * Use `create(ListDeadDeliveriesRequestSchema)` to create a new message.
+ */
+export declare const ListDeadDeliveriesRequestSchema: GenMessage<ListDeadDeliveriesRequest>;
+
+/**
+ * Carries one page of what was given up.
+ *
+ * @generated from message patchbay.webhooks.v1.ListDeadDeliveriesResponse
+ */
+export declare type ListDeadDeliveriesResponse = Message<"patchbay.webhooks.v1.ListDeadDeliveriesResponse"> & {
+  /**
+   * By log and number.
+   *
+   * @generated from field: repeated patchbay.webhooks.v1.DeadDelivery deliveries = 1;
+   */
+  deliveries: DeadDelivery[];
+
+  /**
+   * Present when there are more.
+   *
+   * @generated from field: optional string next_page_token = 2;
+   */
+  nextPageToken?: string | undefined;
+};
+
+/**
+ * Describes the message patchbay.webhooks.v1.ListDeadDeliveriesResponse.
+ * Use `create(ListDeadDeliveriesResponseSchema)` to create a new message.
+ */
+export declare const ListDeadDeliveriesResponseSchema: GenMessage<ListDeadDeliveriesResponse>;
+
+/**
+ * Names a part of a log.
+ *
+ * @generated from message patchbay.webhooks.v1.ReplayEventsRequest
+ */
+export declare type ReplayEventsRequest = Message<"patchbay.webhooks.v1.ReplayEventsRequest"> & {
+  /**
+   * The endpoint's id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * The log: `audit`, `service` or the id of a channel.
+   *
+   * @generated from field: string log = 2;
+   */
+  log: string;
+
+  /**
+   * The number of the first event.
+   *
+   * @generated from field: int64 from_seq = 3;
+   */
+  fromSeq: bigint;
+
+  /**
+   * The number of the last event, at most 999 higher.
+   *
+   * @generated from field: int64 to_seq = 4;
+   */
+  toSeq: bigint;
+
+  /**
+   * Sends them under new ids, for receivers that would drop what they have.
+   *
+   * @generated from field: bool new_id = 5;
+   */
+  newId: boolean;
+};
+
+/**
+ * Describes the message patchbay.webhooks.v1.ReplayEventsRequest.
+ * Use `create(ReplayEventsRequestSchema)` to create a new message.
+ */
+export declare const ReplayEventsRequestSchema: GenMessage<ReplayEventsRequest>;
+
+/**
+ * Says how many events are sent.
+ *
+ * @generated from message patchbay.webhooks.v1.ReplayEventsResponse
+ */
+export declare type ReplayEventsResponse = Message<"patchbay.webhooks.v1.ReplayEventsResponse"> & {
+  /**
+   * As many as the endpoint's types select.
+   *
+   * @generated from field: int32 queued = 1;
+   */
+  queued: number;
+};
+
+/**
+ * Describes the message patchbay.webhooks.v1.ReplayEventsResponse.
+ * Use `create(ReplayEventsResponseSchema)` to create a new message.
+ */
+export declare const ReplayEventsResponseSchema: GenMessage<ReplayEventsResponse>;
+
+/**
+ * Names an event.
+ *
+ * @generated from message patchbay.webhooks.v1.RedeliverEventRequest
+ */
+export declare type RedeliverEventRequest = Message<"patchbay.webhooks.v1.RedeliverEventRequest"> & {
+  /**
+   * The endpoint's id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * The log: `audit`, `service` or the id of a channel.
+   *
+   * @generated from field: string log = 2;
+   */
+  log: string;
+
+  /**
+   * The event's number in it.
+   *
+   * @generated from field: int64 seq = 3;
+   */
+  seq: bigint;
+
+  /**
+   * Sends it under a new id, for receivers that would drop what they have.
+   *
+   * @generated from field: bool new_id = 4;
+   */
+  newId: boolean;
+};
+
+/**
+ * Describes the message patchbay.webhooks.v1.RedeliverEventRequest.
+ * Use `create(RedeliverEventRequestSchema)` to create a new message.
+ */
+export declare const RedeliverEventRequestSchema: GenMessage<RedeliverEventRequest>;
+
+/**
+ * Answers nothing.
+ *
+ * @generated from message patchbay.webhooks.v1.RedeliverEventResponse
+ */
+export declare type RedeliverEventResponse = Message<"patchbay.webhooks.v1.RedeliverEventResponse"> & {
+};
+
+/**
+ * Describes the message patchbay.webhooks.v1.RedeliverEventResponse.
+ * Use `create(RedeliverEventResponseSchema)` to create a new message.
+ */
+export declare const RedeliverEventResponseSchema: GenMessage<RedeliverEventResponse>;
+
+/**
  * Keeps the endpoints that events are sent to, and says what came of it.
  *
  * @generated from service patchbay.webhooks.v1.WebhookService
@@ -321,6 +875,134 @@ export declare const WebhookService: GenService<{
     methodKind: "unary";
     input: typeof DeleteWebhookEndpointRequestSchema;
     output: typeof DeleteWebhookEndpointResponseSchema;
+  },
+  /**
+   * Changes the fields that the request names and leaves the others.
+   *
+   * Whoever sets `url`, `types` or `headers` decides where events go, or which, and
+   * answers for that from then on: the caller's key needs the scopes of all types,
+   * as in CreateWebhookEndpoint, becomes the endpoint's owner, and types that were
+   * paused go on. With other `types`, new logs are read from now on, and
+   * deliveries say that a chain begins (`x-qe-previous: <log>:-`).
+   *
+   * Errors: those of CreateWebhookEndpoint; NOT_FOUND.
+   *
+   * @generated from rpc patchbay.webhooks.v1.WebhookService.UpdateWebhookEndpoint
+   */
+  updateWebhookEndpoint: {
+    methodKind: "unary";
+    input: typeof UpdateWebhookEndpointRequestSchema;
+    output: typeof UpdateWebhookEndpointResponseSchema;
+  },
+  /**
+   * Pauses an endpoint: it stands where it is, and nothing is sent until
+   * ResumeWebhookEndpoint. Deliveries that are on their way end. Nothing is lost
+   * that its log still keeps then. A second call changes nothing.
+   *
+   * Errors: NOT_FOUND.
+   *
+   * @generated from rpc patchbay.webhooks.v1.WebhookService.PauseWebhookEndpoint
+   */
+  pauseWebhookEndpoint: {
+    methodKind: "unary";
+    input: typeof PauseWebhookEndpointRequestSchema;
+    output: typeof PauseWebhookEndpointResponseSchema;
+  },
+  /**
+   * Lets an endpoint that is paused or failing go on, and tries it at once: where
+   * it stood, or from elsewhere, in either direction. Given a place to go on from,
+   * an active one moves there, too. Otherwise a second call changes nothing.
+   *
+   * What waits to be tried again is tried, whatever place is given.
+   *
+   * Errors: NOT_FOUND; INVALID_ARGUMENT for a log that the endpoint does not read,
+   * or a number that the log does not have yet; OUT_OF_RANGE (CURSOR_EXPIRED) if
+   * events would be skipped that are no longer kept, and then nothing is changed.
+   *
+   * @generated from rpc patchbay.webhooks.v1.WebhookService.ResumeWebhookEndpoint
+   */
+  resumeWebhookEndpoint: {
+    methodKind: "unary";
+    input: typeof ResumeWebhookEndpointRequestSchema;
+    output: typeof ResumeWebhookEndpointResponseSchema;
+  },
+  /**
+   * Replaces the secret that deliveries are signed with. The new one is in this
+   * answer and nowhere else afterwards.
+   *
+   * Until `previous_valid_until`, deliveries carry signatures by both in
+   * `webhook-signature`; `x-qe-signature` is by the previous one, and
+   * `x-qe-signature-next` by the new one. There are at most two at once: another
+   * rotation waits for the end of the grace, or ends it with `grace_seconds: 0`.
+   *
+   * Errors: NOT_FOUND; FAILED_PRECONDITION (TOO_MANY_SECRETS) within the grace of
+   * an earlier rotation; UNAVAILABLE (ROOT_KEY_UNAVAILABLE).
+   *
+   * @generated from rpc patchbay.webhooks.v1.WebhookService.RotateWebhookSecret
+   */
+  rotateWebhookSecret: {
+    methodKind: "unary";
+    input: typeof RotateWebhookSecretRequestSchema;
+    output: typeof RotateWebhookSecretResponseSchema;
+  },
+  /**
+   * Lists what came of tries to deliver, newest first. They are kept for 30 days.
+   * What the receiver answered is not kept, only its status, length and type.
+   *
+   * Errors: NOT_FOUND; INVALID_ARGUMENT for a page token that this method did not
+   * issue.
+   *
+   * @generated from rpc patchbay.webhooks.v1.WebhookService.ListWebhookAttempts
+   */
+  listWebhookAttempts: {
+    methodKind: "unary";
+    input: typeof ListWebhookAttemptsRequestSchema;
+    output: typeof ListWebhookAttemptsResponseSchema;
+  },
+  /**
+   * Lists the events that were given up after the last try, by log and number.
+   *
+   * Errors: NOT_FOUND; INVALID_ARGUMENT for a page token that this method did not
+   * issue.
+   *
+   * @generated from rpc patchbay.webhooks.v1.WebhookService.ListDeadDeliveries
+   */
+  listDeadDeliveries: {
+    methodKind: "unary";
+    input: typeof ListDeadDeliveriesRequestSchema;
+    output: typeof ListDeadDeliveriesResponseSchema;
+  },
+  /**
+   * Sends the events of a part of a log again: all that the endpoint's types
+   * select, whether they were delivered or not, beside what comes. They carry
+   * `x-qe-redelivery: true` and the same `webhook-id` as before, so a receiver
+   * that drops duplicates drops those that it has. Ten times a minute for each
+   * endpoint, together with RedeliverEvent.
+   *
+   * Errors: NOT_FOUND; FAILED_PRECONDITION (ENDPOINT_PAUSED, EVENT_NOT_SELECTED if
+   * its types select nothing of the log); INVALID_ARGUMENT for more than 1,000
+   * numbers, or beyond the end of the log; OUT_OF_RANGE (CURSOR_EXPIRED) for what
+   * is no longer kept; RESOURCE_EXHAUSTED (RATE_LIMITED).
+   *
+   * @generated from rpc patchbay.webhooks.v1.WebhookService.ReplayEvents
+   */
+  replayEvents: {
+    methodKind: "unary";
+    input: typeof ReplayEventsRequestSchema;
+    output: typeof ReplayEventsResponseSchema;
+  },
+  /**
+   * Sends one event again, as ReplayEvents does, also one that was given up.
+   *
+   * Errors: those of ReplayEvents; EVENT_NOT_SELECTED for an event that the
+   * endpoint's types do not select.
+   *
+   * @generated from rpc patchbay.webhooks.v1.WebhookService.RedeliverEvent
+   */
+  redeliverEvent: {
+    methodKind: "unary";
+    input: typeof RedeliverEventRequestSchema;
+    output: typeof RedeliverEventResponseSchema;
   },
 }>;
 

@@ -1,0 +1,275 @@
+ALTER TABLE "webhook_endpoints" ADD COLUMN "not_before" timestamp (3) with time zone;
+--> statement-breakpoint
+-- What waits in its order: whether something comes before it is asked for each.
+CREATE INDEX "webhook_parked_order" ON "webhook_parked" USING btree ("org_id","endpoint_id","log","subject","seq") WHERE "webhook_parked"."dead_at" is null;
+--> statement-breakpoint
+-- Whether types can select anything of the log, as `selectedType` does. What a channel received is selected by
+-- channel:<id>/… only.
+CREATE FUNCTION webhook_reads(types text[], paused text[], log text) RETURNS boolean
+LANGUAGE sql IMMUTABLE
+AS $$
+  SELECT EXISTS (
+    SELECT FROM unnest(types) AS t (pattern), LATERAL (
+      SELECT rtrim(pattern, '*') AS text, pattern LIKE '%*' AS is_open, 'channel:' || log || '/' AS channel
+    ) p
+    WHERE pattern <> ALL (paused) AND CASE
+      WHEN log IN ('audit', 'service') THEN NOT starts_with(p.text, 'channel:')
+      ELSE starts_with(p.text, p.channel) OR (p.is_open AND starts_with(p.channel, p.text))
+    END
+  )
+$$;
+--> statement-breakpoint
+-- Where the logs end that endpoints of the environment read.
+CREATE FUNCTION webhook_heads(in_environment text) RETURNS TABLE (org_id text, log text, seq bigint)
+LANGUAGE sql STABLE
+AS $$
+  SELECT h.org_id, 'audit', h.seq FROM audit_heads h
+  UNION ALL
+  SELECT h.org_id, h.log, h.seq FROM log_heads h
+  LEFT JOIN channels c ON c.org_id = h.org_id AND c.id = h.log
+  WHERE c.environment IS NULL OR c.environment = in_environment
+$$;
+--> statement-breakpoint
+-- The logs in which there is something behind the endpoint's cursor. Where all waits for one event, or all types are
+-- paused, the log is not read on.
+CREATE FUNCTION webhook_behind(e webhook_endpoints) RETURNS TABLE (log text, after bigint, previous bigint)
+LANGUAGE sql STABLE
+AS $$
+  SELECT h.log, c.seq, c.previous
+  FROM webhook_cursors c
+  JOIN webhook_heads(e.environment) h ON h.org_id = c.org_id AND h.log = c.log
+  WHERE c.org_id = e.org_id AND c.endpoint_id = e.id AND h.seq > c.seq AND webhook_reads(e.types, e.paused_types, h.log)
+    AND NOT (e.ordering = 'log' AND EXISTS (
+      SELECT FROM webhook_parked p
+      WHERE p.org_id = e.org_id AND p.endpoint_id = e.id AND p.log = h.log AND p.dead_at IS NULL AND NOT p.redelivery
+    ))
+$$;
+--> statement-breakpoint
+-- What failed, or waits for what failed, and need not wait for anything but its time.
+CREATE FUNCTION webhook_next(e webhook_endpoints) RETURNS SETOF webhook_parked
+LANGUAGE sql STABLE
+AS $$
+  SELECT p.* FROM webhook_parked p
+  WHERE p.org_id = e.org_id AND p.endpoint_id = e.id AND p.dead_at IS NULL
+    AND (p.redelivery OR e.ordering = 'none' OR NOT EXISTS (
+      SELECT FROM webhook_parked q
+      WHERE q.org_id = p.org_id AND q.endpoint_id = p.endpoint_id AND q.log = p.log AND q.seq < p.seq
+        AND q.dead_at IS NULL AND NOT q.redelivery AND (e.ordering = 'log' OR q.subject = p.subject)
+    ))
+$$;
+--> statement-breakpoint
+-- Makes endpoints due whose logs moved, unless they are to be left alone. Null stands for all organisations, and for all logs.
+CREATE FUNCTION wake_webhooks(in_environment text, moment timestamptz, of_orgs text[], of_logs text[]) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET timezone = 'UTC'
+  SET plan_cache_mode = force_custom_plan
+AS $$
+DECLARE
+  woken integer;
+BEGIN
+  -- One that another replica has locked is awake.
+  WITH idle AS (
+    SELECT e.org_id, e.id FROM webhook_endpoints e
+    WHERE (e.due_at IS NULL OR e.due_at > moment) AND e.lease_owner IS NULL AND e.state = 'active'
+      AND (e.not_before IS NULL OR e.not_before <= moment) AND e.environment = in_environment
+      AND (of_orgs IS NULL OR e.org_id = ANY (of_orgs))
+      AND EXISTS (SELECT FROM webhook_behind(e) b WHERE of_logs IS NULL OR b.log = ANY (of_logs))
+    FOR UPDATE SKIP LOCKED
+  )
+  UPDATE webhook_endpoints e SET due_at = moment FROM idle WHERE e.org_id = idle.org_id AND e.id = idle.id;
+  GET DIAGNOSTICS woken = ROW_COUNT;
+  RETURN woken;
+END
+$$;
+--> statement-breakpoint
+-- Claims endpoints that are due, of all organisations but the full ones, and answers all that a turn needs to know of
+-- each. A claim is a lease of 30 seconds: whoever holds it alone sends, and if it dies the endpoint is due again.
+CREATE FUNCTION claim_due_webhooks(
+  in_environment text, moment timestamptz, claimant text, most integer, most_of_one integer, full_orgs text[]
+) RETURNS SETOF text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET timezone = 'UTC'
+AS $$
+BEGIN
+  RETURN QUERY
+  WITH first AS (
+    SELECT e.org_id, e.id, e.due_at FROM webhook_endpoints e
+    WHERE e.due_at <= moment AND e.environment = in_environment AND e.state <> 'paused'
+      AND (e.lease_until IS NULL OR e.lease_until <= moment) AND e.org_id <> ALL (full_orgs)
+    ORDER BY e.due_at LIMIT most * 20
+  ), ranked AS (
+    SELECT f.*, row_number() OVER (PARTITION BY f.org_id ORDER BY f.due_at) AS rank FROM first f
+  ), claimed AS (
+    SELECT e.org_id, e.id FROM webhook_endpoints e JOIN ranked r ON r.org_id = e.org_id AND r.id = e.id
+    WHERE r.rank <= most_of_one AND e.due_at <= moment AND e.state <> 'paused'
+      AND (e.lease_until IS NULL OR e.lease_until <= moment)
+    ORDER BY r.rank, r.due_at LIMIT most
+    FOR UPDATE OF e SKIP LOCKED
+  ), leased AS (
+    UPDATE webhook_endpoints e
+    SET lease_owner = claimant, lease_until = moment + interval '30 seconds', due_at = moment + interval '30 seconds'
+    FROM claimed c WHERE e.org_id = c.org_id AND e.id = c.id
+    RETURNING e.*
+  )
+  SELECT json_build_object(
+    'orgId', e.org_id, 'id', e.id, 'version', e.version, 'url', e.url, 'types', e.types, 'pausedTypes', e.paused_types,
+    'ordering', e.ordering, 'afterSchedule', e.after_schedule, 'body', e.body, 'contentType', e.content_type,
+    'maxInFlight', e.max_in_flight, 'perSecond', e.per_second, 'keepSuccesses', e.keep_successes, 'state', e.state,
+    'failures', e.failures, 'failingSince', e.failing_since, 'lastFailureAt', e.last_failure_at,
+    'headers', CASE WHEN e.sealed_headers IS NOT NULL THEN json_build_object(
+      'version', e.headers_version, 'kekVersion', e.headers_kek_version, 'sealed', encode(e.sealed_headers, 'base64'),
+      'wrapped', (SELECT encode(k.wrapped_key, 'base64') FROM org_keys k
+        WHERE k.org_id = e.org_id AND k.purpose = 'kek' AND k.version = e.headers_kek_version)
+    ) END,
+    'secrets', (
+      SELECT json_agg(json_build_object(
+        'version', s.version, 'kekVersion', s.kek_version, 'sealed', encode(s.sealed, 'base64'),
+        'wrapped', encode(k.wrapped_key, 'base64')
+      ) ORDER BY s.version DESC)
+      FROM webhook_secrets s
+      LEFT JOIN org_keys k ON k.org_id = s.org_id AND k.purpose = 'kek' AND k.version = s.kek_version
+      WHERE s.org_id = e.org_id AND s.endpoint_id = e.id AND (s.valid_until IS NULL OR s.valid_until > moment)
+    ),
+    'behind', (SELECT json_agg(b) FROM webhook_behind(e.*::webhook_endpoints) b),
+    -- One that fails is tried with one event.
+    'parked', (
+      SELECT json_agg(json_build_object(
+        'log', p.log, 'seq', p.seq, 'previous', p.previous, 'subject', p.subject, 'attempts', p.attempts,
+        'redelivery', p.redelivery, 'webhookId', p.webhook_id, 'parkedAt', p.parked_at
+      ))
+      FROM (
+        SELECT n.* FROM webhook_next(e.*::webhook_endpoints) n WHERE e.state = 'failing' OR n.next_try_at <= moment
+        ORDER BY n.redelivery DESC, n.parked_at, n.seq LIMIT CASE e.state WHEN 'failing' THEN 1 ELSE 50 END
+      ) p
+    ),
+    'blocked', CASE e.ordering WHEN 'subject' THEN (
+      SELECT json_agg(DISTINCT p.log || ' ' || p.subject) FROM webhook_parked p
+      WHERE p.org_id = e.org_id AND p.endpoint_id = e.id AND p.dead_at IS NULL AND NOT p.redelivery
+    ) END
+  )::text
+  FROM leased e;
+END
+$$;
+--> statement-breakpoint
+-- Records what turns did, and ends their leases: of those that are still held, and whose endpoint nobody changed. Cursors
+-- only move forward. Answers for which endpoints that was so; the others' turns are done again.
+CREATE FUNCTION settle_webhooks(moment timestamptz, turns json) RETURNS SETOF text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET timezone = 'UTC'
+AS $$
+DECLARE
+  mine text[];
+BEGIN
+  -- In one order, and in a statement of its own: the next one sees what this one waited for.
+  PERFORM FROM webhook_endpoints e
+  JOIN json_to_recordset(turns) AS t ("orgId" text, id text) ON e.org_id = t."orgId" AND e.id = t.id
+  ORDER BY e.org_id, e.id FOR UPDATE OF e;
+
+  SELECT coalesce(array_agg(e.id), '{}') INTO mine FROM webhook_endpoints e
+  JOIN json_to_recordset(turns) AS t ("orgId" text, id text, owner text, version integer)
+    ON e.org_id = t."orgId" AND e.id = t.id AND e.lease_owner = t.owner AND e.version = t.version;
+
+  INSERT INTO webhook_cursors AS c (org_id, endpoint_id, log, seq, previous)
+  SELECT t."orgId", t.id, u.log, u.seq, u.previous
+  FROM json_to_recordset(turns) AS t ("orgId" text, id text, cursors json),
+    json_to_recordset(t.cursors) AS u (log text, seq bigint, previous bigint)
+  WHERE t.id = ANY (mine)
+  ON CONFLICT (org_id, endpoint_id, log) DO UPDATE SET seq = excluded.seq, previous = excluded.previous
+  WHERE c.seq < excluded.seq;
+
+  DELETE FROM webhook_parked p
+  USING json_to_recordset(turns) AS t ("orgId" text, id text, done json),
+    json_to_recordset(t.done) AS u (log text, seq bigint)
+  WHERE t.id = ANY (mine) AND p.org_id = t."orgId" AND p.endpoint_id = t.id AND p.log = u.log AND p.seq = u.seq;
+
+  INSERT INTO webhook_parked AS p (
+    org_id, endpoint_id, log, seq, previous, subject, attempts, next_try_at, redelivery, webhook_id, last_status,
+    last_stage, parked_at, dead_at
+  )
+  SELECT t."orgId", t.id, u.log, u.seq, u.previous, u.subject, u.attempts, u."nextTryAt", u.redelivery, u."webhookId",
+    u.status, u.stage, u."parkedAt", CASE WHEN u."nextTryAt" IS NULL THEN moment END
+  FROM json_to_recordset(turns) AS t ("orgId" text, id text, parked json),
+    json_to_recordset(t.parked) AS u (
+      log text, seq bigint, previous bigint, subject text, attempts integer, "nextTryAt" timestamptz,
+      redelivery boolean, "webhookId" text, status integer, stage text, "parkedAt" timestamptz
+    )
+  WHERE t.id = ANY (mine)
+  ON CONFLICT (org_id, endpoint_id, log, seq) DO UPDATE
+  SET attempts = excluded.attempts, next_try_at = excluded.next_try_at, dead_at = excluded.dead_at,
+    last_status = excluded.last_status, last_stage = excluded.last_stage;
+
+  INSERT INTO webhook_attempts (
+    org_id, endpoint_id, at, ends_on, log, seq, attempt, status, latency_ms, stage, answer_type, answer_bytes
+  )
+  SELECT t."orgId", t.id, u.at, (moment + interval '30 days')::date, u.log, u.seq, u.attempt, u.status, u."latencyMs",
+    u.stage, u."answerType", u."answerBytes"
+  FROM json_to_recordset(turns) AS t ("orgId" text, id text, attempts json),
+    json_to_recordset(t.attempts) AS u (
+      at timestamptz, log text, seq bigint, attempt integer, status integer, "latencyMs" integer, stage text,
+      "answerType" text, "answerBytes" integer
+    )
+  WHERE t.id = ANY (mine);
+
+  UPDATE webhook_endpoints e
+  SET lease_owner = NULL, lease_until = NULL, not_before = t."notBefore", state = t.state, state_reason = t."stateReason", failures = t.failures,
+    failing_since = t."failingSince", last_success_at = coalesce(t."lastSuccessAt", e.last_success_at),
+    last_failure_at = coalesce(t."lastFailureAt", e.last_failure_at),
+    due_at = CASE t.state WHEN 'paused' THEN NULL WHEN 'failing' THEN t."notBefore" ELSE greatest(
+      least(
+        CASE WHEN EXISTS (SELECT FROM webhook_behind(e.*::webhook_endpoints)) THEN moment END,
+        (SELECT min(n.next_try_at) FROM webhook_next(e.*::webhook_endpoints) n)
+      ),
+      t."notBefore"
+    ) END
+  FROM json_to_recordset(turns) AS t (
+    "orgId" text, id text, state text, "stateReason" text, failures integer, "failingSince" timestamptz,
+    "lastSuccessAt" timestamptz, "lastFailureAt" timestamptz, "notBefore" timestamptz
+  )
+  WHERE t.id = ANY (mine) AND e.org_id = t."orgId" AND e.id = t.id;
+
+  -- Changed meanwhile: what was sent may be sent again, as the endpoint is now.
+  UPDATE webhook_endpoints e
+  SET lease_owner = NULL, lease_until = NULL, due_at = CASE WHEN e.state <> 'paused' THEN moment END
+  FROM json_to_recordset(turns) AS t ("orgId" text, id text, owner text)
+  WHERE e.org_id = t."orgId" AND e.id = t.id AND e.lease_owner = t.owner AND t.id <> ALL (mine);
+
+  RETURN QUERY SELECT unnest(mine);
+END
+$$;
+--> statement-breakpoint
+-- Makes the partitions for the attempts of today and of the next two days, and drops what is over.
+CREATE FUNCTION keep_webhook_days(today timestamptz) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET timezone = 'UTC'
+AS $$
+DECLARE
+  day date;
+  name text;
+BEGIN
+  PERFORM pg_advisory_xact_lock(hashtextextended('patchbay webhook days', 0));
+  FOR day IN SELECT (today + make_interval(days => 30 + ahead))::date FROM generate_series(0, 2) ahead LOOP
+    name := 'webhook_attempts_' || to_char(day, 'YYYYMMDD');
+    CONTINUE WHEN to_regclass('public.' || name) IS NOT NULL;
+    EXECUTE format('CREATE TABLE public.%I (LIKE public.webhook_attempts INCLUDING ALL)', name);
+    EXECUTE format('ALTER TABLE public.webhook_attempts ATTACH PARTITION public.%I FOR VALUES FROM (%L) TO (%L)',
+      name, day, day + 1);
+  END LOOP;
+  FOR name IN
+    SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+    WHERE i.inhparent = 'public.webhook_attempts'::regclass AND right(c.relname, 8) < to_char(today, 'YYYYMMDD')
+  LOOP
+    EXECUTE format('DROP TABLE public.%I', name);
+  END LOOP;
+  DELETE FROM webhook_parked p WHERE p.dead_at < today - interval '30 days';
+END
+$$;
+--> statement-breakpoint
+REVOKE EXECUTE ON FUNCTION webhook_reads(text[], text[], text), webhook_heads(text), webhook_behind(webhook_endpoints),
+  webhook_next(webhook_endpoints), wake_webhooks(text, timestamptz, text[], text[]),
+  claim_due_webhooks(text, timestamptz, text, integer, integer, text[]), settle_webhooks(timestamptz, json),
+  keep_webhook_days(timestamptz)
+FROM PUBLIC;
+--> statement-breakpoint
+GRANT EXECUTE ON FUNCTION wake_webhooks(text, timestamptz, text[], text[]),
+  claim_due_webhooks(text, timestamptz, text, integer, integer, text[]), settle_webhooks(timestamptz, json),
+  keep_webhook_days(timestamptz)
+TO patchbay_app;
+--> statement-breakpoint
+-- Only the functions above write it.
+REVOKE INSERT, UPDATE, DELETE ON webhook_attempts FROM patchbay_app;

@@ -1,0 +1,45 @@
+import type { Keyring, SealOwner } from "#src/crypto/keyring.ts";
+import { Secret } from "#src/platform/secret.ts";
+import type { Receiver } from "./delivery.ts";
+import type { DueEndpoint, SealedPart } from "./dispatch-store.ts";
+
+/** An endpoint with its secrets opened. They are wiped when it is disposed of. */
+export interface OpenedReceiver extends Disposable {
+  readonly receiver: Receiver;
+}
+
+/** Opens what an endpoint is sent with. */
+export async function openReceiver(keyring: Keyring, endpoint: DueEndpoint): Promise<OpenedReceiver> {
+  const { orgId, id, url, body, contentType } = endpoint;
+  using opened = new DisposableStack();
+  const open = async (kind: SealOwner["kind"], part: SealedPart): Promise<Secret> => {
+    const owner = { orgId, kind, id, version: part.version };
+    const secret = await keyring.open(
+      owner,
+      { kekVersion: part.kekVersion, bytes: part.sealed },
+      part.wrapped,
+    );
+    opened.use(secret);
+    return secret;
+  };
+  const [current, previous] = await Promise.all(
+    endpoint.secrets.map((part) => open("endpoint-secret", part)),
+  );
+  if (current === undefined) throw new Error(`webhook endpoint ${id} has no secret to sign with`);
+  const headers = endpoint.headers && headersOf(await open("endpoint-header", endpoint.headers));
+  for (const value of Object.values(headers ?? {})) opened.use(value);
+  const kept = opened.move();
+  return {
+    receiver: {
+      ...{ orgId, endpointId: id, url, body, contentType },
+      headers: headers ?? {},
+      secrets: { current, previous },
+    },
+    [Symbol.dispose]: () => kept.dispose(),
+  };
+}
+
+function headersOf(sealed: Secret): Record<string, Secret> {
+  const texts = JSON.parse(sealed.reveal().toString()) as Record<string, string>;
+  return Object.fromEntries(Object.entries(texts).map(([name, value]) => [name, Secret.fromText(value)]));
+}

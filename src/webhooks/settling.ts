@@ -1,0 +1,72 @@
+import { append } from "#src/audit/append.ts";
+import { unchanged, type Database } from "#src/db/database.ts";
+import type { Log } from "#src/platform/log.ts";
+import { appendOwnEvent, settleTurns, type Settlement } from "./dispatch-store.ts";
+import type { Turn } from "./turn.ts";
+
+/** Records what turns did; resolves when that is committed. */
+export type Settle = (turn: Turn) => Promise<void>;
+
+interface Waiting {
+  readonly settlement: Settlement;
+  readonly settled: () => void;
+  readonly failed: (error: unknown) => void;
+}
+
+/**
+ * Turns that end while others are recorded are recorded together, in one statement. One that others are to be told of,
+ * because its endpoint fails for long or is paused, has a transaction with its event.
+ */
+export function createSettling(parts: { database: Database; log: Log; now: () => Date }): Settle {
+  const { database, log, now } = parts;
+  let waiting: Waiting[] = [];
+  let isGoing = false;
+
+  async function goOn(): Promise<void> {
+    isGoing = true;
+    while (waiting.length > 0) {
+      const batch = waiting;
+      waiting = [];
+      try {
+        await database.system((tx) =>
+          settleTurns(
+            tx,
+            now(),
+            batch.map(({ settlement }) => settlement),
+          ),
+        );
+        for (const { settled } of batch) settled();
+      } catch (error) {
+        for (const { failed } of batch) failed(error);
+      }
+    }
+    isGoing = false;
+  }
+
+  async function settleAlone({ settlement, notice }: Turn): Promise<void> {
+    const { orgId, id, failures, failingSince, stateReason: reason } = settlement;
+    const facts = { endpointId: id, failures, failingSince, ...(reason !== null && { reason }) };
+    const event = { type: `webhook.${notice}`, subject: id, data: facts, at: now() };
+    if (notice === "failing") {
+      await database.record(orgId, async (tx) => {
+        if ((await settleTurns(tx, now(), [settlement])).has(id)) await appendOwnEvent(tx, event);
+      });
+    } else {
+      await database.change(orgId, async (tx) => {
+        if (!(await settleTurns(tx, now(), [settlement])).has(id)) return unchanged(undefined);
+        await append(tx, "service", { action: "webhook.pause", target: id, details: facts });
+        await appendOwnEvent(tx, event);
+        return undefined;
+      });
+    }
+    log.info({ orgId, endpointId: id, reason, notice }, "a webhook endpoint fails");
+  }
+
+  return async (turn) => {
+    if (turn.notice !== undefined) return settleAlone(turn);
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    waiting.push({ settlement: turn.settlement, settled: resolve, failed: reject });
+    if (!isGoing) void goOn();
+    await promise;
+  };
+}
