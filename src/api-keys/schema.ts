@@ -50,7 +50,7 @@ export const apiKeyEnds = pgTable(
     orgId: key("org_id").notNull(),
     keyId: key("key_id").notNull(),
     expiresAt: instant("expires_at").notNull(),
-    daysLeft: smallint("days_left").notNull(),
+    daysLeft: integer("days_left").notNull(),
   },
   (table) => [
     primaryKey({ columns: [table.orgId, table.keyId] }),
