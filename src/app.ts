@@ -61,7 +61,7 @@ export interface App {
   beReady(): void;
   /** What goes on while nobody calls, once it is started. */
   readonly loops: {
-    readonly [Name in "health" | "oauth" | "catalog" | "logs" | "keys" | "webhooks"]: Loop;
+    readonly [Name in "health" | "oauth" | "catalog" | "logs" | "keys" | "groups" | "webhooks"]: Loop;
   };
   /** For calls that the service makes to itself. */
   readonly call: CallUnary;
@@ -127,6 +127,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     catalog: catalog.watch,
     logs: shared.eventLog.upkeep,
     keys: createKeyEnds(shared),
+    groups: events.groupUpkeep,
     webhooks: webhooks.dispatch,
   };
 

@@ -239,6 +239,11 @@ export async function forgetEvents(tx: Tx, group: GroupRef, position: number): P
     .where(and(ofGroup(backlog, group), sql`(${isNull(backlog.deadAt)} or ${gt(backlog.seq, position)})`));
 }
 
+/** Of all groups. */
+export async function eraseDead(tx: Tx, before: Date): Promise<void> {
+  await tx.execute(sql`select erase_dead_events(${before.toISOString()}::timestamptz)`);
+}
+
 /** Wakes the pulls that wait, here and at other replicas, once the transaction is committed. */
 export async function announceReturned(tx: Tx, { orgId, id }: GroupRef): Promise<void> {
   await tx.execute(sql`select pg_notify('patchbay', ${`group/${orgId}/${id}`})`);
