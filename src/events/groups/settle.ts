@@ -1,5 +1,6 @@
 import type { Database, Tx } from "#src/db/database.ts";
 import type { Viewer } from "#src/platform/caller.ts";
+import { inBatches } from "./batches.ts";
 import { acknowledge, extend, giveBack, giveBackOverdue, type Delivery, type Settled } from "./delivery.ts";
 import { DeliveryOver, GroupNotFound } from "./errors.ts";
 import type { Group } from "./group.ts";
@@ -35,26 +36,53 @@ export function createSettle(parts: {
 }): Settle {
   const { database, now, freed } = parts;
 
-  return async (viewer, groupId, tokens, settlement) => {
-    const named = tokens.map(readToken);
-    const at = now();
-    const { until, group } = await database.record(viewer.orgId, async (tx) => {
+  // Consumers acknowledge one by one, and each commit has the group's lock: those that wait for it share the next one.
+  const settle = inBatches<Asked, Date>(async (asked) => {
+    const [{ viewer, groupId }] = asked as [Asked];
+    const { orgId } = viewer;
+    const { group, ends } = await database.record(orgId, async (tx) => {
+      const at = now();
       const group = await lockGroup(tx, viewer, groupId);
       if (group === undefined) throw new GroupNotFound();
       await returnOverdue(tx, group, at);
-      const found = await findDeliveries(tx, group, [...new Set(named.map((one) => one.deliveryId))]);
-      await requireOpen(tx, group, named, found, settlement);
-      const until = untilOf(group, settlement, at);
-      for (const delivery of found) {
-        const seqs = new Set(named.flatMap((one) => (one.deliveryId === delivery.id ? [one.seq] : [])));
-        await save(tx, group, settled(group, delivery, seqs, settlement, { now: at, until }));
-      }
-      if (settlement.do === "give back") await announceReturned(tx, group);
-      return { until, group };
+      const ends: PromiseSettledResult<Date>[] = [];
+      for (const one of asked) ends.push(await settleOne(tx, group, one, at));
+      if (asked.some(({ settlement }) => settlement.do === "give back")) await announceReturned(tx, group);
+      return { group, ends };
     });
-    if (group.ordering !== "none") freed(viewer.orgId, groupId);
-    return until;
+    if (group.ordering !== "none") freed(orgId, groupId);
+    return ends;
+  });
+
+  return async (viewer, groupId, tokens, settlement) => {
+    const named = tokens.map(readToken);
+    return settle(`${viewer.orgId}/${groupId}`, { viewer, groupId, named, settlement });
   };
+}
+
+interface Asked {
+  readonly viewer: Viewer;
+  readonly groupId: string;
+  readonly named: readonly Named[];
+  readonly settlement: Settlement;
+}
+
+/** What is refused has no effect, and none on the others. */
+async function settleOne(
+  tx: Tx,
+  group: Group,
+  { named, settlement }: Asked,
+  now: Date,
+): Promise<PromiseSettledResult<Date>> {
+  const found = await findDeliveries(tx, group, [...new Set(named.map((one) => one.deliveryId))]);
+  const over = await findOver(tx, group, named, found, settlement);
+  if (over.length > 0) return { status: "rejected", reason: new DeliveryOver(over) };
+  const until = untilOf(group, settlement, now);
+  for (const delivery of found) {
+    const seqs = new Set(named.flatMap((one) => (one.deliveryId === delivery.id ? [one.seq] : [])));
+    await save(tx, group, settled(group, delivery, seqs, settlement, { now, until }));
+  }
+  return { status: "fulfilled", value: until };
 }
 
 /** Gives back what was not settled in time. Called before anything is decided about the group, under its lock. */
@@ -99,24 +127,21 @@ function untilOf({ ackSeconds }: Group, settlement: Settlement, now: Date): Date
 }
 
 /**
- * Refuses tokens of deliveries that are over. An event that is done with may be acknowledged again: a consumer whose
+ * The tokens that are of deliveries that are over. An event that is done with may be acknowledged again: a consumer whose
  * acknowledgement was not answered repeats it.
  */
-async function requireOpen(
+async function findOver(
   tx: Tx,
   group: Group,
   named: readonly Named[],
   found: readonly Delivery[],
   settlement: Settlement,
-): Promise<void> {
+): Promise<readonly string[]> {
   const open = new Set(
     found.flatMap(({ id: deliveryId, events }) => events.map(({ seq }) => tokenOf({ deliveryId, seq }))),
   );
-  let over = named.filter((one) => !open.has(tokenOf(one)));
-  if (over.length === 0) return;
-  if (settlement.do === "acknowledge") {
-    const undone = await findUndone(tx, group, [...new Set(over.map(({ seq }) => seq))]);
-    over = over.filter(({ seq }) => undone.has(seq));
-  }
-  if (over.length > 0) throw new DeliveryOver(over.map(tokenOf));
+  const over = named.filter((one) => !open.has(tokenOf(one)));
+  if (over.length === 0 || settlement.do !== "acknowledge") return over.map(tokenOf);
+  const undone = await findUndone(tx, group, [...new Set(over.map(({ seq }) => seq))]);
+  return over.filter(({ seq }) => undone.has(seq)).map(tokenOf);
 }
