@@ -61,7 +61,15 @@ export interface App {
   beReady(): void;
   /** What goes on while nobody calls, once it is started. */
   readonly loops: {
-    readonly [Name in "health" | "oauth" | "catalog" | "logs" | "keys" | "groups" | "webhooks"]: Loop;
+    readonly [Name in
+      | "health"
+      | "oauth"
+      | "catalog"
+      | "logs"
+      | "keys"
+      | "groups"
+      | "webhooks"
+      | "sources"]: Loop;
   };
   /** For calls that the service makes to itself. */
   readonly call: CallUnary;
@@ -106,6 +114,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
   const calls = createCalls({ ...shared, connections, operations });
   const catalog = createCatalog({ ...shared, operations, connections, calls });
   const events = await createEvents({ ...shared, isShownChannel });
+  const channels = await createChannels({ ...shared, verification, connections });
   const webhooks = createWebhooks(shared);
   const features = [
     apiKeys,
@@ -117,7 +126,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     createDirectory(shared),
     createAudit({ ...shared, hasShownTarget }),
     events,
-    await createChannels({ ...shared, verification }),
+    channels,
     webhooks,
   ];
   for (const feature of features) opened.defer(() => feature.close?.());
@@ -129,6 +138,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     keys: createKeyEnds(shared),
     groups: events.groupUpkeep,
     webhooks: webhooks.dispatch,
+    sources: channels.sources,
   };
 
   const refusals = createRefusals(shared);
