@@ -61,15 +61,9 @@ export interface App {
   beReady(): void;
   /** What goes on while nobody calls, once it is started. */
   readonly loops: {
-    readonly [Name in
-      | "health"
-      | "oauth"
-      | "catalog"
-      | "logs"
-      | "keys"
-      | "groups"
-      | "webhooks"
-      | "sources"]: Loop;
+    readonly [
+      Name in "health" | "oauth" | "catalog" | "logs" | "keys" | "groups" | "webhooks" | "sources"
+    ]: Loop;
   };
   /** For calls that the service makes to itself. */
   readonly call: CallUnary;
