@@ -9,7 +9,7 @@ interface Waiting<Piece, Result> {
 }
 
 /** One batch must not hold the lock of what it writes for long. */
-const mostTogether = 32;
+const mostTogether = 64;
 
 /** Does pieces of one name one batch at a time. What comes while a batch runs goes with the next one, without a timer. */
 export function inBatches<Piece, Result>(doTogether: DoTogether<Piece, Result>) {

@@ -1,7 +1,15 @@
 import type { Database, Tx } from "#src/db/database.ts";
 import type { Viewer } from "#src/platform/caller.ts";
 import { inBatches } from "./batches.ts";
-import { acknowledge, extend, giveBack, giveBackOverdue, type Delivery, type Settled } from "./delivery.ts";
+import {
+  acknowledge,
+  extend,
+  giveBack,
+  giveBackOverdue,
+  type BacklogEvent,
+  type Delivery,
+  type Settled,
+} from "./delivery.ts";
 import { DeliveryOver, GroupNotFound } from "./errors.ts";
 import type { Group } from "./group.ts";
 import {
@@ -45,8 +53,11 @@ export function createSettle(parts: {
       const group = await lockGroup(tx, viewer, groupId);
       if (group === undefined) throw new GroupNotFound();
       await returnOverdue(tx, group, at);
+      const hands = await inHands(tx, group, asked);
       const ends: PromiseSettledResult<Date>[] = [];
-      for (const one of asked) ends.push(await settleOne(tx, group, one, at));
+      for (const one of asked) ends.push(await settleOne(tx, group, hands, one, at));
+      for (const id of hands.changed) await saveDelivery(tx, group, deliveryOf(hands, id));
+      await addToBacklog(tx, group, hands.backlog);
       if (asked.some(({ settlement }) => settlement.do === "give back")) await announceReturned(tx, group);
       return { group, ends };
     });
@@ -67,20 +78,53 @@ interface Asked {
   readonly settlement: Settlement;
 }
 
+/** The deliveries that a batch names, as they are after each of its settlements. Written once, at its end. */
+interface Hands {
+  readonly deliveries: Map<string, Delivery>;
+  readonly changed: Set<string>;
+  /** What was given back so far. */
+  readonly backlog: BacklogEvent[];
+  /** Which events were acknowledged so far. */
+  readonly done: Set<number>;
+}
+
+async function inHands(tx: Tx, group: Group, asked: readonly Asked[]): Promise<Hands> {
+  const ids = new Set(asked.flatMap(({ named }) => named.map(({ deliveryId }) => deliveryId)));
+  const found = await findDeliveries(tx, group, [...ids]);
+  const deliveries = new Map(found.map((delivery) => [delivery.id, delivery]));
+  return { deliveries, changed: new Set(), backlog: [], done: new Set() };
+}
+
+function deliveryOf({ deliveries }: Hands, id: string): Delivery {
+  return deliveries.get(id) ?? { id, events: [] };
+}
+
+function seqsByDelivery(named: readonly Named[]): ReadonlyMap<string, ReadonlySet<number>> {
+  const all = new Map<string, Set<number>>();
+  for (const { deliveryId, seq } of named) {
+    const seqs = all.get(deliveryId) ?? new Set();
+    all.set(deliveryId, seqs.add(seq));
+  }
+  return all;
+}
+
 /** What is refused has no effect, and none on the others. */
 async function settleOne(
   tx: Tx,
   group: Group,
+  hands: Hands,
   { named, settlement }: Asked,
   now: Date,
 ): Promise<PromiseSettledResult<Date>> {
-  const found = await findDeliveries(tx, group, [...new Set(named.map((one) => one.deliveryId))]);
-  const over = await findOver(tx, group, named, found, settlement);
+  const over = await findOver(tx, group, hands, named, settlement);
   if (over.length > 0) return { status: "rejected", reason: new DeliveryOver(over) };
   const until = untilOf(group, settlement, now);
-  for (const delivery of found) {
-    const seqs = new Set(named.flatMap((one) => (one.deliveryId === delivery.id ? [one.seq] : [])));
-    await save(tx, group, settled(group, delivery, seqs, settlement, { now, until }));
+  for (const [id, seqs] of seqsByDelivery(named)) {
+    const { left, backlog } = settled(group, deliveryOf(hands, id), seqs, settlement, { now, until });
+    hands.deliveries.set(id, left);
+    hands.changed.add(id);
+    hands.backlog.push(...backlog);
+    if (settlement.do === "acknowledge") for (const seq of seqs) hands.done.add(seq);
   }
   return { status: "fulfilled", value: until };
 }
@@ -133,15 +177,20 @@ function untilOf({ ackSeconds }: Group, settlement: Settlement, now: Date): Date
 async function findOver(
   tx: Tx,
   group: Group,
+  hands: Hands,
   named: readonly Named[],
-  found: readonly Delivery[],
   settlement: Settlement,
 ): Promise<readonly string[]> {
-  const open = new Set(
-    found.flatMap(({ id: deliveryId, events }) => events.map(({ seq }) => tokenOf({ deliveryId, seq }))),
+  const open = new Map(
+    [...seqsByDelivery(named).keys()].map((id) => [
+      id,
+      new Set(deliveryOf(hands, id).events.map(({ seq }) => seq)),
+    ]),
   );
-  const over = named.filter((one) => !open.has(tokenOf(one)));
+  const over = named.filter(({ deliveryId, seq }) => open.get(deliveryId)?.has(seq) !== true);
   if (over.length === 0 || settlement.do !== "acknowledge") return over.map(tokenOf);
-  const undone = await findUndone(tx, group, [...new Set(over.map(({ seq }) => seq))]);
-  return over.filter(({ seq }) => undone.has(seq)).map(tokenOf);
+  const stored = await findUndone(tx, group, [...new Set(over.map(({ seq }) => seq))]);
+  const returned = new Set(hands.backlog.map(({ seq }) => seq));
+  const isUndone = ({ seq }: Named) => returned.has(seq) || (stored.has(seq) && !hands.done.has(seq));
+  return over.filter(isUndone).map(tokenOf);
 }
