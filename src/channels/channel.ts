@@ -1,7 +1,6 @@
-import type { OwnPlaces } from "./event-places.ts";
+import type { OwnSender } from "./own-sender.ts";
 import type { PollConfig, StreamConfig } from "./sources/source.ts";
 import type { SourceState } from "./sources/state.ts";
-import type { SignatureScheme } from "./signatures/scheme.ts";
 
 /** Where a channel's events come from. */
 export type ChannelKind = "webhook" | "cloudevents" | "sse" | "poll";
@@ -10,10 +9,8 @@ export type ChannelKind = "webhook" | "cloudevents" | "sse" | "poll";
 export interface ChannelConfig {
   /** The name of the preset that its sender follows, such as `github`. */
   readonly preset?: string;
-  /** How its sender signs, if it is not as the preset says. */
-  readonly signature?: SignatureScheme;
-  /** Where it says what happened, if it is not as the preset says. */
-  readonly places?: OwnPlaces;
+  /** What it says of its sender itself, where no preset knows it. */
+  readonly sender?: OwnSender;
   /** The origins whose handshake a CloudEvents channel grants. */
   readonly allowedOrigins?: readonly string[];
   /** The event stream that an sse channel reads. */

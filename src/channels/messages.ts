@@ -3,8 +3,7 @@ import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { ChannelSchema } from "#gen/patchbay/events/v1/channel_pb.js";
 import { present } from "#src/platform/present.ts";
 import type { Channel } from "./channel.ts";
-import { placesToMessage } from "./event-places.ts";
-import { ownSchemeToMessage } from "./own-scheme.ts";
+import { ownSenderMessage } from "./own-sender.ts";
 import { pollMessage, stateMessage, streamMessage } from "./sources/to-message.ts";
 
 /** A channel as callers see it. */
@@ -37,9 +36,8 @@ function sourceOf({
   connectionId = "",
 }: Channel): MessageInitShape<typeof ChannelSchema>["source"] {
   if (kind === "webhook") {
-    const signature = config.signature && ownSchemeToMessage(config.signature);
-    const event = config.places && placesToMessage(config.places);
-    return { case: "webhook", value: present({ preset: config.preset, signature, event }) };
+    const { preset, sender = {} } = config;
+    return { case: "webhook", value: { ...present({ preset }), ...ownSenderMessage(sender) } };
   }
   if (kind === "cloudevents")
     return { case: "cloudEvents", value: { allowedOrigins: [...(config.allowedOrigins ?? [])] } };

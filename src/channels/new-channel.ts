@@ -13,8 +13,7 @@ import type {
   ReceiverConfig,
 } from "./channel.ts";
 import { needsSecret } from "./channel.ts";
-import { placesFrom } from "./event-places.ts";
-import { ownSchemeFrom } from "./own-scheme.ts";
+import { ownSenderFrom } from "./own-sender.ts";
 import { presets } from "./presets.ts";
 import { isSecretTheirs, newSegment, secretFrom, segmentHashOf, type SecretText } from "./secret-text.ts";
 import { pollConfigFrom, streamConfigFrom } from "./sources/from-message.ts";
@@ -76,11 +75,10 @@ function sourceFrom({ source, receiver }: CreateChannelRequest): {
   switch (source.case) {
     case "webhook": {
       const preset = presetFrom(source.value);
-      const taken = receiverFrom(receiver, "signature");
-      const signature = signatureFrom(source.value, taken);
+      const sender = ownSenderFrom(source.value);
       return {
         kind: "webhook",
-        config: present({ preset, signature, places: ownPlacesFrom(source.value), receiver: taken }),
+        config: { preset, ...(sender && { sender }), receiver: receiverFrom(receiver, "signature") },
       };
     }
     case "cloudEvents": {
@@ -105,22 +103,6 @@ function requireNoReceiver(given: Receiver | undefined): void {
   if (given !== undefined) {
     throw new InvalidRequest("receiver: nobody sends to a channel that reads its source; leave it out");
   }
-}
-
-/** How the sender signs, if the caller says it. */
-function signatureFrom({ preset, signature }: WebhookSender, { authentication }: ReceiverConfig) {
-  if (signature === undefined) return undefined;
-  if (authentication === "signature" && ["", "generic"].includes(preset)) return ownSchemeFrom(signature);
-  throw new InvalidRequest(
-    "webhook.signature: it goes with the preset generic and the authentication signature; leave it out",
-  );
-}
-
-/** Where the sender says what happened, if the caller says it. */
-function ownPlacesFrom({ preset, event }: WebhookSender) {
-  if (event === undefined) return undefined;
-  if (["", "generic"].includes(preset)) return placesFrom(event);
-  throw new InvalidRequest("webhook.event: it goes with the preset generic; leave it out");
 }
 
 function presetFrom({ preset }: WebhookSender): string {

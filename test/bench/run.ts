@@ -76,16 +76,16 @@ const benches: Record<string, Bench> = {
     takes: ["rounds", "visit-ms"],
     run: events,
   },
+  "disk-full": {
+    title: "Disk full: events are sent until Postgres has no room, and on when it has some",
+    takes: [],
+    run: diskFull,
+  },
   receive: {
     title:
       "Receive: signed webhooks over HTTP with 256 callers, beside a row per request; CPU with that of Postgres",
     takes: ["rounds", "visit-ms"],
     run: receive,
-  },
-  "disk-full": {
-    title: "Disk full: events are sent until Postgres has no room, and on when it has some",
-    takes: [],
-    run: diskFull,
   },
   "event-storm": {
     title: "Event storm: two processes take events in, while they, backends and Postgres are killed",

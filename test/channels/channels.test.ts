@@ -76,9 +76,14 @@ describe("a new channel", () => {
     ],
     ["a preset that there is not", { webhook: { preset: "nowhere" } }, "webhook.preset: give one of generic"],
     [
-      "places beside a preset",
-      { webhook: { preset: "github", event: { id: "/id" } } },
-      "webhook.event: it goes with",
+      "a scheme beside a preset",
+      { webhook: { preset: "github", scheme: { header: "x-sig" } } },
+      "the preset github says how its sender signs",
+    ],
+    [
+      "a scheme that leaves the body unsigned",
+      { webhook: { scheme: { header: "x-sig", signed: "{url}" } } },
+      "webhook.scheme: signed must hold {body}",
     ],
     ["a minute's retention", { webhook: {}, retentionSeconds: 60 }, "retentionSeconds: give at least 3600"],
   ])("is refused with %s", async (_, fields, error) => {

@@ -132,17 +132,17 @@ describe("a webhook of GitHub", () => {
 });
 
 test("a sender that no preset knows is known by the scheme, and described by the places, that its channel names", async () => {
-  const signature = {
+  const scheme = {
     ...{ header: "x-sig", prefix: "v1=", algorithm: "hmac-sha512", encoding: "base64" },
     ...{ signed: "{time}.{body}", timeHeader: "x-time" },
   };
   const event = { id: "/meta/id", type: "x-topic", subject: "/who", time: "/at" };
-  const { id, secret, url } = await newChannel({ source: { case: "webhook", value: { signature, event } } });
+  const { id, secret, url } = await newChannel({ source: { case: "webhook", value: { scheme, event } } });
   const body = '{"meta":{"id":7},"who":"ann","at":"2026-01-31T08:00:00Z"}';
   const sendAt = (seconds: number) => {
     const time = String(Math.floor(service.clock.now().getTime() / 1000) + seconds);
-    const signed = createHmac("sha512", secret).update(`${time}.${body}`).digest("base64");
-    return post(url, body, { "x-sig": `v1=${signed}`, "x-time": time, "x-topic": "paid" });
+    const signature = createHmac("sha512", secret).update(`${time}.${body}`).digest("base64");
+    return post(url, body, { "x-sig": `v1=${signature}`, "x-time": time, "x-topic": "paid" });
   };
   expect((await sendAt(310)).status).toBe(401);
   expect((await sendAt(-310)).status).toBe(401);
@@ -152,7 +152,7 @@ test("a sender that no preset knows is known by the scheme, and described by the
     { id: "7", type: "paid", subject: "ann", time: "2026-01-31T08:00:00Z", verified: "generic" },
   ]);
   const { channel } = await service.org.client.channels.getChannel({ id });
-  expect(channel?.source.value).toMatchObject({ preset: "generic", signature, event });
+  expect(channel?.source.value).toMatchObject({ preset: "generic", scheme, event });
 });
 
 test("a secret in the body is masked, and every other byte is as it came", async () => {

@@ -186,17 +186,15 @@ export declare type WebhookSender = Message<"patchbay.events.v1.WebhookSender"> 
   preset: string;
 
   /**
-   * How it signs, if Patchbay does not know the vendor: only with the preset
-   * `generic`. Absent means what the preset says; of `generic`, the HMAC-SHA256 of
-   * the body in hex, in the header `x-signature`.
+   * How the sender signs, where no preset knows it. Only for `generic`.
    *
-   * @generated from field: patchbay.events.v1.SignatureScheme signature = 2;
+   * @generated from field: patchbay.events.v1.SignatureScheme scheme = 2;
    */
-  signature?: SignatureScheme | undefined;
+  scheme?: SignatureScheme | undefined;
 
   /**
-   * Where it says what happened, if Patchbay does not know the vendor: only with the
-   * preset `generic`. Absent means type and id as `generic` has them.
+   * Where the sender says what happened, where no preset knows it. Only for
+   * `generic`.
    *
    * @generated from field: patchbay.events.v1.EventPlaces event = 3;
    */
@@ -216,7 +214,7 @@ export declare const WebhookSenderSchema: GenMessage<WebhookSender>;
  */
 export declare type SignatureScheme = Message<"patchbay.events.v1.SignatureScheme"> & {
   /**
-   * The header with the signature.
+   * The header with the signature, in lower case.
    *
    * @generated from field: string header = 1;
    */
@@ -230,77 +228,75 @@ export declare type SignatureScheme = Message<"patchbay.events.v1.SignatureSchem
   prefix: string;
 
   /**
-   * What parts the signatures, if there may be several: a blank or a comma.
+   * What parts the signatures, if the header may have several: a blank or a comma.
    *
    * @generated from field: string separator = 3;
    */
   separator: string;
 
   /**
-   * Empty means `hmac-sha256`.
+   * `hmac-sha1`, `hmac-sha256`, `hmac-sha512` or `ed25519`. Empty means
+   * `hmac-sha256`.
    *
    * @generated from field: string algorithm = 4;
    */
   algorithm: string;
 
   /**
-   * How the signature is written. Empty means `hex`.
+   * `hex`, `base64` or `base64url`. Empty means `hex`.
    *
    * @generated from field: string encoding = 5;
    */
   encoding: string;
 
   /**
-   * How the secret is written: `text`, whose bytes are the key, or `whsec`, base64
-   * that may follow `whsec_`; of ed25519 the sender's public key as `hex-key` or as
-   * `whpk`, base64 after `whpk_`. Empty means `text`, or `hex-key` of ed25519.
+   * What the secret is: `text` as it is, `whsec` (base64, perhaps after `whsec_`), or
+   * for ed25519 a public key as `whpk` (base64 after `whpk_`) or `hex-key`. Empty
+   * means `text`.
    *
    * @generated from field: string secret_form = 6;
    */
   secretForm: string;
 
   /**
-   * What is signed, such as `{time}.{body}`, with `{body}` in any case. It may also
-   * hold `{id}`, `{time}`, `{method}` and `{url}`, which is the public address that
-   * the sender was given. Empty means `{body}`.
+   * What is signed, of `{body}`, `{time}`, `{id}`, `{method}` and `{url}` and any text
+   * between them. Empty means `{body}`.
    *
    * @generated from field: string signed = 7;
    */
   signed: string;
 
   /**
-   * The header of `{id}`. Empty where no id is signed.
+   * The header of `{id}`, in lower case.
    *
    * @generated from field: string id_header = 8;
    */
   idHeader: string;
 
   /**
-   * The header of `{time}`. Empty where no time is signed: then whoever has one
-   * signed request can send it again.
+   * The header of `{time}`, in lower case.
    *
    * @generated from field: string time_header = 9;
    */
   timeHeader: string;
 
   /**
-   * What stands before the time, such as `t=`, where its header is that of the
-   * signatures.
+   * What the time stands after, where its header holds more than that.
    *
    * @generated from field: string time_prefix = 10;
    */
   timePrefix: string;
 
   /**
-   * Whether the time is in seconds (`s`) or milliseconds (`ms`) since 1970. Empty
-   * means `s`.
+   * `s` or `ms` since 1970. Empty means `s`.
    *
    * @generated from field: string time_unit = 11;
    */
   timeUnit: string;
 
   /**
-   * How far the time may be away, to both sides. 0 means 300, the ceiling is 5,400.
+   * How far the time may be from Patchbay's, to both sides. 0 means 300; the ceiling
+   * is 5,400.
    *
    * @generated from field: int32 tolerance_seconds = 12;
    */
