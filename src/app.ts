@@ -60,7 +60,7 @@ export interface App {
   beReady(): void;
   /** What goes on while nobody calls, once it is started. */
   readonly loops: {
-    readonly [Name in "health" | "oauth" | "catalog" | "logs" | "webhooks"]: Loop;
+    readonly [Name in "health" | "oauth" | "catalog" | "logs" | "webhooks" | "webhookOwners"]: Loop;
   };
   /** For calls that the service makes to itself. */
   readonly call: CallUnary;
@@ -126,6 +126,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     catalog: catalog.watch,
     logs: shared.eventLog.upkeep,
     webhooks: webhooks.dispatch,
+    webhookOwners: webhooks.owners,
   };
 
   const refusals = createRefusals(shared);

@@ -3,13 +3,13 @@ import type { WebhookService } from "#gen/patchbay/webhooks/v1/webhook_service_p
 import { append, nothingToAudit } from "#src/audit/append.ts";
 import { unchanged } from "#src/db/database.ts";
 import { callerOf, callOf } from "#src/platform/caller.ts";
+import { appendOwnEvent } from "./dispatch-store.ts";
 import { pause, resume } from "./endpoint.ts";
 import { EndpointNotFound } from "./errors.ts";
 import { toMessage } from "./messages.ts";
-import { appendOwnEvent } from "./own-events.ts";
 import { positionsFrom } from "./resume-from.ts";
 import type { WebhookParts } from "./service.ts";
-import { getEndpoint, getEndpointForUpdate, moveCursors, saveEndpoint } from "./store.ts";
+import { forgetFailures, getEndpoint, getEndpointForUpdate, moveCursors, saveEndpoint } from "./store.ts";
 
 /** Stops endpoints and lets them go on. See the contract. */
 export function createPauseAndResume(
@@ -25,15 +25,15 @@ export function createPauseAndResume(
       const endpoint = await change(call, async (tx) => {
         const known = await getEndpointForUpdate(tx, caller, id);
         if (known === undefined) throw new EndpointNotFound();
-        const reason = `paused by a call with the key ${caller.via.id}`;
-        const next = pause(known, reason, at);
+        const next = pause(known, "called", at);
         if (next === undefined) {
           nothingToAudit(call);
           return unchanged(known);
         }
         await saveEndpoint(tx, next);
-        await append(tx, call, { action: "webhook.pause", target: id, details: { url: next.url } });
-        await appendOwnEvent(tx, next, { type: "webhook.paused", data: { reason } });
+        const facts = { endpointId: id, url: next.url, reason: next.stateReason };
+        await append(tx, call, { action: "webhook.pause", target: id, details: facts });
+        await appendOwnEvent(tx, { type: "webhook.paused", subject: id, data: facts, at });
         return next;
       });
       return { endpoint: toMessage(endpoint, at) };
@@ -59,6 +59,7 @@ export function createPauseAndResume(
         const positions = [...stay, ...moved].toSorted((a, b) => (a.log < b.log ? -1 : 1));
         const next = { ...resume(known, at), positions };
         await saveEndpoint(tx, next);
+        await forgetFailures(tx, next);
         if (moved.length > 0) await moveCursors(tx, next, moved);
         await append(tx, call, {
           action: "webhook.resume",
@@ -66,7 +67,8 @@ export function createPauseAndResume(
           details: { url: next.url, before: known.positions, after: positions },
         });
         if (known.state !== "active") {
-          await appendOwnEvent(tx, next, { type: "webhook.resumed", data: { positions } });
+          const facts = { endpointId: id, url: next.url, positions };
+          await appendOwnEvent(tx, { type: "webhook.resumed", subject: id, data: facts, at });
         }
         return next;
       });

@@ -8,7 +8,7 @@ import { and, eq } from "#src/db/drizzle.cjs";
 import { LogNotFound } from "#src/eventlog/errors.ts";
 import type { Caller, Viewer } from "#src/platform/caller.ts";
 import type { ServiceError } from "#src/platform/errors.ts";
-import { selectedBy } from "./event-types.ts";
+import { findSelected } from "./event-types.ts";
 
 /** What decides which events a key may read. */
 export type Reader = Viewer & Pick<Caller, "scopes" | "connections">;
@@ -22,8 +22,10 @@ export async function requireReadable(tx: Tx, reader: Reader, types: readonly st
 }
 
 /** Why the reader may not read events of the type; undefined if it may. */
-async function refusalOf(tx: Tx, reader: Reader, type: string): Promise<ServiceError | undefined> {
-  const { scope, tellOfConnections, channelId } = selectedBy(type);
+export async function refusalOf(tx: Tx, reader: Reader, type: string): Promise<ServiceError | undefined> {
+  const selected = findSelected(type);
+  if (selected === undefined) return new LogNotFound();
+  const { scope, tellOfConnections, channelId } = selected;
   if (!grants(reader.scopes, scope)) return new MissingScope(scope);
   if (tellOfConnections && reader.connections !== undefined) {
     return new ConnectionNotAllowed(
