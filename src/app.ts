@@ -60,7 +60,9 @@ export interface App {
   beReady(): void;
   /** What goes on while nobody calls, once it is started. */
   readonly loops: {
-    readonly [Name in "health" | "oauth" | "catalog" | "logs" | "webhooks" | "webhookOwners"]: Loop;
+    readonly [
+      Name in "health" | "oauth" | "catalog" | "logs" | "webhooks" | "webhookOwners" | "sources"
+    ]: Loop;
   };
   /** For calls that the service makes to itself. */
   readonly call: CallUnary;
@@ -105,6 +107,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
   const calls = createCalls({ ...shared, connections, operations });
   const catalog = createCatalog({ ...shared, operations, connections, calls });
   const events = await createEvents({ ...shared, isShownChannel });
+  const channels = await createChannels({ ...shared, verification, connections });
   const webhooks = createWebhooks(shared);
   const features = [
     apiKeys,
@@ -116,7 +119,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     createDirectory(shared),
     createAudit({ ...shared, hasShownTarget }),
     events,
-    await createChannels({ ...shared, verification }),
+    channels,
     webhooks,
   ];
   for (const feature of features) opened.defer(() => feature.close?.());
@@ -127,6 +130,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     logs: shared.eventLog.upkeep,
     webhooks: webhooks.dispatch,
     webhookOwners: webhooks.owners,
+    sources: channels.sources,
   };
 
   const refusals = createRefusals(shared);

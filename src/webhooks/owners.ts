@@ -5,8 +5,8 @@ import { unchanged, type Database, type Tx } from "#src/db/database.ts";
 import type { Environment } from "#src/platform/caller.ts";
 import type { Log } from "#src/platform/log.ts";
 import { createLoop, type Loop } from "#src/platform/loop.ts";
-import { appendOwnEvent } from "./dispatch-store.ts";
 import { activeTypes, pauseTypes, type Endpoint } from "./endpoint.ts";
+import { appendOwnEvent } from "./own-events.ts";
 import { endpointsToReview, noteReviewed, type ToReview } from "./owner-store.ts";
 import { refusalOf, type Reader } from "./reading-rights.ts";
 import { getEndpoint, getEndpointForUpdate, saveEndpoint } from "./store.ts";
@@ -43,9 +43,13 @@ export function createOwnersLoop(parts: {
       const next = pauseTypes(known, types, at);
       await saveEndpoint(tx, next);
       await noteReviewed(tx, { orgId, id, rights });
-      const facts = { endpointId: id, url: next.url, reason: "rights", types, positions: known.positions };
-      await append(tx, "service", { action: "webhook.pause", target: id, details: facts });
-      await appendOwnEvent(tx, { type: "webhook.paused", subject: id, data: facts, at });
+      const facts = { reason: "rights", types, positions: known.positions };
+      await append(tx, "service", {
+        action: "webhook.pause",
+        target: id,
+        details: { url: next.url, ...facts },
+      });
+      await appendOwnEvent(tx, next, { type: "webhook.paused", data: facts });
       return undefined;
     });
   }

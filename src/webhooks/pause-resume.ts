@@ -3,10 +3,10 @@ import type { WebhookService } from "#gen/patchbay/webhooks/v1/webhook_service_p
 import { append, nothingToAudit } from "#src/audit/append.ts";
 import { unchanged } from "#src/db/database.ts";
 import { callerOf, callOf } from "#src/platform/caller.ts";
-import { appendOwnEvent } from "./dispatch-store.ts";
 import { pause, resume } from "./endpoint.ts";
 import { EndpointNotFound } from "./errors.ts";
 import { toMessage } from "./messages.ts";
+import { appendOwnEvent } from "./own-events.ts";
 import { positionsFrom } from "./resume-from.ts";
 import type { WebhookParts } from "./service.ts";
 import { forgetFailures, getEndpoint, getEndpointForUpdate, moveCursors, saveEndpoint } from "./store.ts";
@@ -31,9 +31,9 @@ export function createPauseAndResume(
           return unchanged(known);
         }
         await saveEndpoint(tx, next);
-        const facts = { endpointId: id, url: next.url, reason: next.stateReason };
-        await append(tx, call, { action: "webhook.pause", target: id, details: facts });
-        await appendOwnEvent(tx, { type: "webhook.paused", subject: id, data: facts, at });
+        const reason = next.stateReason;
+        await append(tx, call, { action: "webhook.pause", target: id, details: { url: next.url, reason } });
+        await appendOwnEvent(tx, next, { type: "webhook.paused", data: { reason } });
         return next;
       });
       return { endpoint: toMessage(endpoint, at) };
@@ -67,8 +67,7 @@ export function createPauseAndResume(
           details: { url: next.url, before: known.positions, after: positions },
         });
         if (known.state !== "active") {
-          const facts = { endpointId: id, url: next.url, positions };
-          await appendOwnEvent(tx, { type: "webhook.resumed", subject: id, data: facts, at });
+          await appendOwnEvent(tx, next, { type: "webhook.resumed", data: { positions } });
         }
         return next;
       });

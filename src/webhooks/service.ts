@@ -27,7 +27,7 @@ export interface WebhookParts {
   readonly database: Database;
   readonly change: Change;
   readonly keyring: Pick<Keyring, "sealing">;
-  readonly eventLog: Pick<EventLog, "bounds" | "read">;
+  readonly eventLog: EventLog;
   readonly outbound: Pick<Outbound, "checkSecureBaseUrl">;
   /** Counts what replicas are to limit together. */
   readonly callLimiter: RateLimiter;

@@ -64,7 +64,7 @@ export function nextPage(
 }
 
 function withParameter(present: string, name: string, value: string): string {
-  const [path = "", query = ""] = split(present);
+  const [path, query] = split(present);
   const kept = query
     .split("&")
     .filter((pair) => pair !== "" && pair.split("=")[0] !== encodeURIComponent(name));
@@ -72,7 +72,7 @@ function withParameter(present: string, name: string, value: string): string {
 }
 
 /** The address of `rel=next` in a Link header (RFC 8288). */
-export function relNext(link: string | undefined): string | undefined {
+function relNext(link: string | undefined): string | undefined {
   for (const [, target, parameters = ""] of (link ?? "").matchAll(
     /<([^<>]*)>((?:\s*;\s*[\w!#$&+\-.^`|~*]+(?:\s*=\s*(?:"[^"]*"|[^\s",;]+))?)*)/g,
   )) {

@@ -5,9 +5,8 @@ import { EventStream, type StreamedEvent } from "./event-stream.ts";
 import { SourceFailure } from "./failure.ts";
 import { typeOf } from "./list-page.ts";
 import type { StreamPosition } from "./position.ts";
-import type { ReadEvent, Reading } from "./reading.ts";
+import type { Missed, ReadEvent, Reading } from "./reading.ts";
 import type { ClaimedSource, Outcome } from "./source.ts";
-import type { Gap } from "./store.ts";
 import { SourceBlocked, type OpenStream } from "./through-connection.ts";
 
 type StreamedSource = Extract<ClaimedSource, { kind: "sse" }>;
@@ -45,8 +44,6 @@ export async function readStream(
     reply.body.destroy();
   }
 }
-
-type Missed = Omit<Gap, "channel">;
 
 async function openBehind(
   { config }: StreamedSource,

@@ -589,6 +589,14 @@ export enum Reason {
    * @generated from enum value: REASON_EVENT_NOT_SELECTED = 85;
    */
   EVENT_NOT_SELECTED = 85,
+
+  /**
+   * Others send to the channel, so there is no source to read from its beginning
+   * (409).
+   *
+   * @generated from enum value: REASON_CHANNEL_HAS_NO_SOURCE = 89;
+   */
+  CHANNEL_HAS_NO_SOURCE = 89,
 }
 
 /**
