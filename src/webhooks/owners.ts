@@ -82,8 +82,7 @@ async function unreadableTypes(tx: Tx, endpoint: Endpoint, at: Date): Promise<st
 /** The owner as it is now; undefined if its key is over. */
 async function readerFor(tx: Tx, endpoint: Endpoint, at: Date): Promise<Reader | undefined> {
   const { orgId, environment, owner } = endpoint;
-  const { userId } = owner;
-  const key = await getKey(tx, { orgId, environment, userId }, owner.keyId);
+  const key = await getKey(tx, { orgId, environment, userId: owner.userId }, owner.keyId);
   if (key === undefined || key.revokedAt !== undefined || hasEnded(key.expiresAt, at)) return undefined;
-  return { orgId, environment, userId, scopes: key.scopes, connections: key.connections };
+  return { orgId, environment, scopes: key.scopes, connections: key.connections };
 }

@@ -15,11 +15,12 @@ export interface Webhooks extends Feature {
 
 /** Sends events to the endpoints that are registered for them. */
 export function createWebhooks(
-  shared: WebhookParts & Omit<DispatchParts, "deliver"> & { readonly outbound: Outbound },
+  shared: Omit<WebhookParts & DispatchParts, "deliver"> & { readonly outbound: Outbound },
 ): Webhooks {
+  const deliver = createDeliver(shared);
   return {
-    services: [serve(WebhookService, createWebhookService(shared))],
+    services: [serve(WebhookService, createWebhookService({ ...shared, deliver }))],
     owners: createOwnersLoop(shared),
-    dispatch: createDispatch({ ...shared, deliver: createDeliver(shared) }),
+    dispatch: createDispatch({ ...shared, deliver }),
   };
 }
