@@ -23,7 +23,7 @@ SELECT protect_table('channel_sources');
 -- back late can write nothing, even if that was the same replica.
 CREATE FUNCTION claim_due_sources(wanted text, at timestamptz, most integer)
 RETURNS TABLE (
-  org_id text, channel_id text, lease text, kind text, config json, version integer, connection_id text, base_url text,
+  org_id text, channel_id text, lease text, config json, version integer, connection_id text, base_url text,
   source_position json, failures integer
 )
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET timezone = 'UTC'
@@ -44,7 +44,7 @@ AS $$
     WHERE s.org_id = due.org_id AND s.channel_id = due.channel_id
     RETURNING s.*
   )
-  SELECT s.org_id, s.channel_id, s.lease, c.kind, c.config, c.version, c.connection_id, n.base_url, s.position, s.failures
+  SELECT s.org_id, s.channel_id, s.lease, c.config, c.version, c.connection_id, n.base_url, s.position, s.failures
   FROM claimed s
   JOIN channels c ON c.org_id = s.org_id AND c.id = s.channel_id
   LEFT JOIN connections n ON n.org_id = c.org_id AND n.id = c.connection_id

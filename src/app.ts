@@ -60,7 +60,7 @@ export interface App {
   beReady(): void;
   /** What goes on while nobody calls, once it is started. */
   readonly loops: {
-    readonly [Name in "health" | "oauth" | "catalog" | "logs" | "webhooks"]: Loop;
+    readonly [Name in "health" | "oauth" | "catalog" | "logs" | "webhooks" | "sources"]: Loop;
   };
   /** For calls that the service makes to itself. */
   readonly call: CallUnary;
@@ -105,6 +105,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
   const calls = createCalls({ ...shared, connections, operations });
   const catalog = createCatalog({ ...shared, operations, connections, calls });
   const events = await createEvents({ ...shared, isShownChannel });
+  const channels = await createChannels({ ...shared, verification, connections });
   const webhooks = createWebhooks(shared);
   const features = [
     apiKeys,
@@ -116,7 +117,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     createDirectory(shared),
     createAudit({ ...shared, hasShownTarget }),
     events,
-    createChannels(shared),
+    channels,
     webhooks,
   ];
   for (const feature of features) opened.defer(() => feature.close?.());
@@ -126,6 +127,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     catalog: catalog.watch,
     logs: shared.eventLog.upkeep,
     webhooks: webhooks.dispatch,
+    sources: channels.sources,
   };
 
   const refusals = createRefusals(shared);

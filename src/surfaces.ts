@@ -13,6 +13,7 @@ import type { ByteBudget } from "#src/platform/byte-budget.ts";
 import type { Log } from "#src/platform/log.ts";
 import type { Feature } from "#src/platform/served-service.ts";
 import { createRestHandler } from "#src/rest/handler.ts";
+import { createOpenRoutes } from "#src/rest/open-routes.ts";
 import { createPages } from "#src/rest/pages.ts";
 import { createRawRoutes } from "#src/rest/raw-routes.ts";
 import type { Readiness } from "#src/rpc/grpc-health.ts";
@@ -53,11 +54,15 @@ export function createSurfaces(parts: {
     limits,
   });
   const rawRoutes = createRawRoutes(features, pipeline);
-  const leaks = createLeakWatch({ ...config, ...verification, ...rawRoutes, limits, log });
+  const openRoutes = createOpenRoutes(features, { ...parts, ...pipeline });
+  const hasForeignQuery = (path: string) =>
+    rawRoutes.hasForeignQuery(path) || openRoutes.find(path) !== undefined;
+  const leaks = createLeakWatch({ ...config, ...verification, hasForeignQuery, limits, log });
   const dispatch = createDispatch({
     rpc: createRpc(pipeline, { ...config, ...parts }),
     pages: createPages(parts.readiness, pipeline, features),
     rawRoutes,
+    openRoutes,
     rest: createRestHandler(pipeline),
   });
   const port = createPort({

@@ -1,3 +1,6 @@
+import type { PollConfig, StreamConfig } from "./sources/source.ts";
+import type { SourceState } from "./sources/state.ts";
+
 /** Where a channel's events come from. */
 export type ChannelKind = "webhook" | "cloudevents" | "sse" | "poll";
 
@@ -7,6 +10,10 @@ export interface ChannelConfig {
   readonly preset?: string;
   /** The origins whose handshake a CloudEvents channel grants. */
   readonly allowedOrigins?: readonly string[];
+  /** The event stream that an sse channel reads. */
+  readonly sse?: StreamConfig;
+  /** The list that a poll channel asks for. */
+  readonly poll?: PollConfig;
   /** How requests of senders are taken; undefined for a channel that reads its source by itself. */
   readonly receiver?: ReceiverConfig;
 }
@@ -52,6 +59,8 @@ export interface Channel {
   readonly lastSeq: number;
   /** The newest first. */
   readonly secrets: readonly SecretVersion[];
+  /** How it goes with the source that it reads; undefined for a channel that others send to. */
+  readonly sourceState: SourceState | undefined;
   readonly createdAt: Date;
   readonly updatedAt: Date;
 }

@@ -3,6 +3,7 @@ import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { ChannelSchema } from "#gen/patchbay/events/v1/channel_pb.js";
 import { present } from "#src/platform/present.ts";
 import type { Channel } from "./channel.ts";
+import { pollMessage, stateMessage, streamMessage } from "./sources/to-message.ts";
 
 /** A channel as callers see it. */
 export function toMessage(channel: Channel): MessageInitShape<typeof ChannelSchema> {
@@ -24,12 +25,19 @@ export function toMessage(channel: Channel): MessageInitShape<typeof ChannelSche
     createdAt: timestampFromDate(channel.createdAt),
     updatedAt: timestampFromDate(channel.updatedAt),
     createdBy: channel.createdBy,
+    sourceState: channel.sourceState && stateMessage(channel.sourceState),
   });
 }
 
-function sourceOf({ kind, config }: Channel): MessageInitShape<typeof ChannelSchema>["source"] {
+function sourceOf({
+  kind,
+  config,
+  connectionId = "",
+}: Channel): MessageInitShape<typeof ChannelSchema>["source"] {
   if (kind === "webhook") return { case: "webhook", value: present({ preset: config.preset }) };
   if (kind === "cloudevents")
     return { case: "cloudEvents", value: { allowedOrigins: [...(config.allowedOrigins ?? [])] } };
+  if (config.sse !== undefined) return { case: "sse", value: streamMessage(config.sse, connectionId) };
+  if (config.poll !== undefined) return { case: "poll", value: pollMessage(config.poll, connectionId) };
   return undefined;
 }

@@ -14,6 +14,8 @@ import type {
   ReceiverConfig,
 } from "./channel.ts";
 import { needsSecret } from "./channel.ts";
+import { pollConfigFrom, streamConfigFrom } from "./sources/from-message.ts";
+import { newSource } from "./sources/state.ts";
 
 const week = 7 * 24 * 60 * 60;
 const shortest = 60 * 60;
@@ -30,7 +32,13 @@ export interface NewChannel {
 }
 
 /** The channel that the caller asks for. */
-export function newChannel(request: CreateChannelRequest, caller: Caller, at: Date): NewChannel {
+export function newChannel(
+  request: CreateChannelRequest,
+  caller: Caller,
+  at: Date,
+  /** What its source is read through; undefined if others send to it. */
+  connectionId: string | undefined,
+): NewChannel {
   const { kind, config } = sourceFrom(request);
   const segment = config.receiver?.authentication === "none" ? randomText() : undefined;
   const secret = secretFor(request, config);
@@ -40,7 +48,7 @@ export function newChannel(request: CreateChannelRequest, caller: Caller, at: Da
     environment: caller.environment,
     name: request.name,
     ...{ kind, config },
-    connectionId: undefined,
+    connectionId,
     state: "active",
     stateReason: undefined,
     segmentHash: segment === undefined ? undefined : segmentHashOf(segment),
@@ -50,6 +58,7 @@ export function newChannel(request: CreateChannelRequest, caller: Caller, at: Da
     dedupSeconds: secondsFrom("dedupSeconds", request.dedupSeconds),
     lastSeq: 0,
     secrets: secret === undefined ? [] : [{ version: 1, createdAt: at, validUntil: undefined }],
+    sourceState: config.receiver === undefined ? newSource(at) : undefined,
     createdAt: at,
     updatedAt: at,
   };
@@ -77,8 +86,20 @@ function sourceFrom({ source, receiver }: CreateChannelRequest): {
         config: { allowedOrigins, receiver: receiverFrom(receiver, "bearer") },
       };
     }
+    case "sse":
+      requireNoReceiver(receiver);
+      return { kind: "sse", config: { sse: streamConfigFrom(source.value) } };
+    case "poll":
+      requireNoReceiver(receiver);
+      return { kind: "poll", config: { poll: pollConfigFrom(source.value) } };
     case undefined:
-      throw new InvalidRequest("give one of webhook, cloudEvents");
+      throw new InvalidRequest("give one of webhook, cloudEvents, sse, poll");
+  }
+}
+
+function requireNoReceiver(given: Receiver | undefined): void {
+  if (given !== undefined) {
+    throw new InvalidRequest("receiver: nobody sends to a channel that reads its source; leave it out");
   }
 }
 
@@ -114,8 +135,11 @@ function secondsFrom(field: string, given: number): number {
 function secretFor({ secret }: CreateChannelRequest, config: ChannelConfig): NewChannel["secret"] {
   if (!needsSecret(config)) {
     if (secret === undefined) return undefined;
+    if (config.receiver === undefined) {
+      throw new InvalidRequest("secret: nobody sends to a channel that reads its source; leave it out");
+    }
     throw new InvalidRequest(
-      `secret: with authentication ${config.receiver?.authentication}, senders prove themselves without it; leave it out`,
+      `secret: with authentication ${config.receiver.authentication}, senders prove themselves without it; leave it out`,
     );
   }
   return secret === undefined

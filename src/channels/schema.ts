@@ -95,6 +95,8 @@ export const channelSources = pgTable(
     }).onDelete("cascade"),
     // Those of all organisations, by the one loop.
     index("channel_sources_due").on(table.dueAt),
-    uniqueIndex("channel_sources_lease").on(table.lease).where(sql`${table.lease} is not null`),
+    uniqueIndex("channel_sources_lease")
+      .on(table.lease)
+      .where(sql`${table.lease} is not null`),
   ],
 );

@@ -3,6 +3,8 @@ import type { ChannelService } from "#gen/patchbay/events/v1/channel_service_pb.
 import { append } from "#src/audit/append.ts";
 import type { Change } from "#src/audit/change.ts";
 import type { Keyring } from "#src/crypto/keyring.ts";
+import type { Connections } from "#src/connections/connections.ts";
+import type { Pepper } from "#src/crypto/service-keys.ts";
 import type { Database } from "#src/db/database.ts";
 import type { EventLog } from "#src/eventlog/eventlog.ts";
 import { callerOf, callOf } from "#src/platform/caller.ts";
@@ -14,6 +16,9 @@ import type { Channel } from "./channel.ts";
 import { ChannelNotFound } from "./errors.ts";
 import { toMessage } from "./messages.ts";
 import { newChannel } from "./new-channel.ts";
+import { secretOwner } from "./secret-owner.ts";
+import { sourceConnection } from "./sources/connection-of.ts";
+import { createResetChannel } from "./sources/reset-channel.ts";
 import {
   deleteChannel,
   getChannel,
@@ -32,18 +37,21 @@ export interface ChannelParts {
   readonly keyring: Keyring;
   readonly eventLog: EventLog;
   readonly publicUrl: PublicUrl;
+  readonly connections: Pick<Connections, "usable">;
+  readonly pepper: Pepper;
   readonly now: () => Date;
 }
 
 /** Keeps channels. See the contract, `channel_service.proto`. */
 export function createChannelService(parts: ChannelParts): ServiceImpl<typeof ChannelService> {
-  const { database, change, keyring, eventLog, publicUrl, now } = parts;
+  const { database, change, keyring, eventLog, publicUrl, connections, now } = parts;
 
   return {
     async createChannel(request, context) {
       const call = callOf(context);
       const { orgId } = callerOf(context);
-      const { channel, secret, segment } = newChannel(request, callerOf(context), now());
+      const connectionId = await sourceConnection(connections, callerOf(context), request.source);
+      const { channel, secret, segment } = newChannel(request, callerOf(context), now(), connectionId);
       await eventLog.prepare(channel);
       await keyring.sealing(orgId, (sealer) =>
         change(call, async (tx) => {
@@ -61,6 +69,7 @@ export function createChannelService(parts: ChannelParts): ServiceImpl<typeof Ch
           });
         }),
       );
+      if (channel.config.receiver === undefined) return { channel: toMessage(channel), url: "" };
       const url = [publicUrl.current(), "in", channel.id, ...(segment === undefined ? [] : [segment])].join(
         "/",
       );
@@ -101,12 +110,9 @@ export function createChannelService(parts: ChannelParts): ServiceImpl<typeof Ch
       });
       return {};
     },
-  };
-}
 
-/** Whose secret it is: no other channel's, and no other version's. */
-function secretOwner({ orgId, id }: Pick<Channel, "orgId" | "id">, version: number) {
-  return { orgId, kind: "channel-secret", id, version } as const;
+    resetChannel: createResetChannel(parts),
+  };
 }
 
 /** What an event says of a channel: nothing that a sender proves itself by. */

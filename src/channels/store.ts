@@ -7,6 +7,7 @@ import type { Caller } from "#src/platform/caller.ts";
 import type { PageRequest } from "#src/platform/paging.ts";
 import type { Channel, SecretVersion } from "./channel.ts";
 import { channels, channelSecrets } from "./schema.ts";
+import { insertSource, sourceStates } from "./sources/state.ts";
 
 /** Stores a new channel. Its log is made in the same transaction. */
 export async function insertChannel(tx: Tx, channel: Channel): Promise<void> {
@@ -19,6 +20,7 @@ export async function insertChannel(tx: Tx, channel: Channel): Promise<void> {
     createdAt: channel.createdAt,
     updatedAt: channel.updatedAt,
   });
+  if (["sse", "poll"].includes(kind)) await insertSource(tx, orgId, id, channel.createdAt);
 }
 
 /** Stores a secret that senders prove themselves by from now on. */
@@ -101,8 +103,10 @@ async function withSecrets(tx: Tx, { orgId }: Caller, rows: readonly Row[]): Pro
     .where(and(eq(channelSecrets.orgId, orgId), inArray(channelId, ids)))
     .orderBy(desc(version));
   const ofChannel = Map.groupBy(secrets, (secret) => secret.channelId);
+  const states = await sourceStates(tx, orgId, ids);
   return rows.map((row) => ({
     ...row,
+    sourceState: states.get(row.id),
     connectionId: row.connectionId ?? undefined,
     stateReason: row.stateReason ?? undefined,
     segmentHash: row.segmentHash ?? undefined,

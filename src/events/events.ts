@@ -31,7 +31,7 @@ export async function createEvents(shared: {
   const readable = createReadableLogs(shared);
   const subscriptions = createSubscriptions({ ...shared, readable });
   const findEvent = createFindEvent({ ...shared, readable });
-  const groups = await createGroups(shared);
+  const groups = await createGroups({ ...shared, readable });
   return {
     services: [
       serve(EventService, {

@@ -40,10 +40,12 @@ const statusOfReason: Partial<Record<ReasonName, number>> = {
   METHOD_NOT_ALLOWED: 405,
   MESSAGE_TOO_LARGE: 413,
   UNSUPPORTED_CONTENT_TYPE: 415,
+  SENDER_TOO_SLOW: 408,
   OVERLOADED: 503,
   UPSTREAM_UNREACHABLE: 502,
   UPSTREAM_TOO_LARGE: 502,
   CREDENTIAL_REFLECTED: 502,
+  LOOP_DETECTED: 508,
 };
 
 /** What the answer's headers say of the failure, on every protocol. */

@@ -1,6 +1,7 @@
 import type { DescService } from "@bufbuild/protobuf";
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { Page } from "./page.ts";
+import type { OpenRoute } from "./open-route.ts";
 import type { RawRoute } from "./raw-route.ts";
 
 /** A contract, and the code of some or all of its methods. */
@@ -18,6 +19,8 @@ export function serve<Desc extends DescService>(desc: Desc, impl: Partial<Servic
 export interface Feature {
   readonly services: readonly ServedService[];
   readonly rawRoutes?: readonly RawRoute[];
+  /** The gate does not stand before these. */
+  readonly openRoutes?: readonly OpenRoute[];
   /** What it offers to browsers, by path. */
   readonly pages?: ReadonlyMap<string, Page>;
   /** Writes what is still in memory, and closes what is still open. */

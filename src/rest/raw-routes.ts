@@ -85,7 +85,7 @@ function exchangeOf(parts: Omit<RawExchange, "hasNoBody" | "readBody">): RawExch
 }
 
 /** Aborts when the caller goes away before its answer is written. */
-function endingOf(response: Response): AbortController {
+export function endingOf(response: Response): AbortController {
   const ending = new AbortController();
   onceClosed(response, () => {
     // An HTTP/2 response calls itself finished also when it was reset.

@@ -14,7 +14,20 @@ function read(text: string | Buffer, { pieceBytes = 7, maxBytes = 1_000 } = {}) 
 }
 
 const line = fc.constantFrom(
-  ...["data: a", "data:b", "data", "data: é€😀", "event: x", "id: 7", "id", ": c", "retry: 10", "foo: 1", "", ""],
+  ...[
+    "data: a",
+    "data:b",
+    "data",
+    "data: é€😀",
+    "event: x",
+    "id: 7",
+    "id",
+    ": c",
+    "retry: 10",
+    "foo: 1",
+    "",
+    "",
+  ],
 );
 
 describe("an event stream", () => {

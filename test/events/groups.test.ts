@@ -1,12 +1,12 @@
 import { Code } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { reasonOf, type PatchbayClient } from "#src/client/node.ts";
-import { startServiceWithLogs, type ServiceWithLogs } from "./service-with-logs.ts";
+import { startEvents, type TestEvents } from "./support.ts";
 
-let logs: ServiceWithLogs;
+let logs: TestEvents;
 let groups: PatchbayClient["eventGroups"];
 beforeAll(async () => {
-  logs = await startServiceWithLogs();
+  logs = await startEvents();
   groups = logs.service.org.client.eventGroups;
 });
 afterAll(() => logs[Symbol.asyncDispose]());
@@ -15,7 +15,7 @@ type NewGroup = Parameters<PatchbayClient["eventGroups"]["createEventGroup"]>[0]
 
 /** A group on a new log with events of these subjects. */
 async function groupOf(subjects: readonly (string | undefined)[], more: NewGroup = {}) {
-  const log = await logs.newLog();
+  const log = await logs.newChannel();
   const { group } = await groups.createEventGroup({ name: "workers", log, ...more });
   await send(log, subjects);
   return { id: group!.id, log };
@@ -94,5 +94,89 @@ describe("a consumer", () => {
     const next = groups.pullEvents({ id, waitSeconds: 30 });
     await groups.nackEvents({ id, tokens: [first!.token] });
     expect((await next).deliveries).toMatchObject([{ attempt: 2 }]);
+  });
+});
+
+describe("an event that fails", () => {
+  test("is dead after as many deliveries as the group allows, is listed, and delivered again when asked for", async () => {
+    const { id } = await groupOf([undefined], { maxDeliveries: 3 });
+    for (const attempt of [1, 2, 3]) {
+      const pulled = await pull(id);
+      expect(pulled).toMatchObject([{ seq: 1, attempt }]);
+      // Given back by itself, or by its consumer.
+      if (attempt === 2) await groups.nackEvents({ id, tokens: tokensOf(pulled) });
+      else seconds(31);
+    }
+    const { events } = await groups.listDeadEvents({ id });
+    expect(events).toMatchObject([{ seq: 1n, deliveries: 3, reason: "deliveries", event: { seq: 1n } }]);
+    expect(events[0]!.event!.data).toBe(undefined);
+    expect((await groups.getEventGroup({ id })).group).toMatchObject({ dead: 1, waiting: 0, inFlight: 0 });
+    expect(await pull(id)).toEqual([]);
+    const unknown = groups.redeliverEvents({ id, seqs: [1n, 2n] });
+    await expect(unknown).rejects.toMatchObject({
+      code: Code.NotFound,
+      rawMessage: expect.stringContaining(": 2;"),
+    });
+    await groups.redeliverEvents({ id, seqs: [1n] });
+    expect(await pull(id)).toMatchObject([{ seq: 1, attempt: 1 }]);
+    expect((await groups.listDeadEvents({ id })).events).toEqual([]);
+  });
+
+  test.each(["none", "subject", "log"])(
+    "and ends its consumer each time takes no other with it, with the order %s",
+    async (order) => {
+      const { id } = await groupOf(["a", "a", "b", undefined, "a"], { order, maxDeliveries: 4 });
+      const done = new Set<number>();
+      for (let turns = 0; turns < 20; turns++) {
+        const pulled = await pull(id, 3);
+        // Consumers begin at the front, and the second event is one that they do not survive.
+        const survived = pulled.slice(0, pulled.findIndex(({ seq }) => seq === 2) >>> 0);
+        for (const { seq } of survived) done.add(seq);
+        if (survived.length > 0) await groups.ackEvents({ id, tokens: tokensOf(survived) });
+        seconds(31);
+      }
+      expect([...done].toSorted((a, b) => a - b)).toEqual([1, 3, 4, 5]);
+      expect((await groups.listDeadEvents({ id })).events.map(({ seq }) => Number(seq))).toEqual([2]);
+    },
+  );
+});
+
+describe("with the order", () => {
+  test("subject, an event holds up those of its subject and no others", async () => {
+    const { id } = await groupOf(["a", "b", "a", undefined, "b", undefined], { order: "subject" });
+    const first = await pull(id, 1);
+    const second = await pull(id);
+    expect([seqsOf(first), seqsOf(second)]).toEqual([[1], [2, 4, 5, 6]]);
+    expect((await groups.getEventGroup({ id })).group).toMatchObject({ waiting: 1, inFlight: 5 });
+    await groups.ackEvents({ id, tokens: tokensOf(first) });
+    expect(seqsOf(await pull(id))).toEqual([3]);
+  });
+
+  test("log, an event holds up all behind it, and what comes behind a failure is given back with it", async () => {
+    const { id } = await groupOf([...three, undefined], { order: "log" });
+    const [one, two, three_] = await pull(id, 3);
+    expect(await pull(id)).toEqual([]);
+    await groups.ackEvents({ id, tokens: [one!.token] });
+    expect(await pull(id)).toEqual([]);
+    await groups.nackEvents({ id, tokens: [two!.token] });
+    await expect(groups.ackEvents({ id, tokens: [three_!.token] })).rejects.toMatchObject({
+      code: Code.FailedPrecondition,
+    });
+    const again = await pull(id);
+    expect(again.map(({ seq, attempt }) => [seq, attempt])).toEqual([[2, 2], [3, 1]]); // prettier-ignore
+    await groups.nackEvents({ id, tokens: [again[0]!.token], delaySeconds: 5 });
+    expect(await pull(id)).toEqual([]);
+    seconds(6);
+    const last = await pull(id);
+    await groups.ackEvents({ id, tokens: tokensOf(last) });
+    expect(seqsOf(await pull(id))).toEqual([4]);
+  });
+
+  test("log, a consumer that waits is answered when another acknowledges", async () => {
+    const { id } = await groupOf([undefined, undefined], { order: "log" });
+    const [one] = await pull(id, 1);
+    const waiting = groups.pullEvents({ id, waitSeconds: 30 });
+    await groups.ackEvents({ id, tokens: [one!.token] });
+    expect((await waiting).deliveries).toMatchObject([{ event: { seq: 2n } }]);
   });
 });

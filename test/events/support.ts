@@ -15,6 +15,8 @@ export interface TestEvents extends AsyncDisposable {
   /** Makes a channel of the service's first organisation. */
   newChannel(): Promise<string>;
   send(log: string, ...parts: Partial<Arrival>[]): Promise<readonly Accepted[]>;
+  /** Starts another replica of the service, with a clock of its own. */
+  replica(): Promise<TestService>;
 }
 
 /** Starts both on one database. */
@@ -30,6 +32,7 @@ export async function startEvents(options: TestServiceOptions = {}): Promise<Tes
     now: () => service.clock.now(),
   });
   const { orgId, client } = service.org;
+  const replicas = [service];
   return {
     ...{ service, eventLog },
     async newChannel() {
@@ -44,8 +47,13 @@ export async function startEvents(options: TestServiceOptions = {}): Promise<Tes
         orgId,
         parts.map((part, index) => arrival(log, { id: String(index), ...part })),
       ),
+    async replica() {
+      const replica = await startService({ ...options, postgres, rootKey });
+      replicas.push(replica);
+      return replica;
+    },
     async [Symbol.asyncDispose]() {
-      await service[Symbol.asyncDispose]();
+      for (const replica of replicas) await replica[Symbol.asyncDispose]();
       await database.close();
       await postgres[Symbol.asyncDispose]();
     },

@@ -349,6 +349,12 @@ describe("a path in the log", () => {
     ],
     ["the user of a whole URL", "http://user:password@host/api/x?y", "/api/x"],
     ["what is no path at all", "secret", "[not-a-path]"],
+    [
+      "the secret end of a receiver's path",
+      "/in/chn_01HXY0000000000000000000AB/the-secret?x",
+      "/in/chn_01HXY0000000000000000000AB/[redacted]",
+    ],
+    ["what stands where a channel's id should", "/in/the-secret", "/in/[redacted]"],
   ])("is without %s", (_, url, expected) => {
     expect(loggablePath(url, keys)).toBe(expected);
   });

@@ -95,7 +95,7 @@ class Finder implements JsonVisitor, Places {
 }
 
 /** What the pointer finds in a value; undefined for nothing. */
-export function valueAt(json: unknown, tokens: readonly string[]): unknown {
+function valueAt(json: unknown, tokens: readonly string[]): unknown {
   let value = json;
   for (const token of tokens) {
     if (typeof value !== "object" || value === null || !Object.hasOwn(value, token)) return undefined;

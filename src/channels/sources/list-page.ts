@@ -55,7 +55,9 @@ function itemReader(config: PollConfig, source: string): (element: string, index
   );
   return (element, index) => {
     if (element.length > maxItemChars) {
-      throw new SourceFailure(`item ${index} of the page is longer than 1 MiB, which is the most of an event`);
+      throw new SourceFailure(
+        `item ${index} of the page is longer than 1 MiB, which is the most of an event`,
+      );
     }
     const json: unknown = JSON.parse(element);
     const id = textAt(json, idAt);
@@ -100,7 +102,8 @@ function textOf(body: Buffer): string {
 }
 
 function explain(error: unknown): never {
-  if (error instanceof InvalidRequest) throw new SourceFailure(`the answer is not JSON that can be read: ${error.message}`);
+  if (error instanceof InvalidRequest)
+    throw new SourceFailure(`the answer is not JSON that can be read: ${error.message}`);
   throw error;
 }
 

@@ -30,7 +30,9 @@ function earlier(cursor: string): string {
     return String(Math.max(0, Number(cursor) - (seconds ? overlapMs / 1000 : overlapMs)));
   }
   const at = Date.parse(cursor);
-  return Number.isNaN(at) || !/^\d{4}-\d\d-\d\d/.test(cursor) ? cursor : new Date(at - overlapMs).toISOString();
+  return Number.isNaN(at) || !/^\d{4}-\d\d-\d\d/.test(cursor)
+    ? cursor
+    : new Date(at - overlapMs).toISOString();
 }
 
 /**
@@ -46,7 +48,8 @@ export function nextPage(
   const { next: rule } = config;
   const given = rule?.by === "link" ? relNext(reply.link) : reply.next;
   if (rule === undefined || given === undefined) return undefined;
-  if (rule.by === "pointer" && rule.parameter !== undefined) return withParameter(present, rule.parameter, given);
+  if (rule.by === "pointer" && rule.parameter !== undefined)
+    return withParameter(present, rule.parameter, given);
   const { origin, path } = readBaseUrl(baseUrl);
   const url = URL.parse(given, origin + path + present);
   if (url === null) throw new SourceFailure("the answer's next page is not a URL");
@@ -61,14 +64,18 @@ export function nextPage(
 }
 
 function withParameter(present: string, name: string, value: string): string {
-  const [path = "", query = ""] = split(present);
-  const kept = query.split("&").filter((pair) => pair !== "" && pair.split("=")[0] !== encodeURIComponent(name));
+  const [path, query] = split(present);
+  const kept = query
+    .split("&")
+    .filter((pair) => pair !== "" && pair.split("=")[0] !== encodeURIComponent(name));
   return `${path}?${[...kept, `${encodeURIComponent(name)}=${encodeURIComponent(value)}`].join("&")}`;
 }
 
 /** The address of `rel=next` in a Link header (RFC 8288). */
-export function relNext(link: string | undefined): string | undefined {
-  for (const [, target, parameters = ""] of (link ?? "").matchAll(/<([^<>]*)>((?:\s*;\s*[\w!#$&+\-.^`|~*]+(?:\s*=\s*(?:"[^"]*"|[^\s",;]+))?)*)/g)) {
+function relNext(link: string | undefined): string | undefined {
+  for (const [, target, parameters = ""] of (link ?? "").matchAll(
+    /<([^<>]*)>((?:\s*;\s*[\w!#$&+\-.^`|~*]+(?:\s*=\s*(?:"[^"]*"|[^\s",;]+))?)*)/g,
+  )) {
     const [, quoted, plain] = /;\s*rel\s*=\s*(?:"([^"]*)"|([^\s",;]+))/i.exec(parameters) ?? [];
     if ((quoted ?? plain ?? "").toLowerCase().split(/\s+/).includes("next")) return target;
   }

@@ -1,11 +1,8 @@
-import { retryAfterMs } from "#src/calls/retry.ts";
 import type { OutboundReply } from "#src/outbound/outbound.ts";
-import { SourceFailure } from "./failure.ts";
-import { readPage, type Item, type Page } from "./list-page.ts";
-import { firstPage, nextPage, requestOf, usesCursor } from "./list-url.ts";
-import { Marks } from "./marks.ts";
+import { requestOf, usesCursor } from "./list-url.ts";
+import { PageWalk } from "./page-walk.ts";
 import type { PollPosition, Validators } from "./position.ts";
-import type { Reading } from "./reading.ts";
+import type { Missed, Reading } from "./reading.ts";
 import type { ClaimedSource, Outcome, PollConfig } from "./source.ts";
 import type { Ask } from "./through-connection.ts";
 
@@ -22,182 +19,109 @@ const conditionalMs = 10 * 60 * 1000;
 const maxAskedMs = 60 * 60 * 1000;
 const goneStatus = 410;
 
-/** Asks once for what is new: reads the list to its end, or as far as a turn goes, and stores what it found. */
+/** Asks for what is new: reads the list to its end, or as far as a turn goes, and stores what it found. */
 export async function pollOnce(
   source: PolledSource,
   ask: Ask,
   reading: Reading,
   now: () => Date,
 ): Promise<Outcome> {
-  const { config } = source;
-  const before: PollPosition = source.position.poll ?? { seen: "" };
-  const walk = new PageWalk(config, before, source.baseUrl);
-  const sent = walk.isNew ? conditionsFor(before.validators, walk.page, now()) : undefined;
-  let validators: Validators | undefined;
-  let pauseMs = intervalOf(config);
-
-  for (let pages = 0; ; ) {
-    const reply = await ask({ ...requestOf(walk.page), headers: pages === 0 ? conditionHeaders(sent) : {} });
-    pauseMs = Math.max(pauseMs, askedPauseMs(reply));
-    if (reply.status === 304 && sent !== undefined && pages === 0) {
-      const next = { ...before, validators: { ...sent, turns: sent.turns + 1 }, readUntil: now().toISOString() };
-      await reading.advance({ poll: next });
-      return { pauseMs };
-    }
-    if (reply.status === goneStatus && walk.isNew && pages === 0 && before.cursor !== undefined && usesCursor(config)) {
-      return startAgain(before, reading, now());
-    }
-    if (!walk.isNew && pages === 0 && [400, 404, goneStatus, 422].includes(reply.status)) {
-      const { walk: _, ...without } = before;
-      await reading.advance({ poll: without });
-    }
-    requireList(reply, now());
-    if (walk.isNew && pages === 0) validators = validatorsOf(reply, walk.page, now());
-    const page: Page = reply.status === 204 ? { items: [], next: undefined } : await readPage(reply.body, config, reading.origin);
-    walk.pass(page, reply.headers["link"], reply.body.length);
-    pages++;
-    if (walk.isOver || pages === maxPages || walk.items >= maxTurnItems || walk.bytes >= maxTurnBytes) break;
+  const turn: Turn = { source, ask, reading, now, pages: 0, pauseMs: intervalOf(source.config) };
+  let before: PollPosition = source.position.poll ?? { seen: "" };
+  for (;;) {
+    const { position, goesOn } = await walkOnce(turn, before);
+    if (!goesOn) return { pauseMs: turn.pauseMs };
+    if (position.walk !== undefined || turn.pages >= maxPages) return { pauseMs: onwardMs };
+    before = position;
   }
-
-  const until = now().toISOString();
-  if (walk.mayHaveMissed) {
-    await reading.advance(
-      { poll: before },
-      {
-        ...{ from: before.readUntil ?? null, to: until, why: "PAGE_LIMIT" },
-        message: "nothing that was on the list before is on it now, so more may have passed than it shows; poll more often, or by a cursor",
-      },
-    );
-  }
-  await reading.take(walk.found, { poll: walk.positionNow(until, validators) });
-  return { pauseMs: walk.isOver ? pauseMs : onwardMs };
 }
 
-/** The pages that are read one after another, and what is found on them. */
-class PageWalk {
-  /** Whether it begins with this turn. */
-  readonly isNew: boolean;
-  page: string;
-  isOver = false;
-  items = 0;
-  bytes = 0;
-  readonly #config: PollConfig;
-  readonly #before: PollPosition;
-  readonly #baseUrl: string;
-  readonly #seen: Marks;
-  readonly #passed: Marks;
-  #found: Item[] = [];
-  #pages = 0;
-  #meetsSeen: boolean;
-  #newest: string | undefined;
+/** One time that a list is polled. */
+interface Turn {
+  readonly source: PolledSource;
+  readonly ask: Ask;
+  readonly reading: Reading;
+  readonly now: () => Date;
+  pages: number;
+  /** Until the next one. */
+  pauseMs: number;
+}
 
-  constructor(config: PollConfig, before: PollPosition, baseUrl: string) {
-    const { walk } = before;
-    this.#config = config;
-    this.#before = before;
-    this.#baseUrl = baseUrl;
-    this.isNew = walk === undefined;
-    this.page = walk?.next ?? firstPage(config, before.cursor);
-    this.#seen = new Marks(before.seen);
-    this.#passed = new Marks(walk?.seen);
-    this.#meetsSeen = walk?.meetsSeen ?? false;
-    this.#newest = walk?.newest;
-  }
+/** Where the list stands after some of its pages, and whether there may be more already. */
+interface Walked {
+  readonly position: PollPosition;
+  readonly goesOn: boolean;
+}
 
-  /** The events to store, the oldest first. In a first turn that begins now, there are none. */
-  get found(): readonly Item[] {
-    return this.#onlyNotes ? [] : this.#found;
-  }
-
-  /** Whether it is over, and came by nothing that it knows, though there was something to know. */
-  get mayHaveMissed(): boolean {
-    const isShown = usesCursor(this.#config) || this.#meetsSeen;
-    return this.isOver && !isShown && this.#seen.size > 0 && this.#passed.size > 0;
-  }
-
-  get #onlyNotes(): boolean {
-    return this.#config.start === "now" && this.#before.readUntil === undefined;
-  }
-
-  pass(page: Page, link: string | undefined, bytes: number): void {
-    const { order } = this.#config;
-    const before = this.#passed.size;
-    const fresh: Item[] = [];
-    for (const item of page.items) {
-      if (this.#seen.has(item.key)) this.#meetsSeen = true;
-      else if (!this.#passed.has(item.key)) fresh.push(item);
-      this.#passed.add(item.key);
-    }
-    this.#found = order === "ascending" ? [...this.#found, ...fresh] : [...fresh, ...this.#found];
-    const newest = page.items.findLast(({ cursor }) => cursor !== undefined)?.cursor;
-    const earlier = this.#newest;
-    this.#newest = order === "ascending" ? (newest ?? earlier) : (earlier ?? newest);
-    this.items += page.items.length;
-    this.bytes += bytes;
-    this.#pages++;
-    // Pages that lead back to themselves have nothing new on them.
-    const leadsBack = page.items.length > 0 && this.#passed.size === before;
-    const next = leadsBack ? undefined : this.#pageBehind({ link, next: page.next }, fresh.length, earlier);
-    this.isOver = next === undefined || next === this.page || this.#hasEnough;
-    if (next !== undefined) this.page = next;
-  }
-
-  /** Behind what is known already, a list that begins with its newest has nothing new. */
-  get #hasEnough(): boolean {
-    const { order } = this.#config;
-    return order === "descending" && !usesCursor(this.#config) && (this.#meetsSeen || this.#onlyNotes);
-  }
-
-  #pageBehind(
-    reply: { readonly link: string | undefined; readonly next: string | undefined },
-    fresh: number,
-    earlier: string | undefined,
-  ): string | undefined {
-    const config = this.#config;
-    if (config.next !== undefined) return nextPage(config, reply, this.page, this.#baseUrl);
-    const moved = this.#newest !== (earlier ?? this.#before.cursor);
-    const goesOn = config.order === "ascending" && usesCursor(config) && fresh > 0 && moved;
-    return goesOn ? firstPage(config, this.#newest) : undefined;
-  }
-
-  /** Where the list stands once what was found is stored. */
-  positionNow(at: string, validators: Validators | undefined): PollPosition {
-    const { cursor, seen, readUntil } = this.#before;
-    const newest = this.#newest === undefined ? {} : { newest: this.#newest };
-    if (!this.isOver) {
-      const walk = { next: this.page, seen: String(this.#passed), meetsSeen: this.#meetsSeen, ...newest };
-      return { ...(cursor !== undefined && { cursor }), seen, ...(readUntil !== undefined && { readUntil }), walk };
-    }
-    const last = this.#newest ?? cursor;
-    // Of several pages with the oldest first, the first one stays the same while others come.
-    const speaksForAll = this.isNew && (this.#pages === 1 || this.#config.order === "descending");
-    return {
-      ...(last !== undefined && { cursor: last }),
-      seen: this.#passed.size === 0 && usesCursor(this.#config) ? seen : String(this.#passed),
-      readUntil: at,
-      ...(speaksForAll && validators && { validators }),
+/** Reads pages up to the last one, or as many as the turn may, and stores what it found. */
+async function walkOnce(turn: Turn, before: PollPosition): Promise<Walked> {
+  const { source, reading, now } = turn;
+  const { config } = source;
+  const walk = new PageWalk(config, before, source.baseUrl);
+  const { page } = walk;
+  const sent = walk.isNew ? conditionsFor(before.validators, page, now()) : undefined;
+  const first = await askFor(turn, page, conditionHeaders(sent));
+  if (first.status === 304 && sent !== undefined) {
+    const position = {
+      ...before,
+      validators: { ...sent, turns: sent.turns + 1 },
+      readUntil: now().toISOString(),
     };
+    await reading.advance({ poll: position });
+    return { position, goesOn: false };
   }
+  if (first.status === goneStatus && walk.isNew && before.cursor !== undefined && usesCursor(config)) {
+    // Not at once: a server may refuse every cursor.
+    return { position: await startAgain(before, reading, now()), goesOn: false };
+  }
+  if (!walk.isNew && [400, 404, goneStatus, 422].includes(first.status)) {
+    // What was to be the next page is one no more. Its list is read from the first one again.
+    const { walk: _, ...without } = before;
+    await reading.advance({ poll: without });
+  }
+  await walk.pass(first, reading.origin, now());
+  const validators = walk.isNew ? validatorsOf(first, page, now()) : undefined;
+  try {
+    while (!walk.isOver && turn.pages < maxPages && walk.items < maxTurnItems && walk.bytes < maxTurnBytes) {
+      await walk.pass(await askFor(turn, walk.page, {}), reading.origin, now());
+    }
+  } catch (error) {
+    // What was found so far need not be found again.
+    await reading.take(walk.found, { poll: walk.positionNow(now(), undefined) });
+    throw error;
+  }
+  if (walk.mayHaveMissed) await reading.advance({ poll: before }, beyondPages(before, now()));
+  const position = walk.positionNow(now(), validators);
+  await reading.take(walk.found, { poll: position });
+  return { position, goesOn: !walk.isOver || walk.hasMoreBehindCursor };
+}
+
+async function askFor(turn: Turn, page: string, headers: Record<string, string>): Promise<OutboundReply> {
+  const reply = await turn.ask({ ...requestOf(page), headers });
+  turn.pages++;
+  turn.pauseMs = Math.max(turn.pauseMs, askedPauseMs(reply));
+  return reply;
+}
+
+function beyondPages({ readUntil }: PollPosition, now: Date): Missed {
+  return {
+    ...{ from: readUntil ?? null, to: now.toISOString(), why: "PAGE_LIMIT" },
+    message:
+      "nothing that was on the list before is on it now, so more may have passed than it shows; poll more often, or by a cursor",
+  };
 }
 
 /** The server does not know the cursor any more. */
-async function startAgain(before: PollPosition, reading: Reading, now: Date): Promise<Outcome> {
-  const { cursor, validators: _, ...rest } = before;
+async function startAgain(before: PollPosition, reading: Reading, now: Date): Promise<PollPosition> {
+  const { cursor, validators: _, ...position } = before;
   await reading.advance(
-    { poll: rest },
+    { poll: position },
     {
       ...{ from: cursor ?? null, to: now.toISOString(), why: "CURSOR_EXPIRED" },
       message: "the server answered 410 Gone to the cursor; the list is read from where it begins now",
     },
   );
-  return { pauseMs: onwardMs };
-}
-
-function requireList({ status, headers }: OutboundReply, now: Date): void {
-  if (status === 200 || status === 204) return;
-  const isElsewhere = status >= 300 && status < 400 && status !== 304;
-  const next = isElsewhere ? "; redirects are not followed, so name the address that it leads to" : "";
-  throw new SourceFailure(`the server answered ${status}${next}`, retryAfterMs(headers["retry-after"], now));
+  return position;
 }
 
 function conditionsFor(known: Validators | undefined, page: string, now: Date): Validators | undefined {

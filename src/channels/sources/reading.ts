@@ -14,6 +14,9 @@ export interface ReadEvent {
   readonly key: Buffer;
 }
 
+/** What a source may have missed. */
+export type Missed = Omit<Gap, "channel">;
+
 /** Stores what is read of one source, for as long as it is this replica's. */
 export interface Reading {
   readonly signal: AbortSignal;
@@ -22,7 +25,7 @@ export interface Reading {
   /** Stores the events, and moves the position with the last of them. Throws LeaseLost. */
   take(events: readonly ReadEvent[], position: Position): Promise<void>;
   /** Moves the position, and says what may have been missed on the way to it. Throws LeaseLost. */
-  advance(position: Position, gap?: Omit<Gap, "channel">): Promise<void>;
+  advance(position: Position, gap?: Missed): Promise<void>;
 }
 
 /** What is taken in at once. */
@@ -39,9 +42,12 @@ export function createReading(
   const { orgId, channelId } = source;
   let present = source.position;
 
-  async function advance(position: Position, gap?: Omit<Gap, "channel">): Promise<void> {
+  async function advance(position: Position, gap?: Missed): Promise<void> {
     const told = gap && { channel: channelId, ...gap };
-    await untilStored(() => database.system((tx) => advanceSource(tx, source, position, now(), told)), signal);
+    await untilStored(
+      () => database.system((tx) => advanceSource(tx, source, position, now(), told)),
+      signal,
+    );
     present = position;
   }
 

@@ -43,8 +43,7 @@ export interface PollConfig {
 
 /** How a page names the one behind it: in `Link: rel=next`, or in itself, as a URL or as the value of a parameter. */
 export type NextPage =
-  | { readonly by: "link" }
-  | { readonly by: "pointer"; readonly pointer: string; readonly parameter?: string };
+  { readonly by: "link" } | { readonly by: "pointer"; readonly pointer: string; readonly parameter?: string };
 
 interface Claimed {
   readonly orgId: string;

@@ -87,7 +87,8 @@ export function createSources(parts: SourceParts): Loop {
     if (signal.aborted || error instanceof LeaseLost || error instanceof LogNotFound) return { pauseMs: 0 };
     if (error instanceof SourceBlocked) return { pauseMs: 0, failed: error.message, blocked: error.message };
     const pauseMs = backOffMs(source, error instanceof SourceFailure ? error.retryAfterMs : undefined);
-    if (error instanceof SourceFailure || error instanceof ServiceError) return { pauseMs, failed: error.message };
+    if (error instanceof SourceFailure || error instanceof ServiceError)
+      return { pauseMs, failed: error.message };
     const { channelId } = source;
     log[levelOfFailure(error)]({ err: error, channelId }, "a source could not be read; it is tried again");
     return { pauseMs, failed: "it could not be read for a reason of this service's own; its log says more" };
@@ -138,7 +139,8 @@ export function createSources(parts: SourceParts): Loop {
 }
 
 function backOffMs(source: ClaimedSource, askedMs = 0): number {
-  const baseMs = source.kind === "sse" ? retryMsOf(source.position.stream) : source.config.intervalSeconds * 1000;
+  const baseMs =
+    source.kind === "sse" ? retryMsOf(source.position.stream) : source.config.intervalSeconds * 1000;
   const growing = baseMs * 2 ** Math.min(source.failures, 20) * (0.9 + 0.2 * Math.random());
   return Math.min(Math.max(Math.min(growing, maxBackOffMs[source.kind]), askedMs), dayMs);
 }

@@ -1,20 +1,19 @@
 import { sql } from "#src/db/drizzle.cjs";
 import type { Tx } from "#src/db/database.ts";
 import type { Environment } from "#src/platform/caller.ts";
-import { channelSources } from "../schema.ts";
+import type { ChannelConfig } from "../channel.ts";
 import type { Position } from "./position.ts";
-import type { ClaimedSource, Outcome, PollConfig, StreamConfig } from "./source.ts";
+import type { ClaimedSource, Outcome } from "./source.ts";
 
 interface ClaimedRow extends Record<string, unknown> {
   readonly orgId: string;
   readonly channelId: string;
   readonly lease: string;
-  readonly kind: string;
-  readonly config: { readonly sse?: StreamConfig; readonly poll?: PollConfig };
+  readonly config: string;
   readonly version: number;
   readonly connectionId: string | null;
   readonly baseUrl: string | null;
-  readonly position: Position;
+  readonly position: string;
   readonly failures: number;
 }
 
@@ -32,11 +31,6 @@ export interface Gap {
   readonly message: string;
 }
 
-/** Makes the source of a new channel, to be read at once. */
-export async function insertSource(tx: Tx, orgId: string, channelId: string, now: Date): Promise<void> {
-  await tx.insert(channelSources).values({ orgId, channelId, position: {}, dueAt: now, failures: 0 });
-}
-
 /** Claims sources that are due, of all organisations. */
 export async function claimSources(
   tx: Tx,
@@ -45,14 +39,20 @@ export async function claimSources(
   most: number,
 ): Promise<ClaimedSource[]> {
   const rows = await tx.execute<ClaimedRow>(
-    sql`select org_id as "orgId", channel_id as "channelId", lease, kind, config, version,
-          connection_id as "connectionId", base_url as "baseUrl", source_position as position, failures
+    sql`select org_id as "orgId", channel_id as "channelId", lease, config::text, version,
+          connection_id as "connectionId", base_url as "baseUrl", source_position::text as position, failures
         from claim_due_sources(${environment}, ${now.toISOString()}::timestamptz, ${most})`,
   );
-  return rows.flatMap(({ config: { sse, poll }, connectionId, baseUrl, ...row }): ClaimedSource[] => {
-    const claimed = { ...row, connectionId: connectionId ?? "", baseUrl: baseUrl ?? "" };
-    if (sse !== undefined) return [{ ...claimed, kind: "sse", config: sse }];
-    return poll === undefined ? [] : [{ ...claimed, kind: "poll", config: poll }];
+  return rows.map(({ config, position, connectionId, baseUrl, ...row }): ClaimedSource => {
+    const claimed = {
+      ...row,
+      ...{ connectionId: connectionId ?? "", baseUrl: baseUrl ?? "" },
+      position: JSON.parse(position) as Position,
+    };
+    const { sse, poll } = JSON.parse(config) as Pick<ChannelConfig, "sse" | "poll">;
+    if (sse !== undefined) return { ...claimed, kind: "sse", config: sse };
+    if (poll !== undefined) return { ...claimed, kind: "poll", config: poll };
+    throw new Error(`channel ${row.channelId} has no source`);
   });
 }
 

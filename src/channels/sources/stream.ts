@@ -5,9 +5,8 @@ import { EventStream, type StreamedEvent } from "./event-stream.ts";
 import { SourceFailure } from "./failure.ts";
 import { typeOf } from "./list-page.ts";
 import type { StreamPosition } from "./position.ts";
-import type { ReadEvent, Reading } from "./reading.ts";
+import type { Missed, ReadEvent, Reading } from "./reading.ts";
 import type { ClaimedSource, Outcome } from "./source.ts";
-import type { Gap } from "./store.ts";
 import { SourceBlocked, type OpenStream } from "./through-connection.ts";
 
 type StreamedSource = Extract<ClaimedSource, { kind: "sse" }>;
@@ -46,15 +45,15 @@ export async function readStream(
   }
 }
 
-type Missed = Omit<Gap, "channel">;
-
 async function openBehind(
   { config }: StreamedSource,
   open: OpenStream,
   before: StreamPosition | undefined,
   now: () => Date,
 ): Promise<{ reply: StreamReply; gap?: Missed }> {
-  const query = config.query.map(({ name, value }) => `${encodeURIComponent(name)}=${encodeURIComponent(value)}`);
+  const query = config.query.map(
+    ({ name, value }) => `${encodeURIComponent(name)}=${encodeURIComponent(value)}`,
+  );
   const asked = { path: config.path, query: query.join("&"), idleMs: config.idleSeconds * 1000 };
   if (before?.lastId === undefined) {
     const reply = await open({ ...asked, headers: {} });
@@ -63,7 +62,10 @@ async function openBehind(
   const reply = await open({ ...asked, headers: { "last-event-id": headerOf(before.lastId) } });
   if (!refusals.has(reply.status)) return { reply };
   reply.body.destroy();
-  return { reply: await open({ ...asked, headers: {} }), gap: missedSince(before, "POSITION_REFUSED", now()) };
+  return {
+    reply: await open({ ...asked, headers: {} }),
+    gap: missedSince(before, "POSITION_REFUSED", now()),
+  };
 }
 
 function missedSince(before: StreamPosition, why: Missed["why"], now: Date): Missed {
@@ -76,16 +78,23 @@ function missedSince(before: StreamPosition, why: Missed["why"], now: Date): Mis
 
 function requireStream({ status, headers }: StreamReply, now: Date): void {
   if (status === 204) {
-    throw new SourceBlocked("the server answered 204, which says that the stream is over; resume the channel to open it again");
+    throw new SourceBlocked(
+      "the server answered 204, which says that the stream is over; resume the channel to open it again",
+    );
   }
   if (status !== 200) {
     const isElsewhere = status >= 300 && status < 400;
     const next = isElsewhere ? "; redirects are not followed, so name the address that it leads to" : "";
-    throw new SourceFailure(`the server answered ${status}${next}`, retryAfterMs(headers.get("retry-after"), now));
+    throw new SourceFailure(
+      `the server answered ${status}${next}`,
+      retryAfterMs(headers.get("retry-after"), now),
+    );
   }
   const type = headers.get("content-type") ?? "";
   if (!/^text\/event-stream\s*(?:;|$)/i.test(type)) {
-    throw new SourceFailure("the server's answer is not of the type text/event-stream; look at the channel's path");
+    throw new SourceFailure(
+      "the server's answer is not of the type text/event-stream; look at the channel's path",
+    );
   }
   if (!/^(?:identity)?$/i.test(headers.get("content-encoding") ?? "")) {
     throw new SourceFailure("the server compressed the stream although that was not asked for");

@@ -45,7 +45,9 @@ export async function openSourceService(
   const { connections, outbound, environment, now } = parts;
   const found = await connections.openUnattended({ orgId, environment }, connectionId);
   if (found === undefined) {
-    throw new SourceBlocked("its connection is gone, belongs to one user, or has no credential; give the channel another one");
+    throw new SourceBlocked(
+      "its connection is gone, belongs to one user, or has no credential; give the channel another one",
+    );
   }
   let opened: OpenConnection = found;
 
@@ -75,7 +77,14 @@ export async function openSourceService(
       withCredential(
         ({ connection, credential }) =>
           outbound.send({
-            ...{ share: orgId, lane: "polls", baseUrl: connection.baseUrl, method: "GET", credential, signal },
+            ...{
+              share: orgId,
+              lane: "polls",
+              baseUrl: connection.baseUrl,
+              method: "GET",
+              credential,
+              signal,
+            },
             ...asked,
             headers: { accept: "application/json", ...asked.headers },
             timeoutMs: askTimeoutMs,
@@ -87,7 +96,14 @@ export async function openSourceService(
       withCredential(
         ({ connection, credential }) =>
           outbound.stream({
-            ...{ share: orgId, lane: "sources", baseUrl: connection.baseUrl, method: "GET", credential, signal },
+            ...{
+              share: orgId,
+              lane: "sources",
+              baseUrl: connection.baseUrl,
+              method: "GET",
+              credential,
+              signal,
+            },
             ...asked,
             headers: { accept: "text/event-stream", "cache-control": "no-cache", ...asked.headers },
             onSent: () => connections.use.noteCall(connection, now()),

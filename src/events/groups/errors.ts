@@ -36,16 +36,3 @@ export class DeliveryOver extends ServiceError {
 }
 
 const mostNamed = 50;
-
-/** The position is beyond the end of the log. */
-export class GroupPositionAhead extends ServiceError {
-  readonly kind = "out_of_range";
-  readonly reason = "GROUP_POSITION_AHEAD";
-
-  constructor(log: string, last: number) {
-    super(
-      `after: the last event of ${log} is number ${last}, and the position lies beyond it; give ${last} at most`,
-      { metadata: { log, last: String(last) } },
-    );
-  }
-}

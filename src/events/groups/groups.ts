@@ -1,6 +1,8 @@
 import { EventGroupService } from "#gen/patchbay/events/v1/event_group_service_pb.js";
 import { serve, type ServedService } from "#src/platform/served-service.ts";
+import type { ReadableLogs } from "../readable-logs.ts";
 import { createPull } from "./pull.ts";
+import { createRequireWhole } from "./rights.ts";
 import { createEventGroupService, type GroupParts } from "./service.ts";
 import { createSettle } from "./settle.ts";
 import { createGroupWakes } from "./wakes.ts";
@@ -12,12 +14,15 @@ export interface Groups {
   stopWaiting(): void;
 }
 
-export async function createGroups(parts: Omit<GroupParts, "pull" | "settle">): Promise<Groups> {
+export async function createGroups(
+  parts: Omit<GroupParts, "pull" | "settle" | "requireWhole"> & { readable: ReadableLogs },
+): Promise<Groups> {
   const wakes = await createGroupWakes(parts);
   const pull = createPull({ ...parts, wakes });
   const settle = createSettle({ ...parts, freed: (orgId, groupId) => wakes.freed(orgId, groupId) });
+  const requireWhole = createRequireWhole(parts.readable);
   return {
-    service: serve(EventGroupService, createEventGroupService({ ...parts, pull, settle })),
+    service: serve(EventGroupService, createEventGroupService({ ...parts, pull, settle, requireWhole })),
     stopWaiting: () => wakes.stop(),
   };
 }

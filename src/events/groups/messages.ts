@@ -11,10 +11,10 @@ import type {
 } from "#gen/patchbay/events/v1/event_group_service_pb.js";
 import type { LoggedEvent } from "#src/eventlog/event.ts";
 import { eventToMessage } from "../messages.ts";
+import type { Start } from "../start.ts";
 import type { BacklogEvent } from "./delivery.ts";
 import type { Counts, Group } from "./group.ts";
 import type { Delivered } from "./pull.ts";
-import type { Start } from "./start.ts";
 
 /** A group as it is answered. */
 export function groupToMessage(
@@ -55,16 +55,16 @@ export function deadToMessage(
 }
 
 /** Without a place, a new group begins with what comes from now on. */
-export function startFrom({ from }: CreateEventGroupRequest | SeekEventGroupRequest): Start {
+export function startFrom({ from }: CreateEventGroupRequest | SeekEventGroupRequest): Start["from"] {
   switch (from.case) {
     case "after":
-      return { at: "after", seq: Number(from.value) };
+      return { after: Number(from.value) };
     case "since":
-      return { at: "since", time: timestampDate(from.value) };
+      return { since: timestampDate(from.value) };
     case "earliest":
-      return { at: "earliest" };
+      return "earliest";
     case "latest":
     case undefined:
-      return { at: "latest" };
+      return "latest";
   }
 }

@@ -41,7 +41,7 @@ interface Look {
 
 const maxBytes = 3 * 1024 * 1024;
 /** Of events that `types` may leave out, more are read at once. */
-const fewestRead = 500;
+const fewestRead = 200;
 /** A look that passes over many events that `types` leave out ends here; the next one goes on. */
 const lookForMs = 3_000;
 /** A wake is a hint: whoever waits also looks by itself. */
@@ -129,13 +129,13 @@ export function createPull(parts: {
   async function waitFor(viewer: Viewer, asked: Asked, group: Group, endsAt: number) {
     using bell = wakes.bell(group);
     for (;;) {
+      await asked.recheck();
       const { found, dueAt } = await look(viewer, asked);
       const leftMs = endsAt - performance.now();
       if (found.length > 0 || leftMs <= 0 || wakes.isStopped) return found;
       const isAnnounced = group.log !== auditLog && group.ordering === "none";
       const dueMs = dueAt === undefined ? Infinity : Math.max(0, dueAt.getTime() - now().getTime());
       await bell.next(Math.min(leftMs, dueMs, isAnnounced ? lookEveryMs : lookSoonMs), asked.signal);
-      await asked.recheck();
     }
   }
 

@@ -9,15 +9,15 @@ import type { EventLog } from "#src/eventlog/eventlog.ts";
 import { callerOf, callOf, type Caller, type Environment } from "#src/platform/caller.ts";
 import { newId } from "#src/platform/ids.ts";
 import { nextPage, readPage } from "#src/platform/paging.ts";
+import { positionOf } from "../start.ts";
 import { waiting } from "./delivery.ts";
 import { GroupNotFound, NotDead } from "./errors.ts";
 import type { Group, Ordering } from "./group.ts";
 import { deadToMessage, deliveryToMessage, groupToMessage, startFrom } from "./messages.ts";
 import type { Pull } from "./pull.ts";
 import { readEach } from "./read-each.ts";
-import { requireSelecting, requireWhole } from "./rights.ts";
+import type { RequireWhole } from "./rights.ts";
 import { returnOverdue, type Settle } from "./settle.ts";
-import { positionOf } from "./start.ts";
 import {
   addToBacklog,
   announceReturned,
@@ -51,17 +51,18 @@ export interface GroupParts {
   readonly environment: Environment;
   readonly pull: Pull;
   readonly settle: Settle;
+  readonly requireWhole: RequireWhole;
   readonly now: () => Date;
 }
 
 /** Shares events among consumers. See the contract, `event_group_service.proto`. */
 export function createEventGroupService(parts: GroupParts): ServiceImpl<typeof EventGroupService> {
-  const { database, change, eventLog, environment, pull, settle, now } = parts;
+  const { database, change, eventLog, environment, pull, settle, requireWhole, now } = parts;
 
   async function groupFor(caller: Caller, id: string): Promise<Group> {
     const group = await database.read(caller.orgId, (tx) => findGroup(tx, caller, id));
     if (group === undefined) throw new GroupNotFound();
-    requireWhole(caller, group);
+    await requireWhole(caller, group);
     return group;
   }
 
@@ -90,9 +91,8 @@ export function createEventGroupService(parts: GroupParts): ServiceImpl<typeof E
       const caller = callerOf(context);
       const { name, log, types } = request;
       const { orgId } = caller;
-      requireWhole(caller, { log, types });
-      const seq = await positionOf(eventLog, orgId, log, startFrom(request));
-      requireSelecting({ log, types });
+      await requireWhole(caller, { log, types });
+      const seq = await positionOf(eventLog, orgId, { log, from: startFrom(request) });
       const at = now();
       const group: Group = {
         ...{ orgId, id: newId("grp", at), environment, name, log, types },
@@ -140,7 +140,7 @@ export function createEventGroupService(parts: GroupParts): ServiceImpl<typeof E
       const call = callOf(context);
       const caller = callerOf(context);
       const { log } = await groupFor(caller, request.id);
-      const seq = await positionOf(eventLog, caller.orgId, log, startFrom(request));
+      const seq = await positionOf(eventLog, caller.orgId, { log, from: startFrom(request) });
       const sought = await change(call, async (tx) => {
         const group = await lockGroup(tx, caller, request.id);
         if (group === undefined) throw new GroupNotFound();

@@ -288,10 +288,6 @@ const provoked: Readonly<Record<string, (side: Side) => Refused | Promise<Refuse
     await groups.nackEvents({ id, tokens });
     return { method: eventGroups.ackEvents, message: { id, tokens } };
   },
-  GROUP_POSITION_AHEAD: () => ({
-    method: eventGroups.createEventGroup,
-    message: { name: "workers", log: "audit", after: "9007199254740991" },
-  }),
   async INTERNAL() {
     return { method: directory.getUser, message: { id: "usr_missing" } };
   },
@@ -329,6 +325,8 @@ const elsewhere: Readonly<Record<string, string>> = {
   UPSTREAM_TIMEOUT: "takes half a minute, or is chance beside a deadline: test/outbound",
   FOUR_EYES_VIOLATION: "a verdict of VerifyKey, which is an answer: test/verification",
   WATCH_ENDED: "of a stream, which is Connect's both ways",
+  CURSOR_OF_OTHER_LOG: "takes a channel: test/events",
+  CURSOR_AHEAD: "takes a channel: test/events",
   STREAM_ENDED: "of a stream, which is Connect's both ways",
   TOO_MANY_STREAMS: "of a stream, which is Connect's both ways",
   TOO_MANY_CALLS: "takes a thousand calls at once: test/outbound/shares.test.ts",
@@ -336,6 +334,11 @@ const elsewhere: Readonly<Record<string, string>> = {
   INTAKE_UNAVAILABLE: "of events that come in, by no RPC: test/eventlog/intake.test.ts",
   QUOTA_EXHAUSTED: "of events that come in, by no RPC: test/eventlog/intake.test.ts",
   LOG_NOT_FOUND: "test/eventlog/retention.test.ts",
+  INVALID_EVENT: "of senders to channels, by no RPC: test/channels/receiver.test.ts",
+  UNKNOWN_SENDER: "of senders to channels, by no RPC: test/channels/receiver.test.ts",
+  LOOP_DETECTED: "of senders to channels, by no RPC: test/channels/receiver.test.ts",
+  SENDER_TOO_SLOW: "of senders to channels, by no RPC: test/channels/receiver-limits.test.ts",
+  ORIGIN_NOT_ALLOWED: "of senders to channels, by no RPC: test/channels/receiver.test.ts",
   CURSOR_EXPIRED: "test/eventlog/retention.test.ts",
   UPGRADE_REFUSED: "of the proxy, which is no method: test/calls/proxy",
   DATABASE_UNAVAILABLE: "outage.test.ts of this folder",

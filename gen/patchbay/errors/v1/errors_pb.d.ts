@@ -506,6 +506,41 @@ export enum Reason {
   QUOTA_EXHAUSTED = 70,
 
   /**
+   * What a sender sent to a channel is no event; nothing of it was stored (400).
+   *
+   * @generated from enum value: REASON_INVALID_EVENT = 71;
+   */
+  INVALID_EVENT = 71,
+
+  /**
+   * A request to a channel does not prove who sent it (401).
+   *
+   * @generated from enum value: REASON_UNKNOWN_SENDER = 72;
+   */
+  UNKNOWN_SENDER = 72,
+
+  /**
+   * An event came back too often from where it was sent on to (508).
+   *
+   * @generated from enum value: REASON_LOOP_DETECTED = 73;
+   */
+  LOOP_DETECTED = 73,
+
+  /**
+   * The sender took too long to send its body (408).
+   *
+   * @generated from enum value: REASON_SENDER_TOO_SLOW = 74;
+   */
+  SENDER_TOO_SLOW = 74,
+
+  /**
+   * A handshake came from an origin that the channel does not list (403).
+   *
+   * @generated from enum value: REASON_ORIGIN_NOT_ALLOWED = 75;
+   */
+  ORIGIN_NOT_ALLOWED = 75,
+
+  /**
    * The reader's position is of a log that it does not read (400).
    *
    * @generated from enum value: REASON_CURSOR_OF_OTHER_LOG = 77;
@@ -554,6 +589,14 @@ export enum Reason {
    * @generated from enum value: REASON_EVENT_NOT_SELECTED = 85;
    */
   EVENT_NOT_SELECTED = 85,
+
+  /**
+   * Others send to the channel, so there is no source to read from its beginning
+   * (409).
+   *
+   * @generated from enum value: REASON_CHANNEL_HAS_NO_SOURCE = 89;
+   */
+  CHANNEL_HAS_NO_SOURCE = 89,
 }
 
 /**

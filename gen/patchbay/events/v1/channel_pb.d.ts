@@ -40,7 +40,7 @@ export declare type Channel = Message<"patchbay.events.v1.Channel"> & {
   environment: string;
 
   /**
-   * `webhook` or `cloudevents`: which of these is set.
+   * `webhook`, `cloudevents`, `sse` or `poll`: which of these is set.
    *
    * @generated from field: string kind = 4;
    */
@@ -67,6 +67,22 @@ export declare type Channel = Message<"patchbay.events.v1.Channel"> & {
      */
     value: CloudEventsSender;
     case: "cloudEvents";
+  } | {
+    /**
+     * An event stream that Patchbay reads.
+     *
+     * @generated from field: patchbay.events.v1.StreamSource sse = 17;
+     */
+    value: StreamSource;
+    case: "sse";
+  } | {
+    /**
+     * A list that Patchbay asks for again and again.
+     *
+     * @generated from field: patchbay.events.v1.PolledSource poll = 18;
+     */
+    value: PolledSource;
+    case: "poll";
   } | { case: undefined; value?: undefined };
 
   /**
@@ -140,6 +156,13 @@ export declare type Channel = Message<"patchbay.events.v1.Channel"> & {
    * @generated from field: string created_by = 16;
    */
   createdBy: string;
+
+  /**
+   * How reading the source goes. Absent for a channel that others send to.
+   *
+   * @generated from field: patchbay.events.v1.SourceState source_state = 19;
+   */
+  sourceState?: SourceState | undefined;
 };
 
 /**
@@ -312,4 +335,290 @@ export declare type ChannelSecret = Message<"patchbay.events.v1.ChannelSecret"> 
  * Use `create(ChannelSecretSchema)` to create a new message.
  */
 export declare const ChannelSecretSchema: GenMessage<ChannelSecret>;
+
+/**
+ * An event stream (Server-Sent Events) that Patchbay reads through a connection. It
+ * goes on behind the last id that it read, on whichever replica. When the stream
+ * cannot show that nothing is missing, there is an event `channel.gap`.
+ *
+ * Each event of the stream becomes one event, with the stream's `event` as its type,
+ * or `message`. It is the same event again if id, type and data are the same.
+ *
+ * @generated from message patchbay.events.v1.StreamSource
+ */
+export declare type StreamSource = Message<"patchbay.events.v1.StreamSource"> & {
+  /**
+   * The connection's slug or id; in answers, its id. It must be one of the whole
+   * organisation.
+   *
+   * @generated from field: string connection = 1;
+   */
+  connection: string;
+
+  /**
+   * Behind the connection's base URL. Empty for the base URL itself.
+   *
+   * @generated from field: string path = 2;
+   */
+  path: string;
+
+  /**
+   * What the query has. It is shown to whoever sees the channel; a secret belongs
+   * into the connection.
+   *
+   * @generated from field: repeated patchbay.events.v1.SourceParameter query = 3;
+   */
+  query: SourceParameter[];
+
+  /**
+   * After so long without a byte, the stream is opened anew. 0 means 90. From 10 to
+   * 3600.
+   *
+   * @generated from field: int32 idle_seconds = 4;
+   */
+  idleSeconds: number;
+};
+
+/**
+ * Describes the message patchbay.events.v1.StreamSource.
+ * Use `create(StreamSourceSchema)` to create a new message.
+ */
+export declare const StreamSourceSchema: GenMessage<StreamSource>;
+
+/**
+ * A list that Patchbay asks for again and again through a connection, by GET. Each
+ * item that was not there before becomes one event, whose data is the item as it
+ * stands in the answer. What was asked for is remembered together with the events,
+ * so a replica that dies loses nothing. When the list cannot show that nothing is
+ * missing, there is an event `channel.gap`.
+ *
+ * Places in the answer are JSON Pointers (RFC 6901), such as `/data/items`.
+ *
+ * @generated from message patchbay.events.v1.PolledSource
+ */
+export declare type PolledSource = Message<"patchbay.events.v1.PolledSource"> & {
+  /**
+   * The connection's slug or id; in answers, its id. It must be one of the whole
+   * organisation.
+   *
+   * @generated from field: string connection = 1;
+   */
+  connection: string;
+
+  /**
+   * Behind the connection's base URL. Empty for the base URL itself.
+   *
+   * @generated from field: string path = 2;
+   */
+  path: string;
+
+  /**
+   * What the query has. `{cursor}` in a value stands for the cursor; while there is
+   * none, such a parameter is left out. It is shown to whoever sees the channel; a
+   * secret belongs into the connection.
+   *
+   * @generated from field: repeated patchbay.events.v1.SourceParameter query = 3;
+   */
+  query: SourceParameter[];
+
+  /**
+   * How often the list is asked for, give or take a tenth, unless the server asks
+   * for more patience. 0 means 60. From 10 to 86400.
+   *
+   * @generated from field: int32 interval_seconds = 4;
+   */
+  intervalSeconds: number;
+
+  /**
+   * Where the items are. Empty if the answer itself is the list.
+   *
+   * @generated from field: string items = 5;
+   */
+  items: string;
+
+  /**
+   * Where an item has its id, a text or a number: an item with an id that is known
+   * is not an event again. Empty means `/id`.
+   *
+   * @generated from field: string id = 6;
+   */
+  id: string;
+
+  /**
+   * Where an item has its type. Empty if it has none.
+   *
+   * @generated from field: string type = 7;
+   */
+  type: string;
+
+  /**
+   * The type of an item that has none. Empty means `item`.
+   *
+   * @generated from field: string default_type = 8;
+   */
+  defaultType: string;
+
+  /**
+   * Where an item has its time, in RFC 3339. Empty if it has none.
+   *
+   * @generated from field: string time = 9;
+   */
+  time: string;
+
+  /**
+   * `ascending` if the oldest item comes first, `descending` if the newest does.
+   * Empty means `descending`.
+   *
+   * @generated from field: string order = 10;
+   */
+  order: string;
+
+  /**
+   * Where an item has what the next turn goes on behind: the value of the newest
+   * item is the cursor. Empty for a list without cursors.
+   *
+   * @generated from field: string cursor = 11;
+   */
+  cursor: string;
+
+  /**
+   * Whether cursors are moments, in RFC 3339 or as seconds or milliseconds since
+   * 1970. Each turn then begins 2 minutes earlier, as items may come late.
+   *
+   * @generated from field: bool cursor_is_time = 12;
+   */
+  cursorIsTime: boolean;
+
+  /**
+   * Whether the next page is named by `Link: <…>; rel="next"`.
+   *
+   * @generated from field: bool next_by_link = 13;
+   */
+  nextByLink: boolean;
+
+  /**
+   * Where a page has the URL of the next one, or the value of `next_parameter`.
+   * Empty if it has none. Only pages below the connection's base URL are read.
+   *
+   * @generated from field: string next = 14;
+   */
+  next: string;
+
+  /**
+   * The parameter of the query that takes what `next` finds. Empty if that is a URL.
+   *
+   * @generated from field: string next_parameter = 15;
+   */
+  nextParameter: string;
+
+  /**
+   * What the first turn does with what is there already: `now` only notes it, `all`
+   * makes events of it. Empty means `now`.
+   *
+   * @generated from field: string start = 16;
+   */
+  start: string;
+};
+
+/**
+ * Describes the message patchbay.events.v1.PolledSource.
+ * Use `create(PolledSourceSchema)` to create a new message.
+ */
+export declare const PolledSourceSchema: GenMessage<PolledSource>;
+
+/**
+ * A parameter of a query.
+ *
+ * @generated from message patchbay.events.v1.SourceParameter
+ */
+export declare type SourceParameter = Message<"patchbay.events.v1.SourceParameter"> & {
+  /**
+   * Its name.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Its value, not encoded.
+   *
+   * @generated from field: string value = 2;
+   */
+  value: string;
+};
+
+/**
+ * Describes the message patchbay.events.v1.SourceParameter.
+ * Use `create(SourceParameterSchema)` to create a new message.
+ */
+export declare const SourceParameterSchema: GenMessage<SourceParameter>;
+
+/**
+ * How reading a source goes.
+ *
+ * @generated from message patchbay.events.v1.SourceState
+ */
+export declare type SourceState = Message<"patchbay.events.v1.SourceState"> & {
+  /**
+   * The id or cursor that reading goes on behind. Absent while there is none.
+   *
+   * @generated from field: optional string cursor = 1;
+   */
+  cursor?: string | undefined;
+
+  /**
+   * When something of it was read last. Absent before the first time.
+   *
+   * @generated from field: google.protobuf.Timestamp last_read_at = 2;
+   */
+  lastReadAt?: Timestamp | undefined;
+
+  /**
+   * Whether a replica reads it now.
+   *
+   * @generated from field: bool is_being_read = 3;
+   */
+  isBeingRead: boolean;
+
+  /**
+   * When it is read next, if it is not read now.
+   *
+   * @generated from field: google.protobuf.Timestamp due_at = 4;
+   */
+  dueAt?: Timestamp | undefined;
+
+  /**
+   * How many times in a row it could not be read.
+   *
+   * @generated from field: int32 failures = 5;
+   */
+  failures: number;
+
+  /**
+   * Why it could not be read the last time. Absent if it could.
+   *
+   * @generated from field: optional string last_error = 6;
+   */
+  lastError?: string | undefined;
+
+  /**
+   * When that was. Absent if it could be read.
+   *
+   * @generated from field: google.protobuf.Timestamp last_error_at = 7;
+   */
+  lastErrorAt?: Timestamp | undefined;
+
+  /**
+   * What it waits for before it is read. Absent if it need not wait.
+   *
+   * @generated from field: optional string waits_for = 8;
+   */
+  waitsFor?: string | undefined;
+};
+
+/**
+ * Describes the message patchbay.events.v1.SourceState.
+ * Use `create(SourceStateSchema)` to create a new message.
+ */
+export declare const SourceStateSchema: GenMessage<SourceState>;
 

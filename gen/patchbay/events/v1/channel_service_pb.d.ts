@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { Channel, CloudEventsSender, Receiver, WebhookSender } from "./channel_pb.js";
+import type { Channel, CloudEventsSender, PolledSource, Receiver, StreamSource, WebhookSender } from "./channel_pb.js";
 
 /**
  * Describes the file patchbay/events/v1/channel_service.proto.
@@ -45,10 +45,28 @@ export declare type CreateChannelRequest = Message<"patchbay.events.v1.CreateCha
      */
     value: CloudEventsSender;
     case: "cloudEvents";
+  } | {
+    /**
+     * An event stream that Patchbay reads. This takes the scope `connections:use`.
+     *
+     * @generated from field: patchbay.events.v1.StreamSource sse = 4;
+     */
+    value: StreamSource;
+    case: "sse";
+  } | {
+    /**
+     * A list that Patchbay asks for again and again. This takes the scope
+     * `connections:use`.
+     *
+     * @generated from field: patchbay.events.v1.PolledSource poll = 5;
+     */
+    value: PolledSource;
+    case: "poll";
   } | { case: undefined; value?: undefined };
 
   /**
-   * How requests of senders are taken. Absent for the defaults of each field.
+   * How requests of senders are taken. Absent for the defaults of each field, and
+   * for a channel that nobody sends to.
    *
    * @generated from field: patchbay.events.v1.Receiver receiver = 6;
    */
@@ -106,7 +124,8 @@ export declare type CreateChannelResponse = Message<"patchbay.events.v1.CreateCh
   secret?: string | undefined;
 
   /**
-   * The address to give to the sender. It may end in a secret segment.
+   * The address to give to the sender. It may end in a secret segment. Empty for a
+   * channel that nobody sends to.
    *
    * @generated from field: string url = 3;
    */
@@ -248,6 +267,46 @@ export declare type DeleteChannelResponse = Message<"patchbay.events.v1.DeleteCh
 export declare const DeleteChannelResponseSchema: GenMessage<DeleteChannelResponse>;
 
 /**
+ * Names a channel that reads its source.
+ *
+ * @generated from message patchbay.events.v1.ResetChannelRequest
+ */
+export declare type ResetChannelRequest = Message<"patchbay.events.v1.ResetChannelRequest"> & {
+  /**
+   * Its id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message patchbay.events.v1.ResetChannelRequest.
+ * Use `create(ResetChannelRequestSchema)` to create a new message.
+ */
+export declare const ResetChannelRequestSchema: GenMessage<ResetChannelRequest>;
+
+/**
+ * Carries the channel.
+ *
+ * @generated from message patchbay.events.v1.ResetChannelResponse
+ */
+export declare type ResetChannelResponse = Message<"patchbay.events.v1.ResetChannelResponse"> & {
+  /**
+   * As it is now.
+   *
+   * @generated from field: patchbay.events.v1.Channel channel = 1;
+   */
+  channel?: Channel | undefined;
+};
+
+/**
+ * Describes the message patchbay.events.v1.ResetChannelResponse.
+ * Use `create(ResetChannelResponseSchema)` to create a new message.
+ */
+export declare const ResetChannelResponseSchema: GenMessage<ResetChannelResponse>;
+
+/**
  * Keeps the channels that receive events from other systems.
  *
  * @generated from service patchbay.events.v1.ChannelService
@@ -261,7 +320,10 @@ export declare const ChannelService: GenService<{
    * unless both calls carry one `Idempotency-Key`.
    *
    * Errors: INVALID_ARGUMENT naming the member; UNAVAILABLE
-   * (ROOT_KEY_UNAVAILABLE).
+   * (ROOT_KEY_UNAVAILABLE). Of one that reads its source also NOT_FOUND if there is
+   * no such connection, PERMISSION_DENIED (MISSING_SCOPE, CONNECTION_NOT_ALLOWED,
+   * NOT_OWNER) if the caller may not use it so, and FAILED_PRECONDITION
+   * (CONNECTION_INACTIVE, AUTHORIZATION_NEEDED) if nobody may.
    *
    * @generated from rpc patchbay.events.v1.ChannelService.CreateChannel
    */
@@ -306,6 +368,22 @@ export declare const ChannelService: GenService<{
     methodKind: "unary";
     input: typeof DeleteChannelRequestSchema;
     output: typeof DeleteChannelResponseSchema;
+  },
+  /**
+   * Reads a channel's source from its beginning again, as if the channel were new:
+   * a list that starts `now` notes what is there, and an event stream begins where
+   * the server begins it. What was received stays, and events that are still known
+   * are not stored again. Called twice, it begins twice.
+   *
+   * Errors: NOT_FOUND if the caller's organisation has no such channel,
+   * FAILED_PRECONDITION (CHANNEL_HAS_NO_SOURCE) if others send to it.
+   *
+   * @generated from rpc patchbay.events.v1.ChannelService.ResetChannel
+   */
+  resetChannel: {
+    methodKind: "unary";
+    input: typeof ResetChannelRequestSchema;
+    output: typeof ResetChannelResponseSchema;
   },
 }>;
 

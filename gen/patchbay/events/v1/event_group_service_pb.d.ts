@@ -649,7 +649,7 @@ export declare const EventGroupService: GenService<{
    *
    * Errors: LOG_NOT_FOUND if the caller's organisation has no such log, or the
    * caller's key may not see its channel; MISSING_SCOPE, CONNECTION_NOT_ALLOWED for a
-   * log that the key may not read; CURSOR_EXPIRED, GROUP_POSITION_AHEAD for `after`.
+   * log that the key may not read; CURSOR_EXPIRED, CURSOR_AHEAD for `after`.
    *
    * @generated from rpc patchbay.events.v1.EventGroupService.CreateEventGroup
    */
@@ -688,7 +688,7 @@ export declare const EventGroupService: GenService<{
    * Dead events stay listed, except those that are delivered anew.
    *
    * Errors: NOT_FOUND; LOG_NOT_FOUND, MISSING_SCOPE, CONNECTION_NOT_ALLOWED,
-   * CURSOR_EXPIRED, GROUP_POSITION_AHEAD as CreateEventGroup.
+   * CURSOR_EXPIRED, CURSOR_AHEAD as CreateEventGroup.
    *
    * @generated from rpc patchbay.events.v1.EventGroupService.SeekEventGroup
    */

@@ -1,0 +1,104 @@
+import { closeBrace, closeBracket, comma, openBrace, openBracket } from "#src/platform/ascii.ts";
+import type { LongWork } from "#src/platform/in-turns.ts";
+import { SpanReader, type Span } from "./json-spans.ts";
+
+/** A value that a pointer leads to. */
+export interface PlacedValue extends Span {
+  /** The pointer that was looked for, in which `*` may stand for each item of a list. */
+  readonly wanted: string;
+  /** The JSON Pointer of this very value. */
+  readonly pointer: string;
+}
+
+/** What is looked for, by the names and numbers on the way to it. */
+export interface WantedPlaces {
+  readonly children: ReadonlyMap<string, WantedPlaces>;
+  /** The pointer that ends here. */
+  readonly wanted: string | undefined;
+}
+
+interface Growing {
+  readonly children: Map<string, Growing>;
+  wanted: string | undefined;
+}
+
+/** Prepares to look for all of these pointers in one reading. */
+export function wantedPlaces(pointers: readonly string[]): WantedPlaces {
+  const root: Growing = { children: new Map(), wanted: undefined };
+  for (const pointer of pointers) {
+    let node = root;
+    for (const step of pointer.split("/").slice(1)) {
+      const name = step.replaceAll("~1", "/").replaceAll("~0", "~");
+      const child = node.children.get(name) ?? { children: new Map(), wanted: undefined };
+      node.children.set(name, child);
+      node = child;
+    }
+    node.wanted = pointer;
+  }
+  return root;
+}
+
+/**
+ * The values that the pointers lead to, in the order in which they stand there; all of them, where an object has two
+ * members of one name. Throws NotJson.
+ */
+export function* findPlaces(bytes: Buffer, wanted: WantedPlaces): LongWork<PlacedValue[]> {
+  const reader = new SpanReader(bytes);
+  const found: PlacedValue[] = [];
+  yield* walk(reader, [wanted], "", found);
+  reader.end();
+  return found;
+}
+
+function* walk(
+  reader: SpanReader,
+  nodes: readonly WantedPlaces[],
+  pointer: string,
+  found: PlacedValue[],
+): LongWork<void> {
+  const code = reader.peek();
+  const start = reader.at;
+  const leadsOn = nodes.some(({ children }) => children.size > 0);
+  if (leadsOn && code === openBrace) yield* walkMembers(reader, nodes, pointer, found);
+  else if (leadsOn && code === openBracket) yield* walkItems(reader, nodes, pointer, found);
+  else yield* reader.pass();
+  for (const { wanted } of nodes) {
+    if (wanted !== undefined) found.push({ wanted, pointer, start, end: reader.at });
+  }
+}
+
+function* walkMembers(
+  reader: SpanReader,
+  nodes: readonly WantedPlaces[],
+  pointer: string,
+  found: PlacedValue[],
+): LongWork<void> {
+  reader.take(openBrace);
+  if (reader.takes(closeBrace)) return;
+  do {
+    const name = yield* reader.name();
+    const next = nodes.flatMap(({ children }) => children.get(name) ?? []);
+    if (next.length === 0) yield* reader.pass();
+    else yield* walk(reader, next, `${pointer}/${name.replaceAll("~", "~0").replaceAll("/", "~1")}`, found);
+  } while (reader.takes(comma));
+  reader.take(closeBrace);
+}
+
+function* walkItems(
+  reader: SpanReader,
+  nodes: readonly WantedPlaces[],
+  pointer: string,
+  found: PlacedValue[],
+): LongWork<void> {
+  reader.take(openBracket);
+  if (reader.takes(closeBracket)) return;
+  let index = 0;
+  do {
+    const names = [String(index), "*"];
+    const next = nodes.flatMap(({ children }) => names.flatMap((name) => children.get(name) ?? []));
+    if (next.length === 0) yield* reader.pass();
+    else yield* walk(reader, next, `${pointer}/${index}`, found);
+    index += 1;
+  } while (reader.takes(comma));
+  reader.take(closeBracket);
+}

@@ -1,0 +1,195 @@
+import { hash, timingSafeEqual } from "node:crypto";
+import type { Pepper } from "#src/crypto/service-keys.ts";
+import type { EventLog } from "#src/eventlog/eventlog.ts";
+import type { Accepted } from "#src/eventlog/intake.ts";
+import { InvalidRequest } from "#src/platform/errors.ts";
+import { targetOf } from "#src/platform/http.ts";
+import type { OpenAnswer, OpenExchange, OpenRoute } from "#src/platform/open-route.ts";
+import type { PublicUrl } from "#src/platform/public-url.ts";
+import { createTally } from "#src/platform/tally.ts";
+import { clientNameOf } from "#src/ratelimit/client-address.ts";
+import { RateLimited } from "#src/ratelimit/errors.ts";
+import type { RateLimiter } from "#src/ratelimit/limiter.ts";
+import type { Limits } from "#src/verification/limits.ts";
+import { readCloudEvents, type ReadEvent } from "./cloudevents.ts";
+import { eventOf, readBody } from "./envelope.ts";
+import {
+  AddressUnknown,
+  BodyTooLarge,
+  LoopDetected,
+  MethodNotTaken,
+  UnknownSender,
+  UnreadBody,
+} from "./errors.ts";
+import { bodyHandshake, openHandshake, provenHandshake } from "./handshakes.ts";
+import type { Receiving, ReceivingLookup } from "./receiving.ts";
+import { liveSecrets, type Sender } from "./sender.ts";
+import { valuesOf, type HeaderLines, type SignedRequest } from "./signatures/request.ts";
+import { verifyTokenOf } from "./verify-token.ts";
+import { within } from "./within.ts";
+
+const minuteMs = 60_000;
+/** Far more than any vendor takes for the longest body, and little enough that slow ones do not pile up. */
+const bodySeconds = 10;
+/** Long bodies of senders that are not known yet, of one channel at a time. */
+const mostUnproven = 64;
+const shortBytes = 64 * 1024;
+const mostHops = 5;
+
+/** What receiving needs. */
+export interface ReceiverParts {
+  readonly lookup: ReceivingLookup;
+  readonly sender: Sender;
+  readonly limits: Limits;
+  /** Counts the requests of each channel. */
+  readonly callLimiter: RateLimiter;
+  readonly eventLog: Pick<EventLog, "accept">;
+  readonly publicUrl: PublicUrl;
+  readonly pepper: Pepper;
+  readonly now: () => Date;
+}
+
+/** Takes what other systems send to channels, at `/in/{channel}`. */
+export function createReceiver(parts: ReceiverParts): OpenRoute {
+  const { lookup, sender, limits, callLimiter, eventLog, publicUrl, pepper, now } = parts;
+  const unproven = createTally();
+
+  /** The channel at the path. One that is asked for by a wrong id or segment does not exist. */
+  async function channelAt(path: string, client: string): Promise<Receiving> {
+    const [, id = "", segment] = /^\/in\/(chn_[0-9A-Z]{26})(?:\/([\w-]{1,128}))?$/.exec(path) ?? [];
+    if (id === "") throw new AddressUnknown();
+    const known = lookup.recall(id);
+    if (known !== undefined && opens(known, segment)) return known;
+    try {
+      return await limits.limitFailures(client, async (beforeGuess) => {
+        if (known === undefined) await beforeGuess();
+        const found = known ?? (await lookup.find(id));
+        if (found === undefined || !opens(found, segment)) throw new UnknownSender();
+        return found;
+      });
+    } catch (error) {
+      // It was counted like a wrong key, and is answered as an address that does not exist.
+      throw error instanceof UnknownSender ? new AddressUnknown() : error;
+    }
+  }
+
+  async function bodyOf(exchange: OpenExchange, receiving: Receiving, isKnown: boolean): Promise<Buffer> {
+    const { orgId, id, receiver } = receiving;
+    const { maxBodyBytes } = receiver;
+    const isLong = !(Number(exchange.request.headers["content-length"]) <= shortBytes);
+    const places = isLong && !isKnown ? 1 : 0;
+    if (unproven.of(id) + places > mostUnproven) throw new RateLimited({ retryAfterMs: 1_000 });
+    unproven.add(id, places);
+    try {
+      const body = await within(bodySeconds, exchange.readBody(maxBodyBytes, `in/${orgId}`));
+      if (body === undefined) throw new BodyTooLarge(maxBodyBytes);
+      return body;
+    } finally {
+      unproven.add(id, -places);
+    }
+  }
+
+  /** The answer to a request of a sender that proved itself. */
+  async function take(receiving: Receiving, request: SignedRequest, verified: string): Promise<OpenAnswer> {
+    const { orgId, id, receiver } = receiving;
+    const rate = { limit: receiver.requestsPerMinute, windowMs: minuteMs };
+    const budget = await callLimiter.spend(`channel/${id}`, rate);
+    if (!budget.allowed) throw new RateLimited(budget);
+    const handshake = provenHandshake(partsOf(receiving, request));
+    if (handshake !== undefined) return handshake;
+    const { events, isBatch } = await eventsOf(receiving, request);
+    const arrivals = events.map((event) => ({ ...event, log: id, verified }));
+    const accepted = arrivals.length === 0 ? [] : await eventLog.accept(orgId, arrivals);
+    return replyOf(receiving, accepted, isBatch);
+  }
+
+  function partsOf(receiving: Receiving, request: SignedRequest) {
+    const verifyToken = verifyTokenOf(pepper, receiving.id);
+    return { receiving, request, secrets: liveSecrets(receiving, now()), verifyToken };
+  }
+
+  return {
+    name: "Receiver",
+    matches: (path) => path.startsWith("/in/"),
+    async serve(exchange) {
+      const { call, request: raw } = exchange;
+      const { path } = targetOf(raw);
+      const receiving = await channelAt(path, clientNameOf(call.remoteAddress));
+      const { authentication } = receiving.receiver;
+      exchange.refuseCredentialsInUrl(authentication === "bearer" ? "ours" : "foreign");
+      const bodyless = requestOf(exchange, publicUrl);
+      const handshake = openHandshake(partsOf(receiving, bodyless));
+      if (handshake !== undefined) return handshake;
+      if (raw.method !== "POST") throw new MethodNotTaken();
+      refuseUnread(bodyless.headers);
+      const known = sender.isKnownByHeaders(receiving)
+        ? await sender.require(receiving, bodyless, call)
+        : undefined;
+      const request = { ...bodyless, body: await bodyOf(exchange, receiving, known !== undefined) };
+      if (known !== undefined) return take(receiving, request, known);
+      return (
+        bodyHandshake({ receiving, request }) ??
+        take(receiving, request, await sender.require(receiving, request, call))
+      );
+    },
+  };
+}
+
+function opens({ segmentHash }: Receiving, segment: string | undefined): boolean {
+  if (segmentHash === undefined || segment === undefined) return segmentHash === segment;
+  return timingSafeEqual(segmentHash, hash("sha256", segment, "buffer"));
+}
+
+function requestOf({ request }: OpenExchange, publicUrl: PublicUrl): SignedRequest {
+  const { path, query } = targetOf(request);
+  const { method = "", rawHeaders } = request;
+  const headers: [string, string][] = [];
+  for (let i = 0; i + 1 < rawHeaders.length; i += 2)
+    headers.push([rawHeaders[i] ?? "", rawHeaders[i + 1] ?? ""]);
+  const url = `${publicUrl.current()}${path}${query === "" ? "" : `?${query}`}`;
+  return { method, url, headers, body: Buffer.alloc(0) };
+}
+
+function refuseUnread(headers: HeaderLines): void {
+  const coded = valuesOf(headers, "content-encoding").some((coding) => coding.toLowerCase() !== "identity");
+  if (coded)
+    throw new UnreadBody("the body is compressed: a signature is over the bytes as they are; send them so");
+  const hops = valuesOf(headers, "x-qe-hops");
+  if (hops.length === 0) return;
+  if (hops.length > 1 || !/^\d{1,3}$/.test(hops[0] ?? ""))
+    throw new InvalidRequest("x-qe-hops: give one number");
+  if (Number(hops[0]) > mostHops) throw new LoopDetected(mostHops);
+}
+
+async function eventsOf(
+  receiving: Receiving,
+  { headers, body }: SignedRequest,
+): Promise<{ events: readonly ReadEvent[]; isBatch: boolean }> {
+  if (receiving.kind === "cloudevents") return readCloudEvents(headers, body);
+  const read = await readBody(receiving, headers, body);
+  return { events: [eventOf(receiving.preset, headers, read)], isBatch: false };
+}
+
+/** The answer to what is stored. Its number is in a header in any case; of a batch, the last one's. */
+function replyOf(
+  { id, kind, receiver, preset }: Receiving,
+  accepted: readonly Accepted[],
+  isBatch: boolean,
+): OpenAnswer {
+  const seqs = accepted.map(({ seq }) => seq);
+  const headers = seqs.length === 0 ? {} : { "x-qe-seq": String(seqs.at(-1)) };
+  const fixed = receiver.reply ?? (kind === "webhook" ? fixedReplyOf(preset) : undefined);
+  if (fixed !== undefined) {
+    const { status, contentType, body } = fixed;
+    if (status === 204) return { status, headers };
+    return { status, headers: { ...headers, "content-type": contentType }, body: Buffer.from(body) };
+  }
+  const json = isBatch ? { channel: id, seqs } : { channel: id, seq: seqs[0] };
+  const body = Buffer.from(JSON.stringify(json));
+  return { status: 200, headers: { ...headers, "content-type": "application/json" }, body };
+}
+
+function fixedReplyOf({ reply: { status, body } }: Receiving["preset"]) {
+  if (body === undefined && status === 200) return undefined;
+  return { status, contentType: body?.contentType ?? "text/plain", body: body?.text ?? "" };
+}

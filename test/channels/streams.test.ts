@@ -1,0 +1,211 @@
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { startSourceServices, startStreamServer, type SourceServices } from "../support/sources.ts";
+
+let services: SourceServices;
+beforeAll(async () => {
+  services = await startSourceServices();
+});
+afterAll(() => services[Symbol.asyncDispose]());
+
+const patience = { timeout: 15_000, interval: 20 };
+
+async function untilStored(channelId: string, ids: readonly string[]) {
+  await vi.waitFor(
+    async () => expect((await services.eventsOf(channelId)).map(({ id }) => id)).toStrictEqual(ids),
+    patience,
+  );
+}
+
+async function untilGivenBack(channelId: string) {
+  await vi.waitFor(
+    async () => expect((await services.channel(channelId))["sourceState"].isBeingRead).toBe(false),
+    patience,
+  );
+  return await services.channel(channelId);
+}
+
+/** Reads what is due after the time. */
+async function later(seconds: number, service = services.one) {
+  service.clock.advance(seconds * 1_000);
+  await service.app.loops.sources.runOnce();
+}
+
+describe("an event stream", () => {
+  test("is read with the connection's credential, and its events are stored as they came", async () => {
+    await using server = await startStreamServer();
+    const id = await services.stream(server.url, { path: "/feed", query: [{ name: "of", value: "a b" }] });
+    await later(0);
+    const { url, headers, response } = await server.stream(0);
+    expect(url).toBe("/feed?of=a%20b");
+    expect(headers).toMatchObject({ accept: "text/event-stream", authorization: "Bearer key-of-the-source" });
+    expect(headers["last-event-id"]).toBeUndefined();
+    response.write(
+      Buffer.from(`id: 1\nevent: price\ndata: {"eur":1.10}\n\nid: 2\ndata: \u00e9\n\n`, "latin1"),
+    );
+    await untilStored(id, ["1", "2"]);
+    const [first, second] = await services.eventsOf(id);
+    expect(first).toMatchObject({
+      ...{ type: "price", contentType: "application/json", source: `${server.url}/feed` },
+      ...{ verified: "connection", data: Buffer.from('{"eur":1.10}') },
+    });
+    expect(second).toMatchObject({ type: "message", data: Buffer.from([0xe9]) });
+    expect(await services.gapsOf(id)).toStrictEqual([]);
+  });
+
+  test("goes on behind its last id after a cut, and what comes again is not stored again", async () => {
+    await using server = await startStreamServer();
+    const id = await services.stream(server.url);
+    await later(0);
+    (await server.stream(0)).response.end("retry: 2000\nid: a\ndata: 1\n\nid: b\ndata: 2\n\nid: c\n\n");
+    await untilStored(id, ["a", "b"]);
+    await untilGivenBack(id);
+    await later(1);
+    expect(server.opened).toHaveLength(1);
+    await later(1);
+    const again = await server.stream(1);
+    expect(again.headers["last-event-id"]).toBe("c");
+    again.response.write("id: b\ndata: 2\n\nid: d\ndata: 4\n\n");
+    await untilStored(id, ["a", "b", "d"]);
+    expect(await services.gapsOf(id)).toStrictEqual([]);
+  });
+
+  test("that counts from 1 again loses nothing: the same id with other data is another event", async () => {
+    await using server = await startStreamServer();
+    const id = await services.stream(server.url);
+    await later(0);
+    (await server.stream(0)).response.write(
+      "id: 1\ndata: before\n\nid: 1\ndata: after\n\nid: 1\ndata: after\n\n",
+    );
+    await untilStored(id, ["1", "1"]);
+  });
+
+  test.each([
+    ["gives no ids", "data: 1\n\n", undefined, "NO_POSITION"],
+    ["does not know the id any more", "id: 7\ndata: 1\n\n", 410, "POSITION_REFUSED"],
+  ])("that %s says after a cut what may be missed", async (_, text, refusal, why) => {
+    await using server = await startStreamServer();
+    const id = await services.stream(server.url);
+    await later(0);
+    (await server.stream(0)).response.end(text);
+    await untilGivenBack(id);
+    server.answer(refusal);
+    await later(4);
+    if (refusal !== undefined) {
+      await server.stream(1);
+      server.answer(undefined);
+    }
+    await vi.waitFor(
+      async () => expect(await services.gapsOf(id)).toMatchObject([{ channel: id, why }]),
+      patience,
+    );
+    const last = server.opened.at(-1);
+    expect(last?.headers["last-event-id"]).toBeUndefined();
+    last?.response.write("id: 8\ndata: 2\n\n");
+    await vi.waitFor(async () => expect(await services.eventsOf(id)).toHaveLength(2), patience);
+  });
+
+  test("says that it left out an event that is too long, and goes on behind it", async () => {
+    await using server = await startStreamServer();
+    const id = await services.stream(server.url);
+    await later(0);
+    const { response } = await server.stream(0);
+    response.write(`id: 1\ndata: a\n\nid: 2\ndata: ${"x".repeat(1024 * 1024 + 1)}\n\nid: 3\ndata: c\n\n`);
+    await untilStored(id, ["1", "3"]);
+    expect(await services.gapsOf(id)).toMatchObject([{ why: "EVENT_TOO_LARGE", from: "2" }]);
+  });
+
+  test("is over when the server answers 204, until a person resumes the channel", async () => {
+    await using server = await startStreamServer();
+    server.answer(204);
+    const id = await services.stream(server.url);
+    await later(0);
+    const channel = await untilGivenBack(id);
+    expect(channel).toMatchObject({ state: "blocked", stateReason: expect.stringMatching(/204/) });
+    const told = await services.eventsOf("service");
+    expect(told.some(({ type, subject }) => type === "channel.blocked" && subject === id)).toBe(true);
+    await later(3_600);
+    expect(server.opened).toHaveLength(1);
+  });
+
+  test("is blocked when the service does not take the credential", async () => {
+    await using server = await startStreamServer();
+    server.answer(401);
+    const id = await services.stream(server.url);
+    await later(0);
+    expect(await untilGivenBack(id)).toMatchObject({
+      state: "blocked",
+      stateReason: expect.stringMatching(/401/),
+    });
+  });
+
+  test.each([
+    ["an error", 500, {}, "answered 500"],
+    ["a redirect", 307, { location: "http://127.0.0.1:9/" }, "redirects are not followed"],
+    ["something else", 200, { "content-type": "application/json" }, "not of the type text/event-stream"],
+  ])("that answers %s is opened again later and later, and says why", async (_, status, headers, words) => {
+    await using server = await startStreamServer();
+    server.answer(status, headers);
+    const id = await services.stream(server.url);
+    await later(0);
+    expect((await untilGivenBack(id))["sourceState"]).toMatchObject({
+      failures: 1,
+      lastError: expect.stringContaining(words),
+    });
+    await later(4);
+    const { sourceState } = await untilGivenBack(id);
+    expect(sourceState.failures).toBe(2);
+    expect(Date.parse(sourceState.dueAt) - services.one.clock.now().getTime()).toBeGreaterThan(5_000);
+  });
+});
+
+describe("two replicas", () => {
+  test("read a stream once, and the other goes on where a dead one stopped, which can store nothing more", async () => {
+    await using server = await startStreamServer();
+    const id = await services.stream(server.url);
+    await Promise.all([later(0), later(0, services.other), later(0), later(0, services.other)]);
+    const { response: old } = await server.stream(0);
+    old.write("id: 1\ndata: a\n\n");
+    await untilStored(id, ["1"]);
+    expect(server.opened).toHaveLength(1);
+    const [reader, heir] = [services.one, services.other];
+    // Its loop stands still, as if it were dead, while its socket still has what comes.
+    const ahead =
+      Math.max(reader.clock.now().getTime(), heir.clock.now().getTime()) - heir.clock.now().getTime();
+    await later(ahead / 1_000 + 31, heir);
+    await later(0, heir);
+    const { headers, response } = await server.stream(1);
+    expect(headers["last-event-id"]).toBe("1");
+    old.write("id: 2\ndata: from the old one\n\n");
+    response.write("id: 2\ndata: b\n\nid: 3\ndata: c\n\n");
+    await untilStored(id, ["1", "2", "3"]);
+    expect((await services.eventsOf(id)).map(({ data }) => String(data))).toStrictEqual(["a", "b", "c"]);
+  });
+});
+
+describe("a reset", () => {
+  test("reads the stream as if it were new, is recorded, and ends who reads it now", async () => {
+    await using server = await startStreamServer();
+    const id = await services.stream(server.url);
+    await later(0);
+    const { response } = await server.stream(0);
+    response.write("id: 1\ndata: a\n\n");
+    await untilStored(id, ["1"]);
+    const reset = await services.one.org.rest("POST", `/api/event-channels/${id}/reset`, {});
+    expect(reset.status).toBe(200);
+    expect(reset.body.data.channel.sourceState.cursor).toBeUndefined();
+    await later(0);
+    expect((await server.stream(1)).headers["last-event-id"]).toBeUndefined();
+    const { events } = await services.one.org.client.audit.listAuditEvents({});
+    expect(events.some(({ action, target }) => action === "channel.reset" && target === id)).toBe(true);
+  });
+
+  test("of a channel that others send to is refused", async () => {
+    const webhook = await services.one.org.rest("POST", "/api/event-channels", { name: "w", webhook: {} });
+    const reset = await services.one.org.rest(
+      "POST",
+      `/api/event-channels/${webhook.body.data.channel.id}/reset`,
+      {},
+    );
+    expect(reset).toMatchObject({ status: 409, body: { error: expect.stringMatching(/has no source/) } });
+  });
+});
