@@ -154,9 +154,13 @@ export async function settleTurns(
     const rows = turns.flatMap((turn) => of(turn).map((row) => ({ orgId: turn.orgId, id: turn.id, ...row })));
     return sql`${JSON.stringify(rows)}::json`;
   };
+  const endpoints = all(({ owner, version, state, stateReason, failures, ...turn }) => {
+    const { failingSince, lastSuccessAt, lastFailureAt, notBefore } = turn;
+    const times = { failingSince, lastSuccessAt, lastFailureAt, notBefore };
+    return [{ owner, version, state, stateReason, failures, ...times }];
+  });
   const rows = await tx.execute<{ id: string }>(
-    sql`select settle_webhooks(${now.toISOString()}::timestamptz,
-      ${all(({ cursors: _, done: __, parked: ___, attempts: ____, ...turn }) => [turn])},
+    sql`select settle_webhooks(${now.toISOString()}::timestamptz, ${endpoints},
       ${all(({ cursors }) => cursors)}, ${all(({ done }) => done)}, ${all(({ parked }) => parked)},
       ${all(({ attempts }) => attempts)}) as id`,
   );
