@@ -59,16 +59,31 @@ export function openHandshake({
   }
 }
 
-/** As above, for requests whose body is needed to know them. Azure sends this one before anything else. */
-export function bodyHandshake({
-  receiving,
-  request,
-}: Pick<HandshakeParts, "receiving" | "request">): OpenAnswer | undefined {
-  if (receiving.preset.handshake !== "event-grid-validation") return undefined;
-  if (headerOf(request.headers, "aeg-event-type") !== "SubscriptionValidation") return undefined;
+type Asked = Pick<HandshakeParts, "receiving" | "request">;
+
+/** Whether the request says that it is a handshake whose body is to be read, before its sender is known. */
+export function asksByBody({ receiving, request }: Asked): boolean {
+  const isAzure = receiving.preset.handshake === "event-grid-validation";
+  return isAzure && headerOf(request.headers, "aeg-event-type") === "SubscriptionValidation";
+}
+
+/** The answer to a handshake of that kind. Undefined if the request is none. */
+export function bodyHandshake({ receiving, request }: Asked): OpenAnswer | undefined {
+  if (!asksByBody({ receiving, request })) return undefined;
   const [event] = Array.isArray(shortJson(request.body)) ? (shortJson(request.body) as unknown[]) : [];
   const code = memberOf(memberOf(event, "data"), "validationCode");
   return typeof code === "string" ? json({ validationResponse: code }) : undefined;
+}
+
+/**
+ * Whether the body is one that the channel itself has signed for whoever asked: X has its challenges signed with the
+ * secret of its events, so one of them could come back as an event.
+ */
+export function isSignedForAnybody({ receiving, request }: Asked): boolean {
+  const { body } = request;
+  return (
+    receiving.preset.handshake === "x-crc" && body.length <= 256 && plainToken.test(body.toString("latin1"))
+  );
 }
 
 /** The answer to a handshake whose sender proved itself. Undefined if the request is none. */

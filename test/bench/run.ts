@@ -1,4 +1,5 @@
 import { run as catalog } from "./catalog.ts";
+import { run as diskFull } from "./disk-full.ts";
 import { run as eventStorm } from "./event-storm.ts";
 import { run as events } from "./events.ts";
 import { run as flood } from "./flood.ts";
@@ -74,6 +75,11 @@ const benches: Record<string, Bench> = {
       "Events: accepting in process with 256 callers, beside a row per request; CPU with that of Postgres",
     takes: ["rounds", "visit-ms"],
     run: events,
+  },
+  "disk-full": {
+    title: "Disk full: events are sent until Postgres has no room, and on when it has some",
+    takes: [],
+    run: diskFull,
   },
   "event-storm": {
     title: "Event storm: two processes take events in, while they, backends and Postgres are killed",

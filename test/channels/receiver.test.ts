@@ -297,3 +297,27 @@ test("a deleted channel takes nothing more", async () => {
   await service.org.client.channels.deleteChannel({ id });
   expect((await post(url, "{}", githubHeaders(secret, "{}", "2"))).status).toBe(404);
 });
+
+test("a rotated secret is taken at once, and the previous one until its grace is over", async () => {
+  const { id, secret, url } = await newChannel(webhook("github"));
+  const send = async (by: string, delivery: string) =>
+    (await post(url, "{}", githubHeaders(by, "{}", delivery))).status;
+  expect(await send(secret, "1")).toBe(200);
+  const rotated = await service.org.client.channels.rotateChannelSecret({ id, graceSeconds: 60 });
+  expect(await Promise.all([send(secret, "2"), send(rotated.secret!, "3")])).toEqual([200, 200]);
+  service.clock.advance(61_000);
+  expect(await Promise.all([send(secret, "4"), send(rotated.secret!, "5")])).toEqual([401, 200]);
+});
+
+test("a rotated address is the only one that is taken", async () => {
+  const { id, url } = await newChannel(webhook("generic", { receiver: { authentication: "none" } }));
+  expect((await post(url, "{}")).status).toBe(200);
+  const rotated = await service.org.client.channels.rotateChannelSecret({ id });
+  expect([(await post(url, "{}")).status, (await post(rotated.url, "{}")).status]).toEqual([404, 200]);
+});
+
+test("a paused channel goes on storing what senders send", async () => {
+  const { id, url } = await newChannel(webhook("generic", { receiver: { authentication: "none" } }));
+  await service.org.client.channels.pauseChannel({ id });
+  expect((await post(url, "{}")).status).toBe(200);
+});
