@@ -26,7 +26,7 @@ export interface BenchEndpoints extends AsyncDisposable {
   readonly database: Database;
   readonly eventLog: EventLog;
   readonly orgIds: readonly string[];
-  /** Those of each organisation, which select `test.<place>` each. */
+  /** How many each organisation has; they select `all.*`. */
   readonly each: number;
   /** Sends to them, by this function instead of the network. */
   dispatch(deliver: Deliver): Loop;
@@ -64,7 +64,7 @@ export async function startEndpoints(size: { organisations: number; each: number
     await keyring.sealing(orgId, (sealer) =>
       database.record(orgId, async (tx) => {
         const ids = Array.from({ length: each }, () => newId("whe", at));
-        await tx.insert(webhookEndpoints).values(ids.map((id, place) => endpointRow(orgId, id, place, at)));
+        await tx.insert(webhookEndpoints).values(ids.map((id) => endpointRow(orgId, id, at)));
         const secrets = [];
         for (const id of ids) {
           const of = { orgId, kind: "endpoint-secret", id, version: 1 } as const;
@@ -89,14 +89,9 @@ export async function startEndpoints(size: { organisations: number; each: number
   };
 }
 
-function endpointRow(
-  orgId: string,
-  id: string,
-  place: number,
-  at: Date,
-): typeof webhookEndpoints.$inferInsert {
+function endpointRow(orgId: string, id: string, at: Date): typeof webhookEndpoints.$inferInsert {
   return {
-    ...{ orgId, id, environment, description: "", types: ["all.*", `test.${place}`], pausedTypes: [] },
+    ...{ orgId, id, environment, description: "", types: ["all.*"], pausedTypes: [] },
     ...{
       url: `https://${id.toLowerCase()}.example/`,
       ordering: "none",
