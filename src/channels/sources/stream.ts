@@ -1,6 +1,7 @@
 import { createHash, randomUUID } from "node:crypto";
 import type { StreamReply } from "#src/outbound/streamed-answer.ts";
 import { retryAfterMs } from "#src/calls/retry.ts";
+import { isAttribute, longestAttribute } from "../attributes.ts";
 import { EventStream, type StreamedEvent } from "./event-stream.ts";
 import { SourceFailure } from "./failure.ts";
 import { typeOf } from "./list-page.ts";
@@ -15,7 +16,6 @@ const maxEventBytes = 1024 * 1024;
 const defaultRetryMs = 3_000;
 const minRetryMs = 1_000;
 const maxRetryMs = 300_000;
-const maxIdChars = 1_024;
 /** With these, a server refuses a Last-Event-ID that it does not know any more. */
 const refusals = new Set([400, 404, 409, 410, 412, 416, 422]);
 
@@ -161,7 +161,7 @@ function positionAt(lastId: string | undefined, retryMs: number | undefined, now
 function readEventOf({ id, type, data }: StreamedEvent, source: string): ReadEvent | undefined {
   if (data === undefined) return undefined;
   const isNamed = id !== undefined && id !== "";
-  const name = isNamed && id.length <= maxIdChars ? id : randomUUID();
+  const name = isNamed && isSendable(id) ? id : randomUUID();
   return {
     // By its content as well: many servers count ids from 1 again when they start, and what is new must not pass for known.
     key: isNamed ? digestOf([id, "\0", type, "\0", data]) : digestOf([name]),
@@ -196,9 +196,9 @@ function tooLarge({ id, lastId }: StreamedEvent, now: Date): Missed {
   };
 }
 
-/** Whether a request can name the id. */
+/** Whether an event, and a request, can name the id. */
 function isSendable(id: string): boolean {
-  return id !== "" && id.length <= maxIdChars && !/[\p{Cc}\p{Cs}]/u.test(id);
+  return isAttribute(id) && id.length <= longestAttribute;
 }
 
 /** As the bytes of UTF-8, which is how the standard sends it. */
