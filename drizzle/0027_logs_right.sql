@@ -11,6 +11,11 @@ ALTER TABLE events ALTER COLUMN data SET STORAGE EXTERNAL;
 --> statement-breakpoint
 REVOKE DELETE ON log_heads FROM patchbay_app;
 --> statement-breakpoint
+-- Each batch updates them: with room in their pages, no index is touched and nothing is left for VACUUM.
+ALTER TABLE log_heads SET (fillfactor = 40);
+--> statement-breakpoint
+ALTER TABLE log_days SET (fillfactor = 40);
+--> statement-breakpoint
 -- Long data on its way into an event, sealed and in pieces: as one parameter of the statement that stores the event, it
 -- would hold up the process that sends it. It is written before, by a transaction of its own, so not logged: if the
 -- server ends, there is no event that needs it.
@@ -28,12 +33,19 @@ CREATE FUNCTION upload_piece(given_upload bytea, given_n integer, given_piece by
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
 AS $$ INSERT INTO event_uploads (upload, n, piece, at) VALUES (given_upload, given_n, given_piece, now) $$;
 --> statement-breakpoint
--- The whole, which is gone from here on.
-CREATE FUNCTION take_upload(given_upload bytea) RETURNS bytea
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
+-- The whole. If the server has ended since it was written, it is not there any more, and the event must not be stored
+-- without its data: sent again, it is.
+CREATE FUNCTION uploaded(given_upload bytea) RETURNS bytea
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
 AS $$
-  WITH taken AS (DELETE FROM event_uploads WHERE upload = given_upload RETURNING n, piece)
-  SELECT string_agg(piece, ''::bytea ORDER BY n) FROM taken
+DECLARE
+  whole bytea := (SELECT string_agg(u.piece, ''::bytea ORDER BY u.n) FROM event_uploads u WHERE u.upload = given_upload);
+BEGIN
+  IF whole IS NULL THEN
+    RAISE EXCEPTION 'long data of an event is not there any more' USING ERRCODE = 'serialization_failure';
+  END IF;
+  RETURN whole;
+END
 $$;
 --> statement-breakpoint
 -- Forgets what no event came for.
@@ -198,53 +210,67 @@ BEGIN
     PERFORM keep_log_days(received, '{}');
   END IF;
 
+  -- Without any join of the events with themselves: Postgres cannot know how many there are, and would take the way for
+  -- one or two, which for hundreds is the longest.
   RETURN QUERY
   WITH given AS (
     SELECT u.*, h.org_id, h.seq AS head_seq,
       (received + make_interval(secs => h.retention_seconds))::date AS ends_on,
       received + make_interval(secs => h.dedup_seconds) AS forgotten_at,
-      CASE WHEN u.key IS NULL THEN u.n ELSE first_value(u.n) OVER (PARTITION BY u.log, u.key ORDER BY u.n) END AS first
+      (
+        SELECT r.seq FROM receipts r
+        WHERE r.org_id = h.org_id AND r.log = h.log AND r.key = u.key AND r.ends_at > received LIMIT 1
+      ) AS known_seq,
+      u.key IS NOT NULL AND row_number() OVER (PARTITION BY u.log, u.key ORDER BY u.n) > 1 AS repeats
     FROM unnest(
       given_logs, given_keys, given_ids, given_sources, given_types, given_subjects, given_times,
       given_content_types, given_extensions, given_verified, given_masked, given_data, given_uploads, given_bytes
     ) WITH ORDINALITY AS u(
       log, key, id, source, type, subject, "time", content_type, extensions, verified, masked, data, upload, bytes, n
     )
-    JOIN log_heads h ON h.log = u.log AND h.log LIKE 'chn\_%'
-    WHERE u.log = ANY (locked)
-  ), known AS (
-    SELECT g.n, r.seq FROM given g
-    JOIN receipts r ON r.org_id = g.org_id AND r.log = g.log AND r.key = g.key AND r.ends_at > received
+    JOIN log_heads h ON h.log = u.log
+    WHERE h.log = ANY (locked)
   ), numbered AS (
-    SELECT g.*, g.head_seq + row_number() OVER (PARTITION BY g.log ORDER BY g.n) AS next_seq
+    SELECT g.*, known_seq IS NULL AND NOT repeats AS comes,
+      head_seq + count(*) FILTER (WHERE known_seq IS NULL AND NOT repeats) OVER (PARTITION BY log ORDER BY n) AS next_seq
     FROM given g
-    WHERE g.n = g.first AND NOT EXISTS (SELECT FROM known k WHERE k.n = g.n)
   ), noted AS (
     INSERT INTO receipts (org_id, log, key, seq, ends_at)
-    SELECT org_id, log, key, next_seq, forgotten_at FROM numbered WHERE key IS NOT NULL
+    SELECT org_id, log, key, next_seq, forgotten_at FROM numbered WHERE comes AND key IS NOT NULL
   ), stored AS (
     INSERT INTO events (
       org_id, log, seq, ends_on, received_at, id, source, type, subject, "time", content_type, extensions, verified,
       masked, data, data_bytes
     )
     SELECT org_id, log, next_seq, ends_on, received, id, source, type, subject, "time", content_type,
-      extensions::json, verified, masked, CASE WHEN upload IS NULL THEN data ELSE take_upload(upload) END, bytes
-    FROM numbered
+      extensions::json, verified, masked, CASE WHEN upload IS NULL THEN data ELSE uploaded(upload) END, bytes
+    FROM numbered WHERE comes
   ), counted AS (
     -- An event without data takes room as well.
     INSERT INTO log_days AS d (org_id, log, ends_on, first_seq, last_seq, bytes)
     SELECT org_id, log, ends_on, min(next_seq), max(next_seq),
-      sum(200 + bytes + octet_length(concat(id, source, type, subject, extensions)))
-    FROM numbered GROUP BY org_id, log, ends_on
+      sum(200 + bytes + octet_length(id) + octet_length(source) + octet_length(type) + octet_length(extensions))
+    FROM numbered WHERE comes GROUP BY org_id, log, ends_on
     ON CONFLICT (org_id, log, ends_on)
     DO UPDATE SET last_seq = excluded.last_seq, bytes = d.bytes + excluded.bytes
   ), moved AS (
     UPDATE log_heads h SET seq = m.top
-    FROM (SELECT org_id, log, max(next_seq) AS top FROM numbered GROUP BY org_id, log) m
+    FROM (SELECT org_id, log, max(next_seq) AS top FROM numbered WHERE comes GROUP BY org_id, log) m
     WHERE h.org_id = m.org_id AND h.log = m.log
   )
-  SELECT g.n::integer, coalesce(k.seq, m.next_seq), k.seq IS NULL AND g.n = g.first
-  FROM given g LEFT JOIN known k ON k.n = g.n LEFT JOIN numbered m ON m.n = g.first;
+  SELECT m.n::integer,
+    CASE
+      WHEN known_seq IS NOT NULL THEN known_seq
+      WHEN repeats THEN first_value(next_seq) OVER (PARTITION BY log, key ORDER BY m.n)
+      ELSE next_seq
+    END,
+    comes
+  FROM numbered m;
+
+  -- Of an event that was known, too.
+  IF cardinality(array_remove(given_uploads, NULL)) > 0 THEN
+    DELETE FROM event_uploads WHERE upload = ANY (given_uploads);
+  END IF;
 
   PERFORM announce_logs(array_agg(h.org_id || '/' || h.log)) FROM log_heads h
   WHERE h.log = ANY (locked) AND h.log LIKE 'chn\_%';
@@ -288,7 +314,7 @@ $$;
 --> statement-breakpoint
 REVOKE EXECUTE ON FUNCTION earliest_seq(text, text, timestamptz), delete_log(text), moved_logs(text[], text[], bigint[]),
   upload_piece(bytea, integer, bytea, timestamptz), drop_uploads(timestamptz),
-  announce_log(), take_upload(bytea),
+  announce_log(), uploaded(bytea),
   accept_events(timestamptz, boolean, text[], bytea[], text[], text[], text[], text[], text[], text[], text[], text[], text[], bytea[], bytea[], integer[])
 FROM PUBLIC;
 --> statement-breakpoint

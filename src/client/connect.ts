@@ -7,16 +7,22 @@ import {
 } from "@connectrpc/connect";
 import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { type ApiKey, authorizationOf } from "./authorization.ts";
+import { createFollow, type EventFollower } from "./follow.ts";
 import { patchbayReason, type ReasonName } from "./reason.ts";
 import { services } from "./services.ts";
 
 /** One typed Connect client per service of Patchbay. */
-export type PatchbayClient = { readonly [Name in keyof typeof services]: Client<(typeof services)[Name]> };
+type Clients = { readonly [Name in keyof typeof services]: Client<(typeof services)[Name]> };
+
+/** The typed clients of all services. That of events also follows logs. */
+export type PatchbayClient = Clients & { readonly events: EventFollower };
 
 /** The clients of all services over one transport. */
 export function clientsOver(transport: Transport): PatchbayClient {
   const clients = Object.entries(services).map(([name, service]) => [name, createClient(service, transport)]);
-  return Object.fromEntries(clients) as PatchbayClient;
+  const typed = Object.fromEntries(clients) as Clients;
+  const { events } = typed;
+  return { ...typed, events: { ...events, follow: createFollow(events.subscribe) } };
 }
 
 /** Presents the key with each call. */

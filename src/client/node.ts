@@ -6,7 +6,11 @@ import { type ProxyClient, proxyClientOf } from "./proxy-fetch.ts";
 export type { ApiKey } from "./authorization.ts";
 export { reasonOf } from "./connect.ts";
 export * from "./contracts.ts";
+export { type EventFollower, EventsExpired, type FollowOptions, type Positions } from "./follow.ts";
 export type { ReasonName } from "./reason.ts";
+export { type EventReader, EventsLost, type Lost } from "./webhooks/missed.ts";
+export { memoryPositions, type Positions } from "./webhooks/positions.ts";
+export { receiveWebhooks, type ReceiveWebhooksOptions, type WebhookReceiver } from "./webhooks/receive.ts";
 
 /** One typed client per service of Patchbay, and a `fetch` for each connection. */
 export type PatchbayClient = Clients & ProxyClient;

@@ -34,25 +34,35 @@ export function createDataKeys(parts: {
 }): DataKeys {
   const { database, keyring } = parts;
   const known = new LRUCache<string, KeyObject>({ max: 10_000, ttl: cacheMs });
-  let forgotten = 0;
+  /** After a start, hundreds may need the same one at once. */
+  const opening = new Map<string, Promise<KeyObject>>();
+
+  async function openKey(orgId: string, log: string): Promise<KeyObject> {
+    const found = await database.read(orgId, async (tx) => {
+      const head = await findHead(tx, orgId, log);
+      return head && (await findSealedKey(tx, head));
+    });
+    if (found === undefined) throw new LogNotFound();
+    using secret = await keyring.open(ownerOf(orgId, log), found.sealed, found.wrapped);
+    return createSecretKey(secret.reveal());
+  }
 
   return {
     knownKey: (orgId, log) => known.get(`${orgId}/${log}`),
     async keyOf(orgId, log) {
       const name = `${orgId}/${log}`;
-      const cached = known.get(name);
+      const cached = known.get(name) ?? opening.get(name);
       if (cached !== undefined) return cached;
-      const before = forgotten;
-      const found = await database.read(orgId, async (tx) => {
-        const head = await findHead(tx, orgId, log);
-        return head && (await findSealedKey(tx, head));
-      });
-      if (found === undefined) throw new LogNotFound();
-      using secret = await keyring.open(ownerOf(orgId, log), found.sealed, found.wrapped);
-      const key = createSecretKey(secret.reveal());
-      // The log may have ended since it was asked for.
-      if (forgotten === before) known.set(name, key);
-      return key;
+      const opened = openKey(orgId, log);
+      opening.set(name, opened);
+      try {
+        const key = await opened;
+        // Otherwise the log has ended since it was asked for.
+        if (opening.get(name) === opened) known.set(name, key);
+        return key;
+      } finally {
+        if (opening.get(name) === opened) opening.delete(name);
+      }
     },
     async newKey(sealer, tx, orgId, log) {
       using secret = new Secret(randomBytes(keyBytes));
@@ -60,9 +70,10 @@ export function createDataKeys(parts: {
       return { sealedKey: bytes, kekVersion };
     },
     forget(name) {
-      forgotten += 1;
-      if (name === undefined) known.clear();
-      else known.delete(name);
+      for (const names of [known, opening]) {
+        if (name === undefined) names.clear();
+        else names.delete(name);
+      }
     },
   };
 }

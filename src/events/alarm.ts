@@ -1,6 +1,6 @@
 /** Wakes whoever waits. */
 export interface Alarm {
-  ring(): void;
+  readonly ring: () => void;
   /** Until it rings, or the time is over. */
   rung(mostMs: number): Promise<void>;
 }

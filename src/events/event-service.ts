@@ -15,6 +15,7 @@ export function createFindEvent(parts: { eventLog: EventLog; readable: ReadableL
   const { eventLog, readable } = parts;
   return async (caller, log, seq) => {
     await readable.require(caller, { logs: [log], types: [] });
+    if (seq < 1 || !Number.isSafeInteger(seq)) throw new EventNotFound(log);
     const found = await eventLog.read(caller.orgId, log, { after: seq - 1, limit: 1, maxBytes: 1 });
     const [event] = await readable.select(caller, [], found);
     if (event === undefined) throw new EventNotFound(log);

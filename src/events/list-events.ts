@@ -24,9 +24,10 @@ export function createListEvents(parts: { eventLog: EventLog; readable: Readable
     caller: Caller,
   ): Promise<MessageInitShape<typeof ListEventsResponseSchema>> {
     const { log, types, withData } = request;
+    const given = afterOf(request);
     await readable.require(caller, { logs: [log], types });
     const { earliest, last } = await eventLog.bounds(caller.orgId, log);
-    const after = afterOf(request) ?? earliest - 1;
+    const after = given ?? earliest - 1;
     if (after > last) throw new CursorAhead(log, last);
 
     const size = request.pageSize || defaultPageSize;

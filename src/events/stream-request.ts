@@ -10,6 +10,7 @@ export interface StreamRequest {
 
 const known = ["log", "type", "from"];
 const most = 50;
+const nowhere: ReadonlyMap<string, number> = new Map();
 const maxLength = { log: 64, type: 256 };
 
 /**
@@ -27,7 +28,7 @@ export function readStreamRequest(query: string, lastEventId: string | undefined
     throw new InvalidRequest("log: name the log to read: a channel's id, service or audit");
   const [from, ...others] = given.getAll("from");
   if (others.length > 0) throw new InvalidRequest('query parameter "from" is given twice');
-  const positions = positionsIn("Last-Event-ID", lastEventId) ?? positionsIn("from", from) ?? new Map();
+  const positions = positionsIn("Last-Event-ID", lastEventId) ?? positionsIn("from", from) ?? nowhere;
   const foreign = [...positions.keys()].find((log) => !logs.includes(log));
   if (foreign !== undefined) throw new CursorOfOtherLog(foreign);
   const start = positions.size > 0 ? "earliest" : startIn(from);

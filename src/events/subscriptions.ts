@@ -1,11 +1,12 @@
 import type { EventLog } from "#src/eventlog/eventlog.ts";
-import { auditLog, type LoggedEvent } from "#src/eventlog/event.ts";
+import type { LoggedEvent } from "#src/eventlog/event.ts";
 import type { Call, Caller } from "#src/platform/caller.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import { createTally } from "#src/platform/tally.ts";
 import { TooManyStreams } from "#src/ratelimit/errors.ts";
 import { createAlarm, type Alarm } from "./alarm.ts";
 import { StreamEnded } from "./errors.ts";
+import { createFeed } from "./feed.ts";
 import type { ReadableLogs } from "./readable-logs.ts";
 import { positionOf, type Start } from "./start.ts";
 
@@ -36,12 +37,8 @@ export interface Subscriptions {
 
 /** Of one organisation: each looks at its logs now and then, and holds some memory. */
 const maxStreams = 1_000;
-const maxEvents = 256;
-const maxBytes = 1024 * 1024;
 /** How often a stream that waits looks around. */
 const turnMs = 1_000;
-/** A wake may be lost: after this many turns, each log is looked at without one. */
-const turnsUntilLook = 5;
 /** With one turn more, within the 5 s in which a revoked key must lose its streams. */
 const recheckMs = 4_000;
 const heartbeatMs = 15_000;
@@ -88,36 +85,18 @@ export function createSubscriptions(parts: {
     for (const start of starts) positions.set(start.log, await positionOf(eventLog, orgId, start));
     yield* report([]);
 
-    const moved = new Set(logs);
-    using wakes = new DisposableStack();
-    for (const log of logs) {
-      const wake = () => {
-        moved.add(log);
-        alarm.ring();
-      };
-      wakes.defer(eventLog.wakes.on(orgId, log, wake));
-    }
-    for (let turn = 1; !signal.aborted; turn += 1) {
-      for (const log of [...moved]) {
-        moved.delete(log);
-        await recheck();
-        const stretch = { after: positions.get(log) ?? 0, limit: maxEvents, maxBytes };
-        const read = await eventLog.read(orgId, log, stretch);
-        const last = read.at(-1);
-        if (last === undefined) continue;
-        // There may be more behind it.
-        moved.add(log);
-        positions.set(log, last.seq);
-        const events = await readable.select(callerNow(), types, read);
-        if (events.length > 0) yield* report(events);
-      }
+    const ending = new AbortController();
+    using _ = { [Symbol.dispose]: () => ending.abort() };
+    const feed = createFeed({ ...eventLog, orgId, positions, signal: ending.signal, arrived: alarm.ring });
+    while (!signal.aborted) {
       await recheck();
-      if (monotonicNow() - reportedAt >= heartbeatMs) yield* report([]);
-      if (moved.size > 0) continue;
-      await alarm.rung(turnMs);
-      // Changes that other replicas make are not announced.
-      if (logs.includes(auditLog)) moved.add(auditLog);
-      if (turn % turnsUntilLook === 0) for (const log of logs) moved.add(log);
+      const batch = feed.next();
+      if (batch !== undefined) {
+        const events = await readable.select(callerNow(), types, batch.events);
+        positions.set(batch.log, batch.end);
+        if (events.length > 0) yield* report(events);
+      } else if (monotonicNow() - reportedAt >= heartbeatMs) yield* report([]);
+      else await alarm.rung(turnMs);
     }
   }
 

@@ -37,29 +37,33 @@ export function createDeliveryLists({
       const caller = callerOf(context);
       const { id, log, failuresOnly } = request;
       const filter = { log: log || undefined, failuresOnly };
-      const page = await database.read(caller.orgId, async (tx) => {
-        const endpoint = await requireEndpoint(tx, caller, id);
-        return readPage(
-          request,
-          defaultPageSize,
-          ({ after, limit }) => listAttempts(tx, endpoint, filter, { after: attemptPlace(after), limit }),
-          ({ at, log, seq, attempt }) => [at.toISOString(), log, seq, attempt].join(" "),
-        );
-      });
+      const page = await readPage(
+        request,
+        defaultPageSize,
+        async ({ after, limit }) => {
+          const part = { after: attemptPlace(after), limit };
+          return database.read(caller.orgId, async (tx) =>
+            listAttempts(tx, await requireEndpoint(tx, caller, id), filter, part),
+          );
+        },
+        ({ at, log, seq, attempt }) => [at.toISOString(), log, seq, attempt].join(" "),
+      );
       return { attempts: page.items.map(attemptMessage), ...nextPage(page) };
     },
 
     async listDeadDeliveries(request, context) {
       const caller = callerOf(context);
-      const page = await database.read(caller.orgId, async (tx) => {
-        const endpoint = await requireEndpoint(tx, caller, request.id);
-        return readPage(
-          request,
-          defaultPageSize,
-          ({ after, limit }) => listDead(tx, endpoint, { after: deadPlace(after), limit }),
-          ({ log, seq }) => [log, seq].join(" "),
-        );
-      });
+      const page = await readPage(
+        request,
+        defaultPageSize,
+        async ({ after, limit }) => {
+          const part = { after: deadPlace(after), limit };
+          return database.read(caller.orgId, async (tx) =>
+            listDead(tx, await requireEndpoint(tx, caller, request.id), part),
+          );
+        },
+        ({ log, seq }) => [log, seq].join(" "),
+      );
       return { deliveries: page.items.map(deadMessage), ...nextPage(page) };
     },
   };

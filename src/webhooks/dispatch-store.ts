@@ -83,7 +83,7 @@ export interface Attempt {
 /** What a turn did for its endpoint. */
 export interface Settlement extends Pick<
   DueEndpoint,
-  "orgId" | "id" | "owner" | "version" | "failures" | "failingSince"
+  "orgId" | "id" | "url" | "owner" | "version" | "failures" | "failingSince"
 > {
   readonly state: "active" | "failing" | "paused";
   readonly stateReason: string | null;
@@ -157,17 +157,6 @@ export async function settleTurns(
 /** Makes room for attempts, and forgets those that are over. */
 export async function keepDays(tx: Tx, now: Date): Promise<void> {
   await tx.execute(sql`select keep_webhook_days(${now.toISOString()}::timestamptz)`);
-}
-
-/** Says something of the endpoint in the organisation's own log, as the last thing of its transaction. */
-export async function appendOwnEvent(
-  tx: Tx,
-  event: { readonly type: string; readonly subject: string; readonly data: object; readonly at: Date },
-): Promise<void> {
-  const { type, subject, data, at } = event;
-  await tx.execute(
-    sql`select append_own_event(${type}, ${subject}, ${JSON.stringify(data)}::json, ${at.toISOString()}::timestamptz)`,
-  );
 }
 
 interface SealedText extends Omit<SealedPart, "sealed" | "wrapped"> {

@@ -11,10 +11,8 @@ export class EndpointNotFound extends ServiceError {
 export class EndpointPaused extends ServiceError {
   readonly kind = "failed_precondition";
   readonly reason = "ENDPOINT_PAUSED";
-
-  constructor(id: string) {
-    super(`the endpoint is paused; let it go on first with POST /api/webhook-endpoints/${id}/resume`);
-  }
+  override readonly message =
+    "the endpoint is paused; let it go on first with POST /api/webhook-endpoints/{id}/resume";
 }
 
 /** The endpoint would not get the event by itself, so it does not get it again. */

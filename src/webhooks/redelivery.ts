@@ -48,14 +48,17 @@ export function createRedelivery(
     const caller = callerOf(context);
     const { orgId } = caller;
     const { log, from, to, newId } = range;
-    await database.read(orgId, async (tx) => requireSending(await getEndpoint(tx, caller, id), id, log));
+    await database.read(orgId, async (tx) => requireSending(await getEndpoint(tx, caller, id), log));
     const budget = await callLimiter.spend(`webhook-redelivery/${orgId}/${id}`, rate);
     if (!budget.allowed) throw new RateLimited(budget);
+    if (to < from || to - from >= mostNumbers) {
+      throw new InvalidRequest(`toSeq: give a number from ${from} to ${from + mostNumbers - 1}`);
+    }
     const { earliest, last } = await eventLog.bounds(orgId, log);
     if (to > last) throw new InvalidRequest(`${log} ends with number ${last}; give at most that`);
     if (from < earliest) throw new CursorExpired(log, earliest);
     return change(call, async (tx) => {
-      const known = requireSending(await getEndpointForUpdate(tx, caller, id), id, log);
+      const known = requireSending(await getEndpointForUpdate(tx, caller, id), log);
       const types = activeTypes(known);
       const seqs = (await typesIn(tx, orgId, range))
         .filter((event) => selectedType({ ...event, log }, types) !== undefined)
@@ -77,11 +80,8 @@ export function createRedelivery(
 
   return {
     async replayEvents({ id, log, fromSeq, toSeq, newId }, context) {
-      const [from, to] = [Number(fromSeq), Number(toSeq)];
-      if (to < from || to - from >= mostNumbers) {
-        throw new InvalidRequest(`toSeq: give a number from ${from} to ${from + mostNumbers - 1}`);
-      }
-      return { queued: await sendAgain(context, id, "webhook.replay", { log, from, to, newId }) };
+      const range = { log, from: Number(fromSeq), to: Number(toSeq), newId };
+      return { queued: await sendAgain(context, id, "webhook.replay", range) };
     },
 
     async redeliverEvent({ id, log, seq, newId }, context) {
@@ -94,9 +94,9 @@ export function createRedelivery(
 }
 
 /** The endpoint that was found, if it is sent events of the log. */
-function requireSending(found: Endpoint | undefined, id: string, log: string): Endpoint {
+function requireSending(found: Endpoint | undefined, log: string): Endpoint {
   if (found === undefined) throw new EndpointNotFound();
-  if (found.state === "paused") throw new EndpointPaused(id);
+  if (found.state === "paused") throw new EndpointPaused();
   if (!logsOf(activeTypes(found)).includes(log)) throw new EventNotSelected(`the log ${log}`);
   return found;
 }

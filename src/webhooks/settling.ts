@@ -1,7 +1,8 @@
 import { append } from "#src/audit/append.ts";
 import { unchanged, type Database } from "#src/db/database.ts";
 import type { Log } from "#src/platform/log.ts";
-import { appendOwnEvent, settleTurns, type Settlement } from "./dispatch-store.ts";
+import { settleTurns, type Settlement } from "./dispatch-store.ts";
+import { appendOwnEvent } from "./own-events.ts";
 import type { Turn } from "./turn.ts";
 
 /** Records what turns did; resolves when that is committed. */
@@ -44,18 +45,19 @@ export function createSettling(parts: { database: Database; log: Log; now: () =>
   }
 
   async function settleAlone({ settlement, notice }: Turn): Promise<void> {
-    const { orgId, id, failures, failingSince, stateReason: reason } = settlement;
-    const facts = { endpointId: id, failures, failingSince, ...(reason !== null && { reason }) };
-    const event = { type: `webhook.${notice}`, subject: id, data: facts, at: now() };
+    const { orgId, id, url, failures, failingSince, stateReason: reason } = settlement;
+    const data = { failures, failingSince, ...(reason !== null && { reason }) };
+    const endpoint = { id, url, updatedAt: now() };
     if (notice === "failing") {
       await database.record(orgId, async (tx) => {
-        if ((await settleTurns(tx, now(), [settlement])).has(id)) await appendOwnEvent(tx, event);
+        if (!(await settleTurns(tx, now(), [settlement])).has(id)) return;
+        await appendOwnEvent(tx, endpoint, { type: "webhook.failing", data });
       });
     } else {
       await database.change(orgId, async (tx) => {
         if (!(await settleTurns(tx, now(), [settlement])).has(id)) return unchanged(undefined);
-        await append(tx, "service", { action: "webhook.pause", target: id, details: facts });
-        await appendOwnEvent(tx, event);
+        await append(tx, "service", { action: "webhook.pause", target: id, details: { url, ...data } });
+        await appendOwnEvent(tx, endpoint, { type: "webhook.paused", data });
         return undefined;
       });
     }

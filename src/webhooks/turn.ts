@@ -33,8 +33,8 @@ interface Course {
   lastSuccessAt: Date | undefined;
   lastFailureAt: Date | undefined;
   notBefore: Date | undefined;
-  /** Why it gets nothing more for good. */
-  pausedBy: "gone" | "gave_up" | "failing" | undefined;
+  /** Why it gets nothing more until it is resumed, in words for people. */
+  pausedBy: string | undefined;
   readonly sent: Sent[];
 }
 
@@ -116,7 +116,7 @@ function note(course: Course, sent: Sent): void {
   course.failures++;
   course.failingSince ??= at;
   course.lastFailureAt = at;
-  if (outcome.status === 410) course.pausedBy = "gone";
+  if (outcome.status === 410) course.pausedBy = "it answered 410, that it is gone";
   const { status, retryAfterMs } = outcome;
   if (retryAfterMs !== undefined && (status === 429 || status === 503)) {
     course.notBefore = new Date(at.getTime() + retryAfterMs);
@@ -124,7 +124,7 @@ function note(course: Course, sent: Sent): void {
 }
 
 function settled(endpoint: DueEndpoint, collected: Collected, course: Course, now: Date): Turn {
-  const { orgId, id, owner, version, perSecond } = endpoint;
+  const { orgId, id, url, owner, version, perSecond } = endpoint;
   const { sent, failingSince, lastSuccessAt, lastFailureAt } = course;
   // Those that were under way together count as the one that made it fail: the first probes come soon.
   const failures =
@@ -135,7 +135,7 @@ function settled(endpoint: DueEndpoint, collected: Collected, course: Course, no
   const { cursors, waiting } = progress(collected, sent, now);
   const health = { failures, failingSince, lastFailureAt: endpoint.lastFailureAt };
   const notice = lastFailureAt === undefined ? undefined : noticeOf(health, now);
-  if (notice === "paused") course.pausedBy ??= "failing";
+  if (notice === "paused") course.pausedBy ??= "it failed for five days";
   const isFailing = failures >= failuresOfFailing;
   const pace = perSecond !== null && sent.length > 0 ? new Date(now.getTime() + 1_000) : undefined;
   const gone = collected.expired.map((one) => ({
@@ -145,7 +145,7 @@ function settled(endpoint: DueEndpoint, collected: Collected, course: Course, no
     stage: "EXPIRED",
   }));
   const settlement: Settlement = {
-    ...{ orgId, id, owner, version, failures, failingSince, lastSuccessAt, lastFailureAt, cursors },
+    ...{ orgId, id, url, owner, version, failures, failingSince, lastSuccessAt, lastFailureAt, cursors },
     state: course.pausedBy !== undefined ? "paused" : isFailing ? "failing" : "active",
     stateReason: course.pausedBy ?? null,
     notBefore: latest([course.notBefore, isFailing ? nextProbe(failures, now) : undefined, pace]),
@@ -169,7 +169,7 @@ function again(
   const attempts = item.attempts + 1;
   let nextTryAt = nextTry({ ...item, attempts }, at, outcome.retryAfterMs);
   if (nextTryAt === undefined && ordering === "log" && afterSchedule === "pause") {
-    course.pausedBy ??= "gave_up";
+    course.pausedBy ??= `event ${item.seq} of ${item.log} failed in all of its tries`;
     nextTryAt = now;
   }
   const { status, stage } = outcome;

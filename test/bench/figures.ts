@@ -39,12 +39,14 @@ function p50Of({ latenciesMs }: Visit): number {
   return at(0.5, latenciesMs);
 }
 
-function median(values: readonly number[]): number {
+/** The middle one. */
+export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   return at(0.5, sorted);
 }
 
-function at(share: number, sorted: readonly number[]): number {
+/** The value that this share of them does not exceed. */
+export function at(share: number, sorted: readonly number[]): number {
   return sorted[Math.ceil(sorted.length * share) - 1] ?? Number.NaN;
 }
 

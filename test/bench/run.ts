@@ -1,4 +1,6 @@
 import { run as catalog } from "./catalog.ts";
+import { run as eventStorm } from "./event-storm.ts";
+import { run as events } from "./events.ts";
 import { run as flood } from "./flood.ts";
 import { run as growth } from "./growth.ts";
 import { run as importing } from "./import.ts";
@@ -65,6 +67,17 @@ const benches: Record<string, Bench> = {
     title: "Start: until a used data folder serves again, and memory at rest",
     takes: ["rounds"],
     run: start,
+  },
+  events: {
+    title:
+      "Events: accepting in process with 256 callers, beside a row per request; CPU with that of Postgres",
+    takes: ["rounds", "visit-ms"],
+    run: events,
+  },
+  "event-storm": {
+    title: "Event storm: two processes take events in, while they, backends and Postgres are killed",
+    takes: [],
+    run: () => eventStorm(),
   },
   "kill-storm": {
     title: "Kill storm: a row and its audit event, while backends are killed",

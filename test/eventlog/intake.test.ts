@@ -167,14 +167,18 @@ describe("what is written with events", () => {
   });
 });
 
-test("data of ten mebibytes is read as it came, among others", async () => {
+test("data of mebibytes is read as it came, among others, and leaves nothing beside the event", async () => {
   const log = await logs.newLog();
-  const data = [randomBytes(10 << 20), undefined, Buffer.alloc(300_000, 1), Buffer.alloc(0), randomBytes(1)];
+  const data = [randomBytes(3 << 20), undefined, Buffer.alloc(300_000, 1), Buffer.alloc(0), randomBytes(1)];
   for (const one of data) await eventLog.accept(orgId, [arrival(log, { data: one })]);
   const read = await eventLog.read(orgId, log, { ...all, maxBytes: 1 << 24 });
   expect(read.map((event, i) => event.data?.equals(data[i]!) ?? data[i] === undefined)).toEqual(
     data.map(() => true),
   );
+  const again = arrival(log, { key: keyOf("long"), data: data[0] });
+  await eventLog.accept(orgId, [again]);
+  expect(await eventLog.accept(orgId, [again])).toMatchObject([{ isNew: false }]);
+  expect(await logs.postgres.asOwner("select from event_uploads")).toHaveLength(0);
   // The first is always read, and what begins behind the limit is not.
   expect(await eventLog.read(orgId, log, { ...all, maxBytes: 1 })).toHaveLength(1);
 });

@@ -309,6 +309,12 @@ async function connect(): Promise<string> {
   return connection!.id;
 }
 
+const hook = { url: "https://shop.example/hooks", types: ["audit.*"] };
+
+async function hookId(): Promise<string> {
+  return (await service.org.client.webhooks.createWebhookEndpoint(hook)).endpoint!.id;
+}
+
 /** One that gives up an event at its first failure. */
 async function newGroup(): Promise<string> {
   const wanted = { name: "workers", log: "audit", maxDeliveries: 1 };
@@ -372,6 +378,16 @@ const requests: Record<string, () => Promise<object>> = {
     await service.org.client.connections.upsertServiceConnection(wanted);
     return { slug, apply: true };
   },
+  CreateWebhookEndpoint: async () => hook,
+  PauseWebhookEndpoint: async () => {
+    // Makes the days that events are kept for, of which pausing is one.
+    await service.app.loops.logs.runOnce();
+    return { id: await hookId() };
+  },
+  ResumeWebhookEndpoint: async () => ({ id: await hookId(), from: { case: "now", value: true } }),
+  RotateWebhookSecret: async () => ({ id: await hookId(), graceSeconds: 0 }),
+  ReplayEvents: async () => ({ id: await hookId(), log: "audit", fromSeq: 1n, toSeq: 1n }),
+  RedeliverEvent: async () => ({ id: await hookId(), log: "audit", seq: 1n }),
   CreateChannel: async () => ({ name: "hooks", source: { case: "webhook", value: {} } }),
   CreateEventGroup: async () => ({ name: "workers", log: "audit" }),
   SeekEventGroup: async () => ({ id: await newGroup(), from: { case: "latest", value: true } }),

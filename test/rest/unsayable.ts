@@ -111,6 +111,14 @@ export function unsayableRules({ userId, baseUrl, endpoint }: Present): Unsayabl
       ),
     },
     {
+      operations: /_ListEvents$/,
+      way: "query.types",
+      because: "it depends on which log is asked for",
+      example: ["order.paid"],
+      refusal: /^INVALID_REQUEST types: "order\.paid" selects nothing of the logs asked for/,
+      fits: fc.array(fc.constant("*"), { maxLength: 3 }),
+    },
+    {
       operations: /_CreateEventGroup$/,
       way: "body.types",
       because: "it depends on which log is asked for",

@@ -330,6 +330,8 @@ const elsewhere: Readonly<Record<string, string>> = {
   UPSTREAM_TIMEOUT: "takes half a minute, or is chance beside a deadline: test/outbound",
   FOUR_EYES_VIOLATION: "a verdict of VerifyKey, which is an answer: test/verification",
   WATCH_ENDED: "of a stream, which is Connect's both ways",
+  CURSOR_OF_OTHER_LOG: "takes a channel: test/events",
+  CURSOR_AHEAD: "takes a channel: test/events",
   STREAM_ENDED: "of a stream, which is Connect's both ways",
   TOO_MANY_STREAMS: "of a stream, which is Connect's both ways",
   TOO_MANY_CALLS: "takes a thousand calls at once: test/outbound/shares.test.ts",

@@ -1,0 +1,153 @@
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { type Client, Code, ConnectError } from "@connectrpc/connect";
+import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
+import type { Event } from "#gen/patchbay/events/v1/event_pb.js";
+import type { EventService, LogStartSchema } from "#gen/patchbay/events/v1/event_service_pb.js";
+import { patchbay } from "./reason.ts";
+
+/** The number of the last event of each log that was handled. */
+export type Positions = Readonly<Record<string, bigint | number>>;
+
+/** Which events to follow. */
+export interface FollowOptions {
+  /** Ids of channels, `service`, `audit`. */
+  readonly logs: readonly string[];
+  /**
+   * Where to begin: with what comes from now on, which is the default; with the first event that is kept; with the first
+   * that was stored at a time or later; or behind the last event of each log that was handled before. A log without a
+   * position there is followed from its first event.
+   */
+  readonly from?: "latest" | "earliest" | Date | Positions;
+  /** Patterns of types, such as `connection.*` or `channel:chn_…/order.*`; all if absent. */
+  readonly types?: readonly string[];
+  /** Ends it, without an error, when it aborts. */
+  readonly signal?: AbortSignal;
+}
+
+/** Follows logs of events. */
+export interface EventFollower {
+  /**
+   * The events in the order of each log, as they are stored. It reconnects by itself and goes on behind the last event
+   * that was handled: nothing is missed, and nothing comes twice. Throws EventsExpired, and what Patchbay refuses.
+   */
+  follow(options: FollowOptions): AsyncGenerator<Event, void, undefined>;
+}
+
+/** Events behind the position are no longer kept, so some were missed. Go on from `earliest`. */
+export class EventsExpired extends Error {
+  override readonly name = "EventsExpired";
+  readonly log: string;
+  /** The number of the first event that is kept. */
+  readonly earliest: bigint;
+
+  constructor(message: string, log: string, earliest: bigint) {
+    super(message);
+    this.log = log;
+    this.earliest = earliest;
+  }
+}
+
+/** There is a message at least each 15 seconds; without one for this time, the connection is dead. */
+const silenceMs = 45_000;
+const firstPauseMs = 100;
+const longestPauseMs = 30_000;
+
+/** What another attempt may mend. */
+const passing: readonly Code[] = [
+  Code.Unavailable,
+  Code.ResourceExhausted,
+  Code.DeadlineExceeded,
+  Code.Aborted,
+  Code.Canceled,
+  Code.Internal,
+  Code.Unknown,
+];
+
+type Start = MessageInitShape<typeof LogStartSchema>;
+
+export function createFollow(subscribe: Client<typeof EventService>["subscribe"]): EventFollower["follow"] {
+  return async function* follow({ logs, from = "latest", types = [], signal }) {
+    let starts = logs.map((log) => startOf(log, from));
+    const isOver = () => signal?.aborted === true;
+    let failures = 0;
+    while (!isOver()) {
+      const attempt = beginAttempt(signal);
+      let heard = false;
+      try {
+        const request = { logs: starts, types: [...types] };
+        for await (const { events, positions } of subscribe(request, { signal: attempt.signal })) {
+          heard = true;
+          failures = 0;
+          // However long the events take to be handled.
+          attempt.pause();
+          for (const event of events) {
+            yield event;
+            starts = starts.map((start) => (start.log === event.log ? behind(event.log, event.seq) : start));
+          }
+          starts = positions.map(({ log, seq }) => behind(log, seq));
+          attempt.goOn();
+        }
+      } catch (thrown) {
+        if (isOver()) return;
+        const error = ConnectError.from(thrown);
+        if (!heard && !passing.includes(error.code)) throw expiredOf(error) ?? error;
+      } finally {
+        attempt.end();
+      }
+      await pause(Math.min(longestPauseMs, firstPauseMs * 2 ** failures), signal);
+      failures += 1;
+    }
+  };
+}
+
+function startOf(log: string, from: NonNullable<FollowOptions["from"]>): Start {
+  if (from === "latest") return { log };
+  if (from instanceof Date) return { log, from: { case: "since", value: timestampFromDate(from) } };
+  const after = from === "earliest" ? undefined : from[log];
+  return after === undefined ? { log, from: { case: "earliest", value: true } } : behind(log, BigInt(after));
+}
+
+function behind(log: string, seq: bigint): Start {
+  return { log, from: { case: "after", value: seq } };
+}
+
+/** One stream. Its signal aborts with the caller's, and when nothing was heard for too long. */
+function beginAttempt(outer: AbortSignal | undefined) {
+  const ending = new AbortController();
+  const end = () => ending.abort();
+  outer?.addEventListener("abort", end);
+  let timer = setTimeout(end, silenceMs);
+  return {
+    signal: ending.signal,
+    pause: () => clearTimeout(timer),
+    goOn: () => (timer = setTimeout(end, silenceMs)),
+    end() {
+      clearTimeout(timer);
+      outer?.removeEventListener("abort", end);
+      // Also for a caller that stopped in the middle.
+      end();
+    },
+  };
+}
+
+function expiredOf(error: ConnectError): EventsExpired | undefined {
+  const info = error.findDetails(ErrorInfoSchema).find(({ domain }) => domain === patchbay);
+  if (info?.reason !== "CURSOR_EXPIRED") return undefined;
+  const { log = "", earliest = "0" } = info.metadata;
+  return new EventsExpired(error.rawMessage, log, BigInt(earliest));
+}
+
+/** Spread, or all followers would come back to a restarted Patchbay at the same instant. */
+function pause(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", done);
+      resolve();
+    };
+    const timer = setTimeout(done, milliseconds * (0.5 + Math.random() / 2));
+    signal?.addEventListener("abort", done);
+    if (signal?.aborted === true) done();
+  });
+}
