@@ -66,7 +66,9 @@ function itemReader(config: PollConfig, source: string): (item: Buffer, index: n
   const wanted = wantedPlaces(pointers);
   return function* read(item, index) {
     if (item.length > maxItemBytes) {
-      throw new SourceFailure(`item ${index} of the page is longer than 1 MiB, which is the most of an event`);
+      throw new SourceFailure(
+        `item ${index} of the page is longer than 1 MiB, which is the most of an event`,
+      );
     }
     const places = yield* findPlaces(item, wanted);
     const textAt = (pointer: string | undefined) => {
