@@ -8,7 +8,7 @@ export * from "./contracts.ts";
 export { type EventFollower, EventsExpired, type FollowOptions, type Positions } from "./follow.ts";
 export type { ReasonName } from "./reason.ts";
 export { type EventReader, EventsLost, type Lost } from "./webhooks/missed.ts";
-export { memoryPositions, type Positions } from "./webhooks/positions.ts";
+export { memoryPositions, type PositionStore } from "./webhooks/positions.ts";
 export { receiveWebhooks, type ReceiveWebhooksOptions, type WebhookReceiver } from "./webhooks/receive.ts";
 
 /** The key to present, and whatever `createConnectTransport` of @connectrpc/connect-web takes. */

@@ -4,7 +4,7 @@ import { fromJson, type JsonValue } from "@bufbuild/protobuf";
 import postgres, { type TransactionSql } from "postgres";
 import { EventSchema } from "#gen/patchbay/events/v1/event_pb.js";
 import { parseAddress } from "#src/db/address.ts";
-import type { Positions } from "#src/client/webhooks/positions.ts";
+import type { PositionStore } from "#src/client/webhooks/positions.ts";
 import { receiveWebhooks } from "#src/client/webhooks/receive.ts";
 
 // Receives webhooks in a process that a test can kill, with its position in a database.
@@ -12,7 +12,7 @@ const [databaseUrl = "", logUrl = "", secret = ""] = process.argv.slice(2);
 const { target, user = "", password = "", database = "" } = parseAddress(databaseUrl);
 const sql = postgres({ ...target, user, password, database, max: 4 });
 
-const positions: Positions<TransactionSql> = {
+const positions: PositionStore<TransactionSql> = {
   async read(log) {
     const [row] = await sql<{ seq: string }[]>`select seq from positions where log = ${log}`;
     return row && Number(row.seq);

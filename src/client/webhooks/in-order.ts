@@ -1,14 +1,14 @@
 import type { Event } from "#gen/patchbay/events/v1/event_pb.js";
 import type { Delivery } from "./delivery.ts";
 import { EventsLost, type Lost, type Missed } from "./missed.ts";
-import type { Positions } from "./positions.ts";
+import type { PositionStore } from "./positions.ts";
 
 /** Called for each event, once and in the order of its log. If it throws, the event comes again. */
 export type OnEvent<Tx> = (event: Event, tx: Tx) => void | Promise<void>;
 
 /** What handing over needs. */
 export interface InOrderParts<Tx> {
-  readonly positions: Positions<Tx>;
+  readonly positions: PositionStore<Tx>;
   readonly onEvent: OnEvent<Tx>;
   readonly onLost?: (lost: Lost, tx: Tx) => void | Promise<void>;
   readonly missed: Missed;

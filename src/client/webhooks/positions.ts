@@ -2,7 +2,7 @@
  * Keeps how far each log was handed over. With one in a database that hands over within its transaction, an event is
  * handed over once, whenever a process dies; `Tx` is that transaction.
  */
-export interface Positions<Tx> {
+export interface PositionStore<Tx> {
   /** The number of the last event of the log that was handed over; undefined if none was. */
   read(log: string): Promise<number | undefined>;
   /**
@@ -17,8 +17,8 @@ export interface Positions<Tx> {
   ): Promise<boolean>;
 }
 
-/** Positions of one process, which end with it: the next one begins with what comes first. */
-export function memoryPositions(): Positions<undefined> {
+/** PositionStore of one process, which end with it: the next one begins with what comes first. */
+export function memoryPositions(): PositionStore<undefined> {
   const positions = new Map<string, number>();
   return {
     read: async (log) => positions.get(log),

@@ -3,7 +3,7 @@ import { deliveryOf, MalformedDelivery } from "./delivery.ts";
 import { InOrder, type OnEvent } from "./in-order.ts";
 import { type EventReader, type Lost, Missed } from "./missed.ts";
 import { bodyOf, headersOf, type NodeRequest, type NodeResponse } from "./node.ts";
-import type { Positions } from "./positions.ts";
+import type { PositionStore } from "./positions.ts";
 import { verifyWebhook, WrongSignature } from "./verify.ts";
 
 /** What receiving webhooks needs. */
@@ -18,7 +18,7 @@ export interface ReceiveWebhooksOptions<Tx> {
   /** The types that the endpoint selects. */
   readonly types: readonly string[];
   /** How far each log was handed over. */
-  readonly positions: Positions<Tx>;
+  readonly positions: PositionStore<Tx>;
   /** Called for each event, once and in the order of its log. If it throws, the event comes again. */
   readonly onEvent: OnEvent<Tx>;
   /** Told why a delivery of Patchbay was not taken; it comes again. Strangers are refused without a word. */
