@@ -211,6 +211,26 @@ describe("a reset", () => {
   });
 });
 
+test("a stream does not outlive its connection", async () => {
+  await using server = await startStreamServer();
+  const id = await services.stream(server.url);
+  await later(0);
+  const { response } = await server.stream(0);
+  const closed = once(response, "close");
+  const { sse } = await services.channel(id);
+  await services.one.org.client.connections.deleteConnection({ id: sse.connection });
+  await later(0);
+  await closed;
+  await untilGivenBack(id);
+  await later(0);
+  const channel = await untilGivenBack(id);
+  expect(channel).toMatchObject({
+    state: "blocked",
+    stateReason: expect.stringMatching(/^its connection is gone/),
+  });
+  expect(server.opened).toHaveLength(1);
+});
+
 test("a paused channel's stream is closed, goes on where it was when it is resumed, and stores nothing in between", async () => {
   await using server = await startStreamServer();
   const id = await services.stream(server.url);

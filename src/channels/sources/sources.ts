@@ -61,8 +61,11 @@ export function createSources(parts: SourceParts): Loop {
     const held = await database.system((tx) => holdSources(tx, leases, now()));
     for (const lease of leases) {
       const job = jobs.get(lease);
+      if (job === undefined) continue;
+      const { version, baseUrl } = held.get(lease) ?? {};
       // A source that changed is claimed and read anew, as it is now.
-      if (job !== undefined && held.get(lease) !== job.source.version) job.stopping.abort(new LeaseLost());
+      const isSame = version === job.source.version && baseUrl === job.source.baseUrl;
+      if (!isSame) job.stopping.abort(new LeaseLost());
     }
   }
 
