@@ -185,33 +185,40 @@ AS $$
 #variable_conflict use_column
 DECLARE
   locked text[];
+  names text[];
+  kept integer[];
+  known integer[];
 BEGIN
   IF waits THEN
-    locked := ARRAY(
-      SELECT h.log FROM log_heads h WHERE h.log = ANY (given_logs) AND h.log LIKE 'chn\_%'
-      ORDER BY h.org_id, h.log FOR UPDATE
-    );
+    SELECT array_agg(l.log), array_agg(l.org_id || '/' || l.log), array_agg(DISTINCT l.retention_seconds),
+      array_agg(DISTINCT l.dedup_seconds)
+    INTO locked, names, kept, known FROM (
+      SELECT h.org_id, h.log, h.retention_seconds, h.dedup_seconds FROM log_heads h
+      WHERE h.log = ANY (given_logs) AND h.log LIKE 'chn\_%' ORDER BY h.org_id, h.log FOR UPDATE
+    ) l;
   ELSE
-    locked := ARRAY(
-      SELECT h.log FROM log_heads h WHERE h.log = ANY (given_logs) AND h.log LIKE 'chn\_%'
-      ORDER BY h.org_id, h.log FOR UPDATE SKIP LOCKED
-    );
+    SELECT array_agg(l.log), array_agg(l.org_id || '/' || l.log), array_agg(DISTINCT l.retention_seconds),
+      array_agg(DISTINCT l.dedup_seconds)
+    INTO locked, names, kept, known FROM (
+      SELECT h.org_id, h.log, h.retention_seconds, h.dedup_seconds FROM log_heads h
+      WHERE h.log = ANY (given_logs) AND h.log LIKE 'chn\_%' ORDER BY h.org_id, h.log FOR UPDATE SKIP LOCKED
+    ) l;
   END IF;
 
   -- Upkeep makes them days ahead. Should it not have come to it, this is the last moment.
   IF EXISTS (
-    SELECT FROM (
-      SELECT DISTINCT h.retention_seconds, h.dedup_seconds FROM log_heads h
-      WHERE h.log = ANY (locked) AND h.log LIKE 'chn\_%'
-    ) kept
-    WHERE to_regclass('public.events_' || to_char(received + make_interval(secs => retention_seconds), 'YYYYMMDD')) IS NULL
-      OR to_regclass('public.receipts_' || to_char(received + make_interval(secs => dedup_seconds), 'YYYYMMDD')) IS NULL
+    SELECT FROM unnest(kept) s
+    WHERE to_regclass('public.events_' || to_char(received + make_interval(secs => s), 'YYYYMMDD')) IS NULL
+  ) OR EXISTS (
+    SELECT FROM unnest(known) s
+    WHERE to_regclass('public.receipts_' || to_char(received + make_interval(secs => s), 'YYYYMMDD')) IS NULL
   ) THEN
     PERFORM keep_log_days(received, '{}');
   END IF;
 
   -- Without any join of the events with themselves: Postgres cannot know how many there are, and would take the way for
-  -- one or two, which for hundreds is the longest.
+  -- one or two, which for hundreds is the longest. What is only stored is taken from the arrays where it is stored, since
+  -- each step in between would copy it.
   RETURN QUERY
   WITH given AS (
     SELECT u.*, h.org_id, h.seq AS head_seq,
@@ -222,14 +229,9 @@ BEGIN
         WHERE r.org_id = h.org_id AND r.log = h.log AND r.key = u.key AND r.ends_at > received LIMIT 1
       ) AS known_seq,
       u.key IS NOT NULL AND row_number() OVER (PARTITION BY u.log, u.key ORDER BY u.n) > 1 AS repeats
-    FROM unnest(
-      given_logs, given_keys, given_ids, given_sources, given_types, given_subjects, given_times,
-      given_content_types, given_extensions, given_verified, given_masked, given_data, given_uploads, given_bytes
-    ) WITH ORDINALITY AS u(
-      log, key, id, source, type, subject, "time", content_type, extensions, verified, masked, data, upload, bytes, n
-    )
-    JOIN log_heads h ON h.log = u.log
-    WHERE h.log = ANY (locked)
+    FROM unnest(given_logs, given_keys, given_bytes) WITH ORDINALITY AS u(log, key, bytes, n)
+    JOIN log_heads h ON h.log = u.log AND h.log LIKE 'chn\_%'
+    WHERE waits OR u.log = ANY (locked)
   ), numbered AS (
     SELECT g.*, known_seq IS NULL AND NOT repeats AS comes,
       head_seq + count(*) FILTER (WHERE known_seq IS NULL AND NOT repeats) OVER (PARTITION BY log ORDER BY n) AS next_seq
@@ -242,14 +244,16 @@ BEGIN
       org_id, log, seq, ends_on, received_at, id, source, type, subject, "time", content_type, extensions, verified,
       masked, data, data_bytes
     )
-    SELECT org_id, log, next_seq, ends_on, received, id, source, type, subject, "time", content_type,
-      extensions::json, verified, masked, CASE WHEN upload IS NULL THEN data ELSE uploaded(upload) END, bytes
+    SELECT org_id, log, next_seq, ends_on, received, given_ids[n], given_sources[n], given_types[n],
+      given_subjects[n], given_times[n], given_content_types[n], given_extensions[n]::json, given_verified[n],
+      given_masked[n], CASE WHEN given_uploads[n] IS NULL THEN given_data[n] ELSE uploaded(given_uploads[n]) END, bytes
     FROM numbered WHERE comes
   ), counted AS (
     -- An event without data takes room as well.
     INSERT INTO log_days AS d (org_id, log, ends_on, first_seq, last_seq, bytes)
     SELECT org_id, log, ends_on, min(next_seq), max(next_seq),
-      sum(200 + bytes + octet_length(id) + octet_length(source) + octet_length(type) + octet_length(extensions))
+      sum(200 + bytes + octet_length(given_ids[n]) + octet_length(given_sources[n]) + octet_length(given_types[n])
+        + octet_length(given_extensions[n]))
     FROM numbered WHERE comes GROUP BY org_id, log, ends_on
     ON CONFLICT (org_id, log, ends_on)
     DO UPDATE SET last_seq = excluded.last_seq, bytes = d.bytes + excluded.bytes
@@ -272,8 +276,7 @@ BEGIN
     DELETE FROM event_uploads WHERE upload = ANY (given_uploads);
   END IF;
 
-  PERFORM announce_logs(array_agg(h.org_id || '/' || h.log)) FROM log_heads h
-  WHERE h.log = ANY (locked) AND h.log LIKE 'chn\_%';
+  PERFORM announce_logs(names);
 END
 $$;
 --> statement-breakpoint

@@ -1,5 +1,6 @@
 import type { CallUnary } from "#src/pipeline/call-unary.ts";
 import { createApiKeys } from "#src/api-keys/api-keys.ts";
+import { createKeyEnds } from "#src/api-keys/ends.ts";
 import { createRefusals } from "#src/audit/refusals.ts";
 import { createAudit } from "#src/audit/service.ts";
 import { createCalls } from "#src/calls/calls.ts";
@@ -60,7 +61,9 @@ export interface App {
   beReady(): void;
   /** What goes on while nobody calls, once it is started. */
   readonly loops: {
-    readonly [Name in "health" | "oauth" | "catalog" | "logs" | "webhooks" | "sources"]: Loop;
+    readonly [
+      Name in "health" | "oauth" | "catalog" | "logs" | "keys" | "groups" | "webhooks" | "sources"
+    ]: Loop;
   };
   /** For calls that the service makes to itself. */
   readonly call: CallUnary;
@@ -126,6 +129,8 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     oauth: connections.oauthSweep,
     catalog: catalog.watch,
     logs: shared.eventLog.upkeep,
+    keys: createKeyEnds(shared),
+    groups: events.groupUpkeep,
     webhooks: webhooks.dispatch,
     sources: channels.sources,
   };

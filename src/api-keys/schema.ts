@@ -31,12 +31,30 @@ export const apiKeys = pgTable(
     primaryKey({ columns: [table.orgId, table.id] }),
     foreignKey({ columns: [table.orgId], foreignColumns: [orgs.id] }),
     foreignKey({ columns: [table.orgId, table.actAsUserId], foreignColumns: [users.orgId, users.id] }),
+    index("api_keys_expiry")
+      .on(table.expiresAt)
+      .where(sql`${table.expiresAt} is not null and ${table.revokedAt} is null`),
     check("api_keys_scopes", sql`cardinality(${table.scopes}) between 1 and 200`),
     check("api_keys_kind", sql`${table.kind} in ('issued', 'imported', 'service_principal')`),
     check(
       "api_keys_caller",
       sql`(${table.kind} = 'service_principal') = (${table.callerServiceSlug} is not null)`,
     ),
+  ],
+);
+
+/** What the log `service` said last of keys that end: of which end, and how many days before. 0 if it was over. */
+export const apiKeyEnds = pgTable(
+  "api_key_ends",
+  {
+    orgId: key("org_id").notNull(),
+    keyId: key("key_id").notNull(),
+    expiresAt: instant("expires_at").notNull(),
+    daysLeft: integer("days_left").notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.orgId, table.keyId] }),
+    foreignKey({ columns: [table.orgId, table.keyId], foreignColumns: [apiKeys.orgId, apiKeys.id] }),
   ],
 );
 

@@ -217,6 +217,8 @@ export const connectionHealth = pgTable(
     /** Where it failed. Null without a last error, and for one that an earlier release wrote. */
     lastErrorStage: text("last_error_stage"),
     lastErrorAt: instant("last_error_at"),
+    /** When the log `service` was given an event that it is unhealthy; null while it is not. */
+    unhealthySince: instant("unhealthy_since"),
   },
   (table) => [
     primaryKey({ columns: [table.orgId, table.connectionId] }),

@@ -41,7 +41,8 @@ export function createLookout(parts: { database: Pick<Database, "single">; wakes
     isLooking = true;
     const all = [...watched.values()];
     const column = (of: (one: Watched) => unknown) => sql.param(all.map(of));
-    const end = ({ positions }: Watched) => Math.max(...[...positions].map((position) => position()));
+    const end = ({ positions }: Watched) =>
+      [...positions].reduce((furthest, position) => Math.max(furthest, position()), 0);
     try {
       const moved = await database.single((tx) =>
         tx.execute<{ n: number }>(

@@ -3,6 +3,8 @@ import type { Change } from "#src/audit/change.ts";
 import type { Database } from "#src/db/database.ts";
 import type { EventLog } from "#src/eventlog/eventlog.ts";
 import type { Environment } from "#src/platform/caller.ts";
+import type { Log } from "#src/platform/log.ts";
+import type { Loop } from "#src/platform/loop.ts";
 import { serve, type Feature } from "#src/platform/served-service.ts";
 import { createEventBody } from "./event-body.ts";
 import { createEventService, createFindEvent } from "./event-service.ts";
@@ -16,6 +18,8 @@ import { createSubscriptions } from "./subscriptions.ts";
 export interface Events extends Feature {
   /** Ends the streams, and what waits for events: they would hold up a shutdown. */
   stopWaiting(): void;
+  /** Forgets what consumers' groups need no more, once it is started. */
+  readonly groupUpkeep: Loop;
 }
 
 /** Creates the feature. */
@@ -25,6 +29,7 @@ export async function createEvents(shared: {
   eventLog: EventLog;
   isShownChannel: IsShownChannel;
   environment: Environment;
+  log: Log;
   now: () => Date;
   monotonicNow: () => number;
 }): Promise<Events> {
@@ -41,6 +46,7 @@ export async function createEvents(shared: {
       groups.service,
     ],
     rawRoutes: [createEventStream({ ...shared, subscriptions }), createEventBody({ findEvent })],
+    groupUpkeep: groups.upkeep,
     stopWaiting() {
       subscriptions.stop();
       groups.stopWaiting();

@@ -38,8 +38,10 @@ export const eventGroups = pgTable(
   ],
 );
 
-function ofGroup(table: { orgId: AnyPgColumn; groupId: AnyPgColumn }) {
+function ofGroup(name: string, table: { orgId: AnyPgColumn; groupId: AnyPgColumn }) {
   return foreignKey({
+    // The usual name would be too long for Postgres.
+    name,
     columns: [table.orgId, table.groupId],
     foreignColumns: [eventGroups.orgId, eventGroups.id],
   }).onDelete("cascade");
@@ -62,7 +64,7 @@ export const eventGroupDeliveries = pgTable(
   },
   (table) => [
     primaryKey({ columns: [table.orgId, table.groupId, table.id] }),
-    ofGroup(table),
+    ofGroup("event_group_deliveries_group", table),
     index("event_group_deliveries_until").on(table.orgId, table.groupId, table.until),
   ],
 );
@@ -83,7 +85,7 @@ export const eventGroupBacklog = pgTable(
   },
   (table) => [
     primaryKey({ columns: [table.orgId, table.groupId, table.seq] }),
-    ofGroup(table),
+    ofGroup("event_group_backlog_group", table),
     index("event_group_backlog_waiting")
       .on(table.orgId, table.groupId, table.seq)
       .where(sql`${table.deadAt} is null`),

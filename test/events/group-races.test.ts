@@ -59,6 +59,28 @@ test("an acknowledgement and a late one of an older delivery cannot both win", a
   expect(await one()).toMatchObject({ attempt: 3 });
 });
 
+test("consumers that settle one by one at the same time have effect one by one, and a late one has none", async () => {
+  const total = 100;
+  const { id } = await groupOf(Array.from({ length: total + 1 }, () => undefined));
+  const { eventGroups: groups } = service.org.client;
+  const late = (await groups.pullEvents({ id, max: 1 })).deliveries[0]!.token;
+  service.clock.advance(31_000);
+  const { deliveries } = await groups.pullEvents({ id, max: 1 });
+  const { deliveries: others } = await groups.pullEvents({ id, max: total });
+  const settled = await Promise.allSettled([
+    ...[...deliveries, ...others].map(({ token }, i) =>
+      i % 10 === 9 ? groups.nackEvents({ id, tokens: [token] }) : groups.ackEvents({ id, tokens: [token] }),
+    ),
+    groups.nackEvents({ id, tokens: [late] }),
+  ]);
+  expect(settled.filter(({ status }) => status === "rejected")).toHaveLength(1);
+  expect(settled.at(-1)).toMatchObject({ status: "rejected", reason: { code: Code.FailedPrecondition } });
+  const { deliveries: again } = await groups.pullEvents({ id, max: total });
+  expect(again.map(({ event }) => Number(event!.seq))).toEqual(
+    Array.from({ length: 10 }, (_, i) => (i + 1) * 10),
+  );
+});
+
 /** Does it while no group can be read, so that the service is seen to have begun what waits for that. */
 async function whileLocked(work: (untilItWaits: () => Promise<void>) => Promise<void>) {
   const { postgres } = service;

@@ -122,6 +122,18 @@ describe("an event that fails", () => {
     expect((await groups.listDeadEvents({ id })).events).toEqual([]);
   });
 
+  test("and is dead is forgotten when no log would keep it any more", async () => {
+    const { id } = await groupOf([undefined], { maxDeliveries: 1 });
+    await groups.nackEvents({ id, tokens: tokensOf(await pull(id)) });
+    const dead = async () => (await groups.getEventGroup({ id })).group!.dead;
+    seconds(89 * 24 * 3600);
+    await logs.service.app.loops.groups.runOnce();
+    expect(await dead()).toBe(1);
+    seconds(2 * 24 * 3600);
+    await logs.service.app.loops.groups.runOnce();
+    expect(await dead()).toBe(0);
+  });
+
   test.each(["none", "subject", "log"])(
     "and ends its consumer each time takes no other with it, with the order %s",
     async (order) => {

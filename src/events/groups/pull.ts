@@ -58,9 +58,9 @@ export function createPull(parts: {
   const { database, eventLog, wakes, now } = parts;
   const inLine = createLines();
 
-  function readAhead({ orgId, log, seq: after, types }: Group, max: number): Promise<ReadAhead> {
+  async function readAhead({ orgId, log, seq: after, types }: Group, max: number): Promise<ReadAhead> {
     const limit = types.length === 0 ? max : Math.max(max, fewestRead);
-    return eventLog.read(orgId, log, { after, limit, maxBytes }).then((events) => ({ after, events }));
+    return { after, events: await eventLog.tail.read(orgId, log, { after, limit, maxBytes }) };
   }
 
   /** The events that were claimed, read; what cannot be delivered is given back. */

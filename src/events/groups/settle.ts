@@ -1,6 +1,15 @@
 import type { Database, Tx } from "#src/db/database.ts";
 import type { Viewer } from "#src/platform/caller.ts";
-import { acknowledge, extend, giveBack, giveBackOverdue, type Delivery, type Settled } from "./delivery.ts";
+import { inBatches } from "./batches.ts";
+import {
+  acknowledge,
+  extend,
+  giveBack,
+  giveBackOverdue,
+  type BacklogEvent,
+  type Delivery,
+  type Settled,
+} from "./delivery.ts";
 import { DeliveryOver, GroupNotFound } from "./errors.ts";
 import type { Group } from "./group.ts";
 import {
@@ -35,26 +44,89 @@ export function createSettle(parts: {
 }): Settle {
   const { database, now, freed } = parts;
 
-  return async (viewer, groupId, tokens, settlement) => {
-    const named = tokens.map(readToken);
-    const at = now();
-    const { until, group } = await database.record(viewer.orgId, async (tx) => {
+  // Consumers acknowledge one by one, and each commit has the group's lock: those that wait for it share the next one.
+  const settle = inBatches<Asked, Date>(async (asked) => {
+    const [{ viewer, groupId }] = asked as [Asked];
+    const { orgId } = viewer;
+    const { group, ends } = await database.record(orgId, async (tx) => {
+      const at = now();
       const group = await lockGroup(tx, viewer, groupId);
       if (group === undefined) throw new GroupNotFound();
       await returnOverdue(tx, group, at);
-      const found = await findDeliveries(tx, group, [...new Set(named.map((one) => one.deliveryId))]);
-      await requireOpen(tx, group, named, found, settlement);
-      const until = untilOf(group, settlement, at);
-      for (const delivery of found) {
-        const seqs = new Set(named.flatMap((one) => (one.deliveryId === delivery.id ? [one.seq] : [])));
-        await save(tx, group, settled(group, delivery, seqs, settlement, { now: at, until }));
-      }
-      if (settlement.do === "give back") await announceReturned(tx, group);
-      return { until, group };
+      const hands = await inHands(tx, group, asked);
+      const ends: PromiseSettledResult<Date>[] = [];
+      for (const one of asked) ends.push(await settleOne(tx, group, hands, one, at));
+      for (const id of hands.changed) await saveDelivery(tx, group, deliveryOf(hands, id));
+      await addToBacklog(tx, group, hands.backlog);
+      if (asked.some(({ settlement }) => settlement.do === "give back")) await announceReturned(tx, group);
+      return { group, ends };
     });
-    if (group.ordering !== "none") freed(viewer.orgId, groupId);
-    return until;
+    if (group.ordering !== "none") freed(orgId, groupId);
+    return ends;
+  });
+
+  return async (viewer, groupId, tokens, settlement) => {
+    const named = tokens.map(readToken);
+    return settle(`${viewer.orgId}/${groupId}`, { viewer, groupId, named, settlement });
   };
+}
+
+interface Asked {
+  readonly viewer: Viewer;
+  readonly groupId: string;
+  readonly named: readonly Named[];
+  readonly settlement: Settlement;
+}
+
+/** The deliveries that a batch names, as they are after each of its settlements. Written once, at its end. */
+interface Hands {
+  readonly deliveries: Map<string, Delivery>;
+  readonly changed: Set<string>;
+  /** What was given back so far. */
+  readonly backlog: BacklogEvent[];
+  /** Which events were acknowledged so far. */
+  readonly done: Set<number>;
+}
+
+async function inHands(tx: Tx, group: Group, asked: readonly Asked[]): Promise<Hands> {
+  const ids = new Set(asked.flatMap(({ named }) => named.map(({ deliveryId }) => deliveryId)));
+  const found = await findDeliveries(tx, group, [...ids]);
+  const deliveries = new Map(found.map((delivery) => [delivery.id, delivery]));
+  return { deliveries, changed: new Set(), backlog: [], done: new Set() };
+}
+
+function deliveryOf({ deliveries }: Hands, id: string): Delivery {
+  return deliveries.get(id) ?? { id, events: [] };
+}
+
+function seqsByDelivery(named: readonly Named[]): ReadonlyMap<string, ReadonlySet<number>> {
+  const all = new Map<string, Set<number>>();
+  for (const { deliveryId, seq } of named) {
+    const seqs = all.get(deliveryId) ?? new Set();
+    all.set(deliveryId, seqs.add(seq));
+  }
+  return all;
+}
+
+/** What is refused has no effect, and none on the others. */
+async function settleOne(
+  tx: Tx,
+  group: Group,
+  hands: Hands,
+  { named, settlement }: Asked,
+  now: Date,
+): Promise<PromiseSettledResult<Date>> {
+  const over = await findOver(tx, group, hands, named, settlement);
+  if (over.length > 0) return { status: "rejected", reason: new DeliveryOver(over) };
+  const until = untilOf(group, settlement, now);
+  for (const [id, seqs] of seqsByDelivery(named)) {
+    const { left, backlog } = settled(group, deliveryOf(hands, id), seqs, settlement, { now, until });
+    hands.deliveries.set(id, left);
+    hands.changed.add(id);
+    hands.backlog.push(...backlog);
+    if (settlement.do === "acknowledge") for (const seq of seqs) hands.done.add(seq);
+  }
+  return { status: "fulfilled", value: until };
 }
 
 /** Gives back what was not settled in time. Called before anything is decided about the group, under its lock. */
@@ -99,24 +171,26 @@ function untilOf({ ackSeconds }: Group, settlement: Settlement, now: Date): Date
 }
 
 /**
- * Refuses tokens of deliveries that are over. An event that is done with may be acknowledged again: a consumer whose
+ * The tokens that are of deliveries that are over. An event that is done with may be acknowledged again: a consumer whose
  * acknowledgement was not answered repeats it.
  */
-async function requireOpen(
+async function findOver(
   tx: Tx,
   group: Group,
+  hands: Hands,
   named: readonly Named[],
-  found: readonly Delivery[],
   settlement: Settlement,
-): Promise<void> {
-  const open = new Set(
-    found.flatMap(({ id: deliveryId, events }) => events.map(({ seq }) => tokenOf({ deliveryId, seq }))),
+): Promise<readonly string[]> {
+  const open = new Map(
+    [...seqsByDelivery(named).keys()].map((id) => [
+      id,
+      new Set(deliveryOf(hands, id).events.map(({ seq }) => seq)),
+    ]),
   );
-  let over = named.filter((one) => !open.has(tokenOf(one)));
-  if (over.length === 0) return;
-  if (settlement.do === "acknowledge") {
-    const undone = await findUndone(tx, group, [...new Set(over.map(({ seq }) => seq))]);
-    over = over.filter(({ seq }) => undone.has(seq));
-  }
-  if (over.length > 0) throw new DeliveryOver(over.map(tokenOf));
+  const over = named.filter(({ deliveryId, seq }) => open.get(deliveryId)?.has(seq) !== true);
+  if (over.length === 0 || settlement.do !== "acknowledge") return over.map(tokenOf);
+  const stored = await findUndone(tx, group, [...new Set(over.map(({ seq }) => seq))]);
+  const returned = new Set(hands.backlog.map(({ seq }) => seq));
+  const isUndone = ({ seq }: Named) => returned.has(seq) || (stored.has(seq) && !hands.done.has(seq));
+  return over.filter(isUndone).map(tokenOf);
 }

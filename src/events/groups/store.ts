@@ -97,8 +97,13 @@ export async function findOverdue(tx: Tx, group: GroupRef, now: Date): Promise<D
 
 /** Puts events into the backlog; what is known there of one of them is replaced. */
 export async function addToBacklog(tx: Tx, group: GroupRef, events: readonly BacklogEvent[]): Promise<void> {
-  if (events.length === 0) return;
-  const { orgId, id: groupId } = group;
+  // A statement takes 65,535 parameters.
+  for (let from = 0; from < events.length; from += 1_000) {
+    await addSome(tx, group, events.slice(from, from + 1_000));
+  }
+}
+
+async function addSome(tx: Tx, { orgId, id: groupId }: GroupRef, events: readonly BacklogEvent[]) {
   await tx
     .insert(backlog)
     .values(events.map((event) => ({ orgId, groupId, ...event })))
@@ -237,6 +242,11 @@ export async function forgetEvents(tx: Tx, group: GroupRef, position: number): P
   await tx
     .delete(backlog)
     .where(and(ofGroup(backlog, group), sql`(${isNull(backlog.deadAt)} or ${gt(backlog.seq, position)})`));
+}
+
+/** Of all groups. */
+export async function eraseDead(tx: Tx, before: Date): Promise<void> {
+  await tx.execute(sql`select erase_dead_events(${before.toISOString()}::timestamptz)`);
 }
 
 /** Wakes the pulls that wait, here and at other replicas, once the transaction is committed. */

@@ -42,11 +42,14 @@ export async function openReplica(url: string, rootKeyText: string, closing: Asy
 }
 
 /** Starts a Postgres with logs in it. */
-export async function startLogs(): Promise<BenchLogs> {
-  const dataDir = await mkdtemp(join(tmpdir(), "patchbay-bench-"));
+export async function startLogs(
+  folder?: string,
+  settings: Readonly<Record<string, string>> = {},
+): Promise<BenchLogs> {
+  const dataDir = folder ?? (await mkdtemp(join(tmpdir(), "patchbay-bench-")));
   const closing = new AsyncDisposableStack();
   closing.defer(() => rm(dataDir, { recursive: true }));
-  const postgres = await startEmbeddedPostgres({ dataDir, log });
+  const postgres = await startEmbeddedPostgres({ dataDir, log, settings });
   closing.defer(() => postgres.stop());
   const { url } = postgres;
   await migrate({ url, log });

@@ -195,6 +195,9 @@ test("a grant that the service ended needs a person, and says how", async () => 
     reason: expect.stringContaining("invalid_grant, gone"),
   });
   expect(await recorded(id)).toEqual(["FAILED"]);
+  const types = ["connection.needs_reauth"];
+  const { events } = await service.org.client.events.listEvents({ log: "audit", types });
+  expect(events.map(({ subject }) => subject)).toEqual([id]);
 });
 
 describe("a refresh whose answer never came", () => {

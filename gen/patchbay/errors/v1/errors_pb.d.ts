@@ -570,13 +570,6 @@ export enum Reason {
   DELIVERY_OVER = 80,
 
   /**
-   * The position that a group is to go on from is beyond the end of its log (400).
-   *
-   * @generated from enum value: REASON_GROUP_POSITION_AHEAD = 81;
-   */
-  GROUP_POSITION_AHEAD = 81,
-
-  /**
    * The endpoint is paused, so nothing is sent to it again (409).
    *
    * @generated from enum value: REASON_ENDPOINT_PAUSED = 84;
