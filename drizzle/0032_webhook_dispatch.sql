@@ -32,13 +32,14 @@ $$;
 --> statement-breakpoint
 -- The logs in which there is something behind the endpoint's cursor. Where all waits for one event, or all types are
 -- paused, the log is not read on.
-CREATE FUNCTION webhook_behind(e webhook_endpoints) RETURNS TABLE (log text, after bigint, previous bigint)
+CREATE FUNCTION webhook_behind(e webhook_endpoints) RETURNS TABLE (log text, after bigint, previous bigint, head bigint)
 LANGUAGE sql STABLE
 AS $$
-  SELECT h.log, c.seq, c.previous
+  SELECT h.log, c.seq, c.previous, h.seq
   FROM webhook_cursors c
   JOIN webhook_heads(e.environment) h ON h.org_id = c.org_id AND h.log = c.log
-  WHERE c.org_id = e.org_id AND c.endpoint_id = e.id AND h.seq > c.seq AND webhook_reads(e.types, e.paused_types, h.log)
+  WHERE c.org_id = e.org_id AND c.endpoint_id = e.id AND h.seq > c.seq
+    AND (e.paused_types = '{}' OR webhook_reads(e.types, e.paused_types, h.log))
     AND NOT (e.ordering = 'log' AND EXISTS (
       SELECT FROM webhook_parked p
       WHERE p.org_id = e.org_id AND p.endpoint_id = e.id AND p.log = h.log AND p.dead_at IS NULL AND NOT p.redelivery
@@ -66,14 +67,19 @@ AS $$
 DECLARE
   woken integer;
 BEGIN
-  -- One that another replica has locked is awake.
-  WITH idle AS (
+  -- From the logs to the endpoints, which are many and mostly have nothing behind them. One that another replica has
+  -- locked is awake.
+  WITH behind AS (
+    SELECT DISTINCT c.org_id, c.endpoint_id FROM webhook_heads(in_environment) h
+    JOIN webhook_cursors c ON c.org_id = h.org_id AND c.log = h.log AND c.seq < h.seq
+    WHERE (of_orgs IS NULL OR h.org_id = ANY (of_orgs)) AND (of_logs IS NULL OR h.log = ANY (of_logs))
+  ), idle AS (
     SELECT e.org_id, e.id FROM webhook_endpoints e
+    JOIN behind b ON b.org_id = e.org_id AND b.endpoint_id = e.id
     WHERE (e.due_at IS NULL OR e.due_at > moment) AND e.lease_owner IS NULL AND e.state = 'active'
       AND (e.not_before IS NULL OR e.not_before <= moment) AND e.environment = in_environment
-      AND (of_orgs IS NULL OR e.org_id = ANY (of_orgs))
-      AND EXISTS (SELECT FROM webhook_behind(e) b WHERE of_logs IS NULL OR b.log = ANY (of_logs))
-    FOR UPDATE SKIP LOCKED
+      AND EXISTS (SELECT FROM webhook_behind(e))
+    FOR UPDATE OF e SKIP LOCKED
   )
   UPDATE webhook_endpoints e SET due_at = moment FROM idle WHERE e.org_id = idle.org_id AND e.id = idle.id;
   GET DIAGNOSTICS woken = ROW_COUNT;
@@ -88,20 +94,33 @@ CREATE FUNCTION claim_due_webhooks(
 ) RETURNS SETOF text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET timezone = 'UTC'
 AS $$
+DECLARE
+  wanted_orgs text[];
+  wanted_ids text[];
 BEGIN
+  SELECT array_agg(r.org_id ORDER BY r.rank, r.due_at), array_agg(r.id ORDER BY r.rank, r.due_at)
+  INTO wanted_orgs, wanted_ids
+  FROM (
+    SELECT f.*, row_number() OVER (PARTITION BY f.org_id ORDER BY f.due_at) AS rank
+    FROM (
+      SELECT e.org_id, e.id, e.due_at FROM webhook_endpoints e
+      WHERE e.due_at <= moment AND e.environment = in_environment AND e.state <> 'paused'
+        AND (e.lease_until IS NULL OR e.lease_until <= moment) AND e.org_id <> ALL (full_orgs)
+      ORDER BY e.due_at LIMIT most * 4
+    ) f
+  ) r
+  WHERE r.rank <= most_of_one;
+
   RETURN QUERY
-  WITH first AS (
-    SELECT e.org_id, e.id, e.due_at FROM webhook_endpoints e
-    WHERE e.due_at <= moment AND e.environment = in_environment AND e.state <> 'paused'
-      AND (e.lease_until IS NULL OR e.lease_until <= moment) AND e.org_id <> ALL (full_orgs)
-    ORDER BY e.due_at LIMIT most * 20
-  ), ranked AS (
-    SELECT f.*, row_number() OVER (PARTITION BY f.org_id ORDER BY f.due_at) AS rank FROM first f
-  ), claimed AS (
-    SELECT e.org_id, e.id FROM webhook_endpoints e JOIN ranked r ON r.org_id = e.org_id AND r.id = e.id
-    WHERE r.rank <= most_of_one AND e.due_at <= moment AND e.state <> 'paused'
+  WITH claimed AS (
+    SELECT e.org_id, e.id
+    FROM unnest(wanted_orgs, wanted_ids) WITH ORDINALITY AS w (org_id, id, n)
+    JOIN webhook_endpoints e ON e.org_id = w.org_id AND e.id = w.id
+    -- Asked again of the locked row, and so that the index of what is due is of no use: statistics think that little is
+    -- due at any time, and each of many endpoints would be compared with all.
+    WHERE coalesce(e.due_at, 'infinity') <= moment AND e.state <> 'paused'
       AND (e.lease_until IS NULL OR e.lease_until <= moment)
-    ORDER BY r.rank, r.due_at LIMIT most
+    ORDER BY w.n LIMIT most
     FOR UPDATE OF e SKIP LOCKED
   ), leased AS (
     UPDATE webhook_endpoints e
@@ -151,46 +170,44 @@ $$;
 --> statement-breakpoint
 -- Records what turns did, and ends their leases: of those that are still held, and whose endpoint nobody changed. Cursors
 -- only move forward. Answers for which endpoints that was so; the others' turns are done again.
-CREATE FUNCTION settle_webhooks(moment timestamptz, turns json) RETURNS SETOF text
+--
+-- What belongs to the turns comes in lists of its own, each read once.
+CREATE FUNCTION settle_webhooks(
+  moment timestamptz, turns json, cursors json, done json, parked json, attempts json
+) RETURNS SETOF text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET timezone = 'UTC'
 AS $$
 DECLARE
   mine text[];
 BEGIN
-  -- In one order, and in a statement of its own: the next one sees what this one waited for.
-  PERFORM FROM webhook_endpoints e
-  JOIN json_to_recordset(turns) AS t ("orgId" text, id text) ON e.org_id = t."orgId" AND e.id = t.id
-  ORDER BY e.org_id, e.id FOR UPDATE OF e;
+  -- In one order. A row that was waited for is looked at as it is then.
+  SELECT coalesce(array_agg(l.id), '{}') INTO mine
+  FROM (
+    SELECT e.id FROM json_to_recordset(turns) AS t ("orgId" text, id text, owner text, version integer)
+    JOIN webhook_endpoints e ON e.org_id = t."orgId" AND e.id = t.id
+    WHERE e.lease_owner = t.owner AND e.version = t.version
+    ORDER BY e.org_id, e.id FOR UPDATE OF e
+  ) l;
 
-  SELECT coalesce(array_agg(e.id), '{}') INTO mine FROM webhook_endpoints e
-  JOIN json_to_recordset(turns) AS t ("orgId" text, id text, owner text, version integer)
-    ON e.org_id = t."orgId" AND e.id = t.id AND e.lease_owner = t.owner AND e.version = t.version;
-
-  INSERT INTO webhook_cursors AS c (org_id, endpoint_id, log, seq, previous)
-  SELECT t."orgId", t.id, u.log, u.seq, u.previous
-  FROM json_to_recordset(turns) AS t ("orgId" text, id text, cursors json),
-    json_to_recordset(t.cursors) AS u (log text, seq bigint, previous bigint)
-  WHERE t.id = ANY (mine)
-  ON CONFLICT (org_id, endpoint_id, log) DO UPDATE SET seq = excluded.seq, previous = excluded.previous
-  WHERE c.seq < excluded.seq;
+  UPDATE webhook_cursors c SET seq = u.seq, previous = u.previous
+  FROM json_to_recordset(cursors) AS u ("orgId" text, id text, log text, seq bigint, previous bigint)
+  WHERE u.id = ANY (mine) AND c.org_id = u."orgId" AND c.endpoint_id = u.id AND c.log = u.log AND c.seq < u.seq;
 
   DELETE FROM webhook_parked p
-  USING json_to_recordset(turns) AS t ("orgId" text, id text, done json),
-    json_to_recordset(t.done) AS u (log text, seq bigint)
-  WHERE t.id = ANY (mine) AND p.org_id = t."orgId" AND p.endpoint_id = t.id AND p.log = u.log AND p.seq = u.seq;
+  USING json_to_recordset(done) AS u ("orgId" text, id text, log text, seq bigint)
+  WHERE u.id = ANY (mine) AND p.org_id = u."orgId" AND p.endpoint_id = u.id AND p.log = u.log AND p.seq = u.seq;
 
   INSERT INTO webhook_parked AS p (
     org_id, endpoint_id, log, seq, previous, subject, attempts, next_try_at, redelivery, webhook_id, last_status,
     last_stage, parked_at, dead_at
   )
-  SELECT t."orgId", t.id, u.log, u.seq, u.previous, u.subject, u.attempts, u."nextTryAt", u.redelivery, u."webhookId",
+  SELECT u."orgId", u.id, u.log, u.seq, u.previous, u.subject, u.attempts, u."nextTryAt", u.redelivery, u."webhookId",
     u.status, u.stage, u."parkedAt", CASE WHEN u."nextTryAt" IS NULL THEN moment END
-  FROM json_to_recordset(turns) AS t ("orgId" text, id text, parked json),
-    json_to_recordset(t.parked) AS u (
-      log text, seq bigint, previous bigint, subject text, attempts integer, "nextTryAt" timestamptz,
-      redelivery boolean, "webhookId" text, status integer, stage text, "parkedAt" timestamptz
-    )
-  WHERE t.id = ANY (mine)
+  FROM json_to_recordset(parked) AS u (
+    "orgId" text, id text, log text, seq bigint, previous bigint, subject text, attempts integer,
+    "nextTryAt" timestamptz, redelivery boolean, "webhookId" text, status integer, stage text, "parkedAt" timestamptz
+  )
+  WHERE u.id = ANY (mine)
   ON CONFLICT (org_id, endpoint_id, log, seq) DO UPDATE
   SET attempts = excluded.attempts, next_try_at = excluded.next_try_at, dead_at = excluded.dead_at,
     last_status = excluded.last_status, last_stage = excluded.last_stage;
@@ -198,14 +215,13 @@ BEGIN
   INSERT INTO webhook_attempts (
     org_id, endpoint_id, at, ends_on, log, seq, attempt, status, latency_ms, stage, answer_type, answer_bytes
   )
-  SELECT t."orgId", t.id, u.at, (moment + interval '30 days')::date, u.log, u.seq, u.attempt, u.status, u."latencyMs",
+  SELECT u."orgId", u.id, u.at, (moment + interval '30 days')::date, u.log, u.seq, u.attempt, u.status, u."latencyMs",
     u.stage, u."answerType", u."answerBytes"
-  FROM json_to_recordset(turns) AS t ("orgId" text, id text, attempts json),
-    json_to_recordset(t.attempts) AS u (
-      at timestamptz, log text, seq bigint, attempt integer, status integer, "latencyMs" integer, stage text,
-      "answerType" text, "answerBytes" integer
-    )
-  WHERE t.id = ANY (mine);
+  FROM json_to_recordset(attempts) AS u (
+    "orgId" text, id text, at timestamptz, log text, seq bigint, attempt integer, status integer, "latencyMs" integer,
+    stage text, "answerType" text, "answerBytes" integer
+  )
+  WHERE u.id = ANY (mine);
 
   UPDATE webhook_endpoints e
   SET lease_owner = NULL, lease_until = NULL, not_before = t."notBefore", state = t.state, state_reason = t."stateReason", failures = t.failures,
@@ -262,12 +278,12 @@ $$;
 --> statement-breakpoint
 REVOKE EXECUTE ON FUNCTION webhook_reads(text[], text[], text), webhook_heads(text), webhook_behind(webhook_endpoints),
   webhook_next(webhook_endpoints), wake_webhooks(text, timestamptz, text[], text[]),
-  claim_due_webhooks(text, timestamptz, text, integer, integer, text[]), settle_webhooks(timestamptz, json),
+  claim_due_webhooks(text, timestamptz, text, integer, integer, text[]), settle_webhooks(timestamptz, json, json, json, json, json),
   keep_webhook_days(timestamptz)
 FROM PUBLIC;
 --> statement-breakpoint
 GRANT EXECUTE ON FUNCTION wake_webhooks(text, timestamptz, text[], text[]),
-  claim_due_webhooks(text, timestamptz, text, integer, integer, text[]), settle_webhooks(timestamptz, json),
+  claim_due_webhooks(text, timestamptz, text, integer, integer, text[]), settle_webhooks(timestamptz, json, json, json, json, json),
   keep_webhook_days(timestamptz)
 TO patchbay_app;
 --> statement-breakpoint

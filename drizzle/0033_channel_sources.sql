@@ -50,9 +50,10 @@ AS $$
   LEFT JOIN connections n ON n.org_id = c.org_id AND n.id = c.connection_id
 $$;
 --> statement-breakpoint
--- Renews leases before they end, and answers which of them still hold, with the version of the channel. A row that is
--- being written right now is renewed the next time: waiting for it could be a wait in a ring.
-CREATE FUNCTION hold_sources(held text[], at timestamptz) RETURNS TABLE (lease text, version integer)
+-- Renews leases before they end, and answers which of them still hold, with the version of the channel and the base URL
+-- of its connection while that may be used. A row that is being written right now is renewed the next time: waiting for
+-- it could be a wait in a ring.
+CREATE FUNCTION hold_sources(held text[], at timestamptz) RETURNS TABLE (lease text, version integer, base_url text)
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET timezone = 'UTC'
 AS $$
   WITH ending AS (
@@ -64,9 +65,10 @@ AS $$
     FROM ending
     WHERE s.org_id = ending.org_id AND s.channel_id = ending.channel_id
   )
-  SELECT s.lease, c.version
+  SELECT s.lease, c.version, n.base_url
   FROM channel_sources s
   JOIN channels c ON c.org_id = s.org_id AND c.id = s.channel_id
+  JOIN connections n ON n.org_id = c.org_id AND n.id = c.connection_id AND n.active AND n.visibility = 'org'
   WHERE s.lease = ANY (held) AND c.state = 'active'
 $$;
 --> statement-breakpoint

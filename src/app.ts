@@ -62,7 +62,8 @@ export interface App {
   /** What goes on while nobody calls, once it is started. */
   readonly loops: {
     readonly [
-      Name in "health" | "oauth" | "catalog" | "logs" | "keys" | "groups" | "webhooks" | "sources"
+      Name in
+        "health" | "oauth" | "catalog" | "logs" | "keys" | "groups" | "webhooks" | "webhookOwners" | "sources"
     ]: Loop;
   };
   /** For calls that the service makes to itself. */
@@ -132,6 +133,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     keys: createKeyEnds(shared),
     groups: events.groupUpkeep,
     webhooks: webhooks.dispatch,
+    webhookOwners: webhooks.owners,
     sources: channels.sources,
   };
 

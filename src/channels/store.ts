@@ -10,7 +10,7 @@ import {
   notInArray,
   or,
 } from "#src/db/drizzle.cjs";
-import { hasShownTarget } from "#src/connections/access.ts";
+import { hasShownTarget, type Sight } from "#src/connections/access.ts";
 import type { Sealed } from "#src/crypto/keyring.ts";
 import type { Tx } from "#src/db/database.ts";
 import { logHeads } from "#src/eventlog/schema.ts";
@@ -80,7 +80,7 @@ export async function getChannel(tx: Tx, caller: Caller, id: string): Promise<Ch
 }
 
 /** Whether the caller may know of the channel. */
-export async function isShownChannel(tx: Tx, caller: Caller, id: string): Promise<boolean> {
+export async function isShownChannel(tx: Tx, caller: Sight, id: string): Promise<boolean> {
   const found = await tx
     .select({ id: channels.id })
     .from(channels)
@@ -121,7 +121,7 @@ function selectChannels(tx: Tx) {
 
 type Row = typeof channels.$inferSelect & Pick<Channel, "lastSeq" | "retentionSeconds" | "dedupSeconds">;
 
-function isShown(tx: Tx, caller: Caller) {
+function isShown(tx: Tx, caller: Sight) {
   const { orgId, environment } = caller;
   const named = hasShownTarget(tx, caller, channels.connectionId);
   return and(

@@ -13,8 +13,8 @@ import { connections } from "./schema.ts";
 /** What decides who may see and use a connection. */
 export type Guarded = Pick<Connection, "id" | "slug" | "tags" | "ownerUserId" | "visibility">;
 
-/** What decides which connections a key sees. */
-export type Sight = Pick<Caller, "userId" | "scopes" | "connections">;
+/** What decides which connections a key knows of. */
+export type Sight = Pick<Caller, "orgId" | "environment" | "connections">;
 
 /** The connections that lists show the caller, as a condition of the statement: what is beyond it moves no page. */
 export function visibleTo(caller: Caller) {
@@ -25,7 +25,7 @@ export function visibleTo(caller: Caller) {
  * Whether the column names what the caller's key may know of, as a condition of the statement: anything but a connection
  * that its rights leave out. One that is deleted is known by its id only.
  */
-export function hasShownTarget(tx: Tx, caller: Caller, target: AnyPgColumn) {
+export function hasShownTarget(tx: Tx, caller: Sight, target: AnyPgColumn) {
   const { orgId, environment, connections: rights } = caller;
   if (rights === undefined) return undefined;
   const named = tx
@@ -65,7 +65,7 @@ function isShared(caller: Caller) {
   return caller.userId === undefined ? ofAll : or(ofAll, eq(connections.ownerUserId, caller.userId));
 }
 
-function isNamed({ connections: rights }: Caller) {
+function isNamed({ connections: rights }: Pick<Sight, "connections">) {
   if (rights === undefined) return undefined;
   const { ids, slugs, tags } = namesIn(rights);
   // An empty list of ids or slugs is false, so no rights show nothing. One of tags cannot be asked for.
@@ -93,7 +93,7 @@ export function requireVisible<Found extends Guarded>(caller: Caller, found: Fou
 }
 
 /** Whether lists show the caller the connection. */
-export function isVisible(caller: Sight, connection: Guarded): boolean {
+export function isVisible(caller: Caller, connection: Guarded): boolean {
   const { connections: rights } = caller;
   return permitsConnection(rights, connection) && (isOpenTo(caller, connection) || managesAll(caller));
 }
@@ -183,11 +183,11 @@ function requireNamed<Found extends Guarded>(
 }
 
 /** A key without a user owns nothing. */
-function isOpenTo({ userId }: Pick<Sight, "userId">, { visibility, ownerUserId }: Guarded): boolean {
+function isOpenTo({ userId }: Caller, { visibility, ownerUserId }: Guarded): boolean {
   return visibility === "org" || (userId !== undefined && ownerUserId === userId);
 }
 
 /** The wildcards do not grant it. */
-function managesAll({ scopes }: Pick<Sight, "scopes">): boolean {
+function managesAll({ scopes }: Caller): boolean {
   return grants(scopes, "connections:manage");
 }

@@ -114,7 +114,7 @@ async function readOn(
   const { log } = behind;
   let [seq, selected, taken] = [behind.after, behind.previous, 0];
   const reach = (): Reach => ({ ...behind, seq, selected });
-  while (seq - behind.after < maxLooked) {
+  while (seq < behind.head && seq - behind.after < maxLooked) {
     let events: readonly LoggedEvent[];
     try {
       events = await read(orgId, log, seq, readSize);

@@ -10,7 +10,7 @@ import { detailsOf } from "./endpoint-details.ts";
 import { endsOfSchedule, formats, newEndpoint, orderings } from "./endpoint.ts";
 import { ownerOfHeaders, ownerOfSecret } from "./endpoint-secrets.ts";
 import { endpointUrl } from "./endpoint-url.ts";
-import { logsOf } from "./event-types.ts";
+import { logsOf, requireTypes } from "./event-types.ts";
 import { toMessage } from "./messages.ts";
 import { ownHeaders } from "./own-headers.ts";
 import { requireReadable } from "./reading-rights.ts";
@@ -36,6 +36,7 @@ export function createCreateEndpoint(
       url: endpointUrl(request.url, outbound),
       headerNames: [...headers.keys()],
     };
+    requireTypes(settings.types);
     const logs = logsOf(settings.types);
     using secret = newSigningSecret();
     using headerValues = Secret.fromText(JSON.stringify(Object.fromEntries(headers)));

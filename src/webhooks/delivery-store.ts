@@ -91,9 +91,10 @@ export async function queueAgain(
     order by seq
     on conflict (org_id, endpoint_id, log, seq) do update
     set attempts = 0, next_try_at = excluded.next_try_at, redelivery = true, webhook_id = excluded.webhook_id, dead_at = null`);
-  // It has something to do now.
+  // It has something to do now. With its new version, no turn that is under way settles one of them as done.
+  const { version, dueAt } = webhookEndpoints;
   await tx
     .update(webhookEndpoints)
-    .set({ dueAt: sql`least(${webhookEndpoints.dueAt}, ${at.toISOString()}::timestamptz)` })
+    .set({ version: sql`${version} + 1`, dueAt: sql`least(${dueAt}, ${at.toISOString()}::timestamptz)` })
     .where(and(eq(webhookEndpoints.orgId, orgId), eq(webhookEndpoints.id, id)));
 }

@@ -3,7 +3,7 @@ import type { LoggedEvent } from "#src/eventlog/event.ts";
 import type { Outbound } from "#src/outbound/outbound.ts";
 import { ServiceError } from "#src/platform/errors.ts";
 import type { Secret } from "#src/platform/secret.ts";
-import { payloadOf } from "./payload.ts";
+import { hopsOf, payloadOf } from "./payload.ts";
 import { signatureHeaders, type SigningSecrets } from "./signing.ts";
 
 /** Where a delivery goes, with its secrets opened. */
@@ -109,13 +109,12 @@ function ownHeaders({ headers }: Receiver, boundTo: string, ours: Readonly<Recor
 
 /** From these a receiver sees what it missed, and where the event has been before. */
 function numbering({ event, attempt, previous, redelivery }: Delivery): Record<string, string> {
-  const { log, seq, extensions } = event;
-  const hops = Number(extensions["qehops"] ?? 0);
+  const { log, seq } = event;
   return {
     "x-qe-sequence": `${log}:${seq}`,
     "x-qe-previous": `${log}:${previous ?? "-"}`,
     "x-qe-attempt": String(attempt),
-    "x-qe-hops": String((Number.isSafeInteger(hops) ? hops : 0) + 1),
+    "x-qe-hops": String(hopsOf(event)),
     ...(redelivery && { "x-qe-redelivery": "true" }),
   };
 }

@@ -1,4 +1,4 @@
-import { sql } from "#src/db/drizzle.cjs";
+import { sql, type SQL } from "#src/db/drizzle.cjs";
 import type { Tx } from "#src/db/database.ts";
 import { textArray } from "#src/db/columns.ts";
 import type { Environment } from "#src/platform/caller.ts";
@@ -46,6 +46,8 @@ export interface Behind {
   readonly log: string;
   readonly after: number;
   readonly previous: number | null;
+  /** Where the log ended when the endpoint was claimed. What came since is for its next turn. */
+  readonly head: number;
 }
 
 /** An event that failed, or waits for one that did. */
@@ -148,8 +150,19 @@ export async function settleTurns(
   now: Date,
   turns: readonly Settlement[],
 ): Promise<ReadonlySet<string>> {
+  const all = (of: (turn: Settlement) => readonly object[]): SQL => {
+    const rows = turns.flatMap((turn) => of(turn).map((row) => ({ orgId: turn.orgId, id: turn.id, ...row })));
+    return sql`${JSON.stringify(rows)}::json`;
+  };
+  const endpoints = all(({ owner, version, state, stateReason, failures, ...turn }) => {
+    const { failingSince, lastSuccessAt, lastFailureAt, notBefore } = turn;
+    const times = { failingSince, lastSuccessAt, lastFailureAt, notBefore };
+    return [{ owner, version, state, stateReason, failures, ...times }];
+  });
   const rows = await tx.execute<{ id: string }>(
-    sql`select settle_webhooks(${now.toISOString()}::timestamptz, ${JSON.stringify(turns)}::json) as id`,
+    sql`select settle_webhooks(${now.toISOString()}::timestamptz, ${endpoints},
+      ${all(({ cursors }) => cursors)}, ${all(({ done }) => done)}, ${all(({ parked }) => parked)},
+      ${all(({ attempts }) => attempts)}) as id`,
   );
   return new Set(rows.map(({ id }) => id));
 }

@@ -18,6 +18,7 @@ export interface Endpoint extends EndpointSettings {
   /** Counts up with each set of headers that is stored. */
   readonly headersVersion: number;
   readonly state: "active" | "failing" | "paused";
+  /** Undefined for an active one. */
   readonly stateReason: string | undefined;
   /** The key whose right to read its types counts, and the user that it acted for. */
   readonly owner: EndpointOwner;
@@ -102,9 +103,16 @@ export function update(
 }
 
 /** The endpoint standing still; undefined if it does already. */
-export function pause(endpoint: Endpoint, reason: string, at: Date): Endpoint | undefined {
+export function pause(endpoint: Endpoint, reason: "called" | "rights", at: Date): Endpoint | undefined {
   if (endpoint.state === "paused") return undefined;
   return { ...changed(endpoint, at), state: "paused", stateReason: reason };
+}
+
+/** The endpoint without these types, standing still if it has no other: then nothing that it is to get is passed over. */
+export function pauseTypes(endpoint: Endpoint, types: readonly string[], at: Date): Endpoint {
+  const pausedTypes = [...endpoint.pausedTypes, ...types];
+  const next = { ...changed(endpoint, at), pausedTypes };
+  return activeTypes(next).length > 0 ? next : (pause(next, "rights", at) ?? next);
 }
 
 /** The endpoint going on, as if it had never failed. */

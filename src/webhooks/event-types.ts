@@ -25,22 +25,27 @@ const ownTypes: Readonly<Record<string, Selected>> = {
 const grammar =
   /^(?:(?<family>[a-z_]+)\.(?:[a-z0-9_.]+\*?|\*)|channel:(?<channel>chn_[0-9A-HJKMNP-TV-Z]{26})\/(?:[^*\p{Cc}]+\*?|\*))$/u;
 
-/** What the pattern selects. Throws InvalidRequest for one that the contract does not allow. */
-export function selectedBy(pattern: string): Selected {
+/** What the pattern selects; undefined for one that the contract does not allow. */
+export function findSelected(pattern: string): Selected | undefined {
   const { family = "", channel: channelId } = grammar.exec(pattern)?.groups ?? {};
   if (channelId !== undefined) {
     return { scope: "events:view", logs: [channelId], tellOfConnections: false, channelId };
   }
-  const own = Object.hasOwn(ownTypes, family) ? ownTypes[family] : undefined;
-  if (own !== undefined) return own;
+  return Object.hasOwn(ownTypes, family) ? ownTypes[family] : undefined;
+}
+
+/** Refuses patterns that the contract does not allow. */
+export function requireTypes(patterns: readonly string[]): void {
+  const wrong = patterns.find((pattern) => findSelected(pattern) === undefined);
+  if (wrong === undefined) return;
   const families = Object.keys(ownTypes).map((name) => `${name}.*`);
   throw new InvalidRequest(
-    `types: ${JSON.stringify(pattern)} selects nothing; give types such as ${families.join(", ")}, or ` +
+    `types: ${JSON.stringify(wrong)} selects nothing; give types such as ${families.join(", ")}, or ` +
       "channel:<id>/* for what a channel received",
   );
 }
 
 /** The logs that hold what the patterns select. */
 export function logsOf(patterns: readonly string[]): readonly string[] {
-  return [...new Set(patterns.flatMap((pattern) => selectedBy(pattern).logs))].toSorted();
+  return [...new Set(patterns.flatMap((pattern) => findSelected(pattern)?.logs ?? []))].toSorted();
 }

@@ -8,8 +8,17 @@ export interface OpenedReceiver extends Disposable {
   readonly receiver: Receiver;
 }
 
+/** What an endpoint is sent with, sealed. */
+export type SealedReceiver = Pick<
+  DueEndpoint,
+  "orgId" | "id" | "url" | "body" | "contentType" | "headers" | "secrets"
+>;
+
 /** Opens what an endpoint is sent with. */
-export async function openReceiver(keyring: Keyring, endpoint: DueEndpoint): Promise<OpenedReceiver> {
+export async function openReceiver(
+  keyring: Pick<Keyring, "open">,
+  endpoint: SealedReceiver,
+): Promise<OpenedReceiver> {
   const { orgId, id, url, body, contentType } = endpoint;
   using opened = new DisposableStack();
   const open = async (kind: SealOwner["kind"], part: SealedPart): Promise<Secret> => {

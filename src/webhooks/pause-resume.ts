@@ -9,7 +9,7 @@ import { toMessage } from "./messages.ts";
 import { appendOwnEvent } from "./own-events.ts";
 import { positionsFrom } from "./resume-from.ts";
 import type { WebhookParts } from "./service.ts";
-import { getEndpoint, getEndpointForUpdate, moveCursors, saveEndpoint } from "./store.ts";
+import { forgetFailures, getEndpoint, getEndpointForUpdate, moveCursors, saveEndpoint } from "./store.ts";
 
 /** Stops endpoints and lets them go on. See the contract. */
 export function createPauseAndResume(
@@ -25,14 +25,14 @@ export function createPauseAndResume(
       const endpoint = await change(call, async (tx) => {
         const known = await getEndpointForUpdate(tx, caller, id);
         if (known === undefined) throw new EndpointNotFound();
-        const reason = `paused by a call with the key ${caller.via.id}`;
-        const next = pause(known, reason, at);
+        const next = pause(known, "called", at);
         if (next === undefined) {
           nothingToAudit(call);
           return unchanged(known);
         }
         await saveEndpoint(tx, next);
-        await append(tx, call, { action: "webhook.pause", target: id, details: { url: next.url } });
+        const reason = next.stateReason;
+        await append(tx, call, { action: "webhook.pause", target: id, details: { url: next.url, reason } });
         await appendOwnEvent(tx, next, { type: "webhook.paused", data: { reason } });
         return next;
       });
@@ -59,6 +59,7 @@ export function createPauseAndResume(
         const positions = [...stay, ...moved].toSorted((a, b) => (a.log < b.log ? -1 : 1));
         const next = { ...resume(known, at), positions };
         await saveEndpoint(tx, next);
+        await forgetFailures(tx, next);
         if (moved.length > 0) await moveCursors(tx, next, moved);
         await append(tx, call, {
           action: "webhook.resume",

@@ -102,7 +102,15 @@ function attributesOf(event: LoggedEvent, type: string) {
     ...(contentType !== undefined && event.data !== undefined && { datacontenttype: contentType }),
     ...{ qelog: log, qeseq: seq, qereceived: receivedAt.toISOString(), qeverified: verified },
     ...(masked !== undefined && { qemasked: masked }),
+    // As channels store the header. A channel that takes CloudEvents stores no headers, and must see a loop, too.
+    xqehops: String(hopsOf(event)),
   };
+}
+
+/** By how many webhooks the event was sent on, this one included. A channel refuses what comes with too many. */
+export function hopsOf({ extensions }: LoggedEvent): number {
+  const before = Number(extensions["xqehops"] ?? 0);
+  return (Number.isSafeInteger(before) ? before : 0) + 1;
 }
 
 /** When it happened, if that can be read; else when it came. */

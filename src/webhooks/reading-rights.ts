@@ -1,17 +1,14 @@
 import { ConnectionNotAllowed, MissingScope } from "#src/api-keys/errors.ts";
 import { grants } from "#src/api-keys/scopes.ts";
-import { channels } from "#src/channels/schema.ts";
-import { isVisible } from "#src/connections/access.ts";
-import { getConnection } from "#src/connections/store.ts";
+import { isShownChannel } from "#src/channels/store.ts";
 import type { Tx } from "#src/db/database.ts";
-import { and, eq } from "#src/db/drizzle.cjs";
 import { LogNotFound } from "#src/eventlog/errors.ts";
-import type { Caller, Viewer } from "#src/platform/caller.ts";
+import type { Caller } from "#src/platform/caller.ts";
 import type { ServiceError } from "#src/platform/errors.ts";
-import { selectedBy } from "./event-types.ts";
+import { findSelected } from "./event-types.ts";
 
 /** What decides which events a key may read. */
-export type Reader = Viewer & Pick<Caller, "scopes" | "connections">;
+export type Reader = Pick<Caller, "orgId" | "environment" | "scopes" | "connections">;
 
 /** Refuses types of events that the reader may not read itself: it would have them sent to a place of its choice. */
 export async function requireReadable(tx: Tx, reader: Reader, types: readonly string[]): Promise<void> {
@@ -22,27 +19,16 @@ export async function requireReadable(tx: Tx, reader: Reader, types: readonly st
 }
 
 /** Why the reader may not read events of the type; undefined if it may. */
-async function refusalOf(tx: Tx, reader: Reader, type: string): Promise<ServiceError | undefined> {
-  const { scope, tellOfConnections, channelId } = selectedBy(type);
+export async function refusalOf(tx: Tx, reader: Reader, type: string): Promise<ServiceError | undefined> {
+  const selected = findSelected(type);
+  if (selected === undefined) return new LogNotFound();
+  const { scope, tellOfConnections, channelId } = selected;
   if (!grants(reader.scopes, scope)) return new MissingScope(scope);
   if (tellOfConnections && reader.connections !== undefined) {
     return new ConnectionNotAllowed(
       `types: ${type} tells of all connections, and the key is limited to some; use another key`,
     );
   }
-  if (channelId === undefined || (await isChannelVisible(tx, reader, channelId))) return undefined;
+  if (channelId === undefined || (await isShownChannel(tx, reader, channelId))) return undefined;
   return new LogNotFound();
-}
-
-/** What is read through a connection is seen by whoever sees the connection. */
-async function isChannelVisible(tx: Tx, reader: Reader, id: string): Promise<boolean> {
-  const { orgId, environment } = reader;
-  const [channel] = await tx
-    .select({ connectionId: channels.connectionId })
-    .from(channels)
-    .where(and(eq(channels.orgId, orgId), eq(channels.environment, environment), eq(channels.id, id)));
-  if (channel === undefined) return false;
-  if (channel.connectionId === null) return true;
-  const connection = await getConnection(tx, reader, channel.connectionId);
-  return connection === undefined ? reader.connections === undefined : isVisible(reader, connection);
 }

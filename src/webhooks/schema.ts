@@ -47,6 +47,8 @@ export const webhookEndpoints = pgTable(
     /** Whose right to read its types counts. */
     ownerKeyId: key("owner_key_id").notNull(),
     ownerUserId: key("owner_user_id"),
+    /** Of these, as they were looked at last; null before that. */
+    ownerRights: text("owner_rights"),
     version: integer().notNull(),
     createdAt: instant("created_at").notNull(),
     updatedAt: instant("updated_at").notNull(),

@@ -10,6 +10,7 @@ import { callerOf, callOf } from "#src/platform/caller.ts";
 import { nextPage, readPage } from "#src/platform/paging.ts";
 import type { RateLimiter } from "#src/ratelimit/limiter.ts";
 import { createCreateEndpoint } from "./create.ts";
+import type { Deliver } from "./delivery.ts";
 import { createDeliveryLists } from "./delivery-lists.ts";
 import { detailsOf } from "./endpoint-details.ts";
 import { EndpointNotFound } from "./errors.ts";
@@ -17,6 +18,7 @@ import { toMessage } from "./messages.ts";
 import { createPauseAndResume } from "./pause-resume.ts";
 import { createRedelivery } from "./redelivery.ts";
 import { createRotateSecret } from "./rotate-secret.ts";
+import { createTestEndpoint } from "./test-endpoint.ts";
 import { createUpdateEndpoint } from "./update.ts";
 import { deleteEndpoint, getEndpoint, getEndpointForUpdate, listEndpoints } from "./store.ts";
 
@@ -26,9 +28,10 @@ const defaultPageSize = 100;
 export interface WebhookParts {
   readonly database: Database;
   readonly change: Change;
-  readonly keyring: Pick<Keyring, "sealing">;
-  readonly eventLog: Pick<EventLog, "bounds" | "read">;
+  readonly keyring: Keyring;
+  readonly eventLog: EventLog;
   readonly outbound: Pick<Outbound, "checkSecureBaseUrl">;
+  readonly deliver: Deliver;
   /** Counts what replicas are to limit together. */
   readonly callLimiter: RateLimiter;
   readonly now: () => Date;
@@ -42,6 +45,7 @@ export function createWebhookService(parts: WebhookParts): ServiceImpl<typeof We
     createWebhookEndpoint: createCreateEndpoint(parts),
     updateWebhookEndpoint: createUpdateEndpoint(parts),
     rotateWebhookSecret: createRotateSecret(parts),
+    testWebhookEndpoint: createTestEndpoint(parts),
     ...createPauseAndResume(parts),
     ...createRedelivery(parts),
     ...createDeliveryLists(parts),

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { append } from "#src/audit/append.ts";
 import { unchanged, type Database } from "#src/db/database.ts";
 import type { Log } from "#src/platform/log.ts";
@@ -14,6 +15,9 @@ interface Waiting {
   readonly failed: (error: unknown) => void;
 }
 
+/** So long a turn waits for others to be recorded with: nobody waits for it but the endpoint's next turn. */
+const gatherMs = 10;
+
 /**
  * Turns that end while others are recorded are recorded together, in one statement. One that others are to be told of,
  * because its endpoint fails for long or is paused, has a transaction with its event.
@@ -26,6 +30,7 @@ export function createSettling(parts: { database: Database; log: Log; now: () =>
   async function goOn(): Promise<void> {
     isGoing = true;
     while (waiting.length > 0) {
+      await sleep(gatherMs);
       const batch = waiting;
       waiting = [];
       try {

@@ -1,6 +1,6 @@
 import type { Sealed } from "#src/crypto/keyring.ts";
 import type { Tx } from "#src/db/database.ts";
-import { and, asc, desc, eq, gt, inArray, notInArray } from "#src/db/drizzle.cjs";
+import { and, asc, desc, eq, gt, inArray, notInArray, sql } from "#src/db/drizzle.cjs";
 import { auditLog } from "#src/eventlog/event.ts";
 import { auditSeq, findHead } from "#src/eventlog/store.ts";
 import type { Viewer } from "#src/platform/caller.ts";
@@ -48,17 +48,24 @@ export async function listEndpoints(tx: Tx, viewer: Viewer, page: PageRequest): 
   return withParts(tx, viewer, rows);
 }
 
-/** Writes what may change of an endpoint, and has it looked at, unless it stands still. */
+/**
+ * Writes what may change of an endpoint, and has it looked at, unless it stands still or asked to be left alone. With its
+ * new version, what is under way for it is not settled.
+ */
 export async function saveEndpoint(tx: Tx, endpoint: Endpoint): Promise<void> {
-  const { state, failingSince, updatedAt } = endpoint;
+  const { state, updatedAt } = endpoint;
+  const next = sql`greatest(${updatedAt.toISOString()}::timestamptz, ${webhookEndpoints.notBefore})`;
   await tx
     .update(webhookEndpoints)
-    .set({
-      ...settingsRow(endpoint),
-      failingSince: failingSince ?? null,
-      ...(state === "active" && { failures: 0 }),
-      dueAt: state === "paused" ? null : updatedAt,
-    })
+    .set({ ...settingsRow(endpoint), dueAt: state === "paused" ? null : next })
+    .where(isEndpoint(endpoint, endpoint.id));
+}
+
+/** Has the endpoint tried at once, as if it had never failed. */
+export async function forgetFailures(tx: Tx, endpoint: Endpoint): Promise<void> {
+  await tx
+    .update(webhookEndpoints)
+    .set({ failures: 0, failingSince: null, notBefore: null, dueAt: endpoint.updatedAt })
     .where(isEndpoint(endpoint, endpoint.id));
 }
 
@@ -70,21 +77,13 @@ export async function saveHeaders(tx: Tx, endpoint: Endpoint, headers: Sealed | 
     .where(isEndpoint(endpoint, endpoint.id));
 }
 
-/**
- * Lets the endpoint go on behind these positions, a new chain in each log, and takes the lease from whoever sends for it
- * right now: what they settle would move it back to where they were.
- */
+/** Lets the endpoint go on behind these positions, a new chain in each log. */
 export async function moveCursors(tx: Tx, endpoint: Endpoint, positions: readonly Position[]): Promise<void> {
-  const { orgId, id } = endpoint;
   const logs = positions.map(({ log }) => log);
   await tx
     .delete(webhookCursors)
     .where(and(isOf(webhookCursors, endpoint), inArray(webhookCursors.log, logs)));
   await insertCursors(tx, endpoint, positions);
-  await tx
-    .update(webhookEndpoints)
-    .set({ leaseOwner: null, leaseUntil: null })
-    .where(and(eq(webhookEndpoints.orgId, orgId), eq(webhookEndpoints.id, id)));
 }
 
 /** Forgets how far other logs than these were read, and what of them waits to be tried again. */

@@ -12,7 +12,7 @@ import { changesFrom } from "./endpoint-changes.ts";
 import { ownerOfHeaders } from "./endpoint-secrets.ts";
 import { endpointUrl } from "./endpoint-url.ts";
 import { EndpointNotFound } from "./errors.ts";
-import { logsOf } from "./event-types.ts";
+import { logsOf, requireTypes } from "./event-types.ts";
 import { toMessage } from "./messages.ts";
 import { requireReadable } from "./reading-rights.ts";
 import type { WebhookParts } from "./service.ts";
@@ -34,7 +34,7 @@ export function createUpdateEndpoint(
       ...(wanted.url !== undefined && { url: endpointUrl(wanted.url, outbound) }),
       ...(headers && { headerNames: [...headers.keys()] }),
     };
-    if (settings.types !== undefined) logsOf(settings.types);
+    if (settings.types !== undefined) requireTypes(settings.types);
     using headerValues = Secret.fromText(JSON.stringify(Object.fromEntries(headers ?? [])));
 
     const save = async (tx: Tx, seal?: (endpoint: Endpoint) => Promise<Sealed>) => {

@@ -4,19 +4,23 @@ import type { Loop } from "#src/platform/loop.ts";
 import { serve, type Feature } from "#src/platform/served-service.ts";
 import { createDeliver } from "./delivery.ts";
 import { createDispatch, type DispatchParts } from "./dispatch.ts";
+import { createOwnersLoop } from "./owners.ts";
 import { createWebhookService, type WebhookParts } from "./service.ts";
 
 /** What is served of webhooks, and what sends them. */
 export interface Webhooks extends Feature {
   readonly dispatch: Loop;
+  readonly owners: Loop;
 }
 
 /** Sends events to the endpoints that are registered for them. */
 export function createWebhooks(
-  shared: WebhookParts & Omit<DispatchParts, "deliver"> & { readonly outbound: Outbound },
+  shared: Omit<WebhookParts & DispatchParts, "deliver"> & { readonly outbound: Outbound },
 ): Webhooks {
+  const deliver = createDeliver(shared);
   return {
-    services: [serve(WebhookService, createWebhookService(shared))],
-    dispatch: createDispatch({ ...shared, deliver: createDeliver(shared) }),
+    services: [serve(WebhookService, createWebhookService({ ...shared, deliver }))],
+    owners: createOwnersLoop(shared),
+    dispatch: createDispatch({ ...shared, deliver }),
   };
 }

@@ -15,6 +15,7 @@ import { run as revocation } from "./revocation.ts";
 import { run as start } from "./start.ts";
 import { run as validateInput } from "./validate-input.ts";
 import { run as verifyKey } from "./verify-key.ts";
+import { run as webhooks } from "./webhooks.ts";
 
 interface Bench {
   readonly title: string;
@@ -101,6 +102,11 @@ const benches: Record<string, Bench> = {
     title: "Refresh storm: 4 processes with 25 calls each, on a grant whose refresh tokens are good once",
     takes: [],
     run: refreshStorm,
+  },
+  webhooks: {
+    title: "Webhooks: 10,000 endpoints that get 20 events each, and 200 of them that hang",
+    takes: [],
+    run: webhooks,
   },
 };
 

@@ -285,6 +285,30 @@ describe("a server", () => {
     expect((await services.channel(id))["sourceState"].lastError).toMatch(/beside the connection's base URL/);
   });
 
+  test("that refuses the credential is asked once more, with the one that the connection falls back to", async () => {
+    await using upstream = await startUpstream();
+    upstream.answer(({ headers }) =>
+      headers.authorization === "Bearer key-of-the-source" ? list(1) : { status: 401 },
+    );
+    const id = await services.poll(upstream.url, { start: "all" });
+    const { poll } = await services.channel(id);
+    const found = await services.one.org.client.connections.getConnection({ id: poll.connection });
+    const { serviceSlug = "" } = found.connection!;
+    const rotation = {
+      serviceSlug,
+      baseUrl: upstream.url,
+      apiKey: "new",
+      fallbackSeconds: 3_600,
+    };
+    await services.one.org.client.connections.upsertServiceConnection(rotation);
+    await turn(0);
+    expect(await idsOf(id)).toStrictEqual(["1"]);
+    expect(upstream.asked.map(({ headers }) => headers.authorization)).toStrictEqual([
+      "Bearer new",
+      "Bearer key-of-the-source",
+    ]);
+  });
+
   test("that does not take the credential blocks the channel, which says so", async () => {
     await using upstream = await startUpstream();
     upstream.answer({ status: 401 });

@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { startSourceServices, startStreamServer, type SourceServices } from "../support/sources.ts";
 
@@ -208,4 +209,84 @@ describe("a reset", () => {
     );
     expect(reset).toMatchObject({ status: 409, body: { error: expect.stringMatching(/has no source/) } });
   });
+});
+
+test("a stream does not outlive its connection", async () => {
+  await using server = await startStreamServer();
+  const id = await services.stream(server.url);
+  await later(0);
+  const { response } = await server.stream(0);
+  const closed = once(response, "close");
+  const { sse } = await services.channel(id);
+  await services.one.org.client.connections.deleteConnection({ id: sse.connection });
+  await later(0);
+  await closed;
+  await untilGivenBack(id);
+  await later(0);
+  const channel = await untilGivenBack(id);
+  expect(channel).toMatchObject({
+    state: "blocked",
+    stateReason: expect.stringMatching(/^its connection is gone/),
+  });
+  expect(server.opened).toHaveLength(1);
+});
+
+test("a paused channel's stream is closed, goes on where it was when it is resumed, and stores nothing in between", async () => {
+  await using server = await startStreamServer();
+  const id = await services.stream(server.url);
+  await later(0);
+  const { response } = await server.stream(0);
+  response.write("id: 1\ndata: a\n\n");
+  await untilStored(id, ["1"]);
+  const become = (state: string) =>
+    services.one.postgres.asOwner("update channels set state = $1, version = version + 1 where id = $2", [
+      state,
+      id,
+    ]);
+  await become("paused");
+  // It comes while the stream is still open.
+  response.write("id: 2\ndata: b\n\n");
+  const closed = once(response, "close");
+  await later(0);
+  await closed;
+  await untilGivenBack(id);
+  expect((await services.eventsOf(id)).map(({ id: name }) => name)).toStrictEqual(["1"]);
+  await become("active");
+  await later(4);
+  const again = await server.stream(1);
+  expect(again.headers["last-event-id"]).toBe("1");
+  again.response.write("id: 2\ndata: b\n\n");
+  await untilStored(id, ["1", "2"]);
+  expect(await services.gapsOf(id)).toStrictEqual([]);
+});
+
+test("whatever cuts the stream, repeats its events and takes its reader away, each event is stored once and in order", async () => {
+  await using server = await startStreamServer();
+  const id = await services.stream(server.url);
+  const last = 60;
+  const readers = [services.one, services.other];
+  let sent = 0;
+  for (let i = 0; sent < last; i++) {
+    const reader = readers[i % 2]!;
+    const ahead =
+      Math.max(...readers.map(({ clock }) => clock.now().getTime())) - reader.clock.now().getTime();
+    // Each time the one before is taken for dead.
+    await later(ahead / 1_000 + 31, reader);
+    await later(0, reader);
+    const { headers, response } = await server.stream(i);
+    const from = Number(headers["last-event-id"] ?? "1");
+    const to = Math.min(from + 1 + ((i * 7) % 11), last);
+    for (let n = from; n <= to; n++) response.write(`id: ${n}\ndata: ${n}\n\n`);
+    await vi.waitFor(
+      async () => expect((await services.channel(id))["sourceState"].cursor).toBe(String(to)),
+      patience,
+    );
+    sent = to;
+    if (i % 3 === 0) response.destroy();
+    // What the old ones still get must not be stored.
+    for (const { response: old } of server.opened.slice(0, -1)) old.write(`id: x${i}\ndata: late\n\n`);
+  }
+  const ids = Array.from({ length: last }, (_, i) => String(i + 1));
+  expect((await services.eventsOf(id)).map(({ id: name }) => name)).toStrictEqual(ids);
+  expect(await services.gapsOf(id)).toStrictEqual([]);
 });

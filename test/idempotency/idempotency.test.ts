@@ -309,7 +309,7 @@ async function connect(): Promise<string> {
   return connection!.id;
 }
 
-const hook = { url: "https://shop.example/hooks", types: ["audit.*"] };
+const hook = { url: "http://127.0.0.1:9/hooks", types: ["audit.*"] };
 
 async function hookId(): Promise<string> {
   return (await service.org.client.webhooks.createWebhookEndpoint(hook)).endpoint!.id;
@@ -391,6 +391,7 @@ const requests: Record<string, () => Promise<object>> = {
   },
   ResumeWebhookEndpoint: async () => ({ id: await hookId(), from: { case: "now", value: true } }),
   RotateWebhookSecret: async () => ({ id: await hookId(), graceSeconds: 0 }),
+  TestWebhookEndpoint: async () => ({ id: await hookId() }),
   ReplayEvents: async () => ({ id: await hookId(), log: "audit", fromSeq: 1n, toSeq: 1n }),
   RedeliverEvent: async () => ({ id: await hookId(), log: "audit", seq: 1n }),
   CreateChannel: async () => ({ name: "hooks", source: { case: "webhook", value: {} } }),

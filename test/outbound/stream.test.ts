@@ -168,6 +168,25 @@ describe("a stream ends when nothing comes any more", () => {
     await outbound.close();
     answer = response("reached");
   });
+
+  test("sooner than others, if its caller says so", async () => {
+    answer = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n";
+    const { outbound, stream } = client("127.0.0.1", {}, { streamIdleMs: 3_600_000 });
+    const { body } = await stream({ idleMs: 500 });
+    await expect(text(body)).rejects.toMatchObject({ reason: "UPSTREAM_TIMEOUT" });
+    await outbound.close();
+    answer = response("reached");
+  });
+});
+
+test("streams of one lane take no slot of another", async () => {
+  answer = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n";
+  const { outbound, stream } = client("127.0.0.1", {}, { callsPerOrigin: 1, streamPatienceMs: 50 });
+  expect((await stream({ lane: "sources" })).status).toBe(200);
+  await expect(stream({ lane: "sources" })).rejects.toMatchObject({ metadata: { stage: "QUEUE" } });
+  expect((await stream({})).status).toBe(200);
+  await outbound.close();
+  answer = response("reached");
 });
 
 test("a stream waits for its slot, and not for ever; whoever leaves gives it back", async () => {

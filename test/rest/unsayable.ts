@@ -127,7 +127,7 @@ export function unsayableRules({ userId, baseUrl, endpoint }: Present): Unsayabl
       fits: fc.array(fc.constant("*"), { maxLength: 3 }),
     },
     {
-      operations: /_(Create|Seek)EventGroup$/,
+      operations: /_(CreateEventGroup|SeekEventGroup|ResumeWebhookEndpoint)$/,
       way: "body.since",
       because: "the year 0000 is one of RFC 3339, and none of protobuf",
       example: "0000-10-31T20:00:00Z",

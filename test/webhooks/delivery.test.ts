@@ -145,7 +145,7 @@ test("in binary mode the body is the bytes that came, and the attributes are hea
 });
 
 test("a delivery says its number, the number before it, its try, and how many services it has passed", async () => {
-  const event = loggedEvent({ extensions: { qehops: "2" } });
+  const event = loggedEvent({ extensions: { xqehops: "2" } });
   await deliver(
     receiver(upstream.url),
     delivery(event, { attempt: 3, previous: 40, redelivery: true }),
@@ -160,6 +160,7 @@ test("a delivery says its number, the number before it, its try, and how many se
     },
     ...{ "x-qe-hops": "3", "x-qe-redelivery": "true" },
   });
+  expect(JSON.parse(upstream.asked.at(-1)!.body)).toMatchObject({ xqehops: "3" });
   await send();
   const { headers } = upstream.asked.at(-1)!;
   expect(headers).toMatchObject({ "x-qe-previous": "chn_1:-", "x-qe-hops": "1" });

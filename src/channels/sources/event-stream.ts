@@ -57,6 +57,11 @@ export class EventStream {
     return this.#lastId;
   }
 
+  /** How much is kept of an event that has not ended. */
+  get heldBytes(): number {
+    return this.#line.length + this.#data.length;
+  }
+
   /** How long the stream asks to wait before it is opened again. */
   get retryMs(): number | undefined {
     return this.#retryMs;

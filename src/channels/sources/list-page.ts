@@ -1,9 +1,12 @@
+import { isUtf8 } from "node:buffer";
 import { createHash } from "node:crypto";
-import { setImmediate as nextTurn } from "node:timers/promises";
 import type { NewEvent } from "#src/eventlog/event.ts";
-import { InvalidRequest } from "#src/platform/errors.ts";
+import { openBracket } from "#src/platform/ascii.ts";
+import { inTurns, type LongWork } from "#src/platform/in-turns.ts";
+import { isAttribute, isTime, longestAttribute } from "../attributes.ts";
+import { findPlaces, wantedPlaces } from "../json-places.ts";
+import { itemsOf, NotJson, scalarAt } from "../json-spans.ts";
 import { SourceFailure } from "./failure.ts";
-import { findPlaces, textAt, tokensOf } from "./json-places.ts";
 import type { PollConfig } from "./source.ts";
 
 /** An item of a list, as the event that it becomes. */
@@ -23,62 +26,70 @@ export interface Page {
 }
 
 /** An item is one event. */
-const maxItemChars = 1024 * 1024;
-const maxIdChars = 1024;
+const maxItemBytes = 1024 * 1024;
 
-/** Reads a page. Throws SourceFailure with what is wrong with it. */
+/** Reads a page, in turns with the rest of the event loop. Throws SourceFailure with what is wrong with it. */
 export async function readPage(body: Buffer, config: PollConfig, source: string): Promise<Page> {
-  const pointer = config.next?.by === "pointer" ? config.next.pointer : undefined;
-  const { elements, value } = await findPlaces(textOf(body), config.items, pointer).catch(explain);
-  if (elements === undefined) throw new SourceFailure(`the answer has no list at ${shown(config.items)}`);
+  if (!isUtf8(body)) throw new SourceFailure("the answer is not UTF-8");
+  try {
+    return await inTurns(pageFrom(body, config, source));
+  } catch (error) {
+    if (error instanceof NotJson) throw new SourceFailure("the answer is not JSON that can be read");
+    throw error;
+  }
+}
+
+function* pageFrom(body: Buffer, config: PollConfig, source: string): LongWork<Page> {
+  const nextAt = config.next?.by === "pointer" ? [config.next.pointer] : [];
+  const places = yield* findPlaces(body, wantedPlaces([config.items, ...nextAt]));
+  const list = places.findLast(({ wanted }) => wanted === config.items);
+  if (list === undefined || body[list.start] !== openBracket) {
+    throw new SourceFailure(`the answer has no list at ${shown(config.items)}`);
+  }
   const read = itemReader(config, source);
   const items: Item[] = [];
-  let sinceTurn = 0;
-  for (const [index, element] of elements.entries()) {
-    items.push(read(element, index));
-    sinceTurn += element.length;
-    if (sinceTurn < turnChars) continue;
-    sinceTurn = 0;
-    await nextTurn();
+  for (const { start, end } of yield* itemsOf(body, list)) {
+    items.push(yield* read(body.subarray(start, end), items.length));
+    if (items.length % itemsInTurn === 0) yield;
   }
   if (config.order === "descending") items.reverse();
-  const next = value === undefined ? undefined : textAt(JSON.parse(value), []);
-  return { items, next: next === "" ? undefined : next };
+  const next = places.findLast(({ wanted }) => wanted === nextAt[0]);
+  return { items, next: (next && scalarAt(body, next)) || undefined };
 }
 
 /** Read in about a millisecond. */
-const turnChars = 128 * 1024;
+const itemsInTurn = 100;
 
-function itemReader(config: PollConfig, source: string): (element: string, index: number) => Item {
-  const [idAt, typeAt, timeAt, cursorAt] = [config.id, config.type, config.time, config.cursor].map(
-    (pointer) => (pointer === undefined ? undefined : tokensOf(pointer)),
-  );
-  return (element, index) => {
-    if (element.length > maxItemChars) {
+function itemReader(config: PollConfig, source: string): (item: Buffer, index: number) => LongWork<Item> {
+  const { id: idAt, type: typeAt, time: timeAt, cursor: cursorAt } = config;
+  const pointers = [idAt, typeAt, timeAt, cursorAt].filter((pointer) => pointer !== undefined);
+  const wanted = wantedPlaces(pointers);
+  return function* read(item, index) {
+    if (item.length > maxItemBytes) {
       throw new SourceFailure(
         `item ${index} of the page is longer than 1 MiB, which is the most of an event`,
       );
     }
-    const json: unknown = JSON.parse(element);
-    const id = textAt(json, idAt);
-    if (id === undefined || id === "" || id.length > maxIdChars || /\0/.test(id)) {
+    const places = yield* findPlaces(item, wanted);
+    const textAt = (pointer: string | undefined) => {
+      const place = pointer && places.findLast((one) => one.wanted === pointer);
+      return place ? scalarAt(item, place) : undefined;
+    };
+    const [id, time] = [textAt(idAt), textAt(timeAt)];
+    if (id === undefined || !isAttribute(id) || id.length > longestAttribute) {
       throw new SourceFailure(
-        `item ${index} of the page has no id at ${shown(config.id)}: a text of at most ${maxIdChars} characters, or a number`,
+        `item ${index} of the page has no id at ${shown(idAt)}: a text of at most ${longestAttribute} characters, or a number`,
       );
     }
-    const time = textAt(json, timeAt);
     return {
       key: createHash("sha256").update(id).digest().subarray(0, 16),
-      cursor: textAt(json, cursorAt),
+      cursor: textAt(cursorAt),
       event: {
-        id,
-        source,
-        type: typeOf(textAt(json, typeAt), config.defaultType),
+        ...{ id, source, extensions: {}, verified: "connection" },
+        type: typeOf(textAt(typeAt), config.defaultType),
         ...(time !== undefined && isTime(time) && { time }),
         contentType: "application/json",
-        extensions: {},
-        verified: "connection",
-        data: Buffer.from(element),
+        data: Buffer.from(item),
       },
     };
   };
@@ -86,25 +97,7 @@ function itemReader(config: PollConfig, source: string): (element: string, index
 
 /** A type that can be selected by; the other one for what cannot. */
 export function typeOf(given: string | undefined, otherwise: string): string {
-  return given !== undefined && /^[^\p{Cc}\p{Cs}]{1,256}$/u.test(given) ? given : otherwise;
-}
-
-function isTime(text: string): boolean {
-  return /^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)$/.test(text);
-}
-
-function textOf(body: Buffer): string {
-  try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(body);
-  } catch {
-    throw new SourceFailure("the answer is not UTF-8");
-  }
-}
-
-function explain(error: unknown): never {
-  if (error instanceof InvalidRequest)
-    throw new SourceFailure(`the answer is not JSON that can be read: ${error.message}`);
-  throw error;
+  return given !== undefined && isAttribute(given) && given.length <= 256 ? given : otherwise;
 }
 
 function shown(pointer: string): string {

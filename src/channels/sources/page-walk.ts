@@ -7,6 +7,8 @@ import { Marks } from "./marks.ts";
 import type { PollPosition, Validators } from "./position.ts";
 import type { PollConfig } from "./source.ts";
 
+const maxIdleTurns = 10;
+
 /** The pages that are read one after another, and what is found on them. */
 export class PageWalk {
   /** Whether it begins with this turn. */
@@ -24,7 +26,11 @@ export class PageWalk {
   readonly #seen: Marks;
   readonly #passed: Marks;
   #found: Item[] = [];
+  readonly #asked = new Set<string>();
   #pages = 0;
+  /** How many turns came by nothing that was not passed before, this one included as long as it did not. */
+  #idleTurns: number;
+  #isGivenUp = false;
   #meetsSeen: boolean;
   #newest: string | undefined;
 
@@ -39,6 +45,7 @@ export class PageWalk {
     this.#passed = new Marks(walk?.seen);
     this.#meetsSeen = walk?.meetsSeen ?? false;
     this.#newest = walk?.newest;
+    this.#idleTurns = (walk?.idleTurns ?? 0) + 1;
   }
 
   /** The events to store, the oldest first. In a first turn that begins now, there are none. */
@@ -49,7 +56,7 @@ export class PageWalk {
   /** Whether it is over, and came by nothing that it knows, though there was something to know. */
   get mayHaveMissed(): boolean {
     const isShown = usesCursor(this.#config) || this.#meetsSeen;
-    return this.isOver && !isShown && this.#seen.size > 0 && this.#passed.size > 0;
+    return this.#isGivenUp || (this.isOver && !isShown && this.#seen.size > 0 && this.#passed.size > 0);
   }
 
   get #onlyNotes(): boolean {
@@ -60,7 +67,8 @@ export class PageWalk {
   async pass(reply: OutboundReply, origin: string, now: Date): Promise<void> {
     requireList(reply, now);
     const page = reply.status === 204 ? noItems : await readPage(reply.body, this.#config, origin);
-    const before = this.#passed.size;
+    const passed = this.#passed.size;
+    this.#asked.add(this.page);
     const fresh: Item[] = [];
     for (const item of page.items) {
       if (this.#seen.has(item.key)) this.#meetsSeen = true;
@@ -74,11 +82,11 @@ export class PageWalk {
     this.items += page.items.length;
     this.bytes += reply.body.length;
     this.#pages++;
-    // Pages that lead back to themselves have nothing new on them.
-    const leadsBack = page.items.length > 0 && this.#passed.size === before;
+    if (this.#passed.size > passed) this.#idleTurns = 0;
     const answered = { link: reply.headers["link"], next: page.next };
-    const next = leadsBack ? undefined : nextPage(this.#config, answered, this.page, this.#baseUrl);
-    this.isOver = next === undefined || next === this.page || this.#hasEnough;
+    const next = nextPage(this.#config, answered, this.page, this.#baseUrl);
+    // A page with nothing new may only have been pushed on by what was added meanwhile; one twice is a circle.
+    this.isOver = next === undefined || this.#asked.has(next) || this.#hasEnough;
     if (next !== undefined) this.page = next;
     this.hasMoreBehindCursor = isAscending && this.#namesCursorAlone && fresh.length > 0 && this.#hasMoved;
   }
@@ -97,12 +105,25 @@ export class PageWalk {
     return order === "descending" && !usesCursor(this.#config) && (this.#meetsSeen || this.#onlyNotes);
   }
 
+  /** Ends it if its pages lead nowhere. Some that bring nothing are usual: a list that grows pushes its items on. */
+  giveUpIfEndless(): void {
+    if (this.isOver || this.#idleTurns < maxIdleTurns) return;
+    this.isOver = true;
+    this.#isGivenUp = true;
+  }
+
   /** Where the list stands once what was found is stored. */
   positionNow(now: Date, validators: Validators | undefined): PollPosition {
     const { cursor, seen, readUntil } = this.#before;
     const newest = this.#newest === undefined ? {} : { newest: this.#newest };
     if (!this.isOver) {
-      const walk = { next: this.page, seen: String(this.#passed), meetsSeen: this.#meetsSeen, ...newest };
+      const walk = {
+        next: this.page,
+        seen: String(this.#passed),
+        meetsSeen: this.#meetsSeen,
+        idleTurns: this.#idleTurns,
+        ...newest,
+      };
       return {
         ...(cursor !== undefined && { cursor }),
         seen,

@@ -90,6 +90,7 @@ async function walkOnce(turn: Turn, before: PollPosition): Promise<Walked> {
     await reading.take(walk.found, { poll: walk.positionNow(now(), undefined) });
     throw error;
   }
+  walk.giveUpIfEndless();
   if (walk.mayHaveMissed) await reading.advance({ poll: before }, beyondPages(before, now()));
   const position = walk.positionNow(now(), validators);
   await reading.take(walk.found, { poll: position });

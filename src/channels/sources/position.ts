@@ -39,6 +39,8 @@ export interface Walk {
   readonly seen: string;
   /** Whether it came by something that was seen before. */
   readonly meetsSeen: boolean;
+  /** How many turns in a row came by nothing that it had not passed before. */
+  readonly idleTurns: number;
 }
 
 /** What asks a server to answer only if something changed. */

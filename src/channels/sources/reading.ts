@@ -2,6 +2,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import type { Database } from "#src/db/database.ts";
 import type { NewEvent } from "#src/eventlog/event.ts";
 import type { EventLog } from "#src/eventlog/eventlog.ts";
+import type { Holding } from "#src/platform/byte-budget.ts";
 import { ServiceError } from "#src/platform/errors.ts";
 import type { Position } from "./position.ts";
 import type { ClaimedSource } from "./source.ts";
@@ -20,6 +21,8 @@ export type Missed = Omit<Gap, "channel">;
 /** Stores what is read of one source, for as long as it is this replica's. */
 export interface Reading {
   readonly signal: AbortSignal;
+  /** What is in memory of it. */
+  readonly holding: Pick<Holding, "grow" | "become">;
   /** What the events that come of it name as their source. */
   readonly origin: string;
   /** Stores the events, and moves the position with the last of them. Throws LeaseLost. */
@@ -34,11 +37,16 @@ const maxSliceBytes = 4 * 1024 * 1024;
 const retryMs = 1_000;
 
 export function createReading(
-  parts: { eventLog: Pick<EventLog, "accept">; database: Pick<Database, "system">; now: () => Date },
+  parts: {
+    eventLog: Pick<EventLog, "accept">;
+    database: Pick<Database, "system">;
+    holding: Pick<Holding, "grow" | "become">;
+    now: () => Date;
+  },
   source: ClaimedSource,
   signal: AbortSignal,
 ): Reading {
-  const { eventLog, database, now } = parts;
+  const { eventLog, database, holding, now } = parts;
   const { orgId, channelId } = source;
   let present = source.position;
 
@@ -52,7 +60,7 @@ export function createReading(
   }
 
   return {
-    signal,
+    ...{ signal, holding },
     origin: source.baseUrl + source.config.path,
     advance,
     async take(events, position) {

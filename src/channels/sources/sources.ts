@@ -3,6 +3,7 @@ import type { Database } from "#src/db/database.ts";
 import { LogNotFound } from "#src/eventlog/errors.ts";
 import type { EventLog } from "#src/eventlog/eventlog.ts";
 import type { Outbound } from "#src/outbound/outbound.ts";
+import type { ByteBudget } from "#src/platform/byte-budget.ts";
 import type { Environment } from "#src/platform/caller.ts";
 import { levelOfFailure, ServiceError } from "#src/platform/errors.ts";
 import type { Log } from "#src/platform/log.ts";
@@ -23,6 +24,8 @@ export interface SourceParts {
   readonly connections: Pick<Connections, "openUnattended" | "another" | "use">;
   readonly outbound: Pick<Outbound, "send" | "stream">;
   readonly environment: Environment;
+  /** For what is read and not stored yet. */
+  readonly budget: ByteBudget;
   readonly log: Log;
   readonly now: () => Date;
 }
@@ -48,7 +51,7 @@ const dayMs = 24 * 60 * 60 * 1000;
  * `runOnce` ends with the polls that it began, and not with streams.
  */
 export function createSources(parts: SourceParts): Loop {
-  const { database, environment, log, now } = parts;
+  const { database, environment, budget, log, now } = parts;
   const jobs = new Map<string, Job>();
   const places = createPlaces();
 
@@ -58,15 +61,21 @@ export function createSources(parts: SourceParts): Loop {
     const held = await database.system((tx) => holdSources(tx, leases, now()));
     for (const lease of leases) {
       const job = jobs.get(lease);
+      if (job === undefined) continue;
+      const { version, baseUrl } = held.get(lease) ?? {};
       // A source that changed is claimed and read anew, as it is now.
-      if (job !== undefined && held.get(lease) !== job.source.version) job.stopping.abort(new LeaseLost());
+      const isSame = version === job.source.version && baseUrl === job.source.baseUrl;
+      if (!isSame) job.stopping.abort(new LeaseLost());
     }
   }
 
   async function read(source: ClaimedSource, signal: AbortSignal): Promise<Outcome> {
     signal.throwIfAborted();
-    using service = await openSourceService(parts, source, signal);
-    const reading = createReading(parts, source, signal);
+    const holding = budget.open(() => source.orgId);
+    using stack = new DisposableStack();
+    stack.defer(() => holding.release());
+    const service = stack.use(await openSourceService({ ...parts, holding }, source, signal));
+    const reading = createReading({ ...parts, holding }, source, signal);
     return source.kind === "sse"
       ? await readStream(source, service.openStream, reading, now)
       : await pollOnce(source, service.ask, reading, now);

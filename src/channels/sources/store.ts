@@ -56,16 +56,16 @@ export async function claimSources(
   });
 }
 
-/** Renews leases; answers those that still hold, each with the version of its channel. */
+/** Renews leases; answers those that still hold, each with what would make its source another one. */
 export async function holdSources(
   tx: Tx,
   leases: readonly string[],
   now: Date,
-): Promise<ReadonlyMap<string, number>> {
-  const rows = await tx.execute<{ lease: string; version: number }>(
-    sql`select lease, version from hold_sources(${sql.param(leases)}::text[], ${now.toISOString()}::timestamptz)`,
+): Promise<ReadonlyMap<string, Pick<ClaimedSource, "version" | "baseUrl">>> {
+  const rows = await tx.execute<{ lease: string; version: number; baseUrl: string }>(
+    sql`select lease, version, base_url as "baseUrl" from hold_sources(${sql.param(leases)}::text[], ${now.toISOString()}::timestamptz)`,
   );
-  return new Map(rows.map(({ lease, version }) => [lease, version]));
+  return new Map(rows.map(({ lease, ...source }) => [lease, source]));
 }
 
 /** Moves the position of a source in the transaction of the events that it covers. Throws LeaseLost. */

@@ -1,6 +1,8 @@
 import { createHash, randomUUID } from "node:crypto";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { StreamReply } from "#src/outbound/streamed-answer.ts";
 import { retryAfterMs } from "#src/calls/retry.ts";
+import { isAttribute, longestAttribute } from "../attributes.ts";
 import { EventStream, type StreamedEvent } from "./event-stream.ts";
 import { SourceFailure } from "./failure.ts";
 import { typeOf } from "./list-page.ts";
@@ -11,11 +13,14 @@ import { SourceBlocked, type OpenStream } from "./through-connection.ts";
 
 type StreamedSource = Extract<ClaimedSource, { kind: "sse" }>;
 
+/** Read in a few milliseconds, however short its lines are. */
+const partBytes = 8 * 1024;
+/** Events that are read and stored together. */
+const mostAtOnce = 500;
 const maxEventBytes = 1024 * 1024;
 const defaultRetryMs = 3_000;
 const minRetryMs = 1_000;
 const maxRetryMs = 300_000;
-const maxIdChars = 1_024;
 /** With these, a server refuses a Last-Event-ID that it does not know any more. */
 const refusals = new Set([400, 404, 409, 410, 412, 416, 422]);
 
@@ -120,23 +125,40 @@ async function readToEnd(
     for (const event of events) {
       const read = readEventOf(event, reading.origin);
       if (read === undefined) {
+        // What comes before it is stored before it is passed over.
         if (waiting.length > 0) await reading.take(waiting, { stream: positionBehind(behind) });
         waiting = [];
         await reading.advance({ stream: positionBehind(event.lastId) }, tooLarge(event, now()));
-      } else {
-        waiting.push(read);
-        behind = event.lastId;
+        continue;
       }
+      waiting.push(read);
+      behind = event.lastId;
+      if (waiting.length < mostAtOnce) continue;
+      await reading.take(waiting, { stream: positionBehind(behind) });
+      waiting = [];
     }
     if (waiting.length > 0) await reading.take(waiting, { stream: positionBehind(stream.lastId) });
   }
 
-  for await (const piece of untilItEnds(reply)) await take(stream.feed(piece));
+  for await (const piece of untilItEnds(reply)) {
+    reading.holding.grow(piece.length);
+    const events: StreamedEvent[] = [];
+    for (const part of partsOf(piece)) {
+      events.push(...stream.feed(part));
+      await nextTurn();
+    }
+    await take(events);
+    reading.holding.become(stream.heldBytes);
+  }
   if (reading.signal.aborted) return { pauseMs: 0 };
   // How far it was read also without an event: by an id alone, or in time.
   const position = positionBehind(stream.lastId);
   await reading.advance({ stream: position });
   return { pauseMs: retryMsOf(position) };
+}
+
+function* partsOf(bytes: Buffer): Generator<Buffer> {
+  for (let at = 0; at < bytes.length; at += partBytes) yield bytes.subarray(at, at + partBytes);
 }
 
 /** That it is cut is how a stream ends. */
@@ -161,7 +183,7 @@ function positionAt(lastId: string | undefined, retryMs: number | undefined, now
 function readEventOf({ id, type, data }: StreamedEvent, source: string): ReadEvent | undefined {
   if (data === undefined) return undefined;
   const isNamed = id !== undefined && id !== "";
-  const name = isNamed && id.length <= maxIdChars ? id : randomUUID();
+  const name = isNamed && isSendable(id) ? id : randomUUID();
   return {
     // By its content as well: many servers count ids from 1 again when they start, and what is new must not pass for known.
     key: isNamed ? digestOf([id, "\0", type, "\0", data]) : digestOf([name]),
@@ -196,9 +218,9 @@ function tooLarge({ id, lastId }: StreamedEvent, now: Date): Missed {
   };
 }
 
-/** Whether a request can name the id. */
+/** Whether an event, and a request, can name the id. */
 function isSendable(id: string): boolean {
-  return id !== "" && id.length <= maxIdChars && !/[\p{Cc}\p{Cs}]/u.test(id);
+  return isAttribute(id) && id.length <= longestAttribute;
 }
 
 /** As the bytes of UTF-8, which is how the standard sends it. */

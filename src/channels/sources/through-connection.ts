@@ -2,6 +2,7 @@ import type { Connections, OpenConnection } from "#src/connections/connections.t
 import type { Outbound, OutboundReply } from "#src/outbound/outbound.ts";
 import type { QueryPair } from "#src/outbound/path.ts";
 import type { StreamReply } from "#src/outbound/streamed-answer.ts";
+import type { Holding } from "#src/platform/byte-budget.ts";
 import type { Environment } from "#src/platform/caller.ts";
 import type { ClaimedSource } from "./source.ts";
 
@@ -37,12 +38,13 @@ export async function openSourceService(
     connections: Pick<Connections, "openUnattended" | "another" | "use">;
     outbound: Pick<Outbound, "send" | "stream">;
     environment: Environment;
+    holding: Pick<Holding, "grow">;
     now: () => Date;
   },
   { orgId, connectionId }: ClaimedSource,
   signal: AbortSignal,
 ): Promise<SourceService> {
-  const { connections, outbound, environment, now } = parts;
+  const { connections, outbound, environment, holding, now } = parts;
   const found = await connections.openUnattended({ orgId, environment }, connectionId);
   if (found === undefined) {
     throw new SourceBlocked(
@@ -88,6 +90,7 @@ export async function openSourceService(
             ...asked,
             headers: { accept: "application/json", ...asked.headers },
             timeoutMs: askTimeoutMs,
+            hold: (bytes) => holding.grow(bytes),
             onSent: () => connections.use.noteCall(connection, now()),
           }),
         () => {},

@@ -2,7 +2,7 @@
 const patterns: readonly (readonly [string, RegExp])[] = [
   ["secret", /qe_sk_(?:sandbox|live)_[A-Z2-7]{32}/g],
   ["hint", /qe_sk_(?:sandbox|live)_[A-Z2-7]{4}(?![A-Z2-7])/g],
-  ["id", /(?:org|usr|key|scn|grp)_[0-9A-HJKMNP-TV-Z]{26}/g],
+  ["id", /(?:org|usr|key|scn|chn|grp|whe)_[0-9A-HJKMNP-TV-Z]{26}/g],
   ["token", /(?<![\w-])[\w-]{22}\.\d+/g],
   ["request id", /[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/g],
   ["hash", /\b[0-9a-f]{64}\b/g],

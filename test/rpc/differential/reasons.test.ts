@@ -261,6 +261,11 @@ const provoked: Readonly<Record<string, (side: Side) => Refused | Promise<Refuse
     );
     return { method: apiKeys.rotateApiKey, message: { id: principal!.id } };
   },
+  async CHANNEL_HAS_NO_SOURCE(side) {
+    const source = { case: "webhook", value: {} } as const;
+    const { channel } = await clientOf(side).channels.createChannel({ name: "sent to", source });
+    return { method: services.channels.method.resetChannel, message: { id: channel!.id } };
+  },
   async ENDPOINT_PAUSED(side) {
     const { endpoint } = await clientOf(side).webhooks.createWebhookEndpoint(hook);
     // Makes the days that events are kept for, of which pausing is one.

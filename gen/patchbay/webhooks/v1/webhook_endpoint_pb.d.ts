@@ -118,7 +118,9 @@ export declare type WebhookEndpoint = Message<"patchbay.webhooks.v1.WebhookEndpo
   state: string;
 
   /**
-   * Why it is paused or failing, for people. Absent for an active one.
+   * Why it is paused: `called` by PauseWebhookEndpoint; `gone`, as its receiver
+   * answered 410; `gave_up` an event that all wait for; `failing` for days; `rights`,
+   * as its owner may read none of its types any more. Absent unless it is paused.
    *
    * @generated from field: optional string state_reason = 14;
    */

@@ -551,6 +551,68 @@ export declare type RotateWebhookSecretResponse = Message<"patchbay.webhooks.v1.
 export declare const RotateWebhookSecretResponseSchema: GenMessage<RotateWebhookSecretResponse>;
 
 /**
+ * Names an endpoint.
+ *
+ * @generated from message patchbay.webhooks.v1.TestWebhookEndpointRequest
+ */
+export declare type TestWebhookEndpointRequest = Message<"patchbay.webhooks.v1.TestWebhookEndpointRequest"> & {
+  /**
+   * The endpoint's id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message patchbay.webhooks.v1.TestWebhookEndpointRequest.
+ * Use `create(TestWebhookEndpointRequestSchema)` to create a new message.
+ */
+export declare const TestWebhookEndpointRequestSchema: GenMessage<TestWebhookEndpointRequest>;
+
+/**
+ * Says what came of the test. Nothing of the answer's body: an endpoint that leads
+ * inside must not show what is there.
+ *
+ * @generated from message patchbay.webhooks.v1.TestWebhookEndpointResponse
+ */
+export declare type TestWebhookEndpointResponse = Message<"patchbay.webhooks.v1.TestWebhookEndpointResponse"> & {
+  /**
+   * True if the receiver answered 2xx.
+   *
+   * @generated from field: bool ok = 1;
+   */
+  ok: boolean;
+
+  /**
+   * The receiver's status. Absent if there was no answer.
+   *
+   * @generated from field: optional int32 status = 2;
+   */
+  status?: number | undefined;
+
+  /**
+   * How long it took.
+   *
+   * @generated from field: int32 latency_ms = 3;
+   */
+  latencyMs: number;
+
+  /**
+   * How far it came, as in WebhookAttempt. Absent for a success.
+   *
+   * @generated from field: optional string stage = 4;
+   */
+  stage?: string | undefined;
+};
+
+/**
+ * Describes the message patchbay.webhooks.v1.TestWebhookEndpointResponse.
+ * Use `create(TestWebhookEndpointResponseSchema)` to create a new message.
+ */
+export declare const TestWebhookEndpointResponseSchema: GenMessage<TestWebhookEndpointResponse>;
+
+/**
  * Asks for what came of tries.
  *
  * @generated from message patchbay.webhooks.v1.ListWebhookAttemptsRequest
@@ -915,9 +977,10 @@ export declare const WebhookService: GenService<{
    *
    * What waits to be tried again is tried, whatever place is given.
    *
-   * Errors: NOT_FOUND; INVALID_ARGUMENT for a log that the endpoint does not read,
-   * or a number that the log does not have yet; OUT_OF_RANGE (CURSOR_EXPIRED) if
-   * events would be skipped that are no longer kept, and then nothing is changed.
+   * Errors: NOT_FOUND; INVALID_ARGUMENT for a log that the endpoint does not read;
+   * OUT_OF_RANGE (CURSOR_AHEAD) for a number that the log does not have yet, or
+   * (CURSOR_EXPIRED) if events would be skipped that are no longer kept. Then
+   * nothing is changed.
    *
    * @generated from rpc patchbay.webhooks.v1.WebhookService.ResumeWebhookEndpoint
    */
@@ -944,6 +1007,23 @@ export declare const WebhookService: GenService<{
     methodKind: "unary";
     input: typeof RotateWebhookSecretRequestSchema;
     output: typeof RotateWebhookSecretResponseSchema;
+  },
+  /**
+   * Sends an event of the type `webhook.ping` to the endpoint now, paused or not,
+   * as deliveries are sent, and answers what came of it. It is of no log, and is not
+   * tried again. Ten times a minute for each endpoint.
+   *
+   * A receiver that does not take it is a result (`ok: false`), not an error.
+   *
+   * Errors: NOT_FOUND; RESOURCE_EXHAUSTED (RATE_LIMITED); UNAVAILABLE
+   * (ROOT_KEY_UNAVAILABLE).
+   *
+   * @generated from rpc patchbay.webhooks.v1.WebhookService.TestWebhookEndpoint
+   */
+  testWebhookEndpoint: {
+    methodKind: "unary";
+    input: typeof TestWebhookEndpointRequestSchema;
+    output: typeof TestWebhookEndpointResponseSchema;
   },
   /**
    * Lists what came of tries to deliver, newest first. They are kept for 30 days.
