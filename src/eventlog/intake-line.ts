@@ -73,12 +73,13 @@ export function createLine(): Line {
       count(one.orgId, load, 1);
       const place: Place = { one, load, leave: () => false };
       const out = places.add(place);
-      place.leave = () => {
+      const leave = () => {
         const wasIn = out();
         if (wasIn) count(one.orgId, load, -1);
         return wasIn;
       };
-      return place.leave;
+      place.leave = leave;
+      return leave;
     },
     next() {
       const batch: Waiting[] = [];
