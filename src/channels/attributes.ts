@@ -4,7 +4,7 @@ import { InvalidEvent } from "./errors.ts";
 export const longestAttribute = 1024;
 
 /** Control characters and halves of surrogate pairs, which no attribute may have (CloudEvents 1.0, type String). */
-const unfit = /[\u0000-\u001f\u007f-\u009f]/;
+const unfit = /\p{Cc}/u;
 
 /** Whether the text can be an attribute of an event. */
 export function isAttribute(text: string): boolean {

@@ -15,6 +15,26 @@ export class ChannelNotFound extends ServiceError {
   override readonly message = "no such channel; list them with GET /api/event-channels";
 }
 
+/** How senders prove themselves is for good: another secret would go with it. */
+export class ImmutableAuthentication extends ServiceError {
+  readonly kind = "invalid_argument";
+  readonly reason = "IMMUTABLE_FIELD";
+  override readonly message =
+    "receiver.authentication cannot be changed: leave it out, or make another channel";
+}
+
+/** Too many rotations have a grace that is not over. */
+export class TooManyChannelSecrets extends ServiceError {
+  readonly kind = "failed_precondition";
+  readonly reason = "TOO_MANY_SECRETS";
+
+  constructor(most: number) {
+    super(
+      `the channel has ${most} secrets that are still good; wait for a grace to end, or give graceSeconds 0`,
+    );
+  }
+}
+
 /** A sender's event breaks a rule; nothing of its request was stored. */
 export class InvalidEvent extends ServiceError {
   readonly kind = "invalid_argument";

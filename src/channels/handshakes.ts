@@ -17,7 +17,7 @@ export interface HandshakeParts {
   /** The secrets that are good now. */
   readonly secrets: readonly Buffer[];
   /** What Meta is told to show. */
-  readonly verifyToken: string;
+  readonly verifyToken: () => string;
 }
 
 /**
@@ -31,9 +31,11 @@ export function openHandshake({
   verifyToken,
 }: HandshakeParts): OpenAnswer | undefined {
   const { method, headers, url } = request;
+  const { kind, preset } = receiving;
+  if (method === "OPTIONS" && kind === "cloudevents") return grantOrigin(receiving, request);
+  if (preset.handshake === undefined) return undefined;
   const query = new URL(url).searchParams;
-  if (method === "OPTIONS" && receiving.kind === "cloudevents") return grantOrigin(receiving, request);
-  switch (receiving.preset.handshake) {
+  switch (preset.handshake) {
     case "graph-validation-token": {
       const token = query.get("validationToken");
       return method === "POST" && token !== null && token.length <= longest ? text(token) : undefined;
@@ -41,7 +43,7 @@ export function openHandshake({
     case "meta-challenge": {
       const challenge = query.get("hub.challenge");
       const isAsked = method === "GET" && query.get("hub.mode") === "subscribe" && challenge !== null;
-      if (!isAsked || !isSame(query.get("hub.verify_token") ?? "", verifyToken)) return undefined;
+      if (!isAsked || !isSame(query.get("hub.verify_token") ?? "", verifyToken())) return undefined;
       return text(challenge);
     }
     case "x-crc": {
@@ -59,16 +61,31 @@ export function openHandshake({
   }
 }
 
-/** As above, for requests whose body is needed to know them. Azure sends this one before anything else. */
-export function bodyHandshake({
-  receiving,
-  request,
-}: Pick<HandshakeParts, "receiving" | "request">): OpenAnswer | undefined {
-  if (receiving.preset.handshake !== "event-grid-validation") return undefined;
-  if (headerOf(request.headers, "aeg-event-type") !== "SubscriptionValidation") return undefined;
+type Asked = Pick<HandshakeParts, "receiving" | "request">;
+
+/** Whether the request says that it is a handshake whose body is to be read, before its sender is known. */
+export function asksByBody({ receiving, request }: Asked): boolean {
+  const isAzure = receiving.preset.handshake === "event-grid-validation";
+  return isAzure && headerOf(request.headers, "aeg-event-type") === "SubscriptionValidation";
+}
+
+/** The answer to a handshake of that kind. Undefined if the request is none. */
+export function bodyHandshake({ receiving, request }: Asked): OpenAnswer | undefined {
+  if (!asksByBody({ receiving, request })) return undefined;
   const [event] = Array.isArray(shortJson(request.body)) ? (shortJson(request.body) as unknown[]) : [];
   const code = memberOf(memberOf(event, "data"), "validationCode");
   return typeof code === "string" ? json({ validationResponse: code }) : undefined;
+}
+
+/**
+ * Whether the body is one that the channel itself has signed for whoever asked: X has its challenges signed with the
+ * secret of its events, so one of them could come back as an event.
+ */
+export function isSignedForAnybody({ receiving, request }: Asked): boolean {
+  const { body } = request;
+  return (
+    receiving.preset.handshake === "x-crc" && body.length <= 256 && plainToken.test(body.toString("latin1"))
+  );
 }
 
 /** The answer to a handshake whose sender proved itself. Undefined if the request is none. */

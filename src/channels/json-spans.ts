@@ -71,9 +71,11 @@ export class SpanReader {
   /** Passes over one value. */
   *pass(): LongWork<void> {
     const closers: number[] = [];
-    do {
+    for (;;) {
       yield* this.#passOpening(closers);
-    } while (this.#isInside(closers) && (yield* this.#passName(closers)));
+      if (!this.#isInside(closers)) return;
+      yield* this.#passName(closers);
+    }
   }
 
   /** Checks that nothing follows. */
@@ -110,14 +112,13 @@ export class SpanReader {
     return false;
   }
 
-  *#passName(closers: readonly number[]): LongWork<true> {
+  *#passName(closers: readonly number[]): LongWork<void> {
     if (closers.at(-1) === closeBrace) {
       this.peek();
       yield* this.#passString();
       this.take(colon);
     }
     if (this.#isLong()) yield;
-    return true;
   }
 
   *#passString(): LongWork<void> {

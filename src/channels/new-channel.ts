@@ -1,6 +1,5 @@
-import { hash, randomBytes } from "node:crypto";
 import type { CreateChannelRequest } from "#gen/patchbay/events/v1/channel_service_pb.js";
-import type { Receiver, Reply } from "#gen/patchbay/events/v1/channel_pb.js";
+import type { Receiver, Reply, WebhookSender } from "#gen/patchbay/events/v1/channel_pb.js";
 import type { Caller } from "#src/platform/caller.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import { newId } from "#src/platform/ids.ts";
@@ -14,10 +13,14 @@ import type {
   ReceiverConfig,
 } from "./channel.ts";
 import { needsSecret } from "./channel.ts";
+import { ownSenderFrom } from "./own-sender.ts";
+import { presets } from "./presets.ts";
+import { isSecretTheirs, newSegment, secretFrom, segmentHashOf, type SecretText } from "./secret-text.ts";
 import { pollConfigFrom, streamConfigFrom } from "./sources/from-message.ts";
 import { newSource } from "./sources/state.ts";
 
-const week = 7 * 24 * 60 * 60;
+/** How long events are kept, and known again, where nobody says otherwise: a week. */
+export const usualSeconds = 7 * 24 * 60 * 60;
 const shortest = 60 * 60;
 const defaultBodyBytes = 1024 * 1024;
 const defaultRequestsPerMinute = 6_000;
@@ -26,7 +29,7 @@ const defaultRequestsPerMinute = 6_000;
 export interface NewChannel {
   readonly channel: Channel;
   /** What its sender proves itself by; undefined if it needs no secret of the channel. */
-  readonly secret: { readonly text: string; readonly isGiven: boolean } | undefined;
+  readonly secret: SecretText | undefined;
   /** The secret end of its path. */
   readonly segment: string | undefined;
 }
@@ -40,7 +43,7 @@ export function newChannel(
   connectionId: string | undefined,
 ): NewChannel {
   const { kind, config } = sourceFrom(request);
-  const segment = config.receiver?.authentication === "none" ? randomText() : undefined;
+  const segment = config.receiver?.authentication === "none" ? newSegment() : undefined;
   const secret = secretFor(request, config);
   const channel: Channel = {
     orgId: caller.orgId,
@@ -65,19 +68,18 @@ export function newChannel(
   return { channel, secret, segment };
 }
 
-/** What is stored of a secret segment: it has 256 random bits, so no hash of it can be guessed. */
-function segmentHashOf(segment: string): Buffer {
-  return hash("sha256", segment, "buffer");
-}
-
 function sourceFrom({ source, receiver }: CreateChannelRequest): {
   kind: ChannelKind;
   config: ChannelConfig;
 } {
   switch (source.case) {
     case "webhook": {
-      const preset = source.value.preset === "" ? "generic" : source.value.preset;
-      return { kind: "webhook", config: { preset, receiver: receiverFrom(receiver, "signature") } };
+      const preset = presetFrom(source.value);
+      const sender = ownSenderFrom(source.value);
+      return {
+        kind: "webhook",
+        config: { preset, ...(sender && { sender }), receiver: receiverFrom(receiver, "signature") },
+      };
     }
     case "cloudEvents": {
       const { allowedOrigins } = source.value;
@@ -103,8 +105,14 @@ function requireNoReceiver(given: Receiver | undefined): void {
   }
 }
 
+function presetFrom({ preset }: WebhookSender): string {
+  if (preset === "") return "generic";
+  if (presets.has(preset)) return preset;
+  throw new InvalidRequest(`webhook.preset: give one of ${[...presets.keys()].join(", ")}`);
+}
+
 /** What the caller decides about how requests are taken. */
-function receiverFrom(given: Receiver | undefined, usual: Authentication): ReceiverConfig {
+export function receiverFrom(given: Receiver | undefined, usual: Authentication): ReceiverConfig {
   const { authentication = "", tokenHeader = "", maxBodyBytes = 0, requestsPerMinute = 0 } = given ?? {};
   return present({
     authentication: authentication === "" ? usual : (authentication as Authentication),
@@ -127,7 +135,7 @@ function replyFrom(given: Reply | undefined): FixedReply | undefined {
 }
 
 function secondsFrom(field: string, given: number): number {
-  if (given === 0) return week;
+  if (given === 0) return usualSeconds;
   if (given < shortest) throw new InvalidRequest(`${field}: give at least ${shortest}`);
   return given;
 }
@@ -142,26 +150,7 @@ function secretFor({ secret }: CreateChannelRequest, config: ChannelConfig): New
       `secret: with authentication ${config.receiver.authentication}, senders prove themselves without it; leave it out`,
     );
   }
-  return secret === undefined
-    ? { text: newSecret(config), isGiven: false }
-    : { text: requireFitting(secret, config), isGiven: true };
-}
-
-/** A secret that fits how the channel's sender proves itself. */
-function newSecret({ preset, receiver }: ChannelConfig): string {
-  const isStandard = preset === "standard-webhooks" || preset === "svix";
-  if (receiver?.authentication === "signature" && isStandard)
-    return `whsec_${randomBytes(32).toString("base64")}`;
-  return receiver?.authentication === "basic" ? `sender:${randomText()}` : randomText();
-}
-
-/** The secret, if it can be what the channel's sender proves itself by. */
-function requireFitting(secret: string, { receiver }: ChannelConfig): string {
-  if (receiver?.authentication === "basic" && !/^[^:]+:.+$/.test(secret))
-    throw new InvalidRequest("secret: give name:password for authentication basic");
-  return secret;
-}
-
-function randomText(): string {
-  return randomBytes(32).toString("base64url");
+  // Of a vendor that shows the secret only when it knows the address, it comes later.
+  if (secret === undefined && isSecretTheirs(config)) return undefined;
+  return secretFrom(secret, config);
 }

@@ -21,7 +21,13 @@ import {
   UnknownSender,
   UnreadBody,
 } from "./errors.ts";
-import { bodyHandshake, openHandshake, provenHandshake } from "./handshakes.ts";
+import {
+  asksByBody,
+  bodyHandshake,
+  isSignedForAnybody,
+  openHandshake,
+  provenHandshake,
+} from "./handshakes.ts";
 import type { Receiving, ReceivingLookup } from "./receiving.ts";
 import { liveSecrets, type Sender } from "./sender.ts";
 import { valuesOf, type HeaderLines, type SignedRequest } from "./signatures/request.ts";
@@ -92,6 +98,7 @@ export function createReceiver(parts: ReceiverParts): OpenRoute {
   /** The answer to a request of a sender that proved itself. */
   async function take(receiving: Receiving, request: SignedRequest, verified: string): Promise<OpenAnswer> {
     const { orgId, id, receiver } = receiving;
+    if (isSignedForAnybody({ receiving, request })) throw new UnknownSender();
     const rate = { limit: receiver.requestsPerMinute, windowMs: minuteMs };
     const budget = await callLimiter.spend(`channel/${id}`, rate);
     if (!budget.allowed) throw new RateLimited(budget);
@@ -104,7 +111,7 @@ export function createReceiver(parts: ReceiverParts): OpenRoute {
   }
 
   function partsOf(receiving: Receiving, request: SignedRequest) {
-    const verifyToken = verifyTokenOf(pepper, receiving.id);
+    const verifyToken = () => verifyTokenOf(pepper, receiving.id);
     return { receiving, request, secrets: liveSecrets(receiving, now()), verifyToken };
   }
 
@@ -122,9 +129,8 @@ export function createReceiver(parts: ReceiverParts): OpenRoute {
       if (handshake !== undefined) return handshake;
       if (raw.method !== "POST") throw new MethodNotTaken();
       refuseUnread(bodyless.headers);
-      const known = sender.isKnownByHeaders(receiving)
-        ? await sender.require(receiving, bodyless, call)
-        : undefined;
+      const byHeaders = sender.isKnownByHeaders(receiving) && !asksByBody({ receiving, request: bodyless });
+      const known = byHeaders ? await sender.require(receiving, bodyless, call) : undefined;
       const request = { ...bodyless, body: await bodyOf(exchange, receiving, known !== undefined) };
       if (known !== undefined) return take(receiving, request, known);
       return (

@@ -1,4 +1,15 @@
-import { and, asc, desc, eq, getTableColumns, gt, inArray, isNull, or } from "#src/db/drizzle.cjs";
+import {
+  and,
+  asc,
+  desc,
+  eq,
+  getTableColumns,
+  gt,
+  inArray,
+  isNull,
+  notInArray,
+  or,
+} from "#src/db/drizzle.cjs";
 import { hasShownTarget } from "#src/connections/access.ts";
 import type { Sealed } from "#src/crypto/keyring.ts";
 import type { Tx } from "#src/db/database.ts";
@@ -33,6 +44,33 @@ export async function insertSecret(
   await tx
     .insert(channelSecrets)
     .values({ orgId, channelId, version, kekVersion, sealed, validUntil: null, createdAt });
+}
+
+/** Stores what can change of a channel. */
+export async function saveChannel(tx: Tx, channel: Channel): Promise<void> {
+  const { orgId, id, name, config, state, version, updatedAt } = channel;
+  await tx
+    .update(channels)
+    .set({
+      ...{ name, config, state, version, updatedAt },
+      stateReason: channel.stateReason ?? null,
+      segmentHash: channel.segmentHash ?? null,
+    })
+    .where(and(eq(channels.orgId, orgId), eq(channels.id, id)));
+}
+
+/** Stores until when the secrets are good that were there before, and forgets those whose grace is over. */
+export async function saveGraces(tx: Tx, { orgId, id, secrets }: Channel): Promise<void> {
+  const kept = secrets.map(({ version }) => version);
+  const ofChannel = and(eq(channelSecrets.orgId, orgId), eq(channelSecrets.channelId, id));
+  await tx.delete(channelSecrets).where(and(ofChannel, notInArray(channelSecrets.version, kept)));
+  for (const { version, validUntil } of secrets) {
+    if (validUntil === undefined) continue;
+    await tx
+      .update(channelSecrets)
+      .set({ validUntil })
+      .where(and(ofChannel, eq(channelSecrets.version, version)));
+  }
 }
 
 /** One channel that the caller may know of. */

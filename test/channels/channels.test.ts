@@ -67,12 +67,23 @@ describe("a new channel", () => {
     [
       "Basic without a name",
       { webhook: {}, receiver: { authentication: "basic" }, secret: "password" },
-      "secret: give name:password for authentication basic",
+      "secret: give it as name:password",
     ],
     [
       "a body in an answer 204",
       { webhook: {}, receiver: { reply: { status: 204, body: "ok" } } },
       "receiver.reply.body: an answer 204 has none",
+    ],
+    ["a preset that there is not", { webhook: { preset: "nowhere" } }, "webhook.preset: give one of generic"],
+    [
+      "a scheme beside a preset",
+      { webhook: { preset: "github", scheme: { header: "x-sig" } } },
+      "the preset github says how its sender signs",
+    ],
+    [
+      "a scheme that leaves the body unsigned",
+      { webhook: { scheme: { header: "x-sig", signed: "{url}" } } },
+      "webhook.scheme: signed must hold {body}",
     ],
     ["a minute's retention", { webhook: {}, retentionSeconds: 60 }, "retentionSeconds: give at least 3600"],
   ])("is refused with %s", async (_, fields, error) => {
@@ -101,4 +112,83 @@ test("a deleted channel is gone, also for who deletes it twice", async () => {
   await channels.deleteChannel({ id });
   await expect(channels.getChannel({ id })).rejects.toMatchObject({ code: Code.NotFound });
   await expect(channels.deleteChannel({ id })).rejects.toMatchObject({ code: Code.NotFound });
+});
+
+describe("a channel that is there", () => {
+  const channels = () => service.org.client.channels;
+
+  async function newChannel(preset = "generic", authentication = "") {
+    const source = { case: "webhook", value: { preset } } as const;
+    const made = await channels().createChannel({ name: "before", source, receiver: { authentication } });
+    return { id: made.channel!.id, ...made };
+  }
+
+  test("changes in what is given, and keeps the rest", async () => {
+    const { id } = await newChannel();
+    const { channel } = await channels().updateChannel({
+      id,
+      name: "after",
+      receiver: { maxBodyBytes: 5 },
+      retentionSeconds: 3_600,
+    });
+    expect(channel).toMatchObject({
+      ...{ name: "after", retentionSeconds: 3_600, dedupSeconds: 604_800 },
+      receiver: { authentication: "signature", maxBodyBytes: 5, requestsPerMinute: 6_000 },
+    });
+    expect((await channels().getChannel({ id })).channel).toEqual(channel);
+  });
+
+  test.each([
+    ["nothing", {}, "nothing to change"],
+    ["how senders prove themselves", { receiver: { authentication: "none" } }, "cannot be changed"],
+    ["what it has not", { cloudEvents: {} }, "the channel is of kind webhook"],
+  ])("refuses to change %s", async (_, change, message) => {
+    const { id } = await newChannel();
+    await expect(channels().updateChannel({ id, ...change })).rejects.toThrow(message);
+  });
+
+  test("is paused and resumed, each once on record", async () => {
+    const { id } = await newChannel();
+    expect((await channels().pauseChannel({ id })).channel?.state).toBe("paused");
+    await channels().pauseChannel({ id });
+    expect((await channels().resumeChannel({ id })).channel?.state).toBe("active");
+    const { events } = await service.org.client.audit.listAuditEvents({ target: id });
+    expect(events.map(({ action }) => action).toSorted()).toEqual([
+      "channel.create",
+      "channel.pause",
+      "channel.resume",
+    ]);
+  });
+
+  test("has at most five secrets that are good, and none of them in its record", async () => {
+    const { id, secret } = await newChannel();
+    const secrets = [secret];
+    for (let i = 0; i < 4; i++) secrets.push((await channels().rotateChannelSecret({ id })).secret);
+    await expect(channels().rotateChannelSecret({ id })).rejects.toThrow("5 secrets that are still good");
+    service.clock.advance(24 * 60 * 60 * 1000);
+    const after = await channels().rotateChannelSecret({
+      id,
+      secret: "given by the vendor",
+      graceSeconds: 0,
+    });
+    expect([after.secret, after.channel?.secrets.map(({ version }) => version)]).toEqual([undefined, [6]]);
+    const record = await service.org.rest("GET", `/api/audit/events?target=${id}`);
+    for (const one of [...secrets, "given by the vendor"]) {
+      expect(JSON.stringify(record.body)).not.toContain(one);
+    }
+  });
+
+  test("of a vendor that makes the secret has none until it is given", async () => {
+    const { id, channel, secret } = await newChannel("stripe");
+    expect([secret, channel?.secrets]).toEqual([undefined, []]);
+    const rotated = await channels().rotateChannelSecret({ id, secret: "whsec_from_the_vendor" });
+    expect(rotated.channel?.secrets.map(({ version }) => version)).toEqual([1]);
+  });
+
+  test("stores an event to see that readers get it", async () => {
+    const { id } = await newChannel();
+    const tested = await service.org.rest("POST", `/api/event-channels/${id}/test`, {});
+    expect(tested.body).toMatchObject({ ok: true, seq: "1" });
+    expect((await channels().getChannel({ id })).channel?.lastSeq).toBe(1n);
+  });
 });

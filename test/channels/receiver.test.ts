@@ -1,7 +1,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { createHmac } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { ReceiverSchema } from "#gen/patchbay/events/v1/channel_pb.js";
+import type { ReceiverSchema, WebhookSenderSchema } from "#gen/patchbay/events/v1/channel_pb.js";
 import { localRootKey, newRootKeyText } from "#src/crypto/root-key.ts";
 import { readLogsOf, type LogReader } from "../support/read-log.ts";
 import { startService, type TestService } from "../support/service.ts";
@@ -20,7 +20,7 @@ afterAll(async () => {
 
 interface Wanted {
   readonly source:
-    | { readonly case: "webhook"; readonly value: { preset: string } }
+    | { readonly case: "webhook"; readonly value: MessageInitShape<typeof WebhookSenderSchema> }
     | { readonly case: "cloudEvents"; readonly value: { allowedOrigins?: string[] } };
   readonly receiver?: MessageInitShape<typeof ReceiverSchema>;
   readonly secret?: string;
@@ -129,6 +129,30 @@ describe("a webhook of GitHub", () => {
     const reply = await post(url, "{}", githubHeaders(secret, "{}", "x".repeat(10_000)));
     expect([reply.status, reply.text]).toEqual([400, expect.stringContaining("id: has 10000 characters")]);
   });
+});
+
+test("a sender that no preset knows is known by the scheme, and described by the places, that its channel names", async () => {
+  const scheme = {
+    ...{ header: "x-sig", prefix: "v1=", algorithm: "hmac-sha512", encoding: "base64" },
+    ...{ signed: "{time}.{body}", timeHeader: "x-time" },
+  };
+  const event = { id: "/meta/id", type: "x-topic", subject: "/who", time: "/at" };
+  const { id, secret, url } = await newChannel({ source: { case: "webhook", value: { scheme, event } } });
+  const body = '{"meta":{"id":7},"who":"ann","at":"2026-01-31T08:00:00Z"}';
+  const sendAt = (seconds: number) => {
+    const time = String(Math.floor(service.clock.now().getTime() / 1000) + seconds);
+    const signature = createHmac("sha512", secret).update(`${time}.${body}`).digest("base64");
+    return post(url, body, { "x-sig": `v1=${signature}`, "x-time": time, "x-topic": "paid" });
+  };
+  expect((await sendAt(310)).status).toBe(401);
+  expect((await sendAt(-310)).status).toBe(401);
+  expect((await sendAt(0)).status).toBe(200);
+  expect((await sendAt(-1)).headers.get("x-qe-seq")).toBe("1");
+  expect(await logs.read(id)).toMatchObject([
+    { id: "7", type: "paid", subject: "ann", time: "2026-01-31T08:00:00Z", verified: "generic" },
+  ]);
+  const { channel } = await service.org.client.channels.getChannel({ id });
+  expect(channel?.source.value).toMatchObject({ preset: "generic", scheme, event });
 });
 
 test("a secret in the body is masked, and every other byte is as it came", async () => {
@@ -296,4 +320,28 @@ test("a deleted channel takes nothing more", async () => {
   expect((await post(url, "{}", githubHeaders(secret, "{}", "1"))).status).toBe(200);
   await service.org.client.channels.deleteChannel({ id });
   expect((await post(url, "{}", githubHeaders(secret, "{}", "2"))).status).toBe(404);
+});
+
+test("a rotated secret is taken at once, and the previous one until its grace is over", async () => {
+  const { id, secret, url } = await newChannel(webhook("github"));
+  const send = async (by: string, delivery: string) =>
+    (await post(url, "{}", githubHeaders(by, "{}", delivery))).status;
+  expect(await send(secret, "1")).toBe(200);
+  const rotated = await service.org.client.channels.rotateChannelSecret({ id, graceSeconds: 60 });
+  expect(await Promise.all([send(secret, "2"), send(rotated.secret!, "3")])).toEqual([200, 200]);
+  service.clock.advance(61_000);
+  expect(await Promise.all([send(secret, "4"), send(rotated.secret!, "5")])).toEqual([401, 200]);
+});
+
+test("a rotated address is the only one that is taken", async () => {
+  const { id, url } = await newChannel(webhook("generic", { receiver: { authentication: "none" } }));
+  expect((await post(url, "{}")).status).toBe(200);
+  const rotated = await service.org.client.channels.rotateChannelSecret({ id });
+  expect([(await post(url, "{}")).status, (await post(rotated.url, "{}")).status]).toEqual([404, 200]);
+});
+
+test("a paused channel goes on storing what senders send", async () => {
+  const { id, url } = await newChannel(webhook("generic", { receiver: { authentication: "none" } }));
+  await service.org.client.channels.pauseChannel({ id });
+  expect((await post(url, "{}")).status).toBe(200);
 });

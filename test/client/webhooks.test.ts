@@ -240,6 +240,8 @@ describe("is refused, and nobody hears of it", () => {
       const answer = await send({ "x-qe-sequence": number, "x-qe-previous": "chn_1:-" });
       expect(answer.status).toBe(400);
     }
+    // Numbers of two logs have nothing to do with each other.
+    expect((await send({ "x-qe-previous": "chn_2:-" })).status).toBe(400);
     expect(seqs()).toEqual([]);
   });
 

@@ -327,6 +327,11 @@ function documentOf(operation: string) {
   return { source: { case: "document" as const, value: Uint8Array.from(bankDocument(operation)) } };
 }
 
+async function newChannel(): Promise<string> {
+  const wanted = { name: "hooks", source: { case: "webhook", value: {} } } as const;
+  return (await service.org.client.channels.createChannel(wanted)).channel!.id;
+}
+
 /** A request for each method that takes the header. A new one needs one here. */
 const requests: Record<string, () => Promise<object>> = {
   CreateApiKey: async () => create,
@@ -389,6 +394,14 @@ const requests: Record<string, () => Promise<object>> = {
   ReplayEvents: async () => ({ id: await hookId(), log: "audit", fromSeq: 1n, toSeq: 1n }),
   RedeliverEvent: async () => ({ id: await hookId(), log: "audit", seq: 1n }),
   CreateChannel: async () => ({ name: "hooks", source: { case: "webhook", value: {} } }),
+  PauseChannel: async () => ({ id: await newChannel() }),
+  ResumeChannel: async () => {
+    const id = await newChannel();
+    await service.org.client.channels.pauseChannel({ id });
+    return { id };
+  },
+  RotateChannelSecret: async () => ({ id: await newChannel() }),
+  TestChannel: async () => ({ id: await newChannel() }),
   CreateEventGroup: async () => ({ name: "workers", log: "audit" }),
   SeekEventGroup: async () => ({ id: await newGroup(), from: { case: "latest", value: true } }),
   RedeliverEvents: async () => {

@@ -1,15 +1,10 @@
-import { isUtf8 } from "node:buffer";
 import { createHash, timingSafeEqual } from "node:crypto";
-import { walkJson } from "#src/json/walk.ts";
-import { InvalidRequest } from "#src/platform/errors.ts";
+import { quote } from "#src/platform/ascii.ts";
 import { inTurns } from "#src/platform/in-turns.ts";
-import { valuesAt } from "../pointer.ts";
+import { findPlaces, type PlacedValue, wantedPlaces } from "../json-places.ts";
+import { NotJson, textAt } from "../json-spans.ts";
 import { bytesOfHeader, headerOf, type SignedRequest } from "./request.ts";
 import type { BodyTokenScheme, TokenScheme } from "./scheme.ts";
-
-/** What is read of a stranger's JSON to find a secret in it. */
-const maxJsonBytes = 256 * 1024;
-const maxDepth = 100;
 
 /** Whether the header holds one of the secrets. */
 export function showsToken(
@@ -37,13 +32,25 @@ export async function showsBodyToken(
   { body }: SignedRequest,
   secrets: readonly Buffer[],
 ): Promise<boolean> {
-  const json = await readJson(body);
-  if (json === undefined) return false;
-  const shown = valuesAt(json.value, pointer);
+  const item = pointer.slice(0, pointer.lastIndexOf("/"));
+  const found = await placesIn(body, [item, pointer]);
+  const shown = found.filter(({ wanted }) => wanted === pointer);
+  // As many as there are items: none shows two, of which another reader might take the other.
   return (
     shown.length > 0 &&
-    shown.every((value) => typeof value === "string" && isOneOf(secrets, Buffer.from(value, "utf8")))
+    shown.length === found.length - shown.length &&
+    shown.every((span) => body[span.start] === quote && isOneOf(secrets, Buffer.from(textAt(body, span))))
   );
+}
+
+/** None in what is no JSON. */
+async function placesIn(body: Buffer, pointers: readonly string[]): Promise<readonly PlacedValue[]> {
+  try {
+    return await inTurns(findPlaces(body, wantedPlaces(pointers)));
+  } catch (error) {
+    if (error instanceof NotJson) return [];
+    throw error;
+  }
 }
 
 /** Hashed, so that neither time nor length says how much of it is right. */
@@ -54,20 +61,4 @@ function isOneOf(secrets: readonly Buffer[], given: Buffer): boolean {
 
 function sha256(bytes: Buffer): Buffer {
   return createHash("sha256").update(bytes).digest();
-}
-
-/**
- * The body's JSON, unless it gives a name twice: one of the two would be compared, and the other masked. The walk comes
- * first because it lets others have their turn, and ends where the nesting is too deep.
- */
-async function readJson(body: Buffer): Promise<{ value: unknown } | undefined> {
-  if (body.length > maxJsonBytes || !isUtf8(body)) return undefined;
-  const text = body.toString("utf8");
-  try {
-    await inTurns(walkJson(text, { maxDepth, allowsNul: true, anyNumber: true }));
-  } catch (error) {
-    if (error instanceof InvalidRequest) return undefined;
-    throw error;
-  }
-  return { value: JSON.parse(text) };
 }

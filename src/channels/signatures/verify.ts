@@ -24,7 +24,7 @@ export interface Refused {
 
 /**
  * Checks a request against the secrets that are good now. The body is not read before its signature is right, but for
- * schemes that sign fields of a form or show a secret in the body: those read no more than 64 KiB and 256 KiB.
+ * schemes that show a secret in it, and for Twilio's forms, of which at most 64 KiB are read.
  */
 export async function verifySignature(
   scheme: Scheme,

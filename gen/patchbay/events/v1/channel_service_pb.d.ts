@@ -130,6 +130,14 @@ export declare type CreateChannelResponse = Message<"patchbay.events.v1.CreateCh
    * @generated from field: string url = 3;
    */
   url: string;
+
+  /**
+   * What the vendor wants to be told beside the address and shows when it asks for
+   * consent, such as the verify token of Meta. Absent for others.
+   *
+   * @generated from field: optional string verify_token = 4;
+   */
+  verifyToken?: string | undefined;
 };
 
 /**
@@ -267,6 +275,296 @@ export declare type DeleteChannelResponse = Message<"patchbay.events.v1.DeleteCh
 export declare const DeleteChannelResponseSchema: GenMessage<DeleteChannelResponse>;
 
 /**
+ * What changes of a channel.
+ *
+ * @generated from message patchbay.events.v1.UpdateChannelRequest
+ */
+export declare type UpdateChannelRequest = Message<"patchbay.events.v1.UpdateChannelRequest"> & {
+  /**
+   * Its id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * What people call it. Absent to leave it.
+   *
+   * @generated from field: optional string name = 2;
+   */
+  name?: string | undefined;
+
+  /**
+   * What is known of the system that speaks CloudEvents. Absent to leave it.
+   *
+   * @generated from field: patchbay.events.v1.CloudEventsSender cloud_events = 3;
+   */
+  cloudEvents?: CloudEventsSender | undefined;
+
+  /**
+   * How requests of senders are taken, in place of all that was said of that; its
+   * `authentication` is as it was, or left out. Absent to leave it.
+   *
+   * @generated from field: patchbay.events.v1.Receiver receiver = 4;
+   */
+  receiver?: Receiver | undefined;
+
+  /**
+   * For how long an event is kept that comes from now on, in seconds: 1 hour to 90
+   * days. Absent to leave it.
+   *
+   * @generated from field: optional int32 retention_seconds = 5;
+   */
+  retentionSeconds?: number | undefined;
+
+  /**
+   * For how long an event is known again that comes from now on, in seconds: 1 hour
+   * to 30 days. Absent to leave it.
+   *
+   * @generated from field: optional int32 dedup_seconds = 6;
+   */
+  dedupSeconds?: number | undefined;
+};
+
+/**
+ * Describes the message patchbay.events.v1.UpdateChannelRequest.
+ * Use `create(UpdateChannelRequestSchema)` to create a new message.
+ */
+export declare const UpdateChannelRequestSchema: GenMessage<UpdateChannelRequest>;
+
+/**
+ * Carries the channel.
+ *
+ * @generated from message patchbay.events.v1.UpdateChannelResponse
+ */
+export declare type UpdateChannelResponse = Message<"patchbay.events.v1.UpdateChannelResponse"> & {
+  /**
+   * As it is now.
+   *
+   * @generated from field: patchbay.events.v1.Channel channel = 1;
+   */
+  channel?: Channel | undefined;
+};
+
+/**
+ * Describes the message patchbay.events.v1.UpdateChannelResponse.
+ * Use `create(UpdateChannelResponseSchema)` to create a new message.
+ */
+export declare const UpdateChannelResponseSchema: GenMessage<UpdateChannelResponse>;
+
+/**
+ * Names a channel.
+ *
+ * @generated from message patchbay.events.v1.PauseChannelRequest
+ */
+export declare type PauseChannelRequest = Message<"patchbay.events.v1.PauseChannelRequest"> & {
+  /**
+   * Its id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message patchbay.events.v1.PauseChannelRequest.
+ * Use `create(PauseChannelRequestSchema)` to create a new message.
+ */
+export declare const PauseChannelRequestSchema: GenMessage<PauseChannelRequest>;
+
+/**
+ * Carries the channel.
+ *
+ * @generated from message patchbay.events.v1.PauseChannelResponse
+ */
+export declare type PauseChannelResponse = Message<"patchbay.events.v1.PauseChannelResponse"> & {
+  /**
+   * As it is now.
+   *
+   * @generated from field: patchbay.events.v1.Channel channel = 1;
+   */
+  channel?: Channel | undefined;
+};
+
+/**
+ * Describes the message patchbay.events.v1.PauseChannelResponse.
+ * Use `create(PauseChannelResponseSchema)` to create a new message.
+ */
+export declare const PauseChannelResponseSchema: GenMessage<PauseChannelResponse>;
+
+/**
+ * Names a channel.
+ *
+ * @generated from message patchbay.events.v1.ResumeChannelRequest
+ */
+export declare type ResumeChannelRequest = Message<"patchbay.events.v1.ResumeChannelRequest"> & {
+  /**
+   * Its id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message patchbay.events.v1.ResumeChannelRequest.
+ * Use `create(ResumeChannelRequestSchema)` to create a new message.
+ */
+export declare const ResumeChannelRequestSchema: GenMessage<ResumeChannelRequest>;
+
+/**
+ * Carries the channel.
+ *
+ * @generated from message patchbay.events.v1.ResumeChannelResponse
+ */
+export declare type ResumeChannelResponse = Message<"patchbay.events.v1.ResumeChannelResponse"> & {
+  /**
+   * As it is now.
+   *
+   * @generated from field: patchbay.events.v1.Channel channel = 1;
+   */
+  channel?: Channel | undefined;
+};
+
+/**
+ * Describes the message patchbay.events.v1.ResumeChannelResponse.
+ * Use `create(ResumeChannelResponseSchema)` to create a new message.
+ */
+export declare const ResumeChannelResponseSchema: GenMessage<ResumeChannelResponse>;
+
+/**
+ * Names a channel, and says until when its previous secret is taken.
+ *
+ * @generated from message patchbay.events.v1.RotateChannelSecretRequest
+ */
+export declare type RotateChannelSecretRequest = Message<"patchbay.events.v1.RotateChannelSecretRequest"> & {
+  /**
+   * Its id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * The new secret, as the vendor shows it; `name:password` for `basic`. Absent if
+   * Patchbay is to make it.
+   *
+   * @generated from field: optional string secret = 2;
+   */
+  secret?: string | undefined;
+
+  /**
+   * For how long the previous secret is still taken, at most 30 days; 0 ends it now.
+   * Absent means a day.
+   *
+   * @generated from field: optional int32 grace_seconds = 3;
+   */
+  graceSeconds?: number | undefined;
+};
+
+/**
+ * Describes the message patchbay.events.v1.RotateChannelSecretRequest.
+ * Use `create(RotateChannelSecretRequestSchema)` to create a new message.
+ */
+export declare const RotateChannelSecretRequestSchema: GenMessage<RotateChannelSecretRequest>;
+
+/**
+ * Carries the channel, and what is shown once.
+ *
+ * @generated from message patchbay.events.v1.RotateChannelSecretResponse
+ */
+export declare type RotateChannelSecretResponse = Message<"patchbay.events.v1.RotateChannelSecretResponse"> & {
+  /**
+   * As it is now.
+   *
+   * @generated from field: patchbay.events.v1.Channel channel = 1;
+   */
+  channel?: Channel | undefined;
+
+  /**
+   * The secret to give to the sender. Absent if the caller gave it, or if none is
+   * needed.
+   *
+   * @generated from field: optional string secret = 2;
+   */
+  secret?: string | undefined;
+
+  /**
+   * The address to give to the sender. It may end in a secret segment.
+   *
+   * @generated from field: string url = 3;
+   */
+  url: string;
+
+  /**
+   * As in the answer of CreateChannel. Absent for vendors that do not ask for it.
+   *
+   * @generated from field: optional string verify_token = 4;
+   */
+  verifyToken?: string | undefined;
+};
+
+/**
+ * Describes the message patchbay.events.v1.RotateChannelSecretResponse.
+ * Use `create(RotateChannelSecretResponseSchema)` to create a new message.
+ */
+export declare const RotateChannelSecretResponseSchema: GenMessage<RotateChannelSecretResponse>;
+
+/**
+ * Names a channel.
+ *
+ * @generated from message patchbay.events.v1.TestChannelRequest
+ */
+export declare type TestChannelRequest = Message<"patchbay.events.v1.TestChannelRequest"> & {
+  /**
+   * Its id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message patchbay.events.v1.TestChannelRequest.
+ * Use `create(TestChannelRequestSchema)` to create a new message.
+ */
+export declare const TestChannelRequestSchema: GenMessage<TestChannelRequest>;
+
+/**
+ * Says what was stored.
+ *
+ * @generated from message patchbay.events.v1.TestChannelResponse
+ */
+export declare type TestChannelResponse = Message<"patchbay.events.v1.TestChannelResponse"> & {
+  /**
+   * True: otherwise the call fails.
+   *
+   * @generated from field: bool ok = 1;
+   */
+  ok: boolean;
+
+  /**
+   * The number of the event in the channel's log.
+   *
+   * @generated from field: int64 seq = 2;
+   */
+  seq: bigint;
+
+  /**
+   * How long it took to store it.
+   *
+   * @generated from field: int32 latency_ms = 3;
+   */
+  latencyMs: number;
+};
+
+/**
+ * Describes the message patchbay.events.v1.TestChannelResponse.
+ * Use `create(TestChannelResponseSchema)` to create a new message.
+ */
+export declare const TestChannelResponseSchema: GenMessage<TestChannelResponse>;
+
+/**
  * Names a channel that reads its source.
  *
  * @generated from message patchbay.events.v1.ResetChannelRequest
@@ -355,6 +653,83 @@ export declare const ChannelService: GenService<{
     methodKind: "unary";
     input: typeof GetChannelRequestSchema;
     output: typeof GetChannelResponseSchema;
+  },
+  /**
+   * Changes what the request gives, and leaves the rest. How senders prove
+   * themselves and which preset they follow cannot be changed: another secret would
+   * go with it. What an event takes that is stored already does not change.
+   *
+   * Errors: NOT_FOUND; INVALID_ARGUMENT (IMMUTABLE_FIELD).
+   *
+   * @generated from rpc patchbay.events.v1.ChannelService.UpdateChannel
+   */
+  updateChannel: {
+    methodKind: "unary";
+    input: typeof UpdateChannelRequestSchema;
+    output: typeof UpdateChannelResponseSchema;
+  },
+  /**
+   * Stops what reads the channel, and a channel that reads its source by itself;
+   * what senders send is stored all the same, so that nothing is lost. A second call
+   * changes nothing.
+   *
+   * Errors: NOT_FOUND.
+   *
+   * @generated from rpc patchbay.events.v1.ChannelService.PauseChannel
+   */
+  pauseChannel: {
+    methodKind: "unary";
+    input: typeof PauseChannelRequestSchema;
+    output: typeof PauseChannelResponseSchema;
+  },
+  /**
+   * Ends a pause, or what blocks the channel, if that is mended. A second call
+   * changes nothing.
+   *
+   * Errors: NOT_FOUND.
+   *
+   * @generated from rpc patchbay.events.v1.ChannelService.ResumeChannel
+   */
+  resumeChannel: {
+    methodKind: "unary";
+    input: typeof ResumeChannelRequestSchema;
+    output: typeof ResumeChannelResponseSchema;
+  },
+  /**
+   * Gives the channel another secret, which is taken at once. The previous one is
+   * taken as well until `grace_seconds` are over, so that the sender can be changed
+   * without a gap; graces of earlier rotations stay as they were. Of a channel that
+   * asks for no proof, the secret segment is replaced, without a grace.
+   *
+   * This is also how a channel gets its first secret, of a vendor that shows it only
+   * when it knows the address. Called twice, it makes two secrets, unless both calls
+   * carry one `Idempotency-Key`.
+   *
+   * Errors: NOT_FOUND; INVALID_ARGUMENT for a secret that does not fit, or of a
+   * channel whose senders show a key of Patchbay; FAILED_PRECONDITION
+   * (TOO_MANY_SECRETS beyond five that are still good); UNAVAILABLE
+   * (ROOT_KEY_UNAVAILABLE).
+   *
+   * @generated from rpc patchbay.events.v1.ChannelService.RotateChannelSecret
+   */
+  rotateChannelSecret: {
+    methodKind: "unary";
+    input: typeof RotateChannelSecretRequestSchema;
+    output: typeof RotateChannelSecretResponseSchema;
+  },
+  /**
+   * Stores an event of the type `patchbay.test` in the channel's log, to see that
+   * whoever reads it gets it. It does not ask anything of a sender.
+   *
+   * Errors: NOT_FOUND; UNAVAILABLE (INTAKE_UNAVAILABLE); RESOURCE_EXHAUSTED
+   * (QUOTA_EXHAUSTED).
+   *
+   * @generated from rpc patchbay.events.v1.ChannelService.TestChannel
+   */
+  testChannel: {
+    methodKind: "unary";
+    input: typeof TestChannelRequestSchema;
+    output: typeof TestChannelResponseSchema;
   },
   /**
    * Deletes a channel with its log: its events cannot be read from here on, and
