@@ -1,6 +1,5 @@
 import type { PollConfig, StreamConfig } from "./sources/source.ts";
 import type { SourceState } from "./sources/state.ts";
-import type { SignatureScheme } from "./signatures/scheme.ts";
 
 /** Where a channel's events come from. */
 export type ChannelKind = "webhook" | "cloudevents" | "sse" | "poll";
@@ -9,8 +8,6 @@ export type ChannelKind = "webhook" | "cloudevents" | "sse" | "poll";
 export interface ChannelConfig {
   /** The name of the preset that its sender follows, such as `github`. */
   readonly preset?: string;
-  /** How its sender signs, if it is not as the preset says. */
-  readonly signature?: SignatureScheme;
   /** The origins whose handshake a CloudEvents channel grants. */
   readonly allowedOrigins?: readonly string[];
   /** The event stream that an sse channel reads. */

@@ -3,7 +3,6 @@ import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { ChannelSchema } from "#gen/patchbay/events/v1/channel_pb.js";
 import { present } from "#src/platform/present.ts";
 import type { Channel } from "./channel.ts";
-import { ownSchemeToMessage } from "./own-scheme.ts";
 import { pollMessage, stateMessage, streamMessage } from "./sources/to-message.ts";
 
 /** A channel as callers see it. */
@@ -35,10 +34,7 @@ function sourceOf({
   config,
   connectionId = "",
 }: Channel): MessageInitShape<typeof ChannelSchema>["source"] {
-  if (kind === "webhook") {
-    const signature = config.signature && ownSchemeToMessage(config.signature);
-    return { case: "webhook", value: present({ preset: config.preset, signature }) };
-  }
+  if (kind === "webhook") return { case: "webhook", value: present({ preset: config.preset }) };
   if (kind === "cloudevents")
     return { case: "cloudEvents", value: { allowedOrigins: [...(config.allowedOrigins ?? [])] } };
   if (config.sse !== undefined) return { case: "sse", value: streamMessage(config.sse, connectionId) };

@@ -13,7 +13,6 @@ import type {
   ReceiverConfig,
 } from "./channel.ts";
 import { needsSecret } from "./channel.ts";
-import { ownSchemeFrom } from "./own-scheme.ts";
 import { presets } from "./presets.ts";
 import { isSecretTheirs, newSegment, secretFrom, segmentHashOf, type SecretText } from "./secret-text.ts";
 import { pollConfigFrom, streamConfigFrom } from "./sources/from-message.ts";
@@ -75,9 +74,7 @@ function sourceFrom({ source, receiver }: CreateChannelRequest): {
   switch (source.case) {
     case "webhook": {
       const preset = presetFrom(source.value);
-      const taken = receiverFrom(receiver, "signature");
-      const signature = signatureFrom(source.value, taken);
-      return { kind: "webhook", config: present({ preset, signature, receiver: taken }) };
+      return { kind: "webhook", config: { preset, receiver: receiverFrom(receiver, "signature") } };
     }
     case "cloudEvents": {
       const { allowedOrigins } = source.value;
@@ -101,15 +98,6 @@ function requireNoReceiver(given: Receiver | undefined): void {
   if (given !== undefined) {
     throw new InvalidRequest("receiver: nobody sends to a channel that reads its source; leave it out");
   }
-}
-
-/** How the sender signs, if the caller says it. */
-function signatureFrom({ preset, signature }: WebhookSender, { authentication }: ReceiverConfig) {
-  if (signature === undefined) return undefined;
-  if (authentication === "signature" && ["", "generic"].includes(preset)) return ownSchemeFrom(signature);
-  throw new InvalidRequest(
-    "webhook.signature: it goes with the preset generic and the authentication signature; leave it out",
-  );
 }
 
 function presetFrom({ preset }: WebhookSender): string {

@@ -18,7 +18,7 @@ export function schemeOf(config: ChannelConfig): Scheme | undefined {
   const { receiver } = config;
   switch (receiver?.authentication) {
     case "signature":
-      return config.signature ?? scheme;
+      return scheme;
     case "token": {
       const header = receiver.tokenHeader ?? (scheme.kind === "token" ? scheme.header : usualTokenHeader);
       return { kind: "token", name: "token", header };

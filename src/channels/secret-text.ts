@@ -22,9 +22,7 @@ export function secretFrom(given: string | undefined, config: ChannelConfig): Se
 
 /** Whether the vendor makes the secret, and shows it perhaps only when it knows the channel's address. */
 export function isSecretTheirs(config: ChannelConfig): boolean {
-  if (config.receiver?.authentication !== "signature") return false;
-  const isPublicKey = config.signature?.proofs.some(({ algorithm }) => algorithm === "ed25519") ?? false;
-  return isPublicKey || presetOf(config).secretIsTheirs;
+  return config.receiver?.authentication === "signature" && presetOf(config).secretIsTheirs;
 }
 
 function newSecret(config: ChannelConfig): string {

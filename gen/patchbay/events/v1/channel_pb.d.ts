@@ -184,15 +184,6 @@ export declare type WebhookSender = Message<"patchbay.events.v1.WebhookSender"> 
    * @generated from field: string preset = 1;
    */
   preset: string;
-
-  /**
-   * How it signs, if Patchbay does not know the vendor: only with the preset
-   * `generic`. Absent means what the preset says; of `generic`, the HMAC-SHA256 of
-   * the body in hex, in the header `x-signature`.
-   *
-   * @generated from field: patchbay.events.v1.SignatureScheme signature = 2;
-   */
-  signature?: SignatureScheme | undefined;
 };
 
 /**
@@ -200,110 +191,6 @@ export declare type WebhookSender = Message<"patchbay.events.v1.WebhookSender"> 
  * Use `create(WebhookSenderSchema)` to create a new message.
  */
 export declare const WebhookSenderSchema: GenMessage<WebhookSender>;
-
-/**
- * How a sender signs what it sends.
- *
- * @generated from message patchbay.events.v1.SignatureScheme
- */
-export declare type SignatureScheme = Message<"patchbay.events.v1.SignatureScheme"> & {
-  /**
-   * The header with the signature.
-   *
-   * @generated from field: string header = 1;
-   */
-  header: string;
-
-  /**
-   * What stands before the signature, such as `sha256=`.
-   *
-   * @generated from field: string prefix = 2;
-   */
-  prefix: string;
-
-  /**
-   * What parts the signatures, if there may be several: a blank or a comma.
-   *
-   * @generated from field: string separator = 3;
-   */
-  separator: string;
-
-  /**
-   * Empty means `hmac-sha256`.
-   *
-   * @generated from field: string algorithm = 4;
-   */
-  algorithm: string;
-
-  /**
-   * How the signature is written. Empty means `hex`.
-   *
-   * @generated from field: string encoding = 5;
-   */
-  encoding: string;
-
-  /**
-   * How the secret is written: `text`, whose bytes are the key, or `whsec`, base64
-   * that may follow `whsec_`; of ed25519 the sender's public key as `hex-key` or as
-   * `whpk`, base64 after `whpk_`. Empty means `text`, or `hex-key` of ed25519.
-   *
-   * @generated from field: string secret_form = 6;
-   */
-  secretForm: string;
-
-  /**
-   * What is signed, such as `{time}.{body}`, with `{body}` in any case. It may also
-   * hold `{id}`, `{time}`, `{method}` and `{url}`, which is the public address that
-   * the sender was given. Empty means `{body}`.
-   *
-   * @generated from field: string signed = 7;
-   */
-  signed: string;
-
-  /**
-   * The header of `{id}`. Empty where no id is signed.
-   *
-   * @generated from field: string id_header = 8;
-   */
-  idHeader: string;
-
-  /**
-   * The header of `{time}`. Empty where no time is signed: then whoever has one
-   * signed request can send it again.
-   *
-   * @generated from field: string time_header = 9;
-   */
-  timeHeader: string;
-
-  /**
-   * What stands before the time, such as `t=`, where its header is that of the
-   * signatures.
-   *
-   * @generated from field: string time_prefix = 10;
-   */
-  timePrefix: string;
-
-  /**
-   * Whether the time is in seconds (`s`) or milliseconds (`ms`) since 1970. Empty
-   * means `s`.
-   *
-   * @generated from field: string time_unit = 11;
-   */
-  timeUnit: string;
-
-  /**
-   * How far the time may be away, to both sides. 0 means 300, the ceiling is 5,400.
-   *
-   * @generated from field: int32 tolerance_seconds = 12;
-   */
-  toleranceSeconds: number;
-};
-
-/**
- * Describes the message patchbay.events.v1.SignatureScheme.
- * Use `create(SignatureSchemeSchema)` to create a new message.
- */
-export declare const SignatureSchemeSchema: GenMessage<SignatureScheme>;
 
 /**
  * A system that speaks CloudEvents 1.0 over HTTP.
