@@ -1,3 +1,4 @@
+import type { OwnSender } from "./own-sender.ts";
 import type { PollConfig, StreamConfig } from "./sources/source.ts";
 import type { SourceState } from "./sources/state.ts";
 
@@ -8,6 +9,8 @@ export type ChannelKind = "webhook" | "cloudevents" | "sse" | "poll";
 export interface ChannelConfig {
   /** The name of the preset that its sender follows, such as `github`. */
   readonly preset?: string;
+  /** What it says of its sender itself, where no preset knows it. */
+  readonly sender?: OwnSender;
   /** The origins whose handshake a CloudEvents channel grants. */
   readonly allowedOrigins?: readonly string[];
   /** The event stream that an sse channel reads. */

@@ -17,7 +17,7 @@ export interface HandshakeParts {
   /** The secrets that are good now. */
   readonly secrets: readonly Buffer[];
   /** What Meta is told to show. */
-  readonly verifyToken: string;
+  readonly verifyToken: () => string;
 }
 
 /**
@@ -31,9 +31,11 @@ export function openHandshake({
   verifyToken,
 }: HandshakeParts): OpenAnswer | undefined {
   const { method, headers, url } = request;
+  const { kind, preset } = receiving;
+  if (method === "OPTIONS" && kind === "cloudevents") return grantOrigin(receiving, request);
+  if (preset.handshake === undefined) return undefined;
   const query = new URL(url).searchParams;
-  if (method === "OPTIONS" && receiving.kind === "cloudevents") return grantOrigin(receiving, request);
-  switch (receiving.preset.handshake) {
+  switch (preset.handshake) {
     case "graph-validation-token": {
       const token = query.get("validationToken");
       return method === "POST" && token !== null && token.length <= longest ? text(token) : undefined;
@@ -41,7 +43,7 @@ export function openHandshake({
     case "meta-challenge": {
       const challenge = query.get("hub.challenge");
       const isAsked = method === "GET" && query.get("hub.mode") === "subscribe" && challenge !== null;
-      if (!isAsked || !isSame(query.get("hub.verify_token") ?? "", verifyToken)) return undefined;
+      if (!isAsked || !isSame(query.get("hub.verify_token") ?? "", verifyToken())) return undefined;
       return text(challenge);
     }
     case "x-crc": {

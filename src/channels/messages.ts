@@ -3,6 +3,7 @@ import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { ChannelSchema } from "#gen/patchbay/events/v1/channel_pb.js";
 import { present } from "#src/platform/present.ts";
 import type { Channel } from "./channel.ts";
+import { ownSenderMessage } from "./own-sender.ts";
 import { pollMessage, stateMessage, streamMessage } from "./sources/to-message.ts";
 
 /** A channel as callers see it. */
@@ -34,7 +35,10 @@ function sourceOf({
   config,
   connectionId = "",
 }: Channel): MessageInitShape<typeof ChannelSchema>["source"] {
-  if (kind === "webhook") return { case: "webhook", value: present({ preset: config.preset }) };
+  if (kind === "webhook") {
+    const { preset, sender = {} } = config;
+    return { case: "webhook", value: { ...present({ preset }), ...ownSenderMessage(sender) } };
+  }
   if (kind === "cloudevents")
     return { case: "cloudEvents", value: { allowedOrigins: [...(config.allowedOrigins ?? [])] } };
   if (config.sse !== undefined) return { case: "sse", value: streamMessage(config.sse, connectionId) };

@@ -13,6 +13,7 @@ import type {
   ReceiverConfig,
 } from "./channel.ts";
 import { needsSecret } from "./channel.ts";
+import { ownSenderFrom } from "./own-sender.ts";
 import { presets } from "./presets.ts";
 import { isSecretTheirs, newSegment, secretFrom, segmentHashOf, type SecretText } from "./secret-text.ts";
 import { pollConfigFrom, streamConfigFrom } from "./sources/from-message.ts";
@@ -74,7 +75,11 @@ function sourceFrom({ source, receiver }: CreateChannelRequest): {
   switch (source.case) {
     case "webhook": {
       const preset = presetFrom(source.value);
-      return { kind: "webhook", config: { preset, receiver: receiverFrom(receiver, "signature") } };
+      const sender = ownSenderFrom(source.value);
+      return {
+        kind: "webhook",
+        config: { preset, ...(sender && { sender }), receiver: receiverFrom(receiver, "signature") },
+      };
     }
     case "cloudEvents": {
       const { allowedOrigins } = source.value;

@@ -111,7 +111,7 @@ export function createReceiver(parts: ReceiverParts): OpenRoute {
   }
 
   function partsOf(receiving: Receiving, request: SignedRequest) {
-    const verifyToken = verifyTokenOf(pepper, receiving.id);
+    const verifyToken = () => verifyTokenOf(pepper, receiving.id);
     return { receiving, request, secrets: liveSecrets(receiving, now()), verifyToken };
   }
 

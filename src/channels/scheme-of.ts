@@ -6,10 +6,10 @@ import type { Scheme } from "./signatures/scheme.ts";
 const usualTokenHeader = "x-webhook-token";
 
 /** What is known of the channel's sender. */
-export function presetOf({ preset = "generic" }: ChannelConfig): Preset {
+export function presetOf({ preset = "generic", sender }: ChannelConfig): Preset {
   const found = presets.get(preset);
   if (found === undefined) throw new Error(`a channel follows the preset ${preset}, which there is not`);
-  return found;
+  return sender === undefined ? found : { ...found, ...sender };
 }
 
 /** How the channel's senders prove themselves; undefined where they show a key of ours, or nothing. */

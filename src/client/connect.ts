@@ -22,7 +22,7 @@ export function clientsOver(transport: Transport): PatchbayClient {
   const clients = Object.entries(services).map(([name, service]) => [name, createClient(service, transport)]);
   const typed = Object.fromEntries(clients) as Clients;
   const { events } = typed;
-  return { ...typed, events: { ...events, follow: createFollow(events.subscribe) } };
+  return { ...typed, events: { ...events, follow: createFollow(events) } };
 }
 
 /** Presents the key with each call. */

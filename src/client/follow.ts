@@ -4,6 +4,7 @@ import { type Client, Code, ConnectError } from "@connectrpc/connect";
 import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import type { Event } from "#gen/patchbay/events/v1/event_pb.js";
 import type { EventService, LogStartSchema } from "#gen/patchbay/events/v1/event_service_pb.js";
+import { InvalidApiKey } from "./authorization.ts";
 import { patchbay } from "./reason.ts";
 
 /** The number of the last event of each log that was handled. */
@@ -66,7 +67,14 @@ const passing: readonly Code[] = [
 
 type Start = MessageInitShape<typeof LogStartSchema>;
 
-export function createFollow(subscribe: Client<typeof EventService>["subscribe"]): EventFollower["follow"] {
+export function createFollow(client: Client<typeof EventService>): EventFollower["follow"] {
+  /** The event with its data, which streams leave out if they are large. */
+  async function whole(event: Event, signal: AbortSignal): Promise<Event> {
+    if (event.data !== undefined || event.dataBytes === 0) return event;
+    const found = await client.getEvent({ log: event.log, seq: event.seq }, { signal });
+    return { ...event, ...found.event, type: event.type };
+  }
+
   return async function* follow({ logs, from = "latest", types = [], signal }) {
     let starts = logs.map((log) => startOf(log, from));
     const isOver = () => signal?.aborted === true;
@@ -76,22 +84,23 @@ export function createFollow(subscribe: Client<typeof EventService>["subscribe"]
       let heard = false;
       try {
         const request = { logs: starts, types: [...types] };
-        for await (const { events, positions } of subscribe(request, { signal: attempt.signal })) {
+        for await (const { events, positions } of client.subscribe(request, { signal: attempt.signal })) {
           heard = true;
-          failures = 0;
           // However long the events take to be handled.
           attempt.pause();
           for (const event of events) {
-            yield event;
+            yield await whole(event, attempt.signal);
             starts = starts.map((start) => (start.log === event.log ? behind(event.log, event.seq) : start));
           }
           starts = positions.map(({ log, seq }) => behind(log, seq));
+          failures = 0;
           attempt.goOn();
         }
       } catch (thrown) {
         if (isOver()) return;
-        const error = ConnectError.from(thrown);
-        if (!heard && !passing.includes(error.code)) throw expiredOf(error) ?? error;
+        const isPassing = thrown instanceof ConnectError && passing.includes(thrown.code);
+        if (!heard && (!isPassing || thrown.cause instanceof InvalidApiKey))
+          throw expiredOf(thrown) ?? thrown;
       } finally {
         attempt.end();
       }
@@ -131,7 +140,8 @@ function beginAttempt(outer: AbortSignal | undefined) {
   };
 }
 
-function expiredOf(error: ConnectError): EventsExpired | undefined {
+function expiredOf(error: unknown): EventsExpired | undefined {
+  if (!(error instanceof ConnectError)) return undefined;
   const info = error.findDetails(ErrorInfoSchema).find(({ domain }) => domain === patchbay);
   if (info?.reason !== "CURSOR_EXPIRED") return undefined;
   const { log = "", earliest = "0" } = info.metadata;

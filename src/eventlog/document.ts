@@ -1,7 +1,8 @@
 import { isUtf8 } from "node:buffer";
+import { longLength, piecesOfBytes, piecesOfString } from "#src/json/pieces.ts";
 import { walkJson } from "#src/json/walk.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
-import { inTurns } from "#src/platform/in-turns.ts";
+import { inTurns, type LongWork } from "#src/platform/in-turns.ts";
 import type { LoggedEvent } from "./event.ts";
 
 /** One event goes to many readers. */
@@ -19,11 +20,11 @@ export function documentOf(event: LoggedEvent): Promise<Buffer> {
 
 async function write(event: LoggedEvent): Promise<Buffer> {
   const head = JSON.stringify({ ...attributesOf(event), timestamp: happenedAt(event) }).slice(0, -1);
-  return Buffer.concat([Buffer.from(head), ...(await dataMember(event)), Buffer.from("}")]);
+  return Buffer.concat([Buffer.from(head), ...(await inTurns(dataMember(event))), Buffer.from("}")]);
 }
 
 /** The attributes of CloudEvents 1.0. Ours come last: no sender gives an event another number, log or proof. */
-export function attributesOf(event: LoggedEvent) {
+function attributesOf(event: LoggedEvent) {
   const { id, source, type, subject, time, contentType, extensions, verified, masked } = event;
   // No extension has these names, and the data would be there twice.
   const { data: _, data_base64: __, ...further } = extensions;
@@ -40,21 +41,34 @@ export function attributesOf(event: LoggedEvent) {
   };
 }
 
-async function dataMember({ data, contentType = "" }: LoggedEvent): Promise<Buffer[]> {
+function* dataMember({ data, contentType = "" }: LoggedEvent): LongWork<readonly Buffer[]> {
   if (data === undefined) return [];
   const mediaType = contentType.split(";", 1)[0]?.trim().toLowerCase() ?? "";
-  if (isUtf8(data)) {
-    const isSaidToBeJson = /^[^/]+\/(?:[^/]+\+)?json$/.test(mediaType);
-    if (isSaidToBeJson && (await isJson(data))) return [Buffer.from(',"data":'), data];
-    if (mediaType.startsWith("text/")) return [Buffer.from(`,"data":${JSON.stringify(data.toString())}`)];
+  const isText = isUtf8(data);
+  if (data.length > longLength) yield;
+  const isSaidToBeJson = /^[^/]+\/(?:[^/]+\+)?json$/.test(mediaType);
+  if (isText && isSaidToBeJson && (yield* isJson(data))) return [Buffer.from(',"data":'), data];
+  if (isText && mediaType.startsWith("text/")) {
+    return yield* inPieces(',"data":', piecesOfString(data.toString()));
   }
-  return [Buffer.from(`,"data_base64":"${data.toString("base64")}"`)];
+  return yield* inPieces(',"data_base64":', piecesOfBytes(data));
+}
+
+function* inPieces(name: string, pieces: Iterable<Buffer>): LongWork<readonly Buffer[]> {
+  const all: Buffer[] = [Buffer.from(name)];
+  for (const piece of pieces) {
+    all.push(piece);
+    if (piece.length >= longLength) yield;
+  }
+  return all;
 }
 
 /** What is no JSON would break out of its place in the document, and could pass for attributes of the event. */
-async function isJson(data: Buffer): Promise<boolean> {
+function* isJson(data: Buffer): LongWork<boolean> {
+  const text = data.toString();
+  if (data.length > longLength) yield;
   try {
-    await inTurns(walkJson(data.toString(), { maxDepth: 1_000, allowsNul: true, anyNumber: true }));
+    yield* walkJson(text, { maxDepth: 1_000, allowsNul: true, anyNumber: true });
     return true;
   } catch (error) {
     if (error instanceof InvalidRequest) return false;

@@ -12,7 +12,8 @@ import { eventToMessage } from "./messages.ts";
 import type { ReadableLogs } from "./readable-logs.ts";
 
 const defaultPageSize = 100;
-const maxBytes = 4 * 1024 * 1024;
+/** Of data. With the last event and all attributes, a page stays below the 4 MiB that gRPC clients take. */
+const maxBytes = 2 * 1024 * 1024;
 /** Of events that are read for one page, however few of them its filter selects. */
 const maxRead = 5_000;
 

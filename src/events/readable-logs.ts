@@ -22,6 +22,8 @@ export interface Wanted {
 export interface ReadableLogs {
   /** Throws for a log or a type that the caller may not read, and for a type that none of the logs can have. */
   require(caller: Caller, wanted: Wanted): Promise<void>;
+  /** The same for a caller that was let in before. Looks at what may have changed only: many streams ask each moment. */
+  requireStill(caller: Caller, wanted: Wanted): Promise<void>;
   /** Those events that the caller may see and its patterns select, each under the type that they select it by. */
   select(
     caller: Caller,
@@ -36,6 +38,14 @@ export function createReadableLogs(parts: {
 }): ReadableLogs {
   const { database, isShownChannel } = parts;
 
+  async function requireShown(caller: Caller, { logs }: Wanted): Promise<void> {
+    const channels = logs.filter((log) => !isOwn(log));
+    if (channels.length === 0) return;
+    await database.read(caller.orgId, async (tx) => {
+      for (const id of channels) if (!(await isShownChannel(tx, caller, id))) throw new LogNotFound();
+    });
+  }
+
   /** A key that is limited to some connections learns nothing of others. */
   async function shown(caller: Caller, events: readonly LoggedEvent[]): Promise<readonly LoggedEvent[]> {
     const targets = events.flatMap(({ log, subject }) => (isOwn(log) && subject ? [subject] : []));
@@ -45,14 +55,14 @@ export function createReadableLogs(parts: {
   }
 
   return {
-    async require(caller, { logs, types }) {
-      requireSelectable(logs, types);
-      if (logs.includes(auditLog)) requireScope(caller, "audit:view");
-      for (const type of logs.includes(serviceLog) ? types : []) requireScope(caller, readScopeOf(type));
-      const channels = logs.filter((log) => !isOwn(log));
-      await database.read(caller.orgId, async (tx) => {
-        for (const id of channels) if (!(await isShownChannel(tx, caller, id))) throw new LogNotFound();
-      });
+    async require(caller, wanted) {
+      requireSelectable(wanted);
+      requireScopes(caller, wanted);
+      await requireShown(caller, wanted);
+    },
+    async requireStill(caller, wanted) {
+      requireScopes(caller, wanted);
+      if (caller.connections !== undefined) await requireShown(caller, wanted);
     },
     async select(caller, types, events) {
       const selected = events.flatMap((event) => {
@@ -86,12 +96,17 @@ function mayRead({ scopes }: Caller, { log, type }: LoggedEvent): boolean {
   return log !== serviceLog || grants(scopes, readScopeOf(type));
 }
 
+function requireScopes(caller: Caller, { logs, types }: Wanted): void {
+  if (logs.includes(auditLog)) requireScope(caller, "audit:view");
+  for (const type of logs.includes(serviceLog) ? types : []) requireScope(caller, readScopeOf(type));
+}
+
 function requireScope({ scopes }: Caller, scope: string): void {
   if (!grants(scopes, scope)) throw new MissingScope(scope);
 }
 
 /** A pattern that can select nothing is a mistake, which would look like a log in which nothing happens. */
-function requireSelectable(logs: readonly string[], types: readonly string[]): void {
+function requireSelectable({ logs, types }: Wanted): void {
   const wrong = types.find((type) => !logs.some((log) => canSelect(type, log)));
   if (wrong === undefined) return;
   const channel = logs.find((log) => !isOwn(log));

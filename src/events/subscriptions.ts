@@ -68,7 +68,7 @@ export function createSubscriptions(parts: {
       if (isStopped) throw new StreamEnded("the service stops");
       if (monotonicNow() - checkedAt < recheckMs) return;
       await call.recheck?.();
-      await readable.require(callerNow(), { logs, types });
+      await readable.requireStill(callerNow(), { logs, types });
       checkedAt = monotonicNow();
     }
 
@@ -81,6 +81,7 @@ export function createSubscriptions(parts: {
     }
 
     await recheck();
+    await readable.require(callerNow(), { logs, types });
     const positions = new Map<string, number>();
     for (const start of starts) positions.set(start.log, await positionOf(eventLog, orgId, start));
     yield* report([]);

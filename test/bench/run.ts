@@ -9,6 +9,7 @@ import { run as killStorm } from "./kill-storm.ts";
 import { run as proxy } from "./proxy.ts";
 import { readOptions, UsageError, type OptionName, type Options } from "./options.ts";
 import { run as overTheWire } from "./over-the-wire.ts";
+import { run as receive } from "./receive.ts";
 import { run as refreshStorm } from "./refresh-storm.ts";
 import { run as revocation } from "./revocation.ts";
 import { run as start } from "./start.ts";
@@ -79,6 +80,12 @@ const benches: Record<string, Bench> = {
     title: "Disk full: events are sent until Postgres has no room, and on when it has some",
     takes: [],
     run: diskFull,
+  },
+  receive: {
+    title:
+      "Receive: signed webhooks over HTTP with 256 callers, beside a row per request; CPU with that of Postgres",
+    takes: ["rounds", "visit-ms"],
+    run: receive,
   },
   "event-storm": {
     title: "Event storm: two processes take events in, while they, backends and Postgres are killed",

@@ -74,6 +74,17 @@ describe("a new channel", () => {
       { webhook: {}, receiver: { reply: { status: 204, body: "ok" } } },
       "receiver.reply.body: an answer 204 has none",
     ],
+    ["a preset that there is not", { webhook: { preset: "nowhere" } }, "webhook.preset: give one of generic"],
+    [
+      "a scheme beside a preset",
+      { webhook: { preset: "github", scheme: { header: "x-sig" } } },
+      "the preset github says how its sender signs",
+    ],
+    [
+      "a scheme that leaves the body unsigned",
+      { webhook: { scheme: { header: "x-sig", signed: "{url}" } } },
+      "webhook.scheme: signed must hold {body}",
+    ],
     ["a minute's retention", { webhook: {}, retentionSeconds: 60 }, "retentionSeconds: give at least 3600"],
   ])("is refused with %s", async (_, fields, error) => {
     const refused = await service.org.rest("POST", path, { name: "x", ...fields });

@@ -1,7 +1,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { createHmac } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { ReceiverSchema } from "#gen/patchbay/events/v1/channel_pb.js";
+import type { ReceiverSchema, WebhookSenderSchema } from "#gen/patchbay/events/v1/channel_pb.js";
 import { localRootKey, newRootKeyText } from "#src/crypto/root-key.ts";
 import { readLogsOf, type LogReader } from "../support/read-log.ts";
 import { startService, type TestService } from "../support/service.ts";
@@ -20,7 +20,7 @@ afterAll(async () => {
 
 interface Wanted {
   readonly source:
-    | { readonly case: "webhook"; readonly value: { preset: string } }
+    | { readonly case: "webhook"; readonly value: MessageInitShape<typeof WebhookSenderSchema> }
     | { readonly case: "cloudEvents"; readonly value: { allowedOrigins?: string[] } };
   readonly receiver?: MessageInitShape<typeof ReceiverSchema>;
   readonly secret?: string;
@@ -129,6 +129,30 @@ describe("a webhook of GitHub", () => {
     const reply = await post(url, "{}", githubHeaders(secret, "{}", "x".repeat(10_000)));
     expect([reply.status, reply.text]).toEqual([400, expect.stringContaining("id: has 10000 characters")]);
   });
+});
+
+test("a sender that no preset knows is known by the scheme, and described by the places, that its channel names", async () => {
+  const scheme = {
+    ...{ header: "x-sig", prefix: "v1=", algorithm: "hmac-sha512", encoding: "base64" },
+    ...{ signed: "{time}.{body}", timeHeader: "x-time" },
+  };
+  const event = { id: "/meta/id", type: "x-topic", subject: "/who", time: "/at" };
+  const { id, secret, url } = await newChannel({ source: { case: "webhook", value: { scheme, event } } });
+  const body = '{"meta":{"id":7},"who":"ann","at":"2026-01-31T08:00:00Z"}';
+  const sendAt = (seconds: number) => {
+    const time = String(Math.floor(service.clock.now().getTime() / 1000) + seconds);
+    const signature = createHmac("sha512", secret).update(`${time}.${body}`).digest("base64");
+    return post(url, body, { "x-sig": `v1=${signature}`, "x-time": time, "x-topic": "paid" });
+  };
+  expect((await sendAt(310)).status).toBe(401);
+  expect((await sendAt(-310)).status).toBe(401);
+  expect((await sendAt(0)).status).toBe(200);
+  expect((await sendAt(-1)).headers.get("x-qe-seq")).toBe("1");
+  expect(await logs.read(id)).toMatchObject([
+    { id: "7", type: "paid", subject: "ann", time: "2026-01-31T08:00:00Z", verified: "generic" },
+  ]);
+  const { channel } = await service.org.client.channels.getChannel({ id });
+  expect(channel?.source.value).toMatchObject({ preset: "generic", scheme, event });
 });
 
 test("a secret in the body is masked, and every other byte is as it came", async () => {

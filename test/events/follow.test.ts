@@ -53,6 +53,27 @@ describe.each([
     await following.return();
   });
 
+  test("has data of any length, which a stream of messages leaves out", async () => {
+    const log = await events.newChannel();
+    const data = Buffer.alloc(3 * 1024 * 1024, "large");
+    await events.send(log, { data }, { data: Buffer.from("small") });
+    const { events: client } = connect();
+    for await (const { events: sent } of client.subscribe({
+      logs: [{ log, from: { case: "earliest", value: true } }],
+    })) {
+      if (sent.length === 0) continue;
+      expect(sent[0]).toMatchObject({ dataBytes: data.length });
+      expect(sent[0]?.data).toBeUndefined();
+      break;
+    }
+    const following = client.follow({ logs: [log], from: "earliest" });
+    for (const expected of [data, Buffer.from("small")]) {
+      const { value } = await following.next();
+      expect(Buffer.from(value?.data ?? []).equals(expected)).toBe(true);
+    }
+    await following.return();
+  });
+
   test("ends without an error when its signal aborts, whatever it waits for", async () => {
     const log = await events.newChannel();
     for (const baseUrl of [events.service.url, "http://127.0.0.1:9"]) {
@@ -80,6 +101,8 @@ describe.each([
   });
 
   test("throws what another attempt would not mend", async () => {
+    const keyless = createPatchbayClient({ baseUrl: events.service.url, apiKey: "" });
+    await expect(keyless.events.follow({ logs: ["audit"] }).next()).rejects.toThrow(/apiKey is empty/);
     const following = connect().events.follow({ logs: ["chn_missing"] });
     await expect(following.next()).rejects.toMatchObject({ code: Code.NotFound });
   });

@@ -211,6 +211,32 @@ describe("what a caller may not read", () => {
   });
 });
 
+test("a channel that reads through a connection is there only for keys that may know of the connection", async () => {
+  const { client } = events.service.org;
+  const connect = async (slug: string) => {
+    const wanted = { serviceSlug: `custom:${slug}`, baseUrl: "http://127.0.0.1:9", apiKey: "k" };
+    return (await client.connections.upsertServiceConnection(wanted)).connection?.id ?? "";
+  };
+  const [seen, hidden] = [await connect("seen"), await connect("hidden")];
+  const log = await events.newChannel();
+  await events.send(log, ...texts(1));
+  const limitedTo = (id: string) => ({
+    connections: { rights: [{ connection: { case: "id", value: id } as const }] },
+  });
+  const readThrough = (id: string) =>
+    events.service.postgres.asOwner(`update channels set connection_id = '${id}' where id = '${log}'`);
+  const limited = await keyWith(["events:view"], limitedTo(seen));
+  for (const [id, status] of [
+    [seen, 200],
+    [hidden, 404],
+  ] as const) {
+    await readThrough(id);
+    expect((await limited.rest("GET", `/api/events?log=${log}`)).status).toBe(status);
+    expect((await limited.rest("GET", `/api/events/${log}/1`)).status).toBe(status);
+    expect((await events.service.org.rest("GET", `/api/events?log=${log}`)).status).toBe(200);
+  }
+});
+
 test("a position behind the retention names the first number that is kept", async () => {
   const { client } = events.service.org;
   const log = await events.newChannel();

@@ -172,6 +172,29 @@ describe("a stream ends", () => {
     expect(await stream.ended).toMatchObject({ rawMessage: "missing scope: audit:view" });
   });
 
+  test("when its key may no longer know of the connection that its channel reads through", async () => {
+    const { client } = events.service.org;
+    const wanted = { serviceSlug: "custom:source", baseUrl: "http://127.0.0.1:9", apiKey: "k" };
+    const { connection } = await client.connections.upsertServiceConnection(wanted);
+    const log = await events.newChannel();
+    await events.service.postgres.asOwner(
+      `update channels set connection_id = '${connection!.id}' where id = '${log}'`,
+    );
+    const limitedTo = (value: string) => ({ rights: [{ connection: { case: "slug", value } as const }] });
+    const scopes = ["events:view"];
+    const { apiKey, secret } = await client.apiKeys.createApiKey({
+      ...{ name: "limited", scopes, connections: limitedTo("custom:source") },
+    });
+    const stream = await read(events.service.as(secret).client.events, { logs: [earliest(log)] });
+    await events.send(log, {});
+    await stream.sent(1);
+    await client.apiKeys.updateApiKey({ id: apiKey!.id, connections: limitedTo("custom:other") });
+    events.service.clock.advance(4_000);
+    await events.send(log, {});
+    expect(reasonOf(await stream.ended)).toBe("LOG_NOT_FOUND");
+    expect(stream.seqs()).toEqual([1]);
+  });
+
   test("with its channel", async () => {
     const log = await events.newChannel();
     const { client } = events.service.org;

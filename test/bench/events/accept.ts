@@ -114,7 +114,8 @@ async function waysOf(logs: BenchLogs, stack: AsyncDisposableStack): Promise<Way
   ];
 }
 
-async function makeTables(connection: Connection): Promise<void> {
+/** What a server needs that writes a row for each request. */
+export async function makeTables(connection: Connection): Promise<void> {
   await connection.run(`create table bench_events (
     org_id text collate "C", log text collate "C", seq bigint, id text, source text, type text, extensions json,
     at timestamptz default now(), data bytea, primary key (org_id, log, seq))`);

@@ -184,6 +184,21 @@ export declare type WebhookSender = Message<"patchbay.events.v1.WebhookSender"> 
    * @generated from field: string preset = 1;
    */
   preset: string;
+
+  /**
+   * How the sender signs, where no preset knows it. Only for `generic`.
+   *
+   * @generated from field: patchbay.events.v1.SignatureScheme scheme = 2;
+   */
+  scheme?: SignatureScheme | undefined;
+
+  /**
+   * Where the sender says what happened, where no preset knows it. Only for
+   * `generic`.
+   *
+   * @generated from field: patchbay.events.v1.EventPlaces event = 3;
+   */
+  event?: EventPlaces | undefined;
 };
 
 /**
@@ -191,6 +206,150 @@ export declare type WebhookSender = Message<"patchbay.events.v1.WebhookSender"> 
  * Use `create(WebhookSenderSchema)` to create a new message.
  */
 export declare const WebhookSenderSchema: GenMessage<WebhookSender>;
+
+/**
+ * How a sender signs what it sends.
+ *
+ * @generated from message patchbay.events.v1.SignatureScheme
+ */
+export declare type SignatureScheme = Message<"patchbay.events.v1.SignatureScheme"> & {
+  /**
+   * The header with the signature, in lower case.
+   *
+   * @generated from field: string header = 1;
+   */
+  header: string;
+
+  /**
+   * What stands before the signature, such as `sha256=`.
+   *
+   * @generated from field: string prefix = 2;
+   */
+  prefix: string;
+
+  /**
+   * What parts the signatures, if the header may have several: a blank or a comma.
+   *
+   * @generated from field: string separator = 3;
+   */
+  separator: string;
+
+  /**
+   * `hmac-sha1`, `hmac-sha256`, `hmac-sha512` or `ed25519`. Empty means
+   * `hmac-sha256`.
+   *
+   * @generated from field: string algorithm = 4;
+   */
+  algorithm: string;
+
+  /**
+   * `hex`, `base64` or `base64url`. Empty means `hex`.
+   *
+   * @generated from field: string encoding = 5;
+   */
+  encoding: string;
+
+  /**
+   * What the secret is: `text` as it is, `whsec` (base64, perhaps after `whsec_`), or
+   * for ed25519 a public key as `whpk` (base64 after `whpk_`) or `hex-key`. Empty
+   * means `text`.
+   *
+   * @generated from field: string secret_form = 6;
+   */
+  secretForm: string;
+
+  /**
+   * What is signed, of `{body}`, `{time}`, `{id}`, `{method}` and `{url}` and any text
+   * between them. Empty means `{body}`.
+   *
+   * @generated from field: string signed = 7;
+   */
+  signed: string;
+
+  /**
+   * The header of `{id}`, in lower case.
+   *
+   * @generated from field: string id_header = 8;
+   */
+  idHeader: string;
+
+  /**
+   * The header of `{time}`, in lower case.
+   *
+   * @generated from field: string time_header = 9;
+   */
+  timeHeader: string;
+
+  /**
+   * What the time stands after, where its header holds more than that.
+   *
+   * @generated from field: string time_prefix = 10;
+   */
+  timePrefix: string;
+
+  /**
+   * `s` or `ms` since 1970. Empty means `s`.
+   *
+   * @generated from field: string time_unit = 11;
+   */
+  timeUnit: string;
+
+  /**
+   * How far the time may be from Patchbay's, to both sides. 0 means 300; the ceiling
+   * is 5,400.
+   *
+   * @generated from field: int32 tolerance_seconds = 12;
+   */
+  toleranceSeconds: number;
+};
+
+/**
+ * Describes the message patchbay.events.v1.SignatureScheme.
+ * Use `create(SignatureSchemeSchema)` to create a new message.
+ */
+export declare const SignatureSchemeSchema: GenMessage<SignatureScheme>;
+
+/**
+ * Where a sender says what happened: each a JSON Pointer into the body, such as
+ * `/data/id`, or the name of a header in lower case. Empty where it does not say.
+ *
+ * @generated from message patchbay.events.v1.EventPlaces
+ */
+export declare type EventPlaces = Message<"patchbay.events.v1.EventPlaces"> & {
+  /**
+   * Of the id, by which an event that is sent again is known.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * Of the type. An event that has none there is `webhook.received`.
+   *
+   * @generated from field: string type = 2;
+   */
+  type: string;
+
+  /**
+   * Of the subject.
+   *
+   * @generated from field: string subject = 3;
+   */
+  subject: string;
+
+  /**
+   * Of the time, in RFC 3339.
+   *
+   * @generated from field: string time = 4;
+   */
+  time: string;
+};
+
+/**
+ * Describes the message patchbay.events.v1.EventPlaces.
+ * Use `create(EventPlacesSchema)` to create a new message.
+ */
+export declare const EventPlacesSchema: GenMessage<EventPlaces>;
 
 /**
  * A system that speaks CloudEvents 1.0 over HTTP.

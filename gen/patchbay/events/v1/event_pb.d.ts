@@ -101,7 +101,7 @@ export declare type Event = Message<"patchbay.events.v1.Event"> & {
 
   /**
    * The data, byte for byte as it came. Absent for an event without data, and in
-   * lists that leave it out.
+   * lists and streams that leave it out.
    *
    * @generated from field: optional bytes data = 12;
    */

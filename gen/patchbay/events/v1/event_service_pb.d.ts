@@ -41,7 +41,8 @@ export declare type ListEventsRequest = Message<"patchbay.events.v1.ListEventsRe
   types: string[];
 
   /**
-   * Whether the events come with their data. A page with data ends at about 4 MiB.
+   * Whether the events come with their data. A page ends at about 2 MiB of
+   * data, whether or not it has them.
    *
    * @generated from field: bool with_data = 4;
    */
@@ -336,13 +337,18 @@ export declare const EventService: GenService<{
   },
   /**
    * Sends the events of some logs as they are stored, as long as the caller listens.
-   * `GET /api/events/stream` is the same as server-sent events.
+   * `GET /api/events/stream?log=…&type=…&from=…` is the same as server-sent events,
+   * each an event of CloudEvents 1.0 in JSON. `log` and `type` may be given more than
+   * once; `from` is `earliest`, `latest`, a time, or an id of the stream. An id is how
+   * far each log was read, such as `chn_0123:42,audit:7`: a client that comes back with
+   * it as `Last-Event-ID` goes on there.
    *
    * The first message has no events: it says where the stream begins. Each further
    * message has events of one log in their order, and how far each log was read;
    * after 15 seconds without one, there is a message that says only how far. To go
    * on after a cut, call again with the last positions: nothing is missed, and
-   * nothing comes twice.
+   * nothing comes twice. Data of more than 1 MiB are left out, which `data_bytes`
+   * tells: ask for them with GetEvent.
    *
    * Errors: as ListEvents, also later, when the key or what it may read changes.
    * STREAM_ENDED when the service stops, or nothing of the stream was taken for 30
