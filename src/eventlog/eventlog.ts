@@ -109,7 +109,7 @@ export async function createEventLog(parts: {
         const began = performance.now();
         // Asks the database only for what is not known from before.
         const sealed = await inTime(admitted(orgId, arrivals));
-        const accepted = await intake(sealed, also, answerMs - (performance.now() - began));
+        const accepted = await intake(orgId, sealed, also, answerMs - (performance.now() - began));
         return accepted.map((one) => {
           if (one === undefined) throw new LogNotFound();
           return one;

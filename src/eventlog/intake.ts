@@ -1,9 +1,9 @@
 import { setImmediate as laterInThisTurn } from "node:timers/promises";
 import type { Database, Tx } from "#src/db/database.ts";
 import { DatabaseError, DatabaseUnavailable } from "#src/db/errors.ts";
-import { Members } from "#src/platform/members.ts";
 import { IntakeUnavailable, LogNotFound } from "./errors.ts";
 import type { NewEvent } from "./event.ts";
+import { createLine, type Waiting } from "./intake-line.ts";
 import { acceptEvents, type SealedArrival } from "./intake-store.ts";
 
 /** What came for a channel. */
@@ -26,25 +26,11 @@ export type WrittenWith = (tx: Tx) => Promise<void>;
 
 /** Takes events in: all of a call in one transaction, and answers once they are committed, or when the time is over. */
 export type Accept = (
+  orgId: string,
   arrivals: readonly SealedArrival[],
   also: WrittenWith | undefined,
   answerMs: number,
 ) => Promise<readonly (Accepted | undefined)[]>;
-
-interface Waiting extends PromiseWithResolvers<readonly (Accepted | undefined)[]> {
-  readonly arrivals: readonly SealedArrival[];
-  readonly bytes: number;
-  readonly also: WrittenWith | undefined;
-  leave(): boolean;
-}
-
-const maxBatchEvents = 512;
-/** Building a longer statement would hold the event loop. */
-const maxBatchBytes = 1024 * 1024;
-const maxWaitingEvents = 5_000;
-const maxWaitingBytes = 64 * 1024 * 1024;
-/** What an event takes beside its data, about. */
-const eventBytes = 512;
 
 /**
  * Group commit: one writer takes whatever waits into its next transaction, so the cost of a commit is shared by all who
@@ -52,34 +38,8 @@ const eventBytes = 512;
  */
 export function createIntake(parts: { database: Pick<Database, "system">; now: () => Date }): Accept {
   const { database, now } = parts;
-  const waiting = new Members<Waiting>();
-  let waitingEvents = 0;
-  let waitingBytes = 0;
+  const line = createLine();
   let isWriting = false;
-
-  function takeOut(one: Waiting): boolean {
-    if (!one.leave()) return false;
-    waitingEvents -= one.arrivals.length;
-    waitingBytes -= one.bytes;
-    return true;
-  }
-
-  function nextBatch(): Waiting[] {
-    const batch: Waiting[] = [];
-    let events = 0;
-    let bytes = 0;
-    for (let one = waiting.first; one !== undefined; one = waiting.first) {
-      events += one.arrivals.length;
-      bytes += one.bytes;
-      const isFull = events > maxBatchEvents || bytes > maxBatchBytes;
-      // What is written beside events must not be committed without them, nor with the failure of others.
-      if (batch.length > 0 && (isFull || one.also !== undefined)) break;
-      takeOut(one);
-      batch.push(one);
-      if (one.also !== undefined) break;
-    }
-    return batch;
-  }
 
   /** In the skipping way, what comes for a channel whose head is held is left out. */
   async function commit(batch: readonly Waiting[], way: "waiting" | "skipping"): Promise<void> {
@@ -120,29 +80,18 @@ export function createIntake(parts: { database: Pick<Database, "system">; now: (
     isWriting = true;
     // Whatever arrived in the same turn goes along.
     await laterInThisTurn();
-    while (waiting.size > 0) await write(nextBatch());
+    while (!line.isEmpty) await write(line.next());
     isWriting = false;
   }
 
-  return async (arrivals, also, answerMs) => {
-    const bytes = arrivals.reduce((sum, { dataBytes }) => sum + eventBytes + dataBytes, 0);
-    if (waitingEvents + arrivals.length > maxWaitingEvents || waitingBytes + bytes > maxWaitingBytes) {
-      throw IntakeUnavailable.full();
-    }
-    const one: Waiting = {
-      ...Promise.withResolvers<readonly (Accepted | undefined)[]>(),
-      ...{ arrivals, bytes, also },
-      leave: () => false,
-    };
-    one.leave = waiting.add(one);
-    waitingEvents += arrivals.length;
-    waitingBytes += bytes;
+  return async (orgId, arrivals, also, answerMs) => {
+    const answer = Promise.withResolvers<readonly (Accepted | undefined)[]>();
+    const leave = line.join({ ...answer, orgId, arrivals, also });
+    if (leave === undefined) throw IntakeUnavailable.full();
     if (!isWriting) void writeAll();
-    const deadline = setTimeout(
-      () => one.reject(takeOut(one) ? IntakeUnavailable.late() : IntakeUnavailable.inDoubt()),
-      answerMs,
-    );
-    return await one.promise.finally(() => clearTimeout(deadline));
+    const giveUp = () => answer.reject(leave() ? IntakeUnavailable.late() : IntakeUnavailable.inDoubt());
+    const deadline = setTimeout(giveUp, answerMs);
+    return await answer.promise.finally(() => clearTimeout(deadline));
   };
 }
 

@@ -124,6 +124,25 @@ test("a channel whose head is held for long holds up no other channel, and nothi
   expect(await send(held, "a")).toEqual([{ seq: 2, isNew: true }]);
 });
 
+test("one organisation's events fill half of the line, and another's find room behind them", async () => {
+  const log = await logs.newLog();
+  await send(log, "0");
+  await using holder = new AsyncDisposableStack();
+  holder.use(await holding(log));
+  const many = Array.from({ length: 500 }, () => arrival(log, { data: undefined }));
+  // The first goes to the database, and waits there; five more are half of the line.
+  const sent = Promise.allSettled(Array.from({ length: 6 }, () => eventLog.accept(orgId, many)));
+  const beyond = eventLog.accept(orgId, [arrival(log, { data: undefined })]);
+  await expect(beyond).rejects.toMatchObject({
+    reason: "INTAKE_UNAVAILABLE",
+    message: /too many events wait/,
+  });
+  const others = eventLog.accept("org_other", [arrival("chn_other", { data: undefined })]);
+  await holder.disposeAsync();
+  await expect(others).rejects.toMatchObject({ reason: "LOG_NOT_FOUND" });
+  await sent;
+});
+
 test("a database that is silent is answered for within the time that senders wait", async () => {
   const log = await logs.newLog();
   await using proxy = await startProxy(logs.postgres.url);

@@ -37,7 +37,7 @@ export async function checkSignature(
 
   const parts = partsOf(scheme, request, { id, time });
   if (parts === undefined) return undefined;
-  const signed = scheme.signed.map((template) => piecesOf(template, parts, request.body));
+  const signed = scheme.signed.map((template) => piecesOf(template, parts));
   if (!(await isSigned(scheme, elementsOf(scheme, request.headers), signed, secrets))) return undefined;
   return { ...(timestamp && { timestamp }), ...(id !== undefined && { id }) };
 }

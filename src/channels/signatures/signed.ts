@@ -1,18 +1,25 @@
 import { createHash } from "node:crypto";
 import { bytesOfHeader, headerOf, type SignedRequest } from "./request.ts";
-import type { SignatureScheme, SignedPart } from "./scheme.ts";
+import { type SignatureScheme, type SignedPart, signedParts } from "./scheme.ts";
 
-/** What a sender may have signed, by the names that templates use. */
-export type SignedParts = ReadonlyMap<string, Buffer>;
+/** What a sender may have signed, by the names that templates use. Made when it is asked for: most schemes need two. */
+export type SignedParts = Readonly<Record<SignedPart, () => Buffer>>;
 
 /** More than any form that Twilio sends, and little enough to read at once. */
 const maxFormBytes = 64 * 1024;
 const maxFormFields = 1_000;
 
 /** What is signed if the scheme signs by this template, piece by piece. */
-export function piecesOf(template: string, parts: SignedParts, body: Buffer): Buffer[] {
-  const pieces = template.split(/(\{\w+\})/).filter((piece) => piece !== "");
-  return pieces.map((piece) => (piece === "{body}" ? body : (parts.get(piece) ?? Buffer.from(piece))));
+export function piecesOf(template: string, parts: SignedParts): Buffer[] {
+  // Every other piece is what stood in braces.
+  const pieces = template.split(/\{(\w+)\}/);
+  return pieces.map((piece, index) =>
+    index % 2 === 1 && isPart(piece) ? parts[piece]() : Buffer.from(piece),
+  );
+}
+
+function isPart(name: string): name is SignedPart {
+  return signedParts.some((part) => part === name);
 }
 
 /** Undefined if nothing that is signed could vouch for the body. */
@@ -21,20 +28,20 @@ export function partsOf(
   request: SignedRequest,
   { id = "", time = "" }: { id: string | undefined; time: string | undefined },
 ): SignedParts | undefined {
-  const { method, url } = request;
+  const { method, url, body } = request;
   const form = scheme.signed.some((template) => template.includes("{form}")) ? formText(scheme, request) : "";
   if (form === undefined) return undefined;
-  const parts: Record<Exclude<SignedPart, "body">, Buffer> = {
-    id: bytesOfHeader(id),
-    time: bytesOfHeader(time),
-    method: Buffer.from(method),
-    url: Buffer.from(url),
-    urlWithPort: Buffer.from(withPort(url, true)),
-    urlWithoutPort: Buffer.from(withPort(url, false)),
-    plainUrl: Buffer.from(plainUrl(url)),
-    form: Buffer.from(form),
+  return {
+    id: () => bytesOfHeader(id),
+    time: () => bytesOfHeader(time),
+    body: () => body,
+    method: () => Buffer.from(method),
+    url: () => Buffer.from(url),
+    urlWithPort: () => Buffer.from(withPort(url, true)),
+    urlWithoutPort: () => Buffer.from(withPort(url, false)),
+    plainUrl: () => Buffer.from(plainUrl(url)),
+    form: () => Buffer.from(form),
   };
-  return new Map(Object.entries(parts).map(([name, bytes]) => [`{${name}}`, bytes]));
 }
 
 /** The fields of a form; nothing, where the address holds the body's hash, or there is no body. */

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { pino } from "pino";
 import { append } from "#src/audit/append.ts";
 import { foundOrganization } from "#src/cli/found-organization.ts";
-import { createKeyring } from "#src/crypto/keyring.ts";
+import { createKeyring, type Keyring } from "#src/crypto/keyring.ts";
 import { localRootKey, newRootKeyText } from "#src/crypto/root-key.ts";
 import { createDatabase, type Database } from "#src/db/database.ts";
 import { startEmbeddedPostgres } from "#src/db/embedded/supervisor.ts";
@@ -15,6 +15,7 @@ import { newId } from "#src/platform/ids.ts";
 /** One way to the logs. */
 export interface Replica {
   readonly database: Database;
+  readonly keyring: Keyring;
   readonly eventLog: EventLog;
 }
 
