@@ -144,6 +144,10 @@ export const webhookParked = pgTable(
       foreignColumns: [webhookEndpoints.orgId, webhookEndpoints.id],
     }).onDelete("cascade"),
     index("webhook_parked_due").on(table.orgId, table.endpointId, table.nextTryAt),
+    // What waits in its order: whether something comes before it is asked for each.
+    index("webhook_parked_order")
+      .on(table.orgId, table.endpointId, table.log, table.subject, table.seq)
+      .where(sql`${table.deadAt} is null`),
   ],
 );
 
