@@ -89,6 +89,7 @@ export const webhookSecrets = pgTable(
   (table) => [
     primaryKey({ columns: [table.orgId, table.endpointId, table.version] }),
     foreignKey({
+      name: "webhook_secrets_endpoint",
       columns: [table.orgId, table.endpointId],
       foreignColumns: [webhookEndpoints.orgId, webhookEndpoints.id],
     }).onDelete("cascade"),
@@ -109,6 +110,7 @@ export const webhookCursors = pgTable(
   (table) => [
     primaryKey({ columns: [table.orgId, table.endpointId, table.log] }),
     foreignKey({
+      name: "webhook_cursors_endpoint",
       columns: [table.orgId, table.endpointId],
       foreignColumns: [webhookEndpoints.orgId, webhookEndpoints.id],
     }).onDelete("cascade"),
@@ -140,6 +142,7 @@ export const webhookParked = pgTable(
   (table) => [
     primaryKey({ columns: [table.orgId, table.endpointId, table.log, table.seq] }),
     foreignKey({
+      name: "webhook_parked_endpoint",
       columns: [table.orgId, table.endpointId],
       foreignColumns: [webhookEndpoints.orgId, webhookEndpoints.id],
     }).onDelete("cascade"),
