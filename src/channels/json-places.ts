@@ -1,6 +1,6 @@
 import { closeBrace, closeBracket, comma, openBrace, openBracket } from "#src/platform/ascii.ts";
 import type { LongWork } from "#src/platform/in-turns.ts";
-import { SpanReader, type Span } from "./json-spans.ts";
+import { mostValues, NotJson, SpanReader, type Span } from "./json-spans.ts";
 
 /** A value that a pointer leads to. */
 export interface PlacedValue extends Span {
@@ -58,12 +58,14 @@ function* walk(
 ): LongWork<void> {
   const code = reader.peek();
   const start = reader.at;
+  if (reader.isLong()) yield;
   const leadsOn = nodes.some(({ children }) => children.size > 0);
   if (leadsOn && code === openBrace) yield* walkMembers(reader, nodes, pointer, found);
   else if (leadsOn && code === openBracket) yield* walkItems(reader, nodes, pointer, found);
   else yield* reader.pass();
   for (const { wanted } of nodes) {
-    if (wanted !== undefined) found.push({ wanted, pointer, start, end: reader.at });
+    if (wanted === undefined) continue;
+    if (found.push({ wanted, pointer, start, end: reader.at }) > mostValues) throw new NotJson();
   }
 }
 
@@ -77,7 +79,7 @@ function* walkMembers(
   if (reader.takes(closeBrace)) return;
   do {
     const name = yield* reader.name();
-    const next = nodes.flatMap(({ children }) => children.get(name) ?? []);
+    const next = childrenOf(nodes, name);
     if (next.length === 0) yield* reader.pass();
     else yield* walk(reader, next, `${pointer}/${name.replaceAll("~", "~0").replaceAll("/", "~1")}`, found);
   } while (reader.takes(comma));
@@ -92,13 +94,17 @@ function* walkItems(
 ): LongWork<void> {
   reader.take(openBracket);
   if (reader.takes(closeBracket)) return;
+  const each = childrenOf(nodes, "*");
   let index = 0;
   do {
-    const names = [String(index), "*"];
-    const next = nodes.flatMap(({ children }) => names.flatMap((name) => children.get(name) ?? []));
+    const next = [...childrenOf(nodes, String(index)), ...each];
     if (next.length === 0) yield* reader.pass();
     else yield* walk(reader, next, `${pointer}/${index}`, found);
     index += 1;
   } while (reader.takes(comma));
   reader.take(closeBracket);
+}
+
+function childrenOf(nodes: readonly WantedPlaces[], name: string): WantedPlaces[] {
+  return nodes.flatMap(({ children }) => children.get(name) ?? []);
 }

@@ -2,7 +2,7 @@ import { createHash, timingSafeEqual } from "node:crypto";
 import { quote } from "#src/platform/ascii.ts";
 import { inTurns } from "#src/platform/in-turns.ts";
 import { findPlaces, type PlacedValue, wantedPlaces } from "../json-places.ts";
-import { NotJson, textAt } from "../json-spans.ts";
+import { NotJson, shortTextAt } from "../json-spans.ts";
 import { bytesOfHeader, headerOf, type SignedRequest } from "./request.ts";
 import type { BodyTokenScheme, TokenScheme } from "./scheme.ts";
 
@@ -39,7 +39,9 @@ export async function showsBodyToken(
   return (
     shown.length > 0 &&
     shown.length === found.length - shown.length &&
-    shown.every((span) => body[span.start] === quote && isOneOf(secrets, Buffer.from(textAt(body, span))))
+    shown.every(
+      (span) => body[span.start] === quote && isOneOf(secrets, Buffer.from(shortTextAt(body, span))),
+    )
   );
 }
 
