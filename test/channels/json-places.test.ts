@@ -49,19 +49,15 @@ describe("JSON that is read as bytes", () => {
     const text = '{"a":[{"b":"one"},{"b":"t\\u0077o","c":1},3],"d~/e":{"f":-1.50e2},"b":null,"b":true}';
     const bytes = Buffer.from(text);
     const wanted = wantedPlaces(["/a/*/b", "/a/1/c", "/a/1", "/d~0~1e/f", "/b", "/a/9", "/missing/too"]);
-    const found = atOnce(findPlaces(bytes, wanted)).map((place) => [
-      place.wanted,
-      place.pointer,
-      scalarAt(bytes, place),
-    ]);
+    const found = atOnce(findPlaces(bytes, wanted)).map((place) => [place.wanted, scalarAt(bytes, place)]);
     expect(found).toEqual([
-      ["/a/*/b", "/a/0/b", "one"],
-      ["/a/*/b", "/a/1/b", "two"],
-      ["/a/1/c", "/a/1/c", "1"],
-      ["/a/1", "/a/1", undefined],
-      ["/d~0~1e/f", "/d~0~1e/f", "-1.50e2"],
-      ["/b", "/b", undefined],
-      ["/b", "/b", "true"],
+      ["/a/*/b", "one"],
+      ["/a/*/b", "two"],
+      ["/a/1/c", "1"],
+      ["/a/1", undefined],
+      ["/d~0~1e/f", "-1.50e2"],
+      ["/b", undefined],
+      ["/b", "true"],
     ]);
   });
 
@@ -97,7 +93,7 @@ describe("JSON that is read as bytes", () => {
     ["white space", findIds, " ".repeat(200_000)],
     ["digits", findIds, "1".repeat(200_000)],
   ])("of more %s than anybody sends is refused", (_, read, text) => {
-    expect(() => atOnce(read(Buffer.from(text), { start: 0 }))).toThrow(NotJson);
+    expect(() => atOnce<unknown>(read(Buffer.from(text), { start: 0 }))).toThrow(NotJson);
   });
 
   test("has the beginning of a text that is far too long, and finds no name in one", () => {
