@@ -22,7 +22,7 @@ export class NotJson extends Error {
   override readonly name = "NotJson";
 }
 
-const maxDepth = 500;
+export const maxDepth = 500;
 /** About half a millisecond's work. */
 const turnBytes = 64 * 1024;
 
