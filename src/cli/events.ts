@@ -10,10 +10,9 @@ import { wholeNumber } from "./whole-number.ts";
 
 /** Prints events of a log, oldest first. */
 export async function listEvents(log: string, flags: Shown & EventFlags): Promise<void> {
-  const { after = "0", types = "" } = flags;
-  const wanted = types === "" ? [] : types.split(",").map((type) => type.trim());
+  const { after = "0" } = flags;
   const answer = await ask(flags, ({ events }) =>
-    events.listEvents({ log, after: BigInt(wholeNumber("--after", after)), types: wanted }),
+    events.listEvents({ log, after: BigInt(wholeNumber("--after", after)), types: typesIn(flags) }),
   );
   if (flags.json) return printJson(ListEventsResponseSchema, answer);
   const rows = answer.events.map(rowOf);
@@ -39,16 +38,22 @@ export async function showEvent(log: string, number: string, flags: Shown): Prom
   if (data !== undefined) process.stdout.write(`\n${textOf(data)}\n`);
 }
 
+/** The types that a flag gives; none for all. */
+export function typesIn({ types = "" }: { readonly types?: string }): string[] {
+  return types === "" ? [] : types.split(",").map((type) => type.trim());
+}
+
 function rowOf(event: Event): string[] {
   return [String(event.seq), receivedAt(event), event.type, event.subject ?? "-", String(event.dataBytes)];
 }
 
-function receivedAt({ receivedAt: at }: Event): string {
+/** When it was stored. */
+export function receivedAt({ receivedAt: at }: Event): string {
   return at === undefined ? "-" : timestampDate(at).toISOString();
 }
 
-/** As text if it is some that a terminal can show: otherwise it would obey what a stranger sent. */
-function textOf(data: Uint8Array): string {
+/** The data as text if it is some that a terminal can show: otherwise it would obey what a stranger sent. */
+export function textOf(data: Uint8Array): string {
   const text = Buffer.from(data).toString();
   return /[^\P{C}\n\r\t]|\ufffd/u.test(text)
     ? `${data.length} bytes, in Base64: ${Buffer.from(data).toString("base64")}`
