@@ -11,7 +11,7 @@ export function addEventCommands(root: Command): void {
     .description("events of a log, oldest first")
     .argument("<log>", "audit, service or the id of a channel")
     .option("--after <number>", "only those behind this number")
-    .option("--types <list>", "only these types, such as order.*")
+    .option("--types <list>", "only these types, such as order.*; in channels, those that their senders gave")
     .action(async (log: string, flags: Shown & EventFlags) => {
       const { listEvents } = await import("./events.ts");
       await listEvents(log, flags);
@@ -33,7 +33,7 @@ export function addEventCommands(root: Command): void {
       "--from <place>",
       "earliest, or behind the number of the last event (default: what comes from now on)",
     )
-    .option("--types <list>", "only these types, such as order.*")
+    .option("--types <list>", "only these types, such as order.*; in channels, those that their senders gave")
     .option("--data", "with the data of each")
     .action(async (logs: string[], flags: Shown & TailFlags) => {
       const { tailEvents } = await import("./tail.ts");

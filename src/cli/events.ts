@@ -2,6 +2,7 @@ import { timestampDate } from "@bufbuild/protobuf/wkt";
 import { EventSchema, ListEventsResponseSchema, type Event } from "#src/client/node.ts";
 import type { EventFlags } from "./event-commands.ts";
 import { facts } from "./facts.ts";
+import { listIn } from "./list.ts";
 import { printJson } from "./print.ts";
 import { ask } from "./remote.ts";
 import type { Shown } from "./remote-commands.ts";
@@ -12,7 +13,7 @@ import { wholeNumber } from "./whole-number.ts";
 export async function listEvents(log: string, flags: Shown & EventFlags): Promise<void> {
   const { after = "0" } = flags;
   const answer = await ask(flags, ({ events }) =>
-    events.listEvents({ log, after: BigInt(wholeNumber("--after", after)), types: typesIn(flags) }),
+    events.listEvents({ log, after: BigInt(wholeNumber("--after", after)), types: typesIn([log], flags) }),
   );
   if (flags.json) return printJson(ListEventsResponseSchema, answer);
   const rows = answer.events.map(rowOf);
@@ -38,9 +39,14 @@ export async function showEvent(log: string, number: string, flags: Shown): Prom
   if (data !== undefined) process.stdout.write(`\n${textOf(data)}\n`);
 }
 
-/** The types that a flag gives; none for all. */
-export function typesIn({ types = "" }: { readonly types?: string }): string[] {
-  return types === "" ? [] : types.split(",").map((type) => type.trim());
+/** The types that a flag gives, as they are selected in these logs; none for all. */
+export function typesIn(logs: readonly string[], { types }: { readonly types?: string }): string[] {
+  const channels = logs.filter((log) => log.startsWith("chn_"));
+  return listIn(types).flatMap((type) => [
+    ...(channels.length < logs.length || type.startsWith("channel:") ? [type] : []),
+    // What others sent is selected by its channel only.
+    ...(type.startsWith("channel:") ? [] : channels.map((channel) => `channel:${channel}/${type}`)),
+  ]);
 }
 
 function rowOf(event: Event): string[] {

@@ -15,7 +15,12 @@ export async function tailEvents(logs: readonly string[], flags: Shown & TailFla
   // `tail | head` has read enough.
   process.stdout.once("error", () => ending.abort());
   const from = placeIn(logs, flags);
-  const wanted = { logs, types: typesIn(flags), signal: ending.signal, ...(from !== undefined && { from }) };
+  const wanted = {
+    logs,
+    types: typesIn(logs, flags),
+    signal: ending.signal,
+    ...(from !== undefined && { from }),
+  };
   const reached = new Map<string, bigint>();
   try {
     await ask(flags, async ({ events }) => {
@@ -52,5 +57,6 @@ function lineOf(event: Event, { json, data: withData }: Shown & TailFlags): stri
   if (json) return toJsonString(EventSchema, create(EventSchema, event), { alwaysEmitImplicit: true });
   const { log, seq, type, subject = "", data } = event;
   const line = printable(`${receivedAt(event)}  ${log} ${seq}  ${type}  ${subject}`.trimEnd());
-  return withData && data !== undefined ? `${line}\n${textOf(data)}` : line;
+  // In one line: what a stranger sent cannot look like the line of another event.
+  return withData && data !== undefined ? `${line}\n  ${printable(textOf(data))}` : line;
 }

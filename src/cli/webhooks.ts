@@ -14,8 +14,8 @@ import {
   type WebhookEndpoint,
 } from "#src/client/node.ts";
 import type { WebhookFlags } from "./webhook-commands.ts";
-import { typesIn } from "./events.ts";
 import { facts } from "./facts.ts";
+import { listIn } from "./list.ts";
 import { pairIn } from "./pair.ts";
 import { printJson } from "./print.ts";
 import { ask, contentOf } from "./remote.ts";
@@ -47,7 +47,7 @@ export async function createEndpoint(url: string, flags: Shown & WebhookFlags): 
   }
   const wanted = {
     url,
-    types: typesIn(flags),
+    types: listIn(flags.types),
     description,
     ordering,
     format,
@@ -68,7 +68,7 @@ export async function removeEndpoint(id: string, flags: Shown): Promise<void> {
 /** Gives an endpoint other types, for which the caller's key answers from then on. */
 export async function changeTypes(id: string, types: string, flags: Shown): Promise<void> {
   const { endpoint } = await ask(flags, ({ webhooks }) =>
-    webhooks.updateWebhookEndpoint({ id, types: typesIn({ types }) }),
+    webhooks.updateWebhookEndpoint({ id, types: listIn(types) }),
   );
   if (endpoint !== undefined) show(endpoint, flags);
 }
