@@ -20,7 +20,7 @@ export function stepsOf(page: string): Step[] {
   );
 }
 
-const names = /qe_sk_sandbox_[A-Z2-7]{32}|\b(?:scn|key|org)_[0-9A-Z]{26}/g;
+const names = /qe_sk_sandbox_[A-Z2-7]{32}|\b(?:scn|key|org|chn|whe|grp)_[0-9A-Z]{26}/g;
 
 /** Expects the same output but for what differs with each start, and notes which name stands for which. */
 export function compare({ command, output }: Step, actual: string, here: Map<string, string>): void {
