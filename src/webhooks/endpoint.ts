@@ -107,7 +107,7 @@ export function update(
 }
 
 /** Whether it stands still only because its owner may read none of its types. */
-export function waitsForRights({ state, stateReason }: Endpoint): boolean {
+function waitsForRights({ state, stateReason }: Endpoint): boolean {
   return state === "paused" && stateReason === "rights";
 }
 

@@ -1,10 +1,8 @@
-import { createLog } from "#src/cli/log.ts";
-import { createKeyring } from "#src/crypto/keyring.ts";
 import { localRootKey, newRootKeyText } from "#src/crypto/root-key.ts";
-import { createDatabase } from "#src/db/database.ts";
-import { createEventLog, type EventLog } from "#src/eventlog/eventlog.ts";
+import type { EventLog } from "#src/eventlog/eventlog.ts";
 import type { Accepted, Arrival } from "#src/eventlog/intake.ts";
 import { arrival } from "../support/event-log.ts";
+import { openLogs } from "../support/open-logs.ts";
 import { createTestDatabase } from "../support/postgres.ts";
 import { startService, type TestService, type TestServiceOptions } from "../support/service.ts";
 
@@ -24,13 +22,8 @@ export async function startEvents(options: TestServiceOptions = {}): Promise<Tes
   const postgres = await createTestDatabase();
   const rootKey = localRootKey(newRootKeyText());
   const service = await startService({ ...options, postgres, rootKey });
-  const log = createLog("silent", process.stderr);
-  const database = createDatabase({ url: postgres.url, log, poolSize: 3 });
-  const keyring = createKeyring({ database, rootKey, log });
-  const eventLog = await createEventLog({
-    ...{ database, keyring, log, eventStorageMib: 1024 },
-    now: () => service.clock.now(),
-  });
+  const opened = await openLogs({ url: postgres.url, rootKey, now: service.clock.now });
+  const { eventLog } = opened;
   const { orgId, client } = service.org;
   const replicas = [service];
   return {
@@ -46,6 +39,9 @@ export async function startEvents(options: TestServiceOptions = {}): Promise<Tes
       eventLog.accept(
         orgId,
         parts.map((part, index) => arrival(log, { id: String(index), ...part })),
+        undefined,
+        // A busy machine may take longer than a sender would wait.
+        60_000,
       ),
     async replica() {
       const replica = await startService({ ...options, postgres, rootKey });
@@ -54,7 +50,7 @@ export async function startEvents(options: TestServiceOptions = {}): Promise<Tes
     },
     async [Symbol.asyncDispose]() {
       for (const replica of replicas) await replica[Symbol.asyncDispose]();
-      await database.close();
+      await opened[Symbol.asyncDispose]();
       await postgres[Symbol.asyncDispose]();
     },
   };

@@ -1,12 +1,11 @@
 import { foundOrganization } from "#src/cli/found-organization.ts";
-import { createLog } from "#src/cli/log.ts";
-import { createKeyring } from "#src/crypto/keyring.ts";
 import { localRootKey, newRootKeyText } from "#src/crypto/root-key.ts";
-import { createDatabase, type Database, type Tx } from "#src/db/database.ts";
+import type { Database, Tx } from "#src/db/database.ts";
 import { append } from "#src/audit/append.ts";
-import { createEventLog, type EventLog } from "#src/eventlog/eventlog.ts";
+import type { EventLog } from "#src/eventlog/eventlog.ts";
 import type { Arrival } from "#src/eventlog/intake.ts";
 import { newId } from "#src/platform/ids.ts";
+import { openLogs } from "./open-logs.ts";
 import { createTestDatabase, type TestDatabase } from "./postgres.ts";
 
 /** The logs by themselves, on a real database. */
@@ -30,31 +29,21 @@ const week = 7 * 24 * 60 * 60;
 /** Creates the logs of an organisation. */
 export async function startEventLog({ eventStorageMib = 1_024 } = {}): Promise<TestEventLog> {
   const postgres = await createTestDatabase();
-  const log = createLog("silent", process.stderr);
   const rootKey = localRootKey(newRootKeyText());
   let time = Date.now();
   const now = () => new Date(time);
   const closing = new AsyncDisposableStack();
   closing.use(postgres);
 
-  async function start(url: string) {
-    const database = createDatabase({ url, log, poolSize: 6 });
-    closing.defer(() => database.close());
-    const keyring = createKeyring({ database, rootKey, log });
-    return {
-      database,
-      keyring,
-      eventLog: await createEventLog({ database, keyring, eventStorageMib, log, now }),
-    };
-  }
-
-  const { database, keyring, eventLog } = await start(postgres.url);
+  const open = async (url = postgres.url) =>
+    closing.use(await openLogs({ url, rootKey, now, eventStorageMib, poolSize: 6 }));
+  const { database, keyring, eventLog } = await open();
   const { admin } = await foundOrganization({ database, rootKey }, "sandbox", "acme");
   const { orgId } = admin;
   return {
     ...{ eventLog, database, orgId, postgres },
     advance: (milliseconds) => (time += milliseconds),
-    replica: async (url = postgres.url) => (await start(url)).eventLog,
+    replica: async (url) => (await open(url)).eventLog,
     async newLog({ retentionSeconds = week, dedupSeconds = week } = {}) {
       const kept = { retentionSeconds, dedupSeconds };
       const id = newId("chn", now());

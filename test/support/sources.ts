@@ -1,12 +1,9 @@
 import { once } from "node:events";
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { createLog } from "#src/cli/log.ts";
-import { createKeyring } from "#src/crypto/keyring.ts";
 import { localRootKey, newRootKeyText } from "#src/crypto/root-key.ts";
-import { createDatabase } from "#src/db/database.ts";
 import type { LoggedEvent } from "#src/eventlog/event.ts";
-import { createEventLog } from "#src/eventlog/eventlog.ts";
+import { openLogs } from "./open-logs.ts";
 import { createTestDatabase } from "./postgres.ts";
 import { startService, type TestService } from "./service.ts";
 
@@ -28,16 +25,14 @@ export async function startSourceServices(): Promise<SourceServices> {
   const postgres = await createTestDatabase();
   const rootKey = newRootKeyText();
   const [one, other] = [await startService({ postgres, rootKey }), await startService({ postgres, rootKey })];
-  const log = createLog("silent", process.stderr);
-  const database = createDatabase({ url: postgres.url, log, poolSize: 2 });
-  const keyring = createKeyring({ database, rootKey: localRootKey(rootKey), log });
-  const eventLog = await createEventLog({
-    ...{ database, keyring, log, now: one.clock.now },
-    eventStorageMib: 1_024,
+  const opened = await openLogs({
+    ...{ url: postgres.url, now: one.clock.now },
+    rootKey: localRootKey(rootKey),
   });
   const { orgId } = one.org;
   let connections = 0;
-  const eventsOf = (of: string) => eventLog.read(orgId, of, { after: 0, limit: 10_000, maxBytes: 1 << 26 });
+  const eventsOf = (of: string) =>
+    opened.eventLog.read(orgId, of, { after: 0, limit: 10_000, maxBytes: 1 << 26 });
 
   async function make(
     kind: "poll" | "sse",
@@ -76,7 +71,7 @@ export async function startSourceServices(): Promise<SourceServices> {
     async [Symbol.asyncDispose]() {
       await one[Symbol.asyncDispose]();
       await other[Symbol.asyncDispose]();
-      await database.close();
+      await opened[Symbol.asyncDispose]();
       await postgres[Symbol.asyncDispose]();
     },
   };

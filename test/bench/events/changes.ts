@@ -7,7 +7,8 @@ import { Secret } from "#src/platform/secret.ts";
 import { createDispatch } from "#src/webhooks/dispatch.ts";
 import { webhookEndpoints, webhookSecrets } from "#src/webhooks/schema.ts";
 import { median } from "../figures.ts";
-import { log, type BenchLogs, type Replica } from "./logs.ts";
+import type { OpenedLogs } from "../../support/open-logs.ts";
+import { log, type BenchLogs } from "./logs.ts";
 
 const callers = 16;
 
@@ -59,7 +60,7 @@ export async function benchChanges(logs: BenchLogs, rounds: number, visitMs: num
   );
 }
 
-async function addEndpoint({ orgId }: BenchLogs, { database, keyring }: Replica): Promise<void> {
+async function addEndpoint({ orgId }: BenchLogs, { database, keyring }: OpenedLogs): Promise<void> {
   const [id, at] = [newId("whe", new Date()), new Date()];
   await keyring.sealing(orgId, (sealer) =>
     database.change(orgId, async (tx) => {

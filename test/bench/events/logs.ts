@@ -4,20 +4,11 @@ import { join } from "node:path";
 import { pino } from "pino";
 import { append } from "#src/audit/append.ts";
 import { foundOrganization } from "#src/cli/found-organization.ts";
-import { createKeyring, type Keyring } from "#src/crypto/keyring.ts";
 import { localRootKey, newRootKeyText } from "#src/crypto/root-key.ts";
-import { createDatabase, type Database } from "#src/db/database.ts";
 import { startEmbeddedPostgres } from "#src/db/embedded/supervisor.ts";
 import { migrate } from "#src/db/migrate.ts";
-import { createEventLog, type EventLog } from "#src/eventlog/eventlog.ts";
 import { newId } from "#src/platform/ids.ts";
-
-/** One way to the logs. */
-export interface Replica {
-  readonly database: Database;
-  readonly keyring: Keyring;
-  readonly eventLog: EventLog;
-}
+import { openLogs, type OpenedLogs } from "../../support/open-logs.ts";
 
 /** Logs on an embedded Postgres with its usual settings, fsync among them. */
 export interface BenchLogs extends AsyncDisposable {
@@ -25,22 +16,13 @@ export interface BenchLogs extends AsyncDisposable {
   readonly dataDir: string;
   readonly orgId: string;
   readonly rootKeyText: string;
-  replica(): Promise<Replica>;
+  replica(): Promise<OpenedLogs>;
   newLogs(count: number): Promise<string[]>;
 }
 
 export const log = pino({ level: "silent" });
 const now = () => new Date();
 const kept = { retentionSeconds: 7 * 86_400, dedupSeconds: 7 * 86_400 };
-
-/** A way of its own to the logs, which ends with the stack. */
-export async function openReplica(url: string, rootKeyText: string, closing: AsyncDisposableStack) {
-  const database = createDatabase({ url, log, poolSize: 8 });
-  closing.defer(() => database.close());
-  const keyring = createKeyring({ database, rootKey: localRootKey(rootKeyText), log });
-  const eventLog = await createEventLog({ database, keyring, eventStorageMib: 1_000_000, log, now });
-  return { database, keyring, eventLog };
-}
 
 /** Starts a Postgres with logs in it. */
 export async function startLogs(
@@ -57,7 +39,8 @@ export async function startLogs(
   const rootKeyText = newRootKeyText();
   const rootKey = localRootKey(rootKeyText);
 
-  const replica = () => openReplica(url, rootKeyText, closing);
+  const replica = async () =>
+    closing.use(await openLogs({ url, rootKey, now, poolSize: 8, eventStorageMib: 1_000_000 }));
   const { database, keyring, eventLog } = await replica();
   const { admin } = await foundOrganization({ database, rootKey }, "sandbox", "bench");
   const { orgId } = admin;

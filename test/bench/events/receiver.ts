@@ -1,11 +1,16 @@
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { openReplica } from "./logs.ts";
+import { localRootKey } from "#src/crypto/root-key.ts";
+import { openLogs } from "../../support/open-logs.ts";
 
 /** A process that takes events in until it is killed: `PUT /<log>/<id>`, whose answer is the number. */
 const [url = "", rootKeyText = "", orgId = ""] = process.argv.slice(2);
-const { eventLog } = await openReplica(url, rootKeyText, new AsyncDisposableStack());
+const { eventLog } = await openLogs({
+  ...{ url, poolSize: 8, eventStorageMib: 1_000_000 },
+  rootKey: localRootKey(rootKeyText),
+  now: () => new Date(),
+});
 const server = createServer((request, response) => {
   const [, log = "", id = ""] = (request.url ?? "").split("/");
   const event = { id, source: "/storm", type: "test", extensions: {}, verified: "none" };

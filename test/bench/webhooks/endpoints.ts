@@ -2,21 +2,21 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
-import { createKeyring } from "#src/crypto/keyring.ts";
 import { insertOrgKey, newOrgKey } from "#src/crypto/org-keys.ts";
 import { localRootKey, newRootKeyText } from "#src/crypto/root-key.ts";
 import { openConnection, type Connection } from "#src/db/connection.ts";
-import { createDatabase, type Database } from "#src/db/database.ts";
+import type { Database } from "#src/db/database.ts";
 import { startEmbeddedPostgres } from "#src/db/embedded/supervisor.ts";
 import { migrate } from "#src/db/migrate.ts";
 import { orgs } from "#src/directory/schema.ts";
-import { createEventLog, type EventLog } from "#src/eventlog/eventlog.ts";
+import type { EventLog } from "#src/eventlog/eventlog.ts";
 import { newId } from "#src/platform/ids.ts";
 import type { Loop } from "#src/platform/loop.ts";
 import type { Deliver } from "#src/webhooks/delivery.ts";
 import { createDispatch } from "#src/webhooks/dispatch.ts";
 import { webhookCursors, webhookEndpoints, webhookSecrets } from "#src/webhooks/schema.ts";
 import { newSigningSecret } from "#src/webhooks/signing.ts";
+import { openLogs } from "../../support/open-logs.ts";
 
 /** Endpoints of many organisations, on an embedded Postgres with its usual settings, fsync among them. */
 export interface BenchEndpoints extends AsyncDisposable {
@@ -45,13 +45,12 @@ export async function startEndpoints(size: { organisations: number; each: number
   closing.defer(() => postgres.stop());
   const { url } = postgres;
   await migrate({ url, log });
-  const database = createDatabase({ url, log, poolSize: 6 });
-  closing.defer(() => database.close());
   const owner = openConnection(url, { application_name: "bench" });
   closing.use(owner);
   const rootKey = localRootKey(newRootKeyText());
-  const keyring = createKeyring({ database, rootKey, log });
-  const eventLog = await createEventLog({ database, keyring, eventStorageMib: 1_000_000, log, now });
+  const { database, keyring, eventLog } = closing.use(
+    await openLogs({ url, rootKey, now, poolSize: 6, eventStorageMib: 1_000_000 }),
+  );
   await eventLog.upkeep.runOnce();
 
   async function organisation(): Promise<string> {
