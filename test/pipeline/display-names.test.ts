@@ -34,12 +34,15 @@ const hasRule = (rules: FieldRules | undefined) =>
   getExtension(rules.type.value, display_name);
 
 const rulesOf = (field: DescField) => getOption(field, rulesOption);
-/** What templates call it, of letters and digits. */
-const identifier = "field patchbay.integrations.v1.CredentialField.name";
+/** What templates call it, of letters and digits, and what a foreign server calls it. */
+const identifiers = [
+  "field patchbay.integrations.v1.CredentialField.name",
+  "field patchbay.events.v1.SourceParameter.name",
+];
 const isText = (field: DescField) =>
   field.fieldKind === "scalar" &&
   /(^|_)(name|title|label|role)s?$/.test(field.name) &&
-  String(field) !== identifier;
+  !identifiers.includes(String(field));
 const isNotes = (field: DescField) =>
   field.fieldKind === "map" && /^(metadata|labels|tags|annotations)$/.test(field.name);
 

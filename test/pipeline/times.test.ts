@@ -83,7 +83,9 @@ test.each(timeFields)("%s is cut, and never rounded up", (_, field) => {
   fc.assert(
     fc.property(any, (said) => {
       const time = create(TimestampSchema, said);
-      makeStorable(field.parent, create(field.parent, { [field.localName]: time }));
+      const { localName, oneof } = field;
+      const value = oneof ? { [oneof.localName]: { case: localName, value: time } } : { [localName]: time };
+      makeStorable(field.parent, create(field.parent, value));
       expect(time.seconds).toBe(said.seconds);
       expect([time.nanos % 1_000_000, Math.floor(said.nanos / 1_000_000)]).toStrictEqual([
         0,
