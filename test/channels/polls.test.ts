@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { startSourceServices, type SourceServices } from "../support/sources.ts";
+import { startStrangeAuthorizationServer } from "../support/strange-authorization-server.ts";
 import { startUpstream, type Answer, type Asked } from "../support/upstream.ts";
 
 let services: SourceServices;
@@ -307,6 +308,49 @@ describe("a server", () => {
       "Bearer new",
       "Bearer key-of-the-source",
     ]);
+  });
+
+  test("that refuses an access token before its time is asked once more with a renewed one, and only then is the channel blocked", async () => {
+    await using upstream = await startUpstream();
+    await using authorization = await startStrangeAuthorizationServer();
+    authorization.behave(({ nth }) => ({
+      access_token: `token-${nth}`,
+      token_type: "bearer",
+      expires_in: 86_400,
+    }));
+    const { rest } = services.one.org;
+    const oauth2 = {
+      ...{ grant: "client_credentials", tokenUrl: authorization.tokenUrl, refresh: "none" },
+      ...{ clientAuthentication: "post", pkce: "ignored", scopeSeparator: " " },
+    };
+    const method = { id: "oauth2", type: "oauth2", label: "OAuth", oauth2 };
+    const integration = { name: "Ours", baseUrl: upstream.url, authMethods: [method] };
+    await rest("PUT", "/api/integrations/custom:renewed", integration);
+    const client = { clientId: "patchbay", clientSecret: "a-client-secret" };
+    await rest("PUT", "/api/integrations/custom:renewed/auth-methods/oauth2/client", client);
+    const made = await rest("POST", "/api/connections", {
+      integration: "custom:renewed",
+      authMethod: "oauth2",
+    });
+    const poll = { connection: made.body.data.connection.id, start: "all" };
+    const channel = await rest("POST", "/api/event-channels", { name: "renewed", poll });
+    const { id } = channel.body.data.channel;
+    let accepted = "Bearer token-0";
+    upstream.answer(({ headers }) => (headers.authorization === accepted ? list(1) : { status: 401 }));
+    await turn(0);
+    accepted = "Bearer token-1";
+    upstream.answer(({ headers }) => (headers.authorization === accepted ? list(2, 1) : { status: 401 }));
+    await turn();
+    const shown = upstream.asked.map(({ headers }) => headers.authorization);
+    expect(shown).toStrictEqual(["Bearer token-0", "Bearer token-0", "Bearer token-1"]);
+    expect([await idsOf(id), (await services.channel(id))["state"]]).toStrictEqual([["1", "2"], "active"]);
+    accepted = "none any more";
+    await turn();
+    expect(upstream.asked).toHaveLength(5);
+    expect(await services.channel(id)).toMatchObject({
+      state: "blocked",
+      stateReason: expect.stringMatching(/401/),
+    });
   });
 
   test("that does not take the credential blocks the channel, which says so", async () => {
