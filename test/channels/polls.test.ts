@@ -260,6 +260,7 @@ describe("a server", () => {
       { status: 302, headers: { location: "http://127.0.0.1:9/" } },
       "redirects are not followed",
     ],
+    ["more than 10 MiB", { body: Buffer.alloc(11 * 1024 * 1024, " ") }, "answered with more than 10 MiB"],
     ["deep nesting", { body: "[".repeat(100_000) }, "not JSON that can be read"],
     ["304 unasked", { status: 304 }, "answered 304"],
     [
@@ -275,6 +276,31 @@ describe("a server", () => {
     const { sourceState, state } = await services.channel(id);
     expect(sourceState).toMatchObject({ failures: 1, lastError: expect.stringContaining(words) });
     expect([state, await idsOf(id)]).toStrictEqual(["active", []]);
+  });
+
+  test.each([
+    ["a cursor of 5 KB", { items: [{ id: 1, at: "c".repeat(5_000) }] }, "item 0 of the page has at /at"],
+    ["a cursor with NUL", { items: [{ id: 1, at: "\0" }] }, "item 0 of the page has at /at"],
+    ["a cursor of broken Unicode", { items: [{ id: 1, at: "\ud800" }] }, "item 0 of the page has at /at"],
+    ["a next page of 5 KB", { items: [], next: "n".repeat(5_000) }, "the page has at /next"],
+    ["a next page of broken Unicode", { items: [], next: "\ud800" }, "the page has at /next"],
+  ])("that answers %s makes no event, and the channel says why", async (_, page, words) => {
+    await using upstream = await startUpstream();
+    upstream.answer({ body: JSON.stringify(page) });
+    const id = await services.poll(upstream.url, {
+      ...{ start: "all", items: "/items", next: "/next", nextParameter: "page" },
+      ...{ cursor: "/at", query: [{ name: "after", value: "{cursor}" }] },
+    });
+    const logged = services.one.watchLog();
+    await turn(0);
+    await turn(150);
+    const { sourceState } = await services.channel(id);
+    expect(sourceState).toMatchObject({ failures: 2, lastError: expect.stringContaining(words) });
+    expect(sourceState.lastError.length).toBeLessThan(300);
+    expect(logged()).not.toMatch(/"level":(?:50|60)/);
+    expect(await services.one.org.rest("GET", "/api/event-channels?pageSize=1000")).toMatchObject({
+      status: 200,
+    });
   });
 
   test("is not sent the credential beside the connection's base URL", async () => {

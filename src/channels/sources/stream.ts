@@ -213,7 +213,7 @@ function isJson(data: Buffer): boolean {
 
 function tooLarge({ id, lastId }: StreamedEvent, now: Date): Missed {
   return {
-    ...{ from: id ?? lastId, to: now.toISOString(), why: "EVENT_TOO_LARGE" },
+    ...{ from: (id ?? lastId) || null, to: now.toISOString(), why: "EVENT_TOO_LARGE" },
     message: `an event of the stream is longer than ${maxEventBytes} bytes, and was left out`,
   };
 }
