@@ -1,6 +1,9 @@
+import { once } from "node:events";
 import { expect, test, vi } from "vitest";
 import { newRootKeyText } from "#src/crypto/root-key.ts";
 import { patchbay, temporaryFolder } from "../cli/patchbay.ts";
+import { startProxy } from "../support/postgres-proxy.ts";
+import { startService } from "../support/service.ts";
 import { startSourceServices, startStreamServer } from "../support/sources.ts";
 import { startUpstream, type Answer, type Asked } from "../support/upstream.ts";
 
@@ -56,4 +59,37 @@ test("a process that is killed while it reads loses nothing, and stores nothing 
   await vi.waitFor(async () => expect(await namesOf(stream)).toStrictEqual(["1", "2", "3", "4"]), patience);
   expect(await namesOf(list)).toStrictEqual(Array.from({ length: lastItem }, (_, i) => String(i + 1)));
   expect([...(await services.gapsOf(stream)), ...(await services.gapsOf(list))]).toStrictEqual([]);
+});
+
+test("a replica that lost its database stores nothing more once another one reads, and leaves the stream", async () => {
+  const rootKey = newRootKeyText();
+  await using services = await startSourceServices(rootKey);
+  const { postgres } = services.one;
+  await using proxy = await startProxy(postgres.url);
+  await using cutOff = await startService({ postgres: { ...postgres, url: proxy.url }, rootKey });
+  await using server = await startStreamServer();
+  const id = await services.stream(server.url);
+  await cutOff.app.loops.sources.runOnce();
+  const { response: old } = await server.stream(0);
+  const left = once(old, "close");
+  const untilStored = (...ids: string[]) =>
+    vi.waitFor(
+      async () => expect((await services.eventsOf(id)).map(({ id: name }) => name)).toStrictEqual(ids),
+      patience,
+    );
+  old.write("id: 1\ndata: a\n\n");
+  await untilStored("1");
+  await proxy.close();
+  old.write("id: 2\ndata: from the old one\n\n");
+  await expect(cutOff.app.loops.sources.runOnce()).rejects.toThrow();
+  services.other.clock.advance(cutOff.clock.now().getTime() - services.other.clock.now().getTime() + 31_000);
+  await services.other.app.loops.sources.runOnce();
+  const { headers, response } = await server.stream(1);
+  expect(headers["last-event-id"]).toBe("1");
+  await proxy.reopen();
+  await left;
+  response.write("id: 2\ndata: b\n\nid: 3\ndata: c\n\n");
+  await untilStored("1", "2", "3");
+  expect((await services.eventsOf(id)).map(({ data }) => String(data))).toStrictEqual(["a", "b", "c"]);
+  expect(await services.gapsOf(id)).toStrictEqual([]);
 });
