@@ -78,7 +78,8 @@ export function rotate(channel: Channel, request: RotateChannelSecretRequest, at
     );
   const graceMs = request.graceSeconds === undefined ? dayMs : request.graceSeconds * 1000;
   const until = new Date(at.getTime() + graceMs);
-  const kept = channel.secrets
+  // Without a grace, those whose grace is not over end as well: one of them may be the secret that leaked.
+  const kept = (graceMs === 0 ? [] : channel.secrets)
     .map((secret) => ({ ...secret, validUntil: secret.validUntil ?? until }))
     .filter(({ validUntil }) => validUntil > at);
   if (kept.length >= mostSecrets) throw new TooManyChannelSecrets(mostSecrets);

@@ -478,8 +478,8 @@ export declare type RotateChannelSecretRequest = Message<"patchbay.events.v1.Rot
   secret?: string | undefined;
 
   /**
-   * For how long the previous secret is still taken, at most 30 days; 0 ends it now.
-   * Absent means a day.
+   * For how long the previous secret is still taken, at most 30 days; 0 ends all
+   * previous ones now. Absent means a day.
    *
    * @generated from field: optional int32 grace_seconds = 3;
    */
@@ -726,8 +726,9 @@ export declare const ChannelService: GenService<{
   /**
    * Gives the channel another secret, which is taken at once. The previous one is
    * taken as well until `grace_seconds` are over, so that the sender can be changed
-   * without a gap; graces of earlier rotations stay as they were. Of a channel that
-   * asks for no proof, the secret segment is replaced, without a grace.
+   * without a gap; graces of earlier rotations stay as they were. With 0, all
+   * previous ones end at once. Of a channel that asks for no proof, the secret
+   * segment is replaced, without a grace.
    *
    * This is also how a channel gets its first secret, of a vendor that shows it only
    * when it knows the address. Called twice, it makes two secrets, unless both calls
