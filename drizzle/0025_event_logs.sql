@@ -130,109 +130,99 @@ BEGIN
 END
 $$;
 --> statement-breakpoint
+-- Appends a batch of many organisations' events: the organisation is that of the channel's head, and never an argument.
+-- Each element of the arrays is one event, and no two have the same key; `given_keys` has null for an event that is never
+-- known again. The data of all is one value, in which each has its place: in an array, each byte would be read three times.
+-- Answers the number of each event, which is that of the first one for an event that is known, and nothing for one whose
+-- channel there is not.
+--
+-- The heads are locked in the order of their keys, so two batches never wait for each other in a ring. A head that
+-- another transaction keeps for long must not hold up all others' events: without `waits`, it is as if its channel were
+-- not there.
 CREATE FUNCTION accept_events(
   received timestamptz, waits boolean, given_logs text[], given_keys bytea[], given_ids text[], given_sources text[],
   given_types text[], given_subjects text[], given_times text[], given_content_types text[],
-  given_extensions text[], given_verified text[], given_masked text[], given_data bytea[], given_uploads bytea[], given_bytes integer[]
+  given_extensions text[], given_verified text[], given_masked text[], given_data bytea, given_starts integer[],
+  given_lengths integer[], given_uploads bytea[], given_bytes integer[], given_room integer[]
 ) RETURNS TABLE (n integer, seq bigint, is_new boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET timezone = 'UTC'
 SET lock_timeout = '1s'
 AS $$
 #variable_conflict use_column
 DECLARE
-  locked text[];
-  names text[];
-  kept integer[];
-  known integer[];
+  heads log_heads[];
 BEGIN
   IF waits THEN
-    SELECT array_agg(l.log), array_agg(l.org_id || '/' || l.log), array_agg(DISTINCT l.retention_seconds),
-      array_agg(DISTINCT l.dedup_seconds)
-    INTO locked, names, kept, known FROM (
-      SELECT h.org_id, h.log, h.retention_seconds, h.dedup_seconds FROM log_heads h
+    heads := ARRAY(
+      SELECT h FROM log_heads h
       WHERE h.log = ANY (given_logs) AND h.log LIKE 'chn\_%' ORDER BY h.org_id, h.log FOR UPDATE
-    ) l;
+    );
   ELSE
-    SELECT array_agg(l.log), array_agg(l.org_id || '/' || l.log), array_agg(DISTINCT l.retention_seconds),
-      array_agg(DISTINCT l.dedup_seconds)
-    INTO locked, names, kept, known FROM (
-      SELECT h.org_id, h.log, h.retention_seconds, h.dedup_seconds FROM log_heads h
+    heads := ARRAY(
+      SELECT h FROM log_heads h
       WHERE h.log = ANY (given_logs) AND h.log LIKE 'chn\_%' ORDER BY h.org_id, h.log FOR UPDATE SKIP LOCKED
-    ) l;
+    );
   END IF;
 
   -- Upkeep makes them days ahead. Should it not have come to it, this is the last moment.
   IF EXISTS (
-    SELECT FROM unnest(kept) s
-    WHERE to_regclass('public.events_' || to_char(received + make_interval(secs => s), 'YYYYMMDD')) IS NULL
-  ) OR EXISTS (
-    SELECT FROM unnest(known) s
-    WHERE to_regclass('public.receipts_' || to_char(received + make_interval(secs => s), 'YYYYMMDD')) IS NULL
+    SELECT FROM (SELECT DISTINCT retention_seconds, dedup_seconds FROM unnest(heads)) h
+    WHERE to_regclass('public.events_' || to_char(received + make_interval(secs => retention_seconds), 'YYYYMMDD')) IS NULL
+      OR to_regclass('public.receipts_' || to_char(received + make_interval(secs => dedup_seconds), 'YYYYMMDD')) IS NULL
   ) THEN
     PERFORM keep_log_days(received, '{}');
   END IF;
 
-  -- Without any join of the events with themselves: Postgres cannot know how many there are, and would take the way for
-  -- one or two, which for hundreds is the longest. What is only stored is taken from the arrays where it is stored, since
-  -- each step in between would copy it.
+  -- What is only stored is taken from the arrays where it is stored, since each step in between would copy it. Whether an
+  -- event is known is asked in a join: as an expression, it would be asked wherever the answer is used.
   RETURN QUERY
-  WITH given AS (
-    SELECT u.*, h.org_id, h.seq AS head_seq,
+  WITH numbered AS (
+    SELECT u.n, u.key, u.bytes, u.room, h.org_id, h.log, k.seq IS NULL AS comes,
       (received + make_interval(secs => h.retention_seconds))::date AS ends_on,
       received + make_interval(secs => h.dedup_seconds) AS forgotten_at,
-      (
-        SELECT r.seq FROM receipts r
-        WHERE r.org_id = h.org_id AND r.log = h.log AND r.key = u.key AND r.ends_at > received LIMIT 1
-      ) AS known_seq,
-      u.key IS NOT NULL AND row_number() OVER (PARTITION BY u.log, u.key ORDER BY u.n) > 1 AS repeats
-    FROM unnest(given_logs, given_keys, given_bytes) WITH ORDINALITY AS u(log, key, bytes, n)
-    JOIN log_heads h ON h.log = u.log AND h.log LIKE 'chn\_%'
-    WHERE waits OR u.log = ANY (locked)
-  ), numbered AS (
-    SELECT g.*, known_seq IS NULL AND NOT repeats AS comes,
-      head_seq + count(*) FILTER (WHERE known_seq IS NULL AND NOT repeats) OVER (PARTITION BY log ORDER BY n) AS next_seq
-    FROM given g
+      coalesce(
+        k.seq,
+        h.seq + count(*) FILTER (WHERE k.seq IS NULL) OVER (PARTITION BY h.log ORDER BY u.n ROWS UNBOUNDED PRECEDING)
+      ) AS its_seq
+    FROM unnest(given_logs, given_keys, given_bytes, given_room) WITH ORDINALITY AS u(log, key, bytes, room, n)
+    JOIN unnest(heads) h ON h.log = u.log
+    LEFT JOIN LATERAL (
+      SELECT r.seq FROM receipts r
+      WHERE r.org_id = h.org_id AND r.log = h.log AND r.key = u.key AND r.ends_at > received LIMIT 1
+    ) k ON true
   ), noted AS (
     INSERT INTO receipts (org_id, log, key, seq, ends_at)
-    SELECT org_id, log, key, next_seq, forgotten_at FROM numbered WHERE comes AND key IS NOT NULL
+    SELECT org_id, log, key, its_seq, forgotten_at FROM numbered WHERE comes AND key IS NOT NULL
   ), stored AS (
     INSERT INTO events (
       org_id, log, seq, ends_on, received_at, id, source, type, subject, "time", content_type, extensions, verified,
       masked, data, data_bytes
     )
-    SELECT org_id, log, next_seq, ends_on, received, given_ids[n], given_sources[n], given_types[n],
-      given_subjects[n], given_times[n], given_content_types[n], given_extensions[n]::json, given_verified[n],
-      given_masked[n], CASE WHEN given_uploads[n] IS NULL THEN given_data[n] ELSE uploaded(given_uploads[n]) END, bytes
+    SELECT org_id, log, its_seq, ends_on, received, given_ids[n], given_sources[n], given_types[n], given_subjects[n],
+      given_times[n], given_content_types[n], given_extensions[n]::json, given_verified[n], given_masked[n],
+      CASE WHEN given_uploads[n] IS NULL THEN substr(given_data, given_starts[n], given_lengths[n])
+        ELSE uploaded(given_uploads[n]) END,
+      bytes
     FROM numbered WHERE comes
   ), counted AS (
-    -- An event without data takes room as well.
     INSERT INTO log_days AS d (org_id, log, ends_on, first_seq, last_seq, bytes)
-    SELECT org_id, log, ends_on, min(next_seq), max(next_seq),
-      sum(200 + bytes + octet_length(given_ids[n]) + octet_length(given_sources[n]) + octet_length(given_types[n])
-        + octet_length(given_extensions[n]))
-    FROM numbered WHERE comes GROUP BY org_id, log, ends_on
+    SELECT org_id, log, ends_on, min(its_seq), max(its_seq), sum(room) FROM numbered WHERE comes
+    GROUP BY org_id, log, ends_on
     ON CONFLICT (org_id, log, ends_on)
     DO UPDATE SET last_seq = excluded.last_seq, bytes = d.bytes + excluded.bytes
   ), moved AS (
     UPDATE log_heads h SET seq = m.top
-    FROM (SELECT org_id, log, max(next_seq) AS top FROM numbered WHERE comes GROUP BY org_id, log) m
+    FROM (SELECT org_id, log, max(its_seq) AS top FROM numbered WHERE comes GROUP BY org_id, log) m
     WHERE h.org_id = m.org_id AND h.log = m.log
   )
-  SELECT m.n::integer,
-    CASE
-      WHEN known_seq IS NOT NULL THEN known_seq
-      WHEN repeats THEN first_value(next_seq) OVER (PARTITION BY log, key ORDER BY m.n)
-      ELSE next_seq
-    END,
-    comes
-  FROM numbered m;
+  SELECT m.n::integer, its_seq, comes FROM numbered m;
 
   -- Of an event that was known, too.
   IF cardinality(array_remove(given_uploads, NULL)) > 0 THEN
     DELETE FROM event_uploads WHERE upload = ANY (given_uploads);
   END IF;
 
-  PERFORM announce_logs(names);
+  PERFORM announce_logs(ARRAY(SELECT h.org_id || '/' || h.log FROM unnest(heads) h));
 END
 $$;
 --> statement-breakpoint
@@ -492,7 +482,7 @@ REVOKE EXECUTE ON FUNCTION
   drop_uploads(timestamptz),
   keep_log_days(timestamptz, integer[]),
   drop_log_days(date),
-  accept_events(timestamptz, boolean, text[], bytea[], text[], text[], text[], text[], text[], text[], text[], text[], text[], bytea[], bytea[], integer[]),
+  accept_events(timestamptz, boolean, text[], bytea[], text[], text[], text[], text[], text[], text[], text[], text[], text[], bytea, integer[], integer[], bytea[], integer[], integer[]),
   earliest_seq(text, text, timestamptz),
   delete_log(text),
   moved_logs(text[], text[], bigint[]),
@@ -511,7 +501,7 @@ GRANT EXECUTE ON FUNCTION
   drop_uploads(timestamptz),
   keep_log_days(timestamptz, integer[]),
   drop_log_days(date),
-  accept_events(timestamptz, boolean, text[], bytea[], text[], text[], text[], text[], text[], text[], text[], text[], text[], bytea[], bytea[], integer[]),
+  accept_events(timestamptz, boolean, text[], bytea[], text[], text[], text[], text[], text[], text[], text[], text[], text[], bytea, integer[], integer[], bytea[], integer[], integer[]),
   earliest_seq(text, text, timestamptz),
   delete_log(text),
   moved_logs(text[], text[], bigint[]),
