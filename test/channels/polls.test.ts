@@ -416,6 +416,22 @@ describe("a changed channel", () => {
     expect(events.some(({ action, target }) => action === "channel.update" && target === id)).toBe(true);
   });
 
+  test("is not read as it was while the change is still being made", async () => {
+    await using upstream = await startUpstream();
+    upstream.answer(list(1));
+    const id = await services.poll(upstream.url, { path: "/old" });
+    const { asOwner } = services.one.postgres;
+    await asOwner("begin");
+    await asOwner("update channels set config = replace(config::text, '/old', '/new')::json where id = $1", [
+      id,
+    ]);
+    await turn(0);
+    expect(upstream.asked).toStrictEqual([]);
+    await asOwner("commit");
+    await turn(0);
+    expect(upstream.asked.map(({ url }) => url)).toStrictEqual(["/new"]);
+  });
+
   test("forgets the page that it would have read next, which is one of another list", async () => {
     await using upstream = await startUpstream();
     upstream.answer((asked) => (parameterOf(asked, "page") === null ? paged : { status: 500 }));

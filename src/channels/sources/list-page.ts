@@ -1,9 +1,9 @@
 import { isUtf8 } from "node:buffer";
-import { createHash } from "node:crypto";
 import type { NewEvent } from "#src/eventlog/event.ts";
 import { openBracket } from "#src/platform/ascii.ts";
 import { inTurns, type LongWork } from "#src/platform/in-turns.ts";
 import { isAttribute, isTime, longestAttribute } from "../attributes.ts";
+import { receiptKey } from "../cloudevents.ts";
 import { findPlaces, wantedPlaces } from "../json-places.ts";
 import { itemsOf, NotJson, scalarAt } from "../json-spans.ts";
 import { SourceFailure } from "./failure.ts";
@@ -12,7 +12,7 @@ import type { PollConfig } from "./source.ts";
 /** An item of a list, as the event that it becomes. */
 export interface Item {
   readonly event: NewEvent;
-  /** The first 16 bytes of the SHA-256 of its id. */
+  /** What it is known again by. */
   readonly key: Buffer;
   /** What the next turn may go on behind. */
   readonly cursor: string | undefined;
@@ -93,7 +93,7 @@ function itemReader(config: PollConfig, source: string): (item: Buffer, index: n
       );
     }
     return {
-      key: createHash("sha256").update(id).digest().subarray(0, 16),
+      key: receiptKey(id),
       cursor: placeIn(textAt(cursorAt), `item ${index} of the page has at ${cursorAt}`),
       event: {
         ...{ id, source, extensions: {}, verified: "connection" },
