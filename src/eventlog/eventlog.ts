@@ -9,7 +9,7 @@ import { createDataKeys } from "./data-keys.ts";
 import { IntakeUnavailable, LogNotFound } from "./errors.ts";
 import type { LoggedEvent } from "./event.ts";
 import { createIntake, type Accepted, type Arrival, type WrittenWith } from "./intake.ts";
-import { keepDays, uploadData, type SealedArrival } from "./intake-store.ts";
+import { keepDays, roomOf, uploadData, type SealedArrival } from "./intake-store.ts";
 import { createLookout } from "./lookout.ts";
 import { createQuota } from "./quota.ts";
 import { createReader, type Bounds } from "./reader.ts";
@@ -27,9 +27,15 @@ export interface EventLog {
    * Takes in what came for one channel of the organisation, all of it or nothing, and answers once it is committed, or
    * after about three seconds. Throws LogNotFound if there is no such channel (any more), QuotaExhausted if the
    * organisation's events take all their room, IntakeUnavailable if nothing can be stored right now. What is written
-   * with them, such as how far their source was read, is committed if and only if they are.
+   * with them, such as how far their source was read, is committed if and only if they are. Of the three seconds,
+   * only so many may be left.
    */
-  accept(orgId: string, arrivals: readonly Arrival[], also?: WrittenWith): Promise<readonly Accepted[]>;
+  accept(
+    orgId: string,
+    arrivals: readonly Arrival[],
+    also?: WrittenWith,
+    leftMs?: number,
+  ): Promise<readonly Accepted[]>;
   /** Events in their order. Throws LogNotFound, and CursorExpired for what is no longer kept. */
   read(orgId: string, log: string, stretch: Stretch): Promise<readonly LoggedEvent[]>;
   /** Throws LogNotFound. */
@@ -50,9 +56,7 @@ export interface EventLog {
 }
 
 /** Senders give up: Slack after as long as this. */
-const answerMs = 3_000;
-/** What an event takes beside its data, at least. */
-const eventBytes = 200;
+export const answerMs = 3_000;
 
 /** Creates the logs. */
 export async function createEventLog(parts: {
@@ -83,33 +87,33 @@ export async function createEventLog(parts: {
   });
 
   async function admitted(orgId: string, arrivals: readonly Arrival[]): Promise<readonly SealedArrival[]> {
+    const sized = arrivals.map((one) => ({ ...one, dataBytes: one.data?.length ?? 0, room: roomOf(one) }));
     await quota.take(
       orgId,
-      arrivals.reduce((sum, { data }) => sum + eventBytes + (data?.length ?? 0), 0),
+      sized.reduce((sum, { room }) => sum + room, 0),
     );
-    return Promise.all(arrivals.map((one) => sealed(orgId, one)));
+    return Promise.all(sized.map((one) => sealed(orgId, one)));
   }
 
-  async function sealed(orgId: string, arrival: Arrival): Promise<SealedArrival> {
+  async function sealed(orgId: string, arrival: SealedArrival): Promise<SealedArrival> {
     const { data, log, id } = arrival;
-    if (data === undefined) return { ...arrival, dataBytes: 0 };
+    if (data === undefined) return arrival;
     const key = keys.knownKey(orgId, log) ?? (await keys.keyOf(orgId, log));
     const bytes = await inTurns(sealInTurns(key, data, [orgId, log, id]));
-    const known = { ...arrival, dataBytes: data.length };
-    if (bytes.length <= pieceBytes) return { ...known, data: bytes };
+    if (bytes.length <= pieceBytes) return { ...arrival, data: bytes };
     const upload = randomBytes(16);
     await database.system((tx) => uploadData(tx, upload, bytes, now()));
-    return { ...known, data: undefined, upload };
+    return { ...arrival, data: undefined, upload };
   }
 
   return {
-    async accept(orgId, arrivals, also) {
+    async accept(orgId, arrivals, also, leftMs = answerMs) {
       requireStorable(arrivals);
       try {
         const began = performance.now();
         // Asks the database only for what is not known from before.
-        const sealed = await inTime(admitted(orgId, arrivals));
-        const accepted = await intake(orgId, sealed, also, answerMs - (performance.now() - began));
+        const sealed = await inTime(leftMs, admitted(orgId, arrivals));
+        const accepted = await intake(orgId, sealed, also, leftMs - (performance.now() - began));
         return accepted.map((one) => {
           if (one === undefined) throw new LogNotFound();
           return one;
@@ -133,9 +137,9 @@ export async function createEventLog(parts: {
   };
 }
 
-async function inTime<T>(work: Promise<T>): Promise<T> {
+async function inTime<T>(leftMs: number, work: Promise<T>): Promise<T> {
   const { promise, reject } = Promise.withResolvers<never>();
-  const deadline = setTimeout(() => reject(IntakeUnavailable.late()), answerMs);
+  const deadline = setTimeout(() => reject(IntakeUnavailable.late()), leftMs);
   return await Promise.race([work, promise]).finally(() => clearTimeout(deadline));
 }
 
