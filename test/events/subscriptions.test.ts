@@ -20,6 +20,7 @@ function streams() {
         read: async () => [],
         async *follow(_, __, ___, signal) {
           await new Promise((resolve) => signal.addEventListener("abort", resolve));
+          yield [];
         },
         forget: () => undefined,
       },
