@@ -46,7 +46,7 @@ CREATE TRIGGER announce_channel AFTER INSERT OR UPDATE ON channel_secrets
 -- back late can write nothing, even if that was the same replica.
 CREATE FUNCTION claim_due_sources(wanted text, at timestamptz, most integer)
 RETURNS TABLE (
-  org_id text, channel_id text, lease text, config json, version integer, connection_id text, base_url text,
+  org_id text, channel_id text, lease text, config json, connection_id text, base_url text,
   source_position json, failures integer
 )
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET timezone = 'UTC'
@@ -67,16 +67,16 @@ AS $$
     WHERE s.org_id = due.org_id AND s.channel_id = due.channel_id
     RETURNING s.*
   )
-  SELECT s.org_id, s.channel_id, s.lease, c.config, c.version, c.connection_id, n.base_url, s.position, s.failures
+  SELECT s.org_id, s.channel_id, s.lease, c.config, c.connection_id, n.base_url, s.position, s.failures
   FROM claimed s
   JOIN channels c ON c.org_id = s.org_id AND c.id = s.channel_id
   LEFT JOIN connections n ON n.org_id = c.org_id AND n.id = c.connection_id
 $$;
 --> statement-breakpoint
--- Renews leases before they end, and answers which of them still hold, with the version of the channel and the base URL
--- of its connection while that may be used. A row that is being written right now is renewed the next time: waiting for
+-- Renews leases before they end, and answers which of them still hold, with the base URL of the connection while that
+-- may be used. A row that is being written right now is renewed the next time: waiting for
 -- it could be a wait in a ring.
-CREATE FUNCTION hold_sources(held text[], at timestamptz) RETURNS TABLE (lease text, version integer, base_url text)
+CREATE FUNCTION hold_sources(held text[], at timestamptz) RETURNS TABLE (lease text, base_url text)
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET timezone = 'UTC'
 AS $$
   WITH ending AS (
@@ -88,7 +88,7 @@ AS $$
     FROM ending
     WHERE s.org_id = ending.org_id AND s.channel_id = ending.channel_id
   )
-  SELECT s.lease, c.version, n.base_url
+  SELECT s.lease, n.base_url
   FROM channel_sources s
   JOIN channels c ON c.org_id = s.org_id AND c.id = s.channel_id
   JOIN connections n ON n.org_id = c.org_id AND n.id = c.connection_id AND n.active AND n.visibility = 'org'

@@ -1,10 +1,8 @@
-import { isUtf8 } from "node:buffer";
 import { hash, randomUUID } from "node:crypto";
-import { inTurns } from "#src/platform/in-turns.ts";
 import { attributeFrom, isAttribute, isTime, longestAttribute } from "./attributes.ts";
 import { receiptKey, type ReadEvent } from "./cloudevents.ts";
-import { findPlaces, type PlacedValue } from "./json-places.ts";
-import { NotJson, scalarAt } from "./json-spans.ts";
+import { placesIn, type PlacedValue } from "./json-places.ts";
+import { scalarAt } from "./json-spans.ts";
 import { signsId, type Place, type Preset } from "./preset.ts";
 import type { Receiving } from "./receiving.ts";
 import { headerOf, type HeaderLines } from "./signatures/request.ts";
@@ -20,31 +18,27 @@ export interface ReadBody {
   readonly form: URLSearchParams | undefined;
 }
 
-/** Looks for what the channel's preset names in a body. One that is no JSON has none of it. */
+/**
+ * Looks for what the channel's preset names in a body. Whether that is JSON, its bytes say: what it is called is under
+ * no signature, and by another name its secrets would not be found. Of what is no JSON, a form has fields.
+ */
 export async function readBody(
   { places }: Pick<Receiving, "places">,
   headers: HeaderLines,
   body: Buffer,
 ): Promise<ReadBody> {
-  const type = headerOf(headers, "content-type") ?? "";
-  if (/^application\/x-www-form-urlencoded\s*(?:;|$)/i.test(type)) {
-    const form = body.length <= longestForm ? new URLSearchParams(body.toString("utf8")) : undefined;
-    return { body, found: [], form };
-  }
-  if (body.length === 0 || !isUtf8(body)) return { body, found: [], form: undefined };
-  try {
-    return { body, found: await inTurns(findPlaces(body, places)), form: undefined };
-  } catch (error) {
-    if (!(error instanceof NotJson)) throw error;
-    return { body, found: [], form: undefined };
-  }
+  const found = places.children.size === 0 ? undefined : await placesIn(body, places);
+  const isForm = /^application\/x-www-form-urlencoded\s*(?:;|$)/i.test(
+    headerOf(headers, "content-type") ?? "",
+  );
+  const isRead = isForm && found === undefined && body.length <= longestForm;
+  return { body, found: found ?? [], form: isRead ? new URLSearchParams(body.toString("utf8")) : undefined };
 }
 
 /** The event that a vendor's request is: the body as it came, described as the vendor's preset says. */
 export function eventOf(preset: Preset, headers: HeaderLines, read: ReadBody): ReadEvent {
   const at = (place: Place | undefined) => place && textAt(place, headers, read);
   const id = at(preset.id);
-  const contentType = headerOf(headers, "content-type");
   const { data, masked } = maskedBody(preset, read);
   return {
     id: id === undefined || id === "" ? randomUUID() : attributeFrom("id", id),
@@ -52,7 +46,7 @@ export function eventOf(preset: Preset, headers: HeaderLines, read: ReadBody): R
     type: preset.type.map(at).find(isUsable) ?? preset.defaultType,
     subject: [at(preset.subject)].find(isUsable),
     time: timeOf(preset, at(preset.time)),
-    contentType: contentType === undefined ? undefined : attributeFrom("content-type", contentType),
+    contentType: [headerOf(headers, "content-type")].find(isUsable),
     extensions: storedHeaders(preset, headers),
     ...{ masked, data },
     key: id === undefined || id === "" ? undefined : keyOf(preset, id, read.body),
@@ -115,5 +109,6 @@ function maskedBody(
     end = secret.end;
   }
   pieces.push(body.subarray(end));
-  return { data: Buffer.concat(pieces), masked: secrets.map(({ pointer }) => pointer).join(" ") };
+  const pointers = new Set(secrets.map(({ wanted }) => wanted));
+  return { data: Buffer.concat(pieces), masked: [...pointers].join(" ") };
 }

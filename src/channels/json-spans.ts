@@ -17,12 +17,19 @@ export interface Span {
   readonly end: number;
 }
 
-/** The bytes are no JSON, or are nested deeper than anybody reads. */
+/** The bytes are no JSON, or are nested deeper or of more values than anybody reads. */
 export class NotJson extends Error {
   override readonly name = "NotJson";
 }
 
-const maxDepth = 500;
+export const maxDepth = 500;
+/** Where each stands takes about as much memory as the longest body. */
+export const mostValues = 100_000;
+const longestSpace = 64 * 1024;
+/** A number may be long, but not so long that it takes time to look at. */
+const longestWord = 4096;
+/** As it is written: no name or text that is looked for has so many bytes, even if all of it is escaped. */
+const longestWritten = 16 * 1024;
 /** About half a millisecond's work. */
 const turnBytes = 64 * 1024;
 
@@ -43,9 +50,20 @@ export class SpanReader {
 
   /** The next byte that is no space; undefined at the end. */
   peek(): number | undefined {
+    const most = this.at + longestSpace;
     let code = this.bytes[this.at];
-    while (code === 0x20 || code === 0x0a || code === 0x0d || code === 0x09) code = this.bytes[++this.at];
+    while (code === 0x20 || code === 0x0a || code === 0x0d || code === 0x09) {
+      code = this.bytes[++this.at];
+      if (this.at > most) throw new NotJson();
+    }
     return code;
+  }
+
+  /** Whether it is time to yield: to be asked for each value. */
+  isLong(): boolean {
+    if (this.at - this.#turn < turnBytes) return false;
+    this.#turn = this.at;
+    return true;
   }
 
   /** Passes over the byte, if it is the next. */
@@ -63,7 +81,7 @@ export class SpanReader {
   *name(): LongWork<string> {
     const start = (this.peek(), this.at);
     yield* this.#passString();
-    const text = textAt(this.bytes, { start, end: this.at });
+    const text = shortTextAt(this.bytes, { start, end: this.at });
     this.take(colon);
     return text;
   }
@@ -71,6 +89,7 @@ export class SpanReader {
   /** Passes over one value. */
   *pass(): LongWork<void> {
     const closers: number[] = [];
+    if (this.isLong()) yield;
     for (;;) {
       yield* this.#passOpening(closers);
       if (!this.#isInside(closers)) return;
@@ -98,7 +117,7 @@ export class SpanReader {
       } else {
         return this.#passWord();
       }
-      if (this.#isLong()) yield;
+      if (this.isLong()) yield;
     }
   }
 
@@ -118,7 +137,7 @@ export class SpanReader {
       yield* this.#passString();
       this.take(colon);
     }
-    if (this.#isLong()) yield;
+    if (this.isLong()) yield;
   }
 
   *#passString(): LongWork<void> {
@@ -161,16 +180,9 @@ export class SpanReader {
   /** Passes over a number, or over true, false or null. */
   #passWord(): void {
     const start = this.at;
-    while (isOfWord(this.bytes[this.at])) this.at += 1;
-    const length = this.at - start;
-    // A number may be long, but not so long that it takes time to look at.
-    if (length > 4096 || !word.test(this.bytes.toString("latin1", start, this.at))) throw new NotJson();
-  }
-
-  #isLong(): boolean {
-    if (this.at - this.#turn < turnBytes) return false;
-    this.#turn = this.at;
-    return true;
+    const most = start + longestWord;
+    while (this.at <= most && isOfWord(this.bytes[this.at])) this.at += 1;
+    if (this.at > most || !word.test(this.bytes.toString("latin1", start, this.at))) throw new NotJson();
   }
 }
 
@@ -191,7 +203,7 @@ export function* membersOf(bytes: Buffer, { start }: Pick<Span, "start">): LongW
   if (reader.takes(closeBrace)) return members;
   do {
     const name = yield* reader.name();
-    members.push([name, yield* passed(reader)]);
+    if (members.push([name, yield* passed(reader)]) > mostValues) throw new NotJson();
   } while (reader.takes(comma));
   reader.take(closeBrace);
   return members;
@@ -204,7 +216,7 @@ export function* itemsOf(bytes: Buffer, { start }: Pick<Span, "start">): LongWor
   reader.take(openBracket);
   if (reader.takes(closeBracket)) return items;
   do {
-    items.push(yield* passed(reader));
+    if (items.push(yield* passed(reader)) > mostValues) throw new NotJson();
   } while (reader.takes(comma));
   reader.take(closeBracket);
   return items;
@@ -231,10 +243,21 @@ export function textAt(bytes: Buffer, { start, end }: Span): string {
   return written.includes("\\") ? (JSON.parse(written) as string) : written.slice(1, -1);
 }
 
-/** The text of a string, or a number or boolean as it is written; undefined for anything else. */
+/** The same, if it is short; one that is too long for all who look for it has its beginning, as it is written. */
+export function shortTextAt(bytes: Buffer, span: Span): string {
+  const { start, end } = span;
+  return end - start <= longestWritten
+    ? textAt(bytes, span)
+    : bytes.toString("latin1", start, start + longestWritten);
+}
+
+/**
+ * The text of a string, or a number or boolean as it is written; undefined for anything else. Of one that is far too
+ * long to describe an event, the beginning.
+ */
 export function scalarAt(bytes: Buffer, span: Span): string | undefined {
   const code = bytes[span.start];
-  if (code === quote) return textAt(bytes, span);
+  if (code === quote) return shortTextAt(bytes, span);
   if (code === openBrace || code === openBracket) return undefined;
   const written = bytes.toString("latin1", span.start, span.end);
   return written === "null" ? undefined : written;

@@ -18,6 +18,7 @@ import {
   BodyTooLarge,
   LoopDetected,
   MethodNotTaken,
+  SenderTooSlow,
   UnknownSender,
   UnreadBody,
 } from "./errors.ts";
@@ -33,12 +34,15 @@ import { liveSecrets, type Sender } from "./sender.ts";
 import { valuesOf, type HeaderLines, type SignedRequest } from "./signatures/request.ts";
 import { verifyTokenOf } from "./verify-token.ts";
 import { within } from "./within.ts";
+import { newAnswerTime, type AnswerTime } from "./answer-time.ts";
 
 const minuteMs = 60_000;
 /** Far more than any vendor takes for the longest body, and little enough that slow ones do not pile up. */
 const bodySeconds = 10;
-/** Long bodies of senders that are not known yet, of one channel at a time. */
+/** Long bodies of senders that are not known yet, of one client to one channel at a time. */
 const mostUnproven = 64;
+/** Look-ups of a client that asked for too many channels that do not exist, at a time. */
+const mostGuesses = 8;
 const shortBytes = 64 * 1024;
 const mostHops = 5;
 
@@ -60,16 +64,28 @@ export function createReceiver(parts: ReceiverParts): OpenRoute {
   const { lookup, sender, limits, callLimiter, eventLog, publicUrl, pepper, now } = parts;
   const unproven = createTally();
 
+  /** Runs the work, unless at most this many of its name are under way. */
+  async function oneOf<T>(most: number, name: string, work: () => Promise<T>): Promise<T> {
+    if (unproven.of(name) >= most) throw new RateLimited({ retryAfterMs: 1_000 });
+    unproven.add(name, 1);
+    try {
+      return await work();
+    } finally {
+      unproven.add(name, -1);
+    }
+  }
+
   /** The channel at the path. One that is asked for by a wrong id or segment does not exist. */
-  async function channelAt(path: string, client: string): Promise<Receiving> {
+  async function channelAt(path: string, client: string, time: AnswerTime): Promise<Receiving> {
     const [, id = "", segment] = /^\/in\/(chn_[0-9A-Z]{26})(?:\/([\w-]{1,128}))?$/.exec(path) ?? [];
     if (id === "") throw new AddressUnknown();
     const known = lookup.recall(id);
     if (known !== undefined && opens(known, segment)) return known;
     try {
       return await limits.limitFailures(client, async (beforeGuess) => {
-        if (known === undefined) await beforeGuess();
-        const found = known ?? (await lookup.find(id));
+        const find = () => time.before(lookup.find(id));
+        // Not refused for what others at its address did: many senders share those of one vendor, and no id is guessed.
+        const found = known ?? (await beforeGuess().then(find, () => oneOf(mostGuesses, client, find)));
         if (found === undefined || !opens(found, segment)) throw new UnknownSender();
         return found;
       });
@@ -82,21 +98,26 @@ export function createReceiver(parts: ReceiverParts): OpenRoute {
   async function bodyOf(exchange: OpenExchange, receiving: Receiving, isKnown: boolean): Promise<Buffer> {
     const { orgId, id, receiver } = receiving;
     const { maxBodyBytes } = receiver;
+    const read = () =>
+      within(
+        bodySeconds * 1_000,
+        exchange.readBody(maxBodyBytes, `in/${orgId}`),
+        () => new SenderTooSlow(bodySeconds),
+      );
     const isLong = !(Number(exchange.request.headers["content-length"]) <= shortBytes);
-    const places = isLong && !isKnown ? 1 : 0;
-    if (unproven.of(id) + places > mostUnproven) throw new RateLimited({ retryAfterMs: 1_000 });
-    unproven.add(id, places);
-    try {
-      const body = await within(bodySeconds, exchange.readBody(maxBodyBytes, `in/${orgId}`));
-      if (body === undefined) throw new BodyTooLarge(maxBodyBytes);
-      return body;
-    } finally {
-      unproven.add(id, -places);
-    }
+    const name = `${clientNameOf(exchange.call.remoteAddress)} ${id}`;
+    const body = await (isLong && !isKnown ? oneOf(mostUnproven, name, read) : read());
+    if (body === undefined) throw new BodyTooLarge(maxBodyBytes);
+    return body;
   }
 
   /** The answer to a request of a sender that proved itself. */
-  async function take(receiving: Receiving, request: SignedRequest, verified: string): Promise<OpenAnswer> {
+  async function take(
+    receiving: Receiving,
+    request: SignedRequest,
+    verified: string,
+    time: AnswerTime,
+  ): Promise<OpenAnswer> {
     const { orgId, id, receiver } = receiving;
     if (isSignedForAnybody({ receiving, request })) throw new UnknownSender();
     const rate = { limit: receiver.requestsPerMinute, windowMs: minuteMs };
@@ -106,7 +127,8 @@ export function createReceiver(parts: ReceiverParts): OpenRoute {
     if (handshake !== undefined) return handshake;
     const { events, isBatch } = await eventsOf(receiving, request);
     const arrivals = events.map((event) => ({ ...event, log: id, verified }));
-    const accepted = arrivals.length === 0 ? [] : await eventLog.accept(orgId, arrivals);
+    const accepted =
+      arrivals.length === 0 ? [] : await eventLog.accept(orgId, arrivals, undefined, time.leftMs());
     return replyOf(receiving, accepted, isBatch);
   }
 
@@ -121,7 +143,8 @@ export function createReceiver(parts: ReceiverParts): OpenRoute {
     async serve(exchange) {
       const { call, request: raw } = exchange;
       const { path } = targetOf(raw);
-      const receiving = await channelAt(path, clientNameOf(call.remoteAddress));
+      const time = newAnswerTime();
+      const receiving = await channelAt(path, clientNameOf(call.remoteAddress), time);
       const { authentication } = receiving.receiver;
       exchange.refuseCredentialsInUrl(authentication === "bearer" ? "ours" : "foreign");
       const bodyless = requestOf(exchange, publicUrl);
@@ -130,12 +153,13 @@ export function createReceiver(parts: ReceiverParts): OpenRoute {
       if (raw.method !== "POST") throw new MethodNotTaken();
       refuseUnread(bodyless.headers);
       const byHeaders = sender.isKnownByHeaders(receiving) && !asksByBody({ receiving, request: bodyless });
-      const known = byHeaders ? await sender.require(receiving, bodyless, call) : undefined;
-      const request = { ...bodyless, body: await bodyOf(exchange, receiving, known !== undefined) };
-      if (known !== undefined) return take(receiving, request, known);
+      const known = byHeaders ? await time.before(sender.require(receiving, bodyless, call)) : undefined;
+      const body = await time.uncounted(bodyOf(exchange, receiving, known !== undefined));
+      const request = { ...bodyless, body };
+      if (known !== undefined) return take(receiving, request, known, time);
       return (
         bodyHandshake({ receiving, request }) ??
-        take(receiving, request, await sender.require(receiving, request, call))
+        take(receiving, request, await sender.require(receiving, request, call), time)
       );
     },
   };

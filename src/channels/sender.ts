@@ -45,11 +45,14 @@ export function createSender(parts: { authenticate: Authenticate; limits: Limits
   }
 
   async function requireProof(receiving: Receiving, request: SignedRequest, call: Call): Promise<string> {
-    const { scheme } = receiving;
+    const { scheme, id } = receiving;
     if (scheme === undefined) throw new UnknownSender();
     // Each wrong proof is counted. A right one is let in from wherever it comes: a signature cannot be guessed, and many
-    // senders may share an address. What could be guessed is not even looked at when too many were wrong.
-    return limits.limitFailures(clientNameOf(call.remoteAddress), async (beforeGuess) => {
+    // senders may share an address. What could be guessed is not even looked at when too many were wrong; but for this
+    // channel alone, or a customer of a vendor could have the vendor shut out of all others.
+    const client = clientNameOf(call.remoteAddress);
+    const guesser = scheme.kind === "signature" ? client : `${client} ${id}`;
+    return limits.limitFailures(guesser, async (beforeGuess) => {
       if (scheme.kind !== "signature") await beforeGuess();
       const verdict = await verifySignature(scheme, request, liveSecrets(receiving, now()), now());
       if (verdict.verified) return verdict.scheme;

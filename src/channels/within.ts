@@ -1,14 +1,6 @@
-import { SenderTooSlow } from "./errors.ts";
-
-/** What the work answers, if it does in time: a body that never comes must not be waited for. */
-export async function within<T>(seconds: number, work: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new SenderTooSlow(seconds)), seconds * 1000);
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
+/** What the work answers, if it does in time; else throws what `late` makes. */
+export async function within<T>(milliseconds: number, work: Promise<T>, late: () => Error): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => reject(late()), milliseconds);
+  return await Promise.race([work, promise]).finally(() => clearTimeout(timer));
 }

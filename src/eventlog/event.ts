@@ -11,7 +11,7 @@ export interface NewEvent {
   readonly extensions: Readonly<Record<string, string>>;
   /** The scheme by which the sender was known, or `none`. */
   readonly verified: string;
-  /** The JSON Pointers, parted by blanks, of secrets that were masked in the data. */
+  /** The JSON Pointers, parted by blanks, of secrets that were masked in the data; `*` is each item of a list. */
   readonly masked?: string | undefined;
   /** Undefined for an event without data. Never parsed and written again. */
   readonly data: Buffer | undefined;

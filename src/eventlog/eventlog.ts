@@ -27,9 +27,15 @@ export interface EventLog {
    * Takes in what came for one channel of the organisation, all of it or nothing, and answers once it is committed, or
    * after about three seconds. Throws LogNotFound if there is no such channel (any more), QuotaExhausted if the
    * organisation's events take all their room, IntakeUnavailable if nothing can be stored right now. What is written
-   * with them, such as how far their source was read, is committed if and only if they are.
+   * with them, such as how far their source was read, is committed if and only if they are. Of the three seconds,
+   * only so many may be left.
    */
-  accept(orgId: string, arrivals: readonly Arrival[], also?: WrittenWith): Promise<readonly Accepted[]>;
+  accept(
+    orgId: string,
+    arrivals: readonly Arrival[],
+    also?: WrittenWith,
+    leftMs?: number,
+  ): Promise<readonly Accepted[]>;
   /** Events in their order. Throws LogNotFound, and CursorExpired for what is no longer kept. */
   read(orgId: string, log: string, stretch: Stretch): Promise<readonly LoggedEvent[]>;
   /** Throws LogNotFound. */
@@ -50,7 +56,8 @@ export interface EventLog {
 }
 
 /** Senders give up: Slack after as long as this. */
-const answerMs = 3_000;
+export const answerMs = 3_000;
+
 /** Creates the logs. */
 export async function createEventLog(parts: {
   database: Database;
@@ -100,13 +107,13 @@ export async function createEventLog(parts: {
   }
 
   return {
-    async accept(orgId, arrivals, also) {
+    async accept(orgId, arrivals, also, leftMs = answerMs) {
       requireStorable(arrivals);
       try {
         const began = performance.now();
         // Asks the database only for what is not known from before.
-        const sealed = await inTime(admitted(orgId, arrivals));
-        const accepted = await intake(orgId, sealed, also, answerMs - (performance.now() - began));
+        const sealed = await inTime(leftMs, admitted(orgId, arrivals));
+        const accepted = await intake(orgId, sealed, also, leftMs - (performance.now() - began));
         return accepted.map((one) => {
           if (one === undefined) throw new LogNotFound();
           return one;
@@ -130,9 +137,9 @@ export async function createEventLog(parts: {
   };
 }
 
-async function inTime<T>(work: Promise<T>): Promise<T> {
+async function inTime<T>(leftMs: number, work: Promise<T>): Promise<T> {
   const { promise, reject } = Promise.withResolvers<never>();
-  const deadline = setTimeout(() => reject(IntakeUnavailable.late()), answerMs);
+  const deadline = setTimeout(() => reject(IntakeUnavailable.late()), leftMs);
   return await Promise.race([work, promise]).finally(() => clearTimeout(deadline));
 }
 

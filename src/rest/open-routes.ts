@@ -1,12 +1,12 @@
 import { readBody } from "#src/pipeline/body.ts";
 import { refuseCredentialsInUrl } from "#src/pipeline/credentials-in-url.ts";
 import { toHttpFailure } from "#src/pipeline/failures.ts";
-import { send } from "#src/pipeline/lane.ts";
+import { send, type Answer } from "#src/pipeline/lane.ts";
 import type { Pipeline } from "#src/pipeline/pipeline.ts";
 import { callOfRequest } from "#src/pipeline/request-call.ts";
 import type { ByteBudget } from "#src/platform/byte-budget.ts";
 import { cut, onceClosed, type Handler, type Request, type Response } from "#src/platform/http.ts";
-import type { OpenRoute } from "#src/platform/open-route.ts";
+import type { OpenAnswer, OpenRoute } from "#src/platform/open-route.ts";
 import { orEnd } from "#src/platform/or-end.ts";
 import type { Feature } from "#src/platform/served-service.ts";
 import { failureAnswer } from "./codec.ts";
@@ -49,8 +49,7 @@ function handlerOf(
           return orEnd(signal, () => readBody(request, maxBytes, holding));
         },
       });
-      const { status, headers, body } = answer;
-      send(request, response, { status, headers, body: body && [body] });
+      send(request, response, withLength(answer));
     } catch (thrown) {
       send(request, response, failureAnswer(toHttpFailure(report(thrown, call, signal)), {}));
     }
@@ -63,4 +62,11 @@ function handlerOf(
       cut(response);
     });
   };
+}
+
+/** Some senders take an answer in chunks for none, and it costs a write more. */
+function withLength({ status, headers, body }: OpenAnswer): Answer {
+  if (status === 204) return { status, headers };
+  const length = String(body?.length ?? 0);
+  return { status, headers: { ...headers, "content-length": length }, body: body && [body] };
 }

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { startSourceServices, type SourceServices } from "../support/sources.ts";
+import { startStrangeAuthorizationServer } from "../support/strange-authorization-server.ts";
 import { startUpstream, type Answer, type Asked } from "../support/upstream.ts";
 
 let services: SourceServices;
@@ -259,6 +260,7 @@ describe("a server", () => {
       { status: 302, headers: { location: "http://127.0.0.1:9/" } },
       "redirects are not followed",
     ],
+    ["more than 10 MiB", { body: Buffer.alloc(11 * 1024 * 1024, " ") }, "answered with more than 10 MiB"],
     ["deep nesting", { body: "[".repeat(100_000) }, "not JSON that can be read"],
     ["304 unasked", { status: 304 }, "answered 304"],
     [
@@ -274,6 +276,31 @@ describe("a server", () => {
     const { sourceState, state } = await services.channel(id);
     expect(sourceState).toMatchObject({ failures: 1, lastError: expect.stringContaining(words) });
     expect([state, await idsOf(id)]).toStrictEqual(["active", []]);
+  });
+
+  test.each([
+    ["a cursor of 5 KB", { items: [{ id: 1, at: "c".repeat(5_000) }] }, "item 0 of the page has at /at"],
+    ["a cursor with NUL", { items: [{ id: 1, at: "\0" }] }, "item 0 of the page has at /at"],
+    ["a cursor of broken Unicode", { items: [{ id: 1, at: "\ud800" }] }, "item 0 of the page has at /at"],
+    ["a next page of 5 KB", { items: [], next: "n".repeat(5_000) }, "the page has at /next"],
+    ["a next page of broken Unicode", { items: [], next: "\ud800" }, "the page has at /next"],
+  ])("that answers %s makes no event, and the channel says why", async (_, page, words) => {
+    await using upstream = await startUpstream();
+    upstream.answer({ body: JSON.stringify(page) });
+    const id = await services.poll(upstream.url, {
+      ...{ start: "all", items: "/items", next: "/next", nextParameter: "page" },
+      ...{ cursor: "/at", query: [{ name: "after", value: "{cursor}" }] },
+    });
+    const logged = services.one.watchLog();
+    await turn(0);
+    await turn(150);
+    const { sourceState } = await services.channel(id);
+    expect(sourceState).toMatchObject({ failures: 2, lastError: expect.stringContaining(words) });
+    expect(sourceState.lastError.length).toBeLessThan(300);
+    expect(logged()).not.toMatch(/"level":(?:50|60)/);
+    expect(await services.one.org.rest("GET", "/api/event-channels?pageSize=1000")).toMatchObject({
+      status: 200,
+    });
   });
 
   test("is not sent the credential beside the connection's base URL", async () => {
@@ -309,6 +336,49 @@ describe("a server", () => {
     ]);
   });
 
+  test("that refuses an access token before its time is asked once more with a renewed one, and only then is the channel blocked", async () => {
+    await using upstream = await startUpstream();
+    await using authorization = await startStrangeAuthorizationServer();
+    authorization.behave(({ nth }) => ({
+      access_token: `token-${nth}`,
+      token_type: "bearer",
+      expires_in: 86_400,
+    }));
+    const { rest } = services.one.org;
+    const oauth2 = {
+      ...{ grant: "client_credentials", tokenUrl: authorization.tokenUrl, refresh: "none" },
+      ...{ clientAuthentication: "post", pkce: "ignored", scopeSeparator: " " },
+    };
+    const method = { id: "oauth2", type: "oauth2", label: "OAuth", oauth2 };
+    const integration = { name: "Ours", baseUrl: upstream.url, authMethods: [method] };
+    await rest("PUT", "/api/integrations/custom:renewed", integration);
+    const client = { clientId: "patchbay", clientSecret: "a-client-secret" };
+    await rest("PUT", "/api/integrations/custom:renewed/auth-methods/oauth2/client", client);
+    const made = await rest("POST", "/api/connections", {
+      integration: "custom:renewed",
+      authMethod: "oauth2",
+    });
+    const poll = { connection: made.body.data.connection.id, start: "all" };
+    const channel = await rest("POST", "/api/event-channels", { name: "renewed", poll });
+    const { id } = channel.body.data.channel;
+    let accepted = "Bearer token-0";
+    upstream.answer(({ headers }) => (headers.authorization === accepted ? list(1) : { status: 401 }));
+    await turn(0);
+    accepted = "Bearer token-1";
+    upstream.answer(({ headers }) => (headers.authorization === accepted ? list(2, 1) : { status: 401 }));
+    await turn();
+    const shown = upstream.asked.map(({ headers }) => headers.authorization);
+    expect(shown).toStrictEqual(["Bearer token-0", "Bearer token-0", "Bearer token-1"]);
+    expect([await idsOf(id), (await services.channel(id))["state"]]).toStrictEqual([["1", "2"], "active"]);
+    accepted = "none any more";
+    await turn();
+    expect(upstream.asked).toHaveLength(5);
+    expect(await services.channel(id)).toMatchObject({
+      state: "blocked",
+      stateReason: expect.stringMatching(/401/),
+    });
+  });
+
   test("that does not take the credential blocks the channel, which says so", async () => {
     await using upstream = await startUpstream();
     upstream.answer({ status: 401 });
@@ -318,6 +388,99 @@ describe("a server", () => {
       state: "blocked",
       stateReason: expect.stringMatching(/401/),
     });
+  });
+});
+
+describe("a changed channel", () => {
+  const config = { order: "ascending", cursor: "/id", query: [{ name: "after", value: "{cursor}" }] };
+  const patch = (id: string, change: unknown, by = services.one.org) =>
+    by.rest("PATCH", `/api/event-channels/${id}`, change);
+
+  test("is read at once as it is described now, and keeps its cursor", async () => {
+    await using upstream = await startUpstream();
+    upstream.answer((asked) => list(...[1, 2, 3].filter((id) => id > Number(parameterOf(asked, "after")))));
+    const id = await services.poll(upstream.url, { ...config, start: "all" });
+    await turn(0);
+    const { connection } = (await services.channel(id))["poll"];
+    const changed = await patch(id, { poll: { ...config, connection, path: "/v2", intervalSeconds: 600 } });
+    expect(changed.body.data.channel).toMatchObject({
+      poll: { path: "/v2", start: "now" },
+      sourceState: { cursor: "3" },
+    });
+    upstream.answer((asked) => list(...[3, 4].filter((id) => id > Number(parameterOf(asked, "after")))));
+    await turn(0);
+    expect(upstream.asked.some(({ url }) => url === "/v2?after=3")).toBe(true);
+    expect(await idsOf(id)).toStrictEqual(["1", "2", "3", "4"]);
+    expect(await services.gapsOf(id)).toStrictEqual([]);
+    const { events } = await services.one.org.client.audit.listAuditEvents({});
+    expect(events.some(({ action, target }) => action === "channel.update" && target === id)).toBe(true);
+  });
+
+  test("forgets the page that it would have read next, which is one of another list", async () => {
+    await using upstream = await startUpstream();
+    upstream.answer((asked) => (parameterOf(asked, "page") === null ? paged : { status: 500 }));
+    const paged = { ...list(1), headers: { link: "</old?page=2>; rel=next" } };
+    const id = await services.poll(upstream.url, { path: "/old", order: "ascending", nextByLink: true });
+    await turn(0);
+    const { connection } = (await services.channel(id))["poll"];
+    await patch(id, { poll: { connection, path: "/new" } });
+    await turn(0);
+    expect(upstream.asked.map(({ url }) => url)).toStrictEqual(["/old", "/old?page=2", "/new"]);
+  });
+
+  test("reads through another connection, once it is resumed after the old one was gone", async () => {
+    await using upstream = await startUpstream();
+    upstream.answer(list(1));
+    const [id, other] = [
+      await services.poll(upstream.url, { start: "all" }),
+      await services.poll(upstream.url, { path: "/other" }),
+    ];
+    const [gone, kept] = [await services.channel(id), await services.channel(other)].map(
+      ({ poll }) => poll.connection,
+    );
+    await services.one.org.client.connections.deleteConnection({ id: gone });
+    await turn(0);
+    expect(await services.channel(id)).toMatchObject({ state: "blocked" });
+    await patch(id, { poll: { connection: kept, start: "all" } });
+    await services.one.org.rest("POST", `/api/event-channels/${id}/resume`, {});
+    await turn(0);
+    expect(await services.channel(id)).toMatchObject({ state: "active", poll: { connection: kept } });
+    expect(await idsOf(id)).toStrictEqual(["1"]);
+  });
+
+  test("is read at once when it is resumed, however long it would have been left alone, and not while it is paused", async () => {
+    await using upstream = await startUpstream();
+    upstream.answer({ status: 503, headers: { "retry-after": "3600" } });
+    const id = await services.poll(upstream.url, { start: "all" });
+    await turn(0);
+    upstream.answer(list(1));
+    await services.one.org.rest("POST", `/api/event-channels/${id}/pause`, {});
+    await turn(4_000);
+    expect(upstream.asked).toHaveLength(1);
+    await services.one.org.rest("POST", `/api/event-channels/${id}/resume`, {});
+    await turn(0);
+    expect(await idsOf(id)).toStrictEqual(["1"]);
+  });
+
+  test("does not become one of another kind, nor one that its owner may not use", async () => {
+    await using upstream = await startUpstream();
+    const id = await services.poll(upstream.url);
+    const { connection } = (await services.channel(id))["poll"];
+    expect(await patch(id, { sse: { connection } })).toMatchObject({
+      status: 400,
+      body: { error: "sse: the channel is of kind poll; leave it out" },
+    });
+    expect(await patch(id, { poll: { connection: "custom:none" } })).toMatchObject({ status: 404 });
+    const { secret } = await services.one.org.client.apiKeys.createApiKey({
+      ...{ name: "writer", scopes: ["channels:write"] },
+    });
+    expect(
+      await patch(id, { poll: { connection } }, { ...services.one.org, ...services.one.as(secret) }),
+    ).toMatchObject({
+      status: 403,
+      body: { error: "missing scope: connections:use" },
+    });
+    expect((await services.channel(id))["poll"]).toMatchObject({ connection });
   });
 });
 

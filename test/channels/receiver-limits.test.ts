@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { newAnswerTime } from "#src/channels/answer-time.ts";
+import { SenderTooSlow } from "#src/channels/errors.ts";
 import { within } from "#src/channels/within.ts";
 import { startService, type TestService } from "../support/service.ts";
 
@@ -21,10 +23,18 @@ async function newChannel(authentication: string, secret?: string) {
 const post = (url: string, headers: Record<string, string> = {}) =>
   fetch(url, { method: "POST", body: "{}", headers });
 
+const never = new Promise<never>(() => {});
+
 test("a body that does not come is not waited for", async () => {
-  const never = new Promise<never>(() => {});
-  await expect(within(0.01, never)).rejects.toMatchObject({ reason: "SENDER_TOO_SLOW" });
-  expect(await within(0.01, Promise.resolve("body"))).toBe("body");
+  const late = () => new SenderTooSlow(10);
+  await expect(within(10, never, late)).rejects.toMatchObject({ reason: "SENDER_TOO_SLOW" });
+  expect(await within(10, Promise.resolve("body"), late)).toBe("body");
+});
+
+test("a channel or a key that cannot be looked up in time is not waited for either", async () => {
+  const late = { reason: "INTAKE_UNAVAILABLE", kind: "unavailable" };
+  await expect(newAnswerTime(10).before(never)).rejects.toMatchObject(late);
+  expect(await newAnswerTime(10).before(Promise.resolve("channel"))).toBe("channel");
 });
 
 test("whoever tries wrong tokens is limited by its address, and a right one with it", async () => {
@@ -38,11 +48,24 @@ test("whoever tries wrong tokens is limited by its address, and a right one with
   expect((await post(url, { "x-webhook-token": "the-right-token" })).status).toBe(200);
 });
 
-test("whoever tries addresses of channels is limited, too", async () => {
+test("wrong tokens that a vendor is made to send to one channel do not shut it out of another", async () => {
   service.clock.advance(60_000);
+  const [theirs, ours] = [
+    await newChannel("token", "their-token"),
+    await newChannel("token", "our-own-token"),
+  ];
+  for (let i = 0; i < 5; i++) await post(theirs, { "x-webhook-token": "wrong" });
+  expect((await post(theirs, { "x-webhook-token": "their-token" })).status).toBe(429);
+  expect((await post(ours, { "x-webhook-token": "our-own-token" })).status).toBe(200);
+});
+
+test("whoever tries addresses of channels is limited, and who sends to one that is there is not", async () => {
+  service.clock.advance(60_000);
+  const url = await newChannel("none");
   const statuses: number[] = [];
   for (const end of ["A", "B", "C", "D"]) {
     statuses.push((await post(`${service.url}/in/chn_0123456789ABCDEFGHJKMNPQR${end}`)).status);
   }
   expect(statuses).toEqual([404, 404, 404, 429]);
+  expect((await post(url)).status).toBe(200);
 });

@@ -1,8 +1,7 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { quote } from "#src/platform/ascii.ts";
-import { inTurns } from "#src/platform/in-turns.ts";
-import { findPlaces, type PlacedValue, wantedPlaces } from "../json-places.ts";
-import { NotJson, textAt } from "../json-spans.ts";
+import { placesIn, wantedPlaces } from "../json-places.ts";
+import { shortTextAt } from "../json-spans.ts";
 import { bytesOfHeader, headerOf, type SignedRequest } from "./request.ts";
 import type { BodyTokenScheme, TokenScheme } from "./scheme.ts";
 
@@ -33,24 +32,16 @@ export async function showsBodyToken(
   secrets: readonly Buffer[],
 ): Promise<boolean> {
   const item = pointer.slice(0, pointer.lastIndexOf("/"));
-  const found = await placesIn(body, [item, pointer]);
+  const found = (await placesIn(body, wantedPlaces([item, pointer]))) ?? [];
   const shown = found.filter(({ wanted }) => wanted === pointer);
   // As many as there are items: none shows two, of which another reader might take the other.
   return (
     shown.length > 0 &&
     shown.length === found.length - shown.length &&
-    shown.every((span) => body[span.start] === quote && isOneOf(secrets, Buffer.from(textAt(body, span))))
+    shown.every(
+      (span) => body[span.start] === quote && isOneOf(secrets, Buffer.from(shortTextAt(body, span))),
+    )
   );
-}
-
-/** None in what is no JSON. */
-async function placesIn(body: Buffer, pointers: readonly string[]): Promise<readonly PlacedValue[]> {
-  try {
-    return await inTurns(findPlaces(body, wantedPlaces(pointers)));
-  } catch (error) {
-    if (error instanceof NotJson) return [];
-    throw error;
-  }
 }
 
 /** Hashed, so that neither time nor length says how much of it is right. */

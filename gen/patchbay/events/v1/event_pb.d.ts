@@ -116,7 +116,7 @@ export declare type Event = Message<"patchbay.events.v1.Event"> & {
 
   /**
    * JSON Pointers, parted by blanks, of secrets in the data that were masked before
-   * it was stored. Absent if nothing was.
+   * it was stored; `*` stands for each item of a list. Absent if nothing was.
    *
    * @generated from field: optional string masked = 14;
    */
