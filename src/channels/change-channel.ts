@@ -6,25 +6,33 @@ import { InvalidRequest } from "#src/platform/errors.ts";
 import { needsSecret, type Channel, type ChannelConfig } from "./channel.ts";
 import { ImmutableAuthentication, TooManyChannelSecrets } from "./errors.ts";
 import { receiverFrom, type NewChannel } from "./new-channel.ts";
+import { pollConfigFrom, streamConfigFrom } from "./sources/from-message.ts";
 import { newSegment, secretFrom, segmentHashOf } from "./secret-text.ts";
 
 const dayMs = 24 * 60 * 60 * 1000;
 const mostSecrets = 5;
 
 /** The channel as the request wants it. */
-export function update(channel: Channel, request: UpdateChannelRequest, at: Date): Channel {
-  const { name, retentionSeconds, dedupSeconds } = request;
-  const isEmpty = [name, retentionSeconds, dedupSeconds, request.cloudEvents, request.receiver].every(
+export function update(
+  channel: Channel,
+  request: UpdateChannelRequest,
+  at: Date,
+  /** What its source is read through from now on; undefined to leave it. */
+  connectionId: string | undefined,
+): Channel {
+  const { name, retentionSeconds, dedupSeconds, cloudEvents, receiver, source } = request;
+  const isEmpty = [name, retentionSeconds, dedupSeconds, cloudEvents, receiver, source.case].every(
     (given) => given === undefined,
   );
   if (isEmpty)
     throw new InvalidRequest(
-      "nothing to change; give one of name, cloudEvents, receiver, retentionSeconds, dedupSeconds",
+      "nothing to change; give one of name, cloudEvents, receiver, sse, poll, retentionSeconds, dedupSeconds",
     );
   return {
     ...channel,
     name: name ?? channel.name,
     config: configFrom(channel, request),
+    connectionId: connectionId ?? channel.connectionId,
     retentionSeconds: retentionSeconds ?? channel.retentionSeconds,
     dedupSeconds: dedupSeconds ?? channel.dedupSeconds,
     version: channel.version + 1,
@@ -34,8 +42,10 @@ export function update(channel: Channel, request: UpdateChannelRequest, at: Date
 
 function configFrom(
   { kind, config }: Channel,
-  { cloudEvents, receiver }: UpdateChannelRequest,
+  { cloudEvents, receiver, source }: UpdateChannelRequest,
 ): ChannelConfig {
+  if (source.case !== undefined && source.case !== kind)
+    throw new InvalidRequest(`${source.case}: the channel is of kind ${kind}; leave it out`);
   if (cloudEvents !== undefined && kind !== "cloudevents")
     throw new InvalidRequest(`cloudEvents: the channel is of kind ${kind}; leave it out`);
   if (receiver !== undefined && config.receiver === undefined)
@@ -47,6 +57,8 @@ function configFrom(
     ...config,
     ...(cloudEvents !== undefined && { allowedOrigins: cloudEvents.allowedOrigins }),
     ...(next !== undefined && { receiver: next }),
+    ...(source.case === "sse" && { sse: streamConfigFrom(source.value) }),
+    ...(source.case === "poll" && { poll: pollConfigFrom(source.value) }),
   };
 }
 
@@ -66,7 +78,8 @@ export function rotate(channel: Channel, request: RotateChannelSecretRequest, at
     );
   const graceMs = request.graceSeconds === undefined ? dayMs : request.graceSeconds * 1000;
   const until = new Date(at.getTime() + graceMs);
-  const kept = channel.secrets
+  // Without a grace, those whose grace is not over end as well: one of them may be the secret that leaked.
+  const kept = (graceMs === 0 ? [] : channel.secrets)
     .map((secret) => ({ ...secret, validUntil: secret.validUntil ?? until }))
     .filter(({ validUntil }) => validUntil > at);
   if (kept.length >= mostSecrets) throw new TooManyChannelSecrets(mostSecrets);

@@ -5,7 +5,16 @@ import { inTurns } from "#src/platform/in-turns.ts";
 import type { Arrival } from "#src/eventlog/intake.ts";
 import { attributeFrom, isTime } from "./attributes.ts";
 import { InvalidEvent, UnreadBody } from "./errors.ts";
-import { itemsOf, membersOf, NotJson, scalarAt, textAt, wholeValue, type Span } from "./json-spans.ts";
+import {
+  itemsOf,
+  maxDepth,
+  membersOf,
+  NotJson,
+  scalarAt,
+  textAt,
+  wholeValue,
+  type Span,
+} from "./json-spans.ts";
 import { bytesOfHeader, headerOf, valuesOf, type HeaderLines } from "./signatures/request.ts";
 
 /** An event of a request, and by what it is known again. */
@@ -18,6 +27,7 @@ export interface ReadCloudEvents {
   readonly isBatch: boolean;
 }
 
+const jsonType = "application/json";
 /** More would not fit into one transaction with others. */
 const mostInBatch = 500;
 const mostAttributes = 64;
@@ -46,7 +56,8 @@ export async function readCloudEvents(headers: HeaderLines, body: Buffer): Promi
     return { events: await batchedEvents(body), isBatch: true };
   } catch (error) {
     if (!(error instanceof NotJson)) throw error;
-    throw new InvalidEvent(mode === undefined ? "the body is not JSON" : "the body is not a JSON list");
+    const wanted = mode === undefined ? "JSON" : "a JSON list";
+    throw new InvalidEvent(`the body is not ${wanted}, or nests more than ${maxDepth} deep`);
   }
 }
 
@@ -87,6 +98,8 @@ async function structuredEvent(json: Buffer, place: string): Promise<ReadEvent> 
     if (name === "data" || name === "data_base64") data.set(name, span);
     else if (!isNull(json, span)) attributes.set(name, attributeAt(json, name, span, place));
   }
+  // Data that JSON holds is JSON where nothing else is said (CloudEvents in JSON, 3.1); a reader of its bytes cannot know.
+  if (data.has("data") && !attributes.has("datacontenttype")) attributes.set("datacontenttype", jsonType);
   const described = describe(attributes, place);
   return withData(described, dataOf(json, data, described.contentType, place));
 }
@@ -113,7 +126,7 @@ function dataOf(
     throw new InvalidEvent("data and data_base64: give one of them", place);
   if (encoded !== undefined) return bytesOfBase64(json, encoded, place);
   if (plain === undefined) return undefined;
-  // A text under another type is that text; under JSON, or no type, the value is JSON as it stands there.
+  // A text under another type is that text; under JSON, the value is JSON as it stands there.
   if (json[plain.start] === quote && !isJsonType(contentType)) {
     const text = textAt(json, plain);
     if (!text.isWellFormed()) throw new InvalidEvent("data: has broken Unicode", place);
@@ -131,7 +144,7 @@ function bytesOfBase64(json: Buffer, span: Span, place: string): Buffer | undefi
 }
 
 function isJsonType(contentType: string | undefined): boolean {
-  return contentType === undefined || /^[\w.-]+\/(?:[\w.-]+\+)?json\s*(?:;|$)/i.test(contentType);
+  return contentType !== undefined && /^[\w.-]+\/(?:[\w.-]+\+)?json\s*(?:;|$)/i.test(contentType);
 }
 
 function isNull(json: Buffer, { start, end }: Span): boolean {

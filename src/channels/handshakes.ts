@@ -1,7 +1,7 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { hash } from "node:crypto";
 import type { OpenAnswer } from "#src/platform/open-route.ts";
-import { OriginNotAllowed } from "./errors.ts";
+import { OriginNotAllowed, UnknownSender } from "./errors.ts";
 import type { Receiving } from "./receiving.ts";
 import { headerOf, type SignedRequest } from "./signatures/request.ts";
 
@@ -43,7 +43,8 @@ export function openHandshake({
     case "meta-challenge": {
       const challenge = query.get("hub.challenge");
       const isAsked = method === "GET" && query.get("hub.mode") === "subscribe" && challenge !== null;
-      if (!isAsked || !isSame(query.get("hub.verify_token") ?? "", verifyToken())) return undefined;
+      if (!isAsked) return undefined;
+      if (!isSame(query.get("hub.verify_token") ?? "", verifyToken())) throw new UnknownSender();
       return text(challenge);
     }
     case "x-crc": {

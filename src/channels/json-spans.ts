@@ -22,7 +22,7 @@ export class NotJson extends Error {
   override readonly name = "NotJson";
 }
 
-const maxDepth = 500;
+export const maxDepth = 500;
 /** Where each stands takes about as much memory as the longest body. */
 export const mostValues = 100_000;
 const longestSpace = 64 * 1024;

@@ -1,5 +1,6 @@
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import { randomUUID } from "node:crypto";
+import { isDeepStrictEqual } from "node:util";
 import type { ChannelService } from "#gen/patchbay/events/v1/channel_service_pb.js";
 import { append, nothingToAudit } from "#src/audit/append.ts";
 import type { Change } from "#src/audit/change.ts";
@@ -25,6 +26,7 @@ import { verifyTokenOf } from "./verify-token.ts";
 import { secretOwner } from "./secret-owner.ts";
 import { sourceConnection } from "./sources/connection-of.ts";
 import { createResetChannel } from "./sources/reset-channel.ts";
+import { readAnew } from "./sources/state.ts";
 import {
   deleteChannel,
   getChannel,
@@ -101,6 +103,9 @@ export function createChannelService(parts: ChannelParts): ServiceImpl<typeof Ch
       await append(tx, call, { action, target: id, details });
       // After the record, as all that append to logs lock them in this order.
       if (keepsOtherwise(before, after)) await eventLog.keep(tx, caller.orgId, id, after);
+      // And after the logs, as whoever stores what it read has locked its log.
+      const isOther = readsOtherwise(before, after);
+      if (isOther || isResumed(before, after)) await readAnew(tx, after, { isOther }, now());
       return after;
     });
     return { channel: toMessage(changed) };
@@ -152,7 +157,10 @@ export function createChannelService(parts: ChannelParts): ServiceImpl<typeof Ch
     async updateChannel(request, context) {
       const { retentionSeconds = usualSeconds, dedupSeconds = usualSeconds } = request;
       await eventLog.prepare({ retentionSeconds, dedupSeconds });
-      return changeChannel(context, request.id, "channel.update", (before) => update(before, request, now()));
+      const connectionId = await sourceConnection(connections, callerOf(context), request.source);
+      return changeChannel(context, request.id, "channel.update", (before) =>
+        update(before, request, now(), connectionId),
+      );
     },
 
     async pauseChannel({ id }, context) {
@@ -219,6 +227,19 @@ function keepsOtherwise(before: Channel, after: Channel): boolean {
   return before.retentionSeconds !== after.retentionSeconds || before.dedupSeconds !== after.dedupSeconds;
 }
 
+function readsOtherwise(before: Channel, after: Channel): boolean {
+  const [one, other] = [before, after].map(({ config: { sse, poll }, connectionId }) => [
+    sse,
+    poll,
+    connectionId,
+  ]);
+  return !isDeepStrictEqual(one, other);
+}
+
+function isResumed(before: Channel, after: Channel): boolean {
+  return before.state !== "active" && after.state === "active";
+}
+
 /** The channel in the state; itself, if that is its state already. */
 function stateOf(channel: Channel, state: Channel["state"], at: Date): Channel {
   if (channel.state === state) return channel;
@@ -236,6 +257,6 @@ function testEvent({ id, name }: Channel, { named }: Call, at: Date): Arrival {
 }
 
 /** What an event says of a channel: nothing that a sender proves itself by. */
-function detailsOf({ name, kind, config, state, retentionSeconds, dedupSeconds }: Channel) {
-  return { name, kind, ...config, state, retentionSeconds, dedupSeconds };
+function detailsOf({ name, kind, config, connectionId, state, retentionSeconds, dedupSeconds }: Channel) {
+  return { name, kind, ...config, connection: connectionId, state, retentionSeconds, dedupSeconds };
 }

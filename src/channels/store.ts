@@ -53,6 +53,7 @@ export async function saveChannel(tx: Tx, channel: Channel): Promise<void> {
     .update(channels)
     .set({
       ...{ name, config, state, version, updatedAt },
+      connectionId: channel.connectionId ?? null,
       stateReason: channel.stateReason ?? null,
       segmentHash: channel.segmentHash ?? null,
     })

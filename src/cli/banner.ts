@@ -1,7 +1,6 @@
 import { relative } from "node:path";
 import type { Config } from "#src/config/config.ts";
-import type { Demo } from "#src/demo/demo.ts";
-import { demoSlug } from "./demo.ts";
+import { demoSlug, type StartedDemo } from "./demo.ts";
 import type { Founding } from "./found-organization.ts";
 import { rootKeyFileOf } from "./root-key.ts";
 
@@ -14,7 +13,7 @@ export function banner(facts: {
   founding: Founding | undefined;
   /** Where the admin key is, if it is not to be shown. */
   adminKeyFile: string | undefined;
-  demo: Demo | undefined;
+  demo: StartedDemo | undefined;
 }): string {
   const { config, address, founding, adminKeyFile, demo } = facts;
   const url = urlOf(config, address);
@@ -32,6 +31,8 @@ export function banner(facts: {
     const shownKey = adminKeyFile === undefined ? founding.secret : `$(cat ${quoted(adminKeyFile)})`;
     const key = adminKeyFile === undefined ? `${founding.secret}   shown once` : `in ${adminKeyFile}, 0600`;
     lines.push("", row("Admin key", key), "", "  Try it:", ...(demo ? callDemo : whoAmI)(url, shownKey));
+    if (demo?.channelId !== undefined)
+      lines.push("", "  Send an event, and see that it came:", ...sendEvent(url, shownKey, demo.channelId));
   }
   return `${lines.join("\n")}\n\n`;
 }
@@ -66,6 +67,14 @@ function callDemo(url: string, key: string): string[] {
   return [
     `  curl ${url}/api/service-calls -H "Authorization: Bearer ${key}" \\`,
     `    -H 'content-type: application/json' -d '{"service":"${demoSlug}","method":"GET","path":"/hello"}'`,
+  ];
+}
+
+function sendEvent(url: string, key: string, channelId: string): string[] {
+  return [
+    `  curl ${url}/in/${channelId} -H "Authorization: Bearer ${key}" \\`,
+    `    -H 'content-type: application/json' -d '{"type":"order.paid","amount":1250}'`,
+    `  curl '${url}/api/events?log=${channelId}' -H "Authorization: Bearer ${key}"`,
   ];
 }
 

@@ -1,4 +1,4 @@
-import { create, isMessage } from "@bufbuild/protobuf";
+import { create, isMessage, type DescMethod } from "@bufbuild/protobuf";
 import { createContextValues, createHandlerContext } from "@connectrpc/connect";
 import {
   ConnectionService,
@@ -6,6 +6,11 @@ import {
   UpsertServiceConnectionRequestSchema,
   UpsertServiceConnectionResponseSchema,
 } from "#gen/patchbay/connections/v1/connection_service_pb.js";
+import {
+  ChannelService,
+  CreateChannelRequestSchema,
+  CreateChannelResponseSchema,
+} from "#gen/patchbay/events/v1/channel_service_pb.js";
 import type { App } from "#src/app.ts";
 import type { Config } from "#src/config/config.ts";
 import { newDemo, rememberDemo, reopenDemo, type Demo } from "#src/demo/demo.ts";
@@ -15,13 +20,18 @@ import type { Log } from "#src/platform/log.ts";
 /** The slug of the demo's connection. */
 export const demoSlug = "custom:echo";
 
+/** The demo, and the channel that a first start makes beside it, so that there is somewhere to send an event to. */
+export interface StartedDemo extends Demo {
+  readonly channelId?: string | undefined;
+}
+
 /** The demo of an embedded database: made and connected on the first start, served again on later ones. */
 export async function startDemo(
   app: App,
   { dataDir }: Config,
   firstAdmin: Caller | undefined,
   log: Log,
-): Promise<Demo | undefined> {
+): Promise<StartedDemo | undefined> {
   try {
     return firstAdmin === undefined
       ? await reopenDemo(dataDir)
@@ -33,13 +43,13 @@ export async function startDemo(
   }
 }
 
-async function startFirstDemo(app: App, dataDir: string, admin: Caller): Promise<Demo> {
+async function startFirstDemo(app: App, dataDir: string, admin: Caller): Promise<StartedDemo> {
   // There is one already if the data folder has served the other environment before.
   const demo = (await reopenDemo(dataDir)) ?? (await newDemo());
   try {
     await connectDemo(app, admin, demo);
     await rememberDemo(dataDir, demo);
-    return demo;
+    return { ...demo, channelId: await makeChannel(app, admin) };
   } catch (error) {
     await demo.close();
     throw error;
@@ -63,12 +73,23 @@ async function connectDemo({ call }: App, admin: Caller, demo: Demo): Promise<vo
   );
 }
 
+/** A channel that takes events of whoever has a key, as the one that the first start shows. Answers its id. */
+async function makeChannel({ call }: App, admin: Caller): Promise<string | undefined> {
+  const { createChannel } = ChannelService.method;
+  const answer = await call(
+    createChannel,
+    create(CreateChannelRequestSchema, {
+      name: "Demo",
+      source: { case: "webhook", value: {} },
+      receiver: { authentication: "bearer" },
+    }),
+    contextFor(createChannel, admin, ["channel.create"]),
+  );
+  return isMessage(answer, CreateChannelResponseSchema) ? answer.channel?.id : undefined;
+}
+
 /** The context of a call that the service makes to itself, on behalf of the key that it has just issued. */
-function contextFor(
-  method: (typeof ConnectionService.method)[keyof typeof ConnectionService.method],
-  caller: Caller,
-  auditActions: string[],
-) {
+function contextFor(method: DescMethod, caller: Caller, auditActions: string[]) {
   const call: Call = {
     requestId: "first-start",
     authorizationLines: 0,
@@ -77,7 +98,7 @@ function contextFor(
     auditActions,
   };
   return createHandlerContext({
-    service: ConnectionService,
+    service: method.parent,
     method,
     protocolName: "in-process",
     requestMethod: "POST",

@@ -3,8 +3,10 @@ import { readFileSync } from "node:fs";
 import { InvalidSetting } from "#src/config/setting.ts";
 import { readConfig, type Flags } from "#src/config/config.ts";
 import { addCatalogCommands } from "./catalog-commands.ts";
+import { addChannelCommands } from "./channel-commands.ts";
 import { addEventCommands } from "./event-commands.ts";
 import { addRemoteCommands } from "./remote-commands.ts";
+import { addWebhookCommands } from "./webhook-commands.ts";
 import { settingNamed, settings, type SettingName } from "#src/config/settings.ts";
 
 /** Reads the command line and does what it says. A failure ends with one line that says what to change. */
@@ -90,6 +92,8 @@ function program(): Command {
 
   addRemoteCommands(root);
   addCatalogCommands(root);
+  addChannelCommands(root);
+  addWebhookCommands(root);
   addEventCommands(root);
   return root;
 }

@@ -1,10 +1,9 @@
 import { createApp, type App, type AppParts } from "#src/app.ts";
 import { invalidSetting, type Config } from "#src/config/config.ts";
-import type { Demo } from "#src/demo/demo.ts";
 import type { Log } from "#src/platform/log.ts";
 import { writeAdminKey } from "./admin-key.ts";
 import { banner } from "./banner.ts";
-import { startDemo } from "./demo.ts";
+import { startDemo, type StartedDemo } from "./demo.ts";
 import { foundFirstOrganization } from "./found-organization.ts";
 import type { Runtime } from "./runtime.ts";
 import { untilSignal } from "./signals.ts";
@@ -20,7 +19,7 @@ export async function serve(config: Config, parts: Runtime & Pick<AppParts, "tls
   });
   // Before this, a stop ends the process at once. From here on, that could leave a first start half done.
   const stopped = untilSignal();
-  let demo: Demo | undefined;
+  let demo: StartedDemo | undefined;
   try {
     // Before anything is founded: a start that fails here does not count as the first.
     const address = await listen("port", () => app.listen(config.host, config.port));
@@ -51,7 +50,7 @@ async function introduce(
   config: Config,
   address: { host: string; port: number },
   log: Log,
-): Promise<Demo | undefined> {
+): Promise<StartedDemo | undefined> {
   let adminKeyFile: string | undefined;
   const founding = await foundFirstOrganization(runtime, config.environment, async (secret) => {
     // Only a terminal shows the key. Other readers of stdout, such as container logs, may keep it.

@@ -5,14 +5,17 @@ import {
   ListDeadDeliveriesResponseSchema,
   ListWebhookAttemptsResponseSchema,
   ListWebhookEndpointsResponseSchema,
+  RedeliverEventResponseSchema,
   ReplayEventsResponseSchema,
   RotateWebhookSecretResponseSchema,
+  TestWebhookEndpointResponseSchema,
   WebhookEndpointSchema,
   type PatchbayClient,
   type WebhookEndpoint,
 } from "#src/client/node.ts";
-import type { WebhookFlags } from "./event-commands.ts";
+import type { WebhookFlags } from "./webhook-commands.ts";
 import { facts } from "./facts.ts";
+import { listIn } from "./list.ts";
 import { pairIn } from "./pair.ts";
 import { printJson } from "./print.ts";
 import { ask, contentOf } from "./remote.ts";
@@ -36,7 +39,7 @@ export async function showEndpoint(id: string, flags: Shown): Promise<void> {
 
 /** Registers an endpoint, and prints the secret that its deliveries are signed with: this once. */
 export async function createEndpoint(url: string, flags: Shown & WebhookFlags): Promise<void> {
-  const { types = "", description = "", ordering = "", format = "" } = flags;
+  const { description = "", ordering = "", format = "" } = flags;
   const headers: Record<string, string> = {};
   for (const text of flags.header ?? []) {
     const [name, file] = pairIn("--header", text);
@@ -44,7 +47,7 @@ export async function createEndpoint(url: string, flags: Shown & WebhookFlags): 
   }
   const wanted = {
     url,
-    types: types.split(",").map((type) => type.trim()),
+    types: listIn(flags.types),
     description,
     ordering,
     format,
@@ -60,6 +63,25 @@ export async function createEndpoint(url: string, flags: Shown & WebhookFlags): 
 export async function removeEndpoint(id: string, flags: Shown): Promise<void> {
   const answer = await ask(flags, ({ webhooks }) => webhooks.deleteWebhookEndpoint({ id }));
   if (flags.json) printJson(DeleteWebhookEndpointResponseSchema, answer);
+}
+
+/** Gives an endpoint other types, for which the caller's key answers from then on. */
+export async function changeTypes(id: string, types: string, flags: Shown): Promise<void> {
+  const { endpoint } = await ask(flags, ({ webhooks }) =>
+    webhooks.updateWebhookEndpoint({ id, types: listIn(types) }),
+  );
+  if (endpoint !== undefined) show(endpoint, flags);
+}
+
+/** Sends `webhook.ping` to an endpoint, and says what came of it. Fails if that was no success. */
+export async function testEndpoint(id: string, flags: Shown): Promise<void> {
+  const tested = await ask(flags, ({ webhooks }) => webhooks.testWebhookEndpoint({ id }));
+  process.exitCode = tested.ok ? 0 : 1;
+  if (flags.json) return printJson(TestWebhookEndpointResponseSchema, tested);
+  const { ok, status, stage, latencyMs } = tested;
+  process.stdout.write(
+    ok ? `ok, ${latencyMs} ms\n` : `failed: ${status ?? stage ?? "no answer"}, ${latencyMs} ms\n`,
+  );
 }
 
 /** Sends nothing to an endpoint until it is resumed. */
@@ -133,6 +155,17 @@ export async function replay(
   );
   if (flags.json) return printJson(ReplayEventsResponseSchema, answer);
   process.stdout.write(`${answer.queued} events are sent again\n`);
+}
+
+/** Sends one event again, also one that was given up. */
+export async function redeliver(
+  { id, log, number }: { id: string; log: string; number: string },
+  flags: Shown & { newId?: true },
+): Promise<void> {
+  const seq = BigInt(wholeNumber("the number", number));
+  const { newId = false } = flags;
+  const answer = await ask(flags, ({ webhooks }) => webhooks.redeliverEvent({ id, log, seq, newId }));
+  if (flags.json) printJson(RedeliverEventResponseSchema, answer);
 }
 
 async function allEndpoints({ webhooks }: PatchbayClient): Promise<WebhookEndpoint[]> {

@@ -6,6 +6,7 @@ import type { Event } from "#gen/patchbay/events/v1/event_pb.js";
 import type { EventService, LogStartSchema } from "#gen/patchbay/events/v1/event_service_pb.js";
 import { InvalidApiKey } from "./authorization.ts";
 import { patchbay } from "./reason.ts";
+import { wholeEvent } from "./whole-event.ts";
 
 /** The number of the last event of each log that was handled. */
 export type Positions = Readonly<Record<string, bigint | number>>;
@@ -68,13 +69,6 @@ const passing: readonly Code[] = [
 type Start = MessageInitShape<typeof LogStartSchema>;
 
 export function createFollow(client: Client<typeof EventService>): EventFollower["follow"] {
-  /** The event with its data, which streams leave out if they are large. */
-  async function whole(event: Event, signal: AbortSignal): Promise<Event> {
-    if (event.data !== undefined || event.dataBytes === 0) return event;
-    const found = await client.getEvent({ log: event.log, seq: event.seq }, { signal });
-    return { ...event, ...found.event, type: event.type };
-  }
-
   return async function* follow({ logs, from = "latest", types = [], signal }) {
     let starts = logs.map((log) => startOf(log, from));
     const isOver = () => signal?.aborted === true;
@@ -89,7 +83,7 @@ export function createFollow(client: Client<typeof EventService>): EventFollower
           // However long the events take to be handled.
           attempt.pause();
           for (const event of events) {
-            yield await whole(event, attempt.signal);
+            yield await wholeEvent(event, (named) => client.getEvent(named, { signal: attempt.signal }));
             starts = starts.map((start) => (start.log === event.log ? behind(event.log, event.seq) : start));
           }
           starts = positions.map(({ log, seq }) => behind(log, seq));

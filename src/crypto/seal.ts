@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, randomBytes, type KeyObject } from "node:crypto";
+import { createCipheriv, createDecipheriv, randomFillSync, type KeyObject } from "node:crypto";
 import { atOnce, type LongWork } from "#src/platform/in-turns.ts";
 
 const format = 1;
@@ -29,7 +29,7 @@ export function seal(key: KeyObject, plain: Buffer, context: readonly string[]):
 
 /** As `seal`, for what may be long. */
 export function* sealInTurns(key: KeyObject, plain: Buffer, context: readonly string[]): LongWork<Buffer> {
-  const nonce = randomBytes(nonceBytes);
+  const nonce = newNonce();
   const cipher = createCipheriv("aes-256-gcm", key, nonce, { authTagLength: tagBytes });
   cipher.setAAD(additionalData(context));
   const sealed = Buffer.allocUnsafe(headerBytes + plain.length + tagBytes);
@@ -76,12 +76,23 @@ export function* openInTurns(key: KeyObject, sealed: Buffer, context: readonly s
 
 /** Lengths keep the parts apart: `["a", "bc"]` and `["ab", "c"]` must not authenticate each other. */
 function additionalData(context: readonly string[]): Buffer {
-  const parts: Buffer[] = [Buffer.of(format)];
+  const size = context.reduce((sum, text) => sum + 4 + Buffer.byteLength(text), 1);
+  const bytes = Buffer.allocUnsafe(size);
+  let at = bytes.writeUInt8(format);
   for (const text of context) {
-    const bytes = Buffer.from(text, "utf8");
-    const length = Buffer.alloc(4);
-    length.writeUInt32BE(bytes.length);
-    parts.push(length, bytes);
+    const length = bytes.write(text, at + 4);
+    at = bytes.writeUInt32BE(length, at) + length;
   }
-  return Buffer.concat(parts);
+  return bytes;
+}
+
+/** Random bytes for nonces: to ask for twelve costs as much as to ask for a thousand. */
+const randomness = Buffer.alloc(nonceBytes * 256);
+let unused = 0;
+
+/** Each is handed out once, and copied: what stands in the pool is overwritten. */
+function newNonce(): Buffer {
+  if (unused === 0) unused = randomFillSync(randomness).length;
+  unused -= nonceBytes;
+  return Buffer.from(randomness.subarray(unused, unused + nonceBytes));
 }

@@ -9,7 +9,7 @@ import { createDataKeys } from "./data-keys.ts";
 import { IntakeUnavailable, LogNotFound } from "./errors.ts";
 import type { LoggedEvent } from "./event.ts";
 import { createIntake, type Accepted, type Arrival, type WrittenWith } from "./intake.ts";
-import { keepDays, uploadData, type SealedArrival } from "./intake-store.ts";
+import { keepDays, roomOf, uploadData, type SealedArrival } from "./intake-store.ts";
 import { createLookout } from "./lookout.ts";
 import { createQuota } from "./quota.ts";
 import { createReader, type Bounds } from "./reader.ts";
@@ -57,8 +57,6 @@ export interface EventLog {
 
 /** Senders give up: Slack after as long as this. */
 export const answerMs = 3_000;
-/** What an event takes beside its data, at least. */
-const eventBytes = 200;
 
 /** Creates the logs. */
 export async function createEventLog(parts: {
@@ -89,23 +87,23 @@ export async function createEventLog(parts: {
   });
 
   async function admitted(orgId: string, arrivals: readonly Arrival[]): Promise<readonly SealedArrival[]> {
+    const sized = arrivals.map((one) => ({ ...one, dataBytes: one.data?.length ?? 0, room: roomOf(one) }));
     await quota.take(
       orgId,
-      arrivals.reduce((sum, { data }) => sum + eventBytes + (data?.length ?? 0), 0),
+      sized.reduce((sum, { room }) => sum + room, 0),
     );
-    return Promise.all(arrivals.map((one) => sealed(orgId, one)));
+    return Promise.all(sized.map((one) => sealed(orgId, one)));
   }
 
-  async function sealed(orgId: string, arrival: Arrival): Promise<SealedArrival> {
+  async function sealed(orgId: string, arrival: SealedArrival): Promise<SealedArrival> {
     const { data, log, id } = arrival;
-    if (data === undefined) return { ...arrival, dataBytes: 0 };
+    if (data === undefined) return arrival;
     const key = keys.knownKey(orgId, log) ?? (await keys.keyOf(orgId, log));
     const bytes = await inTurns(sealInTurns(key, data, [orgId, log, id]));
-    const known = { ...arrival, dataBytes: data.length };
-    if (bytes.length <= pieceBytes) return { ...known, data: bytes };
+    if (bytes.length <= pieceBytes) return { ...arrival, data: bytes };
     const upload = randomBytes(16);
     await database.system((tx) => uploadData(tx, upload, bytes, now()));
-    return { ...known, data: undefined, upload };
+    return { ...arrival, data: undefined, upload };
   }
 
   return {

@@ -1,5 +1,6 @@
 import { sql, type SQL } from "#src/db/drizzle.cjs";
 import type { Tx } from "#src/db/database.ts";
+import type { NewEvent } from "./event.ts";
 import type { Accepted, Arrival } from "./intake.ts";
 import { pieceBytes } from "./store.ts";
 
@@ -7,12 +8,24 @@ import { pieceBytes } from "./store.ts";
 export interface SealedArrival extends Arrival {
   readonly upload?: Buffer;
   readonly dataBytes: number;
+  readonly room: number;
 }
 
 interface AcceptedRow extends Record<string, unknown> {
   readonly n: number;
-  readonly seq: string | null;
+  readonly seq: string;
   readonly is_new: boolean;
+}
+
+/** What an event takes beside its data and its texts. */
+const rowBytes = 200;
+
+/** How much room an event takes. */
+export function roomOf({ id, source, type, extensions, data }: NewEvent): number {
+  let bytes = rowBytes + (data?.length ?? 0);
+  for (const text of [id, source, type]) bytes += Buffer.byteLength(text);
+  for (const name in extensions) bytes += Buffer.byteLength(name) + Buffer.byteLength(extensions[name] ?? "");
+  return bytes;
 }
 
 /**
@@ -25,8 +38,15 @@ export async function acceptEvents(
   now: Date,
   way: "waiting" | "skipping",
 ): Promise<readonly (Accepted | undefined)[]> {
-  const column = (of: (arrival: SealedArrival) => unknown, type: string): SQL =>
-    sql`${sql.param(arrivals.map((one) => of(one) ?? null))}::${sql.raw(type)}[]`;
+  const { firsts, places } = withoutRepeats(arrivals);
+  // Most channels leave some columns empty: no list, no work for each event.
+  const column = (of: (arrival: SealedArrival) => unknown, type: string): SQL => {
+    const values = firsts.map(of);
+    return sql`${sql.param(values.every((value) => value === undefined) ? null : values)}::${sql.raw(type)}[]`;
+  };
+  const data = firsts.flatMap((one) => one.data ?? []);
+  let end = 1;
+  const starts = firsts.map((one) => (end += one.data?.length ?? 0) - (one.data?.length ?? 0));
   const rows = await tx.execute<AcceptedRow>(
     sql`select n, seq::text, is_new from accept_events(
       ${now.toISOString()}::timestamptz, ${way === "waiting"}, ${column((one) => one.log, "text")}, ${column((one) => one.key, "bytea")},
@@ -34,13 +54,29 @@ export async function acceptEvents(
       ${column((one) => one.subject, "text")}, ${column((one) => one.time, "text")},
       ${column((one) => one.contentType, "text")}, ${column((one) => JSON.stringify(one.extensions), "text")},
       ${column((one) => one.verified, "text")}, ${column((one) => one.masked, "text")},
-      ${column((one) => one.data, "bytea")}, ${column((one) => one.upload, "bytea")}, ${column((one) => one.dataBytes, "integer")})`,
+      ${Buffer.concat(data)}::bytea, ${sql.param(starts)}::integer[], ${column((one) => one.data?.length, "integer")},
+      ${column((one) => one.upload, "bytea")}, ${column((one) => one.dataBytes, "integer")}, ${column((one) => one.room, "integer")})`,
   );
-  const accepted: (Accepted | undefined)[] = arrivals.map(() => undefined);
-  for (const { n, seq, is_new: isNew } of rows) {
-    if (seq !== null) accepted[n - 1] = { seq: Number(seq), isNew };
-  }
-  return accepted;
+  const accepted: (Accepted | undefined)[] = firsts.map(() => undefined);
+  for (const { n, seq, is_new: isNew } of rows) accepted[n - 1] = { seq: Number(seq), isNew };
+  return places.map(({ at, isFirst }) => {
+    const one = accepted[at];
+    return one && { ...one, isNew: one.isNew && isFirst };
+  });
+}
+
+/** What comes twice in a batch is stored once: where each one's first is in the shorter list. */
+function withoutRepeats(arrivals: readonly SealedArrival[]) {
+  const firsts: SealedArrival[] = [];
+  const known = new Map<string, number>();
+  const places = arrivals.map((one) => {
+    const name = one.key && `${one.log}/${one.key.toString("latin1")}`;
+    const at = name === undefined ? undefined : known.get(name);
+    if (at !== undefined) return { at, isFirst: false };
+    if (name !== undefined) known.set(name, firsts.length);
+    return { at: firsts.push(one) - 1, isFirst: true };
+  });
+  return { firsts, places };
 }
 
 /** Writes long data piece by piece, for an event that names it. */

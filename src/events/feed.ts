@@ -1,5 +1,6 @@
 import type { LoggedEvent } from "#src/eventlog/event.ts";
 import type { Tail } from "#src/eventlog/tail.ts";
+import { orEnd } from "#src/platform/or-end.ts";
 
 /** Events of one log in their order. */
 export interface Batch {
@@ -32,8 +33,9 @@ export function createFeed(parts: {
       const { promise, resolve: goOn } = Promise.withResolvers<void>();
       come.push({ batch: { log, events, end: events.at(-1)?.seq ?? after }, goOn });
       arrived();
-      // The next one is read when this one is taken: a slow reader holds no more than that of each log.
-      await promise;
+      // The next one is read when this one is taken: a slow reader holds no more than that of each log. One that is
+      // gone takes none, and its log must not be looked at for ever.
+      await orEnd(signal, () => promise);
     }
   }
 

@@ -8,12 +8,10 @@ import type { LoggedEvent } from "#src/eventlog/event.ts";
 import type { Caller } from "#src/platform/caller.ts";
 import { InvalidPageToken, placeOfToken, tokenOfPlace } from "#src/platform/paging.ts";
 import { CursorAhead, CursorOfOtherLog } from "./errors.ts";
-import { eventToMessage } from "./messages.ts";
+import { bytesInMessage, eventToMessage, fitting, messageBytes, oneOfMany } from "./messages.ts";
 import type { ReadableLogs } from "./readable-logs.ts";
 
 const defaultPageSize = 100;
-/** Of data. With the last event and all attributes, a page stays below the 4 MiB that gRPC clients take. */
-const maxBytes = 2 * 1024 * 1024;
 /** Of events that are read for one page, however few of them its filter selects. */
 const maxRead = 5_000;
 
@@ -34,27 +32,35 @@ export function createListEvents(parts: { eventLog: EventLog; readable: Readable
     const size = request.pageSize || defaultPageSize;
     const events: LoggedEvent[] = [];
     let position = after;
-    let bytes = 0;
-    while (position < last && position - after < maxRead && events.length < size && bytes < maxBytes) {
+    /** Of what is read and what is answered, whichever is more. */
+    let room = messageBytes;
+    while (position < last && position - after < maxRead && events.length < size && room > 0) {
       const limit = types.length === 0 ? size - events.length : 1_000;
       const read = await eventLog.read(caller.orgId, log, {
-        ...{ after: position, limit, maxBytes: maxBytes - bytes },
+        ...{ after: position, limit, maxBytes: room },
       });
       const selected = await readable.select(caller, types, read);
-      const taken = selected.slice(0, size - events.length);
+      const taken = fitting(selected.slice(0, size - events.length), room);
       events.push(...taken);
-      bytes += read.reduce((sum, { data }) => sum + (data?.length ?? 0), 0);
+      room -= Math.max(
+        sumOf(read, ({ data }) => data?.length ?? 0),
+        sumOf(taken, bytesInMessage),
+      );
       // What did not find room on this page is where the next one begins.
       const end = taken.length < selected.length ? taken.at(-1) : read.at(-1);
       if (end === undefined) break;
       position = end.seq;
     }
     return {
-      events: events.map((event) => eventToMessage(event, { withData })),
+      events: events.map((event) => (withData ? oneOfMany(event) : eventToMessage(event, { withData }))),
       position: BigInt(position),
       ...(position < last && { nextPageToken: tokenOfPlace([log, String(position)]) }),
     };
   };
+}
+
+function sumOf(events: readonly LoggedEvent[], of: (event: LoggedEvent) => number): number {
+  return events.reduce((sum, event) => sum + of(event), 0);
 }
 
 function afterOf({ log, after, pageToken }: ListEventsRequest): number | undefined {

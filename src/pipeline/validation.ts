@@ -42,7 +42,10 @@ function inWords({ field: path, message, forKey }: Violation): string {
     const names = last.fields.map(({ jsonName }) => jsonName).join(", ");
     return [fieldName(path.slice(0, -1)), `give one of ${names}`].filter(Boolean).join(": ");
   }
-  return forKey ? `${fieldName(path.slice(0, -1))}: each name ${message}` : `${fieldName(path)}: ${message}`;
+  if (forKey) return `${fieldName(path.slice(0, -1))}: each name ${message}`;
+  // Where a field may be left out, the empty text leads the list.
+  const choices = /^must be in list \[(?:, )?(.*)\]$/.exec(message)?.[1];
+  return `${fieldName(path)}: ${choices === undefined ? message : `give one of ${choices}`}`;
 }
 
 /** The field's path as it stands in JSON, where people read it. */

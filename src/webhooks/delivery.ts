@@ -1,6 +1,7 @@
 import { retryAfterMs } from "#src/calls/retry.ts";
 import type { LoggedEvent } from "#src/eventlog/event.ts";
 import type { Outbound } from "#src/outbound/outbound.ts";
+import { reflects } from "#src/outbound/reflection.ts";
 import { ServiceError } from "#src/platform/errors.ts";
 import type { Secret } from "#src/platform/secret.ts";
 import { hopsOf, payloadOf } from "./payload.ts";
@@ -63,7 +64,8 @@ export function createDeliver(parts: { outbound: Outbound; now: () => Date }): D
     const startedAt = performance.now();
     try {
       const reply = await outbound.send({ ...(await requestOf(receiver, delivery, now())), signal });
-      return outcomeOf(reply, performance.now() - startedAt, now());
+      const outcome = outcomeOf(reply, performance.now() - startedAt, now());
+      return { ...outcome, answerType: await shownType(reply.headers["content-type"], receiver) };
     } catch (error) {
       if (signal.aborted || !(error instanceof ServiceError)) throw error;
       return { ...nothingOf(error), ok: false, latencyMs: performance.now() - startedAt };
@@ -134,17 +136,25 @@ function outcomeOf(
   reply: { status: number; headers: Record<string, string> },
   latencyMs: number,
   now: Date,
-): Outcome {
+): Omit<Outcome, "answerType"> {
   const { status, headers } = reply;
   const ok = status >= 200 && status < 300;
   const pauseMs = retryAfterMs(headers["retry-after"], now);
   return {
     ...{ ok, status, latencyMs },
     stage: ok ? undefined : "HTTP",
-    answerType: /^[\w.+-]+\/[\w.+-]+/.exec(headers["content-type"] ?? "")?.[0].slice(0, 100),
     answerBytes: bytesOf(headers["content-length"]),
     retryAfterMs: ok || pauseMs === undefined ? undefined : Math.min(pauseMs, maxRetryAfterMs),
   };
+}
+
+/** The media type of an answer. A receiver may say there what its headers hold, and the type is shown to others. */
+async function shownType(contentType = "", { headers }: Receiver): Promise<string | undefined> {
+  const type = /^[\w.+-]+\/[\w.+-]+/.exec(contentType)?.[0].slice(0, 100);
+  if (type === undefined) return undefined;
+  const words = Object.values(headers).flatMap((value) => value.reveal().toString().split(" "));
+  const own = words.filter((word) => word.length >= 8);
+  return (await reflects([Buffer.from(contentType)], own)) ? undefined : type;
 }
 
 function bytesOf(length: string | undefined): number | undefined {

@@ -8,6 +8,9 @@ export const endsOfSchedule = ["skip", "pause"] as const;
 /** What is sent: a document with the data in it, under one of two media types, or the data as it came. */
 export const formats = ["json", "cloudevents", "binary"] as const;
 
+/** Why an endpoint stands still, as the contract names it. */
+export type PauseReason = "called" | "gone" | "gave_up" | "failing" | "rights";
+
 /** Where events are sent to, and how that goes. */
 export interface Endpoint extends EndpointSettings {
   readonly orgId: string;
@@ -99,11 +102,17 @@ export function update(
     ...changed(endpoint, at),
     ...settings,
     ...(isAdopted && { owner: ownerOf(caller), pausedTypes: [] }),
+    ...(isAdopted && waitsForRights(endpoint) && { state: "active", stateReason: undefined }),
   };
 }
 
+/** Whether it stands still only because its owner may read none of its types. */
+export function waitsForRights({ state, stateReason }: Endpoint): boolean {
+  return state === "paused" && stateReason === "rights";
+}
+
 /** The endpoint standing still; undefined if it does already. */
-export function pause(endpoint: Endpoint, reason: "called" | "rights", at: Date): Endpoint | undefined {
+export function pause(endpoint: Endpoint, reason: PauseReason, at: Date): Endpoint | undefined {
   if (endpoint.state === "paused") return undefined;
   return { ...changed(endpoint, at), state: "paused", stateReason: reason };
 }

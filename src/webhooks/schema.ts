@@ -89,6 +89,7 @@ export const webhookSecrets = pgTable(
   (table) => [
     primaryKey({ columns: [table.orgId, table.endpointId, table.version] }),
     foreignKey({
+      name: "webhook_secrets_endpoint",
       columns: [table.orgId, table.endpointId],
       foreignColumns: [webhookEndpoints.orgId, webhookEndpoints.id],
     }).onDelete("cascade"),
@@ -109,6 +110,7 @@ export const webhookCursors = pgTable(
   (table) => [
     primaryKey({ columns: [table.orgId, table.endpointId, table.log] }),
     foreignKey({
+      name: "webhook_cursors_endpoint",
       columns: [table.orgId, table.endpointId],
       foreignColumns: [webhookEndpoints.orgId, webhookEndpoints.id],
     }).onDelete("cascade"),
@@ -140,10 +142,15 @@ export const webhookParked = pgTable(
   (table) => [
     primaryKey({ columns: [table.orgId, table.endpointId, table.log, table.seq] }),
     foreignKey({
+      name: "webhook_parked_endpoint",
       columns: [table.orgId, table.endpointId],
       foreignColumns: [webhookEndpoints.orgId, webhookEndpoints.id],
     }).onDelete("cascade"),
     index("webhook_parked_due").on(table.orgId, table.endpointId, table.nextTryAt),
+    // What waits in its order: whether something comes before it is asked for each.
+    index("webhook_parked_order")
+      .on(table.orgId, table.endpointId, table.log, table.subject, table.seq)
+      .where(sql`${table.deadAt} is null`),
   ],
 );
 

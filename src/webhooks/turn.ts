@@ -1,6 +1,7 @@
 import { collect, type Collected, type Item, type ReadLog } from "./collect.ts";
 import type { Delivery, Outcome } from "./delivery.ts";
 import type { Attempt, DueEndpoint, Settlement, ToPark } from "./dispatch-store.ts";
+import type { PauseReason } from "./endpoint.ts";
 import { failuresOfFailing, nextProbe, nextTry, noticeOf } from "./schedule.ts";
 
 /** What a turn needs of the world. */
@@ -33,8 +34,8 @@ interface Course {
   lastSuccessAt: Date | undefined;
   lastFailureAt: Date | undefined;
   notBefore: Date | undefined;
-  /** Why it gets nothing more until it is resumed, in words for people. */
-  pausedBy: string | undefined;
+  /** Why it gets nothing more until it is resumed. */
+  pausedBy: PauseReason | undefined;
   readonly sent: Sent[];
 }
 
@@ -116,7 +117,7 @@ function note(course: Course, sent: Sent): void {
   course.failures++;
   course.failingSince ??= at;
   course.lastFailureAt = at;
-  if (outcome.status === 410) course.pausedBy = "it answered 410, that it is gone";
+  if (outcome.status === 410) course.pausedBy = "gone";
   const { status, retryAfterMs } = outcome;
   if (retryAfterMs !== undefined && (status === 429 || status === 503)) {
     course.notBefore = new Date(at.getTime() + retryAfterMs);
@@ -135,7 +136,7 @@ function settled(endpoint: DueEndpoint, collected: Collected, course: Course, no
   const { cursors, waiting } = progress(collected, sent, now);
   const health = { failures, failingSince, lastFailureAt: endpoint.lastFailureAt };
   const notice = lastFailureAt === undefined ? undefined : noticeOf(health, now);
-  if (notice === "paused") course.pausedBy ??= "it failed for five days";
+  if (notice === "paused") course.pausedBy ??= "failing";
   const isFailing = failures >= failuresOfFailing;
   const pace = perSecond !== null && sent.length > 0 ? new Date(now.getTime() + 1_000) : undefined;
   const gone = collected.expired.map((one) => ({
@@ -169,7 +170,7 @@ function again(
   const attempts = item.attempts + 1;
   let nextTryAt = nextTry({ ...item, attempts }, at, outcome.retryAfterMs);
   if (nextTryAt === undefined && ordering === "log" && afterSchedule === "pause") {
-    course.pausedBy ??= `event ${item.seq} of ${item.log} failed in all of its tries`;
+    course.pausedBy ??= "gave_up";
     nextTryAt = now;
   }
   const { status, stage } = outcome;

@@ -14,6 +14,7 @@ import { endpointUrl } from "./endpoint-url.ts";
 import { EndpointNotFound } from "./errors.ts";
 import { logsOf, requireTypes } from "./event-types.ts";
 import { toMessage } from "./messages.ts";
+import { appendOwnEvent } from "./own-events.ts";
 import { requireReadable } from "./reading-rights.ts";
 import type { WebhookParts } from "./service.ts";
 import { endsOf, getEndpointForUpdate, keepLogs, moveCursors, saveEndpoint, saveHeaders } from "./store.ts";
@@ -53,6 +54,9 @@ export function createUpdateEndpoint(
         target: next.id,
         details: { before: detailsOf(known), after: detailsOf(next) },
       });
+      if (next.state !== known.state) {
+        await appendOwnEvent(tx, next, { type: "webhook.resumed", data: { positions } });
+      }
       return { ...next, positions };
     };
     const isSealed = headers !== undefined && headers.size > 0;

@@ -74,6 +74,16 @@ describe("a new channel", () => {
       { webhook: {}, receiver: { reply: { status: 204, body: "ok" } } },
       "receiver.reply.body: an answer 204 has none",
     ],
+    [
+      "a secret that can be guessed",
+      { webhook: {}, secret: "short" },
+      "secret: must be at least 8 characters",
+    ],
+    [
+      "a proof that there is not",
+      { webhook: {}, receiver: { authentication: "x" } },
+      "receiver.authentication: give one of signature, token, basic, bearer, none",
+    ],
     ["a preset that there is not", { webhook: { preset: "nowhere" } }, "webhook.preset: give one of generic"],
     [
       "a scheme beside a preset",
@@ -160,12 +170,11 @@ describe("a channel that is there", () => {
     ]);
   });
 
-  test("has at most five secrets that are good, and none of them in its record", async () => {
+  test("has at most five secrets that are good, ends all of them when told, and has none of them in its record", async () => {
     const { id, secret } = await newChannel();
     const secrets = [secret];
     for (let i = 0; i < 4; i++) secrets.push((await channels().rotateChannelSecret({ id })).secret);
     await expect(channels().rotateChannelSecret({ id })).rejects.toThrow("5 secrets that are still good");
-    service.clock.advance(24 * 60 * 60 * 1000);
     const after = await channels().rotateChannelSecret({
       id,
       secret: "given by the vendor",

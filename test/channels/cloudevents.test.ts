@@ -33,6 +33,11 @@ describe("the data of an event in JSON", () => {
     expect((await readOne(structured, body)).data).toEqual(Buffer.from(data));
   });
 
+  test("is JSON where the event does not say what it is, and readers are told", async () => {
+    expect((await read({ ...minimal, data: { n: 1 } })).contentType).toBe("application/json");
+    expect((await read({ ...minimal, data_base64: "AP8=" })).contentType).toBeUndefined();
+  });
+
   test("may be missing", async () => {
     expect((await read(minimal)).data).toBeUndefined();
   });

@@ -64,7 +64,7 @@ test("Meta's challenge is answered to whoever shows the token that the channel w
   const ask = (token: string) =>
     answerTo(`${url}?hub.mode=subscribe&hub.challenge=1158201444&hub.verify_token=${token}`);
   expect(await ask(verifyToken)).toEqual([200, "text/plain; charset=utf-8", "1158201444"]);
-  expect((await ask("wrong"))[0]).toBe(405);
+  expect((await ask("wrong"))[0]).toBe(401);
 });
 
 test("Zoom's token is signed, and nothing that an event could be", async () => {

@@ -238,12 +238,8 @@ test("a paused channel's stream is closed, goes on where it was when it is resum
   const { response } = await server.stream(0);
   response.write("id: 1\ndata: a\n\n");
   await untilStored(id, ["1"]);
-  const become = (state: string) =>
-    services.one.postgres.asOwner("update channels set state = $1, version = version + 1 where id = $2", [
-      state,
-      id,
-    ]);
-  await become("paused");
+  const ask = (what: string) => services.one.org.rest("POST", `/api/event-channels/${id}/${what}`, {});
+  await ask("pause");
   // It comes while the stream is still open.
   response.write("id: 2\ndata: b\n\n");
   const closed = once(response, "close");
@@ -251,12 +247,37 @@ test("a paused channel's stream is closed, goes on where it was when it is resum
   await closed;
   await untilGivenBack(id);
   expect((await services.eventsOf(id)).map(({ id: name }) => name)).toStrictEqual(["1"]);
-  await become("active");
-  await later(4);
+  await ask("resume");
+  await later(0);
   const again = await server.stream(1);
   expect(again.headers["last-event-id"]).toBe("1");
   again.response.write("id: 2\ndata: b\n\n");
   await untilStored(id, ["1", "2"]);
+  expect(await services.gapsOf(id)).toStrictEqual([]);
+});
+
+test("a changed stream is read at once as it is described now, on from where it was; a new name alone does not cut it", async () => {
+  await using server = await startStreamServer();
+  const id = await services.stream(server.url, { path: "/old" });
+  const patch = (change: unknown) => services.one.org.rest("PATCH", `/api/event-channels/${id}`, change);
+  await later(0);
+  const { response } = await server.stream(0);
+  response.write("id: 1\ndata: a\n\n");
+  await untilStored(id, ["1"]);
+  await patch({ name: "renamed" });
+  await later(1);
+  response.write("id: 2\ndata: b\n\n");
+  await untilStored(id, ["1", "2"]);
+  const { sse } = await services.channel(id);
+  const changed = await patch({ sse: { connection: sse.connection, path: "/new" } });
+  expect(changed.body.data.channel).toMatchObject({ sse: { path: "/new", idleSeconds: 90 } });
+  // It is not read as it was any more, though its reader has not noticed yet.
+  response.write("id: x\ndata: late\n\n");
+  await later(0);
+  const { url, headers, response: again } = await server.stream(1);
+  expect([url, headers["last-event-id"]]).toStrictEqual(["/new", "2"]);
+  again.write("id: 3\ndata: c\n\n");
+  await untilStored(id, ["1", "2", "3"]);
   expect(await services.gapsOf(id)).toStrictEqual([]);
 });
 

@@ -67,6 +67,15 @@ describe("a first start without a terminal", () => {
     });
   });
 
+  test("prints a curl that sends an event, and one that shows it", async () => {
+    const [, sending = "", showing = ""] =
+      /see that it came:\n( {2}curl .*\\\n.*)\n( {2}curl .*)\n/.exec(service.stdout()) ?? [];
+    const sent = await paste(sending);
+    expect(JSON.parse(sent.stdout)).toMatchObject({ seq: 1 });
+    const { stdout } = await paste(showing);
+    expect(JSON.parse(stdout)).toMatchObject({ data: { events: [{ seq: "1", type: "order.paid" }] } });
+  });
+
   test("makes the root key beside the data and not in it, 0600", async () => {
     expect(await permissions(`${dataDir}.root-key`)).toBe("600");
     expect(await readdir(dataDir)).not.toContain(expect.stringContaining("root-key"));
@@ -84,6 +93,7 @@ describe("a first start without a terminal", () => {
   test("records all that it made", async () => {
     const { body } = await rest("GET", "/api/audit/events");
     expect(body.data.events.map((event: { action: string }) => event.action)).toStrictEqual([
+      "channel.create",
       "connection.test",
       "connection.create",
       "api_key.create",

@@ -64,8 +64,15 @@ export class PlayedLog implements EventReader, AsyncDisposable {
     const read = this.events.filter(({ seq }) => seq > after).slice(0, 10);
     const events = read
       .filter(({ type }) => type === "payment.made")
-      .map((event) => create(EventSchema, message(event)));
+      .map((event) =>
+        create(EventSchema, message(event, { withData: (event.data?.length ?? 0) < mostListed })),
+      );
     return { events, position: BigInt(read.at(-1)?.seq ?? after) };
+  }
+
+  async getEvent({ seq }: { seq: bigint }) {
+    const event = this.events[Number(seq) - 1];
+    return { event: event && create(EventSchema, message(event, { withData: true })) };
   }
 
   /** The same in JSON, for receivers in processes of their own. */
@@ -80,12 +87,18 @@ export class PlayedLog implements EventReader, AsyncDisposable {
   }
 }
 
-function message(event: LoggedEvent): MessageInitShape<typeof EventSchema> {
+/** Larger data is left out of lists. */
+const mostListed = 1_000;
+
+function message(
+  event: LoggedEvent,
+  { withData }: { withData: boolean },
+): MessageInitShape<typeof EventSchema> {
   const { log, seq, receivedAt, id, source, type, extensions, verified, data, contentType } = event;
   return {
     ...{ log, id, source, type, verified, seq: BigInt(seq), receivedAt: timestampFromDate(receivedAt) },
     ...{ extensions: { ...extensions }, dataBytes: data?.length ?? 0 },
-    ...(data && { data }),
+    ...(data && withData && { data }),
     ...(contentType !== undefined && { dataContentType: contentType }),
   };
 }

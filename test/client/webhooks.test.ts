@@ -77,6 +77,17 @@ describe("an event is handed over once and in order", () => {
     expect(log.asked).toEqual([1, 11, 21]);
   });
 
+  test("when a delivery before it was lost whose data is too large for a list", async () => {
+    await using log = new PlayedLog(paid);
+    const data = Buffer.alloc(2_000, "x");
+    log.events[1] = loggedEvent({ log: "chn_1", seq: 2, type: "payment.made", data });
+    const { url, handed, seqs } = await startReceiver(log);
+    await log.send(url, log.selected[0]);
+    expect(await log.send(url, log.selected[2])).toBe(204);
+    expect(seqs()).toEqual([1, 2, 3]);
+    expect(Buffer.from(handed[1]?.data ?? []).equals(data)).toBe(true);
+  });
+
   test("by one process after another, which knows no position and begins with what comes", async () => {
     await using log = new PlayedLog(paid);
     const { url, seqs } = await startReceiver(log, { startWaitMs: 0 });
@@ -146,7 +157,7 @@ describe("what was missed and is no longer kept", () => {
 test("types that are not the endpoint's are an error, and not a loss", async () => {
   await using log = new PlayedLog(paid);
   const { url, errors, seqs } = await startReceiver(log, {
-    events: { listEvents: async () => ({ events: [], position: 8n }) },
+    events: { listEvents: async () => ({ events: [], position: 8n }), getEvent: async () => ({}) },
   });
   await log.send(url, log.selected[0]);
   expect(await log.send(url, log.selected[2])).toBe(503);

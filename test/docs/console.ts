@@ -20,13 +20,18 @@ export function stepsOf(page: string): Step[] {
   );
 }
 
-const names = /qe_sk_sandbox_[A-Z2-7]{32}|\b(?:scn|key|org)_[0-9A-Z]{26}/g;
+const names = /qe_sk_sandbox_[A-Z2-7]{32}|\b(?:scn|key|org|chn|whe|grp)_[0-9A-Z]{26}/g;
+
+/** What is shown once: a signing secret of Standard Webhooks, or what senders of a channel prove themselves by. */
+const secrets = /whsec_[A-Za-z0-9+/]{43}=|(?<="secret":")[\w-]{43}(?=")/g;
 
 /** Expects the same output but for what differs with each start, and notes which name stands for which. */
 export function compare({ command, output }: Step, actual: string, here: Map<string, string>): void {
   expect(`${command}\n${withoutChance(actual.trim())}`).toBe(`${command}\n${withoutChance(output)}`);
-  const ours = actual.match(names) ?? [];
-  for (const [i, theirs] of (output.match(names) ?? []).entries()) here.set(theirs, ours[i]!);
+  for (const kind of [names, secrets]) {
+    const ours = actual.match(kind) ?? [];
+    for (const [i, theirs] of (output.match(kind) ?? []).entries()) here.set(theirs, ours[i]!);
+  }
 }
 
 /** The text with the names that stand here for those of the page. */
@@ -38,6 +43,7 @@ export function translated(text: string, here: ReadonlyMap<string, string>): str
 function withoutChance(text: string): string {
   return text
     .replace(/\r/g, "")
+    .replace(secrets, "SECRET")
     .replace(names, (name) => name.replace(/[^_]+$/, "NAME"))
     .replace(/qe_sk_sandbox_[A-Z2-7]{4}…/g, "HINT")
     .replace(/("(?:hash|previousHash)":)"[0-9a-f]{64}"/g, '$1"HASH"')

@@ -27,6 +27,11 @@ const limits: [page: string, says: string, file: string, code: readonly string[]
   ["docs/guard.md", "Without a message of the stream for 3 seconds", "src/client/guard/revocation-watch.ts", ["silenceMs = 3_000;"]],
   ["docs/promises.md", "`lastUsedAt` is written within 10 seconds", "src/platform/merged-log.ts", ["flushEveryMs = 10_000;"]],
   ["docs/operating.md", "at most one event an hour for each key and action", "src/verification/misuse-events.ts", ["quietMs = 60 * 60 * 1000;"]],
+  ["docs/events.md", "cannot be stored within 3 seconds is answered 503", "src/eventlog/eventlog.ts", ["answerMs = 3_000;"]],
+  ["docs/events.md", "at least each 15 seconds", "src/events/subscriptions.ts", ["heartbeatMs = 15_000;"]],
+  ["docs/events.md", "takes nothing for 30 seconds is cut", "src/events/subscriptions.ts", ["patienceMs = 30_000;"]],
+  ["docs/channels.md", "after 90 seconds without a byte", "src/channels/sources/from-message.ts", ["defaultIdleSeconds = 90;"]],
+  ["docs/channels.md", "asks each minute", "src/channels/sources/from-message.ts", ["defaultIntervalSeconds = 60;"]],
   ["docs/behind-a-proxy.md", "16 KiB of headers and 4 MiB of body", "src/net/limits.ts", ["headerBytes: 16 * 1024,"]],
 ];
 

@@ -7,7 +7,7 @@ import { startService } from "../support/service.ts";
 import { compare, stepsOf, translated } from "./console.ts";
 
 test(
-  "the commands of the pages about integrations, actions, the catalog and the command line print what they say",
+  "the commands of the pages about integrations, actions, events, the catalog and the command line print what they say",
   { timeout: 120_000 },
   async () => {
     await using folder = await temporaryFolder();
@@ -22,7 +22,7 @@ test(
       ["patchbay", `${resolve("node_modules/.bin/node")} ${resolve("src/main.ts")}`],
     ]);
     const given = `cd ${folder.path} && export PATCHBAY_URL=${service.url} PATCHBAY_KEY=${service.org.secret} LEDGER_KEY=the-ledgers-own-key && `;
-    for (const name of ["actions", "cli", "integrations", "catalog"]) {
+    for (const name of ["actions", "channels", "events", "webhooks", "cli", "integrations", "catalog"]) {
       const page = await readFile(`docs/${name}.md`, "utf8");
       for (const [, file = "", content = ""] of page.matchAll(
         /^`([\w.]+)` [^\n]*:\n\n```\w+\n(.*?)^```$/gms,

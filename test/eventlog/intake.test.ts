@@ -68,6 +68,26 @@ test("numbers begin at 1 and have no gaps, whichever replica is sent to, and wha
   expect(again).toEqual([{ seq: 6, isNew: false }]);
 });
 
+test("each event of a call has its own data, and what comes twice in it is stored once, with the first's number", async () => {
+  const log = await logs.newLog();
+  const given = [
+    { id: "a", key: keyOf("a"), data: Buffer.from("first") },
+    { id: "b", data: undefined },
+    { id: "a", key: keyOf("a"), data: Buffer.from("second") },
+    { id: "c", subject: '"{}\\', data: Buffer.alloc(0) },
+    { id: "b", data: Buffer.from([0, 0xff]) },
+  ];
+  const accepted = await eventLog.accept(
+    orgId,
+    given.map((parts) => arrival(log, parts)),
+  );
+  expect(accepted.map(({ seq }) => seq)).toEqual([1, 2, 1, 3, 4]);
+  expect(accepted.map(({ isNew }) => isNew)).toEqual([true, true, false, true, true]);
+  const stored = await eventLog.read(orgId, log, all);
+  expect(stored).toMatchObject(given.toSpliced(2, 1).map(({ id, data }) => ({ id, data })));
+  expect(stored[2]?.subject).toBe('"{}\\');
+});
+
 test("an event that the database refuses takes no other with it, and leaves no gap", async () => {
   const log = await logs.newLog();
   await using _ = await inPlace(

@@ -166,6 +166,24 @@ describe("a group on a log of Patchbay's own", () => {
     ]);
   });
 
+  test("ends a wait when the key may no longer read it", async () => {
+    const { apiKeys } = logs.service.org.client;
+    const scopes = ["events:consume", "audit:view"];
+    const { apiKey, secret } = await apiKeys.createApiKey({ name: "narrowed", scopes });
+    const { eventGroups } = logs.service.as(secret).client;
+    const { group } = await eventGroups.createEventGroup({
+      name: "changes",
+      log: "audit",
+      types: ["audit.api_key.*"],
+    });
+    const { id } = group!;
+    const waiting = failure(eventGroups.pullEvents({ id, waitSeconds: 30 }));
+    // The pull came before it, on the same connection.
+    await eventGroups.getEventGroup({ id });
+    await apiKeys.updateApiKey({ id: apiKey!.id, scopes: ["events:consume"] });
+    expect(await waiting).toEqual(["MISSING_SCOPE", expect.stringContaining("audit:view")]);
+  });
+
   test("takes the right to read all of it", async () => {
     const create = (by: PatchbayClient["eventGroups"], log: string, types: string[] = []) =>
       failure(by.createEventGroup({ name: "changes", log, types }));

@@ -122,6 +122,25 @@ describe("an event that fails", () => {
     expect((await groups.listDeadEvents({ id })).events).toEqual([]);
   });
 
+  test("and is dead is listed page by page, and not for a token of another list", async () => {
+    const { id } = await groupOf(three, { maxDeliveries: 1 });
+    await groups.nackEvents({ id, tokens: tokensOf(await pull(id)) });
+    const listed: number[] = [];
+    let pageToken: string | undefined = "";
+    while (pageToken !== undefined) {
+      const page = await groups.listDeadEvents({ id, pageSize: 1, pageToken });
+      listed.push(...page.events.map(({ seq }) => Number(seq)));
+      pageToken = page.nextPageToken;
+    }
+    expect(listed).toEqual([1, 2, 3]);
+    await groups.createEventGroup({ name: "another", log: "audit" });
+    const { nextPageToken: foreign } = await groups.listEventGroups({ pageSize: 1 });
+    for (const asked of [id, "grp_unknown"]) {
+      const refused = groups.listDeadEvents({ id: asked, pageToken: foreign! });
+      await expect(refused).rejects.toMatchObject({ code: Code.InvalidArgument });
+    }
+  });
+
   test("and is dead is forgotten when no log would keep it any more", async () => {
     const { id } = await groupOf([undefined], { maxDeliveries: 1 });
     await groups.nackEvents({ id, tokens: tokensOf(await pull(id)) });

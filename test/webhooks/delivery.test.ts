@@ -219,6 +219,17 @@ test("an address that may not be called, and a port where nobody listens, are ou
   });
 });
 
+test("the type of an answer is not told where it repeats what an own header holds", async () => {
+  const headers = { authorization: Secret.fromText("Bearer own-password") };
+  const typeOf = async (contentType: string) => {
+    upstream.answer({ headers: { "content-type": contentType } });
+    return (await send(loggedEvent(), receiver(upstream.url, { headers }))).answerType;
+  };
+  expect(await typeOf("text/own-password")).toBeUndefined();
+  expect(await typeOf(`text/${Buffer.from("own-password").toString("hex")}`)).toBeUndefined();
+  expect(await typeOf("text/plain; charset=utf-8")).toBe("text/plain");
+});
+
 test("an endless answer counts by its status, and its socket is closed", async () => {
   const server = await rawServer(
     "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n\r\n",

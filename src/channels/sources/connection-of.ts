@@ -1,4 +1,7 @@
-import type { CreateChannelRequest } from "#gen/patchbay/events/v1/channel_service_pb.js";
+import type {
+  CreateChannelRequest,
+  UpdateChannelRequest,
+} from "#gen/patchbay/events/v1/channel_service_pb.js";
 import { MissingScope } from "#src/api-keys/errors.ts";
 import { grants } from "#src/api-keys/scopes.ts";
 import { requirePermitted } from "#src/connections/access.ts";
@@ -13,7 +16,7 @@ import { InvalidRequest } from "#src/platform/errors.ts";
 export async function sourceConnection(
   connections: Pick<Connections, "usable">,
   caller: Caller,
-  source: CreateChannelRequest["source"],
+  source: CreateChannelRequest["source"] | UpdateChannelRequest["source"],
 ): Promise<string | undefined> {
   if (source.case !== "sse" && source.case !== "poll") return undefined;
   const { connection: ref, path } = source.value;

@@ -22,8 +22,7 @@ export function createResetChannel(parts: {
       if (found === undefined) throw new ChannelNotFound();
       if (found.sourceState === undefined) throw new ChannelHasNoSource();
       await resetSource(tx, caller.orgId, id, now());
-      const { stream, poll } = found.sourceState.position;
-      const cursor = { before: stream?.lastId ?? poll?.cursor ?? null, after: null };
+      const cursor = { before: found.sourceState.cursor ?? null, after: null };
       await append(tx, call, { action: "channel.reset", target: id, details: { cursor } });
       return await getChannel(tx, caller, id);
     });

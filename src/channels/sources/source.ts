@@ -49,8 +49,6 @@ interface Claimed {
   readonly orgId: string;
   readonly channelId: string;
   readonly lease: string;
-  /** Of the channel: with another one, its source may be another. */
-  readonly version: number;
   readonly connectionId: string;
   readonly baseUrl: string;
   readonly position: Position;

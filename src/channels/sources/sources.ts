@@ -62,10 +62,8 @@ export function createSources(parts: SourceParts): Loop {
     for (const lease of leases) {
       const job = jobs.get(lease);
       if (job === undefined) continue;
-      const { version, baseUrl } = held.get(lease) ?? {};
-      // A source that changed is claimed and read anew, as it is now.
-      const isSame = version === job.source.version && baseUrl === job.source.baseUrl;
-      if (!isSame) job.stopping.abort(new LeaseLost());
+      // With another base URL, it is claimed and read anew; whoever changes the channel takes the lease away.
+      if (held.get(lease) !== job.source.baseUrl) job.stopping.abort(new LeaseLost());
     }
   }
 

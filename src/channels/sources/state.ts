@@ -1,11 +1,11 @@
-import { and, eq, inArray } from "#src/db/drizzle.cjs";
+import { and, eq, getTableColumns, inArray, sql } from "#src/db/drizzle.cjs";
 import type { Tx } from "#src/db/database.ts";
 import { channelSources } from "../schema.ts";
-import type { Position } from "./position.ts";
 
 /** How reading a source goes. */
 export interface SourceState {
-  readonly position: Position;
+  /** The id or cursor that it goes on behind. */
+  readonly cursor: string | undefined;
   readonly isBeingRead: boolean;
   readonly dueAt: Date;
   readonly failures: number;
@@ -18,7 +18,7 @@ export interface SourceState {
 /** A source that nobody has read yet. */
 export function newSource(at: Date): SourceState {
   return {
-    ...{ position: {}, isBeingRead: false, dueAt: at, failures: 0 },
+    ...{ cursor: undefined, isBeingRead: false, dueAt: at, failures: 0 },
     ...{ lastReadAt: undefined, lastError: undefined, lastErrorAt: undefined, waitsFor: undefined },
   };
 }
@@ -41,21 +41,44 @@ export async function resetSource(tx: Tx, orgId: string, channelId: string, now:
   return reset.length > 0;
 }
 
+/**
+ * Has the source read at once, and on from where it was read to. Whoever reads it now stores nothing more. Pages of
+ * another source, and what its answers were known by, are forgotten.
+ */
+export async function readAnew(
+  tx: Tx,
+  { orgId, id }: { readonly orgId: string; readonly id: string },
+  { isOther }: { readonly isOther: boolean },
+  now: Date,
+): Promise<void> {
+  const place = sql`(${channelSources.position}::jsonb #- '{poll,walk}' #- '{poll,validators}')::json`;
+  await tx
+    .update(channelSources)
+    .set({
+      ...{ dueAt: now, failures: 0, lease: null, leaseUntil: null, waitsFor: null },
+      ...(isOther && { position: place }),
+    })
+    .where(and(eq(channelSources.orgId, orgId), eq(channelSources.channelId, id)));
+}
+
 /** How it goes with those channels that read a source. */
 export async function sourceStates(
   tx: Tx,
   orgId: string,
   channelIds: readonly string[],
 ): Promise<ReadonlyMap<string, SourceState>> {
+  const { position, ...columns } = getTableColumns(channelSources);
+  // Of a long list, the rest of the position is long.
+  const cursor = sql<string | null>`coalesce(${position}#>>'{stream,lastId}', ${position}#>>'{poll,cursor}')`;
   const rows = await tx
-    .select()
+    .select({ ...columns, cursor })
     .from(channelSources)
     .where(and(eq(channelSources.orgId, orgId), inArray(channelSources.channelId, [...channelIds])));
   return new Map(
     rows.map((row) => [
       row.channelId,
       {
-        position: row.position,
+        cursor: row.cursor ?? undefined,
         isBeingRead: row.lease !== null,
         dueAt: row.dueAt,
         failures: row.failures,

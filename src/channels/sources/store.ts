@@ -10,7 +10,6 @@ interface ClaimedRow extends Record<string, unknown> {
   readonly channelId: string;
   readonly lease: string;
   readonly config: string;
-  readonly version: number;
   readonly connectionId: string | null;
   readonly baseUrl: string | null;
   readonly position: string;
@@ -39,7 +38,7 @@ export async function claimSources(
   most: number,
 ): Promise<ClaimedSource[]> {
   const rows = await tx.execute<ClaimedRow>(
-    sql`select org_id as "orgId", channel_id as "channelId", lease, config::text, version,
+    sql`select org_id as "orgId", channel_id as "channelId", lease, config::text,
           connection_id as "connectionId", base_url as "baseUrl", source_position::text as position, failures
         from claim_due_sources(${environment}, ${now.toISOString()}::timestamptz, ${most})`,
   );
@@ -56,16 +55,16 @@ export async function claimSources(
   });
 }
 
-/** Renews leases; answers those that still hold, each with what would make its source another one. */
+/** Renews leases; answers those that still hold, each with the base URL of its connection. */
 export async function holdSources(
   tx: Tx,
   leases: readonly string[],
   now: Date,
-): Promise<ReadonlyMap<string, Pick<ClaimedSource, "version" | "baseUrl">>> {
-  const rows = await tx.execute<{ lease: string; version: number; baseUrl: string }>(
-    sql`select lease, version, base_url as "baseUrl" from hold_sources(${sql.param(leases)}::text[], ${now.toISOString()}::timestamptz)`,
+): Promise<ReadonlyMap<string, string>> {
+  const rows = await tx.execute<{ lease: string; baseUrl: string }>(
+    sql`select lease, base_url as "baseUrl" from hold_sources(${sql.param(leases)}::text[], ${now.toISOString()}::timestamptz)`,
   );
-  return new Map(rows.map(({ lease, ...source }) => [lease, source]));
+  return new Map(rows.map(({ lease, baseUrl }) => [lease, baseUrl]));
 }
 
 /** Moves the position of a source in the transaction of the events that it covers. Throws LeaseLost. */

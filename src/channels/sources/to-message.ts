@@ -32,9 +32,9 @@ export function pollMessage(
 
 /** How reading goes, as callers see it. */
 export function stateMessage(state: SourceState): MessageInitShape<typeof SourceStateSchema> {
-  const { position, dueAt, failures, lastReadAt, lastErrorAt } = state;
+  const { cursor, dueAt, failures, lastReadAt, lastErrorAt } = state;
   return present({
-    cursor: position.stream?.lastId ?? position.poll?.cursor,
+    cursor,
     lastReadAt: lastReadAt && timestampFromDate(lastReadAt),
     isBeingRead: state.isBeingRead,
     dueAt: timestampFromDate(dueAt),

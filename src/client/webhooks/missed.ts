@@ -2,6 +2,7 @@ import { ConnectError } from "@connectrpc/connect";
 import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import type { Event } from "#gen/patchbay/events/v1/event_pb.js";
 import { patchbayReason } from "#src/client/reason.ts";
+import { wholeEvent } from "#src/client/whole-event.ts";
 
 /** Reads events that did not come by themselves: `events` of a client of Patchbay, whose key has `events:view`. */
 export interface EventReader {
@@ -11,6 +12,8 @@ export interface EventReader {
     types: string[];
     withData: boolean;
   }): Promise<{ events: Event[]; position: bigint }>;
+  /** For data that is too large for a list. */
+  getEvent(request: { log: string; seq: bigint }): Promise<{ event?: Event | undefined }>;
 }
 
 /** Events that were missed and are no longer kept: those behind `after` and before `earliest`. */
@@ -53,7 +56,7 @@ export class Missed {
       for (const event of page.events) {
         if (event.seq > upTo) break;
         last = Number(event.seq);
-        yield event;
+        yield await wholeEvent(event, (named) => this.#events.getEvent(named));
       }
       if (page.position <= read) break;
       read = Number(page.position);

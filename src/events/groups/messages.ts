@@ -1,5 +1,6 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import type { EventSchema } from "#gen/patchbay/events/v1/event_pb.js";
 import type {
   DeadEventSchema,
   DeliverySchema,
@@ -9,8 +10,7 @@ import type {
   CreateEventGroupRequest,
   SeekEventGroupRequest,
 } from "#gen/patchbay/events/v1/event_group_service_pb.js";
-import type { LoggedEvent } from "#src/eventlog/event.ts";
-import { eventToMessage } from "../messages.ts";
+import { oneOfMany } from "../messages.ts";
 import type { Start } from "../start.ts";
 import type { BacklogEvent } from "./delivery.ts";
 import type { Counts, Group } from "./group.ts";
@@ -38,19 +38,19 @@ export function deliveryToMessage({
   event,
   attempt,
 }: Delivered): MessageInitShape<typeof DeliverySchema> {
-  return { token, attempt, event: eventToMessage(event, { withData: true }) };
+  return { token, attempt, event: oneOfMany(event) };
 }
 
 /** A dead event; without what it holds, if the log no longer keeps it. */
 export function deadToMessage(
   { seq, deliveries, deadAt, deadReason }: BacklogEvent,
-  event: LoggedEvent | undefined,
+  event: MessageInitShape<typeof EventSchema> | undefined,
 ): MessageInitShape<typeof DeadEventSchema> {
   return {
     ...{ seq: BigInt(seq), deliveries },
     ...(deadAt && { deadAt: timestampFromDate(deadAt) }),
     ...(deadReason && { reason: deadReason }),
-    ...(event && { event: eventToMessage(event, { withData: false }) }),
+    ...(event && { event }),
   };
 }
 

@@ -3,6 +3,7 @@ import { auditLog, type LoggedEvent } from "#src/eventlog/event.ts";
 import type { EventLog } from "#src/eventlog/eventlog.ts";
 import type { Viewer } from "#src/platform/caller.ts";
 import { WaitedTooLong } from "#src/platform/turns.ts";
+import { fitting, messageBytes } from "../messages.ts";
 import { claim, unclaim, type Claimed, type ReadAhead } from "./claim.ts";
 import { GroupNotFound } from "./errors.ts";
 import type { Group } from "./group.ts";
@@ -39,7 +40,6 @@ interface Look {
   readonly dueAt: Date | undefined;
 }
 
-const maxBytes = 3 * 1024 * 1024;
 /** Of events that `types` may leave out, more are read at once. */
 const fewestRead = 200;
 /** A look that passes over many events that `types` leave out ends here; the next one goes on. */
@@ -60,7 +60,8 @@ export function createPull(parts: {
 
   async function readAhead({ orgId, log, seq: after, types }: Group, max: number): Promise<ReadAhead> {
     const limit = types.length === 0 ? max : Math.max(max, fewestRead);
-    return { after, events: await eventLog.tail.read(orgId, log, { after, limit, maxBytes }) };
+    const events = await eventLog.tail.read(orgId, log, { after, limit, maxBytes: messageBytes });
+    return { after, events: fitting(events) };
   }
 
   /** The events that were claimed, read; what cannot be delivered is given back. */
@@ -75,7 +76,7 @@ export function createPull(parts: {
       const known = new Map(ahead.events.map((event) => [event.seq, event]));
       const { read, left, expired } = seqs.every((seq) => known.has(seq))
         ? { read: known, left: [], expired: [] }
-        : await readEach(eventLog, group, seqs, maxBytes);
+        : await readEach(eventLog, group, seqs);
       signal.throwIfAborted();
       if (left.length + expired.length > 0) await giveBack(left, expired);
       return events.flatMap(({ seq, attempt }): Delivered[] => {

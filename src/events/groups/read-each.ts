@@ -1,6 +1,7 @@
 import { CursorExpired } from "#src/eventlog/errors.ts";
 import type { LoggedEvent } from "#src/eventlog/event.ts";
 import type { EventLog } from "#src/eventlog/eventlog.ts";
+import { bytesInMessage, fitting, messageBytes } from "../messages.ts";
 import type { Group } from "./group.ts";
 
 /** Events by their numbers, and what of them could not be read. */
@@ -12,16 +13,15 @@ export interface ReadEvents {
   readonly expired: readonly number[];
 }
 
-/** Reads events of a log by their numbers, those that follow each other together. At least one of them is read. */
+/** Reads as many events as fit into a message, by their numbers: those that follow each other together, and one at least. */
 export async function readEach(
   eventLog: Pick<EventLog, "read">,
   { orgId, log }: Pick<Group, "orgId" | "log">,
   seqs: readonly number[],
-  maxBytes: number,
 ): Promise<ReadEvents> {
   const read = new Map<number, LoggedEvent>();
   const expired: number[] = [];
-  let room = maxBytes;
+  let room = messageBytes;
   let rest = seqs;
   while (rest.length > 0 && room > 0) {
     const [first = 0] = rest;
@@ -32,11 +32,12 @@ export async function readEach(
       throw error;
     });
     if (events === undefined) expired.push(first);
-    for (const event of events ?? []) {
+    const fit = events && fitting(events, room);
+    for (const event of fit ?? []) {
       read.set(event.seq, event);
-      room -= event.data?.length ?? 0;
+      room -= bytesInMessage(event);
     }
-    const done = events?.length ?? 1;
+    const done = fit?.length ?? 1;
     if (done === 0) break;
     rest = rest.slice(done);
   }

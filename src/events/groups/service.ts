@@ -1,5 +1,7 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
+import type { EventSchema } from "#gen/patchbay/events/v1/event_pb.js";
 import type { EventGroupService } from "#gen/patchbay/events/v1/event_group_service_pb.js";
 import { append } from "#src/audit/append.ts";
 import type { Change } from "#src/audit/change.ts";
@@ -8,9 +10,10 @@ import { LogNotFound } from "#src/eventlog/errors.ts";
 import type { EventLog } from "#src/eventlog/eventlog.ts";
 import { callerOf, callOf, type Caller, type Environment } from "#src/platform/caller.ts";
 import { newId } from "#src/platform/ids.ts";
-import { nextPage, readPage } from "#src/platform/paging.ts";
+import { InvalidPageToken, nextPage, readPage } from "#src/platform/paging.ts";
+import { eventToMessage } from "../messages.ts";
 import { positionOf } from "../start.ts";
-import { waiting } from "./delivery.ts";
+import { waiting, type BacklogEvent } from "./delivery.ts";
 import { GroupNotFound, NotDead } from "./errors.ts";
 import type { Group, Ordering } from "./group.ts";
 import { deadToMessage, deliveryToMessage, groupToMessage, startFrom } from "./messages.ts";
@@ -38,8 +41,6 @@ const defaultDeadPageSize = 20;
 const defaultMax = 10;
 const defaultAckSeconds = 30;
 const defaultMaxDeliveries = 10;
-/** Dead events are shown without their data, which is read all the same. */
-const maxDeadBytes = 3 * 1024 * 1024;
 /** A caller that sets a deadline gets an empty answer before it, not a failure at it. */
 const answerMs = 500;
 
@@ -83,6 +84,19 @@ export function createEventGroupService(parts: GroupParts): ServiceImpl<typeof E
       if (error instanceof LogNotFound) return undefined;
       throw error;
     }
+  }
+
+  /** Their data is read all the same, so some at a time. */
+  async function attributesOf(group: Group, dead: readonly BacklogEvent[]) {
+    const events = new Map<number, MessageInitShape<typeof EventSchema>>();
+    let rest = dead.map(({ seq }) => seq);
+    while (rest.length > 0) {
+      const { read, left } = await readEach(eventLog, group, rest);
+      for (const [seq, event] of read) events.set(seq, eventToMessage(event, { withData: false }));
+      if (left.length === rest.length) break;
+      rest = [...left];
+    }
+    return events;
   }
 
   return {
@@ -172,14 +186,18 @@ export function createEventGroupService(parts: GroupParts): ServiceImpl<typeof E
     async pullEvents({ id, max, waitSeconds }, context) {
       const call = callOf(context);
       const caller = callerOf(context);
-      await groupFor(caller, id);
+      const group = await groupFor(caller, id);
       const leftMs = (context.timeoutMs() ?? Infinity) - answerMs;
       const delivered = await pull(caller, {
         groupId: id,
         max: max || defaultMax,
         waitMs: Math.max(0, Math.min(waitSeconds * 1000, leftMs)),
         signal: context.signal,
-        recheck: async () => call.recheck?.(),
+        async recheck() {
+          await call.recheck?.();
+          // The key may have been narrowed meanwhile.
+          await requireWhole(call.caller ?? caller, group);
+        },
       });
       return { deliveries: delivered.map(deliveryToMessage) };
     },
@@ -204,19 +222,20 @@ export function createEventGroupService(parts: GroupParts): ServiceImpl<typeof E
 
     async listDeadEvents(request, context) {
       const caller = callerOf(context);
-      await groupFor(caller, request.id);
-      const { group } = await groupNow(caller, request.id);
-      const page = await database.read(caller.orgId, (tx) =>
-        readPage(
-          request,
-          defaultDeadPageSize,
-          (rows) => listDead(tx, group, rows),
-          ({ seq }) => String(seq),
-        ),
+      const page = await readPage(
+        request,
+        defaultDeadPageSize,
+        async ({ after, limit }) => {
+          const part = { after: numberOf(after), limit };
+          await groupFor(caller, request.id);
+          const { group } = await groupNow(caller, request.id);
+          const dead = await database.read(caller.orgId, (tx) => listDead(tx, group, part));
+          const events = await attributesOf(group, dead);
+          return dead.map((one) => ({ seq: one.seq, message: deadToMessage(one, events.get(one.seq)) }));
+        },
+        ({ seq }) => String(seq),
       );
-      const seqs = page.items.map(({ seq }) => seq);
-      const { read } = await readEach(eventLog, group, seqs, maxDeadBytes);
-      return { events: page.items.map((dead) => deadToMessage(dead, read.get(dead.seq))), ...nextPage(page) };
+      return { events: page.items.map(({ message }) => message), ...nextPage(page) };
     },
 
     async redeliverEvents(request, context) {
@@ -245,6 +264,12 @@ export function createEventGroupService(parts: GroupParts): ServiceImpl<typeof E
       return {};
     },
   };
+}
+
+/** The number that a page begins behind. */
+function numberOf(key: string): number {
+  if (!/^\d{0,15}$/.test(key)) throw new InvalidPageToken();
+  return Number(key);
 }
 
 function orderingOf(order: string): Ordering {

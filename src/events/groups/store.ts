@@ -226,12 +226,12 @@ export async function findDead(tx: Tx, group: GroupRef, seqs: readonly number[])
 export async function listDead(
   tx: Tx,
   group: GroupRef,
-  { after, limit }: PageRequest,
+  { after, limit }: { after: number; limit: number },
 ): Promise<BacklogEvent[]> {
   return await tx
     .select()
     .from(backlog)
-    .where(and(ofGroup(backlog, group), isNotNull(backlog.deadAt), gt(backlog.seq, Number(after))))
+    .where(and(ofGroup(backlog, group), isNotNull(backlog.deadAt), gt(backlog.seq, after)))
     .orderBy(asc(backlog.seq))
     .limit(limit);
 }

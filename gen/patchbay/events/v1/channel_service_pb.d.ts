@@ -324,6 +324,30 @@ export declare type UpdateChannelRequest = Message<"patchbay.events.v1.UpdateCha
    * @generated from field: optional int32 dedup_seconds = 6;
    */
   dedupSeconds?: number | undefined;
+
+  /**
+   * How its source is read, in place of all that was said of that; of the kind that
+   * the channel has. This takes the scope `connections:use`. Absent to leave it.
+   *
+   * @generated from oneof patchbay.events.v1.UpdateChannelRequest.source
+   */
+  source: {
+    /**
+     * The event stream of a channel that reads one.
+     *
+     * @generated from field: patchbay.events.v1.StreamSource sse = 7;
+     */
+    value: StreamSource;
+    case: "sse";
+  } | {
+    /**
+     * The list of a channel that asks for one.
+     *
+     * @generated from field: patchbay.events.v1.PolledSource poll = 8;
+     */
+    value: PolledSource;
+    case: "poll";
+  } | { case: undefined; value?: undefined };
 };
 
 /**
@@ -454,8 +478,8 @@ export declare type RotateChannelSecretRequest = Message<"patchbay.events.v1.Rot
   secret?: string | undefined;
 
   /**
-   * For how long the previous secret is still taken, at most 30 days; 0 ends it now.
-   * Absent means a day.
+   * For how long the previous secret is still taken, at most 30 days; 0 ends all
+   * previous ones now. Absent means a day.
    *
    * @generated from field: optional int32 grace_seconds = 3;
    */
@@ -659,7 +683,11 @@ export declare const ChannelService: GenService<{
    * themselves and which preset they follow cannot be changed: another secret would
    * go with it. What an event takes that is stored already does not change.
    *
-   * Errors: NOT_FOUND; INVALID_ARGUMENT (IMMUTABLE_FIELD).
+   * A source is read at once as it is described now, and goes on where it was read
+   * to; ResetChannel begins it again.
+   *
+   * Errors: NOT_FOUND; INVALID_ARGUMENT (IMMUTABLE_FIELD). With a source also those
+   * of CreateChannel about its connection.
    *
    * @generated from rpc patchbay.events.v1.ChannelService.UpdateChannel
    */
@@ -683,8 +711,8 @@ export declare const ChannelService: GenService<{
     output: typeof PauseChannelResponseSchema;
   },
   /**
-   * Ends a pause, or what blocks the channel, if that is mended. A second call
-   * changes nothing.
+   * Ends a pause, or what blocks the channel, if that is mended. A channel that reads
+   * its source goes on at once where it was read to. A second call changes nothing.
    *
    * Errors: NOT_FOUND.
    *
@@ -698,8 +726,9 @@ export declare const ChannelService: GenService<{
   /**
    * Gives the channel another secret, which is taken at once. The previous one is
    * taken as well until `grace_seconds` are over, so that the sender can be changed
-   * without a gap; graces of earlier rotations stay as they were. Of a channel that
-   * asks for no proof, the secret segment is replaced, without a grace.
+   * without a gap; graces of earlier rotations stay as they were. With 0, all
+   * previous ones end at once. Of a channel that asks for no proof, the secret
+   * segment is replaced, without a grace.
    *
    * This is also how a channel gets its first secret, of a vendor that shows it only
    * when it knows the address. Called twice, it makes two secrets, unless both calls

@@ -145,7 +145,7 @@ export declare type Delivery = Message<"patchbay.events.v1.Delivery"> & {
   token: string;
 
   /**
-   * The event, with its data.
+   * The event, with its data unless they are longer than 1 MiB.
    *
    * @generated from field: patchbay.events.v1.Event event = 2;
    */

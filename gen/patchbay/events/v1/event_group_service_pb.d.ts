@@ -713,7 +713,9 @@ export declare const EventGroupService: GenService<{
   /**
    * Delivers events that no other consumer has, those that were given back first.
    *
-   * An answer ends at about 3 MiB of data, and has one event at least if there is one.
+   * An answer ends at about 2 MiB, and has one event at least if there is one. Data of
+   * more than 1 MiB are left out, which `data_bytes` tells: ask for them with GetEvent,
+   * which takes `events:view`.
    * When there is none, it waits for up to `wait_seconds` and may then be empty. If the
    * caller hangs up before it is answered, the events are given back at once, and the
    * delivery is not counted. An event that was delivered half as often as the group

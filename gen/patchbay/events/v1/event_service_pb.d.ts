@@ -41,8 +41,9 @@ export declare type ListEventsRequest = Message<"patchbay.events.v1.ListEventsRe
   types: string[];
 
   /**
-   * Whether the events come with their data. A page ends at about 2 MiB of
-   * data, whether or not it has them.
+   * Whether the events come with their data. Data of more than 1 MiB are left out,
+   * which `data_bytes` tells: ask for them with GetEvent. A page ends at about 2 MiB,
+   * whether or not the events come with data.
    *
    * @generated from field: bool with_data = 4;
    */

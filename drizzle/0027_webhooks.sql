@@ -1,7 +1,31 @@
-ALTER TABLE "webhook_endpoints" ADD COLUMN "not_before" timestamp (3) with time zone;
+SELECT protect_table('webhook_endpoints'), protect_table('webhook_secrets'), protect_table('webhook_cursors'),
+  protect_table('webhook_parked'), protect_table('webhook_attempts');
 --> statement-breakpoint
--- What waits in its order: whether something comes before it is asked for each.
-CREATE INDEX "webhook_parked_order" ON "webhook_parked" USING btree ("org_id","endpoint_id","log","subject","seq") WHERE "webhook_parked"."dead_at" is null;
+-- Only settle_webhooks writes it.
+REVOKE INSERT, UPDATE, DELETE ON webhook_attempts FROM patchbay_app;
+--> statement-breakpoint
+-- What decides which types of events the owner of an endpoint may read, so that a change of it is seen. A key that is over
+-- is like any other one that is.
+CREATE FUNCTION webhook_owner_rights(k api_keys, moment timestamptz) RETURNS text
+LANGUAGE sql STABLE
+AS $$
+  SELECT CASE
+    WHEN k.id IS NULL OR k.revoked_at IS NOT NULL OR k.expires_at <= moment THEN 'ended'
+    ELSE md5(json_build_array(k.scopes, k.connections)::text)
+  END
+$$;
+--> statement-breakpoint
+-- Endpoints whose owner's rights are not those that were looked at last, of all organisations.
+CREATE FUNCTION webhooks_to_review(in_environment text, moment timestamptz, most integer)
+RETURNS TABLE (org_id text, id text, rights text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET timezone = 'UTC'
+AS $$
+  SELECT e.org_id, e.id, webhook_owner_rights(k, moment)
+  FROM webhook_endpoints e
+  LEFT JOIN api_keys k ON k.org_id = e.org_id AND k.id = e.owner_key_id
+  WHERE e.environment = in_environment AND e.owner_rights IS DISTINCT FROM webhook_owner_rights(k, moment)
+  LIMIT most
+$$;
 --> statement-breakpoint
 -- Whether types can select anything of the log, as `selectedType` does. What a channel received is selected by
 -- channel:<id>/… only.
@@ -276,16 +300,23 @@ BEGIN
 END
 $$;
 --> statement-breakpoint
-REVOKE EXECUTE ON FUNCTION webhook_reads(text[], text[], text), webhook_heads(text), webhook_behind(webhook_endpoints),
-  webhook_next(webhook_endpoints), wake_webhooks(text, timestamptz, text[], text[]),
-  claim_due_webhooks(text, timestamptz, text, integer, integer, text[]), settle_webhooks(timestamptz, json, json, json, json, json),
-  keep_webhook_days(timestamptz)
+REVOKE EXECUTE ON FUNCTION
+  webhooks_to_review(text, timestamptz, integer),
+  wake_webhooks(text, timestamptz, text[], text[]),
+  claim_due_webhooks(text, timestamptz, text, integer, integer, text[]),
+  settle_webhooks(timestamptz, json, json, json, json, json),
+  keep_webhook_days(timestamptz),
+  webhook_owner_rights(api_keys, timestamptz),
+  webhook_reads(text[], text[], text),
+  webhook_heads(text),
+  webhook_behind(webhook_endpoints),
+  webhook_next(webhook_endpoints)
 FROM PUBLIC;
 --> statement-breakpoint
-GRANT EXECUTE ON FUNCTION wake_webhooks(text, timestamptz, text[], text[]),
-  claim_due_webhooks(text, timestamptz, text, integer, integer, text[]), settle_webhooks(timestamptz, json, json, json, json, json),
+GRANT EXECUTE ON FUNCTION
+  webhooks_to_review(text, timestamptz, integer),
+  wake_webhooks(text, timestamptz, text[], text[]),
+  claim_due_webhooks(text, timestamptz, text, integer, integer, text[]),
+  settle_webhooks(timestamptz, json, json, json, json, json),
   keep_webhook_days(timestamptz)
 TO patchbay_app;
---> statement-breakpoint
--- Only the functions above write it.
-REVOKE INSERT, UPDATE, DELETE ON webhook_attempts FROM patchbay_app;

@@ -1,29 +1,52 @@
-CREATE TABLE "channel_sources" (
-	"org_id" text collate "C" NOT NULL,
-	"channel_id" text collate "C" NOT NULL,
-	"position" json NOT NULL,
-	"due_at" timestamp (3) with time zone NOT NULL,
-	"lease" text,
-	"lease_until" timestamp (3) with time zone,
-	"failures" integer NOT NULL,
-	"last_read_at" timestamp (3) with time zone,
-	"last_error" text,
-	"last_error_at" timestamp (3) with time zone,
-	"waits_for" text,
-	CONSTRAINT "channel_sources_org_id_channel_id_pk" PRIMARY KEY("org_id","channel_id")
-);
+SELECT protect_table('channels'), protect_table('channel_secrets'), protect_table('channel_sources');
 --> statement-breakpoint
-ALTER TABLE "channel_sources" ADD CONSTRAINT "channel_sources_org_id_channel_id_channels_org_id_id_fk" FOREIGN KEY ("org_id","channel_id") REFERENCES "public"."channels"("org_id","id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
-CREATE INDEX "channel_sources_due" ON "channel_sources" USING btree ("due_at");--> statement-breakpoint
-CREATE UNIQUE INDEX "channel_sources_lease" ON "channel_sources" USING btree ("lease") WHERE "channel_sources"."lease" is not null;
+-- What a sender's request is taken by. The channel is all that a sender names, so its organisation is not known before.
+-- One row for each secret that may still be good, and one without a secret if there is none.
+CREATE FUNCTION find_receiving_channel(channel text, served text, at timestamptz) RETURNS TABLE (
+  org_id text, kind text, config json, segment_hash bytea,
+  version integer, sealed bytea, kek_version integer, wrapped_key bytea, valid_until timestamptz
+)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET timezone = 'UTC'
+AS $$
+  SELECT c.org_id, c.kind, c.config, c.segment_hash, s.version, s.sealed, s.kek_version, k.wrapped_key, s.valid_until
+  FROM channels c
+  LEFT JOIN channel_secrets s ON s.org_id = c.org_id AND s.channel_id = c.id
+    AND (s.valid_until IS NULL OR s.valid_until > at)
+  LEFT JOIN org_keys k ON k.org_id = c.org_id AND k.purpose = 'kek' AND k.version = s.kek_version
+  WHERE c.id = channel AND c.environment = served AND c.kind IN ('webhook', 'cloudevents')
+  ORDER BY s.version DESC
+$$;
 --> statement-breakpoint
-SELECT protect_table('channel_sources');
+-- Not when it is made: an id of 80 random bits cannot have been asked for before.
+CREATE FUNCTION announce_channel() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp
+AS $$
+BEGIN
+  PERFORM announce('channel/' || OLD.org_id || '/' || OLD.id);
+  RETURN NULL;
+END
+$$;
+--> statement-breakpoint
+CREATE TRIGGER announce_channel AFTER UPDATE OR DELETE ON channels
+  FOR EACH ROW EXECUTE FUNCTION announce_channel();
+--> statement-breakpoint
+CREATE FUNCTION announce_channel_of_secret() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp
+AS $$
+BEGIN
+  PERFORM announce('channel/' || NEW.org_id || '/' || NEW.channel_id);
+  RETURN NULL;
+END
+$$;
+--> statement-breakpoint
+CREATE TRIGGER announce_channel AFTER INSERT OR UPDATE ON channel_secrets
+  FOR EACH ROW EXECUTE FUNCTION announce_channel_of_secret();
 --> statement-breakpoint
 -- Claims sources that are due, of all organisations. A claim has a name of its own, so whoever had it before and comes
 -- back late can write nothing, even if that was the same replica.
 CREATE FUNCTION claim_due_sources(wanted text, at timestamptz, most integer)
 RETURNS TABLE (
-  org_id text, channel_id text, lease text, config json, version integer, connection_id text, base_url text,
+  org_id text, channel_id text, lease text, config json, connection_id text, base_url text,
   source_position json, failures integer
 )
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET timezone = 'UTC'
@@ -44,16 +67,16 @@ AS $$
     WHERE s.org_id = due.org_id AND s.channel_id = due.channel_id
     RETURNING s.*
   )
-  SELECT s.org_id, s.channel_id, s.lease, c.config, c.version, c.connection_id, n.base_url, s.position, s.failures
+  SELECT s.org_id, s.channel_id, s.lease, c.config, c.connection_id, n.base_url, s.position, s.failures
   FROM claimed s
   JOIN channels c ON c.org_id = s.org_id AND c.id = s.channel_id
   LEFT JOIN connections n ON n.org_id = c.org_id AND n.id = c.connection_id
 $$;
 --> statement-breakpoint
--- Renews leases before they end, and answers which of them still hold, with the version of the channel and the base URL
--- of its connection while that may be used. A row that is being written right now is renewed the next time: waiting for
+-- Renews leases before they end, and answers which of them still hold, with the base URL of the connection while that
+-- may be used. A row that is being written right now is renewed the next time: waiting for
 -- it could be a wait in a ring.
-CREATE FUNCTION hold_sources(held text[], at timestamptz) RETURNS TABLE (lease text, version integer, base_url text)
+CREATE FUNCTION hold_sources(held text[], at timestamptz) RETURNS TABLE (lease text, base_url text)
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET timezone = 'UTC'
 AS $$
   WITH ending AS (
@@ -65,7 +88,7 @@ AS $$
     FROM ending
     WHERE s.org_id = ending.org_id AND s.channel_id = ending.channel_id
   )
-  SELECT s.lease, c.version, n.base_url
+  SELECT s.lease, n.base_url
   FROM channel_sources s
   JOIN channels c ON c.org_id = s.org_id AND c.id = s.channel_id
   JOIN connections n ON n.org_id = c.org_id AND n.id = c.connection_id AND n.active AND n.visibility = 'org'
@@ -117,12 +140,18 @@ BEGIN
 END
 $$;
 --> statement-breakpoint
-REVOKE EXECUTE ON FUNCTION claim_due_sources(text, timestamptz, integer), hold_sources(text[], timestamptz),
+REVOKE EXECUTE ON FUNCTION
+  find_receiving_channel(text, text, timestamptz),
+  claim_due_sources(text, timestamptz, integer),
+  hold_sources(text[], timestamptz),
   advance_source(text, text, text, json, timestamptz, json),
   settle_source(text, text, text, timestamptz, timestamptz, text, text, text)
 FROM PUBLIC;
 --> statement-breakpoint
-GRANT EXECUTE ON FUNCTION claim_due_sources(text, timestamptz, integer), hold_sources(text[], timestamptz),
+GRANT EXECUTE ON FUNCTION
+  find_receiving_channel(text, text, timestamptz),
+  claim_due_sources(text, timestamptz, integer),
+  hold_sources(text[], timestamptz),
   advance_source(text, text, text, json, timestamptz, json),
   settle_source(text, text, text, timestamptz, timestamptz, text, text, text)
 TO patchbay_app;
