@@ -16,6 +16,8 @@ export interface Signed {
 
 /** Nobody rotates through more; each costs a comparison for each secret. */
 const maxSignatures = 16;
+/** Each hashes the whole body anew: a stranger must not have it done sixteen times. */
+const maxPublicSignatures = 4;
 /** Takes a few milliseconds to hash. */
 const turnBytes = 1024 * 1024;
 
@@ -78,6 +80,7 @@ async function isGood({ algorithm }: Proof, given: readonly string[], check: Che
   const signatures = written
     .map((signature) => exactly(signature, encoding))
     .filter((one) => one?.length === 64);
+  if (signatures.length > maxPublicSignatures) return false;
   const whole = Buffer.concat(text);
   for (const signature of signatures) {
     if (signature !== undefined && (await verifyInThread(null, whole, key, signature))) return true;
