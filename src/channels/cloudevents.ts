@@ -34,7 +34,7 @@ const mostAttributes = 64;
 /** A multiple of four, read in about a millisecond. */
 const base64Piece = 256 * 1024;
 /** What a log sets by itself: an event that comes from another Patchbay has those of that one. */
-const ownAttributes = new Set(["qelog", "qeseq", "qereceived", "qeverified", "qemasked"]);
+const ownAttributes = new Set(["qelog", "qeseq", "qereceived", "qeverified", "qemasked", "qeprevious"]);
 const required = ["specversion", "id", "source", "type"] as const;
 
 /**
