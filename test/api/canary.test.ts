@@ -1,37 +1,11 @@
 import { createHmac } from "node:crypto";
 import { expect, test } from "vitest";
+import { dumpOf, echoesOf, tracesOf } from "../support/canary.ts";
 import { define } from "../support/integrations.ts";
-import { startService, type TestService } from "../support/service.ts";
+import { startService } from "../support/service.ts";
 import { startUpstream } from "../support/upstream.ts";
 
 const canary = "canary/secret+of=the~sibling";
-
-/** What a service may answer that repeats its credential. */
-function echoesOf(secret: string): string[] {
-  const base64 = (pad: number) => Buffer.from("~".repeat(pad) + secret).toString("base64");
-  return [
-    secret,
-    encodeURIComponent(secret),
-    JSON.stringify(secret),
-    Buffer.from(secret).toString("hex"),
-    ...[base64(0), base64(1), base64(2)],
-    Buffer.from(secret).toString("base64url"),
-  ];
-}
-
-/** What must be found nowhere: of base64, the part that does not depend on what stands around. */
-function tracesOf(secret: string): string[] {
-  return echoesOf(secret).map((echo, index) => (index < 4 ? echo.replaceAll('"', "") : echo.slice(4, -4)));
-}
-
-/** All that the database holds, as text. */
-function dumpOf({ postgres }: TestService) {
-  return postgres.asOwner(
-    `select table_name, (xpath('/row/dump/text()', query_to_xml(format(
-       'select string_agg(t::text, '' '') as dump from %I t', table_name), false, true, '')))[1]::text as dump
-     from information_schema.tables where table_schema = 'public' and table_type = 'BASE TABLE'`,
-  );
-}
 
 test("a stored secret appears in no answer, no log line, no audit event and no column, whatever happens", async () => {
   await using service = await startService();
