@@ -23,10 +23,15 @@ CREATE FUNCTION webhooks_to_review(in_environment text, moment timestamptz, most
 RETURNS TABLE (org_id text, id text, rights text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET timezone = 'UTC'
 AS $$
-  SELECT e.org_id, e.id, webhook_owner_rights(k, moment)
-  FROM webhook_endpoints e
-  LEFT JOIN api_keys k ON k.org_id = e.org_id AND k.id = e.owner_key_id
-  WHERE e.environment = in_environment AND e.owner_rights IS DISTINCT FROM webhook_owner_rights(k, moment)
+  -- Once for each owner, who may have many endpoints.
+  WITH owners AS MATERIALIZED (
+    SELECT o.org_id, o.owner_key_id, webhook_owner_rights(k, moment) AS rights
+    FROM (SELECT DISTINCT e.org_id, e.owner_key_id FROM webhook_endpoints e WHERE e.environment = in_environment) o
+    LEFT JOIN api_keys k ON k.org_id = o.org_id AND k.id = o.owner_key_id
+  )
+  SELECT e.org_id, e.id, o.rights
+  FROM webhook_endpoints e JOIN owners o ON o.org_id = e.org_id AND o.owner_key_id = e.owner_key_id
+  WHERE e.environment = in_environment AND e.owner_rights IS DISTINCT FROM o.rights
   LIMIT most
 $$;
 --> statement-breakpoint
