@@ -32,7 +32,7 @@ const jsonType = "application/json";
 const mostInBatch = 500;
 const mostAttributes = 64;
 /** What a log sets by itself: an event that comes from another Patchbay has those of that one. */
-const ownAttributes = new Set(["qelog", "qeseq", "qereceived", "qeverified", "qemasked"]);
+const ownAttributes = new Set(["qelog", "qeseq", "qereceived", "qeverified", "qemasked", "qeprevious"]);
 const required = ["specversion", "id", "source", "type"] as const;
 
 /**

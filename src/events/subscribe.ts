@@ -29,7 +29,10 @@ function* inMessages({ events, positions }: Report): Iterable<Report> {
     const part = fitting(rest);
     rest = rest.slice(part.length);
     const last = part.at(-1);
-    if (last === undefined || rest.length === 0) return yield { events: part, positions };
+    if (last === undefined || rest.length === 0) {
+      yield { events: part, positions };
+      return;
+    }
     yield { events: part, positions: new Map(positions).set(last.log, last.seq) };
   }
 }

@@ -21,6 +21,7 @@ beforeAll(async () => {
   project = await installPacked("clients");
   await linkPackage(project.path, "@types/node");
   await linkPackage(project.path, "openai");
+  await linkPackage(project.path, "postgres");
   service = await startService({ limits: { callsPerMinute: 120 } });
   upstream = await startUpstream();
   const body = JSON.stringify({ message: "hello from the demo service" });

@@ -401,6 +401,11 @@ const requests: Record<string, () => Promise<object>> = {
     await service.org.client.channels.pauseChannel({ id });
     return { id };
   },
+  ResetChannel: async () => {
+    const source = { case: "sse", value: { connection: await connect() } } as const;
+    const { channel } = await service.org.client.channels.createChannel({ name: "feed", source });
+    return { id: channel!.id };
+  },
   RotateChannelSecret: async () => ({ id: await newChannel() }),
   TestChannel: async () => ({ id: await newChannel() }),
   CreateEventGroup: async () => ({ name: "workers", log: "audit" }),

@@ -24,9 +24,8 @@ export interface SourceServices extends AsyncDisposable {
 }
 
 /** Starts two replicas on one database. */
-export async function startSourceServices(): Promise<SourceServices> {
+export async function startSourceServices(rootKey = newRootKeyText()): Promise<SourceServices> {
   const postgres = await createTestDatabase();
-  const rootKey = newRootKeyText();
   const [one, other] = [await startService({ postgres, rootKey }), await startService({ postgres, rootKey })];
   const log = createLog("silent", process.stderr);
   const database = createDatabase({ url: postgres.url, log, poolSize: 2 });

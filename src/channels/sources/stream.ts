@@ -1,5 +1,6 @@
 import { createHash, randomUUID } from "node:crypto";
 import { setImmediate as nextTurn } from "node:timers/promises";
+import { CredentialReflected } from "#src/outbound/errors.ts";
 import type { StreamReply } from "#src/outbound/streamed-answer.ts";
 import { retryAfterMs } from "#src/calls/retry.ts";
 import { isAttribute, longestAttribute } from "../attributes.ts";
@@ -161,11 +162,13 @@ function* partsOf(bytes: Buffer): Generator<Buffer> {
   for (let at = 0; at < bytes.length; at += partBytes) yield bytes.subarray(at, at + partBytes);
 }
 
-/** That it is cut is how a stream ends. */
+/** That it is cut is how a stream ends; that it shows its credential is not, as it would again behind the same id. */
 async function* untilItEnds({ body }: StreamReply): AsyncGenerator<Buffer> {
   const pieces: AsyncIterator<Buffer> = body[Symbol.asyncIterator]();
   for (;;) {
-    const next = await pieces.next().catch(() => undefined);
+    const next = await pieces.next().catch((error: unknown) => {
+      if (error instanceof CredentialReflected) throw error;
+    });
     if (next === undefined || next.done === true) return;
     yield next.value;
   }
@@ -213,7 +216,7 @@ function isJson(data: Buffer): boolean {
 
 function tooLarge({ id, lastId }: StreamedEvent, now: Date): Missed {
   return {
-    ...{ from: id ?? lastId, to: now.toISOString(), why: "EVENT_TOO_LARGE" },
+    ...{ from: (id ?? lastId) || null, to: now.toISOString(), why: "EVENT_TOO_LARGE" },
     message: `an event of the stream is longer than ${maxEventBytes} bytes, and was left out`,
   };
 }

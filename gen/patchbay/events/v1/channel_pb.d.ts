@@ -186,7 +186,8 @@ export declare type WebhookSender = Message<"patchbay.events.v1.WebhookSender"> 
   preset: string;
 
   /**
-   * How the sender signs, where no preset knows it. Only for `generic`.
+   * How the sender signs, where no preset knows it. Only for `generic`. Absent if
+   * the preset says it.
    *
    * @generated from field: patchbay.events.v1.SignatureScheme scheme = 2;
    */
@@ -194,7 +195,7 @@ export declare type WebhookSender = Message<"patchbay.events.v1.WebhookSender"> 
 
   /**
    * Where the sender says what happened, where no preset knows it. Only for
-   * `generic`.
+   * `generic`. Absent if the preset says it.
    *
    * @generated from field: patchbay.events.v1.EventPlaces event = 3;
    */

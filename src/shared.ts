@@ -1,0 +1,42 @@
+import type { AppParts } from "./app.ts";
+import { loadPepper } from "#src/crypto/service-keys.ts";
+import { createKeyring } from "#src/crypto/keyring.ts";
+import type { Config } from "#src/config/config.ts";
+import { createEventLog } from "#src/eventlog/eventlog.ts";
+import { createChange } from "#src/idempotency/change.ts";
+import type { Metrics } from "#src/metrics/metrics.ts";
+import { parseOutboundAllow } from "#src/outbound/allow.ts";
+import { createOutbound } from "#src/outbound/outbound.ts";
+import { createByteBudget } from "#src/platform/byte-budget.ts";
+import { createPublicUrl } from "#src/platform/public-url.ts";
+import { createCallLimiter } from "#src/ratelimit/call-limiter.ts";
+
+/** What every feature is given, and takes from it what it needs. */
+export type Shared = Awaited<ReturnType<typeof createShared>>;
+
+/** Builds what the features share. What of it must be closed is, with `opened`. */
+export async function createShared(
+  config: Config,
+  parts: AppParts & { readonly metrics: Metrics },
+  opened: AsyncDisposableStack,
+) {
+  const { log, database, rootKey, now, metrics } = parts;
+  const pepper = await loadPepper(database, rootKey, now);
+  const callLimiter = await createCallLimiter({ ...config, log, now, fellBack: metrics.rateLimitFellBack });
+  opened.defer(() => callLimiter.close());
+  const outbound = createOutbound({ allow: parseOutboundAllow(config.outboundAllow) });
+  opened.defer(() => outbound.close());
+  const keyring = createKeyring(parts);
+  return {
+    ...config,
+    ...parts,
+    pepper,
+    keyring,
+    eventLog: await createEventLog({ ...config, ...parts, keyring }),
+    change: createChange({ database, pepper, now }),
+    callLimiter,
+    outbound,
+    publicUrl: createPublicUrl(config.publicUrl, parts.tls !== undefined),
+    budget: createByteBudget(config.memoryBudgetMib * 1024 * 1024, () => performance.now()),
+  };
+}
