@@ -145,14 +145,7 @@ CREATE TABLE "webhook_attempts" (
 	"endpoint_id" text collate "C" NOT NULL,
 	"at" timestamp (3) with time zone NOT NULL,
 	"ends_on" date NOT NULL,
-	"log" text collate "C" NOT NULL,
-	"seq" bigint NOT NULL,
-	"attempt" integer NOT NULL,
-	"status" integer,
-	"latency_ms" integer NOT NULL,
-	"stage" text,
-	"answer_type" text,
-	"answer_bytes" integer
+	"tries" json NOT NULL
 ) PARTITION BY RANGE ("ends_on");
 --> statement-breakpoint
 CREATE TABLE "webhook_cursors" (

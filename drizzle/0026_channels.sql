@@ -43,7 +43,8 @@ CREATE TRIGGER announce_channel AFTER INSERT OR UPDATE ON channel_secrets
   FOR EACH ROW EXECUTE FUNCTION announce_channel_of_secret();
 --> statement-breakpoint
 -- Claims sources that are due, of all organisations. A claim has a name of its own, so whoever had it before and comes
--- back late can write nothing, even if that was the same replica.
+-- back late can write nothing, even if that was the same replica. The channel is locked with its source: one that was
+-- changed while this looked would be read as it was before, from a claim made after the change.
 CREATE FUNCTION claim_due_sources(wanted text, at timestamptz, most integer)
 RETURNS TABLE (
   org_id text, channel_id text, lease text, config json, connection_id text, base_url text,
@@ -52,7 +53,7 @@ RETURNS TABLE (
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET timezone = 'UTC'
 AS $$
   WITH due AS (
-    SELECT s.org_id, s.channel_id
+    SELECT s.org_id, s.channel_id, c.config, c.connection_id
     FROM channel_sources s
     JOIN channels c ON c.org_id = s.org_id AND c.id = s.channel_id
     WHERE s.due_at <= at AND (s.lease IS NULL OR s.lease_until <= at)
@@ -60,22 +61,21 @@ AS $$
     ORDER BY s.due_at
     LIMIT most
     FOR UPDATE OF s SKIP LOCKED
+    FOR SHARE OF c SKIP LOCKED
   ), claimed AS (
     UPDATE channel_sources s
     SET lease = gen_random_uuid()::text, lease_until = at + interval '30 seconds', waits_for = NULL
     FROM due
     WHERE s.org_id = due.org_id AND s.channel_id = due.channel_id
-    RETURNING s.*
+    RETURNING s.org_id, s.channel_id, s.lease, due.config, due.connection_id, s.position, s.failures
   )
-  SELECT s.org_id, s.channel_id, s.lease, c.config, c.connection_id, n.base_url, s.position, s.failures
+  SELECT s.org_id, s.channel_id, s.lease, s.config, s.connection_id, n.base_url, s.position, s.failures
   FROM claimed s
-  JOIN channels c ON c.org_id = s.org_id AND c.id = s.channel_id
-  LEFT JOIN connections n ON n.org_id = c.org_id AND n.id = c.connection_id
+  LEFT JOIN connections n ON n.org_id = s.org_id AND n.id = s.connection_id
 $$;
 --> statement-breakpoint
 -- Renews leases before they end, and answers which of them still hold, with the base URL of the connection while that
--- may be used. A row that is being written right now is renewed the next time: waiting for
--- it could be a wait in a ring.
+-- may be used. A row that is being written right now is renewed the next time: waiting for it could be a wait in a ring.
 CREATE FUNCTION hold_sources(held text[], at timestamptz) RETURNS TABLE (lease text, base_url text)
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET timezone = 'UTC'
 AS $$

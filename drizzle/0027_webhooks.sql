@@ -1,6 +1,9 @@
 SELECT protect_table('webhook_endpoints'), protect_table('webhook_secrets'), protect_table('webhook_cursors'),
   protect_table('webhook_parked'), protect_table('webhook_attempts');
 --> statement-breakpoint
+-- A cursor moves with each turn, in place as long as there is room beside it.
+ALTER TABLE webhook_cursors SET (fillfactor = 60);
+--> statement-breakpoint
 -- Only settle_webhooks writes it.
 REVOKE INSERT, UPDATE, DELETE ON webhook_attempts FROM patchbay_app;
 --> statement-breakpoint
@@ -20,10 +23,15 @@ CREATE FUNCTION webhooks_to_review(in_environment text, moment timestamptz, most
 RETURNS TABLE (org_id text, id text, rights text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET timezone = 'UTC'
 AS $$
-  SELECT e.org_id, e.id, webhook_owner_rights(k, moment)
-  FROM webhook_endpoints e
-  LEFT JOIN api_keys k ON k.org_id = e.org_id AND k.id = e.owner_key_id
-  WHERE e.environment = in_environment AND e.owner_rights IS DISTINCT FROM webhook_owner_rights(k, moment)
+  -- Once for each owner, who may have many endpoints.
+  WITH owners AS MATERIALIZED (
+    SELECT o.org_id, o.owner_key_id, webhook_owner_rights(k, moment) AS rights
+    FROM (SELECT DISTINCT e.org_id, e.owner_key_id FROM webhook_endpoints e WHERE e.environment = in_environment) o
+    LEFT JOIN api_keys k ON k.org_id = o.org_id AND k.id = o.owner_key_id
+  )
+  SELECT e.org_id, e.id, o.rights
+  FROM webhook_endpoints e JOIN owners o ON o.org_id = e.org_id AND o.owner_key_id = e.owner_key_id
+  WHERE e.environment = in_environment AND e.owner_rights IS DISTINCT FROM o.rights
   LIMIT most
 $$;
 --> statement-breakpoint
@@ -54,8 +62,23 @@ AS $$
   WHERE c.environment IS NULL OR c.environment = in_environment
 $$;
 --> statement-breakpoint
--- The logs in which there is something behind the endpoint's cursor. Where all waits for one event, or all types are
--- paused, the log is not read on.
+CREATE FUNCTION webhook_is_read(e webhook_endpoints, log text) RETURNS boolean
+LANGUAGE sql STABLE
+AS $$
+  SELECT webhook_reads(e.types, e.paused_types, log) AND NOT (e.ordering = 'log' AND EXISTS (
+    SELECT FROM webhook_parked p
+    WHERE p.org_id = e.org_id AND p.endpoint_id = e.id AND p.log = webhook_is_read.log AND p.dead_at IS NULL AND NOT p.redelivery
+  ))
+$$;
+--> statement-breakpoint
+-- Whether the endpoint reads the log on: not where all waits for one event, or all types are paused.
+CREATE FUNCTION webhook_reads_on(e webhook_endpoints, log text) RETURNS boolean
+LANGUAGE sql STABLE
+AS $$
+  SELECT CASE WHEN e.paused_types = '{}' AND e.ordering <> 'log' THEN true ELSE webhook_is_read(e, log) END
+$$;
+--> statement-breakpoint
+-- The logs in which there is something behind the endpoint's cursor.
 CREATE FUNCTION webhook_behind(e webhook_endpoints) RETURNS TABLE (log text, after bigint, previous bigint, head bigint)
 LANGUAGE sql STABLE
 AS $$
@@ -63,11 +86,7 @@ AS $$
   FROM webhook_cursors c
   JOIN webhook_heads(e.environment) h ON h.org_id = c.org_id AND h.log = c.log
   WHERE c.org_id = e.org_id AND c.endpoint_id = e.id AND h.seq > c.seq
-    AND (e.paused_types = '{}' OR webhook_reads(e.types, e.paused_types, h.log))
-    AND NOT (e.ordering = 'log' AND EXISTS (
-      SELECT FROM webhook_parked p
-      WHERE p.org_id = e.org_id AND p.endpoint_id = e.id AND p.log = h.log AND p.dead_at IS NULL AND NOT p.redelivery
-    ))
+    AND webhook_reads_on(e, h.log)
 $$;
 --> statement-breakpoint
 -- What failed, or waits for what failed, and need not wait for anything but its time.
@@ -83,7 +102,65 @@ AS $$
     ))
 $$;
 --> statement-breakpoint
--- Makes endpoints due whose logs moved, unless they are to be left alone. Null stands for all organisations, and for all logs.
+-- As what a pattern names the type.
+CREATE FUNCTION webhook_type(log text, type text) RETURNS text
+LANGUAGE sql IMMUTABLE
+AS $$ SELECT CASE WHEN log IN ('audit', 'service') THEN type ELSE 'channel:' || log || '/' || type END $$;
+--> statement-breakpoint
+-- Whether the pattern may select events of the log with this type, or with any if it is null. It says yes wherever
+-- `selectedType` does: whoever is wrongly left asleep misses an event. A record of the audit log may also be of a type of
+-- the pattern's family, as its details say.
+CREATE FUNCTION webhook_may_select(pattern text, log text, type text) RETURNS boolean
+LANGUAGE sql IMMUTABLE
+AS $$
+  SELECT type IS NULL
+    OR CASE WHEN pattern LIKE '%*' THEN starts_with(webhook_type(log, type), left(pattern, -1)) ELSE pattern = webhook_type(log, type) END
+    OR (log = 'audit' AND starts_with(type, 'audit.' || rtrim(split_part(pattern, '.', 1), '*')))
+$$;
+--> statement-breakpoint
+-- The types of a log's events between two numbers, each with its last number. Null stands for any: where there are many
+-- events, or some are no longer there, they are not looked through.
+CREATE FUNCTION webhook_types(org text, given_log text, after bigint, head bigint) RETURNS TABLE (type text, seq bigint)
+LANGUAGE sql STABLE
+AS $$
+  WITH known AS (
+    SELECT t.type, max(t.seq) AS seq, sum(t.events) AS events
+    FROM log_days d, LATERAL (
+      SELECT e.type, max(e.seq) AS seq, count(*) AS events FROM events e
+      WHERE e.org_id = org AND e.log = given_log AND e.ends_on = d.ends_on AND e.seq > after AND e.seq <= head
+      GROUP BY e.type
+    ) t
+    WHERE d.org_id = org AND d.log = given_log AND d.last_seq > after AND head - after <= 1000
+    GROUP BY t.type
+    UNION ALL
+    SELECT 'audit.' || a.action, max(a.seq), count(*) FROM audit_events a
+    WHERE given_log = 'audit' AND a.org_id = org AND a.seq > after AND a.seq <= head AND head - after <= 1000
+    GROUP BY a.action
+  )
+  SELECT k.type, k.seq FROM known k
+  UNION ALL
+  SELECT NULL, head WHERE coalesce((SELECT sum(k.events) FROM known k), 0) < head - after
+$$;
+--> statement-breakpoint
+-- Whether there may be something behind the endpoint's cursors that its types select.
+CREATE FUNCTION webhook_has_news(e webhook_endpoints) RETURNS boolean
+LANGUAGE sql STABLE
+AS $$
+  SELECT EXISTS (
+    SELECT FROM webhook_behind(e) b, webhook_types(e.org_id, b.log, b.after, b.head) t, unnest(e.types) AS p (pattern)
+    WHERE p.pattern <> ALL (e.paused_types) AND webhook_may_select(p.pattern, b.log, t.type)
+  )
+$$;
+--> statement-breakpoint
+-- Whether the endpoint waits for something to come.
+CREATE FUNCTION webhook_is_idle(e webhook_endpoints, moment timestamptz) RETURNS boolean
+LANGUAGE sql IMMUTABLE
+AS $$
+  SELECT e.state = 'active' AND e.lease_owner IS NULL AND (e.due_at IS NULL OR e.due_at > greatest(moment, e.not_before))
+$$;
+--> statement-breakpoint
+-- Makes endpoints due whose types may select what came in their logs. The cursors of the others move without a turn: not
+-- with each event, but when all logs are looked at, or after many. Null stands for all organisations, and for all logs.
 CREATE FUNCTION wake_webhooks(in_environment text, moment timestamptz, of_orgs text[], of_logs text[]) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET timezone = 'UTC'
   SET plan_cache_mode = force_custom_plan
@@ -91,21 +168,50 @@ AS $$
 DECLARE
   woken integer;
 BEGIN
-  -- From the logs to the endpoints, which are many and mostly have nothing behind them. One that another replica has
-  -- locked is awake.
-  WITH behind AS (
-    SELECT DISTINCT c.org_id, c.endpoint_id FROM webhook_heads(in_environment) h
-    JOIN webhook_cursors c ON c.org_id = h.org_id AND c.log = h.log AND c.seq < h.seq
+  -- From the logs to the endpoints, which are many and mostly have nothing behind them. Each step goes on by a primary key:
+  -- how many rows it has, no statistics know.
+  WITH logs AS MATERIALIZED (
+    SELECT h.org_id, h.log, h.seq AS head, (
+      SELECT min(c.seq) FROM webhook_cursors c JOIN webhook_endpoints e ON e.org_id = c.org_id AND e.id = c.endpoint_id
+      WHERE c.org_id = h.org_id AND c.log = h.log AND c.seq < h.seq
+        AND webhook_is_idle(e, moment) AND e.environment = in_environment AND webhook_reads_on(e, h.log)
+    ) AS after
+    FROM webhook_heads(in_environment) h
     WHERE (of_orgs IS NULL OR h.org_id = ANY (of_orgs)) AND (of_logs IS NULL OR h.log = ANY (of_logs))
+  ), news AS MATERIALIZED (
+    SELECT l.org_id, l.log, l.head, n.types, n.seqs
+    FROM logs l, LATERAL (
+      SELECT array_agg(t.type) AS types, array_agg(t.seq) AS seqs FROM webhook_types(l.org_id, l.log, l.after, l.head) t
+    ) n
+    WHERE l.after IS NOT NULL
+  ), seen AS MATERIALIZED (
+    SELECT e.org_id, e.id, c.log, c.seq, n.head, EXISTS (
+      SELECT FROM unnest(n.types, n.seqs) AS t (type, seq), unnest(e.types) AS p (pattern)
+      WHERE t.seq > c.seq AND p.pattern <> ALL (e.paused_types) AND webhook_may_select(p.pattern, n.log, t.type)
+    ) AS is_wanted
+    FROM news n
+    JOIN webhook_cursors c ON c.org_id = n.org_id AND c.log = n.log AND c.seq < n.head
+    JOIN webhook_endpoints e ON e.org_id = c.org_id AND e.id = c.endpoint_id
+    WHERE webhook_is_idle(e, moment) AND e.environment = in_environment AND webhook_reads_on(e, n.log)
+  ), passed AS (
+    -- One that was moved since is not where it was. None is waited for: turns that are settled lock in another order.
+    SELECT c.org_id, c.endpoint_id, c.log, s.head
+    FROM seen s JOIN webhook_cursors c ON c.org_id = s.org_id AND c.endpoint_id = s.id AND c.log = s.log
+    WHERE NOT s.is_wanted AND c.seq = s.seq AND ((of_orgs IS NULL AND of_logs IS NULL) OR s.head - s.seq >= 100)
+    FOR UPDATE OF c SKIP LOCKED
+  ), moved AS (
+    UPDATE webhook_cursors c SET seq = p.head
+    FROM passed p WHERE c.org_id = p.org_id AND c.endpoint_id = p.endpoint_id AND c.log = p.log
   ), idle AS (
-    SELECT e.org_id, e.id FROM webhook_endpoints e
-    JOIN behind b ON b.org_id = e.org_id AND b.endpoint_id = e.id
-    WHERE (e.due_at IS NULL OR e.due_at > moment) AND e.lease_owner IS NULL AND e.state = 'active'
-      AND (e.not_before IS NULL OR e.not_before <= moment) AND e.environment = in_environment
-      AND EXISTS (SELECT FROM webhook_behind(e))
+    -- One that another replica has locked is awake.
+    SELECT e.org_id, e.id
+    FROM (SELECT DISTINCT s.org_id, s.id FROM seen s WHERE s.is_wanted) w
+    JOIN webhook_endpoints e ON e.org_id = w.org_id AND e.id = w.id
+    WHERE webhook_is_idle(e, moment)
     FOR UPDATE OF e SKIP LOCKED
   )
-  UPDATE webhook_endpoints e SET due_at = moment FROM idle WHERE e.org_id = idle.org_id AND e.id = idle.id;
+  UPDATE webhook_endpoints e SET due_at = greatest(moment, e.not_before)
+  FROM idle WHERE e.org_id = idle.org_id AND e.id = idle.id;
   GET DIAGNOSTICS woken = ROW_COUNT;
   RETURN woken;
 END
@@ -117,6 +223,7 @@ CREATE FUNCTION claim_due_webhooks(
   in_environment text, moment timestamptz, claimant text, most integer, most_of_one integer, full_orgs text[]
 ) RETURNS SETOF text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET timezone = 'UTC'
+  SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
   wanted_orgs text[];
@@ -200,6 +307,7 @@ CREATE FUNCTION settle_webhooks(
   moment timestamptz, turns json, cursors json, done json, parked json, attempts json
 ) RETURNS SETOF text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET timezone = 'UTC'
+  SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
   mine text[];
@@ -236,15 +344,9 @@ BEGIN
   SET attempts = excluded.attempts, next_try_at = excluded.next_try_at, dead_at = excluded.dead_at,
     last_status = excluded.last_status, last_stage = excluded.last_stage;
 
-  INSERT INTO webhook_attempts (
-    org_id, endpoint_id, at, ends_on, log, seq, attempt, status, latency_ms, stage, answer_type, answer_bytes
-  )
-  SELECT u."orgId", u.id, u.at, (moment + interval '30 days')::date, u.log, u.seq, u.attempt, u.status, u."latencyMs",
-    u.stage, u."answerType", u."answerBytes"
-  FROM json_to_recordset(attempts) AS u (
-    "orgId" text, id text, at timestamptz, log text, seq bigint, attempt integer, status integer, "latencyMs" integer,
-    stage text, "answerType" text, "answerBytes" integer
-  )
+  INSERT INTO webhook_attempts (org_id, endpoint_id, at, ends_on, tries)
+  SELECT u."orgId", u.id, u.at, (moment + interval '30 days')::date, u.tries
+  FROM json_to_recordset(attempts) AS u ("orgId" text, id text, at timestamptz, tries json)
   WHERE u.id = ANY (mine);
 
   UPDATE webhook_endpoints e
@@ -253,7 +355,8 @@ BEGIN
     last_failure_at = coalesce(t."lastFailureAt", e.last_failure_at),
     due_at = CASE t.state WHEN 'paused' THEN NULL WHEN 'failing' THEN t."notBefore" ELSE greatest(
       least(
-        CASE WHEN EXISTS (SELECT FROM webhook_behind(e.*::webhook_endpoints)) THEN moment END,
+        CASE WHEN EXISTS (SELECT FROM webhook_behind(e.*::webhook_endpoints))
+          THEN CASE WHEN webhook_has_news(e.*::webhook_endpoints) THEN moment END END,
         (SELECT min(n.next_try_at) FROM webhook_next(e.*::webhook_endpoints) n)
       ),
       t."notBefore"
@@ -264,13 +367,13 @@ BEGIN
   )
   WHERE t.id = ANY (mine) AND e.org_id = t."orgId" AND e.id = t.id;
 
+  RETURN QUERY SELECT unnest(mine);
+  IF cardinality(mine) = json_array_length(turns) THEN RETURN; END IF;
   -- Changed meanwhile: what was sent may be sent again, as the endpoint is now.
   UPDATE webhook_endpoints e
   SET lease_owner = NULL, lease_until = NULL, due_at = CASE WHEN e.state <> 'paused' THEN moment END
   FROM json_to_recordset(turns) AS t ("orgId" text, id text, owner text)
   WHERE e.org_id = t."orgId" AND e.id = t.id AND e.lease_owner = t.owner AND t.id <> ALL (mine);
-
-  RETURN QUERY SELECT unnest(mine);
 END
 $$;
 --> statement-breakpoint
@@ -310,7 +413,14 @@ REVOKE EXECUTE ON FUNCTION
   webhook_reads(text[], text[], text),
   webhook_heads(text),
   webhook_behind(webhook_endpoints),
-  webhook_next(webhook_endpoints)
+  webhook_next(webhook_endpoints),
+  webhook_is_read(webhook_endpoints, text),
+  webhook_reads_on(webhook_endpoints, text),
+  webhook_type(text, text),
+  webhook_may_select(text, text, text),
+  webhook_types(text, text, bigint, bigint),
+  webhook_has_news(webhook_endpoints),
+  webhook_is_idle(webhook_endpoints, timestamptz)
 FROM PUBLIC;
 --> statement-breakpoint
 GRANT EXECUTE ON FUNCTION

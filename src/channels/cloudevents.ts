@@ -1,7 +1,7 @@
 import { isUtf8 } from "node:buffer";
 import { hash } from "node:crypto";
-import { openBrace, openBracket, quote } from "#src/platform/ascii.ts";
-import { inTurns } from "#src/platform/in-turns.ts";
+import { backslash, openBrace, openBracket, quote } from "#src/platform/ascii.ts";
+import { inTurns, type LongWork } from "#src/platform/in-turns.ts";
 import type { Arrival } from "#src/eventlog/intake.ts";
 import { attributeFrom, isTime } from "./attributes.ts";
 import { InvalidEvent, UnreadBody } from "./errors.ts";
@@ -31,8 +31,10 @@ const jsonType = "application/json";
 /** More would not fit into one transaction with others. */
 const mostInBatch = 500;
 const mostAttributes = 64;
+/** A multiple of four, read in about a millisecond. */
+const base64Piece = 256 * 1024;
 /** What a log sets by itself: an event that comes from another Patchbay has those of that one. */
-const ownAttributes = new Set(["qelog", "qeseq", "qereceived", "qeverified", "qemasked"]);
+const ownAttributes = new Set(["qelog", "qeseq", "qereceived", "qeverified", "qemasked", "qeprevious"]);
 const required = ["specversion", "id", "source", "type"] as const;
 
 /**
@@ -101,7 +103,7 @@ async function structuredEvent(json: Buffer, place: string): Promise<ReadEvent> 
   // Data that JSON holds is JSON where nothing else is said (CloudEvents in JSON, 3.1); a reader of its bytes cannot know.
   if (data.has("data") && !attributes.has("datacontenttype")) attributes.set("datacontenttype", jsonType);
   const described = describe(attributes, place);
-  return withData(described, dataOf(json, data, described.contentType, place));
+  return withData(described, await dataOf(json, data, described.contentType, place));
 }
 
 function attributeAt(json: Buffer, name: string, span: Span, place: string): string {
@@ -114,20 +116,23 @@ function attributeAt(json: Buffer, name: string, span: Span, place: string): str
 }
 
 /** The data of an event in JSON, as the bytes that came. */
-function dataOf(
+async function dataOf(
   json: Buffer,
   data: ReadonlyMap<string, Span>,
   contentType: string | undefined,
   place: string,
-): Buffer | undefined {
+): Promise<Buffer | undefined> {
   const plain = data.get("data");
   const encoded = data.get("data_base64");
   if (plain !== undefined && encoded !== undefined)
     throw new InvalidEvent("data and data_base64: give one of them", place);
-  if (encoded !== undefined) return bytesOfBase64(json, encoded, place);
+  if (encoded !== undefined) return inTurns(bytesOfBase64(json, encoded, place));
   if (plain === undefined) return undefined;
   // A text under another type is that text; under JSON, the value is JSON as it stands there.
   if (json[plain.start] === quote && !isJsonType(contentType)) {
+    const inside = json.subarray(plain.start + 1, plain.end - 1);
+    // Most have no escapes, and are what stands there.
+    if (!inside.includes(backslash)) return inside;
     const text = textAt(json, plain);
     if (!text.isWellFormed()) throw new InvalidEvent("data: has broken Unicode", place);
     return Buffer.from(text);
@@ -135,12 +140,21 @@ function dataOf(
   return json.subarray(plain.start, plain.end);
 }
 
-function bytesOfBase64(json: Buffer, span: Span, place: string): Buffer | undefined {
+function* bytesOfBase64(json: Buffer, span: Span, place: string): LongWork<Buffer | undefined> {
   if (isNull(json, span)) return undefined;
   const text = json[span.start] === quote ? textAt(json, span) : "?";
-  const bytes = Buffer.from(text, "base64");
-  if (bytes.toString("base64") !== text) throw new InvalidEvent("data_base64: is not base64", place);
-  return bytes;
+  const pieces: Buffer[] = [];
+  for (let at = 0; at < text.length; at += base64Piece) {
+    const piece = text.slice(at, at + base64Piece);
+    const bytes = Buffer.from(piece, "base64");
+    // Padding stands at the end alone.
+    const isWhole = at + base64Piece >= text.length || bytes.length === (base64Piece / 4) * 3;
+    if (!isWhole || bytes.toString("base64") !== piece)
+      throw new InvalidEvent("data_base64: is not base64", place);
+    pieces.push(bytes);
+    yield;
+  }
+  return pieces.length === 1 ? pieces[0] : Buffer.concat(pieces);
 }
 
 function isJsonType(contentType: string | undefined): boolean {

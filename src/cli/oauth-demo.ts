@@ -6,6 +6,7 @@ import {
   startDemoAuthorizationServer,
   type DemoAuthorizationServer,
 } from "#src/demo/authorization-server.ts";
+import { makeDemoChannel, showEvents } from "./event-demo.ts";
 import { ask } from "./remote.ts";
 import type { Shown } from "./remote-commands.ts";
 import { untilSignal } from "./signals.ts";
@@ -15,19 +16,27 @@ const authMethod = "sign-in";
 
 /**
  * Shows how a person connects a service: starts one that has OAuth 2.0 on this machine, connects it at the running
- * Patchbay, prints the link, and calls the service once somebody has followed it. Takes the connection back at its end.
+ * Patchbay, prints the link, and calls the service once somebody has followed it. Beside that it makes a channel, prints
+ * a command that sends it an event, and shows what arrives. Takes both back at its end.
  */
-export async function demonstrateOAuth(flags: Shown): Promise<void> {
+export async function demonstrate(flags: Shown): Promise<void> {
   const stopped = untilSignal();
   await using server = await startDemoAuthorizationServer();
   const { id, url } = await ask(flags, (client) => connect(client, server));
   say(`a service with OAuth 2.0 runs at ${server.url}, and connection ${id} waits for its user`);
   say(`\nopen this link, and sign in:\n\n  ${url}\n`);
+  const channel = await ask(flags, makeDemoChannel);
+  say(`send an event, and see it arrive here:\n\n  ${channel.command}\n`);
   const ending = new AbortController();
-  const shown = ask(flags, (client) => showCalls(client, id, ending.signal));
+  const { signal } = ending;
+  const shown = Promise.all([
+    ask(flags, (client) => showCalls(client, id, signal)),
+    ask(flags, (client) => showEvents(client, channel.id, { ending: signal, say })),
+  ]);
   await Promise.race([stopped, shown]);
   ending.abort();
   await shown;
+  await ask(flags, ({ channels }) => channels.deleteChannel({ id: channel.id }));
   const { revocation } = await ask(flags, ({ connections }) => connections.deleteConnection({ id }));
   say(`the connection is deleted, and its tokens: ${revocation ?? "there were none"}`);
 }

@@ -83,10 +83,12 @@ export function addRemoteCommands(root: Command): void {
     });
 
   remote(root.command("demo"))
-    .description("connect a service that has OAuth 2.0, to see how that goes; it runs here until Ctrl-C")
+    .description(
+      "connect a service that has OAuth 2.0, and receive events, to see how that goes; it runs until Ctrl-C",
+    )
     .action(async (flags: Shown) => {
-      const { demonstrateOAuth } = await import("./oauth-demo.ts");
-      await demonstrateOAuth(flags);
+      const { demonstrate } = await import("./oauth-demo.ts");
+      await demonstrate(flags);
     });
 }
 

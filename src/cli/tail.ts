@@ -53,7 +53,8 @@ function placeText(logs: readonly string[], reached: ReadonlyMap<string, bigint>
   return [...reached].map(([log, seq]) => `${log}:${seq}`).join(",");
 }
 
-function lineOf(event: Event, { json, data: withData }: Shown & TailFlags): string {
+/** One line for an event, and one for its data if that is wanted. */
+export function lineOf(event: Event, { json, data: withData }: Pick<Shown, "json"> & TailFlags): string {
   if (json) return toJsonString(EventSchema, create(EventSchema, event), { alwaysEmitImplicit: true });
   const { log, seq, type, subject = "", data } = event;
   const line = printable(`${receivedAt(event)}  ${log} ${seq}  ${type}  ${subject}`.trimEnd());

@@ -5,26 +5,27 @@ import { InvalidRequest } from "#src/platform/errors.ts";
 import { inTurns, type LongWork } from "#src/platform/in-turns.ts";
 import type { LoggedEvent } from "./event.ts";
 
+/** Attributes by their names. */
+type Attributes = Readonly<Record<string, string>>;
+
 /** One event goes to many readers. */
-const documents = new WeakMap<LoggedEvent, Promise<Buffer>>();
+const dataMembers = new WeakMap<LoggedEvent, Promise<readonly Buffer[]>>();
 
 /**
  * The event as one JSON document, which is an event of CloudEvents 1.0 and a payload of Standard Webhooks at once. Its
- * data stands there as the bytes that came, wherever a JSON document can hold them.
+ * data stands there as the bytes that came, wherever a JSON document can hold them: parsed and written again, they may
+ * differ. `also` is what its reader is told beside that, or instead.
  */
-export function documentOf(event: LoggedEvent): Promise<Buffer> {
-  const document = documents.get(event) ?? write(event);
-  documents.set(event, document);
-  return document;
-}
-
-async function write(event: LoggedEvent): Promise<Buffer> {
-  const head = JSON.stringify({ ...attributesOf(event), timestamp: happenedAt(event) }).slice(0, -1);
-  return Buffer.concat([Buffer.from(head), ...(await inTurns(dataMember(event))), Buffer.from("}")]);
+export async function documentOf(event: LoggedEvent, also: Attributes = {}): Promise<Buffer> {
+  const data = dataMembers.get(event) ?? inTurns(dataMember(event));
+  dataMembers.set(event, data);
+  const attributes = { ...attributesOf(event, also), timestamp: happenedAt(event) };
+  const head = JSON.stringify(attributes).slice(0, -1);
+  return Buffer.concat([Buffer.from(head), ...(await data), Buffer.from("}")]);
 }
 
 /** The attributes of CloudEvents 1.0. Ours come last: no sender gives an event another number, log or proof. */
-function attributesOf(event: LoggedEvent) {
+export function attributesOf(event: LoggedEvent, also: Attributes) {
   const { id, source, type, subject, time, contentType, extensions, verified, masked } = event;
   // No extension has these names, and the data would be there twice.
   const { data: _, data_base64: __, ...further } = extensions;
@@ -38,6 +39,7 @@ function attributesOf(event: LoggedEvent) {
     ...{ qelog: event.log, qeseq: event.seq, qereceived: event.receivedAt.toISOString() },
     qeverified: verified,
     ...(masked !== undefined && { qemasked: masked }),
+    ...also,
   };
 }
 

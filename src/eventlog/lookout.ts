@@ -41,8 +41,9 @@ export function createLookout(parts: { database: Pick<Database, "single">; wakes
     isLooking = true;
     const all = [...watched.values()];
     const column = (of: (one: Watched) => unknown) => sql.param(all.map(of));
+    // Of the last of its readers: one that has just come may be ahead of those who wait.
     const end = ({ positions }: Watched) =>
-      [...positions].reduce((furthest, position) => Math.max(furthest, position()), 0);
+      [...positions].reduce((least, position) => Math.min(least, position()), Infinity);
     try {
       const moved = await database.single((tx) =>
         tx.execute<{ n: number }>(

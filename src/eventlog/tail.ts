@@ -78,7 +78,10 @@ export function createTail(parts: { reader: Reader; lookout: Lookout; now: () =>
     window.events.splice(0, over);
     const name = nameOf(orgId, log);
     // It may have been forgotten meanwhile.
-    if (windows.peek(name) === window) windows.set(name, window);
+    if (windows.peek(name) !== window) return;
+    // Set again as it is, it would count for what it took before.
+    windows.delete(name);
+    windows.set(name, window);
   }
 
   /** What the window has behind the number; undefined if it begins later. */

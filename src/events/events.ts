@@ -41,7 +41,7 @@ export async function createEvents(shared: {
     services: [
       serve(EventService, {
         ...createEventService({ ...shared, readable, findEvent }),
-        subscribe: createSubscribe(subscriptions),
+        subscribe: createSubscribe({ ...shared, subscriptions }),
       }),
       groups.service,
     ],

@@ -4,6 +4,7 @@ import { shownTargets } from "#src/connections/access.ts";
 import type { Database, Tx } from "#src/db/database.ts";
 import { LogNotFound } from "#src/eventlog/errors.ts";
 import { auditLog, serviceLog, type LoggedEvent } from "#src/eventlog/event.ts";
+import { readScopeOf } from "#src/eventlog/own-types.ts";
 import { selectedType } from "#src/eventlog/selection.ts";
 import type { Caller } from "#src/platform/caller.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
@@ -74,18 +75,6 @@ export function createReadableLogs(parts: {
     },
   };
 }
-
-/** The scope that reading events of Patchbay's own types takes, or of a pattern of them. */
-export function readScopeOf(type: string): string {
-  return scopes[type.split(".", 1)[0] ?? ""] ?? "events:view";
-}
-
-const scopes: Readonly<Record<string, string>> = {
-  audit: "audit:view",
-  connection: "connections:view",
-  api_key: "api:manage",
-  webhook: "webhooks:manage",
-};
 
 function isOwn(log: string): boolean {
   return log === auditLog || log === serviceLog;

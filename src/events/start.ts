@@ -10,7 +10,11 @@ export interface Start {
 }
 
 /** The number behind which a reader begins. Throws CursorAhead, CursorExpired and LogNotFound. */
-export async function positionOf(eventLog: EventLog, orgId: string, { log, from }: Start): Promise<number> {
+export async function positionOf(
+  eventLog: Pick<EventLog, "bounds" | "read">,
+  orgId: string,
+  { log, from }: Start,
+): Promise<number> {
   const bounds = await eventLog.bounds(orgId, log);
   const { earliest, last } = bounds;
   if (from === "latest") return last;
@@ -23,7 +27,7 @@ export async function positionOf(eventLog: EventLog, orgId: string, { log, from 
 
 /** The number before the first event that was stored at the time or later: times grow with the numbers. */
 async function beforeTime(
-  eventLog: EventLog,
+  eventLog: Pick<EventLog, "read">,
   orgId: string,
   log: string,
   time: Date,

@@ -35,8 +35,8 @@ export interface Subscriptions {
   stop(): void;
 }
 
-/** Of one organisation: each looks at its logs now and then, and holds some memory. */
-const maxStreams = 1_000;
+/** Logs that the streams of one organisation read, counted for each stream: a batch of each may be held in memory. */
+const maxRead = 1_000;
 /** How often a stream that waits looks around. */
 const turnMs = 1_000;
 /** With one turn more, within the 5 s in which a revoked key must lose its streams. */
@@ -46,7 +46,7 @@ const heartbeatMs = 15_000;
 export const patienceMs = 30_000;
 
 export function createSubscriptions(parts: {
-  eventLog: EventLog;
+  eventLog: Pick<EventLog, "bounds" | "read" | "tail">;
   readable: ReadableLogs;
   monotonicNow: () => number;
 }): Subscriptions {
@@ -103,17 +103,20 @@ export function createSubscriptions(parts: {
 
   async function* counted(reader: Reader): AsyncIterable<Report> {
     const { orgId } = reader.caller;
-    if (open.of(orgId) >= maxStreams) {
-      throw new TooManyStreams(`your organisation has ${maxStreams} streams of events open`);
+    const count = reader.starts.length;
+    if (open.of(orgId) + count > maxRead) {
+      throw new TooManyStreams(
+        `your organisation's streams of events read ${open.of(orgId)} logs, and ${maxRead} is the most`,
+      );
     }
     const alarm = createAlarm();
-    open.add(orgId, 1);
+    open.add(orgId, count);
     alarms.add(alarm);
     reader.signal.addEventListener("abort", alarm.ring);
     try {
       yield* reports(reader, alarm);
     } finally {
-      open.add(orgId, -1);
+      open.add(orgId, -count);
       alarms.delete(alarm);
       reader.signal.removeEventListener("abort", alarm.ring);
     }

@@ -6,7 +6,7 @@ import type { Limits } from "#src/verification/limits.ts";
 import type { ByteBudget } from "#src/platform/byte-budget.ts";
 import { callKey, type Environment } from "#src/platform/caller.ts";
 import type { HttpFailure } from "#src/platform/http-failure.ts";
-import { onceClosed, type Request, type Response } from "#src/platform/http.ts";
+import { cut, onceClosed, type Request, type Response } from "#src/platform/http.ts";
 import type { Log } from "#src/platform/log.ts";
 import { createRateLimiter } from "#src/ratelimit/limiter.ts";
 import type { ServedService } from "#src/platform/served-service.ts";
@@ -73,6 +73,7 @@ export function createPipeline(parts: {
     const call = callOfRequest(request);
     const holding = budget.open(() => call.caller?.orgId ?? "");
     call.holding = holding;
+    call.cut = () => cut(response);
     onceClosed(response, () => holding.release());
     return createContextValues().set(callKey, call);
   }

@@ -62,6 +62,8 @@ export interface Call {
   target?: string;
   /** What it holds in memory, of the budget of its organisation. */
   holding?: Holding;
+  /** Ends it at once, whatever of its answer its caller has read. */
+  cut?: () => void;
   /** Set for an audited call that came with an `Idempotency-Key`. */
   named?: NamedRequest;
 }

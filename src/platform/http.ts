@@ -66,6 +66,11 @@ export function onceClosed(response: Response, closed: () => void): void {
   ("stream" in response ? response.stream : response).once("close", closed);
 }
 
+/** Whether nothing more can be sent. */
+export function isClosed(response: Response): boolean {
+  return "stream" in response ? response.stream.destroyed : response.destroyed;
+}
+
 /** Ends an answer in a way that its reader cannot take for its end. */
 export function cut(response: Response): void {
   if ("stream" in response) response.stream.close(constants.NGHTTP2_INTERNAL_ERROR);

@@ -5,7 +5,7 @@ import { toConnectError } from "#src/pipeline/failures.ts";
 import type { Holding } from "#src/platform/byte-budget.ts";
 import { callKey } from "#src/platform/caller.ts";
 import type { Log } from "#src/platform/log.ts";
-import { contentTypeOf, hostOf, type Request, type Response } from "#src/platform/http.ts";
+import { contentTypeOf, hostOf, isClosed, type Request, type Response } from "#src/platform/http.ts";
 import type { ServiceError } from "#src/platform/errors.ts";
 import { universalRequest } from "./caller-gone.ts";
 import { acceptedCompressions, compressingFor, settleCompression } from "./compression.ts";
@@ -52,9 +52,9 @@ export function createRpcHandler(parts: {
       });
     } catch (error) {
       const { code } = ConnectError.from(error);
-      // The caller went away: the answer has no reader.
-      if (code !== Code.Canceled && code !== Code.Aborted)
-        log.warn({ err: error }, "a reply could not be sent");
+      // The caller went away, or was cut since it did not read: the answer has no reader.
+      const isGone = code === Code.Canceled || code === Code.Aborted || isClosed(response);
+      if (!isGone) log.warn({ err: error }, "a reply could not be sent");
       response.destroy();
     }
   };

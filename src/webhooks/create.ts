@@ -10,15 +10,18 @@ import { detailsOf } from "./endpoint-details.ts";
 import { endsOfSchedule, formats, newEndpoint, orderings } from "./endpoint.ts";
 import { ownerOfHeaders, ownerOfSecret } from "./endpoint-secrets.ts";
 import { endpointUrl } from "./endpoint-url.ts";
+import { TooManyEndpoints } from "./errors.ts";
 import { logsOf, requireTypes } from "./event-types.ts";
 import { toMessage } from "./messages.ts";
 import { ownHeaders } from "./own-headers.ts";
 import { requireReadable } from "./reading-rights.ts";
 import type { WebhookParts } from "./service.ts";
 import { newSigningSecret, signingSecretText } from "./signing.ts";
-import { endsOf, insertEndpoint, insertSecret } from "./store.ts";
+import { countEndpoints, endsOf, insertEndpoint, insertSecret } from "./store.ts";
 
 const defaultInFlight = 8;
+/** Of an organisation. Each event is looked at for each of them. */
+const maxEndpoints = 1_000;
 
 /** Registers an endpoint. See the contract. */
 export function createCreateEndpoint(
@@ -56,6 +59,8 @@ export function createCreateEndpoint(
           target: endpoint.id,
           details: detailsOf(endpoint),
         });
+        // Last, when no other change of the organisation is under way: two cannot both be the last that there is room for.
+        if ((await countEndpoints(tx, caller)) > maxEndpoints) throw new TooManyEndpoints(maxEndpoints);
         return endpoint;
       }),
     );

@@ -13,9 +13,9 @@ import { present } from "#src/platform/present.ts";
 import {
   listAttempts,
   listDead,
-  type Attempt,
   type DeadPlace,
   type AttemptPlace,
+  type ListedAttempt,
   type Parked,
 } from "./delivery-store.ts";
 import type { Endpoint } from "./endpoint.ts";
@@ -46,7 +46,8 @@ export function createDeliveryLists({
             listAttempts(tx, await requireEndpoint(tx, caller, id), filter, part),
           );
         },
-        ({ at, log, seq, attempt }) => [at.toISOString(), log, seq, attempt].join(" "),
+        ({ turnAt, at, log, seq, attempt }) =>
+          [turnAt.toISOString(), at.toISOString(), log, seq, attempt].join(" "),
       );
       return { attempts: page.items.map(attemptMessage), ...nextPage(page) };
     },
@@ -77,11 +78,15 @@ async function requireEndpoint(tx: Tx, viewer: Viewer, id: string): Promise<Endp
 
 function attemptPlace(key: string): AttemptPlace | undefined {
   if (key === "") return undefined;
-  const place = /^(?<at>\d{4}-\d\d-\d\dT\S{1,16}Z) (?<log>\S{1,64}) (?<seq>\d{1,16}) (?<attempt>\d{1,9})$/;
-  const { at = "", log = "", seq, attempt } = place.exec(key)?.groups ?? {};
-  const moment = new Date(at);
-  if (Number.isNaN(moment.getTime())) throw new InvalidPageToken();
-  return { at: moment, log, seq: Number(seq), attempt: Number(attempt) };
+  const place = /^(?<turn>\S{1,32}) (?<at>\S{1,32}) (?<log>\S{1,64}) (?<seq>\d{1,16}) (?<attempt>\d{1,9})$/;
+  const { turn = "", at = "", log = "", seq, attempt } = place.exec(key)?.groups ?? {};
+  return { turnAt: moment(turn), at: moment(at), log, seq: Number(seq), attempt: Number(attempt) };
+}
+
+function moment(text: string): Date {
+  const parsed = new Date(text);
+  if (!/^\d{4}-\d\d-\d\dT\S+Z$/.test(text) || Number.isNaN(parsed.getTime())) throw new InvalidPageToken();
+  return parsed;
 }
 
 function deadPlace(key: string): DeadPlace | undefined {
@@ -91,16 +96,11 @@ function deadPlace(key: string): DeadPlace | undefined {
   return { log, seq: Number(seq) };
 }
 
-function attemptMessage(row: Attempt): MessageInitShape<typeof WebhookAttemptSchema> {
-  const { at, log, seq, attempt, latencyMs } = row;
+function attemptMessage(listed: ListedAttempt): MessageInitShape<typeof WebhookAttemptSchema> {
+  const { at, log, seq, attempt, latencyMs, status, stage, answerType, answerBytes } = listed;
   return {
     ...{ at: timestampFromDate(at), log, seq: BigInt(seq), attempt, latencyMs },
-    ...present({
-      status: row.status ?? undefined,
-      stage: row.stage ?? undefined,
-      answerType: row.answerType ?? undefined,
-      answerBytes: row.answerBytes ?? undefined,
-    }),
+    ...present({ status, stage, answerType, answerBytes }),
   };
 }
 

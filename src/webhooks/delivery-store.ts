@@ -1,10 +1,9 @@
 import type { Tx } from "#src/db/database.ts";
-import { and, asc, desc, eq, isNotNull, sql } from "#src/db/drizzle.cjs";
+import { and, asc, eq, isNotNull, sql } from "#src/db/drizzle.cjs";
+import type { Attempt } from "./dispatch-store.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { webhookAttempts, webhookEndpoints, webhookParked } from "./schema.ts";
 
-/** What came of one try. */
-export type Attempt = typeof webhookAttempts.$inferSelect;
 /** An event that failed, or is sent again. */
 export type Parked = typeof webhookParked.$inferSelect;
 
@@ -16,8 +15,13 @@ export interface AttemptFilter {
 
 type Named = Pick<Endpoint, "orgId" | "id">;
 
+/** A try, with when the first one of its turn was. */
+export interface ListedAttempt extends Attempt {
+  readonly turnAt: Date;
+}
+
 /** Behind which try a page begins. */
-export type AttemptPlace = Pick<Attempt, "at" | "log" | "seq" | "attempt">;
+export type AttemptPlace = Pick<ListedAttempt, "turnAt" | "at" | "log" | "seq" | "attempt">;
 /** Behind which event a page begins. */
 export type DeadPlace = Pick<Parked, "log" | "seq">;
 
@@ -27,30 +31,49 @@ interface Part<Place> {
   readonly limit: number;
 }
 
-/** Tries of the endpoint, newest first. */
+/** Tries of the endpoint, newest first. Turns are read from the newest on, until the page is full. */
 export async function listAttempts(
   tx: Tx,
   { orgId, id }: Named,
   { log, failuresOnly }: AttemptFilter,
   { after, limit }: Part<AttemptPlace>,
-): Promise<Attempt[]> {
-  const { at, log: ofLog, seq, attempt } = webhookAttempts;
-  return await tx
-    .select()
-    .from(webhookAttempts)
-    .where(
-      and(
-        eq(webhookAttempts.orgId, orgId),
-        eq(webhookAttempts.endpointId, id),
-        log === undefined ? undefined : eq(ofLog, log),
-        failuresOnly ? isNotNull(webhookAttempts.stage) : undefined,
-        after &&
-          sql`(${at}, ${ofLog}, ${seq}, ${attempt}) <
-            (${after.at.toISOString()}::timestamptz, ${after.log}, ${after.seq}::bigint, ${after.attempt}::integer)`,
-      ),
+): Promise<ListedAttempt[]> {
+  const { at, tries } = webhookAttempts;
+  const rows = await tx.execute<AttemptRow>(sql`
+    select ${at} as "turnAt", t.* from ${webhookAttempts}, json_to_recordset(${tries}) as t (
+      at timestamptz, log text, seq bigint, attempt integer, status integer, "latencyMs" integer, stage text,
+      "answerType" text, "answerBytes" integer
     )
-    .orderBy(desc(at), desc(ofLog), desc(seq), desc(attempt))
-    .limit(limit);
+    where ${and(
+      ...[eq(webhookAttempts.orgId, orgId), eq(webhookAttempts.endpointId, id)],
+      log === undefined ? undefined : sql`t.log = ${log}`,
+      failuresOnly ? sql`t.stage is not null` : undefined,
+      after && sql`${at} <= ${after.turnAt.toISOString()}::timestamptz`,
+      after &&
+        sql`(${at}, t.at, t.log collate "C", t.seq, t.attempt) <
+          (${after.turnAt.toISOString()}::timestamptz, ${after.at.toISOString()}::timestamptz, ${after.log},
+           ${after.seq}::bigint, ${after.attempt}::integer)`,
+    )}
+    order by ${at} desc, t.at desc, t.log collate "C" desc, t.seq desc, t.attempt desc
+    limit ${limit}`);
+  return rows.map(({ turnAt, at, seq, status, stage, answerType, answerBytes, ...row }) => ({
+    ...{ ...row, turnAt: new Date(turnAt), at: new Date(at), seq: Number(seq) },
+    ...{ status: status ?? undefined, stage: stage ?? undefined },
+    ...{ answerType: answerType ?? undefined, answerBytes: answerBytes ?? undefined },
+  }));
+}
+
+interface AttemptRow extends Record<string, unknown> {
+  readonly turnAt: string;
+  readonly at: string;
+  readonly log: string;
+  readonly seq: string;
+  readonly attempt: number;
+  readonly status: number | null;
+  readonly latencyMs: number;
+  readonly stage: string | null;
+  readonly answerType: string | null;
+  readonly answerBytes: number | null;
 }
 
 /** What was given up, by log and number. */

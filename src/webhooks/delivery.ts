@@ -4,7 +4,7 @@ import type { Outbound } from "#src/outbound/outbound.ts";
 import { reflects } from "#src/outbound/reflection.ts";
 import { ServiceError } from "#src/platform/errors.ts";
 import type { Secret } from "#src/platform/secret.ts";
-import { hopsOf, payloadOf } from "./payload.ts";
+import { hopsOf, payloadOf, previousOf } from "./payload.ts";
 import { signatureHeaders, type SigningSecrets } from "./signing.ts";
 
 /** Where a delivery goes, with its secrets opened. */
@@ -75,7 +75,8 @@ export function createDeliver(parts: { outbound: Outbound; now: () => Date }): D
 
 async function requestOf(receiver: Receiver, delivery: Delivery, now: Date) {
   const { orgId, endpointId, url } = receiver;
-  const payload = await payloadOf(delivery.event, { ...receiver, type: delivery.type });
+  const { event, type, previous } = delivery;
+  const payload = await payloadOf(event, { ...receiver, type, previous });
   const timestamp = Math.floor(now.getTime() / 1000);
   const signature = await signatureHeaders(receiver.secrets, {
     ...{ id: delivery.webhookId, timestamp, body: payload.body },
@@ -114,7 +115,7 @@ function numbering({ event, attempt, previous, redelivery }: Delivery): Record<s
   const { log, seq } = event;
   return {
     "x-qe-sequence": `${log}:${seq}`,
-    "x-qe-previous": `${log}:${previous ?? "-"}`,
+    "x-qe-previous": previousOf(event, previous),
     "x-qe-attempt": String(attempt),
     "x-qe-hops": String(hopsOf(event)),
     ...(redelivery && { "x-qe-redelivery": "true" }),

@@ -101,6 +101,7 @@ export interface Settlement extends Pick<
   readonly parked: readonly ToPark[];
   /** Of what was parked: what need not be sent any more. */
   readonly done: readonly { readonly log: string; readonly seq: number }[];
+  /** In the order in which they ended. */
   readonly attempts: readonly Attempt[];
 }
 
@@ -162,7 +163,7 @@ export async function settleTurns(
   const rows = await tx.execute<{ id: string }>(
     sql`select settle_webhooks(${now.toISOString()}::timestamptz, ${endpoints},
       ${all(({ cursors }) => cursors)}, ${all(({ done }) => done)}, ${all(({ parked }) => parked)},
-      ${all(({ attempts }) => attempts)}) as id`,
+      ${all(({ attempts: [first, ...more] }) => (first ? [{ at: first.at, tries: [first, ...more] }] : []))}) as id`,
   );
   return new Set(rows.map(({ id }) => id));
 }

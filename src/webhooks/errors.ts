@@ -37,3 +37,18 @@ export class RotationUnderWay extends ServiceError {
     );
   }
 }
+
+/** The organisation has as many endpoints as it may. */
+export class TooManyEndpoints extends ServiceError {
+  readonly kind = "resource_exhausted";
+  readonly reason = "QUOTA_EXHAUSTED";
+
+  constructor(limit: number) {
+    super(
+      `your organisation has ${limit} webhook endpoints, and none was made: delete one that it does not need`,
+      {
+        metadata: { limit: String(limit) },
+      },
+    );
+  }
+}

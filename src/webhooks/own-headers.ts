@@ -11,7 +11,12 @@ export function ownHeaders(given: Readonly<Record<string, string>>): ReadonlyMap
   const headers = new Map<string, string>();
   for (const [name, value] of Object.entries(given)) {
     const lower = name.toLowerCase();
-    if (!isHeaderName(name) || isReservedHeader(name) || ofDeliveries.test(lower)) {
+    // Not named: where name and value were swapped, it is the password.
+    if (!isHeaderName(name))
+      throw new InvalidRequest(
+        "headers: a name is of letters, digits and hyphens; the value comes behind it",
+      );
+    if (isReservedHeader(name) || ofDeliveries.test(lower)) {
       throw new InvalidRequest(
         `headers.${name}: frames or signs the delivery, so it is set by Patchbay; leave it out`,
       );

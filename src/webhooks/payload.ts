@@ -1,8 +1,5 @@
-import { isUtf8 } from "node:buffer";
-import { walkJson } from "#src/json/walk.ts";
+import { attributesOf, documentOf } from "#src/eventlog/document.ts";
 import type { LoggedEvent } from "#src/eventlog/event.ts";
-import { InvalidRequest } from "#src/platform/errors.ts";
-import { inTurns } from "#src/platform/in-turns.ts";
 
 /** What a delivery sends. */
 export interface Payload {
@@ -19,10 +16,9 @@ export interface PayloadForm {
   readonly body: "webhook" | "binary";
   /** Of the form `webhook`. */
   readonly contentType: string;
+  /** The number of the event before it that the endpoint's types select; null where a chain begins. */
+  readonly previous: number | null;
 }
-
-/** One event goes to many endpoints, and to each of them as often as it fails. */
-const documents = new WeakMap<LoggedEvent, Map<string, Promise<Buffer>>>();
 
 /**
  * The event as one document that is an event of CloudEvents 1.0 and a payload of Standard Webhooks at once, or as the
@@ -30,47 +26,23 @@ const documents = new WeakMap<LoggedEvent, Map<string, Promise<Buffer>>>();
  */
 export async function payloadOf(
   event: LoggedEvent,
-  { type, body, contentType }: PayloadForm,
+  { type, body, contentType, previous }: PayloadForm,
 ): Promise<Payload> {
-  if (body === "binary") return binaryOf(event, type);
-  const known = documents.get(event) ?? new Map<string, Promise<Buffer>>();
-  documents.set(event, known);
-  const document = known.get(type) ?? documentOf(event, type);
-  known.set(type, document);
-  return { contentType, headers: {}, body: await document };
+  // As channels store the header. A channel that takes CloudEvents stores no headers, and must see a loop, too.
+  const also = { type, xqehops: String(hopsOf(event)) };
+  if (body === "binary") return binaryOf(event, also);
+  // Headers are not signed, and without this number a receiver does not notice that another delivery was held back.
+  const document = await documentOf(event, { ...also, qeprevious: previousOf(event, previous) });
+  return { contentType, headers: {}, body: document };
 }
 
-async function documentOf(event: LoggedEvent, type: string): Promise<Buffer> {
-  const attributes = { ...attributesOf(event, type), timestamp: happenedAt(event) };
-  const head = JSON.stringify(attributes).slice(0, -1);
-  const data = await dataMember(event);
-  return Buffer.concat([Buffer.from(head), ...data, Buffer.from("}")]);
+/** Which number in its log the endpoint was sent before; `-` where a chain begins. */
+export function previousOf({ log }: LoggedEvent, previous: number | null): string {
+  return `${log}:${previous ?? "-"}`;
 }
 
-/** The data as the bytes that came, wherever a JSON document can hold them: parsed and written again, they may differ. */
-async function dataMember({ data, contentType }: LoggedEvent): Promise<Buffer[]> {
-  if (data === undefined) return [];
-  const essence = contentType?.split(";", 1)[0]?.trim().toLowerCase() ?? "";
-  if (isUtf8(data)) {
-    if (/^[^/]+\/(?:[^/]+\+)?json$/.test(essence) && (await isJson(data)))
-      return [Buffer.from(',"data":'), data];
-    if (essence.startsWith("text/")) return [Buffer.from(`,"data":${JSON.stringify(data.toString())}`)];
-  }
-  return [Buffer.from(`,"data_base64":"`), Buffer.from(data.toString("base64")), Buffer.from('"')];
-}
-
-async function isJson(data: Buffer): Promise<boolean> {
-  try {
-    await inTurns(walkJson(data.toString(), { maxDepth: Infinity, allowsNul: true, anyNumber: true }));
-    return true;
-  } catch (error) {
-    if (error instanceof InvalidRequest) return false;
-    throw error;
-  }
-}
-
-function binaryOf(event: LoggedEvent, type: string): Payload {
-  const { datacontenttype, ...attributes } = attributesOf(event, type);
+function binaryOf(event: LoggedEvent, also: Readonly<Record<string, string>>): Payload {
+  const { datacontenttype, ...attributes } = attributesOf(event, also);
   const headers = Object.entries(attributes).map(([name, value]) => [
     `ce-${name}`,
     headerText(String(value)),
@@ -87,34 +59,8 @@ function headerText(value: string): string {
   return value.toWellFormed().replace(/[^\x21\x23\x24\x26-\x7e]+/gu, encodeURIComponent);
 }
 
-/** Ours come last: no sender gives an event another number, log or way of being verified. */
-function attributesOf(event: LoggedEvent, type: string) {
-  const { id, source, subject, time, contentType, extensions, verified, masked, log, seq, receivedAt } =
-    event;
-  // No extension has these names, and the data would be there twice.
-  const { data: _, data_base64: __, ...further } = extensions;
-  return {
-    ...further,
-    specversion: "1.0",
-    ...{ id, source, type },
-    ...(subject !== undefined && { subject }),
-    ...(time !== undefined && { time }),
-    ...(contentType !== undefined && event.data !== undefined && { datacontenttype: contentType }),
-    ...{ qelog: log, qeseq: seq, qereceived: receivedAt.toISOString(), qeverified: verified },
-    ...(masked !== undefined && { qemasked: masked }),
-    // As channels store the header. A channel that takes CloudEvents stores no headers, and must see a loop, too.
-    xqehops: String(hopsOf(event)),
-  };
-}
-
 /** By how many webhooks the event was sent on, this one included. A channel refuses what comes with too many. */
 export function hopsOf({ extensions }: LoggedEvent): number {
   const before = Number(extensions["xqehops"] ?? 0);
   return (Number.isSafeInteger(before) ? before : 0) + 1;
-}
-
-/** When it happened, if that can be read; else when it came. */
-function happenedAt({ time, receivedAt }: LoggedEvent): string {
-  const at = time === undefined ? Number.NaN : Date.parse(time);
-  return (Number.isNaN(at) ? receivedAt : new Date(at)).toISOString();
 }

@@ -10,7 +10,7 @@ import {
   sql,
   text,
 } from "#src/db/drizzle.cjs";
-import { bytea, instant, key } from "#src/db/columns.ts";
+import { bytea, instant, jsonText, key } from "#src/db/columns.ts";
 import { orgs } from "#src/directory/schema.ts";
 
 /** Where events are sent to, and how that goes. */
@@ -154,24 +154,17 @@ export const webhookParked = pgTable(
   ],
 );
 
-/** What came of each try, for 30 days. Partitioned by the day on which it ends. */
+/** What came of the tries of each turn, for 30 days. Partitioned by the day on which that ends. */
 export const webhookAttempts = pgTable(
   "webhook_attempts",
   {
     orgId: key("org_id").notNull(),
     endpointId: key("endpoint_id").notNull(),
+    /** Of the first of them. */
     at: instant("at").notNull(),
     endsOn: date("ends_on").notNull(),
-    log: key("log").notNull(),
-    seq: bigint({ mode: "number" }).notNull(),
-    attempt: integer().notNull(),
-    /** Null if there was no answer. */
-    status: integer(),
-    latencyMs: integer("latency_ms").notNull(),
-    /** How far it came, if it failed. */
-    stage: text(),
-    answerType: text("answer_type"),
-    answerBytes: integer("answer_bytes"),
+    /** A row for each would cost more than all else that a delivery does. */
+    tries: jsonText().notNull(),
   },
   (table) => [index("webhook_attempts_of").on(table.orgId, table.endpointId, table.at)],
 );

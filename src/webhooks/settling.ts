@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { append } from "#src/audit/append.ts";
 import { unchanged, type Database } from "#src/db/database.ts";
+import { ServiceError } from "#src/platform/errors.ts";
 import type { Log } from "#src/platform/log.ts";
 import { settleTurns, type Settlement } from "./dispatch-store.ts";
 import { appendOwnEvent } from "./own-events.ts";
@@ -34,13 +35,8 @@ export function createSettling(parts: { database: Database; log: Log; now: () =>
       const batch = waiting;
       waiting = [];
       try {
-        await database.system((tx) =>
-          settleTurns(
-            tx,
-            now(),
-            batch.map(({ settlement }) => settlement),
-          ),
-        );
+        const settlements = batch.map(({ settlement }) => settlement);
+        await untilBack(() => database.system((tx) => settleTurns(tx, now(), settlements)));
         for (const { settled } of batch) settled();
       } catch (error) {
         for (const { failed } of batch) failed(error);
@@ -70,10 +66,25 @@ export function createSettling(parts: { database: Database; log: Log; now: () =>
   }
 
   return async (turn) => {
-    if (turn.notice !== undefined) return settleAlone(turn);
+    if (turn.notice !== undefined) return untilBack(() => settleAlone(turn));
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     waiting.push({ settlement: turn.settlement, settled: resolve, failed: reject });
     if (!isGoing) void goOn();
     await promise;
   };
+}
+
+/** The database is waited for as long as this: what was sent and is not recorded is sent again. */
+const retries = { pauseMs: 250, most: 20 };
+
+/** Tries again while the database is away. What was recorded after all is not recorded twice: that ended the lease. */
+async function untilBack<T>(record: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await record();
+    } catch (error) {
+      if (!(error instanceof ServiceError) || tries > retries.most) throw error;
+      await sleep(retries.pauseMs);
+    }
+  }
 }

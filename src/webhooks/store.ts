@@ -37,6 +37,11 @@ export async function getEndpointForUpdate(
   return (await withParts(tx, viewer, rows))[0];
 }
 
+/** How many endpoints the organisation has. */
+export async function countEndpoints(tx: Tx, viewer: Viewer): Promise<number> {
+  return await tx.$count(webhookEndpoints, inView(viewer));
+}
+
 /** The endpoints of the page, oldest first. */
 export async function listEndpoints(tx: Tx, viewer: Viewer, page: PageRequest): Promise<Endpoint[]> {
   const rows = await tx

@@ -28,6 +28,11 @@ describe("the data of an event in JSON", () => {
     ["a text under a type of JSON", '"datacontenttype":"application/x+json","data":"a"', '"a"'],
     ["XML", '"datacontenttype":"application/xml","data":"<a/>"', "<a/>"],
     ["base64", '"data_base64":"AP8="', Buffer.from([0, 255])],
+    [
+      "long base64",
+      `"data_base64":"${"AP+/".repeat(200_000)}"`,
+      Buffer.from("AP+/".repeat(200_000), "base64"),
+    ],
   ])("is the bytes that came: %s", async (_, members, data) => {
     const body = `${JSON.stringify(minimal).slice(0, -1)} , ${members} }`;
     expect((await readOne(structured, body)).data).toEqual(Buffer.from(data));
@@ -86,6 +91,11 @@ describe("an event in JSON", () => {
     ["an object as an extension", { ...minimal, trace: {} }, "trace: give a text, number or boolean"],
     ["data twice", { ...minimal, data: 1, data_base64: "AA==" }, "data and data_base64: give one"],
     ["base64 that is none", { ...minimal, data_base64: "A" }, "data_base64: is not base64"],
+    [
+      "base64 that ends and goes on",
+      { ...minimal, data_base64: `${"AAAA".repeat(65_535)}AA==AAAA` },
+      "data_base64: is not base64",
+    ],
   ])("is refused with %s", async (_, event, message) => {
     await expect(read(event)).rejects.toThrow(message);
   });

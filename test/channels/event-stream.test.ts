@@ -76,6 +76,18 @@ describe("an event stream", () => {
     expect([stream.lastId, stream.retryMs]).toStrictEqual(["7", 10]);
   });
 
+  test("keeps no name that is too long to be of use, in which position it then is nowhere", () => {
+    const long = "n".repeat(5_000);
+    const { stream, events } = read(`id: 7\ndata: a\n\nid: ${long}\nevent: ${long}\ndata: b\n\n`, {
+      maxBytes: 10_000,
+    });
+    expect(events.map(({ id, type }) => [id, type])).toStrictEqual([
+      ["7", "message"],
+      ["", "message"],
+    ]);
+    expect(stream.lastId).toBe("");
+  });
+
   test("keeps bytes that are no UTF-8", () => {
     const { events } = read(Buffer.from([...Buffer.from("data: "), 0xff, 0xfe, ...Buffer.from("\n\n")]));
     expect(events[0]?.data).toStrictEqual(Buffer.from([0xff, 0xfe]));

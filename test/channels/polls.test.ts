@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { startSourceServices, type SourceServices } from "../support/sources.ts";
+import { startStrangeAuthorizationServer } from "../support/strange-authorization-server.ts";
 import { startUpstream, type Answer, type Asked } from "../support/upstream.ts";
 
 let services: SourceServices;
@@ -259,6 +260,7 @@ describe("a server", () => {
       { status: 302, headers: { location: "http://127.0.0.1:9/" } },
       "redirects are not followed",
     ],
+    ["more than 10 MiB", { body: Buffer.alloc(11 * 1024 * 1024, " ") }, "answered with more than 10 MiB"],
     ["deep nesting", { body: "[".repeat(100_000) }, "not JSON that can be read"],
     ["304 unasked", { status: 304 }, "answered 304"],
     [
@@ -274,6 +276,31 @@ describe("a server", () => {
     const { sourceState, state } = await services.channel(id);
     expect(sourceState).toMatchObject({ failures: 1, lastError: expect.stringContaining(words) });
     expect([state, await idsOf(id)]).toStrictEqual(["active", []]);
+  });
+
+  test.each([
+    ["a cursor of 5 KB", { items: [{ id: 1, at: "c".repeat(5_000) }] }, "item 0 of the page has at /at"],
+    ["a cursor with NUL", { items: [{ id: 1, at: "\0" }] }, "item 0 of the page has at /at"],
+    ["a cursor of broken Unicode", { items: [{ id: 1, at: "\ud800" }] }, "item 0 of the page has at /at"],
+    ["a next page of 5 KB", { items: [], next: "n".repeat(5_000) }, "the page has at /next"],
+    ["a next page of broken Unicode", { items: [], next: "\ud800" }, "the page has at /next"],
+  ])("that answers %s makes no event, and the channel says why", async (_, page, words) => {
+    await using upstream = await startUpstream();
+    upstream.answer({ body: JSON.stringify(page) });
+    const id = await services.poll(upstream.url, {
+      ...{ start: "all", items: "/items", next: "/next", nextParameter: "page" },
+      ...{ cursor: "/at", query: [{ name: "after", value: "{cursor}" }] },
+    });
+    const logged = services.one.watchLog();
+    await turn(0);
+    await turn(150);
+    const { sourceState } = await services.channel(id);
+    expect(sourceState).toMatchObject({ failures: 2, lastError: expect.stringContaining(words) });
+    expect(sourceState.lastError.length).toBeLessThan(300);
+    expect(logged()).not.toMatch(/"level":(?:50|60)/);
+    expect(await services.one.org.rest("GET", "/api/event-channels?pageSize=1000")).toMatchObject({
+      status: 200,
+    });
   });
 
   test("is not sent the credential beside the connection's base URL", async () => {
@@ -307,6 +334,49 @@ describe("a server", () => {
       "Bearer new",
       "Bearer key-of-the-source",
     ]);
+  });
+
+  test("that refuses an access token before its time is asked once more with a renewed one, and only then is the channel blocked", async () => {
+    await using upstream = await startUpstream();
+    await using authorization = await startStrangeAuthorizationServer();
+    authorization.behave(({ nth }) => ({
+      access_token: `token-${nth}`,
+      token_type: "bearer",
+      expires_in: 86_400,
+    }));
+    const { rest } = services.one.org;
+    const oauth2 = {
+      ...{ grant: "client_credentials", tokenUrl: authorization.tokenUrl, refresh: "none" },
+      ...{ clientAuthentication: "post", pkce: "ignored", scopeSeparator: " " },
+    };
+    const method = { id: "oauth2", type: "oauth2", label: "OAuth", oauth2 };
+    const integration = { name: "Ours", baseUrl: upstream.url, authMethods: [method] };
+    await rest("PUT", "/api/integrations/custom:renewed", integration);
+    const client = { clientId: "patchbay", clientSecret: "a-client-secret" };
+    await rest("PUT", "/api/integrations/custom:renewed/auth-methods/oauth2/client", client);
+    const made = await rest("POST", "/api/connections", {
+      integration: "custom:renewed",
+      authMethod: "oauth2",
+    });
+    const poll = { connection: made.body.data.connection.id, start: "all" };
+    const channel = await rest("POST", "/api/event-channels", { name: "renewed", poll });
+    const { id } = channel.body.data.channel;
+    let accepted = "Bearer token-0";
+    upstream.answer(({ headers }) => (headers.authorization === accepted ? list(1) : { status: 401 }));
+    await turn(0);
+    accepted = "Bearer token-1";
+    upstream.answer(({ headers }) => (headers.authorization === accepted ? list(2, 1) : { status: 401 }));
+    await turn();
+    const shown = upstream.asked.map(({ headers }) => headers.authorization);
+    expect(shown).toStrictEqual(["Bearer token-0", "Bearer token-0", "Bearer token-1"]);
+    expect([await idsOf(id), (await services.channel(id))["state"]]).toStrictEqual([["1", "2"], "active"]);
+    accepted = "none any more";
+    await turn();
+    expect(upstream.asked).toHaveLength(5);
+    expect(await services.channel(id)).toMatchObject({
+      state: "blocked",
+      stateReason: expect.stringMatching(/401/),
+    });
   });
 
   test("that does not take the credential blocks the channel, which says so", async () => {
@@ -344,6 +414,22 @@ describe("a changed channel", () => {
     expect(await services.gapsOf(id)).toStrictEqual([]);
     const { events } = await services.one.org.client.audit.listAuditEvents({});
     expect(events.some(({ action, target }) => action === "channel.update" && target === id)).toBe(true);
+  });
+
+  test("is not read as it was while the change is still being made", async () => {
+    await using upstream = await startUpstream();
+    upstream.answer(list(1));
+    const id = await services.poll(upstream.url, { path: "/old" });
+    const { asOwner } = services.one.postgres;
+    await asOwner("begin");
+    await asOwner("update channels set config = replace(config::text, '/old', '/new')::json where id = $1", [
+      id,
+    ]);
+    await turn(0);
+    expect(upstream.asked).toStrictEqual([]);
+    await asOwner("commit");
+    await turn(0);
+    expect(upstream.asked.map(({ url }) => url)).toStrictEqual(["/new"]);
   });
 
   test("forgets the page that it would have read next, which is one of another list", async () => {

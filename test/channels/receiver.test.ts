@@ -1,5 +1,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { createHmac } from "node:crypto";
+import { once } from "node:events";
+import { connect as connectHttp2 } from "node:http2";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { ReceiverSchema, WebhookSenderSchema } from "#gen/patchbay/events/v1/channel_pb.js";
 import { localRootKey, newRootKeyText } from "#src/crypto/root-key.ts";
@@ -129,6 +131,31 @@ describe("a webhook of GitHub", () => {
     const reply = await post(url, "{}", githubHeaders(secret, "{}", "x".repeat(10_000)));
     expect([reply.status, reply.text]).toEqual([400, expect.stringContaining("id: has 10000 characters")]);
   });
+});
+
+test("over HTTP/2 a webhook is stored as well, and one whose signature stands in two lines is not", async () => {
+  const { id, secret, url } = await newChannel(webhook("github"));
+  const right = githubHeaders(secret, "{}", "d-1");
+  const session = connectHttp2(service.url);
+  const send = async (signature: string | string[]) => {
+    const head = {
+      ":method": "POST",
+      ":path": new URL(url).pathname,
+      ...right,
+      "x-hub-signature-256": signature,
+    };
+    const stream = session.request(head).end("{}");
+    const [answer] = await once(stream, "response");
+    stream.resume();
+    await once(stream, "end");
+    return [answer[":status"], answer["x-qe-seq"], answer["content-length"]];
+  };
+  const signature = right["x-hub-signature-256"];
+  expect(await send(signature)).toEqual([200, "1", String(JSON.stringify({ channel: id, seq: 1 }).length)]);
+  expect((await send([signature, signature]))[0]).toBe(400);
+  expect((await send(["sha256=00", signature]))[0]).toBe(400);
+  session.close();
+  expect(await logs.read(id)).toHaveLength(1);
 });
 
 test("a sender that no preset knows is known by the scheme, and described by the places, that its channel names", async () => {

@@ -153,6 +153,16 @@ describe("public keys", () => {
     const secrets = [Buffer.from(`whsec_${shared.toString("base64")}`), whpk];
     expect(await outcome("standard-webhooks", by("standard-webhooks", privateKey), secrets)).toBe("known");
     expect(await outcome("standard-webhooks", by("standard-webhooks", shared), secrets)).toBe("known");
+    const right = by("standard-webhooks", privateKey);
+    const [, signature = ""] = right.headers.find(([name]) => name === "webhook-signature") ?? [];
+    const many = (wrong: number) =>
+      withHeader(
+        right,
+        "webhook-signature",
+        `${`v1a,${Buffer.alloc(64).toString("base64")} `.repeat(wrong)}${signature}`,
+      );
+    expect(await outcome("standard-webhooks", many(3), secrets)).toBe("known");
+    expect(await outcome("standard-webhooks", many(4), secrets)).toBe("wrong");
     const other = generateKeyPairSync("ed25519").privateKey;
     expect(await outcome("standard-webhooks", by("standard-webhooks", other), secrets)).toBe("wrong");
   });

@@ -115,6 +115,23 @@ describe("an event stream", () => {
     expect(await services.gapsOf(id)).toMatchObject([{ why: "EVENT_TOO_LARGE", from: "2" }]);
   });
 
+  test("that shows the credential it is read with is opened again later and later, and says why", async () => {
+    await using server = await startStreamServer();
+    const id = await services.stream(server.url);
+    await later(0);
+    const { response } = await server.stream(0);
+    response.write("id: 1\ndata: a\n\n");
+    await untilStored(id, ["1"]);
+    response.write("id: 2\ndata: you are key-of-the-source\n\n");
+    const { sourceState } = await untilGivenBack(id);
+    expect(sourceState).toMatchObject({
+      cursor: "1",
+      failures: 1,
+      lastError: expect.stringMatching(/credential/),
+    });
+    await untilStored(id, ["1"]);
+  });
+
   test("is over when the server answers 204, until a person resumes the channel", async () => {
     await using server = await startStreamServer();
     server.answer(204);

@@ -17,6 +17,7 @@ async function startBetween(parts: { lost: string[]; refusedOnce: string[] }) {
   const receiver = receiveWebhooks({
     secrets: [webhooks.secret],
     types: ["test.*"],
+    format: "binary",
     events: webhooks.service.org.client.events,
     positions: memoryPositions(),
     onEvent: ({ subject, type, data }) =>

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { sql } from "#src/db/drizzle.cjs";
 import type { EventLog } from "#src/eventlog/eventlog.ts";
 import type { LoggedEvent } from "#src/eventlog/event.ts";
+import { createTail } from "#src/eventlog/tail.ts";
 import { startProxy } from "../support/postgres-proxy.ts";
 import { arrival, startEventLog, type TestEventLog } from "../support/event-log.ts";
 
@@ -57,6 +58,16 @@ describe("followers of a log", () => {
     const { signal } = new AbortController();
     const seen = numbersUpTo(last + 1, other.tail.follow(logs.orgId, "audit", last, signal));
     await logs.change(async () => {});
+    expect(await seen).toEqual([last + 1]);
+  });
+
+  test("learn of what they have not seen when another comes that has", async () => {
+    const { last } = await eventLog.bounds(logs.orgId, "audit");
+    const { signal } = new AbortController();
+    const seen = numbersUpTo(last + 1, other.tail.follow(logs.orgId, "audit", last, signal));
+    await other.tail.read(logs.orgId, "audit", { after: last, ...page });
+    await logs.change(async () => {});
+    void other.tail.follow(logs.orgId, "audit", last + 1, signal).next();
     expect(await seen).toEqual([last + 1]);
   });
 
@@ -116,4 +127,24 @@ test("many who read at the end of a log, wherever they are there, ask the databa
   for (const [i, events] of reads.entries()) expect(events.map(({ seq }) => seq)).toEqual(upTo(20, i % 21));
   // A transaction takes five or six.
   expect(proxy.statements() - before).toBeLessThan(15);
+});
+
+test("what is kept of the ends of logs is bounded for all of them together", async () => {
+  const data = Buffer.alloc(9 * 1024 * 1024);
+  const reads: string[] = [];
+  const tail = createTail({
+    reader: {
+      async read(orgId, log, { after }) {
+        reads.push(log);
+        const event = { ...arrival(log, { data }), orgId, seq: 1, receivedAt: new Date(), types: [] };
+        return { events: after === 0 ? [event] : [], keptMs: undefined };
+      },
+      bounds: async () => ({ earliest: 1, last: 1 }),
+    },
+    lookout: { watch: () => ({ moved: async () => {}, [Symbol.dispose]() {} }) },
+    now: () => new Date(),
+  });
+  // The first is gone when it is read again, the last is not.
+  for (const log of ["a", "b", "c", "d", "d", "a"]) await tail.read("org", log, { after: 0, ...page });
+  expect(reads).toEqual(["a", "b", "c", "d", "a"]);
 });

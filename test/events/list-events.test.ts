@@ -185,6 +185,12 @@ describe("what a caller may not read", () => {
     const asking = narrow.client.events.listEvents({ log: "service", types: ["api_key.*"] });
     await expect(asking).rejects.toMatchObject({ rawMessage: "missing scope: api:manage" });
     expect((await narrow.rest("GET", "/api/events/service/1")).status).toBe(404);
+    // No family of types, though every object has something of this name.
+    const { events: none } = await narrow.client.events.listEvents({
+      log: "service",
+      types: ["constructor.*"],
+    });
+    expect(none).toEqual([]);
   });
 
   test("a key that is limited to connections sees events about others as little as in the list of changes", async () => {

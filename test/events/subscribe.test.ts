@@ -1,3 +1,7 @@
+import { once } from "node:events";
+import { request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from "node:http";
+import { connect } from "node:http2";
+import { create, toBinary } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, createClient, type Transport } from "@connectrpc/connect";
 import {
@@ -6,7 +10,11 @@ import {
   createGrpcWebTransport,
 } from "@connectrpc/connect-node";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { EventService, type SubscribeResponse } from "#gen/patchbay/events/v1/event_service_pb.js";
+import {
+  EventService,
+  SubscribeRequestSchema,
+  type SubscribeResponse,
+} from "#gen/patchbay/events/v1/event_service_pb.js";
 import { presentKey } from "#src/client/connect.ts";
 import { reasonOf, type PatchbayClient } from "#src/client/node.ts";
 import { blockNotifications, startReplicas } from "../support/replicas.ts";
@@ -16,7 +24,11 @@ let events: TestEvents;
 beforeAll(async () => {
   events = await startEvents();
 });
-afterAll(() => events[Symbol.asyncDispose]());
+const closing: (() => void)[] = [];
+afterAll(async () => {
+  for (const close of closing) close();
+  await events[Symbol.asyncDispose]();
+});
 
 const waiting = { timeout: 20_000, interval: 5 };
 type Asked = Parameters<PatchbayClient["events"]["subscribe"]>[0];
@@ -143,6 +155,46 @@ describe("a stream of events", () => {
     expect(stream.messages.at(-1)?.events[0]?.type).toBe("audit.api_key.create");
     stream.stop();
   });
+});
+
+/** Asks for a stream and does not read it. Answers its id. */
+async function neglect(contentType: string, log: string): Promise<string> {
+  const { url, org } = events.service;
+  const message = toBinary(SubscribeRequestSchema, create(SubscribeRequestSchema, { logs: [earliest(log)] }));
+  const envelope = Buffer.alloc(5);
+  envelope.writeUInt32BE(message.length, 1);
+  const path = "/patchbay.events.v1.EventService/Subscribe";
+  const headers = { authorization: `Bearer ${org.secret}`, "content-type": contentType, te: "trailers" };
+  if (contentType === "application/grpc") {
+    const session = connect(url);
+    closing.push(() => session.destroy());
+    const stream = session.request({ ":method": "POST", ":path": path, ...headers });
+    // A cut stream is what is waited for.
+    stream.on("error", () => undefined).end(Buffer.concat([envelope, message]));
+    const [answered] = (await once(stream, "response")) as [IncomingHttpHeaders];
+    return String(answered["x-request-id"]);
+  }
+  const request = httpRequest(`${url}${path}`, { method: "POST", headers });
+  closing.push(() => request.destroy());
+  request.end(Buffer.concat([envelope, message]));
+  const [reply] = (await once(request, "response")) as [IncomingMessage];
+  reply.on("error", () => undefined);
+  return String(reply.headers["x-request-id"]);
+}
+
+test("a stream is cut for a reader that does not read, on every protocol, which holds no other up", async () => {
+  const log = await events.newChannel();
+  const large = { data: Buffer.alloc(1024 * 1024) };
+  for (let i = 0; i < 12; i += 1) await events.send(log, large);
+  const types = ["application/grpc", "application/grpc-web+proto", "application/connect+proto"];
+  const ids = await Promise.all(types.map((type) => neglect(type, log)));
+  const other = await read(events.service.org.client.events, { logs: [earliest(log)] });
+  await other.sent(12);
+  for (const id of ids) expect(events.service.logged()).not.toContain(id);
+  events.service.clock.advance(31_000);
+  await vi.waitUntil(() => ids.every((id) => events.service.logged().includes(id)), waiting);
+  expect(events.service.logged()).not.toMatch(/"level":(?:40|50)/);
+  other.stop();
 });
 
 describe("a stream ends", () => {

@@ -21,9 +21,8 @@ export interface SourceServices extends AsyncDisposable {
 }
 
 /** Starts two replicas on one database. */
-export async function startSourceServices(): Promise<SourceServices> {
+export async function startSourceServices(rootKey = newRootKeyText()): Promise<SourceServices> {
   const postgres = await createTestDatabase();
-  const rootKey = newRootKeyText();
   const [one, other] = [await startService({ postgres, rootKey }), await startService({ postgres, rootKey })];
   const opened = await openLogs({
     ...{ url: postgres.url, now: one.clock.now },

@@ -29,7 +29,7 @@ export interface WebhookService extends AsyncDisposable {
   run(afterMs?: number): Promise<void>;
   /** The endpoint as it is. */
   state(id: string): Promise<Record<string, unknown>>;
-  rows(table: "webhook_parked" | "webhook_attempts" | "webhook_cursors"): Promise<Record<string, unknown>[]>;
+  rows(table: "webhook_parked" | "webhook_cursors"): Promise<Record<string, unknown>[]>;
 }
 
 /** Starts the service, whose webhooks go out when the test says so: `service.app.loops.webhooks.runOnce()`. */

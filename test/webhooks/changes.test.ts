@@ -296,10 +296,12 @@ describe("what is sent again", () => {
 test("tries are listed newest first, page by page, failures alone and by log", async () => {
   const { id } = await newEndpoint();
   await rows(`create table if not exists webhook_attempts_of_test partition of webhook_attempts default`);
-  await rows(`insert into webhook_attempts (org_id, endpoint_id, at, ends_on, log, seq, attempt, status, latency_ms, stage)
-    select org_id, id, timestamptz '2026-01-01T00:00:00Z' + make_interval(secs => n / 2), '2026-02-01', case when n = 3 then 'service' else 'audit' end, n, 1,
-      case when n % 2 = 0 then 200 end, n, case when n % 2 = 1 then 'TCP' end
-    from webhook_endpoints, generate_series(1, 5) n where id = '${id}'`);
+  // Two turns of two tries each, and one of one.
+  await rows(`insert into webhook_attempts (org_id, endpoint_id, at, ends_on, tries)
+    select org_id, id, min(at), '2026-02-01', json_agg(json_build_object('at', at, 'log', case when n = 3 then 'service' else 'audit' end,
+      'seq', n, 'attempt', 1, 'status', case when n % 2 = 0 then 200 end, 'latencyMs', n, 'stage', case when n % 2 = 1 then 'TCP' end))
+    from webhook_endpoints, generate_series(1, 5) n, lateral (select timestamptz '2026-01-01T00:00:00Z' + make_interval(secs => n / 2) as at) t
+    where id = '${id}' group by org_id, id, n / 2`);
   const seen: number[] = [];
   let pageToken = "";
   do {

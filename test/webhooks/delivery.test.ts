@@ -85,7 +85,7 @@ test.each([
   "%s is in the document so that the bytes that came can be had from it",
   async (_, contentType, data, member) => {
     const { body } = await payloadOf(loggedEvent({ contentType, data }), {
-      ...{ type: "a", body: "webhook", contentType: "application/json" },
+      ...{ type: "a", body: "webhook", contentType: "application/json", previous: null },
     });
     const document = JSON.parse(body.toString()) as Record<string, string>;
     const found = document[member];
@@ -111,7 +111,7 @@ test("whatever attributes an event has, the document is JSON in which those of o
   await fc.assert(
     fc.asyncProperty(arbitrary, async ({ data, ...parts }) => {
       const event = loggedEvent({ ...parts, data: Buffer.from(data) });
-      const form = { type: "t", contentType: "application/json" };
+      const form = { type: "t", contentType: "application/json", previous: null };
       const { body } = await payloadOf(event, { ...form, body: "webhook" });
       const document = JSON.parse(body.toString()) as Record<string, unknown>;
       expect(document).toMatchObject({
@@ -160,7 +160,7 @@ test("a delivery says its number, the number before it, its try, and how many se
     },
     ...{ "x-qe-hops": "3", "x-qe-redelivery": "true" },
   });
-  expect(JSON.parse(upstream.asked.at(-1)!.body)).toMatchObject({ xqehops: "3" });
+  expect(JSON.parse(upstream.asked.at(-1)!.body)).toMatchObject({ xqehops: "3", qeprevious: "chn_1:40" });
   await send();
   const { headers } = upstream.asked.at(-1)!;
   expect(headers).toMatchObject({ "x-qe-previous": "chn_1:-", "x-qe-hops": "1" });

@@ -1,3 +1,4 @@
+import { Code } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { startService, type TestService } from "../support/service.ts";
 
@@ -174,5 +175,22 @@ test("a registration that is repeated under its name makes one endpoint", async 
   expect(again).toMatchObject({
     status: 409,
     body: { error: expect.stringContaining(first.body.data.endpoint.id) },
+  });
+});
+
+test("an organisation has at most 1,000 endpoints, also if two are the last at the same time", async () => {
+  const { client, orgId } = await service.newOrganization("initech");
+  const create = () => client.webhooks.createWebhookEndpoint({ url, types });
+  await create();
+  await service.postgres.asOwner(
+    `insert into webhook_endpoints select (jsonb_populate_record(e, jsonb_build_object('id', 'whe_' || n))).*
+     from webhook_endpoints e, generate_series(1, 998) n where e.org_id = $1`,
+    [orgId],
+  );
+  const both = await Promise.allSettled([create(), create()]);
+  expect(both.map(({ status }) => status).toSorted()).toEqual(["fulfilled", "rejected"]);
+  await expect(create()).rejects.toMatchObject({
+    code: Code.ResourceExhausted,
+    rawMessage: expect.stringMatching(/^your organisation has 1000 webhook endpoints, and none was made/),
   });
 });

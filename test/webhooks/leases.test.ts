@@ -55,6 +55,25 @@ test.each([
   expect(await webhooks.state(id)).toMatchObject({ failures: 0 });
 });
 
+test("what a turn did is recorded also if the database was away meanwhile, and nothing is sent twice", async () => {
+  await using webhooks = await startWebhooks();
+  await using upstream = await startUpstream();
+  const { postgres } = webhooks.service;
+  await webhooks.endpoint({ url: upstream.url });
+  await webhooks.happen("test.a", ["1"]);
+  await postgres.asOwner("create sequence cuts");
+  await postgres.asOwner(`create function cut() returns trigger language plpgsql as $$ begin
+    if nextval('cuts') <= 2 then perform pg_terminate_backend(pg_backend_pid()); perform pg_sleep(1); end if;
+    return new; end $$`);
+  await postgres.asOwner(
+    "create trigger cut before update on webhook_cursors for each row execute function cut()",
+  );
+  await postgres.asOwner("grant usage on sequence cuts to public");
+  await webhooks.run();
+  await webhooks.run(31_000);
+  expect(upstream.asked).toHaveLength(1);
+});
+
 test("endpoints that hang hold up none that answers, and a service that stops gives up on them", async () => {
   await using server = await startHanging();
   await using upstream = await startUpstream();

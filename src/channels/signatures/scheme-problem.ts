@@ -1,3 +1,4 @@
+import { isPublic } from "./secrets.ts";
 import { maxToleranceSeconds, type Scheme, type SignatureScheme, signedParts } from "./scheme.ts";
 
 const headerName = /^[a-z0-9!#$%&'*+.^_`|~-]{1,100}$/;
@@ -63,8 +64,4 @@ function templateProblem(template: string, { idHeader, time, bodyHashParameter }
   if (names.includes("id") !== (idHeader !== undefined)) return "id_header and {id} in signed go together";
   if (names.includes("time") !== (time !== undefined)) return "time and {time} in signed go together";
   return undefined;
-}
-
-function isPublic(form: SignatureScheme["proofs"][number]["secret"]): boolean {
-  return form === "whpk" || form === "hex-key";
 }

@@ -1,4 +1,4 @@
-import { createPublicKey, type KeyObject } from "node:crypto";
+import { createPublicKey, createSecretKey, type KeyObject } from "node:crypto";
 import type { Proof, Scheme, SecretForm } from "./scheme.ts";
 
 const whsec = "whsec_";
@@ -6,16 +6,27 @@ const whpk = "whpk_";
 /** A public key of ed25519 in DER is this, and its 32 bytes. */
 const derPrefix = Buffer.from("302a300506032b6570032100", "hex");
 
+/** To make a key of bytes takes several times as long as to sign a kilobyte with it, so a secret keeps its keys. */
+const keysOf = new WeakMap<Buffer, Map<SecretForm, KeyObject | undefined>>();
+
 /** A secret as the key of a signature; undefined if it is none of that form. */
-export function keyOf({ secret: form }: Proof, secret: Buffer): Buffer | undefined {
-  const bytes = bytesOf(form, secret);
-  // Anyone can sign with the empty key.
-  return bytes === undefined || bytes.length === 0 ? undefined : bytes;
+export function keyOf({ secret: form }: Proof, secret: Buffer): KeyObject | undefined {
+  const known = keysOf.get(secret) ?? new Map<SecretForm, KeyObject | undefined>();
+  if (!known.has(form)) keysOf.set(secret, known.set(form, newKey(form, secret)));
+  return known.get(form);
 }
 
-/** 32 bytes as a public key of ed25519. */
-export function publicKeyOf(bytes: Buffer): KeyObject {
+function newKey(form: SecretForm, secret: Buffer): KeyObject | undefined {
+  const bytes = bytesOf(form, secret);
+  // Anyone can sign with the empty key.
+  if (bytes === undefined || bytes.length === 0) return undefined;
+  if (!isPublic(form)) return createSecretKey(bytes);
   return createPublicKey({ key: Buffer.concat([derPrefix, bytes]), format: "der", type: "spki" });
+}
+
+/** Whether everybody may know it. */
+export function isPublic(form: SecretForm): boolean {
+  return form === "whpk" || form === "hex-key";
 }
 
 /** What is wrong with a secret for a scheme, in words that do not repeat it; undefined if it will do. */

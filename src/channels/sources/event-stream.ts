@@ -19,6 +19,9 @@ const space = 0x20;
 const lineEnd = Buffer.from("\n");
 const mark = Buffer.from([0xef, 0xbb, 0xbf]);
 
+/** Longer names are of no use: no event has them, and no request. They take no memory while the stream goes on. */
+const maxNameBytes = 4096;
+
 /** Beside the data, a line has the name of its field. */
 const fieldBytes = 16;
 
@@ -120,10 +123,10 @@ export class EventStream {
       this.#hasData = true;
       this.#isTooLong ||= !(this.#data.add(value) && this.#data.add(lineEnd));
     } else if (name === "event") {
-      this.#type = value.toString();
+      this.#type = nameIn(value);
     } else if (name === "id") {
       if (value.includes(0)) return;
-      this.#id = value.toString();
+      this.#id = nameIn(value);
       this.#ownId = this.#id;
     } else if (name === "retry" && /^\d{1,9}$/.test(value.toString("latin1"))) {
       this.#retryMs = Number(value.toString("latin1"));
@@ -146,4 +149,8 @@ export class EventStream {
     this.#type = "";
     this.#ownId = undefined;
   }
+}
+
+function nameIn(value: Buffer): string {
+  return value.length <= maxNameBytes ? value.toString() : "";
 }

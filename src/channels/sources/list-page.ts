@@ -1,9 +1,9 @@
 import { isUtf8 } from "node:buffer";
-import { createHash } from "node:crypto";
 import type { NewEvent } from "#src/eventlog/event.ts";
 import { openBracket } from "#src/platform/ascii.ts";
 import { inTurns, type LongWork } from "#src/platform/in-turns.ts";
 import { isAttribute, isTime, longestAttribute } from "../attributes.ts";
+import { receiptKey } from "../cloudevents.ts";
 import { findPlaces, wantedPlaces } from "../json-places.ts";
 import { itemsOf, NotJson, scalarAt } from "../json-spans.ts";
 import { SourceFailure } from "./failure.ts";
@@ -12,7 +12,7 @@ import type { PollConfig } from "./source.ts";
 /** An item of a list, as the event that it becomes. */
 export interface Item {
   readonly event: NewEvent;
-  /** The first 16 bytes of the SHA-256 of its id. */
+  /** What it is known again by. */
   readonly key: Buffer;
   /** What the next turn may go on behind. */
   readonly cursor: string | undefined;
@@ -27,6 +27,8 @@ export interface Page {
 
 /** An item is one event. */
 const maxItemBytes = 1024 * 1024;
+/** What a request is to have, and is remembered for that. */
+const longestPlace = 4096;
 
 /** Reads a page, in turns with the rest of the event loop. Throws SourceFailure with what is wrong with it. */
 export async function readPage(body: Buffer, config: PollConfig, source: string): Promise<Page> {
@@ -54,7 +56,16 @@ function* pageFrom(body: Buffer, config: PollConfig, source: string): LongWork<P
   }
   if (config.order === "descending") items.reverse();
   const next = places.findLast(({ wanted }) => wanted === nextAt[0]);
-  return { items, next: (next && scalarAt(body, next)) || undefined };
+  return { items, next: placeIn(next && scalarAt(body, next), `the page has at ${nextAt[0]}`) };
+}
+
+/** A cursor or a next page, as a request can have it; undefined if there is none. */
+function placeIn(text: string | undefined, where: string): string | undefined {
+  if (text === undefined || text === "") return undefined;
+  if (isAttribute(text) && text.length <= longestPlace) return text;
+  throw new SourceFailure(
+    `${where} what no request can have: more than ${longestPlace} characters, control characters or broken Unicode`,
+  );
 }
 
 /** Read in about a millisecond. */
@@ -82,8 +93,8 @@ function itemReader(config: PollConfig, source: string): (item: Buffer, index: n
       );
     }
     return {
-      key: createHash("sha256").update(id).digest().subarray(0, 16),
-      cursor: textAt(cursorAt),
+      key: receiptKey(id),
+      cursor: placeIn(textAt(cursorAt), `item ${index} of the page has at ${cursorAt}`),
       event: {
         ...{ id, source, extensions: {}, verified: "connection" },
         type: typeOf(textAt(typeAt), config.defaultType),

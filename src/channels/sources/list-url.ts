@@ -6,6 +6,8 @@ import type { PollConfig } from "./source.ts";
 /** How far turns overlap that go on behind a moment. */
 const overlapMs = 120_000;
 const placeholder = "{cursor}";
+/** Longer than the origin of any host. */
+const longestShown = 270;
 
 /** Whether requests name the cursor, so that a page has only what is behind it. */
 export function usesCursor({ query }: PollConfig): boolean {
@@ -57,7 +59,7 @@ export function nextPage(
   const isBelow = url.pathname.startsWith(path) && behind.startsWith("/");
   if (url.origin !== origin || !isBelow || pathProblem(behind) !== undefined) {
     throw new SourceFailure(
-      `the answer's next page is at ${url.origin}, or beside the connection's base URL; only pages below that are read`,
+      `the answer's next page is at ${url.origin.slice(0, longestShown)}, or beside the connection's base URL; only pages below that are read`,
     );
   }
   return behind + url.search;

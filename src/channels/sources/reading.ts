@@ -11,7 +11,6 @@ import { advanceSource, type Gap } from "./store.ts";
 /** An event that was read, and what it is known again by. */
 export interface ReadEvent {
   readonly event: NewEvent;
-  /** The first 16 bytes of a SHA-256. */
   readonly key: Buffer;
 }
 

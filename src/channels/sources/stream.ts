@@ -1,8 +1,10 @@
-import { createHash, randomUUID } from "node:crypto";
+import { hash, randomUUID } from "node:crypto";
 import { setImmediate as nextTurn } from "node:timers/promises";
+import { CredentialReflected } from "#src/outbound/errors.ts";
 import type { StreamReply } from "#src/outbound/streamed-answer.ts";
 import { retryAfterMs } from "#src/calls/retry.ts";
 import { isAttribute, longestAttribute } from "../attributes.ts";
+import { receiptKey } from "../cloudevents.ts";
 import { EventStream, type StreamedEvent } from "./event-stream.ts";
 import { SourceFailure } from "./failure.ts";
 import { typeOf } from "./list-page.ts";
@@ -161,11 +163,13 @@ function* partsOf(bytes: Buffer): Generator<Buffer> {
   for (let at = 0; at < bytes.length; at += partBytes) yield bytes.subarray(at, at + partBytes);
 }
 
-/** That it is cut is how a stream ends. */
+/** That it is cut is how a stream ends; that it shows its credential is not, as it would again behind the same id. */
 async function* untilItEnds({ body }: StreamReply): AsyncGenerator<Buffer> {
   const pieces: AsyncIterator<Buffer> = body[Symbol.asyncIterator]();
   for (;;) {
-    const next = await pieces.next().catch(() => undefined);
+    const next = await pieces.next().catch((error: unknown) => {
+      if (error instanceof CredentialReflected) throw error;
+    });
     if (next === undefined || next.done === true) return;
     yield next.value;
   }
@@ -186,19 +190,13 @@ function readEventOf({ id, type, data }: StreamedEvent, source: string): ReadEve
   const name = isNamed && isSendable(id) ? id : randomUUID();
   return {
     // By its content as well: many servers count ids from 1 again when they start, and what is new must not pass for known.
-    key: isNamed ? digestOf([id, "\0", type, "\0", data]) : digestOf([name]),
+    key: isNamed ? receiptKey(id, type, hash("sha256", data, "hex")) : receiptKey(name),
     event: {
       ...{ id: name, source, type: typeOf(type, "message"), extensions: {}, verified: "connection" },
       contentType: isJson(data) ? "application/json" : "text/plain; charset=utf-8",
       data,
     },
   };
-}
-
-function digestOf(parts: readonly (string | Buffer)[]): Buffer {
-  const hash = createHash("sha256");
-  for (const part of parts) hash.update(part);
-  return hash.digest().subarray(0, 16);
 }
 
 function isJson(data: Buffer): boolean {
@@ -213,7 +211,7 @@ function isJson(data: Buffer): boolean {
 
 function tooLarge({ id, lastId }: StreamedEvent, now: Date): Missed {
   return {
-    ...{ from: id ?? lastId, to: now.toISOString(), why: "EVENT_TOO_LARGE" },
+    ...{ from: (id ?? lastId) || null, to: now.toISOString(), why: "EVENT_TOO_LARGE" },
     message: `an event of the stream is longer than ${maxEventBytes} bytes, and was left out`,
   };
 }

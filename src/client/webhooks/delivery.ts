@@ -1,5 +1,5 @@
 import type { Event } from "#gen/patchbay/events/v1/event_pb.js";
-import { eventOf } from "./document.ts";
+import { binaryEvent, documentEvent } from "./document.ts";
 
 /** One event as it was delivered. */
 export interface Delivery {
@@ -17,6 +17,9 @@ export class MalformedDelivery extends Error {
   override readonly name = "MalformedDelivery";
 }
 
+/** What the endpoint is sent. */
+export type Format = "json" | "cloudevents" | "binary";
+
 /**
  * Reads a request whose signature is right. `webhookId` is what was signed: nothing else gives an event its number.
  * Undefined for the ping by which an endpoint is tested, which is no event of a log.
@@ -24,31 +27,39 @@ export class MalformedDelivery extends Error {
 export function deliveryOf(
   request: { headers: Headers; body: Uint8Array },
   webhookId: string,
+  format: Format,
 ): Delivery | undefined {
   const { headers } = request;
-  const event = readEvent(request);
+  const read = readEvent(request, format);
+  const { qeprevious, ...extensions } = read.extensions;
+  const event = { ...read, extensions };
+  const { log, seq } = event;
   // Others may call their events so, but not in this log.
-  if (event.log === "service" && event.type === "webhook.ping") return undefined;
-  const [, log, number] = /^([\w-]{1,64}):(\d{1,15})$/.exec(headers.get("x-qe-sequence") ?? "") ?? [];
-  const [, before, previous] = /^([\w-]{1,64}):(\d{1,15}|-)$/.exec(headers.get("x-qe-previous") ?? "") ?? [];
-  if (log === undefined || before !== log) {
-    throw new MalformedDelivery("x-qe-sequence and x-qe-previous must name a log with a number each");
-  }
-  const isOwnId = webhookId === `${log}.${number}`;
+  if (log === "service" && event.type === "webhook.ping") return undefined;
+  // In the format `binary`, no more than the data and the id is signed.
+  const said = format === "binary" ? headers.get("x-qe-previous") : qeprevious;
+  const [, before, previous] = /^([\w-]{1,64}):(\d{1,15}|-)$/.exec(said ?? "") ?? [];
+  if (before !== log)
+    throw new MalformedDelivery("the delivery does not say which event of its log was sent before");
+  const isOwnId = webhookId === `${log}.${seq}`;
   if (!isOwnId && headers.get("x-qe-redelivery") !== "true") {
-    throw new MalformedDelivery("x-qe-sequence is not what webhook-id says");
+    throw new MalformedDelivery("the event's number is not what webhook-id says");
   }
   return {
-    ...{ event, log, seq: Number(number) },
+    ...{ event, log, seq: Number(seq) },
     previous: previous === "-" ? undefined : Number(previous),
     isAskedForAgain: !isOwnId,
   };
 }
 
-function readEvent(request: { headers: Headers; body: Uint8Array }): Event {
+function readEvent({ headers, body }: { headers: Headers; body: Uint8Array }, format: Format): Event {
   try {
-    return eventOf(request);
+    // Never by what a header says: headers are not signed, and would put other attributes in the place of those that are.
+    return format === "binary" ? binaryEvent(headers, body) : documentEvent(body);
   } catch (error) {
-    throw new MalformedDelivery("the body is no event of Patchbay", { cause: error });
+    throw new MalformedDelivery(
+      "the body is no event of Patchbay; give the format of the endpoint, and let nothing in between change the body",
+      { cause: error },
+    );
   }
 }

@@ -2,12 +2,8 @@ import { create } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { type Event, EventSchema } from "#gen/patchbay/events/v1/event_pb.js";
 
-/** Reads the event of a delivery, in either form that an endpoint can have. Throws if it holds none. */
-export function eventOf({ headers, body }: { headers: Headers; body: Uint8Array }): Event {
-  return headers.has("ce-id") ? binaryEvent(headers, body) : documentEvent(body);
-}
-
-function binaryEvent(headers: Headers, body: Uint8Array): Event {
+/** Reads the event of a delivery in the format `binary`. Throws if it holds none. */
+export function binaryEvent(headers: Headers, body: Uint8Array): Event {
   const attributes = [...headers]
     .filter(([name]) => name.startsWith("ce-"))
     .map(([name, value]) => [name.slice("ce-".length), decodeURIComponent(value)] as const);
@@ -22,10 +18,12 @@ function binaryEvent(headers: Headers, body: Uint8Array): Event {
 const dataMember = ',"data":';
 
 /**
+ * Reads the event of a delivery in the other formats. Throws if the body holds none.
+ *
  * Patchbay writes the attributes first, each a text or a number, and the data last, as the bytes that came. No text of
  * JSON holds this member's beginning, since a quote within is escaped: so the data can be cut out as it is.
  */
-function documentEvent(body: Uint8Array): Event {
+export function documentEvent(body: Uint8Array): Event {
   const text = new TextDecoder("utf-8", { fatal: true }).decode(body);
   const at = text.indexOf(dataMember);
   const head = at === -1 ? text : `${text.slice(0, at)}}`;

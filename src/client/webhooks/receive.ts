@@ -1,5 +1,5 @@
 import { BodyTooLong, piecesOf, readBody } from "./body.ts";
-import { deliveryOf, MalformedDelivery } from "./delivery.ts";
+import { deliveryOf, type Format, MalformedDelivery } from "./delivery.ts";
 import { InOrder, type OnEvent } from "./in-order.ts";
 import { type EventReader, type Lost, Missed } from "./missed.ts";
 import { bodyOf, headersOf, type NodeRequest, type NodeResponse } from "./node.ts";
@@ -25,6 +25,8 @@ export interface ReceiveWebhooksOptions<Tx> {
   readonly onError: (error: unknown) => void;
   /** Told of events that were missed and are no longer kept. Without it, the deliveries behind them are refused. */
   readonly onLost?: (lost: Lost, tx: Tx) => void | Promise<void>;
+  /** The `format` of the endpoint; `json` if it is left out. */
+  readonly format?: Format;
   /** Of a body; 16 MiB if it is left out. */
   readonly maxBytes?: number;
   /** How long the first delivery of a log waits for those that were sent before it; 5 s if it is left out. */
@@ -44,7 +46,8 @@ export interface WebhookReceiver {
  * hands over each event once and in order.
  */
 export function receiveWebhooks<Tx>(options: ReceiveWebhooksOptions<Tx>): WebhookReceiver {
-  const { secrets, events, types, onError, maxBytes = 16 * 1024 * 1024, startWaitMs = 5_000 } = options;
+  const { secrets, events, types, onError, format = "json" } = options;
+  const { maxBytes = 16 * 1024 * 1024, startWaitMs = 5_000 } = options;
   const inOrder = new InOrder({ ...options, missed: new Missed(events, types), startWaitMs });
 
   async function take(
@@ -57,7 +60,7 @@ export function receiveWebhooks<Tx>(options: ReceiveWebhooksOptions<Tx>): Webhoo
       const request = { headers, body: await read() };
       const known = typeof secrets === "function" ? await secrets() : secrets;
       const webhookId = await verifyWebhook(request, known, new Date());
-      const delivery = deliveryOf(request, webhookId);
+      const delivery = deliveryOf(request, webhookId, format);
       if (delivery !== undefined) await inOrder.take(delivery);
       return { status: 204, headers: {} };
     } catch (error) {

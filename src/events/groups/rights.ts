@@ -1,8 +1,9 @@
 import { ConnectionNotAllowed, MissingScope } from "#src/api-keys/errors.ts";
 import { grants } from "#src/api-keys/scopes.ts";
 import { auditLog, serviceLog } from "#src/eventlog/event.ts";
+import { ownTypes } from "#src/eventlog/own-types.ts";
 import type { Caller } from "#src/platform/caller.ts";
-import { readScopeOf, type ReadableLogs } from "../readable-logs.ts";
+import type { ReadableLogs } from "../readable-logs.ts";
 import type { Group } from "./group.ts";
 
 /** Refuses a group of which the caller may not see all: no event can be left out for one of those that share them. */
@@ -12,7 +13,7 @@ export function createRequireWhole(readable: ReadableLogs): RequireWhole {
   return async (caller, { log, types }) => {
     await readable.require(caller, { logs: [log], types });
     if (log !== auditLog && log !== serviceLog) return;
-    for (const scope of log === serviceLog ? scopesFor(types) : []) {
+    for (const scope of log === serviceLog ? serviceScopes(types) : []) {
       if (!grants(caller.scopes, scope)) throw new MissingScope(scope);
     }
     if (caller.connections !== undefined) {
@@ -23,12 +24,13 @@ export function createRequireWhole(readable: ReadableLogs): RequireWhole {
   };
 }
 
-/** What the log `service` has. */
-const families = ["connection.", "api_key.", "webhook.", "channel."];
-
-function scopesFor(types: readonly string[]): string[] {
+/** Those of all that the patterns may select of the log `service`. */
+function serviceScopes(types: readonly string[]): string[] {
   const patterns = types.length === 0 ? ["*"] : types;
-  return families.filter((family) => patterns.some((pattern) => mayBegin(pattern, family))).map(readScopeOf);
+  return [...ownTypes].flatMap(([family, { scope, logs }]) => {
+    const isSelected = patterns.some((pattern) => mayBegin(pattern, `${family}.`));
+    return isSelected && logs.includes(serviceLog) ? [scope] : [];
+  });
 }
 
 /** Whether the pattern selects a text that begins so. */

@@ -26,7 +26,7 @@ export interface BenchEndpoints extends AsyncDisposable {
   readonly database: Database;
   readonly eventLog: EventLog;
   readonly orgIds: readonly string[];
-  /** How many each organisation has; they select `all.*`. */
+  /** How many each organisation has; they select `all.*`, and `one.<place>` each. */
   readonly each: number;
   /** Sends to them, by this function instead of the network. */
   dispatch(deliver: Deliver): Loop;
@@ -63,7 +63,7 @@ export async function startEndpoints(size: { organisations: number; each: number
     await keyring.sealing(orgId, (sealer) =>
       database.record(orgId, async (tx) => {
         const ids = Array.from({ length: each }, () => newId("whe", at));
-        await tx.insert(webhookEndpoints).values(ids.map((id) => endpointRow(orgId, id, at)));
+        await tx.insert(webhookEndpoints).values(ids.map((id, place) => endpointRow(orgId, id, place, at)));
         const secrets = [];
         for (const id of ids) {
           const of = { orgId, kind: "endpoint-secret", id, version: 1 } as const;
@@ -88,9 +88,14 @@ export async function startEndpoints(size: { organisations: number; each: number
   };
 }
 
-function endpointRow(orgId: string, id: string, at: Date): typeof webhookEndpoints.$inferInsert {
+function endpointRow(
+  orgId: string,
+  id: string,
+  place: number,
+  at: Date,
+): typeof webhookEndpoints.$inferInsert {
   return {
-    ...{ orgId, id, environment, description: "", types: ["all.*"], pausedTypes: [] },
+    ...{ orgId, id, environment, description: "", types: ["all.*", `one.${place}`], pausedTypes: [] },
     ...{
       url: `https://${id.toLowerCase()}.example/`,
       ordering: "none",

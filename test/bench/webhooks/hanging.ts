@@ -3,7 +3,7 @@ import type { Deliver, Outcome } from "#src/webhooks/delivery.ts";
 import { at } from "../figures.ts";
 import type { BenchEndpoints } from "./endpoints.ts";
 
-const perSecond = 20;
+const perSecond = 200;
 const batchMs = 50;
 const seconds = 15;
 const deliveryMs = 30;
@@ -11,8 +11,8 @@ const hangMs = 15_000;
 const hanging = 200;
 
 /**
- * Events for the ten endpoints of an organisation. An endpoint that answers takes 30 ms for that. Then 200 of them hang: how late do the
- * others have theirs, from the moment when the event is committed?
+ * Events for one of the ten endpoints of an organisation each. An endpoint that answers takes 30 ms for that. Then 200
+ * of them hang: how late do the others have theirs, from the moment when the event is committed?
  */
 export async function benchHanging(endpoints: BenchEndpoints): Promise<void> {
   for (const dead of [0, hanging]) {
@@ -43,11 +43,12 @@ async function lateness({ owner, dispatch, orgIds, each }: BenchEndpoints, dead:
     const events = Array.from({ length: (perSecond * batchMs) / 1_000 }, (_, n) => {
       // The dead get their share from the beginning.
       const place = Math.floor(Math.random() * (dead > 0 && i % 10 === 0 ? dead / each : orgIds.length));
-      return { org: orgIds[place], subject: `${dead} ${i} ${n}` };
+      const type = `one.${Math.floor(Math.random() * each)}`;
+      return { org: orgIds[place], type, subject: `${dead} ${i} ${n}` };
     });
     await owner.run(
-      `select append_own_event(org, 'all.happened', subject, '{}'::json, now())
-       from json_to_recordset($1::json) as given (org text, subject text) order by org`,
+      `select append_own_event(org, type, subject, '{}'::json, now())
+       from json_to_recordset($1::json) as given (org text, type text, subject text) order by org`,
       [JSON.stringify(events)],
     );
     for (const { subject } of events) sentAt.set(subject, performance.now());

@@ -627,7 +627,9 @@ export declare type PolledSource = Message<"patchbay.events.v1.PolledSource"> & 
 
   /**
    * `ascending` if the oldest item comes first, `descending` if the newest does.
-   * Empty means `descending`.
+   * Empty means `descending`. Without a cursor, that is read up to the first page
+   * with an item that is known: sort by when items were made, since a known one that
+   * moves to the front because it changed hides new ones behind it.
    *
    * @generated from field: string order = 10;
    */

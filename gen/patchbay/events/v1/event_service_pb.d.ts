@@ -353,8 +353,9 @@ export declare const EventService: GenService<{
    *
    * Errors: as ListEvents, also later, when the key or what it may read changes.
    * STREAM_ENDED when the service stops, or nothing of the stream was taken for 30
-   * seconds: call again with the last positions. TOO_MANY_STREAMS beyond 1000 streams
-   * of an organisation at each replica.
+   * seconds: call again with the last positions. TOO_MANY_STREAMS if the streams of the
+   * organisation would read more than 1000 logs at this replica, each counted for each
+   * stream.
    *
    * @generated from rpc patchbay.events.v1.EventService.Subscribe
    */

@@ -892,7 +892,8 @@ export declare const WebhookService: GenService<{
    * (LOG_NOT_FOUND) for a channel that the caller does not have; PERMISSION_DENIED
    * (MISSING_SCOPE) naming the scope that the caller lacks for one of the types,
    * or (CONNECTION_NOT_ALLOWED) for types beyond the rights of a key that is
-   * limited to some connections; UNAVAILABLE (ROOT_KEY_UNAVAILABLE).
+   * limited to some connections; RESOURCE_EXHAUSTED (QUOTA_EXHAUSTED) for more than
+   * 1,000 endpoints of an organisation; UNAVAILABLE (ROOT_KEY_UNAVAILABLE).
    *
    * @generated from rpc patchbay.webhooks.v1.WebhookService.CreateWebhookEndpoint
    */
