@@ -174,7 +174,7 @@ describe("a group on a log of Patchbay's own", () => {
     const { group } = await eventGroups.createEventGroup({
       name: "changes",
       log: "audit",
-      types: ["audit.api_key.*"],
+      types: ["audit.connection.*"],
     });
     const { id } = group!;
     const waiting = failure(eventGroups.pullEvents({ id, waitSeconds: 30 }));
