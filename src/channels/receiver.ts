@@ -30,7 +30,7 @@ import {
   provenHandshake,
 } from "./handshakes.ts";
 import type { Receiving, ReceivingLookup } from "./receiving.ts";
-import { liveSecrets, type Sender } from "./sender.ts";
+import { liveSecrets, senderName, type Sender } from "./sender.ts";
 import { valuesOf, type HeaderLines, type SignedRequest } from "./signatures/request.ts";
 import { verifyTokenOf } from "./verify-token.ts";
 import { within } from "./within.ts";
@@ -82,7 +82,7 @@ export function createReceiver(parts: ReceiverParts): OpenRoute {
     const known = lookup.recall(id);
     if (known !== undefined && opens(known, segment)) return known;
     try {
-      return await limits.limitFailures(client, async (beforeGuess) => {
+      return await limits.limitFailures(senderName(client), async (beforeGuess) => {
         const find = () => time.before(lookup.find(id));
         // Not refused for what others at its address did: many senders share those of one vendor, and no id is guessed.
         const found = known ?? (await beforeGuess().then(find, () => oneOf(mostGuesses, client, find)));

@@ -51,7 +51,7 @@ export function createSender(parts: { authenticate: Authenticate; limits: Limits
     // senders may share an address. What could be guessed is not even looked at when too many were wrong; but for this
     // channel alone, or a customer of a vendor could have the vendor shut out of all others.
     const client = clientNameOf(call.remoteAddress);
-    const guesser = scheme.kind === "signature" ? client : `${client} ${id}`;
+    const guesser = senderName(scheme.kind === "signature" ? client : `${client} ${id}`);
     return limits.limitFailures(guesser, async (beforeGuess) => {
       if (scheme.kind !== "signature") await beforeGuess();
       const verdict = await verifySignature(scheme, request, liveSecrets(receiving, now()), now());
@@ -74,6 +74,14 @@ export function createSender(parts: { authenticate: Authenticate; limits: Limits
       }
     },
   };
+}
+
+/**
+ * The name under which wrong requests to channels are counted. Not those of wrong keys: behind a proxy that does not say
+ * who asks, any stranger would have the holders of keys shut out with it.
+ */
+export function senderName(client: string): string {
+  return `sender ${client}`;
 }
 
 /** The secrets that are good now, the newest first. */

@@ -69,3 +69,12 @@ test("whoever tries addresses of channels is limited, and who sends to one that 
   expect(statuses).toEqual([404, 404, 404, 429]);
   expect((await post(url)).status).toBe(200);
 });
+
+test("wrong requests to channels do not shut out the keys that are used at the same address", async () => {
+  service.clock.advance(60_000);
+  const url = await newChannel("signature");
+  for (let i = 0; i < 5; i++) await post(url, { "x-signature": "00" });
+  const { secret } = await service.org.client.apiKeys.createApiKey({ name: "cold", scopes: ["audit:view"] });
+  const { status } = await service.as(secret).rest("GET", "/api/audit/events");
+  expect(status).toBe(200);
+});
