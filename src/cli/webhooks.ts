@@ -39,7 +39,7 @@ export async function showEndpoint(id: string, flags: Shown): Promise<void> {
 
 /** Registers an endpoint, and prints the secret that its deliveries are signed with: this once. */
 export async function createEndpoint(url: string, flags: Shown & WebhookFlags): Promise<void> {
-  const { description = "", ordering = "", format = "" } = flags;
+  const { description, ordering = "", format = "" } = flags;
   const headers: Record<string, string> = {};
   for (const text of flags.header ?? []) {
     const [name, file] = pairIn("--header", text);
@@ -48,7 +48,7 @@ export async function createEndpoint(url: string, flags: Shown & WebhookFlags): 
   const wanted = {
     url,
     types: listIn(flags.types),
-    description,
+    ...(description !== undefined && { description }),
     ordering,
     format,
     headers,

@@ -69,7 +69,7 @@ export function createCreateEndpoint(
 }
 
 function settingsFrom(request: CreateWebhookEndpointRequest) {
-  const { types, description, maxInFlight, perSecond, failuresOnly } = request;
+  const { types, description = "", maxInFlight, perSecond, failuresOnly } = request;
   return {
     ...{ types: [...new Set(types)], description, perSecond, keepSuccesses: !failuresOnly },
     maxInFlight: maxInFlight === 0 ? defaultInFlight : maxInFlight,

@@ -38,9 +38,9 @@ export declare type CreateWebhookEndpointRequest = Message<"patchbay.webhooks.v1
   /**
    * What its owners note about it.
    *
-   * @generated from field: string description = 3;
+   * @generated from field: optional string description = 3;
    */
-  description: string;
+  description?: string | undefined;
 
   /**
    * Headers that each delivery carries, such as `Authorization`. The values are
