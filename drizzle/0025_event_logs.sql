@@ -55,7 +55,7 @@ AS $$ DELETE FROM event_uploads WHERE at < before $$;
 -- Makes the partitions for what comes today and in the next two days, to all logs that there are and to those that keep
 -- for this long. Attached, not created in place: that would wait for every reader of the table, and be waited for. One
 -- caller at a time: two would make the same.
-CREATE FUNCTION keep_log_days(today timestamptz, also_seconds integer[]) RETURNS void
+CREATE FUNCTION keep_days(today timestamptz, also_seconds integer[]) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET timezone = 'UTC'
 AS $$
 DECLARE
@@ -63,12 +63,14 @@ DECLARE
   day date;
   name text;
 BEGIN
-  PERFORM pg_advisory_xact_lock(hashtextextended('patchbay log days', 0));
+  PERFORM pg_advisory_xact_lock(hashtextextended('patchbay days', 0));
   FOR parent, day IN
     WITH kept AS (
       SELECT 'events' AS parent, retention_seconds AS seconds FROM log_heads
       UNION SELECT 'receipts', dedup_seconds FROM log_heads
       UNION SELECT p, s FROM unnest(also_seconds || 604800) s, unnest(ARRAY['events', 'receipts']) p
+      -- Attempts of webhooks are kept for 30 days, whatever they were about.
+      UNION SELECT 'webhook_attempts', 2592000
     )
     SELECT DISTINCT k.parent, (today + make_interval(days => ahead, secs => k.seconds))::date
     FROM kept k, generate_series(0, 2) ahead
@@ -84,7 +86,7 @@ $$;
 --> statement-breakpoint
 -- Drops one day that ended before this one, and answers how many that were: call it until it is none. For an instant,
 -- the DROP has the whole table to itself: behind a long read it gives up soon, since all else would wait behind it.
-CREATE FUNCTION drop_log_days(before date) RETURNS integer
+CREATE FUNCTION drop_days(before date) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET timezone = 'UTC'
 SET lock_timeout = '200ms'
 AS $$
@@ -107,9 +109,9 @@ BEGIN
   END LOOP;
   DELETE FROM log_days WHERE ends_on < before;
 
-  PERFORM pg_advisory_xact_lock(hashtextextended('patchbay log days', 0));
+  PERFORM pg_advisory_xact_lock(hashtextextended('patchbay days', 0));
   SELECT c.relname INTO partition FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-  WHERE i.inhparent IN ('public.events'::regclass, 'public.receipts'::regclass)
+  WHERE i.inhparent IN ('public.events'::regclass, 'public.receipts'::regclass, 'public.webhook_attempts'::regclass)
     AND right(c.relname, 8) < to_char(before, 'YYYYMMDD')
   ORDER BY right(c.relname, 8), c.relname LIMIT 1;
   IF NOT FOUND THEN RETURN 0; END IF;
@@ -170,7 +172,7 @@ BEGIN
     WHERE to_regclass('public.events_' || to_char(received + make_interval(secs => retention_seconds), 'YYYYMMDD')) IS NULL
       OR to_regclass('public.receipts_' || to_char(received + make_interval(secs => dedup_seconds), 'YYYYMMDD')) IS NULL
   ) THEN
-    PERFORM keep_log_days(received, '{}');
+    PERFORM keep_days(received, '{}');
   END IF;
 
   -- What is only stored is taken from the arrays where it is stored, since each step in between would copy it. Whether an
@@ -303,7 +305,7 @@ DECLARE
   until date := (happened + interval '7 days')::date;
 BEGIN
   IF to_regclass('public.events_' || to_char(until, 'YYYYMMDD')) IS NULL THEN
-    PERFORM keep_log_days(happened, '{}');
+    PERFORM keep_days(happened, '{}');
   END IF;
   INSERT INTO log_heads AS h (org_id, log, seq, retention_seconds, dedup_seconds)
   VALUES (org, 'service', 1, 604800, 604800)
@@ -480,8 +482,8 @@ $$;
 REVOKE EXECUTE ON FUNCTION
   upload_piece(bytea, integer, bytea, timestamptz),
   drop_uploads(timestamptz),
-  keep_log_days(timestamptz, integer[]),
-  drop_log_days(date),
+  keep_days(timestamptz, integer[]),
+  drop_days(date),
   accept_events(timestamptz, boolean, text[], bytea[], text[], text[], text[], text[], text[], text[], text[], text[], text[], bytea, integer[], integer[], bytea[], integer[], integer[]),
   earliest_seq(text, text, timestamptz),
   delete_log(text),
@@ -499,8 +501,8 @@ FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
   upload_piece(bytea, integer, bytea, timestamptz),
   drop_uploads(timestamptz),
-  keep_log_days(timestamptz, integer[]),
-  drop_log_days(date),
+  keep_days(timestamptz, integer[]),
+  drop_days(date),
   accept_events(timestamptz, boolean, text[], bytea[], text[], text[], text[], text[], text[], text[], text[], text[], text[], bytea, integer[], integer[], bytea[], integer[], integer[]),
   earliest_seq(text, text, timestamptz),
   delete_log(text),

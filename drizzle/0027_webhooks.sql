@@ -344,6 +344,10 @@ BEGIN
   SET attempts = excluded.attempts, next_try_at = excluded.next_try_at, dead_at = excluded.dead_at,
     last_status = excluded.last_status, last_stage = excluded.last_stage;
 
+  -- Upkeep makes the days ahead. Should it not have come to it, this is the last moment.
+  IF to_regclass('public.webhook_attempts_' || to_char(moment + interval '30 days', 'YYYYMMDD')) IS NULL THEN
+    PERFORM keep_days(moment, '{}');
+  END IF;
   INSERT INTO webhook_attempts (org_id, endpoint_id, at, ends_on, tries)
   SELECT u."orgId", u.id, u.at, (moment + interval '30 days')::date, u.tries
   FROM json_to_recordset(attempts) AS u ("orgId" text, id text, at timestamptz, tries json)
@@ -377,38 +381,17 @@ BEGIN
 END
 $$;
 --> statement-breakpoint
--- Makes the partitions for the attempts of today and of the next two days, and drops what is over.
-CREATE FUNCTION keep_webhook_days(today timestamptz) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET timezone = 'UTC'
-AS $$
-DECLARE
-  day date;
-  name text;
-BEGIN
-  PERFORM pg_advisory_xact_lock(hashtextextended('patchbay webhook days', 0));
-  FOR day IN SELECT (today + make_interval(days => 30 + ahead))::date FROM generate_series(0, 2) ahead LOOP
-    name := 'webhook_attempts_' || to_char(day, 'YYYYMMDD');
-    CONTINUE WHEN to_regclass('public.' || name) IS NOT NULL;
-    EXECUTE format('CREATE TABLE public.%I (LIKE public.webhook_attempts INCLUDING ALL)', name);
-    EXECUTE format('ALTER TABLE public.webhook_attempts ATTACH PARTITION public.%I FOR VALUES FROM (%L) TO (%L)',
-      name, day, day + 1);
-  END LOOP;
-  FOR name IN
-    SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-    WHERE i.inhparent = 'public.webhook_attempts'::regclass AND right(c.relname, 8) < to_char(today, 'YYYYMMDD')
-  LOOP
-    EXECUTE format('DROP TABLE public.%I', name);
-  END LOOP;
-  DELETE FROM webhook_parked p WHERE p.dead_at < today - interval '30 days';
-END
-$$;
+-- Of all endpoints: what was given up before is not asked for any more.
+CREATE FUNCTION erase_dead_deliveries(before timestamptz) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET timezone = 'UTC'
+AS $$ DELETE FROM webhook_parked WHERE dead_at < before $$;
 --> statement-breakpoint
 REVOKE EXECUTE ON FUNCTION
   webhooks_to_review(text, timestamptz, integer),
   wake_webhooks(text, timestamptz, text[], text[]),
   claim_due_webhooks(text, timestamptz, text, integer, integer, text[]),
   settle_webhooks(timestamptz, json, json, json, json, json),
-  keep_webhook_days(timestamptz),
+  erase_dead_deliveries(timestamptz),
   webhook_owner_rights(api_keys, timestamptz),
   webhook_reads(text[], text[], text),
   webhook_heads(text),
@@ -428,5 +411,5 @@ GRANT EXECUTE ON FUNCTION
   wake_webhooks(text, timestamptz, text[], text[]),
   claim_due_webhooks(text, timestamptz, text, integer, integer, text[]),
   settle_webhooks(timestamptz, json, json, json, json, json),
-  keep_webhook_days(timestamptz)
+  erase_dead_deliveries(timestamptz)
 TO patchbay_app;

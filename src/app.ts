@@ -1,29 +1,12 @@
 import type { CallUnary } from "#src/pipeline/call-unary.ts";
 import { createRefusals } from "#src/audit/refusals.ts";
 import type { Config } from "#src/config/config.ts";
-import type { RootKey } from "#src/crypto/root-key.ts";
-import type { Database } from "#src/db/database.ts";
 import { createMetrics } from "#src/metrics/metrics.ts";
 import { createMetricsPort } from "#src/metrics/port.ts";
-import type { Tls } from "#src/net/servers.ts";
-import type { Log } from "#src/platform/log.ts";
 import { createReadiness } from "#src/rpc/grpc-health.ts";
 import { createFeatures, type Features } from "./features.ts";
-import { createShared } from "./shared.ts";
+import { createShared, type AppParts } from "./shared.ts";
 import { createSurfaces } from "./surfaces.ts";
-
-/** What the service is given beside its settings. */
-export interface AppParts {
-  /** A migrated database. */
-  readonly database: Database;
-  readonly rootKey: RootKey;
-  /** Undefined for clear text. */
-  readonly tls: Tls | undefined;
-  readonly log: Log;
-  readonly now: () => Date;
-  /** Milliseconds of a clock that is never set: what may be remembered for a time must not live longer by it. */
-  readonly monotonicNow: () => number;
-}
 
 /** The running service. */
 export interface App {

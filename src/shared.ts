@@ -1,15 +1,31 @@
-import type { AppParts } from "./app.ts";
 import { loadPepper } from "#src/crypto/service-keys.ts";
 import { createKeyring } from "#src/crypto/keyring.ts";
 import type { Config } from "#src/config/config.ts";
+import type { RootKey } from "#src/crypto/root-key.ts";
+import type { Database } from "#src/db/database.ts";
 import { createEventLog } from "#src/eventlog/eventlog.ts";
 import { createChange } from "#src/idempotency/change.ts";
 import type { Metrics } from "#src/metrics/metrics.ts";
+import type { Tls } from "#src/net/servers.ts";
 import { parseOutboundAllow } from "#src/outbound/allow.ts";
 import { createOutbound } from "#src/outbound/outbound.ts";
 import { createByteBudget } from "#src/platform/byte-budget.ts";
+import type { Log } from "#src/platform/log.ts";
 import { createPublicUrl } from "#src/platform/public-url.ts";
 import { createCallLimiter } from "#src/ratelimit/call-limiter.ts";
+
+/** What the service is given beside its settings. */
+export interface AppParts {
+  /** A migrated database. */
+  readonly database: Database;
+  readonly rootKey: RootKey;
+  /** Undefined for clear text. */
+  readonly tls: Tls | undefined;
+  readonly log: Log;
+  readonly now: () => Date;
+  /** Milliseconds of a clock that is never set: what may be remembered for a time must not live longer by it. */
+  readonly monotonicNow: () => number;
+}
 
 /** What every feature is given, and takes from it what it needs. */
 export type Shared = Awaited<ReturnType<typeof createShared>>;

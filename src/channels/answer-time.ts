@@ -1,6 +1,6 @@
 import { IntakeUnavailable } from "#src/eventlog/errors.ts";
 import { answerMs } from "#src/eventlog/eventlog.ts";
-import { within } from "./within.ts";
+import { within } from "#src/platform/within.ts";
 
 /** The time in which a sender must be answered, beside what it takes to send its body. */
 export interface AnswerTime {

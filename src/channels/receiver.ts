@@ -7,6 +7,7 @@ import { targetOf } from "#src/platform/http.ts";
 import type { OpenAnswer, OpenExchange, OpenRoute } from "#src/platform/open-route.ts";
 import type { PublicUrl } from "#src/platform/public-url.ts";
 import { createTally } from "#src/platform/tally.ts";
+import { within } from "#src/platform/within.ts";
 import { clientNameOf } from "#src/ratelimit/client-address.ts";
 import { RateLimited } from "#src/ratelimit/errors.ts";
 import type { RateLimiter } from "#src/ratelimit/limiter.ts";
@@ -33,7 +34,6 @@ import type { Receiving, ReceivingLookup } from "./receiving.ts";
 import { liveSecrets, senderName, type Sender } from "./sender.ts";
 import { valuesOf, type HeaderLines, type SignedRequest } from "./signatures/request.ts";
 import { verifyTokenOf } from "./verify-token.ts";
-import { within } from "./within.ts";
 import { newAnswerTime, type AnswerTime } from "./answer-time.ts";
 
 const minuteMs = 60_000;

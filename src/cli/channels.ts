@@ -1,5 +1,4 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { timestampDate, type Timestamp } from "@bufbuild/protobuf/wkt";
 import {
   ChannelSchema,
   type CreateChannelRequestSchema,
@@ -19,6 +18,7 @@ import type { ChannelFlags, RotationFlags } from "./channel-commands.ts";
 import type { Shown } from "./remote-commands.ts";
 import { facts } from "./facts.ts";
 import { table } from "./table.ts";
+import { timeText } from "./time-text.ts";
 import { wholeNumber } from "./whole-number.ts";
 
 /** Prints the channels of the organisation, oldest first. */
@@ -146,8 +146,4 @@ function show(channel: Channel, { json }: Shown): void {
 
 function senderOf({ kind, source }: Channel): string {
   return source.case === "webhook" ? source.value.preset : kind;
-}
-
-function timeText(time: Timestamp | undefined): string {
-  return time === undefined ? "never" : timestampDate(time).toISOString();
 }

@@ -1,4 +1,3 @@
-import { timestampDate, type Timestamp } from "@bufbuild/protobuf/wkt";
 import {
   ConnectionSchema,
   DeleteConnectionResponseSchema,
@@ -16,6 +15,7 @@ import { facts } from "./facts.ts";
 import { printJson } from "./print.ts";
 import type { PutFlags, Shown } from "./remote-commands.ts";
 import { table } from "./table.ts";
+import { timeText } from "./time-text.ts";
 
 /** Prints the connections that the key may see, oldest first. */
 export async function listConnections(flags: Shown): Promise<void> {
@@ -183,8 +183,4 @@ function stateOf({ active, status, unhealthy }: Connection): string {
   if (!active) return "inactive";
   if (status !== "ACTIVE") return status;
   return unhealthy === true ? "unhealthy" : "active";
-}
-
-function timeText(time: Timestamp | undefined): string {
-  return time === undefined ? "never" : timestampDate(time).toISOString();
 }

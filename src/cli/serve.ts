@@ -1,4 +1,5 @@
-import { createApp, type App, type AppParts } from "#src/app.ts";
+import { createApp, type App } from "#src/app.ts";
+import type { AppParts } from "#src/shared.ts";
 import { invalidSetting, type Config } from "#src/config/config.ts";
 import type { Log } from "#src/platform/log.ts";
 import { writeAdminKey } from "./admin-key.ts";

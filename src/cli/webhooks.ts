@@ -1,4 +1,3 @@
-import { timestampDate, type Timestamp } from "@bufbuild/protobuf/wkt";
 import {
   CreateWebhookEndpointResponseSchema,
   DeleteWebhookEndpointResponseSchema,
@@ -21,6 +20,7 @@ import { printJson } from "./print.ts";
 import { ask, contentOf } from "./remote.ts";
 import type { Shown } from "./remote-commands.ts";
 import { table } from "./table.ts";
+import { timeText } from "./time-text.ts";
 import { wholeNumber } from "./whole-number.ts";
 
 /** Prints the endpoints that events are sent to, oldest first. */
@@ -190,8 +190,4 @@ function show(endpoint: WebhookEndpoint, { json }: Shown): void {
       "last failure": timeText(endpoint.lastFailureAt),
     }),
   );
-}
-
-function timeText(time: Timestamp | undefined): string {
-  return time === undefined ? "never" : timestampDate(time).toISOString();
 }

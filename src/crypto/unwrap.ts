@@ -1,6 +1,7 @@
 import { createSecretKey, type KeyObject } from "node:crypto";
 import { LRUCache } from "lru-cache";
 import type { Log } from "#src/platform/log.ts";
+import { within } from "#src/platform/within.ts";
 import { RootKeyUnavailable } from "./errors.ts";
 import { wrapContext, type WrappedKey } from "./org-keys.ts";
 import type { RootKey } from "./root-key.ts";
@@ -42,7 +43,7 @@ export function createUnwrap(rootKey: RootKey, log: Log): Unwrap {
 
   async function askOnce(id: string, wrapped: WrappedKey): Promise<KeyObject> {
     try {
-      const key = await within(hungMs, ask(id, wrapped));
+      const key = await within(hungMs, ask(id, wrapped), () => silentFor(hungMs));
       asking.delete(id);
       return key;
     } catch (error) {
@@ -60,16 +61,11 @@ export function createUnwrap(rootKey: RootKey, log: Log): Unwrap {
     if (known !== undefined) return known;
     const asked = asking.get(id) ?? askOnce(id, wrapped);
     asking.set(id, asked);
-    return within(waitMs, asked);
+    return within(waitMs, asked, () => silentFor(waitMs));
   };
 }
 
-/** Settles as the work does, or fails once it has taken too long; the work goes on. */
-async function within<T>(milliseconds: number, work: Promise<T>): Promise<T> {
-  const late = Promise.withResolvers<never>();
-  const timer = setTimeout(
-    () => late.reject(new RootKeyUnavailable(new Error(`no answer in ${milliseconds} ms`))),
-    milliseconds,
-  );
-  return Promise.race([work, late.promise]).finally(() => clearTimeout(timer));
+/** A root key that takes longer. */
+function silentFor(milliseconds: number): RootKeyUnavailable {
+  return new RootKeyUnavailable(new Error(`no answer in ${milliseconds} ms`));
 }

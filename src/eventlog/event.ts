@@ -35,3 +35,8 @@ export interface LoggedEvent extends NewEvent {
 export const auditLog = "audit";
 /** The log of what this service says of itself beside that. */
 export const serviceLog = "service";
+
+/** Whether it is a log of this service's own, and not of what others sent. */
+export function isOwnLog(log: string): boolean {
+  return log === auditLog || log === serviceLog;
+}

@@ -5,6 +5,7 @@ import type { Database, Tx } from "#src/db/database.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import { inTurns } from "#src/platform/in-turns.ts";
 import type { Log } from "#src/platform/log.ts";
+import { within } from "#src/platform/within.ts";
 import { createDataKeys } from "./data-keys.ts";
 import { IntakeUnavailable, LogNotFound } from "./errors.ts";
 import type { LoggedEvent } from "./event.ts";
@@ -112,7 +113,7 @@ export async function createEventLog(parts: {
       try {
         const began = performance.now();
         // Asks the database only for what is not known from before.
-        const sealed = await inTime(leftMs, admitted(orgId, arrivals));
+        const sealed = await within(leftMs, admitted(orgId, arrivals), () => IntakeUnavailable.late());
         const accepted = await intake(orgId, sealed, also, leftMs - (performance.now() - began));
         return accepted.map((one) => {
           if (one === undefined) throw new LogNotFound();
@@ -135,12 +136,6 @@ export async function createEventLog(parts: {
     wakes,
     upkeep: createUpkeep(parts),
   };
-}
-
-async function inTime<T>(leftMs: number, work: Promise<T>): Promise<T> {
-  const { promise, reject } = Promise.withResolvers<never>();
-  const deadline = setTimeout(() => reject(IntakeUnavailable.late()), leftMs);
-  return await Promise.race([work, promise]).finally(() => clearTimeout(deadline));
 }
 
 /** Postgres keeps no NUL in texts. Refused here, since the whole batch would fail for it. */

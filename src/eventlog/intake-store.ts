@@ -101,12 +101,12 @@ export async function dropUploads(tx: Tx, before: Date): Promise<void> {
  */
 export async function keepDays(tx: Tx, now: Date, alsoSeconds: readonly number[] = []): Promise<void> {
   await tx.execute(
-    sql`select keep_log_days(${now.toISOString()}::timestamptz, ${sql.param(alsoSeconds)}::integer[])`,
+    sql`select keep_days(${now.toISOString()}::timestamptz, ${sql.param(alsoSeconds)}::integer[])`,
   );
 }
 
 /** Drops one day that ended before this one; answers how many that were. */
 export async function dropDay(tx: Tx, before: string): Promise<number> {
-  const [row] = await tx.execute<{ dropped: number }>(sql`select drop_log_days(${before}::date) as dropped`);
+  const [row] = await tx.execute<{ dropped: number }>(sql`select drop_days(${before}::date) as dropped`);
   return row?.dropped ?? 0;
 }

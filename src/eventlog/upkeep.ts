@@ -25,7 +25,7 @@ export function createUpkeep(parts: {
       const drop = () => database.system((tx) => dropDay(tx, today));
       let dropped = 0;
       while (!signal.aborted && (await drop()) > 0) dropped += 1;
-      if (dropped > 0) log.info({ dropped }, "days of events that are no longer kept were dropped");
+      if (dropped > 0) log.info({ dropped }, "days of what is no longer kept were dropped");
     },
     log,
   });

@@ -3,9 +3,9 @@ import { grants } from "#src/api-keys/scopes.ts";
 import { shownTargets } from "#src/connections/access.ts";
 import type { Database, Tx } from "#src/db/database.ts";
 import { LogNotFound } from "#src/eventlog/errors.ts";
-import { auditLog, serviceLog, type LoggedEvent } from "#src/eventlog/event.ts";
+import { auditLog, isOwnLog, serviceLog, type LoggedEvent } from "#src/eventlog/event.ts";
 import { readScopeOf } from "#src/eventlog/own-types.ts";
-import { selectedType } from "#src/eventlog/selection.ts";
+import { channelPrefix, mayBegin, selectedType } from "#src/eventlog/selection.ts";
 import type { Caller } from "#src/platform/caller.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 
@@ -40,7 +40,7 @@ export function createReadableLogs(parts: {
   const { database, isShownChannel } = parts;
 
   async function requireShown(caller: Caller, { logs }: Wanted): Promise<void> {
-    const channels = logs.filter((log) => !isOwn(log));
+    const channels = logs.filter((log) => !isOwnLog(log));
     if (channels.length === 0) return;
     await database.read(caller.orgId, async (tx) => {
       for (const id of channels) if (!(await isShownChannel(tx, caller, id))) throw new LogNotFound();
@@ -49,10 +49,10 @@ export function createReadableLogs(parts: {
 
   /** A key that is limited to some connections learns nothing of others. */
   async function shown(caller: Caller, events: readonly LoggedEvent[]): Promise<readonly LoggedEvent[]> {
-    const targets = events.flatMap(({ log, subject }) => (isOwn(log) && subject ? [subject] : []));
+    const targets = events.flatMap(({ log, subject }) => (isOwnLog(log) && subject ? [subject] : []));
     if (caller.connections === undefined || targets.length === 0) return events;
     const known = await database.read(caller.orgId, (tx) => shownTargets(tx, caller, targets));
-    return events.filter(({ log, subject }) => !isOwn(log) || !subject || known.has(subject));
+    return events.filter(({ log, subject }) => !isOwnLog(log) || !subject || known.has(subject));
   }
 
   return {
@@ -76,10 +76,6 @@ export function createReadableLogs(parts: {
   };
 }
 
-function isOwn(log: string): boolean {
-  return log === auditLog || log === serviceLog;
-}
-
 /** Whoever may read the audit log may read all of it. */
 function mayRead({ scopes }: Caller, { log, type }: LoggedEvent): boolean {
   return log !== serviceLog || grants(scopes, readScopeOf(type));
@@ -98,16 +94,14 @@ function requireScope({ scopes }: Caller, scope: string): void {
 function requireSelectable({ logs, types }: Wanted): void {
   const wrong = types.find((type) => !logs.some((log) => canSelect(type, log)));
   if (wrong === undefined) return;
-  const channel = logs.find((log) => !isOwn(log));
+  const channel = logs.find((log) => !isOwnLog(log));
   const next =
     channel === undefined || wrong.startsWith("channel:")
       ? "ask for the log that it is of, or leave it out"
-      : `what a channel received is selected by its id and the type, such as channel:${channel}/${wrong}`;
+      : `what a channel received is selected by its id and the type, such as ${channelPrefix(channel)}${wrong}`;
   throw new InvalidRequest(`types: ${JSON.stringify(wrong)} selects nothing of the logs asked for; ${next}`);
 }
 
 function canSelect(pattern: string, log: string): boolean {
-  if (isOwn(log)) return !pattern.startsWith("channel:");
-  const prefix = `channel:${log}/`;
-  return pattern.startsWith(prefix) || (pattern.endsWith("*") && prefix.startsWith(pattern.slice(0, -1)));
+  return isOwnLog(log) ? !pattern.startsWith("channel:") : mayBegin(pattern, channelPrefix(log));
 }

@@ -48,7 +48,9 @@ export function createCreateEndpoint(
         await requireReadable(tx, caller, settings.types);
         const endpoint = newEndpoint(settings, caller, await endsOf(tx, caller.orgId, logs), at);
         const sealedHeaders =
-          headers.size === 0 ? undefined : await sealer.seal(tx, ownerOfHeaders(endpoint), headerValues);
+          headers.size === 0
+            ? undefined
+            : await sealer.seal(tx, ownerOfHeaders(endpoint, endpoint.headersVersion), headerValues);
         await insertEndpoint(tx, endpoint, sealedHeaders);
         for (const made of endpoint.secrets) {
           const sealed = await sealer.seal(tx, ownerOfSecret(endpoint, made.version), secret);

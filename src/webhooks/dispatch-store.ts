@@ -168,9 +168,9 @@ export async function settleTurns(
   return new Set(rows.map(({ id }) => id));
 }
 
-/** Makes room for attempts, and forgets those that are over. */
-export async function keepDays(tx: Tx, now: Date): Promise<void> {
-  await tx.execute(sql`select keep_webhook_days(${now.toISOString()}::timestamptz)`);
+/** Forgets, of all endpoints, what was given up before that moment. */
+export async function eraseDead(tx: Tx, before: Date): Promise<void> {
+  await tx.execute(sql`select erase_dead_deliveries(${before.toISOString()}::timestamptz)`);
 }
 
 interface SealedText extends Omit<SealedPart, "sealed" | "wrapped"> {

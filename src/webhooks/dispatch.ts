@@ -10,7 +10,7 @@ import type { Log } from "#src/platform/log.ts";
 import type { Loop } from "#src/platform/loop.ts";
 import { createTally } from "#src/platform/tally.ts";
 import type { Deliver, Delivery, Outcome, Receiver } from "./delivery.ts";
-import { claimDue, keepDays, wakeEndpoints, type DueEndpoint, type Moved } from "./dispatch-store.ts";
+import { claimDue, eraseDead, wakeEndpoints, type DueEndpoint, type Moved } from "./dispatch-store.ts";
 import { openReceiver } from "./opened-receiver.ts";
 import { createPermits } from "./permits.ts";
 import { createSettling } from "./settling.ts";
@@ -29,6 +29,8 @@ const underWay = { brisk: 64, all: 2_000, perHost: 4, briskMs: 1_000 };
 /** Beside wakes, which are hints: changes that other replicas made are announced to nobody. */
 const lookAtAuditMs = 1_000;
 const lookAtAllMs = 5_000;
+/** How long what was given up can be asked for, as attempts can. */
+const deadMs = 30 * 24 * 60 * 60 * 1_000;
 /** However often it is woken. */
 const pauseMs = 25;
 /** What is under way when it stops may end within this time. */
@@ -63,7 +65,7 @@ export function createDispatch(parts: DispatchParts): Loop {
   const briskOf = createTally();
   let brisk = 0;
   let claims = 0;
-  let keptDay = "";
+  let erasedOn = "";
   let going: Promise<void> = Promise.resolve();
 
   async function turn(endpoint: DueEndpoint): Promise<void> {
@@ -149,11 +151,12 @@ export function createDispatch(parts: DispatchParts): Loop {
     }
   }
 
-  async function keepToday(): Promise<void> {
+  /** Once a day, as what is given up must not grow without an end. */
+  async function eraseOld(): Promise<void> {
     const today = now().toISOString().slice(0, 10);
-    if (today === keptDay) return;
-    await database.system((tx) => keepDays(tx, now()));
-    keptDay = today;
+    if (today === erasedOn) return;
+    await database.system((tx) => eraseDead(tx, new Date(now().getTime() - deadMs)));
+    erasedOn = today;
   }
 
   const moved = createMoved();
@@ -167,7 +170,7 @@ export function createDispatch(parts: DispatchParts): Loop {
     while (!stopping.signal.aborted) {
       const woken = new Promise<void>((resolve) => (poke = resolve));
       try {
-        await keepToday();
+        await eraseOld();
         for (const what of moved.take())
           await database.system((tx) => wakeEndpoints(tx, environment, now(), what));
         await claimAll();
@@ -183,7 +186,7 @@ export function createDispatch(parts: DispatchParts): Loop {
 
   return {
     async runOnce() {
-      await keepToday();
+      await eraseOld();
       await database.system((tx) => wakeEndpoints(tx, environment, now(), everything));
       while ((await claimAll()) > 0) await Promise.all(claimed.values());
     },

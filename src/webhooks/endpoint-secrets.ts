@@ -7,10 +7,6 @@ export function ownerOfSecret({ orgId, id }: Pick<Endpoint, "orgId" | "id">, ver
 }
 
 /** The record that the values of an endpoint's own headers are sealed for, as a JSON object by their names. */
-export function ownerOfHeaders({
-  orgId,
-  id,
-  headersVersion: version,
-}: Pick<Endpoint, "orgId" | "id" | "headersVersion">): SealOwner {
+export function ownerOfHeaders({ orgId, id }: Pick<Endpoint, "orgId" | "id">, version: number): SealOwner {
   return { orgId, kind: "endpoint-header", id, version };
 }

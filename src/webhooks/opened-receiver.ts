@@ -2,6 +2,7 @@ import type { Keyring, SealOwner } from "#src/crypto/keyring.ts";
 import { Secret } from "#src/platform/secret.ts";
 import type { Receiver } from "./delivery.ts";
 import type { DueEndpoint, SealedPart } from "./dispatch-store.ts";
+import { ownerOfHeaders, ownerOfSecret } from "./endpoint-secrets.ts";
 
 /** An endpoint with its secrets opened. They are wiped when it is disposed of. */
 export interface OpenedReceiver extends Disposable {
@@ -21,21 +22,14 @@ export async function openReceiver(
 ): Promise<OpenedReceiver> {
   const { orgId, id, url, body, contentType } = endpoint;
   using opened = new DisposableStack();
-  const open = async (kind: SealOwner["kind"], part: SealedPart): Promise<Secret> => {
-    const owner = { orgId, kind, id, version: part.version };
-    const secret = await keyring.open(
-      owner,
-      { kekVersion: part.kekVersion, bytes: part.sealed },
-      part.wrapped,
-    );
-    opened.use(secret);
-    return secret;
-  };
+  const open = async (owner: SealOwner, { kekVersion, sealed: bytes, wrapped }: SealedPart) =>
+    opened.use(await keyring.open(owner, { kekVersion, bytes }, wrapped));
   const [current, previous] = await Promise.all(
-    endpoint.secrets.map((part) => open("endpoint-secret", part)),
+    endpoint.secrets.map((part) => open(ownerOfSecret(endpoint, part.version), part)),
   );
   if (current === undefined) throw new Error(`webhook endpoint ${id} has no secret to sign with`);
-  const headers = endpoint.headers && headersOf(await open("endpoint-header", endpoint.headers));
+  const { headers: sealed } = endpoint;
+  const headers = sealed && headersOf(await open(ownerOfHeaders(endpoint, sealed.version), sealed));
   for (const value of Object.values(headers ?? {})) opened.use(value);
   const kept = opened.move();
   return {

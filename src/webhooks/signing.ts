@@ -1,5 +1,5 @@
-import { createHmac, randomBytes } from "node:crypto";
-import { inTurns, type LongWork } from "#src/platform/in-turns.ts";
+import { randomBytes } from "node:crypto";
+import { hmacInTurns } from "#src/crypto/hmac-in-turns.ts";
 import { Secret } from "#src/platform/secret.ts";
 
 const secretBytes = 32;
@@ -44,8 +44,9 @@ export async function signatureHeaders(
   const signatures: string[] = [];
   const plain: string[] = [];
   for (const secret of live) {
-    signatures.push(`v1,${(await inTurns(hmac(secret, [head, body]))).toString("base64")}`);
-    plain.push(`sha256=${(await inTurns(hmac(secret, [body]))).toString("hex")}`);
+    const key = secret.reveal();
+    signatures.push(`v1,${(await hmacInTurns("sha256", key, [head, body])).toString("base64")}`);
+    plain.push(`sha256=${(await hmacInTurns("sha256", key, [body])).toString("hex")}`);
   }
   const [known = "", next] = plain;
   return {
@@ -55,18 +56,4 @@ export async function signatureHeaders(
     "x-qe-signature": known,
     ...(next !== undefined && { "x-qe-signature-next": next }),
   };
-}
-
-/** Takes about a millisecond. */
-const turnBytes = 1024 * 1024;
-
-function* hmac(secret: Secret, parts: readonly Buffer[]): LongWork<Buffer> {
-  const sum = createHmac("sha256", secret.reveal());
-  for (const part of parts) {
-    for (let at = 0; at < part.length; at += turnBytes) {
-      sum.update(part.subarray(at, at + turnBytes));
-      if (at + turnBytes < part.length) yield;
-    }
-  }
-  return sum.digest();
 }

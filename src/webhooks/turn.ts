@@ -130,9 +130,7 @@ function settled(endpoint: DueEndpoint, collected: Collected, course: Course, no
   // Those that were under way together count as the one that made it fail: the first probes come soon.
   const failures =
     endpoint.state === "active" ? Math.min(course.failures, failuresOfFailing) : course.failures;
-  const parked = [
-    ...sent.filter(({ outcome }) => !outcome.ok).map((one) => again(endpoint, one, course, now)),
-  ];
+  const parked = sent.filter(({ outcome }) => !outcome.ok).map((one) => again(endpoint, one, course, now));
   const { cursors, waiting } = progress(collected, sent, now);
   const health = { failures, failingSince, lastFailureAt: endpoint.lastFailureAt };
   const notice = lastFailureAt === undefined ? undefined : noticeOf(health, now);

@@ -63,7 +63,9 @@ export function createUpdateEndpoint(
     const updated = await (isSealed
       ? keyring.sealing(caller.orgId, (sealer) =>
           change(call, (tx) =>
-            save(tx, (endpoint) => sealer.seal(tx, ownerOfHeaders(endpoint), headerValues)),
+            save(tx, (endpoint) =>
+              sealer.seal(tx, ownerOfHeaders(endpoint, endpoint.headersVersion), headerValues),
+            ),
           ),
         )
       : change(call, (tx) => save(tx)));

@@ -1,5 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { startSourceServices, type SourceServices } from "../support/sources.ts";
+import {
+  list,
+  parameterOf,
+  readLater,
+  startSourceServices,
+  type SourceServices,
+} from "../support/sources.ts";
 import { startStrangeAuthorizationServer } from "../support/strange-authorization-server.ts";
 import { startUpstream, type Answer, type Asked } from "../support/upstream.ts";
 
@@ -9,14 +15,7 @@ beforeAll(async () => {
 });
 afterAll(() => services[Symbol.asyncDispose]());
 
-async function turn(seconds = 70, service = services.one) {
-  service.clock.advance(seconds * 1_000);
-  await service.app.loops.sources.runOnce();
-}
-
-const idsOf = async (log: string) => (await services.eventsOf(log)).map(({ id }) => id);
-const list = (...ids: (number | string)[]): Answer => ({ body: JSON.stringify(ids.map((id) => ({ id }))) });
-const parameterOf = ({ url }: Asked, name: string) => new URL(url, "http://x").searchParams.get(name);
+const turn = (seconds = 70, service = services.one) => readLater(service, seconds);
 
 /** A list with the newest first, ten a page, `?page=` counting from 1. */
 function pagesOf(newest: () => number, next: (asked: Asked, page: number) => string) {
@@ -24,7 +23,7 @@ function pagesOf(newest: () => number, next: (asked: Asked, page: number) => str
     const page = Number(parameterOf(asked, "page") ?? "1");
     const ids = Array.from({ length: 10 }, (_, i) => newest() - (page - 1) * 10 - i).filter((id) => id > 0);
     const headers = ids.at(-1) === 1 ? {} : { link: `<${next(asked, page + 1)}>; rel="next"` };
-    return { headers, body: JSON.stringify(ids.map((id) => ({ id }))) };
+    return { headers, ...list(...ids) };
   };
 }
 
@@ -41,8 +40,8 @@ describe("a list without a cursor", () => {
     const item = '{ "id": 3, "kind": "sold", "at": "2026-01-02T03:04:05Z", "n": 1.0000000000000000001 }';
     upstream.answer({ body: `{"data":{"list":[${item}, {"id":2},{"id":1}]}}` });
     await turn();
-    expect(await idsOf(fromNow)).toStrictEqual(["2", "3"]);
-    expect(await idsOf(all)).toStrictEqual(["1", "2", "3"]);
+    expect(await services.idsOf(fromNow)).toStrictEqual(["2", "3"]);
+    expect(await services.idsOf(all)).toStrictEqual(["1", "2", "3"]);
     const [, third] = await services.eventsOf(fromNow);
     expect(third).toMatchObject({
       type: "sold",
@@ -52,7 +51,7 @@ describe("a list without a cursor", () => {
     expect(String(third?.data)).toBe(item);
     expect(upstream.asked[0]?.headers.authorization).toBe("Bearer key-of-the-source");
     await turn();
-    expect(await idsOf(fromNow)).toStrictEqual(["2", "3"]);
+    expect(await services.idsOf(fromNow)).toStrictEqual(["2", "3"]);
     expect(await services.gapsOf(fromNow)).toStrictEqual([]);
   });
 
@@ -70,7 +69,7 @@ describe("a list without a cursor", () => {
     newest = 255;
     await turn();
     await turn(1);
-    expect((await idsOf(id)).map(Number).toSorted((a, b) => a - b)).toStrictEqual(
+    expect((await services.idsOf(id)).map(Number).toSorted((a, b) => a - b)).toStrictEqual(
       Array.from({ length: 250 }, (_, i) => i + 6),
     );
     expect(await services.gapsOf(id)).toStrictEqual([]);
@@ -86,7 +85,7 @@ describe("a list without a cursor", () => {
     await turn(0);
     upstream.answer(list(9, 8, 7));
     await turn();
-    expect(await idsOf(id)).toStrictEqual(["7", "8", "9"]);
+    expect(await services.idsOf(id)).toStrictEqual(["7", "8", "9"]);
     expect(await services.gapsOf(id)).toMatchObject([{ channel: id, why: "PAGE_LIMIT" }]);
   });
 
@@ -98,7 +97,7 @@ describe("a list without a cursor", () => {
     }));
     const id = await services.poll(upstream.url, { order: "ascending", nextByLink: true, start: "all" });
     await turn(0);
-    expect(await idsOf(id)).toStrictEqual(["0", "1", "2"]);
+    expect(await services.idsOf(id)).toStrictEqual(["0", "1", "2"]);
     expect(upstream.asked.length).toBeLessThan(6);
   });
 });
@@ -123,7 +122,7 @@ describe("a list with a cursor", () => {
     expect(upstream.asked.map(({ url }) => url)).toStrictEqual(["/", "/?after=3", "/?after=6", "/?after=7"]);
     newest = 8;
     await turn();
-    expect(await idsOf(id)).toStrictEqual(["1", "2", "3", "4", "5", "6", "7", "8"]);
+    expect(await services.idsOf(id)).toStrictEqual(["1", "2", "3", "4", "5", "6", "7", "8"]);
     expect((await services.channel(id))["sourceState"]).toMatchObject({ cursor: "8", failures: 0 });
   });
 
@@ -146,7 +145,7 @@ describe("a list with a cursor", () => {
     expect(sourceState.cursor).toBeUndefined();
     works = true;
     await turn();
-    expect(await idsOf(id)).toStrictEqual(["1", "2", "3"]);
+    expect(await services.idsOf(id)).toStrictEqual(["1", "2", "3"]);
     expect((await services.channel(id))["sourceState"].cursor).toBe("3");
   });
 
@@ -169,7 +168,7 @@ describe("a list with a cursor", () => {
     isForgotten = true;
     await turn(150);
     await turn(300);
-    expect(await idsOf(id)).toStrictEqual(["1", "2"]);
+    expect(await services.idsOf(id)).toStrictEqual(["1", "2"]);
   });
 
   test("only notes what is there at the beginning, page by page", async () => {
@@ -183,7 +182,7 @@ describe("a list with a cursor", () => {
     await turn(0);
     newest = 9;
     await turn();
-    expect(await idsOf(id)).toStrictEqual(["8", "9"]);
+    expect(await services.idsOf(id)).toStrictEqual(["8", "9"]);
   });
 
   test("of time begins 2 minutes earlier, and drops what it knows", async () => {
@@ -197,7 +196,7 @@ describe("a list with a cursor", () => {
     });
     await turn();
     expect(parameterOf(upstream.asked.at(-1)!, "after")).toBe("2026-01-01T11:58:00.000Z");
-    expect(await idsOf(id)).toStrictEqual(["a", "late"]);
+    expect(await services.idsOf(id)).toStrictEqual(["a", "late"]);
   });
 
   test("that the server does not know any more is given up, and the channel says what may be missed", async () => {
@@ -212,7 +211,7 @@ describe("a list with a cursor", () => {
     });
     await turn();
     await turn();
-    expect(await idsOf(id)).toStrictEqual(["1", "8", "9"]);
+    expect(await services.idsOf(id)).toStrictEqual(["1", "8", "9"]);
     expect(await services.gapsOf(id)).toMatchObject([{ why: "CURSOR_EXPIRED", from: "1" }]);
   });
 });
@@ -229,9 +228,9 @@ describe("a server", () => {
     items = list(2, 1);
     await turn(100);
     expect(upstream.asked.at(-1)?.headers["if-none-match"]).toBe('"same"');
-    expect(await idsOf(id)).toStrictEqual(["1"]);
+    expect(await services.idsOf(id)).toStrictEqual(["1"]);
     for (let i = 0; i < 6; i++) await turn(100);
-    expect(await idsOf(id)).toStrictEqual(["1", "2"]);
+    expect(await services.idsOf(id)).toStrictEqual(["1", "2"]);
   });
 
   test.each([
@@ -275,7 +274,7 @@ describe("a server", () => {
     await turn(0);
     const { sourceState, state } = await services.channel(id);
     expect(sourceState).toMatchObject({ failures: 1, lastError: expect.stringContaining(words) });
-    expect([state, await idsOf(id)]).toStrictEqual(["active", []]);
+    expect([state, await services.idsOf(id)]).toStrictEqual(["active", []]);
   });
 
   test.each([
@@ -329,7 +328,7 @@ describe("a server", () => {
     };
     await services.one.org.client.connections.upsertServiceConnection(rotation);
     await turn(0);
-    expect(await idsOf(id)).toStrictEqual(["1"]);
+    expect(await services.idsOf(id)).toStrictEqual(["1"]);
     expect(upstream.asked.map(({ headers }) => headers.authorization)).toStrictEqual([
       "Bearer new",
       "Bearer key-of-the-source",
@@ -369,7 +368,10 @@ describe("a server", () => {
     await turn();
     const shown = upstream.asked.map(({ headers }) => headers.authorization);
     expect(shown).toStrictEqual(["Bearer token-0", "Bearer token-0", "Bearer token-1"]);
-    expect([await idsOf(id), (await services.channel(id))["state"]]).toStrictEqual([["1", "2"], "active"]);
+    expect([await services.idsOf(id), (await services.channel(id))["state"]]).toStrictEqual([
+      ["1", "2"],
+      "active",
+    ]);
     accepted = "none any more";
     await turn();
     expect(upstream.asked).toHaveLength(5);
@@ -391,115 +393,6 @@ describe("a server", () => {
   });
 });
 
-describe("a changed channel", () => {
-  const config = { order: "ascending", cursor: "/id", query: [{ name: "after", value: "{cursor}" }] };
-  const patch = (id: string, change: unknown, by = services.one.org) =>
-    by.rest("PATCH", `/api/event-channels/${id}`, change);
-
-  test("is read at once as it is described now, and keeps its cursor", async () => {
-    await using upstream = await startUpstream();
-    upstream.answer((asked) => list(...[1, 2, 3].filter((id) => id > Number(parameterOf(asked, "after")))));
-    const id = await services.poll(upstream.url, { ...config, start: "all" });
-    await turn(0);
-    const { connection } = (await services.channel(id))["poll"];
-    const changed = await patch(id, { poll: { ...config, connection, path: "/v2", intervalSeconds: 600 } });
-    expect(changed.body.data.channel).toMatchObject({
-      poll: { path: "/v2", start: "now" },
-      sourceState: { cursor: "3" },
-    });
-    upstream.answer((asked) => list(...[3, 4].filter((id) => id > Number(parameterOf(asked, "after")))));
-    await turn(0);
-    expect(upstream.asked.some(({ url }) => url === "/v2?after=3")).toBe(true);
-    expect(await idsOf(id)).toStrictEqual(["1", "2", "3", "4"]);
-    expect(await services.gapsOf(id)).toStrictEqual([]);
-    const { events } = await services.one.org.client.audit.listAuditEvents({});
-    expect(events.some(({ action, target }) => action === "channel.update" && target === id)).toBe(true);
-  });
-
-  test("is not read as it was while the change is still being made", async () => {
-    await using upstream = await startUpstream();
-    upstream.answer(list(1));
-    const id = await services.poll(upstream.url, { path: "/old" });
-    const { asOwner } = services.one.postgres;
-    await asOwner("begin");
-    await asOwner("update channels set config = replace(config::text, '/old', '/new')::json where id = $1", [
-      id,
-    ]);
-    await turn(0);
-    expect(upstream.asked).toStrictEqual([]);
-    await asOwner("commit");
-    await turn(0);
-    expect(upstream.asked.map(({ url }) => url)).toStrictEqual(["/new"]);
-  });
-
-  test("forgets the page that it would have read next, which is one of another list", async () => {
-    await using upstream = await startUpstream();
-    upstream.answer((asked) => (parameterOf(asked, "page") === null ? paged : { status: 500 }));
-    const paged = { ...list(1), headers: { link: "</old?page=2>; rel=next" } };
-    const id = await services.poll(upstream.url, { path: "/old", order: "ascending", nextByLink: true });
-    await turn(0);
-    const { connection } = (await services.channel(id))["poll"];
-    await patch(id, { poll: { connection, path: "/new" } });
-    await turn(0);
-    expect(upstream.asked.map(({ url }) => url)).toStrictEqual(["/old", "/old?page=2", "/new"]);
-  });
-
-  test("reads through another connection, once it is resumed after the old one was gone", async () => {
-    await using upstream = await startUpstream();
-    upstream.answer(list(1));
-    const [id, other] = [
-      await services.poll(upstream.url, { start: "all" }),
-      await services.poll(upstream.url, { path: "/other" }),
-    ];
-    const [gone, kept] = [await services.channel(id), await services.channel(other)].map(
-      ({ poll }) => poll.connection,
-    );
-    await services.one.org.client.connections.deleteConnection({ id: gone });
-    await turn(0);
-    expect(await services.channel(id)).toMatchObject({ state: "blocked" });
-    await patch(id, { poll: { connection: kept, start: "all" } });
-    await services.one.org.rest("POST", `/api/event-channels/${id}/resume`, {});
-    await turn(0);
-    expect(await services.channel(id)).toMatchObject({ state: "active", poll: { connection: kept } });
-    expect(await idsOf(id)).toStrictEqual(["1"]);
-  });
-
-  test("is read at once when it is resumed, however long it would have been left alone, and not while it is paused", async () => {
-    await using upstream = await startUpstream();
-    upstream.answer({ status: 503, headers: { "retry-after": "3600" } });
-    const id = await services.poll(upstream.url, { start: "all" });
-    await turn(0);
-    upstream.answer(list(1));
-    await services.one.org.rest("POST", `/api/event-channels/${id}/pause`, {});
-    await turn(4_000);
-    expect(upstream.asked).toHaveLength(1);
-    await services.one.org.rest("POST", `/api/event-channels/${id}/resume`, {});
-    await turn(0);
-    expect(await idsOf(id)).toStrictEqual(["1"]);
-  });
-
-  test("does not become one of another kind, nor one that its owner may not use", async () => {
-    await using upstream = await startUpstream();
-    const id = await services.poll(upstream.url);
-    const { connection } = (await services.channel(id))["poll"];
-    expect(await patch(id, { sse: { connection } })).toMatchObject({
-      status: 400,
-      body: { error: "sse: the channel is of kind poll; leave it out" },
-    });
-    expect(await patch(id, { poll: { connection: "custom:none" } })).toMatchObject({ status: 404 });
-    const { secret } = await services.one.org.client.apiKeys.createApiKey({
-      ...{ name: "writer", scopes: ["channels:write"] },
-    });
-    expect(
-      await patch(id, { poll: { connection } }, { ...services.one.org, ...services.one.as(secret) }),
-    ).toMatchObject({
-      status: 403,
-      body: { error: "missing scope: connections:use" },
-    });
-    expect((await services.channel(id))["poll"]).toMatchObject({ connection });
-  });
-});
-
 test("two replicas at once ask each list once, and store each item once", async () => {
   await using upstream = await startUpstream();
   upstream.answer(list(2, 1));
@@ -512,7 +405,7 @@ test("two replicas at once ask each list once, and store each item once", async 
   await Promise.all(loops.map((loop) => loop.runOnce()));
   expect(new Set(upstream.asked.map(({ url }) => url)).size).toBe(12);
   expect(upstream.asked).toHaveLength(12);
-  for (const id of ids) expect(await idsOf(id)).toStrictEqual(["1", "2"]);
+  for (const id of ids) expect(await services.idsOf(id)).toStrictEqual(["1", "2"]);
 });
 
 describe("a new channel that reads", () => {

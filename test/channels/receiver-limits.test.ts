@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { newAnswerTime } from "#src/channels/answer-time.ts";
 import { SenderTooSlow } from "#src/channels/errors.ts";
-import { within } from "#src/channels/within.ts";
+import { within } from "#src/platform/within.ts";
 import { startService, type TestService } from "../support/service.ts";
 
 let service: TestService;

@@ -1,6 +1,11 @@
 import { once } from "node:events";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { startSourceServices, startStreamServer, type SourceServices } from "../support/sources.ts";
+import {
+  startSourceServices,
+  startStreamServer,
+  type SourceServices,
+  readLater,
+} from "../support/sources.ts";
 
 let services: SourceServices;
 beforeAll(async () => {
@@ -25,11 +30,7 @@ async function untilGivenBack(channelId: string) {
   return await services.channel(channelId);
 }
 
-/** Reads what is due after the time. */
-async function later(seconds: number, service = services.one) {
-  service.clock.advance(seconds * 1_000);
-  await service.app.loops.sources.runOnce();
-}
+const later = (seconds: number, service = services.one) => readLater(service, seconds);
 
 describe("an event stream", () => {
   test("is read with the connection's credential, and its events are stored as they came", async () => {

@@ -6,12 +6,14 @@ import type { LoggedEvent } from "#src/eventlog/event.ts";
 import { openLogs } from "./open-logs.ts";
 import { createTestDatabase } from "./postgres.ts";
 import { startService, type TestService } from "./service.ts";
+import type { Answer, Asked } from "./upstream.ts";
 
 /** Replicas of the service whose logs can be looked into. */
 export interface SourceServices extends AsyncDisposable {
   readonly one: TestService;
   readonly other: TestService;
   eventsOf(log: string): Promise<readonly LoggedEvent[]>;
+  idsOf(log: string): Promise<string[]>;
   /** What the service says of a channel's gaps. */
   gapsOf(channelId: string): Promise<readonly { why: string; from: string | null; to: string | null }[]>;
   /** Makes a connection, and a channel that reads through it. */
@@ -54,6 +56,7 @@ export async function startSourceServices(rootKey = newRootKeyText()): Promise<S
 
   return {
     ...{ one, other, eventsOf },
+    idsOf: async (log) => (await eventsOf(log)).map(({ id }) => id),
     async gapsOf(channelId) {
       const told = await eventsOf("service");
       return told
@@ -74,6 +77,22 @@ export async function startSourceServices(rootKey = newRootKeyText()): Promise<S
       await postgres[Symbol.asyncDispose]();
     },
   };
+}
+
+/** Reads what is due after the time. */
+export async function readLater(service: TestService, seconds: number): Promise<void> {
+  service.clock.advance(seconds * 1_000);
+  await service.app.loops.sources.runOnce();
+}
+
+/** The answer with a list of items of these ids. */
+export function list(...ids: (number | string)[]): Answer {
+  return { body: JSON.stringify(ids.map((id) => ({ id }))) };
+}
+
+/** A parameter that a list was asked with. */
+export function parameterOf({ url }: Asked, name: string): string | null {
+  return new URL(url, "http://x").searchParams.get(name);
 }
 
 /** A stream that a reader has open. */

@@ -43,7 +43,6 @@ export async function startWebhooks(
   const database = createDatabase({ url: postgres.url, log, poolSize: 1 });
   const keyring = createKeyring({ database, rootKey: localRootKey(rootKey), log });
   const { orgId, apiKeyId: ownerKeyId } = org;
-  await service.app.loops.logs.runOnce();
 
   return {
     service,
@@ -94,7 +93,6 @@ export async function startWebhooks(
     },
     async run(afterMs = 0) {
       clock.advance(afterMs);
-      await service.app.loops.logs.runOnce();
       await service.app.loops.webhooks.runOnce();
     },
     async state(id) {

@@ -9,7 +9,6 @@ let service: TestService;
 beforeAll(async () => {
   service = await startService();
   // Makes the days that events are kept for.
-  await service.app.loops.logs.runOnce();
 });
 afterAll(() => service[Symbol.asyncDispose]());
 

@@ -264,3 +264,25 @@ test("what is no longer kept when its time comes is listed as given up, and the 
   await webhooks.run();
   expect(subjects()).toEqual(["1", "2"]);
 });
+
+test("attempts have a day to be kept in without any upkeep, which drops it when it is over", async () => {
+  const ask = (query: string) => webhooks.service.postgres.asOwner(query);
+  const attempts = () => ask("select at from webhook_attempts");
+  const days = async () => {
+    const rows = await ask(
+      "select inhrelid::regclass::text as day from pg_inherits where inhparent = 'webhook_attempts'::regclass",
+    );
+    return rows.map(({ day }) => String(day));
+  };
+  await webhooks.endpoint({ url: upstream.url, types: ["audit.user.*"], keepSuccesses: true });
+  webhooks.service.clock.advance(hours(24 * 10));
+  // Of a change: events of our own have made days for all that is kept.
+  await webhooks.service.org.client.directory.upsertUser({ email: "bob@example.com" });
+  await webhooks.run();
+  expect(await attempts()).not.toEqual([]);
+  const before = await days();
+  webhooks.service.clock.advance(hours(24 * 40));
+  await webhooks.service.app.loops.logs.runOnce();
+  expect((await days()).filter((day) => before.includes(day))).toEqual([]);
+  expect(await attempts()).toEqual([]);
+});

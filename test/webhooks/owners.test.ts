@@ -7,7 +7,6 @@ let service: TestService;
 let upstream: Upstream;
 beforeAll(async () => {
   service = await startService();
-  await service.app.loops.logs.runOnce();
 });
 afterAll(() => service[Symbol.asyncDispose]());
 beforeEach(async () => {

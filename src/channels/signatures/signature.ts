@@ -1,6 +1,6 @@
-import { createHmac, timingSafeEqual, verify, type KeyObject } from "node:crypto";
-import { setImmediate as nextTurn } from "node:timers/promises";
+import { timingSafeEqual, verify, type KeyObject } from "node:crypto";
 import { promisify } from "node:util";
+import { hmacInTurns } from "#src/crypto/hmac-in-turns.ts";
 import { bytesOfHeader, headerOf, type HeaderLines, type SignedRequest } from "./request.ts";
 import { maxToleranceSeconds, type Proof, type SignatureScheme } from "./scheme.ts";
 import { exactly, keyOf } from "./secrets.ts";
@@ -18,8 +18,6 @@ export interface Signed {
 const maxSignatures = 16;
 /** Each hashes the whole body anew: a stranger must not have it done sixteen times. */
 const maxPublicSignatures = 4;
-/** Takes a few milliseconds to hash. */
-const turnBytes = 1024 * 1024;
 
 const verifyInThread = promisify(verify);
 
@@ -74,7 +72,9 @@ async function isGood({ algorithm }: Proof, given: readonly string[], check: Che
   const { encoding, key, text } = check;
   const written = encoding === "hex" ? given.map((signature) => signature.toLowerCase()) : given;
   if (algorithm !== "ed25519") {
-    const due = Buffer.from((await hmacOf(algorithm, key, text)).toString(encoding));
+    const due = Buffer.from(
+      (await hmacInTurns(algorithm.slice("hmac-".length), key, text)).toString(encoding),
+    );
     return written.map(bytesOfHeader).some((one) => one.length === due.length && timingSafeEqual(one, due));
   }
   const signatures = written
@@ -86,18 +86,6 @@ async function isGood({ algorithm }: Proof, given: readonly string[], check: Che
     if (signature !== undefined && (await verifyInThread(null, whole, key, signature))) return true;
   }
   return false;
-}
-
-/** Large bodies are hashed in turns with the rest of the event loop. */
-async function hmacOf(algorithm: `hmac-${string}`, key: KeyObject, text: readonly Buffer[]): Promise<Buffer> {
-  const mac = createHmac(algorithm.slice("hmac-".length), key);
-  for (const piece of text) {
-    for (let at = 0; at < piece.length; at += turnBytes) {
-      if (at > 0) await nextTurn();
-      mac.update(piece.subarray(at, at + turnBytes));
-    }
-  }
-  return mac.digest();
 }
 
 function elementsOf({ header, separator }: SignatureScheme, headers: HeaderLines): string[] {

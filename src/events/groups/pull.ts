@@ -2,12 +2,12 @@ import type { Database } from "#src/db/database.ts";
 import { auditLog, type LoggedEvent } from "#src/eventlog/event.ts";
 import type { EventLog } from "#src/eventlog/eventlog.ts";
 import type { Viewer } from "#src/platform/caller.ts";
+import { turnsByName } from "#src/platform/turns-by-name.ts";
 import { WaitedTooLong } from "#src/platform/turns.ts";
 import { fitting, messageBytes } from "../messages.ts";
 import { claim, unclaim, type Claimed, type ReadAhead } from "./claim.ts";
 import { GroupNotFound } from "./errors.ts";
 import type { Group } from "./group.ts";
-import { createLines } from "./lines.ts";
 import { readEach } from "./read-each.ts";
 import { findDue, findGroup, type Due } from "./store.ts";
 import { tokenOf } from "./token.ts";
@@ -56,7 +56,7 @@ export function createPull(parts: {
   now: () => Date;
 }): Pull {
   const { database, eventLog, wakes, now } = parts;
-  const inLine = createLines();
+  const inLine = turnsByName();
 
   async function readAhead({ orgId, log, seq: after, types }: Group, max: number): Promise<ReadAhead> {
     const limit = types.length === 0 ? max : Math.max(max, fewestRead);

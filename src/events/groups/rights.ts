@@ -1,7 +1,8 @@
 import { ConnectionNotAllowed, MissingScope } from "#src/api-keys/errors.ts";
 import { grants } from "#src/api-keys/scopes.ts";
-import { auditLog, serviceLog } from "#src/eventlog/event.ts";
+import { isOwnLog, serviceLog } from "#src/eventlog/event.ts";
 import { ownTypes } from "#src/eventlog/own-types.ts";
+import { mayBegin } from "#src/eventlog/selection.ts";
 import type { Caller } from "#src/platform/caller.ts";
 import type { ReadableLogs } from "../readable-logs.ts";
 import type { Group } from "./group.ts";
@@ -12,7 +13,7 @@ export type RequireWhole = (caller: Caller, group: Pick<Group, "log" | "types">)
 export function createRequireWhole(readable: ReadableLogs): RequireWhole {
   return async (caller, { log, types }) => {
     await readable.require(caller, { logs: [log], types });
-    if (log !== auditLog && log !== serviceLog) return;
+    if (!isOwnLog(log)) return;
     for (const scope of log === serviceLog ? serviceScopes(types) : []) {
       if (!grants(caller.scopes, scope)) throw new MissingScope(scope);
     }
@@ -31,11 +32,4 @@ function serviceScopes(types: readonly string[]): string[] {
     const isSelected = patterns.some((pattern) => mayBegin(pattern, `${family}.`));
     return isSelected && logs.includes(serviceLog) ? [scope] : [];
   });
-}
-
-/** Whether the pattern selects a text that begins so. */
-function mayBegin(pattern: string, family: string): boolean {
-  if (!pattern.endsWith("*")) return pattern.startsWith(family);
-  const stem = pattern.slice(0, -1);
-  return stem.startsWith(family) || family.startsWith(stem);
 }
