@@ -32,7 +32,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
   const shutdown = new AbortController();
   // Closed as well if the rest of this function fails: open sockets would keep the process from ending.
   await using opened = new AsyncDisposableStack();
-  const shared = await createShared(config, { ...parts, metrics }, opened);
+  const shared = await createShared(config, { ...parts, meter: metrics }, opened);
   const { all, verification, loops, stopWaiting } = await createFeatures(shared);
   for (const feature of all) opened.defer(() => feature.close?.());
 

@@ -5,12 +5,12 @@ import type { RootKey } from "#src/crypto/root-key.ts";
 import type { Database } from "#src/db/database.ts";
 import { createEventLog } from "#src/eventlog/eventlog.ts";
 import { createChange } from "#src/idempotency/change.ts";
-import type { Metrics } from "#src/metrics/metrics.ts";
 import type { Tls } from "#src/net/servers.ts";
 import { parseOutboundAllow } from "#src/outbound/allow.ts";
 import { createOutbound } from "#src/outbound/outbound.ts";
 import { createByteBudget } from "#src/platform/byte-budget.ts";
 import type { Log } from "#src/platform/log.ts";
+import type { Meter } from "#src/platform/meter.ts";
 import { createPublicUrl } from "#src/platform/public-url.ts";
 import { createCallLimiter } from "#src/ratelimit/call-limiter.ts";
 
@@ -33,12 +33,12 @@ export type Shared = Awaited<ReturnType<typeof createShared>>;
 /** Builds what the features share. What of it must be closed is, with `opened`. */
 export async function createShared(
   config: Config,
-  parts: AppParts & { readonly metrics: Metrics },
+  parts: AppParts & { readonly meter: Meter },
   opened: AsyncDisposableStack,
 ) {
-  const { log, database, rootKey, now, metrics } = parts;
+  const { log, database, rootKey, now, meter } = parts;
   const pepper = await loadPepper(database, rootKey, now);
-  const callLimiter = await createCallLimiter({ ...config, log, now, fellBack: metrics.rateLimitFellBack });
+  const callLimiter = await createCallLimiter({ ...config, log, now, meter });
   opened.defer(() => callLimiter.close());
   const outbound = createOutbound({ allow: parseOutboundAllow(config.outboundAllow) });
   opened.defer(() => outbound.close());

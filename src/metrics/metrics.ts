@@ -1,46 +1,61 @@
-import { collectDefaultMetrics, Counter, Histogram, Registry } from "prom-client";
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { AnsweredRequest } from "#src/net/access-log.ts";
+import type { Meter } from "#src/platform/meter.ts";
 
 /** What the service counts for its operators. None of it names an organisation, a key or a path. */
-export interface Metrics {
+export interface Metrics extends Meter {
   requestAnswered(request: AnsweredRequest): void;
-  /** A call was limited by this replica alone, since the shared limits were away. */
-  readonly rateLimitFellBack: () => void;
   /** Watches the process as well, from now on. */
   watchProcess(): void;
   /** All of it, as Prometheus reads it. */
   render(): Promise<{ readonly type: string; readonly text: string }>;
 }
 
+const buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10, 60];
+
 export function createMetrics(): Metrics {
   const registry = new Registry();
   const registers = [registry];
-  const requests = new Counter({
+
+  const meter: Meter = {
+    counter({ name, help, labels }) {
+      const counter = new Counter({ name, help, labelNames: labels, registers });
+      return (values, by = 1) => counter.inc(values, by);
+    },
+    duration({ name, help, labels }) {
+      const histogram = new Histogram({ name, help, labelNames: labels, buckets, registers });
+      return (values, seconds) => histogram.observe(values, seconds);
+    },
+    gauge({ name, help, read }) {
+      new Gauge({
+        name,
+        help,
+        registers,
+        collect() {
+          this.set(read());
+        },
+      });
+    },
+  };
+
+  const requests = meter.counter({
     name: "patchbay_requests_total",
     help: "Requests by RPC and protocol; status is that of gRPC for gRPC, else that of HTTP, or cut.",
-    labelNames: ["rpc", "protocol", "status"],
-    registers,
+    labels: ["rpc", "protocol", "status"],
   });
-  const durations = new Histogram({
+  const durations = meter.duration({
     name: "patchbay_request_duration_seconds",
     help: "From the headers of a request to the end of its answer.",
-    labelNames: ["rpc", "protocol"],
-    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10, 60],
-    registers,
-  });
-  const fallbacks = new Counter({
-    name: "patchbay_rate_limit_fallbacks_total",
-    help: "Calls that this replica limited by itself, since the shared rate limits could not be reached.",
-    registers,
+    labels: ["rpc", "protocol"],
   });
 
   return {
+    ...meter,
     // Only names of RPCs that exist become labels: clients can make up any number of paths.
     requestAnswered({ rpc = "none", protocol = "none", status, grpcStatus, cut, latencyMs }) {
-      requests.inc({ rpc, protocol, status: cut ? "cut" : (grpcStatus ?? status ?? "none") });
-      durations.observe({ rpc, protocol }, latencyMs / 1000);
+      requests({ rpc, protocol, status: cut ? "cut" : String(grpcStatus ?? status ?? "none") });
+      durations({ rpc, protocol }, latencyMs / 1000);
     },
-    rateLimitFellBack: () => fallbacks.inc(),
     watchProcess: () => collectDefaultMetrics({ register: registry }),
     render: async () => ({ type: registry.contentType, text: await registry.metrics() }),
   };

@@ -1,5 +1,6 @@
 import type { Environment } from "#src/platform/caller.ts";
 import type { Log } from "#src/platform/log.ts";
+import type { Meter } from "#src/platform/meter.ts";
 import type { Secret } from "#src/platform/secret.ts";
 import { createRateLimiter } from "./limiter.ts";
 import { createSharedRateLimiter, type SharedRateLimiter } from "./shared-limiter.ts";
@@ -11,11 +12,15 @@ export async function createCallLimiter(parts: {
   rateLimitUrl: Secret | undefined;
   log: Log;
   now: () => Date;
-  /** Called for each call that is limited by this replica alone although the counts are shared. */
-  fellBack: () => void;
+  meter: Meter;
 }): Promise<SharedRateLimiter> {
-  const { environment, rateLimitUrl: url, log, now, fellBack } = parts;
+  const { environment, rateLimitUrl: url, log, now, meter } = parts;
   const local = createRateLimiter(now);
+  const countFallback = meter.counter({
+    name: "patchbay_rate_limit_fallbacks_total",
+    help: "Calls that this replica limited by itself, since the shared rate limits could not be reached.",
+    labels: [],
+  });
   if (url === undefined) return { ...local, close: async () => undefined };
   // Loaded only where it is needed: the client takes longer to load than all the rest of the limits.
   const { connectRedis } = await import("./redis.ts");
@@ -25,6 +30,6 @@ export async function createCallLimiter(parts: {
     open: (lost) => connectRedis({ url, prefix }, lost),
     local,
     log,
-    fellBack,
+    fellBack: () => countFallback({}),
   });
 }
