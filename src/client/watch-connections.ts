@@ -47,7 +47,6 @@ export function createWatch(client: Client<typeof ConnectionService>): Connectio
 
     yield* reconnecting(signal, {
       open: (attempt) => client.watchConnections({ position }, { signal: attempt }),
-      // oxlint-disable-next-line typescript/require-await -- of the shape of one that waits
       async *handle(message: WatchConnectionsResponse) {
         apply(message);
         position = message.position;
