@@ -235,7 +235,7 @@ describe("secrets", () => {
 describe("the root key", () => {
   /** Opens the root key of a data folder. */
   async function open(dataDir: string, env: Record<string, string> = {}) {
-    return openRootKey(readConfig({ dataDir: join(folder.path, dataDir) }, env));
+    return openRootKey(readConfig({ dataDir: join(folder.path, dataDir) }, env), pino({ level: "silent" }));
   }
 
   test("is made beside the data folder, for its user only, and found there again", async () => {
@@ -268,7 +268,7 @@ describe("the root key", () => {
   test("must be given with an external database, whatever lies around", async () => {
     await writeFile(join(folder.path, "lying.root-key"), rootKey);
     await expect(open("lying", { DATABASE_URL: database })).rejects.toThrow(
-      /^--root-key-file \(PATCHBAY_ROOT_KEY_FILE\): is needed .*PATCHBAY_ROOT_KEY, and make .* openssl rand -base64 32$/,
+      /^--root-key-file \(PATCHBAY_ROOT_KEY_FILE\): is needed .*PATCHBAY_ROOT_KEY or --root-key-url .*, and make .* openssl rand -base64 32$/,
     );
   });
 
