@@ -4,10 +4,10 @@ import { SealBroken } from "../seal.ts";
 import { crc32c } from "./crc32c.ts";
 import { optionalPackage } from "./optional-package.ts";
 import type { GcpPlace } from "./place.ts";
-import type { KeyService } from "./remote.ts";
+import type { KeyService, Patience } from "./remote.ts";
 
 /** A key of Google Cloud KMS. Credentials are the application's default ones, as for every program with its SDK. */
-export async function gcpKms({ key, endpoint }: GcpPlace): Promise<KeyService> {
+export async function gcpKms({ key, endpoint }: GcpPlace, patience: Patience): Promise<KeyService> {
   const sdk = await optionalPackage("@google-cloud/kms", () => import("@google-cloud/kms"));
   const options = {
     // Its REST form: sockets of HTTP/1.1 that are reused, and no second gRPC stack in the process.
@@ -18,17 +18,27 @@ export async function gcpKms({ key, endpoint }: GcpPlace): Promise<KeyService> {
       protocol: endpoint.protocol.slice(0, -1),
     }),
   };
-  let client: KeyManagementServiceClient | undefined;
+  // Tries are counted in one place, for all services.
+  const once = { retry: { retryCodes: [] }, timeout: patience.tryMs };
+  let opening: Promise<KeyManagementServiceClient> | undefined;
 
   /**
-   * Calls the service. A client that found no credentials would never look again, and its calls would then end the
-   * process: they leave a rejection that nothing handles. So none is made before `initialize` found some.
+   * A client that found no credentials would never look again, and its calls would then end the process: they leave a
+   * rejection that nothing handles. So none is made before `initialize` found some.
    */
+  async function openClient(): Promise<KeyManagementServiceClient> {
+    const client = new sdk.KeyManagementServiceClient(options);
+    await client.initialize();
+    return client;
+  }
+
+  /** To look for credentials may take longer than a try. The next one then finds what the first looked for. */
   async function ask<T>(call: (client: KeyManagementServiceClient) => Promise<T>): Promise<T> {
-    const asked = client ?? new sdk.KeyManagementServiceClient(options);
-    await asked.initialize();
-    client = asked;
-    return call(asked);
+    opening ??= openClient().catch((error: unknown) => {
+      opening = undefined;
+      throw error;
+    });
+    return call(await opening);
   }
 
   return {
@@ -66,9 +76,6 @@ export async function gcpKms({ key, endpoint }: GcpPlace): Promise<KeyService> {
     },
   };
 }
-
-/** Tries are counted in one place, for all services. */
-const once = { retry: { retryCodes: [] }, timeout: 10_000 };
 
 function checksum(bytes: Buffer) {
   return { value: crc32c(bytes) };

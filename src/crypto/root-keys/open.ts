@@ -23,7 +23,7 @@ async function serviceAt(place: RootKeyPlace, parts: RootKeyParts, patience: Pat
     case "awskms":
       return (await import("./aws-kms.ts")).awsKms(place, patience);
     case "gcpkms":
-      return (await import("./gcp-kms.ts")).gcpKms(place);
+      return (await import("./gcp-kms.ts")).gcpKms(place, patience);
     case "vault":
       return (await import("./vault-transit.ts")).vaultTransit(place, parts);
   }

@@ -1,4 +1,5 @@
 import { setTimeout } from "node:timers/promises";
+import { turnsOf, WaitedTooLong } from "#src/platform/turns.ts";
 import { within } from "#src/platform/within.ts";
 import { RootKeyRefused, RootKeyUnavailable } from "../errors.ts";
 import type { RootKey } from "../root-key.ts";
@@ -24,16 +25,30 @@ export interface Patience {
 }
 
 const tries = 3;
+/** A start with thousands of organisations would otherwise open as many sockets, and be throttled for all of them. */
+const callsAtOnce = 32;
+/** What has not had its turn by then is refused, so that a service that hangs leaves no queue behind. */
+const turnMs = 10_000;
 /** All tries together take less than a caller of this service waits twice: `unwrap.ts`. */
 export const usualPatience: Patience = { tryMs: 3_000, pauseMs: 200 };
 
 /** The root key that the service keeps. What fails by an outage is tried again, as often one node of many is down. */
 export function remoteRootKey(service: KeyService, patience: Patience): RootKey {
+  const inTurn = turnsOf(callsAtOnce);
+
+  async function ask(call: (signal: AbortSignal) => Promise<Buffer>): Promise<Buffer> {
+    try {
+      return await inTurn(() => insist(patience, call), { patienceMs: turnMs });
+    } catch (error) {
+      if (!(error instanceof WaitedTooLong)) throw error;
+      throw new RootKeyUnavailable(new Error("too many requests wait for the key management service"));
+    }
+  }
+
   return {
     id: service.id,
-    wrap: (key, context) => insist(patience, (signal) => service.wrap(key, textOf(context), signal)),
-    unwrap: (wrapped, context) =>
-      insist(patience, (signal) => service.unwrap(wrapped, textOf(context), signal)),
+    wrap: (key, context) => ask((signal) => service.wrap(key, textOf(context), signal)),
+    unwrap: (wrapped, context) => ask((signal) => service.unwrap(wrapped, textOf(context), signal)),
   };
 }
 

@@ -1,4 +1,4 @@
-import { UpstreamTimeout, UpstreamUnreachable } from "#src/outbound/errors.ts";
+import { AddressDenied, InvalidOutboundRequest } from "#src/outbound/errors.ts";
 import type { Outbound } from "#src/outbound/outbound.ts";
 import { ServiceError } from "#src/platform/errors.ts";
 import { RootKeyRefused, RootKeyUnavailable } from "../errors.ts";
@@ -57,12 +57,13 @@ export function createVaultClient({ address, namespace }: VaultPlace, outbound: 
   };
 }
 
+/** Our own refusals come from the URL or the token, and stay. Of the rest, another try may go well. */
 function unreachable(error: unknown): never {
-  if (error instanceof UpstreamUnreachable || error instanceof UpstreamTimeout) {
-    throw new RootKeyUnavailable(new Error(`Vault: ${error.message}`));
-  }
-  if (error instanceof ServiceError) throw new RootKeyRefused(`Vault: ${error.message}`);
-  throw error;
+  if (!(error instanceof ServiceError)) throw error;
+  if (error instanceof InvalidOutboundRequest)
+    throw new RootKeyRefused("the token for Vault is no token: check it");
+  if (error instanceof AddressDenied) throw new RootKeyRefused(`Vault: ${error.message}`);
+  throw new RootKeyUnavailable(new Error(`Vault: ${error.message}`));
 }
 
 function read(status: number, body: Buffer): VaultAnswer {

@@ -78,6 +78,9 @@ function refusal(key: string, { status, errors }: VaultAnswer): RootKeyRefused {
 }
 
 function adviceFor(status: number, errors: string): string {
+  if (status >= 300 && status < 400) {
+    return "give the address of the active node, such as active.vault.service.consul, and the scheme that it speaks";
+  }
   if (status === 403) {
     return "let the policy of the token update encrypt/KEY and decrypt/KEY of the transit engine, and see that the token has not ended";
   }

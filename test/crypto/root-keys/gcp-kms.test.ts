@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -41,6 +42,7 @@ test("what a key of Google Cloud KMS wraps, it unwraps for the same record and n
   expect(await rootKey.unwrap(wrapped, context)).toStrictEqual(key);
   expect(await outcome(rootKey.unwrap(wrapped, ["kek", "org_2", "1"]))).toBe("broken");
   expect(await outcome(rootKey.unwrap(Buffer.from("changed"), context))).toBe("broken");
+  expect(await outcome(rootKey.unwrap(randomBytes(61), context))).toBe("broken");
   kms.newKey(`${name}-2`);
   expect(await outcome((await open(at(`${name}-2`))).unwrap(wrapped, context))).toBe("broken");
 });
@@ -112,6 +114,12 @@ test.each([
 test("credentials that are not there are something to change, and are found once they are there", async () => {
   vi.stubEnv("GOOGLE_APPLICATION_CREDENTIALS", `${keyFile}.missing`);
   const rootKey = await open(at(name));
+  expect(await outcome(rootKey.wrap(newKey(), context))).toMatch(
+    /^refused: .*was not asked .*check the credentials/,
+  );
+  vi.stubEnv("GOOGLE_APPLICATION_CREDENTIALS", undefined);
+  vi.stubEnv("METADATA_SERVER_DETECTION", "none");
+  vi.stubEnv("HOME", "/nowhere");
   expect(await outcome(rootKey.wrap(newKey(), context))).toMatch(
     /^refused: .*was not asked .*check the credentials/,
   );

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -43,7 +44,8 @@ describe("a key of the transit engine", () => {
     expect(wrapped.toString()).toMatch(/^vault:v1:/);
     expect(await rootKey.unwrap(wrapped, context)).toStrictEqual(key);
     expect(await outcome(rootKey.unwrap(wrapped, ["kek", "org_2", "1"]))).toBe("broken");
-    expect(await outcome(rootKey.unwrap(Buffer.from("changed"), context))).toBe("broken");
+    expect(await outcome(rootKey.unwrap(Buffer.from("vault:v1:changed"), context))).toBe("broken");
+    expect(await outcome(rootKey.unwrap(randomBytes(61), context))).toBe("broken");
   });
 
   test("is another one under another name or mount", async () => {
@@ -143,7 +145,9 @@ describe("when Vault does not answer as usual", () => {
         ? { status: 307, headers: { location: `${elsewhere.url}/v1/${path}` } }
         : undefined,
     );
-    expect(await outcome(rootKey.wrap(newKey(), context))).toMatch(/^refused: .*status 307/);
+    expect(await outcome(rootKey.wrap(newKey(), context))).toMatch(
+      /^refused: .*status 307: give the address of the active/,
+    );
     expect(elsewhere.asked).toHaveLength(0);
   });
 
@@ -173,6 +177,16 @@ describe("the token", () => {
       /^refused: .*\/nowhere, .* cannot be read \(ENOENT\)/,
     );
   });
+
+  test.each(["canary\u0001", "canary ä\u{1f600}", "two\nlines canary"])(
+    "that no header holds is refused, and not shown: %j",
+    async (token) => {
+      const rootKey = await open(at(), { vaultToken: token });
+      expect(await outcome(rootKey.wrap(newKey(), context))).toBe(
+        "refused: the token for Vault is no token: check it",
+      );
+    },
+  );
 
   test("is used as it is when it cannot be renewed", async () => {
     const rootKey = await open(at(), { vaultToken: vault.newToken("root") });
