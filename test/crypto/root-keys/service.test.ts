@@ -70,6 +70,18 @@ test("callers learn whether to try again, operators what to change, and neither 
   );
 });
 
+test("that the root key is asked at an address lets no connection call there", async () => {
+  const rootKey = await open(url(), { vaultToken });
+  await using service = await startService({ rootKey, outboundAllow: "" });
+  await rootKey.unwrap(await rootKey.wrap(Buffer.alloc(32), ["kek", "org_1", "1"]), ["kek", "org_1", "1"]);
+  const storing = service.org.client.connections.upsertServiceConnection({
+    serviceSlug: "custom:vault",
+    baseUrl: vault.url,
+    apiKey: vaultToken,
+  });
+  expect(await storing.then(() => "stored", reasonOf)).toBe("ADDRESS_DENIED");
+});
+
 test("commands open the root key of the URL and end, and doctor says whether it can be used", async () => {
   await using database = await createTestDatabase("empty");
   const env = { DATABASE_URL: database.url, PATCHBAY_ROOT_KEY_URL: url(), VAULT_TOKEN: vaultToken };
