@@ -1,3 +1,4 @@
+import { loadAuditKey } from "#src/crypto/audit-key.ts";
 import { loadPepper } from "#src/crypto/service-keys.ts";
 import { createKeyring } from "#src/crypto/keyring.ts";
 import type { Config } from "#src/config/config.ts";
@@ -38,6 +39,7 @@ export async function createShared(
 ) {
   const { log, database, rootKey, now, meter } = parts;
   const pepper = await loadPepper(database, rootKey, now);
+  const auditKey = await loadAuditKey(parts);
   const callLimiter = await createCallLimiter({ ...config, log, now, meter });
   opened.defer(() => callLimiter.close());
   const outbound = createOutbound({ allow: parseOutboundAllow(config.outboundAllow) });
@@ -47,6 +49,7 @@ export async function createShared(
     ...config,
     ...parts,
     pepper,
+    auditKey,
     keyring,
     eventLog: await createEventLog({ ...config, ...parts, keyring }),
     change: createChange({ database, pepper, now }),
