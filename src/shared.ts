@@ -1,3 +1,4 @@
+import { loadAuditKey } from "#src/crypto/audit-key.ts";
 import { loadPepper } from "#src/crypto/service-keys.ts";
 import { createKeyring } from "#src/crypto/keyring.ts";
 import type { Config } from "#src/config/config.ts";
@@ -41,6 +42,7 @@ export async function createShared(
   const { log, database, now, meter } = parts;
   const rootKey = timedRootKey(parts.rootKey, meter);
   const pepper = await loadPepper(database, rootKey, now);
+  const auditKey = await loadAuditKey(parts);
   const callLimiter = await createCallLimiter({ ...config, log, now, meter });
   opened.defer(() => callLimiter.close());
   const outbound = createOutbound({ allow: parseOutboundAllow(config.outboundAllow) });
@@ -53,6 +55,7 @@ export async function createShared(
     ...parts,
     rootKey,
     pepper,
+    auditKey,
     keyring,
     eventLog: await createEventLog({ ...config, ...parts, keyring }),
     change: createChange({ database, pepper, now }),

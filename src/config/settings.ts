@@ -1,5 +1,6 @@
 import { isLoopback } from "./loopback.ts";
 import {
+  anchorPlace,
   keyPrefixes,
   oneOf,
   origin,
@@ -240,6 +241,24 @@ export const settings = {
       "how many MiB the events of one organisation may take; further events of its channels are refused until older " +
       "ones end or channels are deleted",
     parse: wholeNumber(1, 1_048_576),
+  },
+  auditAnchors: {
+    flag: "audit-anchors",
+    env: "PATCHBAY_AUDIT_ANCHORS",
+    value: "file|url",
+    about:
+      "where signed heads of the audit records are written every few minutes, out of reach of the owner of the " +
+      "database: a file, or a URL that takes POST; not given, they are kept in the database only",
+    parse: anchorPlace,
+  },
+  auditRetentionMonths: {
+    flag: "audit-retention-months",
+    env: "PATCHBAY_AUDIT_RETENTION_MONTHS",
+    value: "number",
+    about:
+      "how many whole months before the running one audit events are kept; older ones are removed once they are " +
+      "anchored; not given, they are kept for ever",
+    parse: wholeNumber(1, 1_200),
   },
   trustedProxyHops: {
     flag: "trusted-proxy-hops",
