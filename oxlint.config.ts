@@ -22,6 +22,7 @@ const ranks = [
   ["net"],
   ["metrics"],
   ["config"],
+  ["workers"],
   ["cli"],
 ];
 const ranked = ranks.flat();

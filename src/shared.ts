@@ -12,7 +12,8 @@ import { createByteBudget } from "#src/platform/byte-budget.ts";
 import type { Log } from "#src/platform/log.ts";
 import type { Meter } from "#src/platform/meter.ts";
 import { createPublicUrl } from "#src/platform/public-url.ts";
-import { createCallLimiter } from "#src/ratelimit/call-limiter.ts";
+import { createLimiters } from "#src/ratelimit/limiters.ts";
+import type { Together } from "#src/ratelimit/together.ts";
 
 /** What the service is given beside its settings. */
 export interface AppParts {
@@ -22,6 +23,8 @@ export interface AppParts {
   /** Undefined for clear text. */
   readonly tls: Tls | undefined;
   readonly log: Log;
+  /** How this process counts together with other workers; undefined if it is no worker. */
+  readonly together?: Together | undefined;
   readonly now: () => Date;
   /** Milliseconds of a clock that is never set: what may be remembered for a time must not live longer by it. */
   readonly monotonicNow: () => number;
@@ -38,8 +41,8 @@ export async function createShared(
 ) {
   const { log, database, rootKey, now, meter } = parts;
   const pepper = await loadPepper(database, rootKey, now);
-  const callLimiter = await createCallLimiter({ ...config, log, now, meter });
-  opened.defer(() => callLimiter.close());
+  const limiters = await createLimiters({ ...config, together: parts.together, log, now, meter });
+  opened.defer(() => limiters.callLimiter.close());
   const outbound = createOutbound({ allow: parseOutboundAllow(config.outboundAllow) });
   opened.defer(() => outbound.close());
   const keyring = createKeyring(parts);
@@ -50,7 +53,7 @@ export async function createShared(
     keyring,
     eventLog: await createEventLog({ ...config, ...parts, keyring }),
     change: createChange({ database, pepper, now }),
-    callLimiter,
+    ...limiters,
     outbound,
     publicUrl: createPublicUrl(config.publicUrl, parts.tls !== undefined),
     budget: createByteBudget(config.memoryBudgetMib * 1024 * 1024, () => performance.now()),

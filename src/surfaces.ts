@@ -12,6 +12,7 @@ import { createPipeline } from "#src/pipeline/pipeline.ts";
 import type { ByteBudget } from "#src/platform/byte-budget.ts";
 import type { Log } from "#src/platform/log.ts";
 import type { Feature } from "#src/platform/served-service.ts";
+import type { RateLimiter } from "#src/ratelimit/limiter.ts";
 import { createRestHandler } from "#src/rest/handler.ts";
 import { createOpenRoutes } from "#src/rest/open-routes.ts";
 import { createPages } from "#src/rest/pages.ts";
@@ -42,6 +43,8 @@ export function createSurfaces(parts: {
   tls: Tls | undefined;
   log: Log;
   now: () => Date;
+  /** Counts the calls of each address that come without a key. */
+  publicLimiter: RateLimiter;
 }): Surfaces {
   const { config, features, verification, log } = parts;
   const { rateLimits: limits, authenticate } = verification;

@@ -8,7 +8,7 @@ import { callKey, type Environment } from "#src/platform/caller.ts";
 import type { HttpFailure } from "#src/platform/http-failure.ts";
 import { cut, onceClosed, type Request, type Response } from "#src/platform/http.ts";
 import type { Log } from "#src/platform/log.ts";
-import { createRateLimiter } from "#src/ratelimit/limiter.ts";
+import type { RateLimiter } from "#src/ratelimit/limiter.ts";
 import type { ServedService } from "#src/platform/served-service.ts";
 import { createCallUnary, type CallUnary } from "./call-unary.ts";
 import { toHttpFailure } from "./failures.ts";
@@ -60,14 +60,15 @@ export function createPipeline(parts: {
   fourEyesDeletion: FourEyesDeletion;
   /** Of the bytes that calls may hold. */
   budget: ByteBudget;
-  now: () => Date;
+  /** Counts the calls of each address that come without a key. */
+  publicLimiter: RateLimiter;
   log: Log;
 }): Pipeline {
   const { contracts, budget, log } = parts;
   requirePolicies(contracts);
   const services = joinServices(contracts, parts.served);
   const report = createReportFailure(log, parts.refusals);
-  const publicCalls = createPublicCalls(createRateLimiter(parts.now));
+  const publicCalls = createPublicCalls(parts.publicLimiter);
 
   function contextValues(request: Request, response: Response): ContextValues {
     const call = callOfRequest(request);
