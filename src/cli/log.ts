@@ -58,6 +58,7 @@ const redacted = [
   "rootKey",
   "databaseUrl",
   "rateLimitUrl",
+  "vaultToken",
 ];
 
 function forPeople(line: string): string {

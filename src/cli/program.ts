@@ -100,7 +100,14 @@ function program(): Command {
 
 const allSettings = Object.keys(settings) as SettingName[];
 const databaseSettings: SettingName[] = ["dataDir", "databaseUrl"];
-const commandSettings: SettingName[] = ["dataDir", "databaseUrl", "environment", "rootKey", "rootKeyFile"];
+const commandSettings: SettingName[] = [
+  ...databaseSettings,
+  "environment",
+  "rootKey",
+  "rootKeyFile",
+  "rootKeyUrl",
+  "vaultToken",
+];
 
 /** The settings that the command takes: flags, and in the help the names of those that have none. */
 function withSettings(command: Command, names: readonly SettingName[]): Command {
