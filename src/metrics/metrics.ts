@@ -72,10 +72,11 @@ export function createMetrics(): Metrics {
       const histogram = new Histogram({ name, help, labelNames: labels, buckets, registers });
       return (values, seconds) => histogram.observe(values, seconds);
     },
-    gauge({ name, help, read }) {
+    gauge({ name, help, read, ofWorkers = "sum" }) {
       const gauge = new Gauge({
         name,
         help,
+        aggregator: ofWorkers,
         registers: [],
         collect() {
           gauge.set(read());

@@ -9,6 +9,7 @@ function worker() {
   const time = metrics.duration({ name: "call_seconds", help: "Time.", labels: [] });
   let waiting = 0;
   metrics.gauge({ name: "waiting", help: "Calls that wait.", read: () => waiting });
+  metrics.gauge({ name: "lag_seconds", help: "The oldest.", ofWorkers: "max", read: () => waiting });
   return {
     metrics,
     call(code: string) {
@@ -21,10 +22,10 @@ function worker() {
 
 async function shown(measurements: ReturnType<typeof createMeasurements>, own: Metrics): Promise<string[]> {
   const { text } = await measurements.render(await own.measure());
-  return text.split("\n").filter((line) => /^(calls_total|call_seconds_count|call_seconds_bucket\{le="0.025"|waiting)/.test(line)); // prettier-ignore
+  return text.split("\n").filter((line) => /^(calls_total|call_seconds_count|call_seconds_bucket\{le="0.025"|waiting|lag_seconds)/.test(line)); // prettier-ignore
 }
 
-test("counts, times and gauges of all workers are added up, and an ended worker takes none of its counts away", async () => {
+test("counts, times and gauges of all workers are added up, or the worst one shown, and an ended worker takes none of its counts away", async () => {
   const [one, two] = [worker(), worker()];
   const own = createMetrics();
   const measurements = createMeasurements();
@@ -35,7 +36,9 @@ test("counts, times and gauges of all workers are added up, and an ended worker 
   measurements.measured(1, await one.metrics.measure());
   measurements.measured(2, await two.metrics.measure());
   const counts = ['calls_total{code="ok"} 3', 'calls_total{code="late"} 1', 'call_seconds_bucket{le="0.025"} 4', "call_seconds_count 4"]; // prettier-ignore
-  expect(await shown(measurements, own)).toStrictEqual(expect.arrayContaining([...counts, "waiting 5"]));
+  expect(await shown(measurements, own)).toStrictEqual(
+    expect.arrayContaining([...counts, "waiting 5", "lag_seconds 3"]),
+  );
 
   measurements.ended(1);
   expect(await shown(measurements, own)).toStrictEqual(expect.arrayContaining([...counts, "waiting 3"]));
