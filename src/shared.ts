@@ -15,7 +15,8 @@ import { createByteBudget } from "#src/platform/byte-budget.ts";
 import type { Log } from "#src/platform/log.ts";
 import type { Meter } from "#src/platform/meter.ts";
 import { createPublicUrl } from "#src/platform/public-url.ts";
-import { createCallLimiter } from "#src/ratelimit/call-limiter.ts";
+import { createLimiters } from "#src/ratelimit/limiters.ts";
+import type { Together } from "#src/ratelimit/together.ts";
 
 /** What the service is given beside its settings. */
 export interface AppParts {
@@ -25,6 +26,8 @@ export interface AppParts {
   /** Undefined for clear text. */
   readonly tls: Tls | undefined;
   readonly log: Log;
+  /** How this process counts together with other workers; undefined if it is no worker. */
+  readonly together?: Together | undefined;
   readonly now: () => Date;
   /** Milliseconds of a clock that is never set: what may be remembered for a time must not live longer by it. */
   readonly monotonicNow: () => number;
@@ -43,8 +46,8 @@ export async function createShared(
   const rootKey = timedRootKey(parts.rootKey, meter);
   const pepper = await loadPepper(database, rootKey, now);
   const auditKey = await loadAuditKey(parts);
-  const callLimiter = await createCallLimiter({ ...config, log, now, meter });
-  opened.defer(() => callLimiter.close());
+  const limiters = await createLimiters({ ...config, together: parts.together, log, now, meter });
+  opened.defer(() => limiters.callLimiter.close());
   const outbound = createOutbound({ allow: parseOutboundAllow(config.outboundAllow) });
   opened.defer(() => outbound.close());
   const keyring = createKeyring({ ...parts, rootKey });
@@ -59,7 +62,7 @@ export async function createShared(
     keyring,
     eventLog: await createEventLog({ ...config, ...parts, keyring }),
     change: createChange({ database, pepper, now }),
-    callLimiter,
+    ...limiters,
     outbound,
     publicUrl: createPublicUrl(config.publicUrl, parts.tls !== undefined),
     budget,
