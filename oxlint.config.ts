@@ -20,7 +20,7 @@ const ranks = [
   ["pipeline"],
   ["rpc", "rest"],
   ["net"],
-  ["metrics"],
+  ["metrics", "tracing"],
   ["config"],
   ["cli"],
 ];

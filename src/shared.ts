@@ -9,11 +9,13 @@ import { createChange } from "#src/idempotency/change.ts";
 import { meterResources } from "#src/metrics/resources.ts";
 import type { Tls } from "#src/net/servers.ts";
 import { parseOutboundAllow } from "#src/outbound/allow.ts";
+import { observedOutbound } from "#src/outbound/observed.ts";
 import { createOutbound } from "#src/outbound/outbound.ts";
 import { createByteBudget } from "#src/platform/byte-budget.ts";
 import type { Log } from "#src/platform/log.ts";
 import type { Meter } from "#src/platform/meter.ts";
 import { createPublicUrl } from "#src/platform/public-url.ts";
+import type { Tracing } from "#src/platform/tracing.ts";
 import { createCallLimiter } from "#src/ratelimit/call-limiter.ts";
 
 /** What the service is given beside its settings. */
@@ -24,6 +26,8 @@ export interface AppParts {
   /** Undefined for clear text. */
   readonly tls: Tls | undefined;
   readonly log: Log;
+  /** Undefined if no traces are sent anywhere. */
+  readonly tracing?: Tracing | undefined;
   readonly now: () => Date;
   /** Milliseconds of a clock that is never set: what may be remembered for a time must not live longer by it. */
   readonly monotonicNow: () => number;
@@ -43,11 +47,12 @@ export async function createShared(
   const pepper = await loadPepper(database, rootKey, now);
   const callLimiter = await createCallLimiter({ ...config, log, now, meter });
   opened.defer(() => callLimiter.close());
-  const outbound = createOutbound({ allow: parseOutboundAllow(config.outboundAllow) });
+  const allow = parseOutboundAllow(config.outboundAllow);
+  const outbound = observedOutbound(createOutbound({ allow }), { allow, meter, tracing: parts.tracing });
   opened.defer(() => outbound.close());
   const keyring = createKeyring({ ...parts, rootKey });
   const budget = createByteBudget(config.memoryBudgetMib * 1024 * 1024, () => performance.now());
-  meterResources(meter, { database, budget });
+  meterResources(meter, { database, budget, tracing: parts.tracing });
   return {
     ...config,
     ...parts,

@@ -1,4 +1,5 @@
 import type { Log } from "#src/platform/log.ts";
+import type { Tracing } from "#src/platform/tracing.ts";
 import { openConnection, type Connection } from "./connection.ts";
 import { ConnectionLost, DatabaseError, DatabaseUnavailable, toServiceError } from "./errors.ts";
 import { createNotifications, type Listener } from "./notifications.ts";
@@ -62,6 +63,8 @@ export interface DatabaseOptions {
   readonly poolSize?: number;
   /** For all of an operation: a free connection, its opening, the transaction and its end. */
   readonly deadlineMs?: number;
+  /** Shows the operations that are made for a request in its trace. */
+  readonly tracing?: Pick<Tracing, "part"> | undefined;
 }
 
 /** How much of the deadline may pass in the queue: an operation that begins with less left would only fail later. */
@@ -83,7 +86,7 @@ const serverDeadlines = {
 
 /** Opens nothing yet: the first operation connects. */
 export function createDatabase(options: DatabaseOptions): Database {
-  const { url, log, poolSize = 10, deadlineMs = 4_500 } = options;
+  const { url, log, poolSize = 10, deadlineMs = 4_500, tracing } = options;
   const session = {
     application_name: "patchbay",
     DateStyle: "ISO",
@@ -102,10 +105,28 @@ export function createDatabase(options: DatabaseOptions): Database {
   });
 
   /** Runs the work on a connection of the pool, all within one deadline. */
-  async function onConnection<T>(orgId: string, work: (operation: Operation) => Promise<T>): Promise<T> {
+  function onConnection<T>(
+    kind: Kind | "single",
+    orgId: string,
+    work: (operation: Operation) => Promise<T>,
+  ): Promise<T> {
+    if (tracing === undefined) return withLease(orgId, work);
+    return tracing.part("client", `database ${kind}`, (span) =>
+      withLease(orgId, work, (waitedMs) => {
+        span?.note({ "db.system.name": "postgresql", "patchbay.waited_ms": Math.round(waitedMs) });
+      }),
+    );
+  }
+
+  async function withLease<T>(
+    orgId: string,
+    work: (operation: Operation) => Promise<T>,
+    leased?: (waitedMs: number) => void,
+  ): Promise<T> {
     const endsAt = performance.now() + deadlineMs;
     const msLeft = () => Math.max(0, endsAt - performance.now());
     using lease = await pool.lease(orgId, silent ? silentMs : deadlineMs * waitingPart);
+    leased?.(deadlineMs - msLeft());
     const { connection } = lease;
     let deadline = loseAfter(connection, silent ? Math.min(silentMs, msLeft()) : msLeft());
     const answered = () => {
@@ -133,7 +154,7 @@ export function createDatabase(options: DatabaseOptions): Database {
   }
 
   function transact<T>(kind: Kind, orgId: string, run: (tx: Tx) => Promise<T | Unchanged<T>>): Promise<T> {
-    return onConnection(orgId, async ({ connection, answered, msLeft }) => {
+    return onConnection(kind, orgId, async ({ connection, answered, msLeft }) => {
       await begin(connection, kind, orgId, msLeft() - marginMs);
       answered();
       const { result, changed } = await finish(connection, kind, run);
@@ -159,7 +180,7 @@ export function createDatabase(options: DatabaseOptions): Database {
     record: (orgId, run) => inOrganisation("record", orgId, run),
     system: (run) => transact("system", ownUse, run),
     single: (run, askedBy = ownUse) =>
-      onConnection(askedBy, async ({ connection, answered }) => {
+      onConnection("single", askedBy, async ({ connection, answered }) => {
         const result = await runSingle(connection, run);
         answered();
         return result;
