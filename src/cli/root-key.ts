@@ -1,7 +1,7 @@
 import { mkdir, readFile, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { invalidSetting } from "#src/config/config.ts";
-import { nameOf } from "#src/config/settings.ts";
+import { nameOf, type SettingName } from "#src/config/settings.ts";
 import type { Config } from "#src/config/config.ts";
 import { localRootKey, newRootKeyText, type RootKey } from "#src/crypto/root-key.ts";
 import { writeNewFile } from "./new-file.ts";
@@ -22,8 +22,9 @@ export async function openRootKey(config: Config): Promise<OpenedRootKey> {
 
 /** The configured root key; undefined if the first start has yet to make it. */
 export async function findRootKey(config: Config): Promise<RootKey | undefined> {
-  if (config.rootKey !== undefined) return readSetting(config.rootKey.reveal().toString());
-  if (config.databaseUrl !== undefined && config.rootKeyFile === undefined) {
+  const given = await readRootKey(config, "rootKey");
+  if (given !== undefined) return given;
+  if (config.databaseUrl !== undefined) {
     // Not one that happens to lie beside a data folder: it would have to be the same on all replicas.
     throw invalidSetting(
       "rootKeyFile",
@@ -32,20 +33,27 @@ export async function findRootKey(config: Config): Promise<RootKey | undefined> 
     );
   }
   const file = rootKeyFileOf(config);
-  const text = await readFile(file, "utf8").catch((error: NodeJS.ErrnoException) => {
-    if (config.rootKeyFile === undefined && ["ENOENT", "ENOTDIR"].includes(error.code ?? ""))
-      return undefined;
-    throw invalidSetting("rootKeyFile", `${file} cannot be read (${error.code}): name a file that can`);
-  });
-  if (text !== undefined) return readFileText(file, text);
-  if (await hasData(config)) {
+  const found = await readFileAt(file, "rootKeyFile", ["ENOENT", "ENOTDIR"]);
+  if (found === undefined && (await hasData(config))) {
     throw invalidSetting(
       "rootKeyFile",
       `the root key ${file} is missing, and nothing else opens the data in ${config.dataDir}: ` +
         "put it back, or name its place",
     );
   }
-  return undefined;
+  return found;
+}
+
+/** What names a root key in the settings: a value, or a file by the same name with `File`. */
+type RootKeySetting = "rootKey";
+
+/** The root key that the settings of this name give; undefined if none of them does. */
+export async function readRootKey(config: Config, name: RootKeySetting): Promise<RootKey | undefined> {
+  const value = config[name];
+  if (value !== undefined) return readText(value.reveal().toString(), name);
+  const fileSetting = `${name}File` as const;
+  const file = config[fileSetting];
+  return file === undefined ? undefined : readFileAt(file, fileSetting);
 }
 
 /** The root key's file, unless the key itself is given. Beside the data, not in it: copied data alone opens nothing. */
@@ -61,19 +69,24 @@ export async function hasData(config: Config): Promise<boolean> {
   );
 }
 
-function readSetting(text: string): RootKey {
-  try {
-    return localRootKey(text);
-  } catch (error) {
-    throw invalidSetting("rootKey", (error as Error).message);
-  }
+/** The root key in the file; undefined if reading it fails with one of the codes. */
+async function readFileAt(
+  file: string,
+  setting: `${RootKeySetting}File`,
+  absent: readonly string[] = [],
+): Promise<RootKey | undefined> {
+  const text = await readFile(file, "utf8").catch(({ code = "" }: NodeJS.ErrnoException) => {
+    if (absent.includes(code)) return undefined;
+    throw invalidSetting(setting, `${file} cannot be read (${code}): name a file that can`);
+  });
+  return text === undefined ? undefined : readText(text, setting, `${file} cannot be used: `);
 }
 
-function readFileText(file: string, text: string): RootKey {
+function readText(text: string, setting: SettingName, prefix = ""): RootKey {
   try {
     return localRootKey(text);
   } catch (error) {
-    throw invalidSetting("rootKeyFile", `${file} cannot be used: ${(error as Error).message}`);
+    throw invalidSetting(setting, prefix + (error as Error).message);
   }
 }
 
