@@ -1,8 +1,10 @@
 import type { Log } from "#src/platform/log.ts";
 import type { Tracing } from "#src/platform/tracing.ts";
+import { within } from "#src/platform/within.ts";
 import { openConnection, type Connection } from "./connection.ts";
 import { ConnectionLost, DatabaseError, DatabaseUnavailable, toServiceError } from "./errors.ts";
 import { createNotifications, type Listener } from "./notifications.ts";
+import { sql } from "./drizzle.cjs";
 import { createPool, ownUse, type PoolLoad } from "./pool.ts";
 import { servingRole } from "./serving-role.ts";
 import { openTransaction, type Tx } from "./transaction.ts";
@@ -34,6 +36,8 @@ export interface Database {
   single<T>(run: (tx: Tx) => Promise<T>, askedBy?: string): Promise<T>;
   /** Notifies of changes from now on, made here or by other processes; waits for the first attempt to listen. */
   listen(listener: Listener): Promise<void>;
+  /** Whether it answers: it did in the last moments, or does so now that it is asked. */
+  answers(): Promise<boolean>;
   /** How busy its connections are. */
   load(): PoolLoad;
   /** Waits for running operations, refuses new ones. */
@@ -74,6 +78,9 @@ const waitingPart = 0.75;
  * and has answered nothing since. A call with several operations must not wait for the deadline in each of them.
  */
 const silentMs = 500;
+/** The listening connection is heard each second. */
+const heardMs = 1_500;
+const answerMs = 1_000;
 /** Statements end this long before the deadline: the server must end them, before their connection is closed. */
 const marginMs = 250;
 
@@ -97,9 +104,14 @@ export function createDatabase(options: DatabaseOptions): Database {
     ...serverDeadlines,
   };
   let silent = false;
+  let answeredAt = -Infinity;
+  const heard = (): void => {
+    silent = false;
+    answeredAt = performance.now();
+  };
   const pool = createPool(poolSize, () => openConnection(url, session));
   const notifications = createNotifications({
-    answered: () => (silent = false),
+    answered: heard,
     open: (onNotify) => openConnection(url, { ...session, application_name: "patchbay listener" }, onNotify),
     log,
   });
@@ -130,7 +142,7 @@ export function createDatabase(options: DatabaseOptions): Database {
     const { connection } = lease;
     let deadline = loseAfter(connection, silent ? Math.min(silentMs, msLeft()) : msLeft());
     const answered = () => {
-      silent = false;
+      heard();
       clearTimeout(deadline);
       deadline = loseAfter(connection, msLeft());
     };
@@ -174,18 +186,30 @@ export function createDatabase(options: DatabaseOptions): Database {
     return transact(kind, orgId, run);
   }
 
+  function single<T>(run: (tx: Tx) => Promise<T>, askedBy = ownUse): Promise<T> {
+    return onConnection("single", askedBy, async ({ connection, answered }) => {
+      const result = await runSingle(connection, run);
+      answered();
+      return result;
+    });
+  }
+
   return {
     read: (orgId, run) => inOrganisation("read", orgId, run),
     change: (orgId, run) => inOrganisation("change", orgId, run),
     record: (orgId, run) => inOrganisation("record", orgId, run),
     system: (run) => transact("system", ownUse, run),
-    single: (run, askedBy = ownUse) =>
-      onConnection("single", askedBy, async ({ connection, answered }) => {
-        const result = await runSingle(connection, run);
-        answered();
-        return result;
-      }),
+    single,
     listen: (listener) => notifications.listen(listener),
+    async answers() {
+      // A busy service need not ask: it hears the database all the time.
+      if (performance.now() - answeredAt < heardMs) return true;
+      const asked = single((tx) => tx.execute(sql`select 1`));
+      return await within(answerMs, asked, () => new Error("no answer")).then(
+        () => true,
+        () => false,
+      );
+    },
     load: () => pool.load(),
     async close() {
       await Promise.all([notifications.close(), pool.close()]);

@@ -52,6 +52,15 @@ export function meterResources(meter: Meter, { database, budget, tracing }: Reso
   });
 }
 
+/** Shows what load balancers are told. */
+export function meterReadiness(meter: Meter, readiness: { readonly ready: boolean }): void {
+  meter.gauge({
+    name: "patchbay_ready",
+    help: "1 if the service takes calls, 0 if it starts, stops, or its database does not answer.",
+    read: () => (readiness.ready ? 1 : 0),
+  });
+}
+
 interface Resources {
   readonly database: Pick<Database, "load">;
   readonly budget: Pick<ByteBudget, "load">;
