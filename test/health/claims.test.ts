@@ -127,3 +127,34 @@ test("what a replica had claimed when it died is probed by another one a period 
   expect(new Set(upstream.asked).size).toBe(3);
   await forget(orgId);
 });
+
+test("operators see how late the oldest claimed probe is, and how probes ended", async () => {
+  await using upstream = await startHanging();
+  const { one } = replicas;
+  const { port } = await one.app.listenForMetrics("127.0.0.1", 0);
+  const metric = async (name: string) => {
+    const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+    return Number(
+      text
+        .split("\n")
+        .find((line) => line.startsWith(`${name} `))
+        ?.slice(name.length),
+    );
+  };
+  const healthy = 'patchbay_health_probes_total{outcome="healthy"}';
+  await one.app.loops.health.runOnce();
+  const before = (await metric(healthy)) || 0;
+  const orgId = await addConnections(2, upstream.url);
+  const sweeping = one.app.loops.health.runOnce();
+  await vi.waitUntil(() => upstream.asked.length === 2, waiting);
+  one.clock.advance(20_000);
+  expect(await metric("patchbay_health_sweep_lag_seconds")).toBe(20);
+  expect(await metric("patchbay_health_probes_claimed")).toBe(2);
+  upstream.release();
+  await sweeping;
+  expect((await metric(healthy)) - before).toBe(2);
+  expect(await metric("patchbay_health_probes_claimed")).toBe(0);
+  await one.app.loops.health.runOnce();
+  expect(await metric("patchbay_health_sweep_lag_seconds")).toBe(0);
+  await forget(orgId);
+});
