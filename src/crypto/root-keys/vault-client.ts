@@ -10,6 +10,9 @@ export interface VaultClient {
   post(path: string, request: VaultRequest): Promise<VaultAnswer>;
 }
 
+/** In the place of a token where an agent adds it, or none is needed. */
+export const noToken = "";
+
 interface VaultRequest {
   readonly token?: string;
   readonly body: Readonly<Record<string, string>>;
@@ -30,12 +33,12 @@ const maxAnswerBytes = 64 * 1024;
 /** Through our own client: no redirect is followed, so that the token goes to this server and to no other. */
 export function createVaultClient({ address, namespace }: VaultPlace, outbound: Outbound): VaultClient {
   return {
-    async post(path, { token, body, signal }) {
+    async post(path, { token = noToken, body, signal }) {
       const headers = {
         "content-type": "application/json",
         // Vault's protection from forged requests; the agent asks for it.
         "x-vault-request": "true",
-        ...(token !== undefined && { "x-vault-token": token }),
+        ...(token !== noToken && { "x-vault-token": token }),
         ...(namespace !== undefined && { "x-vault-namespace": namespace }),
       };
       const reply = await outbound

@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import type { Log } from "#src/platform/log.ts";
 import type { Secret } from "#src/platform/secret.ts";
 import { RootKeyRefused } from "../errors.ts";
-import type { VaultAnswer, VaultClient } from "./vault-client.ts";
+import { noToken, type VaultAnswer, type VaultClient } from "./vault-client.ts";
 import type { VaultAuth } from "./vault-place.ts";
 
 /** The token that Vault is asked with, which is renewed before it ends. */
@@ -94,6 +94,8 @@ type Source = Parameters<typeof createVaultToken>[0];
 
 async function obtain({ auth, client, given }: Source, signal?: AbortSignal): Promise<Lease> {
   switch (auth.method) {
+    case "agent":
+      return { token: noToken, seconds: undefined };
     case "token": {
       const token = auth.file === undefined ? given?.reveal().toString() : await readSecret(auth.file);
       if (token === undefined) {
@@ -126,7 +128,7 @@ async function renew(client: VaultClient, token: string, signal?: AbortSignal): 
   return answer.status === 200 ? leaseOf(answer) : undefined;
 }
 
-function loggedIn(auth: Exclude<VaultAuth, { method: "token" }>, answer: VaultAnswer): Lease {
+function loggedIn(auth: Extract<VaultAuth, { mount: string }>, answer: VaultAnswer): Lease {
   const lease = answer.status === 200 ? leaseOf(answer) : undefined;
   if (lease !== undefined) return lease;
   const what =

@@ -188,6 +188,16 @@ describe("the token", () => {
     },
   );
 
+  test("is added by an agent, if the URL says so", async () => {
+    await using agent = await startFakeVault();
+    agent.newKey("transit/patchbay");
+    const rootKey = await open(`vault+${agent.url}/transit/patchbay?auth=agent`, { vaultToken: "canary" });
+    expect(await outcome(rootKey.wrap(newKey(), context))).toMatch(/^refused: .*status 403/);
+    agent.addsToken = true;
+    await checkRootKey(rootKey);
+    expect(agent.authPaths()).toStrictEqual([]);
+  });
+
   test("is used as it is when it cannot be renewed", async () => {
     const rootKey = await open(at(), { vaultToken: vault.newToken("root") });
     await checkRootKey(rootKey);
