@@ -1,4 +1,4 @@
-import { AddressDenied, InvalidOutboundRequest } from "#src/outbound/errors.ts";
+import { AddressDenied, InvalidOutboundRequest, UpstreamUnreachable } from "#src/outbound/errors.ts";
 import type { Outbound } from "#src/outbound/outbound.ts";
 import { ServiceError } from "#src/platform/errors.ts";
 import { RootKeyRefused, RootKeyUnavailable } from "../errors.ts";
@@ -29,6 +29,8 @@ export interface VaultAnswer {
 }
 
 const maxAnswerBytes = 64 * 1024;
+/** Logins and renewals serve all calls, so that no one call ends them. */
+const timeoutMs = 10_000;
 
 /** Through our own client: no redirect is followed, so that the token goes to this server and to no other. */
 export function createVaultClient({ address, namespace }: VaultPlace, outbound: Outbound): VaultClient {
@@ -50,6 +52,7 @@ export function createVaultClient({ address, namespace }: VaultPlace, outbound: 
           headers,
           body: Buffer.from(JSON.stringify(body)),
           ...(signal !== undefined && { signal }),
+          timeoutMs,
           maxAnswerBytes,
         })
         .catch(unreachable);
@@ -65,7 +68,9 @@ function unreachable(error: unknown): never {
   if (!(error instanceof ServiceError)) throw error;
   if (error instanceof InvalidOutboundRequest)
     throw new RootKeyRefused("the token for Vault is no token: check it");
-  if (error instanceof AddressDenied) throw new RootKeyRefused(`Vault: ${error.message}`);
+  const isWrongServer =
+    error instanceof UpstreamUnreachable && error.metadata.stage === "TLS" && !error.isTransient;
+  if (isWrongServer || error instanceof AddressDenied) throw new RootKeyRefused(`Vault: ${error.message}`);
   throw new RootKeyUnavailable(new Error(`Vault: ${error.message}`));
 }
 
