@@ -23,6 +23,7 @@ const ranks = [
   ["net"],
   ["metrics"],
   ["config"],
+  ["workers"],
   ["cli"],
 ];
 const ranked = ranks.flat();

@@ -1,3 +1,4 @@
+import { loadAuditKey } from "#src/crypto/audit-key.ts";
 import { loadPepper } from "#src/crypto/service-keys.ts";
 import { createKeyring } from "#src/crypto/keyring.ts";
 import type { Config } from "#src/config/config.ts";
@@ -14,7 +15,8 @@ import { createByteBudget } from "#src/platform/byte-budget.ts";
 import type { Log } from "#src/platform/log.ts";
 import type { Meter } from "#src/platform/meter.ts";
 import { createPublicUrl } from "#src/platform/public-url.ts";
-import { createCallLimiter } from "#src/ratelimit/call-limiter.ts";
+import { createLimiters } from "#src/ratelimit/limiters.ts";
+import type { Together } from "#src/ratelimit/together.ts";
 
 /** What the service is given beside its settings. */
 export interface AppParts {
@@ -24,6 +26,8 @@ export interface AppParts {
   /** Undefined for clear text. */
   readonly tls: Tls | undefined;
   readonly log: Log;
+  /** How this process counts together with other workers; undefined if it is no worker. */
+  readonly together?: Together | undefined;
   readonly now: () => Date;
   /** Milliseconds of a clock that is never set: what may be remembered for a time must not live longer by it. */
   readonly monotonicNow: () => number;
@@ -41,8 +45,9 @@ export async function createShared(
   const { log, database, now, meter } = parts;
   const rootKey = timedRootKey(parts.rootKey, meter);
   const pepper = await loadPepper(database, rootKey, now);
-  const callLimiter = await createCallLimiter({ ...config, log, now, meter });
-  opened.defer(() => callLimiter.close());
+  const auditKey = await loadAuditKey(parts);
+  const limiters = await createLimiters({ ...config, together: parts.together, log, now, meter });
+  opened.defer(() => limiters.callLimiter.close());
   const outbound = createOutbound({ allow: parseOutboundAllow(config.outboundAllow) });
   opened.defer(() => outbound.close());
   const keyring = createKeyring({ ...parts, rootKey });
@@ -53,10 +58,11 @@ export async function createShared(
     ...parts,
     rootKey,
     pepper,
+    auditKey,
     keyring,
     eventLog: await createEventLog({ ...config, ...parts, keyring }),
     change: createChange({ database, pepper, now }),
-    callLimiter,
+    ...limiters,
     outbound,
     publicUrl: createPublicUrl(config.publicUrl, parts.tls !== undefined),
     budget,

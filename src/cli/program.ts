@@ -1,9 +1,9 @@
 import { Command } from "commander";
 import { readFileSync } from "node:fs";
-import { InvalidSetting } from "#src/config/setting.ts";
 import { readConfig, type Flags } from "#src/config/config.ts";
 import { addCatalogCommands } from "./catalog-commands.ts";
 import { addChannelCommands } from "./channel-commands.ts";
+import { describeFailure } from "./describe-failure.ts";
 import { addEventCommands } from "./event-commands.ts";
 import { addRemoteCommands } from "./remote-commands.ts";
 import { addWebhookCommands } from "./webhook-commands.ts";
@@ -15,7 +15,7 @@ export async function runCli(argv: readonly string[]): Promise<void> {
   try {
     await program().parseAsync(argv);
   } catch (error) {
-    process.stderr.write(`patchbay: ${describe(error)}\n`);
+    process.stderr.write(`patchbay: ${describeFailure(error)}\n`);
     process.exitCode = 1;
   }
 }
@@ -126,11 +126,4 @@ function withSettings(command: Command, names: readonly SettingName[]): Command 
 function version(): string {
   const text = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
   return (JSON.parse(text) as { version: string }).version;
-}
-
-/** The message; unless a setting is to blame, with the causes behind it, which the message may not name. */
-function describe(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  if (error instanceof InvalidSetting || error.cause === undefined) return error.message;
-  return `${error.message}: ${describe(error.cause)}`;
 }

@@ -23,6 +23,17 @@ export function rootKeyUrl(given: string): RootKeyPlace {
   }
 }
 
+/** A file, or a URL without what a log may not show. */
+export function anchorPlace(given: string): string {
+  if (!/^https?:/i.test(given)) return resolve(given);
+  const url = URL.parse(given);
+  if (url !== null && [url.username, url.password, url.search, url.hash].every((part) => part === ""))
+    return url.href;
+  throw new Problem(
+    "give a file, or a URL such as https://anchors.example/patchbay, without user, query or fragment",
+  );
+}
+
 export function wholeNumber(min: number, max: number): (given: string) => number {
   return (given) => {
     const number = Number(given);
