@@ -119,6 +119,14 @@ export function outboundAllow(given: string): string {
   }
 }
 
+/** Where something is asked over HTTP. No password: it would be seen by every user of the machine. */
+export function httpUrl(given: string): string {
+  const url = URL.parse(given);
+  const isPlain = url?.username === "" && url.password === "" && url.search === "" && url.hash === "";
+  if (isPlain && /^https?:$/.test(url.protocol)) return url.href;
+  throw new Problem("give a URL such as http://collector:4318, without a password, query or fragment");
+}
+
 export function origin(given: string): string {
   const [only, ...others] = origins(given);
   if (only !== undefined && others.length === 0 && /^https?:/.test(only)) return only;

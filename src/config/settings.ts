@@ -1,6 +1,7 @@
 import { isLoopback } from "./loopback.ts";
 import {
   anchorPlace,
+  httpUrl,
   keyPrefixes,
   oneOf,
   origin,
@@ -290,6 +291,23 @@ export const settings = {
       "the port to serve GET /metrics on, without TLS and on the same address as the service; not given, there are " +
       "no metrics",
     parse: wholeNumber(0, 65_535),
+  },
+  otlpEndpoint: {
+    flag: "otlp-endpoint",
+    env: "OTEL_EXPORTER_OTLP_ENDPOINT",
+    value: "url",
+    about:
+      "the OpenTelemetry collector that traces are sent to, as protobuf over HTTP, such as http://127.0.0.1:4318; " +
+      "not given, there are no traces",
+    parse: httpUrl,
+  },
+  tracePercent: {
+    flag: "trace-percent",
+    env: "PATCHBAY_TRACE_PERCENT",
+    value: "number",
+    fallback: "100",
+    about: "how many of a hundred traces are recorded, from 1 to 100",
+    parse: wholeNumber(1, 100),
   },
   drainSeconds: {
     flag: "drain-seconds",
