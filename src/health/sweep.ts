@@ -181,7 +181,10 @@ export function createHealthSweep(parts: {
 
   const loop = createLoop({ name: "health sweep", everyMs: lookEveryMs, work: sweep, log });
   return {
-    start: () => loop.start(),
+    start() {
+      count.looked();
+      loop.start();
+    },
     async runOnce() {
       while (await claim()) {
         await record();
