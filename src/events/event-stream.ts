@@ -5,7 +5,7 @@ import { pacedWriter } from "#src/platform/paced-writer.ts";
 import type { RawRoute } from "#src/platform/raw-route.ts";
 import { heartbeat, lastWords, serverSent } from "./server-sent.ts";
 import { readStreamRequest } from "./stream-request.ts";
-import { patienceMs, type Subscriptions } from "./subscriptions.ts";
+import type { Subscriptions } from "./subscriptions.ts";
 
 const path = "/api/events/stream";
 
@@ -29,7 +29,7 @@ export function createEventStream(parts: {
       const { starts, types } = readStreamRequest(query, headerOf(request, "last-event-id"));
       const reports = subscriptions.open({ call, caller, starts, types, signal });
       const headers = { "content-type": "text/event-stream", "x-accel-buffering": "no" };
-      const write = pacedWriter(exchange, { headers, patienceMs, monotonicNow });
+      const write = pacedWriter(exchange, { headers, monotonicNow });
       try {
         for await (const { events, positions } of reports) {
           if (events.length === 0) await write(heartbeat(positions));

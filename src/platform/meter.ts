@@ -17,10 +17,12 @@ export interface Meter {
   counter<Name extends string>(
     text: MetricText & { readonly labels: readonly Name[] },
   ): (labels: Labels<Name>, by?: number) => void;
+  /** A number that only goes up and is counted elsewhere, so that counting it costs what `+=` costs. */
+  total(text: MetricText & { readonly read: () => number }): void;
   /** Seconds, sorted into buckets. */
   duration<Name extends string>(
     text: MetricText & { readonly labels: readonly Name[] },
   ): (labels: Labels<Name>, seconds: number) => void;
-  /** A number as it is when somebody looks. */
-  gauge(text: MetricText & { readonly read: () => number }): void;
+  /** A number as it is when it is read; those of the workers of one machine are added up, unless the worst one counts. */
+  gauge(text: MetricText & { readonly read: () => number; readonly ofWorkers?: "sum" | "max" }): void;
 }

@@ -2,22 +2,22 @@ import { once } from "node:events";
 import type { ServerResponse } from "node:http";
 import { cut } from "./http.ts";
 import type { RawExchange } from "./raw-route.ts";
+import { patienceMs } from "./taken-in-time.ts";
 
 const lookMs = 1_000;
 
 /**
- * Writes an answer no faster than the caller reads it, and cuts one that does not read for the time. The head goes out
+ * Writes an answer no faster than the caller reads it, and cuts one that does not read. The head goes out
  * with the first bytes, so that until then a refusal still can.
  */
 export function pacedWriter(
   { response, head, call, signal }: RawExchange,
   parts: {
     readonly headers: Readonly<Record<string, string>>;
-    readonly patienceMs: number;
     readonly monotonicNow: () => number;
   },
 ): (piece: Buffer | string) => Promise<void> {
-  const { headers, patienceMs, monotonicNow } = parts;
+  const { headers, monotonicNow } = parts;
   // Both modules' responses take these calls; only their types cannot be called as one.
   const out = response as ServerResponse;
 

@@ -2,11 +2,13 @@ import type { DescService, MessageInitShape, DescMessage } from "@bufbuild/proto
 import type { HandlerContext } from "@connectrpc/connect";
 import { pino } from "pino";
 import { withAccessLog } from "#src/net/access-log.ts";
+import { createMetrics } from "#src/metrics/metrics.ts";
 import { createPort, type Port } from "#src/net/port.ts";
 import { createPipeline } from "#src/pipeline/pipeline.ts";
 import { createByteBudget } from "#src/platform/byte-budget.ts";
 import type { Caller } from "#src/platform/caller.ts";
 import { targetOf } from "#src/platform/http.ts";
+import { createRateLimiter } from "#src/ratelimit/limiter.ts";
 import { createReadiness } from "#src/rpc/grpc-health.ts";
 import { createRpc } from "#src/rpc/rpc.ts";
 
@@ -48,7 +50,8 @@ export async function serveContract(
     environment: "sandbox",
     fourEyesDeletion: "never",
     budget: createByteBudget(1 << 26, () => 0),
-    now: () => new Date(0),
+    publicLimiter: createRateLimiter(() => new Date(0)),
+    meter: createMetrics(),
     log,
   });
   const shutdownSignal = new AbortController().signal;
