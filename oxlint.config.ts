@@ -21,7 +21,7 @@ const ranks = [
   ["pipeline"],
   ["rpc", "rest"],
   ["net"],
-  ["metrics"],
+  ["metrics", "tracing"],
   ["config"],
   ["workers"],
   ["cli"],

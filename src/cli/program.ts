@@ -1,5 +1,4 @@
 import { Command } from "commander";
-import { readFileSync } from "node:fs";
 import { readConfig, type Flags } from "#src/config/config.ts";
 import { addCatalogCommands } from "./catalog-commands.ts";
 import { addChannelCommands } from "./channel-commands.ts";
@@ -8,6 +7,7 @@ import { addEventCommands } from "./event-commands.ts";
 import { addRemoteCommands } from "./remote-commands.ts";
 import { addWebhookCommands } from "./webhook-commands.ts";
 import { settingNamed, settings, type SettingName } from "#src/config/settings.ts";
+import { version } from "./version.ts";
 
 /** Reads the command line and does what it says. A failure ends with one line that says what to change. */
 export async function runCli(argv: readonly string[]): Promise<void> {
@@ -121,9 +121,4 @@ function withSettings(command: Command, names: readonly SettingName[]): Command 
     "after",
     `\nOnly in the environment, since flags can be seen by others:\n${secrets.join("\n")}`,
   );
-}
-
-function version(): string {
-  const text = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
-  return (JSON.parse(text) as { version: string }).version;
 }

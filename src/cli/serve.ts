@@ -9,7 +9,10 @@ import { untilSignal } from "./signals.ts";
 import { letYoungMemoryGrow } from "./young-memory.ts";
 
 /** Answers calls until a signal stops the service. */
-export async function serve(config: Config, parts: Runtime & Pick<AppParts, "tls" | "log">): Promise<void> {
+export async function serve(
+  config: Config,
+  parts: Runtime & Pick<AppParts, "tls" | "log" | "tracing">,
+): Promise<void> {
   const { log } = parts;
   const app = await createApp(config, {
     ...parts,

@@ -4,6 +4,7 @@ import { createServiceLog } from "./log.ts";
 import { openPostgres } from "./postgres.ts";
 import { openRuntime } from "./runtime.ts";
 import { readTls } from "./tls.ts";
+import { openTracing } from "./tracing.ts";
 import { keepYoungMemorySmall, makeObjectsYoung } from "./young-memory.ts";
 
 /** Runs the service until a signal stops it. */
@@ -13,11 +14,13 @@ export async function start(config: Config): Promise<void> {
   if (config.workers > 1) return startTogether(config);
   const log = createServiceLog(config);
   const tls = await readTls(config);
-  await using runtime = await openRuntime(config, log, () =>
-    openPostgres(config, log, () => void load().catch(() => undefined)),
-  );
+  await using opened = new AsyncDisposableStack();
+  const tracing = await openTracing(config, log);
+  opened.defer(async () => tracing?.close());
+  const obtain = () => openPostgres(config, log, () => void load().catch(() => undefined));
+  const runtime = opened.use(await openRuntime(config, log, obtain, tracing));
   const { serve } = await load();
-  await serve(config, { ...runtime, tls, log });
+  await serve(config, { ...runtime, tls, log, tracing });
 }
 
 /** The primary runs the same program again, once for each worker. */

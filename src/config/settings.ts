@@ -1,5 +1,7 @@
 import { isLoopback } from "./loopback.ts";
 import {
+  anchorPlace,
+  httpUrl,
   keyPrefixes,
   oneOf,
   origin,
@@ -253,6 +255,24 @@ export const settings = {
       "ones end or channels are deleted",
     parse: wholeNumber(1, 1_048_576),
   },
+  auditAnchors: {
+    flag: "audit-anchors",
+    env: "PATCHBAY_AUDIT_ANCHORS",
+    value: "file|url",
+    about:
+      "where signed heads of the audit records are written every few minutes, out of reach of the owner of the " +
+      "database: a file, or a URL that takes POST; not given, they are kept in the database only",
+    parse: anchorPlace,
+  },
+  auditRetentionMonths: {
+    flag: "audit-retention-months",
+    env: "PATCHBAY_AUDIT_RETENTION_MONTHS",
+    value: "number",
+    about:
+      "how many whole months before the running one audit events are kept; older ones are removed once they are " +
+      "anchored; not given, they are kept for ever",
+    parse: wholeNumber(1, 1_200),
+  },
   trustedProxyHops: {
     flag: "trusted-proxy-hops",
     env: "PATCHBAY_TRUSTED_PROXY_HOPS",
@@ -271,6 +291,23 @@ export const settings = {
       "the port to serve GET /metrics on, without TLS and on the same address as the service; not given, there are " +
       "no metrics",
     parse: wholeNumber(0, 65_535),
+  },
+  otlpEndpoint: {
+    flag: "otlp-endpoint",
+    env: "OTEL_EXPORTER_OTLP_ENDPOINT",
+    value: "url",
+    about:
+      "the OpenTelemetry collector that traces are sent to, as protobuf over HTTP, such as http://127.0.0.1:4318; " +
+      "not given, there are no traces",
+    parse: httpUrl,
+  },
+  tracePercent: {
+    flag: "trace-percent",
+    env: "PATCHBAY_TRACE_PERCENT",
+    value: "number",
+    fallback: "100",
+    about: "how many of a hundred traces are recorded, from 1 to 100",
+    parse: wholeNumber(1, 100),
   },
   drainSeconds: {
     flag: "drain-seconds",
