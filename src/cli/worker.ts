@@ -1,4 +1,4 @@
-import { createApp } from "#src/app.ts";
+import { createApp, type App } from "#src/app.ts";
 import { partOfWorker, type Config } from "#src/config/config.ts";
 import type { Log } from "#src/platform/log.ts";
 import { openLink, type Link } from "#src/workers/link.ts";
@@ -44,20 +44,13 @@ async function answerCalls(config: Config, link: Link, log: Log): Promise<void> 
     monotonicNow: () => performance.now(),
   });
   const stopped = Promise.race([untilSignal(), link.stop]);
-  const measure = config.metricsPort === undefined ? undefined : app.startMeasuring();
-  const sendMeasures = async () => {
-    if (measure !== undefined) await link.tell({ kind: "measures", measures: await measure() });
-  };
-  link.onMeasure(() => void sendMeasures());
+  const sendMeasures = measuring(app, config, link);
   try {
     const address = await listen("port", () => app.listen(config.host, port));
     await link.tell({ kind: "listening", address });
     letYoungMemoryGrow();
-    await Promise.race([link.go, stopped]);
-    for (const loop of Object.values(app.loops)) loop.start();
-    app.beReady();
-    log.info({ pid: process.pid }, "worker ready");
-    await link.tell({ kind: "ready" });
+    const isStarted = await Promise.race([link.go.then(() => true), stopped.then(() => false)]);
+    if (isStarted) await beReady(app, link, log);
     await stopped;
     await link.tell({ kind: "leaving" });
     log.info("worker stopping: calls on their way may finish");
@@ -66,4 +59,20 @@ async function answerCalls(config: Config, link: Link, log: Log): Promise<void> 
     if (!finished) log.warn("some calls did not finish in time and were cut");
     await sendMeasures();
   }
+}
+
+async function beReady(app: App, link: Link, log: Log): Promise<void> {
+  for (const loop of Object.values(app.loops)) loop.start();
+  app.beReady();
+  log.info({ pid: process.pid }, "worker ready");
+  await link.tell({ kind: "ready" });
+}
+
+/** Has the primary told what was measured, when it asks and whenever the answered function is called. */
+function measuring(app: App, { metricsPort }: Config, link: Link): () => Promise<void> {
+  if (metricsPort === undefined) return async () => undefined;
+  const measure = app.startMeasuring();
+  const send = async () => link.tell({ kind: "measures", measures: await measure() });
+  link.onMeasure(() => void send());
+  return send;
 }

@@ -17,6 +17,7 @@ import { run as sweep } from "./sweep.ts";
 import { run as validateInput } from "./validate-input.ts";
 import { run as verifyKey } from "./verify-key.ts";
 import { run as webhooks } from "./webhooks.ts";
+import { run as workers } from "./workers.ts";
 
 interface Bench {
   readonly title: string;
@@ -40,6 +41,11 @@ const benches: Record<string, Bench> = {
     title: "Growth: a call with more stored, and with more callers",
     takes: ["rounds", "visit-ms", "only"],
     run: growth,
+  },
+  workers: {
+    title: "Workers: calls a second of one process and of two workers, and the CPU time of all processes",
+    takes: ["rounds", "visit-ms"],
+    run: workers,
   },
   "verify-key": {
     title: "VerifyKey in process: median of five rounds, lowest to highest",
