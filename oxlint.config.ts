@@ -8,7 +8,8 @@ const ranks = [
   ["db"],
   ["audit"],
   ["directory"],
-  ["crypto", "outbound", "ratelimit"],
+  ["outbound", "ratelimit"],
+  ["crypto"],
   ["idempotency", "eventlog"],
   ["api-keys", "integrations"],
   ["operations"],
@@ -22,6 +23,7 @@ const ranks = [
   ["net"],
   ["metrics", "tracing"],
   ["config"],
+  ["workers"],
   ["cli"],
 ];
 const ranked = ranks.flat();

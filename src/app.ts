@@ -1,7 +1,7 @@
 import type { CallUnary } from "#src/pipeline/call-unary.ts";
 import { createRefusals } from "#src/audit/refusals.ts";
 import type { Config } from "#src/config/config.ts";
-import { createMetrics } from "#src/metrics/metrics.ts";
+import { createMetrics, type Measures } from "#src/metrics/metrics.ts";
 import { meterReadiness } from "#src/metrics/resources.ts";
 import { createMetricsPort } from "#src/metrics/port.ts";
 import { createDatabaseWatch } from "#src/rpc/database-watch.ts";
@@ -17,6 +17,8 @@ export interface App {
   listen(host: string, port: number): Promise<{ host: string; port: number }>;
   /** Serves its metrics, on a port of their own. */
   listenForMetrics(host: string, port: number): Promise<{ host: string; port: number }>;
+  /** Measures this process as well, and answers how to read all of it: for a worker, whose primary serves it. */
+  startMeasuring(): () => Promise<Measures>;
   /** Says to load balancers and scripts that calls are welcome: /readyz answers 200. */
   beReady(): void;
   /** What goes on while nobody calls, once it is started. */
@@ -61,6 +63,10 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     loops,
     listen: async (host, number) => shared.publicUrl.opened(await port.listen(host, number)),
     beReady: () => readiness.set(true),
+    startMeasuring() {
+      metrics.watchProcess();
+      return () => metrics.measure();
+    },
     listenForMetrics: (host, number) => metricsPort.listen(host, number),
     async close(graceMs) {
       readiness.set(false);

@@ -1,3 +1,4 @@
+import { loadAuditKey } from "#src/crypto/audit-key.ts";
 import { loadPepper } from "#src/crypto/service-keys.ts";
 import { createKeyring } from "#src/crypto/keyring.ts";
 import type { Config } from "#src/config/config.ts";
@@ -15,8 +16,9 @@ import { createByteBudget } from "#src/platform/byte-budget.ts";
 import type { Log } from "#src/platform/log.ts";
 import type { Meter } from "#src/platform/meter.ts";
 import { createPublicUrl } from "#src/platform/public-url.ts";
+import { createLimiters } from "#src/ratelimit/limiters.ts";
+import type { Together } from "#src/ratelimit/together.ts";
 import type { Tracing } from "#src/platform/tracing.ts";
-import { createCallLimiter } from "#src/ratelimit/call-limiter.ts";
 
 /** What the service is given beside its settings. */
 export interface AppParts {
@@ -26,6 +28,8 @@ export interface AppParts {
   /** Undefined for clear text. */
   readonly tls: Tls | undefined;
   readonly log: Log;
+  /** How this process counts together with other workers; undefined if it is no worker. */
+  readonly together?: Together | undefined;
   /** Undefined if no traces are sent anywhere. */
   readonly tracing?: Tracing | undefined;
   readonly now: () => Date;
@@ -45,8 +49,9 @@ export async function createShared(
   const { log, database, now, meter } = parts;
   const rootKey = timedRootKey(parts.rootKey, meter);
   const pepper = await loadPepper(database, rootKey, now);
-  const callLimiter = await createCallLimiter({ ...config, log, now, meter });
-  opened.defer(() => callLimiter.close());
+  const auditKey = await loadAuditKey(parts);
+  const limiters = await createLimiters({ ...config, together: parts.together, log, now, meter });
+  opened.defer(() => limiters.callLimiter.close());
   const allow = parseOutboundAllow(config.outboundAllow);
   const outbound = observedOutbound(createOutbound({ allow }), { allow, meter, tracing: parts.tracing });
   opened.defer(() => outbound.close());
@@ -58,10 +63,11 @@ export async function createShared(
     ...parts,
     rootKey,
     pepper,
+    auditKey,
     keyring,
     eventLog: await createEventLog({ ...config, ...parts, keyring }),
     change: createChange({ database, pepper, now }),
-    callLimiter,
+    ...limiters,
     outbound,
     publicUrl: createPublicUrl(config.publicUrl, parts.tls !== undefined),
     budget,

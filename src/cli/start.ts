@@ -1,5 +1,6 @@
+import cluster from "node:cluster";
 import type { Config } from "#src/config/config.ts";
-import { createLog, fileDescriptor } from "./log.ts";
+import { createServiceLog } from "./log.ts";
 import { openPostgres } from "./postgres.ts";
 import { openRuntime } from "./runtime.ts";
 import { readTls } from "./tls.ts";
@@ -10,10 +11,8 @@ import { keepYoungMemorySmall, makeObjectsYoung } from "./young-memory.ts";
 export async function start(config: Config): Promise<void> {
   makeObjectsYoung();
   keepYoungMemorySmall();
-  const log = createLog(config.logLevel, fileDescriptor(1), {
-    style: process.stdout.isTTY ? "readable" : "json",
-    legacyPrefixes: config.legacyPrefixes,
-  });
+  if (config.workers > 1) return startTogether(config);
+  const log = createServiceLog(config);
   const tls = await readTls(config);
   await using opened = new AsyncDisposableStack();
   const tracing = await openTracing(config, log);
@@ -22,6 +21,16 @@ export async function start(config: Config): Promise<void> {
   const runtime = opened.use(await openRuntime(config, log, obtain, tracing));
   const { serve } = await load();
   await serve(config, { ...runtime, tls, log, tracing });
+}
+
+/** The primary runs the same program again, once for each worker. */
+async function startTogether(config: Config): Promise<void> {
+  if (cluster.isPrimary) {
+    const { lead } = await import("./primary.ts");
+    return lead(config);
+  }
+  const { work } = await import("./worker.ts");
+  return work(config);
 }
 
 /** Most of the code is here, and takes as long to load as an embedded Postgres to start. */

@@ -14,6 +14,9 @@ const limits: [page: string, says: string, file: string, code: readonly string[]
   ["docs/errors.md", "more than 4 MiB", "src/pipeline/call-limits.ts", ["usualBytes = 4 * 1024 * 1024"]],
   ["docs/errors.md", "did not answer within 5 seconds", "src/crypto/unwrap.ts", ["waitMs = 5_000;"]],
   ["docs/concepts.md", "remembered for 5 minutes", "src/crypto/unwrap.ts", ["cacheMs = 5 * 60 * 1000;"]],
+  ["docs/root-keys.md", "again every 5 minutes on each replica", "src/crypto/unwrap.ts", ["cacheMs = 5 * 60 * 1000;"]],
+  ["docs/root-keys.md", "(no answer in 3 seconds, a status of 500 or more, a limit of requests) is tried twice more", "src/crypto/root-keys/remote.ts", ["tryMs: 3_000,", "tries = 3;"]],
+  ["docs/root-keys.md", "when two thirds of its time are over", "src/crypto/root-keys/vault-token.ts", ["renewAt = 2 / 3;"]],
   ["docs/concepts.md", "a key for up to five seconds", "src/db/recent.ts", ["boundMs = 5_000;"]],
   ["docs/concepts.md", "600 requests a minute", "src/pipeline/public-calls.ts", ["limit: 600,", "windowMs: 60_000"]],
   ["docs/concepts.md", "At most 64 streams without a key", "src/pipeline/public-calls.ts", ["maxStreams = 64;"]],
@@ -41,6 +44,11 @@ const limits: [page: string, says: string, file: string, code: readonly string[]
   ["docs/health.md", "up to 200 such streams", "src/health/watch/watches.ts", ["maxStreams = 200;"]],
   ["docs/channels.md", "after 90 seconds without a byte", "src/channels/sources/from-message.ts", ["defaultIdleSeconds = 90;"]],
   ["docs/channels.md", "asks each minute", "src/channels/sources/from-message.ts", ["defaultIntervalSeconds = 60;"]],
+  ["docs/workers.md", "does not answer within 250 ms", "src/workers/counts-of-primary.ts", ["answerMs = 250;"]],
+  ["docs/workers.md", "keep ending within ten seconds, each further one waits longer, up to ten seconds", "src/workers/restarts.ts", ["provenMs = 10_000;", "longestPauseMs = 10_000;"]],
+  ["docs/workers.md", "five in a row have ended early", "src/workers/restarts.ts", ["mostFailedStarts = 5;"]],
+  ["docs/workers.md", "has not ended 15 seconds after `--drain-seconds`", "src/cli/primary.ts", ["lastWritesMs = 15_000;"]],
+  ["docs/workers.md", "open connections of clients (10,000)", "src/net/limits.ts", ["connections: 10_000,"]],
   ["docs/behind-a-proxy.md", "16 KiB of headers and 4 MiB of body", "src/net/limits.ts", ["headerBytes: 16 * 1024,"]],
 ];
 

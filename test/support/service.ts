@@ -75,6 +75,8 @@ export interface TestServiceOptions {
   readonly rateLimitUrl?: string;
   readonly memoryBudgetMib?: number;
   readonly unaryLane?: "on" | "off";
+  readonly auditAnchors?: string;
+  readonly auditRetentionMonths?: number;
   /** For clients that the test makes itself: those of a tenant do not trust any certificate of a test. */
   readonly tls?: Tls;
   readonly postgres?: TestDatabase;
@@ -105,6 +107,8 @@ export async function startService(options: TestServiceOptions = {}): Promise<Te
     ...(options.rateLimitUrl && { rateLimitUrl: options.rateLimitUrl }),
     ...(options.memoryBudgetMib && { memoryBudgetMib: String(options.memoryBudgetMib) }),
     ...(options.unaryLane && { unaryLane: options.unaryLane }),
+    ...(options.auditAnchors && { auditAnchors: options.auditAnchors }),
+    ...(options.auditRetentionMonths && { auditRetentionMonths: String(options.auditRetentionMonths) }),
   };
   const most = 1_000_000;
   const { callsPerMinute = most, maxCallsPerMinute = most, failuresPerMinute = most } = options.limits ?? {};

@@ -46,7 +46,7 @@ export async function doctor(flags: Flags): Promise<boolean> {
   const { environment } = config;
   await check("outbound", () => checkOutbound(config));
   await check("tls", () => checkTls(config));
-  const rootKey = await check("root key", () => checkRootKey(config));
+  const rootKey = await check("root key", () => checkRootKey(config, log));
   const postgres = await check("database", () => checkPostgres(config, log));
   if (postgres === undefined) return healthy;
   await using opened = new AsyncDisposableStack();

@@ -4,6 +4,7 @@ import type { Config } from "#src/config/config.ts";
 import { isLoopback } from "#src/config/loopback.ts";
 import { nameOf } from "#src/config/settings.ts";
 import type { RootKey } from "#src/crypto/root-key.ts";
+import type { Log } from "#src/platform/log.ts";
 import { findRootKey, rootKeyFileOf } from "../root-key.ts";
 import { readTls } from "../tls.ts";
 import { fail, ok, warn, type Finding } from "./finding.ts";
@@ -43,11 +44,12 @@ export async function checkTls(config: Config): Promise<Finding> {
 }
 
 /** Finds the root key, and looks at who else could. */
-export async function checkRootKey(config: Config): Promise<Finding<RootKey>> {
-  const rootKey = await findRootKey(config);
+export async function checkRootKey(config: Config, log: Log): Promise<Finding<RootKey>> {
+  const rootKey = await findRootKey(config, log);
   const file = rootKeyFileOf(config);
   if (rootKey === undefined) return ok(`none yet; the first start makes ${file}`);
   if (config.rootKey !== undefined) return ok(`from ${nameOf("rootKey")}`, rootKey);
+  if (config.rootKeyUrl !== undefined) return ok(`${rootKey.id} wraps and unwraps`, rootKey);
   const { mode } = await stat(file);
   if ((mode & 0o077) !== 0) return warn(`${file} can be read by other users: chmod 600 ${file}`, rootKey);
   return ok(file, rootKey);
