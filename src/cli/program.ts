@@ -1,13 +1,14 @@
 import { Command } from "commander";
-import { readFileSync } from "node:fs";
 import { InvalidSetting } from "#src/config/setting.ts";
 import { readConfig, type Flags } from "#src/config/config.ts";
+import { addBackupCommands } from "./backup-commands.ts";
 import { addCatalogCommands } from "./catalog-commands.ts";
 import { addChannelCommands } from "./channel-commands.ts";
 import { addEventCommands } from "./event-commands.ts";
 import { addRemoteCommands } from "./remote-commands.ts";
 import { addWebhookCommands } from "./webhook-commands.ts";
-import { settingNamed, settings, type SettingName } from "#src/config/settings.ts";
+import { allSettings, commandSettings, databaseSettings, withSettings } from "./setting-flags.ts";
+import { release } from "./release.ts";
 
 /** Reads the command line and does what it says. A failure ends with one line that says what to change. */
 export async function runCli(argv: readonly string[]): Promise<void> {
@@ -29,7 +30,7 @@ function ignoreEndOfReader(error: NodeJS.ErrnoException): void {
 function program(): Command {
   const root = new Command("patchbay")
     .description("Keeps credentials of services, makes calls with them, and issues API keys.")
-    .version(version());
+    .version(release());
 
   withSettings(root.command("start"), allSettings)
     .description("run the service; the first start makes an organisation and an admin key")
@@ -90,35 +91,13 @@ function program(): Command {
       process.exitCode = (await verifyAudit(config, { orgId: org, head })) ? 0 : 1;
     });
 
+  addBackupCommands(root);
   addRemoteCommands(root);
   addCatalogCommands(root);
   addChannelCommands(root);
   addWebhookCommands(root);
   addEventCommands(root);
   return root;
-}
-
-const allSettings = Object.keys(settings) as SettingName[];
-const databaseSettings: SettingName[] = ["dataDir", "databaseUrl"];
-const commandSettings: SettingName[] = ["dataDir", "databaseUrl", "environment", "rootKey", "rootKeyFile"];
-
-/** The settings that the command takes: flags, and in the help the names of those that have none. */
-function withSettings(command: Command, names: readonly SettingName[]): Command {
-  const secrets: string[] = [];
-  for (const { flag, env, value, about, fallback } of names.map(settingNamed)) {
-    const byDefault = fallback ? ` (default: ${fallback})` : "";
-    if (flag === undefined) secrets.push(`  ${env}  ${about}`);
-    else command.option(`--${flag} <${value}>`, `${about} [${env}]${byDefault}`);
-  }
-  return command.addHelpText(
-    "after",
-    `\nOnly in the environment, since flags can be seen by others:\n${secrets.join("\n")}`,
-  );
-}
-
-function version(): string {
-  const text = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
-  return (JSON.parse(text) as { version: string }).version;
 }
 
 /** The message; unless a setting is to blame, with the causes behind it, which the message may not name. */
