@@ -10,7 +10,7 @@ import { createConnections } from "#src/connections/connections.ts";
 import { countConnections } from "#src/connections/store.ts";
 import { createDirectory } from "#src/directory/service.ts";
 import { createEvents } from "#src/events/events.ts";
-import { createHealthSweep } from "#src/health/sweep.ts";
+import { createHealth } from "#src/health/health.ts";
 import { createIntegrations } from "#src/integrations/integrations.ts";
 import { forgetCatalog } from "#src/operations/import/revision-store.ts";
 import { createOperations } from "#src/operations/operations.ts";
@@ -43,6 +43,7 @@ export async function createFeatures(shared: Shared): Promise<Features> {
   const connections = await createConnections({ ...shared, integrations, describe });
   const calls = createCalls({ ...shared, connections, operations });
   const catalog = createCatalog({ ...shared, operations, connections, calls });
+  const health = await createHealth({ ...shared, connections });
   const events = await createEvents({ ...shared, isShownChannel });
   const channels = await createChannels({ ...shared, verification, connections });
   const webhooks = createWebhooks(shared);
@@ -52,6 +53,7 @@ export async function createFeatures(shared: Shared): Promise<Features> {
     integrations,
     connections,
     calls,
+    health,
     catalog,
     createDirectory(shared),
     createAudit({ ...shared, hasShownTarget }),
@@ -60,7 +62,7 @@ export async function createFeatures(shared: Shared): Promise<Features> {
     webhooks,
   ];
   const loops = {
-    health: createHealthSweep({ ...shared, probe: connections.probe }),
+    health: health.sweep,
     oauth: connections.oauthSweep,
     catalog: catalog.watch,
     logs: shared.eventLog.upkeep,
@@ -75,6 +77,7 @@ export async function createFeatures(shared: Shared): Promise<Features> {
     stopWaiting() {
       verification.stopStreams();
       events.stopWaiting();
+      health.stopWaiting();
     },
   };
 }

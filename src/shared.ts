@@ -2,9 +2,11 @@ import { loadPepper } from "#src/crypto/service-keys.ts";
 import { createKeyring } from "#src/crypto/keyring.ts";
 import type { Config } from "#src/config/config.ts";
 import type { RootKey } from "#src/crypto/root-key.ts";
+import { timedRootKey } from "#src/crypto/timed-root-key.ts";
 import type { Database } from "#src/db/database.ts";
 import { createEventLog } from "#src/eventlog/eventlog.ts";
 import { createChange } from "#src/idempotency/change.ts";
+import { meterResources } from "#src/metrics/resources.ts";
 import type { Tls } from "#src/net/servers.ts";
 import { parseOutboundAllow } from "#src/outbound/allow.ts";
 import { createOutbound } from "#src/outbound/outbound.ts";
@@ -36,16 +38,20 @@ export async function createShared(
   parts: AppParts & { readonly meter: Meter },
   opened: AsyncDisposableStack,
 ) {
-  const { log, database, rootKey, now, meter } = parts;
+  const { log, database, now, meter } = parts;
+  const rootKey = timedRootKey(parts.rootKey, meter);
   const pepper = await loadPepper(database, rootKey, now);
   const callLimiter = await createCallLimiter({ ...config, log, now, meter });
   opened.defer(() => callLimiter.close());
   const outbound = createOutbound({ allow: parseOutboundAllow(config.outboundAllow) });
   opened.defer(() => outbound.close());
-  const keyring = createKeyring(parts);
+  const keyring = createKeyring({ ...parts, rootKey });
+  const budget = createByteBudget(config.memoryBudgetMib * 1024 * 1024, () => performance.now());
+  meterResources(meter, { database, budget });
   return {
     ...config,
     ...parts,
+    rootKey,
     pepper,
     keyring,
     eventLog: await createEventLog({ ...config, ...parts, keyring }),
@@ -53,6 +59,6 @@ export async function createShared(
     callLimiter,
     outbound,
     publicUrl: createPublicUrl(config.publicUrl, parts.tls !== undefined),
-    budget: createByteBudget(config.memoryBudgetMib * 1024 * 1024, () => performance.now()),
+    budget,
   };
 }

@@ -50,6 +50,7 @@ const redacted = [
   "rootKey",
   "databaseUrl",
   "rateLimitUrl",
+  "vaultToken",
 ];
 
 function forPeople(line: string): string {

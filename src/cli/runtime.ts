@@ -25,7 +25,7 @@ export async function openRuntime(
 ): Promise<Runtime> {
   await using opened = new AsyncDisposableStack();
   // The key first: without it, nothing in the database is of use.
-  const { rootKey, created } = await openRootKey(config);
+  const { rootKey, created } = await openRootKey(config, log);
   const { url } = opened.use(await obtain());
   await migrate({ url, log });
   const database = createDatabase({ url, log, poolSize: config.databasePoolSize });

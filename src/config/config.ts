@@ -81,9 +81,11 @@ export function invalidSetting(name: SettingName, problem: string): InvalidSetti
   return new InvalidSetting(nameOf(name), problem);
 }
 
-function requireOneRootKey({ rootKey, rootKeyFile }: Config): void {
-  if (rootKey === undefined || rootKeyFile === undefined) return;
-  throw invalidSetting("rootKeyFile", `give it or ${nameOf("rootKey")}, not both`);
+function requireOneRootKey(config: Config): void {
+  const names = ["rootKey", "rootKeyFile", "rootKeyUrl"] as const;
+  const [one, another] = names.filter((name) => config[name] !== undefined);
+  if (one === undefined || another === undefined) return;
+  throw invalidSetting(another, `give it or ${nameOf(one)}, not both`);
 }
 
 function requireWholeTls({ tlsCert, tlsKey }: Config): void {

@@ -1,4 +1,5 @@
 import { resolve } from "node:path";
+import { parseRootKeyUrl, type RootKeyPlace } from "#src/crypto/root-keys/place.ts";
 import { parseAddress } from "#src/db/address.ts";
 import { parseOutboundAllow } from "#src/outbound/allow.ts";
 import { Secret } from "#src/platform/secret.ts";
@@ -12,6 +13,15 @@ export const path = (given: string) => resolve(given);
 
 /** A text that no log, error or answer shows. */
 export const secret = (given: string) => Secret.fromText(given);
+
+/** Where a root key is kept that the service never sees. */
+export function rootKeyUrl(given: string): RootKeyPlace {
+  try {
+    return parseRootKeyUrl(given);
+  } catch (error) {
+    throw new Problem((error as Error).message);
+  }
+}
 
 export function wholeNumber(min: number, max: number): (given: string) => number {
   return (given) => {

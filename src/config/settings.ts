@@ -8,6 +8,7 @@ import {
   path,
   postgresUrl,
   redisUrl,
+  rootKeyUrl,
   secret,
   slug,
   text,
@@ -125,6 +126,22 @@ export const settings = {
       "a file that holds the root key; not given, the embedded database takes ./data.root-key beside its " +
       "data folder, which its first start makes",
     parse: path,
+  },
+  rootKeyUrl: {
+    flag: "root-key-url",
+    env: "PATCHBAY_ROOT_KEY_URL",
+    value: "url",
+    about:
+      "a root key that stays in AWS KMS, Google Cloud KMS or Vault, such as awskms:///alias/patchbay, " +
+      "gcpkms://projects/… or vault+https://vault.internal:8200/transit/patchbay",
+    parse: rootKeyUrl,
+  },
+  vaultToken: {
+    env: "VAULT_TOKEN",
+    value: "token",
+    about: "the token for a root key in Vault, unless its URL names another way to log in",
+    secret: true,
+    parse: secret,
   },
   tlsCert: {
     flag: "tls-cert",

@@ -114,6 +114,14 @@ describe("a setting that cannot be used is named both ways, with what would do",
       { PATCHBAY_ROOT_KEY: rootKey, PATCHBAY_ROOT_KEY_FILE: "k" },
       /^--root-key-file \(PATCHBAY_ROOT_KEY_FILE\): give it or PATCHBAY_ROOT_KEY, not both$/,
     ],
+    [
+      { PATCHBAY_ROOT_KEY_FILE: "k", PATCHBAY_ROOT_KEY_URL: "awskms:///alias/k" },
+      /^--root-key-url \(PATCHBAY_ROOT_KEY_URL\): give it or --root-key-file \(PATCHBAY_ROOT_KEY_FILE\), not both$/,
+    ],
+    [
+      { PATCHBAY_ROOT_KEY_URL: "vault+http://vault.internal/transit/k" },
+      /^--root-key-url \(PATCHBAY_ROOT_KEY_URL\): give an https address: without TLS, only a service on this machine/,
+    ],
     [{ DATABASE_URL: "mysql://host/db" }, /^DATABASE_URL: give a URL such as postgres:\/\//],
     [{ PATCHBAY_RATE_LIMIT_URL: "host:6379" }, /^PATCHBAY_RATE_LIMIT_URL: give a URL such as redis:\/\//],
     [
@@ -225,6 +233,7 @@ describe("secrets", () => {
         DATABASE_URL: "postgres://me:canary@host/db",
         PATCHBAY_ROOT_KEY: "canary",
         PATCHBAY_RATE_LIMIT_URL: "redis://me:canary@host",
+        VAULT_TOKEN: "canary",
       },
     );
     expect(inspect(config, { depth: 9, showHidden: true }) + JSON.stringify(config)).not.toContain("canary");
@@ -235,7 +244,7 @@ describe("secrets", () => {
 describe("the root key", () => {
   /** Opens the root key of a data folder. */
   async function open(dataDir: string, env: Record<string, string> = {}) {
-    return openRootKey(readConfig({ dataDir: join(folder.path, dataDir) }, env));
+    return openRootKey(readConfig({ dataDir: join(folder.path, dataDir) }, env), pino({ level: "silent" }));
   }
 
   test("is made beside the data folder, for its user only, and found there again", async () => {
@@ -268,7 +277,7 @@ describe("the root key", () => {
   test("must be given with an external database, whatever lies around", async () => {
     await writeFile(join(folder.path, "lying.root-key"), rootKey);
     await expect(open("lying", { DATABASE_URL: database })).rejects.toThrow(
-      /^--root-key-file \(PATCHBAY_ROOT_KEY_FILE\): is needed .*PATCHBAY_ROOT_KEY, and make .* openssl rand -base64 32$/,
+      /^--root-key-file \(PATCHBAY_ROOT_KEY_FILE\): is needed .*PATCHBAY_ROOT_KEY or --root-key-url .*, and make .* openssl rand -base64 32$/,
     );
   });
 
