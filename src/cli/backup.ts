@@ -15,9 +15,9 @@ export async function backUp(config: Config, file: string): Promise<void> {
   if (config.databaseUrl === undefined && !(await hasData(config))) {
     throw new Error(`there is no data in ${config.dataDir}: name its folder with --data-dir`);
   }
-  const rootKey = await findRootKey(config);
-  if (rootKey === undefined) throw new Error("there is no root key to seal the backup with");
   const log = createLog("warn", fileDescriptor(2));
+  const rootKey = await findRootKey(config, log);
+  if (rootKey === undefined) throw new Error("there is no root key to seal the backup with");
   await using postgres = await joinPostgres(config, log);
   await using owner = openConnection(postgres.url, dumpSession);
   const dumped: Dumped = { tables: 0, rows: 0 };

@@ -19,7 +19,7 @@ import { verifyRestored } from "./verify-restored.ts";
 
 /** `patchbay restore --check`: whether the file is whole, and what it holds; touches no database. */
 export async function checkBackup(config: Config, file: string): Promise<void> {
-  const rootKey = await findRootKey(config);
+  const rootKey = await findRootKey(config, createLog("warn", fileDescriptor(2)));
   const { manifest, rows } = await readWhole(file, rootKey);
   process.stdout.write(
     facts({
@@ -40,10 +40,10 @@ export async function restore(config: Config, file: string): Promise<void> {
       `${config.dataDir} has data already: restore into another folder with --data-dir, or move that one away`,
     );
   }
-  const rootKey = await findRootKey(config);
+  const log = createLog("warn", fileDescriptor(2));
+  const rootKey = await findRootKey(config, log);
   // All of it before any of it is used: what is damaged may be at its end.
   const { manifest } = await readWhole(file, rootKey);
-  const log = createLog("warn", fileDescriptor(2));
   const job = { file, rootKey, log };
   const { rows, events } = await (config.databaseUrl === undefined
     ? restoreEmbedded(config, job)
@@ -111,13 +111,14 @@ async function readWhole(
   rootKey: RootKey | undefined,
 ): Promise<Pick<Backup, "manifest"> & { rows: number }> {
   const backup = await readBackup(readBackupFile(file));
-  await migrationsOf(backup.manifest, ownFolder);
   let rows = 0;
   for await (const table of backup.tables()) {
     for await (const piece of table.pieces()) {
       for (let at = piece.indexOf(10); at !== -1; at = piece.indexOf(10, at + 1)) rows++;
     }
   }
+  // Only now: what a damaged file says of itself would send its reader to another release.
+  await migrationsOf(backup.manifest, ownFolder);
   if (rootKey !== undefined) await assertSealed(rootKey, backup);
   return { manifest: backup.manifest, rows };
 }

@@ -1,4 +1,6 @@
 import { createHash } from "node:crypto";
+import { Readable } from "node:stream";
+import fc from "fast-check";
 import { pino } from "pino";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { dump, dumpSession } from "#src/db/backup/dump.ts";
@@ -211,6 +213,26 @@ test("a restore goes only where nothing is: neither beside other tables nor over
   );
   expect(await foreign.asOwner("select to_regclass('schema_migrations') as made")).toEqual([{ made: null }]);
 });
+
+test("a backup with any one byte changed is refused", async () => {
+  const whole = await Array.fromAsync(bytesOf(written)).then((pieces) => Buffer.concat(pieces));
+  // What the seal itself says is the root key's to check.
+  const seal = whole.lastIndexOf('"seal"');
+  await fc.assert(
+    fc.asyncProperty(fc.nat(seal - 1), fc.integer({ min: 1, max: 255 }), async (at, flip) => {
+      const damaged = Buffer.from(whole);
+      damaged[at] = (damaged[at] ?? 0) ^ flip;
+      await expect(readToEnd(damaged)).rejects.toThrow(
+        /^the backup (?:is damaged or cut|was made by a newer)/,
+      );
+    }),
+  );
+});
+
+async function readToEnd(whole: Buffer): Promise<void> {
+  const backup = await readBackup(Readable.from([whole]));
+  for await (const table of backup.tables()) await Array.fromAsync(table.pieces());
+}
 
 test("a length that no backup has is refused before memory is taken for it", async () => {
   const head = Buffer.from([77, 0x7f, 0xff, 0xff, 0xff]);
