@@ -67,7 +67,9 @@ test("its keys are good, and see what they saw", async () => {
 
 test("its credentials open, and go out with calls", async () => {
   // Where the service was then; a credential goes nowhere else.
-  await database.asOwner(`update credentials set bound_to = '${bank.url}' where bound_to = 'http://127.0.0.1:9'`);
+  await database.asOwner(
+    `update credentials set bound_to = '${bank.url}' where bound_to = 'http://127.0.0.1:9'`,
+  );
   await database.asOwner(`update connections set base_url = '${bank.url}' where slug = 'custom:bank'`);
   await admin.client.connections.callAction({ actionIdentifier: "custom:bank/GET /accounts" });
   expect(bank.asked.at(-1)?.headers["authorization"]).toBe("Bearer the-banks-own-key");
