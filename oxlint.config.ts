@@ -21,8 +21,9 @@ const ranks = [
   ["pipeline"],
   ["rpc", "rest"],
   ["net"],
-  ["metrics"],
+  ["metrics", "tracing"],
   ["config"],
+  ["workers"],
   ["cli"],
 ];
 const ranked = ranks.flat();

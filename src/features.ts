@@ -1,6 +1,6 @@
 import { createApiKeys } from "#src/api-keys/api-keys.ts";
 import { createKeyEnds } from "#src/api-keys/ends.ts";
-import { createAudit } from "#src/audit/service.ts";
+import { createAudit } from "#src/audit/audit.ts";
 import { createCalls } from "#src/calls/calls.ts";
 import { createCatalog } from "#src/catalog/catalog.ts";
 import { createChannels } from "#src/channels/channels.ts";
@@ -21,7 +21,16 @@ import { createWebhooks } from "#src/webhooks/webhooks.ts";
 import type { Shared } from "./shared.ts";
 
 type LoopName =
-  "health" | "oauth" | "catalog" | "logs" | "keys" | "groups" | "webhooks" | "webhookOwners" | "sources";
+  | "health"
+  | "oauth"
+  | "catalog"
+  | "logs"
+  | "keys"
+  | "groups"
+  | "webhooks"
+  | "webhookOwners"
+  | "sources"
+  | "audit";
 
 /** All that the service can do. */
 export interface Features {
@@ -47,6 +56,7 @@ export async function createFeatures(shared: Shared): Promise<Features> {
   const events = await createEvents({ ...shared, isShownChannel });
   const channels = await createChannels({ ...shared, verification, connections });
   const webhooks = createWebhooks(shared);
+  const audit = createAudit({ ...shared, hasShownTarget });
   const all = [
     apiKeys,
     verification,
@@ -56,7 +66,7 @@ export async function createFeatures(shared: Shared): Promise<Features> {
     health,
     catalog,
     createDirectory(shared),
-    createAudit({ ...shared, hasShownTarget }),
+    audit,
     events,
     channels,
     webhooks,
@@ -71,6 +81,7 @@ export async function createFeatures(shared: Shared): Promise<Features> {
     webhooks: webhooks.dispatch,
     webhookOwners: webhooks.owners,
     sources: channels.sources,
+    audit: audit.upkeep,
   };
   return {
     ...{ all, verification, loops },

@@ -7,8 +7,8 @@ import { writeBackupFile } from "./backup-file.ts";
 import { sealBackup } from "./backup-seal.ts";
 import { createLog, fileDescriptor } from "./log.ts";
 import { joinPostgres } from "./postgres.ts";
-import { release } from "./release.ts";
 import { findRootKey, hasData } from "./root-key.ts";
+import { version } from "./version.ts";
 
 /** `patchbay backup`: beside a running service if there is one. Says on stdout what it wrote. */
 export async function backUp(config: Config, file: string): Promise<void> {
@@ -24,7 +24,7 @@ export async function backUp(config: Config, file: string): Promise<void> {
   const pieces = dump(
     owner,
     {
-      release: release(),
+      release: version(),
       madeAt: new Date(),
       seal: (digest) => sealBackup(rootKey, digest),
       begun: (manifest) => assertOpens(rootKey, manifest),

@@ -1,14 +1,14 @@
 import { Command } from "commander";
-import { InvalidSetting } from "#src/config/setting.ts";
 import { readConfig, type Flags } from "#src/config/config.ts";
 import { addBackupCommands } from "./backup-commands.ts";
 import { addCatalogCommands } from "./catalog-commands.ts";
 import { addChannelCommands } from "./channel-commands.ts";
+import { describeFailure } from "./describe-failure.ts";
 import { addEventCommands } from "./event-commands.ts";
 import { addRemoteCommands } from "./remote-commands.ts";
 import { addWebhookCommands } from "./webhook-commands.ts";
 import { allSettings, commandSettings, databaseSettings, withSettings } from "./setting-flags.ts";
-import { release } from "./release.ts";
+import { version } from "./version.ts";
 
 /** Reads the command line and does what it says. A failure ends with one line that says what to change. */
 export async function runCli(argv: readonly string[]): Promise<void> {
@@ -16,7 +16,7 @@ export async function runCli(argv: readonly string[]): Promise<void> {
   try {
     await program().parseAsync(argv);
   } catch (error) {
-    process.stderr.write(`patchbay: ${describe(error)}\n`);
+    process.stderr.write(`patchbay: ${describeFailure(error)}\n`);
     process.exitCode = 1;
   }
 }
@@ -30,7 +30,7 @@ function ignoreEndOfReader(error: NodeJS.ErrnoException): void {
 function program(): Command {
   const root = new Command("patchbay")
     .description("Keeps credentials of services, makes calls with them, and issues API keys.")
-    .version(release());
+    .version(version());
 
   withSettings(root.command("start"), allSettings)
     .description("run the service; the first start makes an organisation and an admin key")
@@ -98,11 +98,4 @@ function program(): Command {
   addWebhookCommands(root);
   addEventCommands(root);
   return root;
-}
-
-/** The message; unless a setting is to blame, with the causes behind it, which the message may not name. */
-function describe(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  if (error instanceof InvalidSetting || error.cause === undefined) return error.message;
-  return `${error.message}: ${describe(error.cause)}`;
 }

@@ -23,6 +23,17 @@ export function rootKeyUrl(given: string): RootKeyPlace {
   }
 }
 
+/** A file, or a URL without what a log may not show. */
+export function anchorPlace(given: string): string {
+  if (!/^https?:/i.test(given)) return resolve(given);
+  const url = URL.parse(given);
+  if (url !== null && [url.username, url.password, url.search, url.hash].every((part) => part === ""))
+    return url.href;
+  throw new Problem(
+    "give a file, or a URL such as https://anchors.example/patchbay, without user, query or fragment",
+  );
+}
+
 export function wholeNumber(min: number, max: number): (given: string) => number {
   return (given) => {
     const number = Number(given);
@@ -106,6 +117,14 @@ export function outboundAllow(given: string): string {
   } catch (error) {
     throw new Problem((error as Error).message);
   }
+}
+
+/** Where something is asked over HTTP. No password: it would be seen by every user of the machine. */
+export function httpUrl(given: string): string {
+  const url = URL.parse(given);
+  const isPlain = url?.username === "" && url.password === "" && url.search === "" && url.hash === "";
+  if (isPlain && /^https?:$/.test(url.protocol)) return url.href;
+  throw new Problem("give a URL such as http://collector:4318, without a password, query or fragment");
 }
 
 export function origin(given: string): string {

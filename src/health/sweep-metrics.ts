@@ -32,6 +32,7 @@ export function createSweepMetrics(parts: {
   });
   meter.gauge({
     name: "patchbay_health_sweep_lag_seconds",
+    ofWorkers: "max",
     help: "How long the oldest claimed probe is overdue, or since when nothing was asked for, whichever is more.",
     read() {
       const oldest = oldestDue();

@@ -11,7 +11,7 @@ import { openPostgres } from "#src/cli/postgres.ts";
 import { openRootKey } from "#src/cli/root-key.ts";
 import { readTls } from "#src/cli/tls.ts";
 import { InvalidSetting } from "#src/config/setting.ts";
-import { readConfig, type Flags } from "#src/config/config.ts";
+import { partOfWorker, readConfig, type Flags } from "#src/config/config.ts";
 import { settingNamed, settings, type SettingName } from "#src/config/settings.ts";
 import { localRootKey } from "#src/crypto/root-key.ts";
 import { withSettings } from "../../scripts/generate-settings.ts";
@@ -53,6 +53,18 @@ describe("a setting that cannot be used is named both ways, with what would do",
     [
       { PATCHBAY_MAX_RATE_LIMIT_PER_MINUTE: "99", PATCHBAY_RATE_LIMIT_PER_MINUTE: "100" },
       /^--max-rate-limit-per-minute .*: give at least 100, which is --rate-limit-per-minute \(PATCHBAY_RATE_LIMIT_PER_MINUTE\), not 99$/,
+    ],
+    [
+      { PATCHBAY_WORKERS: "0" },
+      /^--workers \(PATCHBAY_WORKERS\): give a whole number from 1 to 16, not "0"$/,
+    ],
+    [
+      { PATCHBAY_WORKERS: "4", PATCHBAY_DATABASE_POOL_SIZE: "7" },
+      /^--database-pool-size .*: give at least 8 for 4 workers, which divide it, not 7$/,
+    ],
+    [
+      { PATCHBAY_WORKERS: "3", PATCHBAY_MEMORY_BUDGET_MIB: "191" },
+      /^--memory-budget-mib .*: give at least 192 for 3 workers, which divide it, not 191$/,
     ],
     [
       { PATCHBAY_TRUSTED_PROXY_HOPS: "11" },
@@ -123,6 +135,9 @@ describe("a setting that cannot be used is named both ways, with what would do",
       /^--root-key-url \(PATCHBAY_ROOT_KEY_URL\): give an https address: without TLS, only a service on this machine/,
     ],
     [{ DATABASE_URL: "mysql://host/db" }, /^DATABASE_URL: give a URL such as postgres:\/\//],
+    [{ OTEL_EXPORTER_OTLP_ENDPOINT: "collector:4318" }, /^--otlp-endpoint .*: give a URL such as http:/],
+    [{ OTEL_EXPORTER_OTLP_ENDPOINT: "http://me:canary@collector" }, /^--otlp-endpoint (?!.*canary)/],
+    [{ PATCHBAY_TRACE_PERCENT: "0" }, /^--trace-percent .*: give a whole number from 1 to 100/],
     [{ PATCHBAY_RATE_LIMIT_URL: "host:6379" }, /^PATCHBAY_RATE_LIMIT_URL: give a URL such as redis:\/\//],
     [
       { PATCHBAY_METRICS_PORT: "65536" },
@@ -418,4 +433,14 @@ test("org create makes no organisation with a name that shows something else tha
 test("docs/operating.md has each setting as it is", async () => {
   const committed = await readFile("docs/operating.md", "utf8");
   expect(await withSettings(committed)).toBe(committed);
+});
+
+test.each([
+  [1, {}, { databasePoolSize: 10, memoryBudgetMib: 256 }],
+  [2, {}, { databasePoolSize: 5, memoryBudgetMib: 128 }],
+  [16, {}, { databasePoolSize: 3, memoryBudgetMib: 64 }],
+  [3, { databasePoolSize: "20", memoryBudgetMib: "1000" }, { databasePoolSize: 6, memoryBudgetMib: 333 }],
+])("of %d workers, each has its part of connections and memory", (workers, given, expected) => {
+  const config = readConfig({ ...given, workers: String(workers) }, {});
+  expect(partOfWorker(config)).toMatchObject(expected);
 });

@@ -44,6 +44,11 @@ const limits: [page: string, says: string, file: string, code: readonly string[]
   ["docs/health.md", "up to 200 such streams", "src/health/watch/watches.ts", ["maxStreams = 200;"]],
   ["docs/channels.md", "after 90 seconds without a byte", "src/channels/sources/from-message.ts", ["defaultIdleSeconds = 90;"]],
   ["docs/channels.md", "asks each minute", "src/channels/sources/from-message.ts", ["defaultIntervalSeconds = 60;"]],
+  ["docs/workers.md", "does not answer within 250 ms", "src/workers/counts-of-primary.ts", ["answerMs = 250;"]],
+  ["docs/workers.md", "keep ending within ten seconds, each further one waits longer, up to ten seconds", "src/workers/restarts.ts", ["provenMs = 10_000;", "longestPauseMs = 10_000;"]],
+  ["docs/workers.md", "five in a row have ended early", "src/workers/restarts.ts", ["mostFailedStarts = 5;"]],
+  ["docs/workers.md", "has not ended 15 seconds after `--drain-seconds`", "src/cli/primary.ts", ["lastWritesMs = 15_000;"]],
+  ["docs/workers.md", "open connections of clients (10,000)", "src/net/limits.ts", ["connections: 10_000,"]],
   ["docs/behind-a-proxy.md", "16 KiB of headers and 4 MiB of body", "src/net/limits.ts", ["headerBytes: 16 * 1024,"]],
 ];
 
