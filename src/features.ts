@@ -1,6 +1,6 @@
 import { createApiKeys } from "#src/api-keys/api-keys.ts";
 import { createKeyEnds } from "#src/api-keys/ends.ts";
-import { createAudit } from "#src/audit/service.ts";
+import { createAudit } from "#src/audit/audit.ts";
 import { createCalls } from "#src/calls/calls.ts";
 import { createCatalog } from "#src/catalog/catalog.ts";
 import { createChannels } from "#src/channels/channels.ts";
@@ -10,7 +10,7 @@ import { createConnections } from "#src/connections/connections.ts";
 import { countConnections } from "#src/connections/store.ts";
 import { createDirectory } from "#src/directory/service.ts";
 import { createEvents } from "#src/events/events.ts";
-import { createHealthSweep } from "#src/health/sweep.ts";
+import { createHealth } from "#src/health/health.ts";
 import { createIntegrations } from "#src/integrations/integrations.ts";
 import { forgetCatalog } from "#src/operations/import/revision-store.ts";
 import { createOperations } from "#src/operations/operations.ts";
@@ -21,7 +21,16 @@ import { createWebhooks } from "#src/webhooks/webhooks.ts";
 import type { Shared } from "./shared.ts";
 
 type LoopName =
-  "health" | "oauth" | "catalog" | "logs" | "keys" | "groups" | "webhooks" | "webhookOwners" | "sources";
+  | "health"
+  | "oauth"
+  | "catalog"
+  | "logs"
+  | "keys"
+  | "groups"
+  | "webhooks"
+  | "webhookOwners"
+  | "sources"
+  | "audit";
 
 /** All that the service can do. */
 export interface Features {
@@ -43,24 +52,27 @@ export async function createFeatures(shared: Shared): Promise<Features> {
   const connections = await createConnections({ ...shared, integrations, describe });
   const calls = createCalls({ ...shared, connections, operations });
   const catalog = createCatalog({ ...shared, operations, connections, calls });
+  const health = await createHealth({ ...shared, connections });
   const events = await createEvents({ ...shared, isShownChannel });
   const channels = await createChannels({ ...shared, verification, connections });
   const webhooks = createWebhooks(shared);
+  const audit = createAudit({ ...shared, hasShownTarget });
   const all = [
     apiKeys,
     verification,
     integrations,
     connections,
     calls,
+    health,
     catalog,
     createDirectory(shared),
-    createAudit({ ...shared, hasShownTarget }),
+    audit,
     events,
     channels,
     webhooks,
   ];
   const loops = {
-    health: createHealthSweep({ ...shared, probe: connections.probe }),
+    health: health.sweep,
     oauth: connections.oauthSweep,
     catalog: catalog.watch,
     logs: shared.eventLog.upkeep,
@@ -69,12 +81,14 @@ export async function createFeatures(shared: Shared): Promise<Features> {
     webhooks: webhooks.dispatch,
     webhookOwners: webhooks.owners,
     sources: channels.sources,
+    audit: audit.upkeep,
   };
   return {
     ...{ all, verification, loops },
     stopWaiting() {
       verification.stopStreams();
       events.stopWaiting();
+      health.stopWaiting();
     },
   };
 }

@@ -1,3 +1,4 @@
+import { loadAuditKey } from "#src/crypto/audit-key.ts";
 import { loadPepper } from "#src/crypto/service-keys.ts";
 import { createKeyring } from "#src/crypto/keyring.ts";
 import type { Config } from "#src/config/config.ts";
@@ -9,12 +10,15 @@ import { createChange } from "#src/idempotency/change.ts";
 import { meterResources } from "#src/metrics/resources.ts";
 import type { Tls } from "#src/net/servers.ts";
 import { parseOutboundAllow } from "#src/outbound/allow.ts";
+import { observedOutbound } from "#src/outbound/observed.ts";
 import { createOutbound } from "#src/outbound/outbound.ts";
 import { createByteBudget } from "#src/platform/byte-budget.ts";
 import type { Log } from "#src/platform/log.ts";
 import type { Meter } from "#src/platform/meter.ts";
 import { createPublicUrl } from "#src/platform/public-url.ts";
-import { createCallLimiter } from "#src/ratelimit/call-limiter.ts";
+import { createLimiters } from "#src/ratelimit/limiters.ts";
+import type { Together } from "#src/ratelimit/together.ts";
+import type { Tracing } from "#src/platform/tracing.ts";
 
 /** What the service is given beside its settings. */
 export interface AppParts {
@@ -24,6 +28,10 @@ export interface AppParts {
   /** Undefined for clear text. */
   readonly tls: Tls | undefined;
   readonly log: Log;
+  /** How this process counts together with other workers; undefined if it is no worker. */
+  readonly together?: Together | undefined;
+  /** Undefined if no traces are sent anywhere. */
+  readonly tracing?: Tracing | undefined;
   readonly now: () => Date;
   /** Milliseconds of a clock that is never set: what may be remembered for a time must not live longer by it. */
   readonly monotonicNow: () => number;
@@ -41,22 +49,25 @@ export async function createShared(
   const { log, database, now, meter } = parts;
   const rootKey = timedRootKey(parts.rootKey, meter);
   const pepper = await loadPepper(database, rootKey, now);
-  const callLimiter = await createCallLimiter({ ...config, log, now, meter });
-  opened.defer(() => callLimiter.close());
-  const outbound = createOutbound({ allow: parseOutboundAllow(config.outboundAllow) });
+  const auditKey = await loadAuditKey(parts);
+  const limiters = await createLimiters({ ...config, together: parts.together, log, now, meter });
+  opened.defer(() => limiters.callLimiter.close());
+  const allow = parseOutboundAllow(config.outboundAllow);
+  const outbound = observedOutbound(createOutbound({ allow }), { allow, meter, tracing: parts.tracing });
   opened.defer(() => outbound.close());
   const keyring = createKeyring({ ...parts, rootKey });
   const budget = createByteBudget(config.memoryBudgetMib * 1024 * 1024, () => performance.now());
-  meterResources(meter, { database, budget });
+  meterResources(meter, { database, budget, tracing: parts.tracing });
   return {
     ...config,
     ...parts,
     rootKey,
     pepper,
+    auditKey,
     keyring,
     eventLog: await createEventLog({ ...config, ...parts, keyring }),
     change: createChange({ database, pepper, now }),
-    callLimiter,
+    ...limiters,
     outbound,
     publicUrl: createPublicUrl(config.publicUrl, parts.tls !== undefined),
     budget,

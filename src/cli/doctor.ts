@@ -47,7 +47,7 @@ export async function doctor(flags: Flags): Promise<boolean> {
   if (config === undefined) return false;
   await check("outbound", () => checkOutbound(config));
   await check("tls", () => checkTls(config));
-  const rootKey = await check("root key", () => checkRootKey(config));
+  const rootKey = await check("root key", () => checkRootKey(config, log));
   const postgres = await check("database", () => checkPostgres(config, log));
   if (postgres === undefined) return healthy;
   await using opened = new AsyncDisposableStack();
@@ -111,11 +111,12 @@ async function checkTls(config: Config): Promise<Finding> {
   return daysLeft < 14 ? warn(`${text}: renew it`) : ok(text);
 }
 
-async function checkRootKey(config: Config): Promise<Finding<RootKey>> {
-  const rootKey = await findRootKey(config);
+async function checkRootKey(config: Config, log: Log): Promise<Finding<RootKey>> {
+  const rootKey = await findRootKey(config, log);
   const file = rootKeyFileOf(config);
   if (rootKey === undefined) return ok(`none yet; the first start makes ${file}`);
   if (config.rootKey !== undefined) return ok(`from ${nameOf("rootKey")}`, rootKey);
+  if (config.rootKeyUrl !== undefined) return ok(`${rootKey.id} wraps and unwraps`, rootKey);
   const { mode } = await stat(file);
   if ((mode & 0o077) !== 0) return warn(`${file} can be read by other users: chmod 600 ${file}`, rootKey);
   return ok(file, rootKey);

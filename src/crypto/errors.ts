@@ -5,11 +5,24 @@ export class RootKeyUnavailable extends ServiceError {
   readonly kind = "unavailable";
   readonly reason = "ROOT_KEY_UNAVAILABLE";
 
-  constructor(cause: unknown) {
+  constructor(cause: unknown, problem = "cannot be reached", advice = "try again in a moment") {
     super(
-      "the root key cannot be reached, so no credential can be sealed or opened, and nothing was done: " +
-        "try again in a moment",
+      `the root key ${problem}, so no credential can be sealed or opened, and nothing was done: ${advice}`,
     );
     this.cause = cause;
+  }
+}
+
+/**
+ * Whatever keeps the root key answers, and refuses to use it: trying again changes nothing. What the operator must do
+ * stands in the cause, for the log; the callers of the service are told that there is something to do.
+ */
+export class RootKeyRefused extends RootKeyUnavailable {
+  constructor(problem: string) {
+    super(
+      new Error(problem),
+      "may not be used",
+      "whoever runs this deployment finds in its log what must be changed",
+    );
   }
 }

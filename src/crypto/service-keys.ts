@@ -15,7 +15,7 @@ class WrongRootKey extends Error {
   constructor(given: string, needed: string) {
     super(
       `the root key (${given}) does not open this database, which was set up with ${needed}; ` +
-        "set PATCHBAY_ROOT_KEY or PATCHBAY_ROOT_KEY_FILE to that key",
+        "set PATCHBAY_ROOT_KEY, PATCHBAY_ROOT_KEY_FILE or PATCHBAY_ROOT_KEY_URL to that key",
     );
   }
 }
@@ -27,49 +27,56 @@ class WrongRootKey extends Error {
  * instead of failing each call later.
  */
 export async function loadPepper(database: Database, rootKey: RootKey, now: () => Date): Promise<Pepper> {
-  const stored = (await database.system(findPepper)) ?? (await makePepper(database, rootKey, now()));
-  return hmacWith(await unwrapPepper(rootKey, stored));
+  const bytes = await loadServiceKey("pepper", { database, rootKey, now });
+  const key = createSecretKey(bytes);
+  bytes.fill(0);
+  return hmacWith(key);
 }
 
-async function makePepper(database: Database, rootKey: RootKey, createdAt: Date) {
-  const fresh = randomBytes(32);
-  const wrappedKey = await rootKey.wrap(fresh, pepperContext);
-  fresh.fill(0);
-  return database.system(async (tx) => {
-    // Replicas that start together all insert; the pepper of the first one is used by all.
-    await tx
-      .insert(serviceKeys)
-      .values({ purpose: "pepper", version: 1, wrappedKey, rootKeyId: rootKey.id, createdAt })
-      .onConflictDoNothing();
-    const stored = await findPepper(tx);
-    if (stored === undefined) throw new Error("the pepper was stored and cannot be read back");
-    return stored;
-  });
-}
+type Purpose = (typeof serviceKeys.$inferSelect)["purpose"];
 
-async function findPepper(tx: Tx) {
-  const [row] = await tx
-    .select()
-    .from(serviceKeys)
-    .where(and(eq(serviceKeys.purpose, "pepper"), eq(serviceKeys.version, 1)));
-  return row;
-}
-
-const pepperContext = ["pepper", "1"];
-
-async function unwrapPepper(
-  rootKey: RootKey,
-  stored: { wrappedKey: Buffer; rootKeyId: string },
-): Promise<KeyObject> {
+/** 32 random bytes of this database, made when they are first asked for, in a Buffer that the caller wipes. */
+export async function loadServiceKey(
+  purpose: Purpose,
+  parts: { database: Database; rootKey: RootKey; now: () => Date },
+): Promise<Buffer> {
+  const { database, rootKey, now } = parts;
+  const stored =
+    (await database.system((tx) => find(tx, purpose))) ?? (await make(purpose, database, rootKey, now()));
   try {
-    const bytes = await rootKey.unwrap(stored.wrappedKey, pepperContext);
-    const key = createSecretKey(bytes);
-    bytes.fill(0);
-    return key;
+    return await rootKey.unwrap(stored.wrappedKey, contextOf(purpose));
   } catch (error) {
     if (error instanceof SealBroken) throw new WrongRootKey(rootKey.id, stored.rootKeyId);
     throw error;
   }
+}
+
+async function make(purpose: Purpose, database: Database, rootKey: RootKey, createdAt: Date) {
+  const fresh = randomBytes(32);
+  const wrappedKey = await rootKey.wrap(fresh, contextOf(purpose));
+  fresh.fill(0);
+  return database.system(async (tx) => {
+    // Replicas that start together all insert; the key of the first one is used by all.
+    await tx
+      .insert(serviceKeys)
+      .values({ purpose, version: 1, wrappedKey, rootKeyId: rootKey.id, createdAt })
+      .onConflictDoNothing();
+    const stored = await find(tx, purpose);
+    if (stored === undefined) throw new Error(`the key ${purpose} was stored and cannot be read back`);
+    return stored;
+  });
+}
+
+async function find(tx: Tx, purpose: Purpose) {
+  const [row] = await tx
+    .select()
+    .from(serviceKeys)
+    .where(and(eq(serviceKeys.purpose, purpose), eq(serviceKeys.version, 1)));
+  return row;
+}
+
+function contextOf(purpose: Purpose): string[] {
+  return [purpose, "1"];
 }
 
 // A KeyObject, because createHmac with a Buffer key costs six times as much.

@@ -22,10 +22,12 @@ test.skipIf(!canMount)(
     expect(load.journal.refusals.some(({ text }) => text.includes("the database has no room left"))).toBe(
       true,
     );
-    const isWarned = deployment
+    const warnings = deployment
       .logged()
       .filter(({ msg }) => msg.startsWith("the disk of the database is full"));
-    expect(isWarned).toHaveLength(1);
+    expect(warnings.length).toBeGreaterThan(0);
+    // One in ten seconds, and not one for each write.
+    expect(warnings.length).toBeLessThan(10);
     // What it had written ahead is full as well in the end, and then it ends by itself.
     const isDown = () => deployment.logged().some(({ msg }) => msg === endedByItself);
     await vi.waitUntil(
