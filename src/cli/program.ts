@@ -43,7 +43,7 @@ function program(): Command {
   withSettings(root.command("doctor"), allSettings)
     .description("check what the service needs, and say what to do about what is missing; changes nothing")
     .action(async (flags: Flags) => {
-      const { doctor } = await import("./doctor.ts");
+      const { doctor } = await import("./doctor/doctor.ts");
       process.exitCode = (await doctor(flags)) ? 0 : 1;
     });
 
