@@ -59,19 +59,19 @@ AS $$
 $$;
 --> statement-breakpoint
 -- Takes anchors that nobody has published, the oldest first, for a minute: a replica that dies with them leaves them to
--- another.
-CREATE FUNCTION claim_anchors(moment timestamptz, most integer)
+-- another. By the clock of the database: by those of two replicas, one would take what the other has.
+CREATE FUNCTION claim_anchors(most integer)
 RETURNS TABLE (org_id text, seq bigint, hash bytea, at timestamptz, key_id text, signature bytea)
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET timezone = 'UTC'
 AS $$
   WITH claimed AS (
     SELECT n.org_id, n.seq FROM audit_anchors n
     WHERE n.published_at IS NULL
-      AND (n.claimed_until IS NULL OR n.claimed_until <= moment OR n.claimed_until > moment + interval '1 minute')
+      AND (n.claimed_until IS NULL OR n.claimed_until NOT BETWEEN clock_timestamp() AND clock_timestamp() + interval '2 minutes')
     ORDER BY n.at, n.org_id, n.seq LIMIT most
     FOR UPDATE SKIP LOCKED
   ), taken AS (
-    UPDATE audit_anchors a SET claimed_until = moment + interval '1 minute'
+    UPDATE audit_anchors a SET claimed_until = clock_timestamp() + interval '1 minute'
     FROM claimed c WHERE a.org_id = c.org_id AND a.seq = c.seq
     RETURNING a.*
   )
@@ -147,7 +147,7 @@ $$;
 --> statement-breakpoint
 REVOKE EXECUTE ON FUNCTION
   due_anchors(timestamptz, integer, text, integer),
-  claim_anchors(timestamptz, integer),
+  claim_anchors(integer),
   settle_anchors(text[], bigint[], timestamptz),
   old_records(timestamptz, text, integer),
   expire_audit(bigint, bytea, timestamptz, text, bytea)
@@ -155,7 +155,7 @@ FROM PUBLIC;
 --> statement-breakpoint
 GRANT EXECUTE ON FUNCTION
   due_anchors(timestamptz, integer, text, integer),
-  claim_anchors(timestamptz, integer),
+  claim_anchors(integer),
   settle_anchors(text[], bigint[], timestamptz),
   old_records(timestamptz, text, integer),
   expire_audit(bigint, bytea, timestamptz, text, bytea)
