@@ -42,7 +42,7 @@ export async function insertAnchor(tx: Tx, orgId: string, anchor: SignedHead): P
 }
 
 /** Takes anchors that are to be published: no other replica gets them for a minute. */
-export async function claimAnchors(tx: Tx, now: Date, most: number): Promise<ClaimedAnchor[]> {
+export async function claimAnchors(tx: Tx, most: number): Promise<ClaimedAnchor[]> {
   const rows = await tx.execute<{
     org_id: string;
     seq: string;
@@ -50,7 +50,7 @@ export async function claimAnchors(tx: Tx, now: Date, most: number): Promise<Cla
     at: string;
     key_id: string;
     signature: Buffer;
-  }>(sql`select * from claim_anchors(${now.toISOString()}::timestamptz, ${most}::integer)`);
+  }>(sql`select * from claim_anchors(${most}::integer)`);
   return rows.map(({ org_id: orgId, seq, hash, at, key_id: keyId, signature }) => ({
     ...{ orgId, seq: BigInt(seq), hash, at: new Date(at), keyId, signature },
   }));

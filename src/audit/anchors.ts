@@ -73,7 +73,7 @@ export function createAnchors(parts: {
 
     async publish(signal) {
       while (sink !== undefined && !signal.aborted) {
-        const claimed = await database.system((tx) => claimAnchors(tx, now(), mostPublished));
+        const claimed = await database.system((tx) => claimAnchors(tx, mostPublished));
         if (claimed.length === 0) return;
         await sink.write(claimed, signal);
         // A replica that ends before this leaves them to another, which writes them a second time.

@@ -105,7 +105,8 @@ function requireSending(found: Endpoint | undefined, log: string): Endpoint {
 async function typesIn(tx: Tx, orgId: string, { log, from, to }: Range) {
   const stretch = { after: from - 1, limit: to - from + 1 };
   if (log === auditLog) {
-    return (await readAudit(tx, orgId, stretch)).map(eventOfRecord);
+    // What was removed for its age meanwhile must not make room for later ones.
+    return (await readAudit(tx, orgId, stretch)).map(eventOfRecord).filter(({ seq }) => seq <= to);
   }
   return (await readTypes(tx, orgId, log, stretch)).map(({ seq, type }) => ({ seq, types: [type] }));
 }

@@ -1,3 +1,4 @@
+import { run as audit } from "./audit.ts";
 import { run as catalog } from "./catalog.ts";
 import { run as events } from "./events.ts";
 import { run as flood } from "./flood.ts";
@@ -53,6 +54,12 @@ const benches: Record<string, Bench> = {
     title: "Catalog: ten services of 1,000 endpoints listed, 50,000 operations searched, beside a neighbour",
     takes: ["rounds"],
     run: catalog,
+  },
+  audit: {
+    title:
+      "Audit: a record of 100,000 events exported beside a neighbour, pages of filters, and what an append costs",
+    takes: [],
+    run: audit,
   },
   "validate-input": {
     title: "ValidateInput: median of calls one after another over REST, beside the least that a call takes",
