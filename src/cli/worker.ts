@@ -5,10 +5,11 @@ import { openLink, type Link } from "#src/workers/link.ts";
 import { describeFailure } from "./describe-failure.ts";
 import { listen } from "./listen.ts";
 import { createServiceLog } from "./log.ts";
-import { openPostgres } from "./postgres.ts";
+import { openPostgres, type Postgres } from "./postgres.ts";
 import { openRuntime } from "./runtime.ts";
 import { untilSignal } from "./signals.ts";
 import { readTls } from "./tls.ts";
+import { openTracing } from "./tracing.ts";
 import { letYoungMemoryGrow } from "./young-memory.ts";
 
 /** Answers calls as one of several processes, until the primary or a signal stops this one. */
@@ -29,16 +30,16 @@ export async function work(config: Config): Promise<void> {
 async function answerCalls(config: Config, link: Link, log: Log): Promise<void> {
   const { port, databaseUrl } = await link.assignment;
   const tls = await readTls(config);
-  await using runtime = await openRuntime(config, log, async () =>
-    databaseUrl === undefined
-      ? openPostgres(config, log)
-      : // The primary keeps it.
-        { url: databaseUrl, kind: "embedded", [Symbol.asyncDispose]: async () => undefined },
-  );
+  await using opened = new AsyncDisposableStack();
+  const tracing = await openTracing(config, log);
+  opened.defer(async () => tracing?.close());
+  const obtain = () => (databaseUrl === undefined ? openPostgres(config, log) : keptByPrimary(databaseUrl));
+  const runtime = opened.use(await openRuntime(config, log, obtain, tracing));
   const app = await createApp(config, {
     ...runtime,
     tls,
     log,
+    tracing,
     together: link.together,
     now: () => new Date(),
     monotonicNow: () => performance.now(),
@@ -59,6 +60,11 @@ async function answerCalls(config: Config, link: Link, log: Log): Promise<void> 
     if (!finished) log.warn("some calls did not finish in time and were cut");
     await sendMeasures();
   }
+}
+
+/** The embedded database, which does not end with a worker. */
+async function keptByPrimary(url: string): Promise<Postgres> {
+  return { url, kind: "embedded", [Symbol.asyncDispose]: async () => undefined };
 }
 
 async function beReady(app: App, link: Link, log: Log): Promise<void> {
