@@ -13,6 +13,7 @@ import { run as receive } from "./receive.ts";
 import { run as refreshStorm } from "./refresh-storm.ts";
 import { run as revocation } from "./revocation.ts";
 import { run as start } from "./start.ts";
+import { run as sweep } from "./sweep.ts";
 import { run as validateInput } from "./validate-input.ts";
 import { run as verifyKey } from "./verify-key.ts";
 import { run as webhooks } from "./webhooks.ts";
@@ -108,6 +109,11 @@ const benches: Record<string, Bench> = {
     title: "Refresh storm: 4 processes with 25 calls each, on a grant whose refresh tokens are good once",
     takes: [],
     run: refreshStorm,
+  },
+  sweep: {
+    title: "Sweep: 100,000 due connections with a probe that takes nothing, and 2,000 services",
+    takes: [],
+    run: sweep,
   },
   webhooks: {
     title: "Webhooks: 10,000 endpoints that get 20 events each, and 200 of them that hang",
