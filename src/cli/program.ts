@@ -1,13 +1,14 @@
 import { Command } from "commander";
 import { readConfig, type Flags } from "#src/config/config.ts";
 import { addAuditCommands } from "./audit-commands.ts";
+import { addBackupCommands } from "./backup-commands.ts";
 import { addCatalogCommands } from "./catalog-commands.ts";
 import { addChannelCommands } from "./channel-commands.ts";
 import { describeFailure } from "./describe-failure.ts";
 import { addEventCommands } from "./event-commands.ts";
 import { addRemoteCommands } from "./remote-commands.ts";
 import { addWebhookCommands } from "./webhook-commands.ts";
-import { settingNamed, settings, type SettingName } from "#src/config/settings.ts";
+import { allSettings, commandSettings, databaseSettings, withSettings } from "./setting-flags.ts";
 import { version } from "./version.ts";
 
 /** Reads the command line and does what it says. A failure ends with one line that says what to change. */
@@ -82,35 +83,11 @@ function program(): Command {
     });
 
   addAuditCommands(root, (command) => withSettings(command, databaseSettings));
+  addBackupCommands(root);
   addRemoteCommands(root);
   addCatalogCommands(root);
   addChannelCommands(root);
   addWebhookCommands(root);
   addEventCommands(root);
   return root;
-}
-
-const allSettings = Object.keys(settings) as SettingName[];
-const databaseSettings: SettingName[] = ["dataDir", "databaseUrl"];
-const commandSettings: SettingName[] = [
-  ...databaseSettings,
-  "environment",
-  "rootKey",
-  "rootKeyFile",
-  "rootKeyUrl",
-  "vaultToken",
-];
-
-/** The settings that the command takes: flags, and in the help the names of those that have none. */
-function withSettings(command: Command, names: readonly SettingName[]): Command {
-  const secrets: string[] = [];
-  for (const { flag, env, value, about, fallback } of names.map(settingNamed)) {
-    const byDefault = fallback ? ` (default: ${fallback})` : "";
-    if (flag === undefined) secrets.push(`  ${env}  ${about}`);
-    else command.option(`--${flag} <${value}>`, `${about} [${env}]${byDefault}`);
-  }
-  return command.addHelpText(
-    "after",
-    `\nOnly in the environment, since flags can be seen by others:\n${secrets.join("\n")}`,
-  );
 }

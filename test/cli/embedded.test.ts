@@ -202,43 +202,6 @@ describe("a later start", () => {
   });
 });
 
-describe("after a SIGKILL in the middle of changes", () => {
-  const acknowledged: string[] = [];
-
-  beforeAll(async () => {
-    const before = service.pid;
-    const writers = Array.from({ length: 4 }, async (_, writer) => {
-      for (let i = 0; ; i++) {
-        const name = `w${writer}-${i}`;
-        const reply = await rest("POST", "/api/api-keys", { name, scopes: ["read"] }).catch(() => undefined);
-        if (reply?.status !== 201) return;
-        acknowledged.push(name);
-        if (acknowledged.length === 25) void service.kill("SIGKILL");
-      }
-    });
-    await Promise.all(writers);
-    await service.ended;
-    await startAgain();
-    expect(service.pid).not.toBe(before);
-  });
-
-  test("nothing that was acknowledged is lost", async () => {
-    const { body } = await rest("GET", "/api/api-keys");
-    const names = body.data.apiKeys.map((key: { name: string }) => key.name);
-    expect(acknowledged.length).toBeGreaterThanOrEqual(25);
-    expect(names).toStrictEqual(expect.arrayContaining(acknowledged));
-  });
-
-  test("each key that is there has its audit event", async () => {
-    const { body } = await rest("GET", "/api/api-keys");
-    const { body: audit } = await rest("GET", "/api/audit/events?action=api_key.create&pageSize=1000");
-    const recorded = audit.data.events.map((event: { target: string }) => event.target);
-    expect(recorded.toSorted()).toStrictEqual(
-      body.data.apiKeys.map((key: { id: string }) => key.id).toSorted(),
-    );
-  });
-});
-
 test("no log of all these starts holds a key, the root key or the demo's token", async () => {
   const { token } = JSON.parse(await readFile(join(dataDir, "demo.json"), "utf8")) as { token: string };
   const rootKey = (await readFile(`${dataDir}.root-key`, "utf8")).trim();
