@@ -33,11 +33,7 @@ async function answerCalls(config: Config, link: Link, log: Log): Promise<void> 
   await using opened = new AsyncDisposableStack();
   const tracing = await openTracing(config, log);
   opened.defer(async () => tracing?.close());
-  const obtain = async (): Promise<Postgres> =>
-    databaseUrl === undefined
-      ? openPostgres(config, log)
-      : // The primary keeps it.
-        { url: databaseUrl, kind: "embedded", [Symbol.asyncDispose]: async () => undefined };
+  const obtain = () => (databaseUrl === undefined ? openPostgres(config, log) : keptByPrimary(databaseUrl));
   const runtime = opened.use(await openRuntime(config, log, obtain, tracing));
   const app = await createApp(config, {
     ...runtime,
@@ -64,6 +60,11 @@ async function answerCalls(config: Config, link: Link, log: Log): Promise<void> 
     if (!finished) log.warn("some calls did not finish in time and were cut");
     await sendMeasures();
   }
+}
+
+/** The embedded database, which does not end with a worker. */
+async function keptByPrimary(url: string): Promise<Postgres> {
+  return { url, kind: "embedded", [Symbol.asyncDispose]: async () => undefined };
 }
 
 async function beReady(app: App, link: Link, log: Log): Promise<void> {

@@ -56,6 +56,8 @@ export function meterResources(meter: Meter, { database, budget, tracing }: Reso
 export function meterReadiness(meter: Meter, readiness: { readonly ready: boolean }): void {
   meter.gauge({
     name: "patchbay_ready",
+    // One worker that stops or starts takes nothing from the machine.
+    ofWorkers: "max",
     help: "1 if the service takes calls, 0 if it starts, stops, or its database does not answer.",
     read: () => (readiness.ready ? 1 : 0),
   });

@@ -63,6 +63,20 @@ test("the package may be published, says its license, and every link of its page
   expect(brokenLinksIn(project.package)).toStrictEqual({});
 });
 
+test("the packed service starts workers of itself, and its first start makes what that of one process does", async () => {
+  await using folder = await temporaryFolder();
+  const dataDir = join(folder.path, "data");
+  const command = [resolve("node_modules/.bin/node"), join(project.package, "bin/patchbay.cjs")];
+  const args = ["start", "--workers", "2", "--data-dir", dataDir, "--port", "0"];
+  await using service = patchbay(args, { command });
+  const url = await service.ready();
+  const adminKey = (await readFile(join(dataDir, "admin-key"), "utf8")).trim();
+  const echo = { service: "custom:echo", method: "GET", path: "/" };
+  const called = await presenter(url, adminKey).rest("POST", "/api/service-calls", echo);
+  expect(called).toMatchObject({ status: 200, body: { data: { status: 200 } } });
+  expect(await service.kill("SIGTERM")).toMatchObject({ code: 0, stderr: "" });
+});
+
 test("the packed service starts with the embedded Postgres as its only dependency, and answers", async () => {
   expect(project.manifest).not.toHaveProperty("dependencies");
   await using folder = await temporaryFolder();

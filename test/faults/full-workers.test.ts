@@ -4,7 +4,7 @@ import { connect, type Socket } from "node:net";
 import { expect, test, vi } from "vitest";
 
 test("connections beyond what all workers take are closed, and not offered round for ever", async () => {
-  const program = ["test/faults/support/ports-in-workers.ts"];
+  const program = ["test/faults/support/workers-process.ts"];
   const primary = spawn("node_modules/.bin/node", program, { stdio: ["ignore", "pipe", "inherit"] });
   using sockets = new DisposableStack();
   sockets.defer(() => primary.kill("SIGKILL"));

@@ -68,17 +68,20 @@ describe("two workers", () => {
   let workers: Workers;
   beforeAll(async () => {
     database = await createTestDatabase("empty");
-    workers = await startOn(database, "two", [
-      "--failed-authentications-per-minute",
-      "10",
-      "--trusted-proxy-hops",
-      "1",
-    ]);
+    const limits = ["--failed-authentications-per-minute", "10", "--trusted-proxy-hops", "1"];
+    workers = await startOn(database, "two", [...limits, "--drain-seconds", "60"]);
   });
   afterAll(async () => {
     await workers[Symbol.asyncDispose]();
     await database[Symbol.asyncDispose]();
   });
+
+  async function connectSlowSibling() {
+    const sibling = await startSlowSibling();
+    const connection = { serviceSlug: "custom:slow", baseUrl: sibling.url, apiKey: "k" };
+    await workers.admin.client.connections.upsertServiceConnection(connection);
+    return sibling;
+  }
 
   test("take connections in turn, are ready when the service says so, and are counted together", async () => {
     const [one, other] = await linesToBoth(workers);
@@ -92,6 +95,9 @@ describe("two workers", () => {
     await workers.admin.client.apiKeys.whoAmI({});
     expect(await workers.metric(whoAmI.replace("rest", "grpc").replace("200", "0"))).toBe(1);
     expect(await workers.metric("patchbay_workers")).toBe(2);
+    expect(await workers.metric("patchbay_ready")).toBe(1);
+    // Divided, and not multiplied.
+    expect(await workers.metric("patchbay_database_connections")).toBe(10);
   });
 
   test("hold a key to its limit together, to the last call, however its calls are spread", async () => {
@@ -168,18 +174,9 @@ describe("two workers", () => {
     for (let i = 0; i < 5; i++) there.push((await other.call("GET", "/api/auth/me", guess)).status);
     expect(there).toContain(429);
   });
-});
 
-describe("a worker that ends", () => {
-  test("by SIGKILL costs its own calls only, and is replaced; its counts stay", async () => {
-    await using database = await createTestDatabase("empty");
-    await using workers = await startOn(database, "killed");
-    await using sibling = await startSlowSibling();
-    await workers.admin.client.connections.upsertServiceConnection({
-      serviceSlug: "custom:slow",
-      baseUrl: sibling.url,
-      apiKey: "k",
-    });
+  test("lose one by SIGKILL: it costs its own calls only, and is replaced; its counts stay", async () => {
+    await using sibling = await connectSlowSibling();
     const [one, other] = await linesToBoth(workers);
     using lines = new DisposableStack();
     lines.use(one);
@@ -188,7 +185,8 @@ describe("a worker that ends", () => {
     const victim = workers.ready().find((ready) => ready.worker === worker);
     const whoAmI =
       'patchbay_requests_total{rpc="patchbay.apikeys.v1.ApiKeyService/WhoAmI",protocol="rest",status="200"}';
-    expect(await workers.metric(whoAmI)).toBe(3);
+    const counted = (await workers.metric(whoAmI)) ?? 0;
+    const soFar = workers.ready().length;
 
     const lost = one.call("POST", "/api/service-calls", slowCall).catch((error: Error) => error);
     const kept = other.call("POST", "/api/service-calls", slowCall);
@@ -200,8 +198,8 @@ describe("a worker that ends", () => {
     expect(await next.call("GET", "/api/auth/me")).toMatchObject({ status: 200 });
     sibling.answer();
     expect(await kept).toMatchObject({ status: 200 });
-    await workers.untilReady(3);
-    expect(await workers.metric(whoAmI)).toBe(4);
+    await workers.untilReady(soFar + 1);
+    expect(await workers.metric(whoAmI)).toBe(counted + 1);
     expect(await workers.metric("patchbay_workers")).toBe(2);
     expect(workers.logged("a worker ended by itself; another takes its place")).toMatchObject([
       { level: 50, ended: worker, problem: "it ended with SIGKILL", hadStarted: true },
@@ -212,25 +210,20 @@ describe("a worker that ends", () => {
       using line = workers.line();
       answered.push((await line.call("GET", "/api/auth/me")).worker);
     }
-    expect(answered).toContain(3);
+    expect(answered).toContain(workers.ready().at(-1)?.worker);
   });
 
-  test("by SIGTERM finishes its calls while another has already taken its place; SIGTERM for all ends with 0", async () => {
-    await using database = await createTestDatabase("empty");
-    await using workers = await startOn(database, "drained", ["--drain-seconds", "60"]);
-    await using sibling = await startSlowSibling();
-    await workers.admin.client.connections.upsertServiceConnection({
-      serviceSlug: "custom:slow",
-      baseUrl: sibling.url,
-      apiKey: "k",
-    });
+  test("let one go by SIGTERM: it finishes its calls while another has taken its place; SIGTERM for all ends with 0", async () => {
+    await using sibling = await connectSlowSibling();
     using line = workers.line();
     const { worker } = await line.call("GET", "/api/auth/me");
     const leaving = workers.ready().find((ready) => ready.worker === worker)?.pid ?? 0;
+    const soFar = workers.ready().length;
+    const faults = workers.logged("a worker ended by itself; another takes its place").length;
     const kept = line.call("POST", "/api/service-calls", slowCall);
     await sibling.untilAsked(1);
     process.kill(leaving, "SIGTERM");
-    await workers.untilReady(3);
+    await workers.untilReady(soFar + 1);
     expect(isAlive(leaving)).toBe(true);
     for (let i = 0; i < 4; i++) {
       using fresh = workers.line();
@@ -241,7 +234,7 @@ describe("a worker that ends", () => {
     sibling.answer();
     expect(await kept).toMatchObject({ status: 200, worker });
     await untilGone(leaving);
-    expect(workers.logged("a worker ended by itself; another takes its place")).toStrictEqual([]);
+    expect(workers.logged("a worker ended by itself; another takes its place")).toHaveLength(faults);
 
     const last = line.call("POST", "/api/service-calls", slowCall);
     await sibling.untilAsked(1);
@@ -252,17 +245,17 @@ describe("a worker that ends", () => {
     expect(await last).toMatchObject({ status: 200 });
     expect(await ended).toMatchObject({ code: 0, signal: null, stderr: "" });
   });
+});
 
-  test("and whose successors cannot start either ends the service, with the reason", async () => {
-    await using database = await createTestDatabase("empty");
-    await using workers = await startOn(database, "hopeless");
-    await database.asOwner("alter table service_keys rename to gone");
-    for (const { pid } of workers.ready()) process.kill(pid, "SIGKILL");
-    const { code, stderr } = await workers.service.ended;
-    expect(code).toBe(1);
-    expect(stderr).toMatch(/^patchbay: no worker is left, and the last \d ended early: .*service_keys/);
-    expect(stderr).not.toMatch(/ {4}at /);
-  });
+test("a worker whose successors cannot start either ends the service, with the reason", async () => {
+  await using database = await createTestDatabase("empty");
+  await using workers = await startOn(database, "hopeless");
+  await database.asOwner("alter table service_keys rename to gone");
+  for (const { pid } of workers.ready()) process.kill(pid, "SIGKILL");
+  const { code, stderr } = await workers.service.ended;
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/^patchbay: no worker is left, and the last \d ended early: .*service_keys/);
+  expect(stderr).not.toMatch(/ {4}at /);
 });
 
 test.skipIf(missingRedis !== undefined)(
