@@ -1,5 +1,6 @@
 import { Command } from "commander";
 import { readConfig, type Flags } from "#src/config/config.ts";
+import { addAuditCommands } from "./audit-commands.ts";
 import { addBackupCommands } from "./backup-commands.ts";
 import { addCatalogCommands } from "./catalog-commands.ts";
 import { addChannelCommands } from "./channel-commands.ts";
@@ -43,7 +44,7 @@ function program(): Command {
   withSettings(root.command("doctor"), allSettings)
     .description("check what the service needs, and say what to do about what is missing; changes nothing")
     .action(async (flags: Flags) => {
-      const { doctor } = await import("./doctor.ts");
+      const { doctor } = await import("./doctor/doctor.ts");
       process.exitCode = (await doctor(flags)) ? 0 : 1;
     });
 
@@ -81,16 +82,7 @@ function program(): Command {
       await createKey(config, { orgId: flags.org, name: flags.name, scopes });
     });
 
-  withSettings(root.command("audit").description("the record of changes").command("verify"), databaseSettings)
-    .description("check that no audit event was changed, deleted or moved; a line for each organisation")
-    .option("--org <id>", "one organisation instead of all")
-    .option("--head <seq:hash>", "a head that was kept elsewhere, which the record must still hold")
-    .action(async ({ org, head, ...flags }: Flags & { org?: string; head?: string }) => {
-      const config = readConfig(flags);
-      const { verifyAudit } = await import("./verify-audit.ts");
-      process.exitCode = (await verifyAudit(config, { orgId: org, head })) ? 0 : 1;
-    });
-
+  addAuditCommands(root, (command) => withSettings(command, databaseSettings));
   addBackupCommands(root);
   addRemoteCommands(root);
   addCatalogCommands(root);
