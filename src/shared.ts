@@ -49,7 +49,7 @@ export async function createShared(
   const { log, database, now, meter } = parts;
   const rootKey = timedRootKey(parts.rootKey, meter);
   const pepper = await loadPepper(database, rootKey, now);
-  const auditKey = await loadAuditKey(parts);
+  const auditKey = await loadAuditKey({ database, rootKey, now });
   const limiters = await createLimiters({ ...config, together: parts.together, log, now, meter });
   opened.defer(() => limiters.callLimiter.close());
   const allow = parseOutboundAllow(config.outboundAllow);

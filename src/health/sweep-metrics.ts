@@ -4,7 +4,7 @@ import type { Meter } from "#src/platform/meter.ts";
 export interface SweepMetrics {
   /** A probe ended: `healthy`, at the stage that failed, `late` if it was left out, or `error` if it failed here. */
   probed(outcome: string): void;
-  /** The table was asked for what is due. */
+  /** The sweep began, or the table was asked for what is due. */
   looked(): void;
 }
 
@@ -18,7 +18,8 @@ export function createSweepMetrics(parts: {
   waiting: () => number;
 }): SweepMetrics {
   const { meter, now, monotonicNow, oldestDue, waiting } = parts;
-  let lookedAtMs = monotonicNow();
+  /** Undefined while the sweep was not started. */
+  let lookedAtMs: number | undefined;
 
   const probes = meter.counter({
     name: "patchbay_health_probes_total",
@@ -37,12 +38,13 @@ export function createSweepMetrics(parts: {
     read() {
       const oldest = oldestDue();
       const overdueMs = oldest === undefined ? 0 : now().getTime() - oldest.getTime();
-      return Math.max(0, overdueMs, monotonicNow() - lookedAtMs) / 1_000;
+      const silentMs = lookedAtMs === undefined ? 0 : monotonicNow() - lookedAtMs;
+      return Math.max(0, overdueMs, silentMs) / 1_000;
     },
   });
 
   return {
     probed: (outcome) => probes({ outcome }),
-    looked: () => (lookedAtMs = monotonicNow()),
+    looked: () => void (lookedAtMs = monotonicNow()),
   };
 }

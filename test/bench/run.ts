@@ -10,9 +10,11 @@ import { run as receive } from "./receive.ts";
 import { run as refreshStorm } from "./refresh-storm.ts";
 import { run as revocation } from "./revocation.ts";
 import { run as start } from "./start.ts";
+import { run as sweep } from "./sweep.ts";
 import { run as validateInput } from "./validate-input.ts";
 import { run as verifyKey } from "./verify-key.ts";
 import { run as webhooks } from "./webhooks.ts";
+import { run as workers } from "./workers.ts";
 
 interface Bench {
   readonly title: string;
@@ -36,6 +38,11 @@ const benches: Record<string, Bench> = {
     title: "Growth: a call with more stored, and with more callers",
     takes: ["rounds", "visit-ms", "only"],
     run: growth,
+  },
+  workers: {
+    title: "Workers: calls a second of one process and of two workers, and the CPU time of all processes",
+    takes: ["rounds", "visit-ms"],
+    run: workers,
   },
   "verify-key": {
     title: "VerifyKey in process: median of five rounds, lowest to highest",
@@ -84,6 +91,11 @@ const benches: Record<string, Bench> = {
     title: "Refresh storm: 4 processes with 25 calls each, on a grant whose refresh tokens are good once",
     takes: [],
     run: refreshStorm,
+  },
+  sweep: {
+    title: "Sweep: 100,000 due connections with a probe that takes nothing, and 2,000 services",
+    takes: [],
+    run: sweep,
   },
   webhooks: {
     title: "Webhooks: 10,000 endpoints that get 20 events each, and 200 of them that hang",
