@@ -9,5 +9,7 @@ export default defineConfig({
     exclude: [],
     // One file at a time: each of them runs a service under load, and what it waits for depends on the machine.
     maxWorkers: 1,
+    // A story each, with several starts of the service in it.
+    testTimeout: 200_000,
   },
 });

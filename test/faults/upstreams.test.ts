@@ -5,21 +5,19 @@ import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy.ts";
 import { startUpstream, type Upstream } from "../support/upstream.ts";
 import { expectAllDelivered, expectNothingLost } from "./support/assess.ts";
 import { startDeployment, type Deployment } from "./support/deployment.ts";
-import { Refused } from "./support/failure.ts";
-import { startLoad, type Load } from "./support/load.ts";
+import { Refused, type Refusal } from "./support/failure.ts";
+import { startLoad } from "./support/load.ts";
 import { expectCleanAnswers, expectCleanLog } from "./support/words.ts";
 import { ask } from "./support/writers.ts";
 
 // Services that do not answer, beside those of the load, which do all the time.
 const closing = new AsyncDisposableStack();
 let deployment: Deployment;
-let load: Load;
 let hanging: HangingServer;
 let upstream: Upstream;
 let wire: TcpProxy;
 beforeAll(async () => {
   deployment = closing.use(await startDeployment());
-  load = closing.use(await startLoad(deployment));
   hanging = closing.use(await startHanging());
   upstream = closing.use(await startUpstream());
   const port = Number(new URL(upstream.url).port);
@@ -43,11 +41,12 @@ async function call(name: string, method = "GET"): Promise<string> {
     return String(data.status);
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
-    load.journal.refusals.push({ reason: error.reason, text: error.message });
+    refusals.push({ reason: error.reason, text: error.message });
     return error.reason ?? "no reason";
   }
 }
 
+const refusals: Refusal[] = [];
 const count = 100;
 let hung: Promise<string[]>;
 
@@ -56,9 +55,12 @@ test("while calls to a hundred services hang, all other calls and writes are ser
   for (const [n, name] of names.entries()) await connectTo(name, hanging.url(n + 1));
   hung = Promise.all(names.map((name) => call(name)));
   await hanging.reached(count);
+  await using load = await startLoad(deployment);
   await load.isServed(["connections", "keys", "calls", "events", "deliveries"]);
   await expectNothingLost(deployment, load);
   await expectAllDelivered(load);
+  expectCleanAnswers(load, []);
+  expectCleanLog(deployment, load);
 });
 
 test("a service behind a slow wire is answered for, and one whose wire is cut in the middle is not known to have answered", async () => {
@@ -83,6 +85,7 @@ test("a service that is silent has its caller told so in the end, in words of th
   const silent = call("wired");
   expect(new Set(await hung)).toEqual(new Set(["UPSTREAM_TIMEOUT"]));
   expect(await silent).toBe("UPSTREAM_TIMEOUT");
-  expectCleanAnswers(load, ["UPSTREAM_TIMEOUT", "UPSTREAM_UNREACHABLE"]);
-  expectCleanLog(deployment, load);
+  const told = { journal: { refusals }, secrets: new Map<string, string>() };
+  expectCleanAnswers(told, ["UPSTREAM_TIMEOUT", "UPSTREAM_UNREACHABLE"]);
+  expectCleanLog(deployment, told);
 });

@@ -1,6 +1,12 @@
 import { expect } from "vitest";
 import type { Deployment } from "./deployment.ts";
-import type { Load } from "./load.ts";
+import type { Refusal } from "./failure.ts";
+
+/** What clients were told, and the secrets that they hold. */
+interface Told {
+  readonly journal: { readonly refusals: readonly Refusal[] };
+  readonly secrets: ReadonlyMap<string, string>;
+}
 
 /** Of what a caller is told, what would be a word of a program and not of the service. */
 const unclean =
@@ -13,11 +19,11 @@ export const databaseIsAway = ["DATABASE_UNAVAILABLE", "INTAKE_UNAVAILABLE"];
 export const endedByItself = "the embedded Postgres ended by itself and is started again";
 
 /** Everything that clients were told is in words of the service, with a reason and without anything secret. */
-export function expectCleanAnswers(load: Load, reasons: readonly string[]): void {
-  const { refusals } = load.journal;
-  const told = [...new Set(refusals.map(({ reason }) => reason))];
-  expect(told.filter((reason) => reason === undefined || !reasons.includes(reason))).toEqual([]);
-  const secrets = [...load.secrets.values()];
+export function expectCleanAnswers(told: Told, reasons: readonly string[]): void {
+  const { refusals } = told.journal;
+  const given = [...new Set(refusals.map(({ reason }) => reason))];
+  expect(given.filter((reason) => reason === undefined || !reasons.includes(reason))).toEqual([]);
+  const secrets = [...told.secrets.values()];
   const texts = [...new Set(refusals.map(({ text }) => text))];
   expect(
     texts.filter((text) => unclean.test(text) || secrets.some((secret) => text.includes(secret))),
@@ -25,12 +31,12 @@ export function expectCleanAnswers(load: Load, reasons: readonly string[]): void
 }
 
 /** The log has no line of level error beside those, and no secret. */
-export function expectCleanLog(deployment: Deployment, load: Load, errors: readonly string[] = []): void {
+export function expectCleanLog(deployment: Deployment, told: Told, errors: readonly string[] = []): void {
   const lines = deployment.logged();
   const unexpected = lines.filter(({ level, msg }) => level >= 50 && !errors.includes(msg));
   expect(unexpected).toEqual([]);
   const text = JSON.stringify(lines);
-  expect([...load.secrets.values(), deployment.adminKey].filter((secret) => text.includes(secret))).toEqual(
+  expect([...told.secrets.values(), deployment.adminKey].filter((secret) => text.includes(secret))).toEqual(
     [],
   );
 }

@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
 import { createPatchbayClient } from "#src/client/node.ts";
 import { startSenders, type Sending } from "../../support/event-storm.ts";
 import { Refused } from "./failure.ts";
@@ -13,6 +14,8 @@ export interface Session {
   readonly journal: Journal;
 }
 
+// Those who only wait leave the machine to those who write.
+const pauseMs = 10;
 /** Longer than the service takes for anything that it does by itself. */
 const patienceMs = 15_000;
 
@@ -76,6 +79,7 @@ export async function callThrough(session: Session, service: string, made: () =>
     try {
       await ask(session, "POST", "/api/service-calls", { service, method: "GET", path: "/" });
       made();
+      await sleep(pauseMs);
     } catch (error) {
       await journal.failed(error);
     }
@@ -102,6 +106,7 @@ export function sendEvents(
         }),
       );
       made();
+      await sleep(pauseMs);
       return Number(answer["seq"]);
     } catch (error) {
       await journal.failed(error);
@@ -111,13 +116,19 @@ export function sendEvents(
   return startSenders({ count: 3, logs: [channel.id], send });
 }
 
+/** How a call is made, beside what it asks. */
+interface Asking {
+  readonly requestId?: string;
+  readonly timeoutMs?: number;
+}
+
 /** A REST call; anything but success is thrown. */
 export async function ask(
   { url, adminKey }: Pick<Session, "url" | "adminKey">,
   method: string,
   path: string,
   body?: unknown,
-  { requestId = randomUUID() as string, timeoutMs = patienceMs } = {},
+  { requestId = randomUUID(), timeoutMs = patienceMs }: Asking = {},
   // oxlint-disable-next-line typescript/no-explicit-any -- answers of every shape
 ): Promise<any> {
   return await answerOf(
