@@ -9,6 +9,7 @@ import { hasShownTarget } from "#src/connections/access.ts";
 import { createConnections } from "#src/connections/connections.ts";
 import { countConnections } from "#src/connections/store.ts";
 import { createDirectory } from "#src/directory/service.ts";
+import { createKeyUpkeep } from "#src/crypto/key-upkeep.ts";
 import { createEvents } from "#src/events/events.ts";
 import { createHealthSweep } from "#src/health/sweep.ts";
 import { createIntegrations } from "#src/integrations/integrations.ts";
@@ -18,10 +19,20 @@ import type { Loop } from "#src/platform/loop.ts";
 import type { Feature } from "#src/platform/served-service.ts";
 import { createVerification, type Verification } from "#src/verification/verification.ts";
 import { createWebhooks } from "#src/webhooks/webhooks.ts";
+import { sealedColumns } from "./sealed-columns.ts";
 import type { Shared } from "./shared.ts";
 
 type LoopName =
-  "health" | "oauth" | "catalog" | "logs" | "keys" | "groups" | "webhooks" | "webhookOwners" | "sources";
+  | "health"
+  | "oauth"
+  | "catalog"
+  | "logs"
+  | "keys"
+  | "orgKeys"
+  | "groups"
+  | "webhooks"
+  | "webhookOwners"
+  | "sources";
 
 /** All that the service can do. */
 export interface Features {
@@ -65,6 +76,7 @@ export async function createFeatures(shared: Shared): Promise<Features> {
     catalog: catalog.watch,
     logs: shared.eventLog.upkeep,
     keys: createKeyEnds(shared),
+    orgKeys: createKeyUpkeep({ ...shared, sealedColumns }),
     groups: events.groupUpkeep,
     webhooks: webhooks.dispatch,
     webhookOwners: webhooks.owners,

@@ -1,4 +1,5 @@
 import { loadPepper } from "#src/crypto/service-keys.ts";
+import { requireRootKeys } from "#src/crypto/rewrap.ts";
 import { createKeyring } from "#src/crypto/keyring.ts";
 import type { Config } from "#src/config/config.ts";
 import type { RootKey } from "#src/crypto/root-key.ts";
@@ -19,6 +20,8 @@ export interface AppParts {
   /** A migrated database. */
   readonly database: Database;
   readonly rootKey: RootKey;
+  /** Opens what it wrapped, while one root key takes the place of another. */
+  readonly secondRootKey?: RootKey | undefined;
   /** Undefined for clear text. */
   readonly tls: Tls | undefined;
   readonly log: Log;
@@ -36,8 +39,9 @@ export async function createShared(
   parts: AppParts & { readonly meter: Meter },
   opened: AsyncDisposableStack,
 ) {
-  const { log, database, rootKey, now, meter } = parts;
-  const pepper = await loadPepper(database, rootKey, now);
+  const { log, database, rootKey, secondRootKey, now, meter } = parts;
+  const pepper = await loadPepper(database, rootKey, now, secondRootKey);
+  await requireRootKeys(parts);
   const callLimiter = await createCallLimiter({ ...config, log, now, meter });
   opened.defer(() => callLimiter.close());
   const outbound = createOutbound({ allow: parseOutboundAllow(config.outboundAllow) });
@@ -46,6 +50,8 @@ export async function createShared(
   return {
     ...config,
     ...parts,
+    // Not the setting of this name.
+    secondRootKey,
     pepper,
     keyring,
     eventLog: await createEventLog({ ...config, ...parts, keyring }),

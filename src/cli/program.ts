@@ -2,6 +2,7 @@ import { Command } from "commander";
 import { readFileSync } from "node:fs";
 import { InvalidSetting } from "#src/config/setting.ts";
 import { readConfig, type Flags } from "#src/config/config.ts";
+import { addAdminCommands } from "./admin-commands.ts";
 import { addCatalogCommands } from "./catalog-commands.ts";
 import { addChannelCommands } from "./channel-commands.ts";
 import { addEventCommands } from "./event-commands.ts";
@@ -90,6 +91,9 @@ function program(): Command {
       process.exitCode = (await verifyAudit(config, { orgId: org, head })) ? 0 : 1;
     });
 
+  addAdminCommands(root, (command, names) =>
+    withSettings(command, names === "keys" ? commandSettings : names),
+  );
   addRemoteCommands(root);
   addCatalogCommands(root);
   addChannelCommands(root);
@@ -100,7 +104,10 @@ function program(): Command {
 
 const allSettings = Object.keys(settings) as SettingName[];
 const databaseSettings: SettingName[] = ["dataDir", "databaseUrl"];
-const commandSettings: SettingName[] = ["dataDir", "databaseUrl", "environment", "rootKey", "rootKeyFile"];
+const commandSettings: SettingName[] = [
+  ...databaseSettings,
+  ...(["environment", "rootKey", "rootKeyFile", "secondRootKey", "secondRootKeyFile"] as const),
+];
 
 /** The settings that the command takes: flags, and in the help the names of those that have none. */
 function withSettings(command: Command, names: readonly SettingName[]): Command {

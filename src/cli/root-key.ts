@@ -45,7 +45,7 @@ export async function findRootKey(config: Config): Promise<RootKey | undefined> 
 }
 
 /** What names a root key in the settings: a value, or a file by the same name with `File`. */
-type RootKeySetting = "rootKey";
+type RootKeySetting = "rootKey" | "secondRootKey";
 
 /** The root key that the settings of this name give; undefined if none of them does. */
 export async function readRootKey(config: Config, name: RootKeySetting): Promise<RootKey | undefined> {

@@ -5,12 +5,14 @@ import { migrate } from "#src/db/migrate.ts";
 import { assertServingRole } from "#src/db/assert-serving-role.ts";
 import type { Log } from "#src/platform/log.ts";
 import { openPostgres } from "./postgres.ts";
-import { openRootKey } from "./root-key.ts";
+import { openRootKey, readRootKey } from "./root-key.ts";
 
 /** A migrated database, and the key that opens what is sealed in it. */
 export interface Runtime extends AsyncDisposable {
   readonly database: Database;
   readonly rootKey: RootKey;
+  /** Opens what it wrapped, while one root key takes the place of another. */
+  readonly secondRootKey?: RootKey | undefined;
   /** True if this start made the root key file. */
   readonly rootKeyCreated: boolean;
   /** The database as its owner, who sees all organisations. */
@@ -26,6 +28,7 @@ export async function openRuntime(
   await using opened = new AsyncDisposableStack();
   // The key first: without it, nothing in the database is of use.
   const { rootKey, created } = await openRootKey(config);
+  const secondRootKey = await readRootKey(config, "secondRootKey");
   const { url } = opened.use(await obtain());
   await migrate({ url, log });
   const database = createDatabase({ url, log, poolSize: config.databasePoolSize });
@@ -35,6 +38,7 @@ export async function openRuntime(
   return {
     database,
     rootKey,
+    secondRootKey,
     rootKeyCreated: created,
     ownerUrl: url,
     [Symbol.asyncDispose]: () => kept.disposeAsync(),

@@ -81,9 +81,12 @@ export function invalidSetting(name: SettingName, problem: string): InvalidSetti
   return new InvalidSetting(nameOf(name), problem);
 }
 
-function requireOneRootKey({ rootKey, rootKeyFile }: Config): void {
-  if (rootKey === undefined || rootKeyFile === undefined) return;
-  throw invalidSetting("rootKeyFile", `give it or ${nameOf("rootKey")}, not both`);
+function requireOneRootKey(config: Config): void {
+  for (const name of ["rootKey", "secondRootKey"] as const) {
+    const file = `${name}File` as const;
+    if (config[name] === undefined || config[file] === undefined) continue;
+    throw invalidSetting(file, `give it or ${nameOf(name)}, not both`);
+  }
 }
 
 function requireWholeTls({ tlsCert, tlsKey }: Config): void {

@@ -126,6 +126,21 @@ export const settings = {
       "data folder, which its first start makes",
     parse: path,
   },
+  secondRootKey: {
+    env: "PATCHBAY_SECOND_ROOT_KEY",
+    value: "base64",
+    about:
+      "another root key, which opens what it wrapped and wraps nothing, while one takes the place of the other",
+    secret: true,
+    parse: secret,
+  },
+  secondRootKeyFile: {
+    flag: "second-root-key-file",
+    env: "PATCHBAY_SECOND_ROOT_KEY_FILE",
+    value: "file",
+    about: "a file that holds the second root key",
+    parse: path,
+  },
   tlsCert: {
     flag: "tls-cert",
     env: "PATCHBAY_TLS_CERT",

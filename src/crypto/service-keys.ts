@@ -1,7 +1,9 @@
 import { createHmac, createSecretKey, randomBytes, type KeyObject } from "node:crypto";
 import { and, eq } from "#src/db/drizzle.cjs";
 import type { Database, Tx } from "#src/db/database.ts";
+import { RootKeyMissing } from "./errors.ts";
 import type { RootKey } from "./root-key.ts";
+import { rootKeyNamed, type RootKeyParts } from "./named-root-key.ts";
 import { serviceKeys } from "./schema.ts";
 import { SealBroken } from "./seal.ts";
 
@@ -26,14 +28,26 @@ class WrongRootKey extends Error {
  * It doubles as the canary: it is opened before anything is served, so a wrong root key stops the start
  * instead of failing each call later.
  */
-export async function loadPepper(database: Database, rootKey: RootKey, now: () => Date): Promise<Pepper> {
+export async function loadPepper(
+  database: Database,
+  rootKey: RootKey,
+  now: () => Date,
+  secondRootKey?: RootKey,
+): Promise<Pepper> {
   const stored = (await database.system(findPepper)) ?? (await makePepper(database, rootKey, now()));
-  return hmacWith(await unwrapPepper(rootKey, stored));
+  return hmacWith(await unwrapPepper({ rootKey, secondRootKey }, stored));
 }
+
+/** What the root key authenticates with a key of the deployment: it unwraps as no other. */
+export function serviceKeyContext({ purpose, version }: Pick<ServiceKey, "purpose" | "version">): string[] {
+  return [purpose, String(version)];
+}
+
+type ServiceKey = typeof serviceKeys.$inferSelect;
 
 async function makePepper(database: Database, rootKey: RootKey, createdAt: Date) {
   const fresh = randomBytes(32);
-  const wrappedKey = await rootKey.wrap(fresh, pepperContext);
+  const wrappedKey = await rootKey.wrap(fresh, serviceKeyContext({ purpose: "pepper", version: 1 }));
   fresh.fill(0);
   return database.system(async (tx) => {
     // Replicas that start together all insert; the pepper of the first one is used by all.
@@ -55,19 +69,16 @@ async function findPepper(tx: Tx) {
   return row;
 }
 
-const pepperContext = ["pepper", "1"];
-
-async function unwrapPepper(
-  rootKey: RootKey,
-  stored: { wrappedKey: Buffer; rootKeyId: string },
-): Promise<KeyObject> {
+async function unwrapPepper(rootKeys: RootKeyParts, stored: ServiceKey): Promise<KeyObject> {
   try {
-    const bytes = await rootKey.unwrap(stored.wrappedKey, pepperContext);
+    const rootKey = rootKeyNamed(stored.rootKeyId, rootKeys);
+    const bytes = await rootKey.unwrap(stored.wrappedKey, serviceKeyContext(stored));
     const key = createSecretKey(bytes);
     bytes.fill(0);
     return key;
   } catch (error) {
-    if (error instanceof SealBroken) throw new WrongRootKey(rootKey.id, stored.rootKeyId);
+    const isWrong = error instanceof SealBroken || error instanceof RootKeyMissing;
+    if (isWrong) throw new WrongRootKey(rootKeys.rootKey.id, stored.rootKeyId);
     throw error;
   }
 }

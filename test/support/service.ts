@@ -78,6 +78,7 @@ export interface TestServiceOptions {
   readonly tls?: Tls;
   readonly postgres?: TestDatabase;
   readonly rootKey?: string | RootKey;
+  readonly secondRootKey?: string;
 }
 
 /** Starts the service on a port of its own. Loopback may be called, since the outside world is played there. */
@@ -88,6 +89,7 @@ export async function startService(options: TestServiceOptions = {}): Promise<Te
   const log = createLog("debug", linesTo(lines));
   const { rootKey: given = newRootKeyText() } = options;
   const rootKey = typeof given === "string" ? localRootKey(given) : given;
+  const secondRootKey = options.secondRootKey === undefined ? undefined : localRootKey(options.secondRootKey);
   const database = createDatabase({ url: postgres.url, log, poolSize: 6 });
   const clock = createClock();
   const flags: Flags = {
@@ -115,6 +117,7 @@ export async function startService(options: TestServiceOptions = {}): Promise<Te
   const app = await createApp(config, {
     database,
     rootKey,
+    secondRootKey,
     tls: options.tls,
     log,
     now: clock.now,
@@ -125,7 +128,11 @@ export async function startService(options: TestServiceOptions = {}): Promise<Te
   const url = `${options.tls === undefined ? "http" : "https"}://127.0.0.1:${port}`;
 
   async function newOrganization(name: string): Promise<Tenant> {
-    const { admin, secret } = await foundOrganization({ database, rootKey }, environment, name);
+    const { admin, secret } = await foundOrganization(
+      { database, rootKey, secondRootKey },
+      environment,
+      name,
+    );
     return { orgId: admin.orgId, apiKeyId: admin.via.id, ...presenter(url, secret) };
   }
 
