@@ -8,6 +8,8 @@ process.env["NODE_COMPILE_CACHE"] ??= resolve("node_modules/.cache/compiled");
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
+    // They have a configuration of their own: `npm run faults`.
+    exclude: ["test/faults/**"],
     globalSetup: ["test/support/postgres-setup.ts"],
     // Processes and not threads: tests send signals and start servers.
     pool: "forks",

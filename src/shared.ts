@@ -3,9 +3,11 @@ import { requireRootKeys } from "#src/crypto/rewrap.ts";
 import { createKeyring } from "#src/crypto/keyring.ts";
 import type { Config } from "#src/config/config.ts";
 import type { RootKey } from "#src/crypto/root-key.ts";
+import { createTimedRootKey } from "#src/crypto/timed-root-key.ts";
 import type { Database } from "#src/db/database.ts";
 import { createEventLog } from "#src/eventlog/eventlog.ts";
 import { createChange } from "#src/idempotency/change.ts";
+import { meterResources } from "#src/metrics/resources.ts";
 import type { Tls } from "#src/net/servers.ts";
 import { parseOutboundAllow } from "#src/outbound/allow.ts";
 import { createOutbound } from "#src/outbound/outbound.ts";
@@ -39,19 +41,26 @@ export async function createShared(
   parts: AppParts & { readonly meter: Meter },
   opened: AsyncDisposableStack,
 ) {
-  const { log, database, rootKey, secondRootKey, now, meter } = parts;
-  const pepper = await loadPepper(database, rootKey, now, secondRootKey);
-  await requireRootKeys(parts);
+  const { log, database, now, meter } = parts;
+  const timed = createTimedRootKey(meter);
+  const rootKeys = {
+    rootKey: timed(parts.rootKey),
+    secondRootKey: parts.secondRootKey && timed(parts.secondRootKey),
+  };
+  const pepper = await loadPepper(database, rootKeys.rootKey, now, rootKeys.secondRootKey);
+  await requireRootKeys({ database, ...rootKeys });
   const callLimiter = await createCallLimiter({ ...config, log, now, meter });
   opened.defer(() => callLimiter.close());
   const outbound = createOutbound({ allow: parseOutboundAllow(config.outboundAllow) });
   opened.defer(() => outbound.close());
-  const keyring = createKeyring(parts);
+  const keyring = createKeyring({ ...parts, ...rootKeys });
+  const budget = createByteBudget(config.memoryBudgetMib * 1024 * 1024, () => performance.now());
+  meterResources(meter, { database, budget });
   return {
     ...config,
     ...parts,
-    // Not the setting of this name.
-    secondRootKey,
+    // Not the settings of these names.
+    ...rootKeys,
     pepper,
     keyring,
     eventLog: await createEventLog({ ...config, ...parts, keyring }),
@@ -59,6 +68,6 @@ export async function createShared(
     callLimiter,
     outbound,
     publicUrl: createPublicUrl(config.publicUrl, parts.tls !== undefined),
-    budget: createByteBudget(config.memoryBudgetMib * 1024 * 1024, () => performance.now()),
+    budget,
   };
 }

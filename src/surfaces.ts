@@ -11,6 +11,7 @@ import { createLeakWatch, type LeakWatch } from "#src/pipeline/leak-watch.ts";
 import { createPipeline } from "#src/pipeline/pipeline.ts";
 import type { ByteBudget } from "#src/platform/byte-budget.ts";
 import type { Log } from "#src/platform/log.ts";
+import type { Meter } from "#src/platform/meter.ts";
 import type { Feature } from "#src/platform/served-service.ts";
 import { createRestHandler } from "#src/rest/handler.ts";
 import { createOpenRoutes } from "#src/rest/open-routes.ts";
@@ -41,9 +42,10 @@ export function createSurfaces(parts: {
   answered: NonNullable<AccessLogOptions["answered"]>;
   tls: Tls | undefined;
   log: Log;
+  meter: Meter;
   now: () => Date;
 }): Surfaces {
-  const { config, features, verification, log } = parts;
+  const { config, features, verification, log, meter } = parts;
   const { rateLimits: limits, authenticate } = verification;
   const pipeline = createPipeline({
     ...config,
@@ -57,7 +59,7 @@ export function createSurfaces(parts: {
   const openRoutes = createOpenRoutes(features, { ...parts, ...pipeline });
   const hasForeignQuery = (path: string) =>
     rawRoutes.hasForeignQuery(path) || openRoutes.find(path) !== undefined;
-  const leaks = createLeakWatch({ ...config, ...verification, hasForeignQuery, limits, log });
+  const leaks = createLeakWatch({ ...config, ...verification, hasForeignQuery, limits, log, meter });
   const dispatch = createDispatch({
     rpc: createRpc(pipeline, { ...config, ...parts }),
     pages: createPages(parts.readiness, pipeline, features),

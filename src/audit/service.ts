@@ -1,5 +1,6 @@
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
-import { AuditService } from "#gen/patchbay/audit/v1/audit_service_pb.js";
+import { timestampDate } from "@bufbuild/protobuf/wkt";
+import { AuditService, type ListAuditEventsRequest } from "#gen/patchbay/audit/v1/audit_service_pb.js";
 import type { Database, Tx } from "#src/db/database.ts";
 import type { AnyPgColumn, SQL } from "#src/db/drizzle.cjs";
 import { callerOf, type Caller } from "#src/platform/caller.ts";
@@ -7,7 +8,7 @@ import { InvalidPageToken, nextPage, readPage } from "#src/platform/paging.ts";
 import { serve, type Feature } from "#src/platform/served-service.ts";
 import { eventToMessage, headOf, verdictToMessage } from "./messages.ts";
 import { auditEvents } from "./schema.ts";
-import { listEvents } from "./store.ts";
+import { listEvents, type EventFilter } from "./store.ts";
 import { createVerifyRecord } from "./verify-record.ts";
 
 const defaultPageSize = 100;
@@ -43,7 +44,7 @@ function createAuditService({
   return {
     async listAuditEvents(request, context) {
       const caller = callerOf(context);
-      const filter = { action: request.action || undefined, target: request.target || undefined };
+      const filter = filterOf(request);
       const page = await database.read(caller.orgId, (tx) =>
         readPage(
           request,
@@ -69,6 +70,18 @@ function createAuditService({
       const kept = { known: headOf(known), after: headOf(after) };
       return verdictToMessage(await verifyRecord(orgId, kept, mayGoOn(context)));
     },
+  };
+}
+
+function filterOf(request: ListAuditEventsRequest): Omit<EventFilter, "limit"> {
+  const { action, target, apiKeyId, userId } = request;
+  return {
+    action: action || undefined,
+    target: target || undefined,
+    apiKeyId: apiKeyId || undefined,
+    userId: userId || undefined,
+    since: request.since && timestampDate(request.since),
+    until: request.until && timestampDate(request.until),
   };
 }
 

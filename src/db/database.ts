@@ -2,7 +2,7 @@ import type { Log } from "#src/platform/log.ts";
 import { openConnection, type Connection } from "./connection.ts";
 import { ConnectionLost, DatabaseError, DatabaseUnavailable, toServiceError } from "./errors.ts";
 import { createNotifications, type Listener } from "./notifications.ts";
-import { createPool, ownUse } from "./pool.ts";
+import { createPool, ownUse, type PoolLoad } from "./pool.ts";
 import { servingRole } from "./serving-role.ts";
 import { openTransaction, type Tx } from "./transaction.ts";
 
@@ -33,6 +33,8 @@ export interface Database {
   single<T>(run: (tx: Tx) => Promise<T>, askedBy?: string): Promise<T>;
   /** Notifies of changes from now on, made here or by other processes; waits for the first attempt to listen. */
   listen(listener: Listener): Promise<void>;
+  /** How busy its connections are. */
+  load(): PoolLoad;
   /** Waits for running operations, refuses new ones. */
   close(): Promise<void>;
 }
@@ -163,6 +165,7 @@ export function createDatabase(options: DatabaseOptions): Database {
         return result;
       }),
     listen: (listener) => notifications.listen(listener),
+    load: () => pool.load(),
     async close() {
       await Promise.all([notifications.close(), pool.close()]);
     },

@@ -9,8 +9,19 @@ export interface Lease extends Disposable {
 /** Stands for the organisation in operations that the service runs for all of them. */
 export const ownUse = "";
 
+/** How busy a pool is. */
+export interface PoolLoad {
+  readonly size: number;
+  readonly inUse: number;
+  /** Operations that wait for a connection. */
+  readonly waiting: number;
+  /** Connections that were lost while they were lent, since the start. */
+  readonly lost: number;
+}
+
 /** A fixed number of connections, shared out fairly between organisations. */
 export interface Pool {
+  load(): PoolLoad;
   /** A connection for an operation of the organisation; waits for one at most this long. */
   lease(orgId: string, waitMs: number): Promise<Lease>;
   /** Ends the idle connections: they may be as dead as the connection that did not answer. */
@@ -46,6 +57,7 @@ export function createPool(size: number, open: () => Connection): Pool {
   // Last in, first out: the connections of a quiet service stay few and warm.
   const idle: Connection[] = [];
   let free = size;
+  let lost = 0;
   let closing: PromiseWithResolvers<void> | undefined;
 
   function shareOf(orgId: string): Share {
@@ -96,6 +108,8 @@ export function createPool(size: number, open: () => Connection): Pool {
         if (connection.lost === undefined) {
           share.ended += 1;
           idle.push(connection);
+        } else {
+          lost += 1;
         }
         tidy(orgId, share);
         lendWhatIsFree();
@@ -113,6 +127,11 @@ export function createPool(size: number, open: () => Connection): Pool {
   }
 
   return {
+    load() {
+      const waiting = [...shares.values()].reduce((sum, share) => sum + share.waiting.size, 0);
+      return { size, inUse: size - free, waiting, lost };
+    },
+
     async lease(orgId, waitMs) {
       if (closing !== undefined) throw closed();
       const share = shareOf(orgId);

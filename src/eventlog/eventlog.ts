@@ -5,7 +5,9 @@ import type { Database, Tx } from "#src/db/database.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import { inTurns } from "#src/platform/in-turns.ts";
 import type { Log } from "#src/platform/log.ts";
+import type { Meter } from "#src/platform/meter.ts";
 import { within } from "#src/platform/within.ts";
+import { createIntakeCounts } from "./counts.ts";
 import { createDataKeys } from "./data-keys.ts";
 import { IntakeUnavailable, LogNotFound } from "./errors.ts";
 import type { LoggedEvent } from "./event.ts";
@@ -65,11 +67,13 @@ export async function createEventLog(parts: {
   keyring: Keyring;
   /** How much the events of one organisation may take. */
   eventStorageMib: number;
+  meter: Meter;
   log: Log;
   now: () => Date;
 }): Promise<EventLog> {
   const { database, now } = parts;
   const keys = createDataKeys(parts);
+  const counts = createIntakeCounts(parts.meter);
   const intake = createIntake(parts);
   const quota = createQuota({ database, limitBytes: parts.eventStorageMib * 1024 * 1024 });
   const reader = createReader({ database, keys, now });
@@ -111,15 +115,18 @@ export async function createEventLog(parts: {
   return {
     async accept(orgId, arrivals, also, leftMs = answerMs) {
       requireStorable(arrivals);
+      using counted = counts.arrived(arrivals.length);
       try {
         const began = performance.now();
         // Asks the database only for what is not known from before.
         const sealed = await within(leftMs, admitted(orgId, arrivals), () => IntakeUnavailable.late());
         const accepted = await intake(orgId, sealed, also, leftMs - (performance.now() - began));
-        return accepted.map((one) => {
+        const stored = accepted.map((one) => {
           if (one === undefined) throw new LogNotFound();
           return one;
         });
+        counted.stored(stored);
+        return stored;
       } catch (error) {
         throw IntakeUnavailable.of(error);
       }

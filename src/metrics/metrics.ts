@@ -22,19 +22,32 @@ export function createMetrics(): Metrics {
       const counter = new Counter({ name, help, labelNames: labels, registers });
       return (values, by = 1) => counter.inc(values, by);
     },
+    total({ name, help, read }) {
+      const kept = new Counter({
+        name,
+        help,
+        registers: [],
+        collect() {
+          kept.reset();
+          kept.inc(read());
+        },
+      });
+      registry.registerMetric(kept);
+    },
     duration({ name, help, labels }) {
       const histogram = new Histogram({ name, help, labelNames: labels, buckets, registers });
       return (values, seconds) => histogram.observe(values, seconds);
     },
     gauge({ name, help, read }) {
-      new Gauge({
+      const gauge = new Gauge({
         name,
         help,
-        registers,
+        registers: [],
         collect() {
-          this.set(read());
+          gauge.set(read());
         },
       });
+      registry.registerMetric(gauge);
     },
   };
 

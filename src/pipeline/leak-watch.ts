@@ -8,6 +8,7 @@ import type { Call } from "#src/platform/caller.ts";
 import { targetOf, type Handler } from "#src/platform/http.ts";
 import { createKeyShapes } from "#src/platform/key-shapes.ts";
 import type { Log } from "#src/platform/log.ts";
+import type { Meter } from "#src/platform/meter.ts";
 import { RateLimited } from "#src/ratelimit/errors.ts";
 import { clientNameOf } from "#src/ratelimit/client-address.ts";
 import { credentialsIn, type QueryOwner, type UrlCredential } from "./credentials-in-url.ts";
@@ -41,17 +42,24 @@ export function createLeakWatch(parts: {
   misuse: MisuseEvents;
   /** Whether the query of a path is another service's. */
   hasForeignQuery: (path: string) => boolean;
+  meter: Meter;
   log: Log;
 }): LeakWatch {
   const { keys, legacyPrefixes, limits, misuse, hasForeignQuery, log } = parts;
   const shapes = createKeyShapes(legacyPrefixes);
   const background = createBackground({ name: "keys in URLs", log, maxWaiting, closeMs });
+  const count = parts.meter.counter({
+    name: "patchbay_keys_in_urls_total",
+    help: "What looked like a key in the URL of a request: a known one, or an unknown one.",
+    labels: ["key"],
+  });
 
   async function lookUp(found: readonly UrlCredential[], path: string, call: Call): Promise<void> {
     const { requestId, remoteAddress: address } = call;
     const looking = limits.limitFailures(clientNameOf(address), async (beforeGuess) => {
       for (const { place, text } of found) {
         const key = await keys.find(text, { beforeGuess });
+        count({ key: key === undefined ? "unknown" : "known" });
         if (key !== undefined) misuse.noteLeak(key, { place, path }, { requestId, address });
       }
       // The client has failed to authenticate, also with a known key: if only unknown ones counted, the budget would

@@ -8,6 +8,7 @@ import { callKey, type Environment } from "#src/platform/caller.ts";
 import type { HttpFailure } from "#src/platform/http-failure.ts";
 import { cut, onceClosed, type Request, type Response } from "#src/platform/http.ts";
 import type { Log } from "#src/platform/log.ts";
+import type { Meter } from "#src/platform/meter.ts";
 import { createRateLimiter } from "#src/ratelimit/limiter.ts";
 import type { ServedService } from "#src/platform/served-service.ts";
 import { createCallUnary, type CallUnary } from "./call-unary.ts";
@@ -19,7 +20,7 @@ import { createLane, type Lane } from "./lane.ts";
 import { requirePolicies } from "./policy.ts";
 import { joinServices } from "./join-services.ts";
 import { createPublicCalls, type PublicCalls } from "./public-calls.ts";
-import { createReportFailure, type ReportFailure } from "./report-failure.ts";
+import { countingFailures, createReportFailure, type ReportFailure } from "./report-failure.ts";
 import { callOfRequest } from "./request-call.ts";
 import { createRequestValidator } from "./validation.ts";
 
@@ -62,11 +63,12 @@ export function createPipeline(parts: {
   budget: ByteBudget;
   now: () => Date;
   log: Log;
+  meter: Meter;
 }): Pipeline {
   const { contracts, budget, log } = parts;
   requirePolicies(contracts);
   const services = joinServices(contracts, parts.served);
-  const report = createReportFailure(log, parts.refusals);
+  const report = countingFailures(createReportFailure(log, parts.refusals), parts.meter);
   const publicCalls = createPublicCalls(createRateLimiter(parts.now));
 
   function contextValues(request: Request, response: Response): ContextValues {

@@ -6,6 +6,15 @@ import { createTally } from "./tally.ts";
 export interface ByteBudget {
   /** What one call will hold. Its owner, an organisation, must be known with the first bytes. */
   open(ownerOf: () => string): Holding;
+  load(): BudgetLoad;
+}
+
+/** How full a budget is. */
+export interface BudgetLoad {
+  readonly bytes: number;
+  readonly totalBytes: number;
+  /** Answers that were cut because their callers did not read them, since the start. */
+  readonly cut: number;
 }
 
 /** The bytes that one call holds. */
@@ -81,6 +90,7 @@ export function createByteBudget(totalBytes: number, monotonicNow: () => number)
   /** In the order in which they began to wait. */
   const waiting = new Members<Held>();
   let total = 0;
+  let cuts = 0;
 
   function add(held: Held, bytes: number): void {
     held.bytes += bytes;
@@ -100,6 +110,7 @@ export function createByteBudget(totalBytes: number, monotonicNow: () => number)
       if (held.owner !== owner || held.waitingSince > latest) continue;
       end(held);
       held.cut();
+      cuts += 1;
       return true;
     }
     return false;
@@ -122,6 +133,7 @@ export function createByteBudget(totalBytes: number, monotonicNow: () => number)
   }
 
   return {
+    load: () => ({ bytes: total, totalBytes, cut: cuts }),
     open(ownerOf) {
       let held: Held | undefined;
       let isOver = false;

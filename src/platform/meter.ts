@@ -17,6 +17,8 @@ export interface Meter {
   counter<Name extends string>(
     text: MetricText & { readonly labels: readonly Name[] },
   ): (labels: Labels<Name>, by?: number) => void;
+  /** A number that only goes up and is counted elsewhere, so that counting it costs what `+=` costs. */
+  total(text: MetricText & { readonly read: () => number }): void;
   /** Seconds, sorted into buckets. */
   duration<Name extends string>(
     text: MetricText & { readonly labels: readonly Name[] },

@@ -14,6 +14,8 @@ export interface KeyLookup {
   find(secret: string, options?: FindOptions): Promise<PresentedKey | undefined>;
   /** What `find` would answer without asking the database; undefined if it would have to ask. */
   recall(secret: string): PresentedKey | undefined;
+  /** How often an answer was remembered, and how often the database was asked, since the start. */
+  readonly counts: { readonly remembered: number; readonly asked: number };
   /** Whether the key, as it was answered, is still what `find` would answer without asking the database. */
   recalls(key: PresentedKey): boolean;
 }
@@ -63,6 +65,7 @@ export async function createKeyLookup(parts: {
   /** By what each answer is remembered: to hash a secret again costs more than to look at its answer. */
   const ids = new WeakMap<PresentedKey, string>();
   let importsExist = false;
+  const counts = { remembered: 0, asked: 0 };
 
   async function askForImports(): Promise<void> {
     importsExist ||= await database.single((tx) => importedKeysExist(tx, environment));
@@ -80,6 +83,7 @@ export async function createKeyLookup(parts: {
   await askForImports();
 
   async function ask(secret: string, id: string, askedBy?: string): Promise<PresentedKey | undefined> {
+    counts.asked += 1;
     const asked = known.moment();
     const hashes = { peppered: pepper(secret), plain: Buffer.from(id, "hex") };
     const key = await database.single((tx) => findPresented(tx, hashes), askedBy);
@@ -93,11 +97,19 @@ export async function createKeyLookup(parts: {
     return key;
   }
 
+  function recall(id: string): PresentedKey | undefined {
+    const found = known.recall(id);
+    if (found !== undefined) counts.remembered += 1;
+    return found;
+  }
+
   return {
+    counts,
+
     async find(presented, { strong = false, beforeGuess, askedBy } = {}) {
       const secret = secretText(presented);
       const id = hash("sha256", secret);
-      const found = known.recall(id);
+      const found = strong ? known.recall(id) : recall(id);
       if (found !== undefined && !strong) return found;
       if (found === undefined) await beforeGuess?.();
       if (environmentOf(secret) === undefined && !(importsExist && mayBeImported(secret, legacyPrefixes))) {
@@ -106,12 +118,14 @@ export async function createKeyLookup(parts: {
       if (strong) return ask(secret, id, askedBy);
       const lately = refused.get(id);
       // Any change may have made it good.
-      if (lately && known.isLatest(lately.asked) && monotonicNow() - lately.asked.at < unknownMs)
+      if (lately && known.isLatest(lately.asked) && monotonicNow() - lately.asked.at < unknownMs) {
+        counts.remembered += 1;
         return lately.key;
+      }
       return known.askOnce(id, () => ask(secret, id, askedBy));
     },
 
-    recall: (presented) => known.recall(hash("sha256", secretText(presented))),
+    recall: (presented) => recall(hash("sha256", secretText(presented))),
 
     recalls(key) {
       const id = ids.get(key);

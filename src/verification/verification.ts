@@ -4,6 +4,7 @@ import type { Database } from "#src/db/database.ts";
 import type { Describe } from "#src/operations/operations.ts";
 import type { Environment } from "#src/platform/caller.ts";
 import type { Log } from "#src/platform/log.ts";
+import type { Meter } from "#src/platform/meter.ts";
 import { serve, type Feature } from "#src/platform/served-service.ts";
 import type { UsageLog } from "#src/platform/usage-log.ts";
 import { createRateLimiter, type RateLimiter } from "#src/ratelimit/limiter.ts";
@@ -14,6 +15,7 @@ import { createLimits, type Limits, type LimitsPerMinute } from "./limits.ts";
 import { createMisuseEvents, type MisuseEvents } from "./misuse-events.ts";
 import { createRevocations } from "./revocations.ts";
 import { createVerificationService } from "./service.ts";
+import { countLookups, countVerdicts } from "./counts.ts";
 import { createVerifyKey } from "./verify-key.ts";
 
 /** Judges presented keys, for this service's own gate and for other services. */
@@ -37,13 +39,15 @@ export async function createVerification(
     callLimiter: RateLimiter;
     /** Uses of secrets, by their hashes: that shows which callers still present an old one. */
     usage: UsageLog;
+    meter: Meter;
     log: Log;
     now: () => Date;
     monotonicNow: () => number;
   },
 ): Promise<Verification> {
-  const { database, environment, describe, callLimiter, log, now } = shared;
+  const { database, environment, describe, callLimiter, meter, log, now } = shared;
   const keys = await createKeyLookup(shared);
+  countLookups(meter, keys);
   const misuse = createMisuseEvents({ database, log, now });
   const rateLimits = createLimits({
     calls: callLimiter,
@@ -54,7 +58,7 @@ export async function createVerification(
   });
   const use = createKeyUse(shared);
   const revocations = createRevocations({ database, now });
-  const verify = createVerifyKey({ keys, limits: rateLimits, misuse, use, now });
+  const verify = countVerdicts(meter, createVerifyKey({ keys, limits: rateLimits, misuse, use, now }));
   return {
     services: [
       serve(VerificationService, createVerificationService({ verify, revocations, describe, environment })),

@@ -1,7 +1,9 @@
 import { WebhookService } from "#gen/patchbay/webhooks/v1/webhook_service_pb.js";
 import type { Outbound } from "#src/outbound/outbound.ts";
 import type { Loop } from "#src/platform/loop.ts";
+import type { Meter } from "#src/platform/meter.ts";
 import { serve, type Feature } from "#src/platform/served-service.ts";
+import { countDeliveries } from "./counts.ts";
 import { createDeliver } from "./delivery.ts";
 import { createDispatch, type DispatchParts } from "./dispatch.ts";
 import { createOwnersLoop } from "./owners.ts";
@@ -15,9 +17,12 @@ export interface Webhooks extends Feature {
 
 /** Sends events to the endpoints that are registered for them. */
 export function createWebhooks(
-  shared: Omit<WebhookParts & DispatchParts, "deliver"> & { readonly outbound: Outbound },
+  shared: Omit<WebhookParts & DispatchParts, "deliver"> & {
+    readonly outbound: Outbound;
+    readonly meter: Meter;
+  },
 ): Webhooks {
-  const deliver = createDeliver(shared);
+  const deliver = countDeliveries(createDeliver(shared), shared);
   return {
     services: [serve(WebhookService, createWebhookService({ ...shared, deliver }))],
     owners: createOwnersLoop(shared),

@@ -129,17 +129,10 @@ export function unsayableRules({ userId, baseUrl, endpoint }: Present): Unsayabl
     {
       operations: /_(CreateEventGroup|SeekEventGroup|ResumeWebhookEndpoint)$/,
       way: "body.since",
-      because: "the year 0000 is one of RFC 3339, and none of protobuf",
-      example: "0000-10-31T20:00:00Z",
-      refusal: /^INVALID_REQUEST field "since"/,
-      fits: fc
-        .date({
-          min: new Date("2000-01-01T00:00:00Z"),
-          max: new Date("9998-01-01T00:00:00Z"),
-          noInvalidDate: true,
-        })
-        .map((date) => date.toISOString()),
+      ...noYearZero("since"),
     },
+    { operations: /_ListAuditEvents$/, way: "query.since", ...noYearZero("since") },
+    { operations: /_ListAuditEvents$/, way: "query.until", ...noYearZero("until") },
     {
       operations: /_StartAuthorization$/,
       way: "body.returnTo",
@@ -434,4 +427,19 @@ function headAt(field: string): fc.Arbitrary<Json> {
   return fc
     .tuple(fc.nat(), hash)
     .map(([seq, hash]) => ({ [`${field}.seq`]: String(seq), [`${field}.hash`]: hash }));
+}
+
+function noYearZero(name: string): Pick<Unsayable, "because" | "example" | "refusal" | "fits"> {
+  return {
+    because: "the year 0000 is one of RFC 3339, and none of protobuf",
+    example: "0000-10-31T20:00:00Z",
+    refusal: new RegExp(`^INVALID_REQUEST field "${name}"`),
+    fits: fc
+      .date({
+        min: new Date("2000-01-01T00:00:00Z"),
+        max: new Date("9998-01-01T00:00:00Z"),
+        noInvalidDate: true,
+      })
+      .map((date) => date.toISOString()),
+  };
 }

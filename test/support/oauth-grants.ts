@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { pino } from "pino";
 import type { OAuthClients } from "#src/connections/oauth/client.ts";
 import { sealGrant, type GrantSecrets } from "#src/connections/oauth/grant-secrets.ts";
+import { createMetrics } from "#src/metrics/metrics.ts";
 import { createOAuth } from "#src/connections/oauth/oauth.ts";
 import { findSealed, putCredential, type SealedConnection } from "#src/connections/store.ts";
 import { createKeyring } from "#src/crypto/keyring.ts";
@@ -100,6 +101,7 @@ export function startOAuth(options: {
     publicUrl: createPublicUrl("http://127.0.0.1:9", false),
     oauthReturnOrigins: [],
     monotonicNow: () => performance.now(),
+    meter: createMetrics(),
   });
   const viewer = (orgId: string) => ({ orgId, environment: "sandbox" as const, userId: undefined });
 

@@ -3,6 +3,7 @@ import { createKeyring, type Keyring } from "#src/crypto/keyring.ts";
 import type { RootKey } from "#src/crypto/root-key.ts";
 import { createDatabase, type Database } from "#src/db/database.ts";
 import { createEventLog, type EventLog } from "#src/eventlog/eventlog.ts";
+import { createMetrics } from "#src/metrics/metrics.ts";
 
 /** The logs of a database, as another replica of the service has them. */
 export interface OpenedLogs extends AsyncDisposable {
@@ -23,6 +24,13 @@ export async function openLogs(parts: {
   const log = createLog("silent", process.stderr);
   const database = createDatabase({ url, log, poolSize });
   const keyring = createKeyring({ database, rootKey, log });
-  const eventLog = await createEventLog({ database, keyring, eventStorageMib, log, now });
+  const eventLog = await createEventLog({
+    database,
+    keyring,
+    eventStorageMib,
+    meter: createMetrics(),
+    log,
+    now,
+  });
   return { database, keyring, eventLog, [Symbol.asyncDispose]: () => database.close() };
 }

@@ -2,6 +2,7 @@ import { append } from "#src/audit/append.ts";
 import type { Keyring } from "#src/crypto/keyring.ts";
 import { unchanged, type Database, type Tx } from "#src/db/database.ts";
 import type { Log } from "#src/platform/log.ts";
+import type { Meter } from "#src/platform/meter.ts";
 import { setTimeout as sleep } from "node:timers/promises";
 import { openGrant, sealGrant, type GrantSecrets } from "./grant-secrets.ts";
 import {
@@ -24,6 +25,7 @@ export interface AttemptParts {
   readonly keyring: Keyring;
   readonly asParty: AsParty;
   readonly ask: AskForTokens;
+  readonly meter: Meter;
   readonly log: Log;
   readonly now: () => Date;
 }
@@ -34,7 +36,12 @@ export type Attempt = (ref: GrantRef, leased: Grant, isInDoubt: boolean) => Prom
 const writeTries = 6;
 
 export function createAttempt(parts: AttemptParts): Attempt {
-  const { database, keyring, asParty, ask, log, now } = parts;
+  const { database, keyring, asParty, ask, meter, log, now } = parts;
+  const count = meter.counter({
+    name: "patchbay_oauth_refreshes_total",
+    help: "Attempts to renew an access token: renewed, or what is known of the failure.",
+    labels: ["outcome"],
+  });
 
   async function tokensFor(ref: GrantRef, { connection, credential, wrappedKey, requestedScopes }: Grant) {
     const before = credential && (await openGrant(keyring, ref, { credential, wrappedKey }));
@@ -131,8 +138,10 @@ export function createAttempt(parts: AttemptParts): Attempt {
   }
 
   return async (ref, leased, isInDoubt) => {
-    const end = (failure: TokenFailure) =>
-      surely(ref, () => fail(ref, leased, { isInDoubt, isRisky: isGoodOnce(leased) }, failure));
+    const end = (failure: TokenFailure) => {
+      count({ outcome: failure.kind });
+      return surely(ref, () => fail(ref, leased, { isInDoubt, isRisky: isGoodOnce(leased) }, failure));
+    };
     let given: Awaited<ReturnType<typeof tokensFor>>;
     try {
       if (isInDoubt) await admitDoubt(ref, leased);
@@ -142,6 +151,7 @@ export function createAttempt(parts: AttemptParts): Attempt {
       await end(new TokenFailure("unavailable", notSent));
       throw error;
     }
+    count({ outcome: "renewed" });
     await surely(ref, () => store(ref, leased, given.before, given.tokens));
   };
 }

@@ -7,6 +7,7 @@ import type { Outbound } from "#src/outbound/outbound.ts";
 import type { Environment } from "#src/platform/caller.ts";
 import type { Loop } from "#src/platform/loop.ts";
 import type { Log } from "#src/platform/log.ts";
+import type { Meter } from "#src/platform/meter.ts";
 import type { Page } from "#src/platform/page.ts";
 import type { PublicUrl } from "#src/platform/public-url.ts";
 import { createStartAuthorization } from "./authorize.ts";
@@ -33,6 +34,7 @@ export interface OAuthShared {
   readonly oauthReturnOrigins: readonly string[];
   readonly publicUrl: PublicUrl;
   readonly environment: Environment;
+  readonly meter: Meter;
   readonly log: Log;
   readonly now: () => Date;
   readonly monotonicNow: () => number;

@@ -4,6 +4,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { AuditEvent } from "./audit_event_pb.js";
 
 /**
@@ -44,6 +45,34 @@ export declare type ListAuditEventsRequest = Message<"patchbay.audit.v1.ListAudi
    * @generated from field: string target = 4;
    */
   target: string;
+
+  /**
+   * Only changes that were made with this key, by its id; all if empty.
+   *
+   * @generated from field: string api_key_id = 5;
+   */
+  apiKeyId: string;
+
+  /**
+   * Only changes that this user answers for, by its id; all if empty.
+   *
+   * @generated from field: string user_id = 6;
+   */
+  userId: string;
+
+  /**
+   * Only events that were recorded at this time or later; all if absent.
+   *
+   * @generated from field: google.protobuf.Timestamp since = 7;
+   */
+  since?: Timestamp | undefined;
+
+  /**
+   * Only events that were recorded before this time; all if absent.
+   *
+   * @generated from field: google.protobuf.Timestamp until = 8;
+   */
+  until?: Timestamp | undefined;
 };
 
 /**
@@ -222,8 +251,9 @@ export declare const AuditFaultSchema: GenMessage<AuditFault>;
  */
 export declare const AuditService: GenService<{
   /**
-   * Lists events, newest first. A key that is limited to some connections is shown
-   * none of others.
+   * Lists events, newest first. What is asked for is all of what is given: events of
+   * this key, by this user, within this time. A key that is limited to some
+   * connections is shown none of others.
    *
    * Errors: INVALID_ARGUMENT for a page token that this method did not issue.
    *

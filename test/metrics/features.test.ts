@@ -1,0 +1,144 @@
+import { readFileSync } from "node:fs";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { startUpstream, type Upstream } from "../support/upstream.ts";
+import { startWebhooks, type WebhookService } from "../support/webhooks.ts";
+import type { TestService } from "../support/service.ts";
+
+let webhooks: WebhookService;
+let service: TestService;
+let upstream: Upstream;
+let url: string;
+beforeAll(async () => {
+  webhooks = await startWebhooks({ limits: { callsPerMinute: 1_000 } });
+  ({ service } = webhooks);
+  upstream = await startUpstream();
+  const { port } = await service.app.listenForMetrics("127.0.0.1", 0);
+  url = `http://127.0.0.1:${port}/metrics`;
+});
+afterAll(async () => {
+  await upstream[Symbol.asyncDispose]();
+  await webhooks[Symbol.asyncDispose]();
+});
+
+const scrape = async () => (await fetch(url)).text();
+
+/** The samples by their names and labels. */
+async function samples(): Promise<ReadonlyMap<string, number>> {
+  const lines = (await scrape()).split("\n").filter((line) => line !== "" && !line.startsWith("#"));
+  return new Map(
+    lines.map((line) => {
+      const at = line.lastIndexOf(" ");
+      return [line.slice(0, at), Number(line.slice(at + 1))];
+    }),
+  );
+}
+
+/** By how much the work moves a sample. */
+async function moved(name: string, work: () => Promise<unknown>): Promise<number> {
+  const before = (await samples()).get(name) ?? 0;
+  await work();
+  return ((await samples()).get(name) ?? 0) - before;
+}
+
+test("keys that services ask about are counted by what becomes of them", async () => {
+  const { client, secret } = service.org;
+  const ask = (key: string) => client.verification.verifyKey({ key });
+  expect(await moved('patchbay_key_verdicts_total{outcome="good"}', () => ask(secret))).toBe(1);
+  const refused = 'patchbay_key_verdicts_total{outcome="INVALID_BEARER"}';
+  expect(await moved(refused, () => ask(`${secret}x`))).toBe(1);
+});
+
+test("a key that is remembered is a hit, and one that has to be looked up a miss", async () => {
+  const { secret } = await service.newOrganization("globex");
+  const me = () => service.as(secret).rest("GET", "/api/auth/me");
+  expect(await moved("patchbay_key_cache_misses_total", me)).toBe(1);
+  expect(await moved("patchbay_key_cache_misses_total", me)).toBe(0);
+  expect(await moved("patchbay_key_cache_hits_total", me)).toBe(1);
+});
+
+test("a failed call is counted once by its reason, on each protocol, whatever threw it", async () => {
+  const { org } = service;
+  const notFound = 'patchbay_failures_total{reason="NOT_FOUND"}';
+  const missing = { id: "conn_01ARZ3NDEKTSV4RRFFQ69G5FAV" };
+  const rest = () => org.rest("GET", `/api/connections/${missing.id}`);
+  const grpc = () => org.client.connections.getConnection(missing).catch(() => undefined);
+  const connect = () =>
+    fetch(`${service.url}/patchbay.connections.v1.ConnectionService/GetConnection`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${org.secret}`, "content-type": "application/json" },
+      body: JSON.stringify(missing),
+    });
+  for (const call of [rest, grpc, connect]) expect(await moved(notFound, call)).toBe(1);
+  const refused = 'patchbay_failures_total{reason="INVALID_BEARER"}';
+  const stranger = service.as("nonsense");
+  expect(await moved(refused, () => stranger.rest("GET", "/api/auth/me"))).toBe(1);
+  expect(await moved(refused, () => stranger.client.apiKeys.whoAmI({}).catch(() => undefined))).toBe(1);
+  expect(await moved(refused, () => fetch(`${service.url}/api/events/stream`))).toBe(1);
+});
+
+test("deliveries are counted by how they end, and first tries by how late they are", async () => {
+  await webhooks.endpoint({ url: upstream.url });
+  await webhooks.happen("test.a");
+  const delivered = 'patchbay_webhook_deliveries_total{outcome="delivered"}';
+  expect(await moved(delivered, () => webhooks.run(30_000))).toBe(1);
+  const late = 'patchbay_webhook_delay_seconds_bucket{le="10"}';
+  expect((await samples()).get(late)).toBe(0);
+  expect((await samples()).get('patchbay_webhook_delay_seconds_bucket{le="60"}')).toBe(1);
+  upstream.answer({ status: 500 });
+  await webhooks.happen("test.a");
+  expect(await moved('patchbay_webhook_deliveries_total{outcome="HTTP"}', () => webhooks.run())).toBe(1);
+});
+
+test("events are counted as new, as known, or as not stored", async () => {
+  const { url: receiver } = await service.org.client.channels.createChannel({
+    name: "orders",
+    source: { case: "cloudEvents", value: {} },
+  });
+  const send = (id: string) =>
+    fetch(receiver, {
+      method: "POST",
+      headers: {
+        authorization: `Bearer ${service.org.secret}`,
+        ...{ "content-type": "application/json", "ce-specversion": "1.0" },
+        ...{ "ce-id": id, "ce-source": "/shop", "ce-type": "order.made" },
+      },
+      body: "{}",
+    });
+  const counted = (outcome: string) => `patchbay_events_received_total{outcome="${outcome}"}`;
+  expect(await moved(counted("new"), () => send("1"))).toBe(1);
+  expect(await moved(counted("known"), () => send("1"))).toBe(1);
+  await service.postgres.asOwner("alter table log_heads rename to log_heads_away");
+  try {
+    expect(await moved(counted("not_stored"), () => send("2"))).toBe(1);
+  } finally {
+    await service.postgres.asOwner("alter table log_heads_away rename to log_heads");
+  }
+  expect((await samples()).get("patchbay_events_waiting")).toBe(0);
+});
+
+test("a key in a URL is counted, and the root key is timed", async () => {
+  const key = 'patchbay_keys_in_urls_total{key="known"}';
+  const before = (await samples()).get(key) ?? 0;
+  await fetch(`${service.url}/api/auth/me?api_key=${service.org.secret}`);
+  await expect.poll(async () => (await samples()).get(key), { timeout: 30_000 }).toBe(before + 1);
+  const wraps = 'patchbay_root_key_seconds_count{operation="wrap",outcome="ok"}';
+  expect((await samples()).get(wraps)).toBeGreaterThan(0);
+});
+
+test("connections to the database and bytes in memory are shown with their limits", async () => {
+  const now = await samples();
+  expect(now.get("patchbay_database_connections")).toBe(6);
+  expect(now.get("patchbay_held_bytes_limit")).toBe(256 * 1024 * 1024);
+  expect(now.get("patchbay_held_bytes")).toBe(0);
+  for (const name of ["connections_in_use", "operations_waiting", "connections_lost_total"]) {
+    expect(now.get(`patchbay_database_${name}`)).toBeLessThanOrEqual(6);
+  }
+  expect(now.get("patchbay_unread_answers_cut_total")).toBe(0);
+});
+
+test("every metric of the service is in docs/observability.md, and every one there is a metric", async () => {
+  const page = readFileSync("docs/observability.md", "utf8");
+  const described = [...page.matchAll(/^\| `(patchbay_\w+)` /gm)].map(([, name]) => name);
+  const declared = [...(await scrape()).matchAll(/^# TYPE (patchbay_\w+) /gm)].map(([, name]) => name);
+  expect(new Set(described)).toStrictEqual(new Set(declared));
+});
