@@ -6,6 +6,7 @@ import { readConfig, type Config, type Flags } from "#src/config/config.ts";
 import { isLoopback } from "#src/config/loopback.ts";
 import { nameOf } from "#src/config/settings.ts";
 import type { RootKey } from "#src/crypto/root-key.ts";
+import { requireRootKeys } from "#src/crypto/rewrap.ts";
 import { loadPepper } from "#src/crypto/service-keys.ts";
 import { openConnection, type Connection } from "#src/db/connection.ts";
 import { createDatabase, type Database } from "#src/db/database.ts";
@@ -15,7 +16,7 @@ import { assertServingRole } from "#src/db/assert-serving-role.ts";
 import type { Log } from "#src/platform/log.ts";
 import { createLog, fileDescriptor } from "./log.ts";
 import { joinPostgres, type Postgres } from "./postgres.ts";
-import { findRootKey, hasData, rootKeyFileOf } from "./root-key.ts";
+import { findRootKey, hasData, readRootKey, rootKeyFileOf } from "./root-key.ts";
 import { readTls } from "./tls.ts";
 import { findRecords } from "./verify-audit.ts";
 
@@ -59,7 +60,7 @@ export async function doctor(flags: Flags): Promise<boolean> {
   const database = createDatabase({ url, log });
   opened.defer(() => database.close());
   await check("role", () => checkRole(database));
-  if (rootKey !== undefined) await check("sealing", () => checkSealing(database, owner, rootKey));
+  if (rootKey !== undefined) await check("sealing", () => checkSealing(config, database, owner, rootKey));
   await check("audit", () => checkAudit(database, owner));
   return healthy;
 }
@@ -151,10 +152,17 @@ async function checkRole(database: Database): Promise<Finding> {
 }
 
 /** Opens the pepper: the first thing that a start with the wrong root key fails at. */
-async function checkSealing(database: Database, owner: Connection, rootKey: RootKey): Promise<Finding> {
+async function checkSealing(
+  config: Config,
+  database: Database,
+  owner: Connection,
+  rootKey: RootKey,
+): Promise<Finding> {
   const [stored] = await owner.run("select from service_keys where purpose = 'pepper'");
   if (stored === undefined) return ok("nothing is sealed yet");
-  await loadPepper(database, rootKey, () => new Date());
+  const secondRootKey = await readRootKey(config, "secondRootKey");
+  await loadPepper(database, rootKey, () => new Date(), secondRootKey);
+  await requireRootKeys({ database, rootKey, secondRootKey });
   return ok("the root key opens what is stored");
 }
 

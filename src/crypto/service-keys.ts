@@ -34,8 +34,30 @@ export async function loadPepper(
   now: () => Date,
   secondRootKey?: RootKey,
 ): Promise<Pepper> {
-  const stored = (await database.system(findPepper)) ?? (await makePepper(database, rootKey, now()));
-  return hmacWith(await unwrapPepper({ rootKey, secondRootKey }, stored));
+  const bytes = await loadServiceKey("pepper", { database, rootKey, secondRootKey, now });
+  const key = createSecretKey(bytes);
+  bytes.fill(0);
+  return hmacWith(key);
+}
+
+type ServiceKey = typeof serviceKeys.$inferSelect;
+type Purpose = ServiceKey["purpose"];
+
+/** 32 random bytes of this database, made when they are first asked for, in a Buffer that the caller wipes. */
+async function loadServiceKey(
+  purpose: Purpose,
+  parts: { database: Database; now: () => Date } & RootKeyParts,
+): Promise<Buffer> {
+  const { database, rootKey, now } = parts;
+  const stored =
+    (await database.system((tx) => find(tx, purpose))) ?? (await make(purpose, database, rootKey, now()));
+  try {
+    return await rootKeyNamed(stored.rootKeyId, parts).unwrap(stored.wrappedKey, serviceKeyContext(stored));
+  } catch (error) {
+    const isWrong = error instanceof SealBroken || error instanceof RootKeyMissing;
+    if (isWrong) throw new WrongRootKey(rootKey.id, stored.rootKeyId);
+    throw error;
+  }
 }
 
 /** What the root key authenticates with a key of the deployment: it unwraps as no other. */
@@ -43,44 +65,29 @@ export function serviceKeyContext({ purpose, version }: Pick<ServiceKey, "purpos
   return [purpose, String(version)];
 }
 
-type ServiceKey = typeof serviceKeys.$inferSelect;
-
-async function makePepper(database: Database, rootKey: RootKey, createdAt: Date) {
+async function make(purpose: Purpose, database: Database, rootKey: RootKey, createdAt: Date) {
+  const key = { purpose, version: 1 };
   const fresh = randomBytes(32);
-  const wrappedKey = await rootKey.wrap(fresh, serviceKeyContext({ purpose: "pepper", version: 1 }));
+  const wrappedKey = await rootKey.wrap(fresh, serviceKeyContext(key));
   fresh.fill(0);
   return database.system(async (tx) => {
-    // Replicas that start together all insert; the pepper of the first one is used by all.
+    // Replicas that start together all insert; the key of the first one is used by all.
     await tx
       .insert(serviceKeys)
-      .values({ purpose: "pepper", version: 1, wrappedKey, rootKeyId: rootKey.id, createdAt })
+      .values({ ...key, wrappedKey, rootKeyId: rootKey.id, createdAt })
       .onConflictDoNothing();
-    const stored = await findPepper(tx);
-    if (stored === undefined) throw new Error("the pepper was stored and cannot be read back");
+    const stored = await find(tx, purpose);
+    if (stored === undefined) throw new Error(`the key ${purpose} was stored and cannot be read back`);
     return stored;
   });
 }
 
-async function findPepper(tx: Tx) {
+async function find(tx: Tx, purpose: Purpose): Promise<ServiceKey | undefined> {
   const [row] = await tx
     .select()
     .from(serviceKeys)
-    .where(and(eq(serviceKeys.purpose, "pepper"), eq(serviceKeys.version, 1)));
+    .where(and(eq(serviceKeys.purpose, purpose), eq(serviceKeys.version, 1)));
   return row;
-}
-
-async function unwrapPepper(rootKeys: RootKeyParts, stored: ServiceKey): Promise<KeyObject> {
-  try {
-    const rootKey = rootKeyNamed(stored.rootKeyId, rootKeys);
-    const bytes = await rootKey.unwrap(stored.wrappedKey, serviceKeyContext(stored));
-    const key = createSecretKey(bytes);
-    bytes.fill(0);
-    return key;
-  } catch (error) {
-    const isWrong = error instanceof SealBroken || error instanceof RootKeyMissing;
-    if (isWrong) throw new WrongRootKey(rootKeys.rootKey.id, stored.rootKeyId);
-    throw error;
-  }
 }
 
 // A KeyObject, because createHmac with a Buffer key costs six times as much.
