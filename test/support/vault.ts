@@ -14,7 +14,11 @@ import type { TestDatabase } from "./postgres.ts";
 import type { Tenant } from "./service.ts";
 
 /** What an operator's command has: the database and the root keys, without a service. */
-export function openVault(postgres: TestDatabase, rootKeyText: string, secondRootKeyText?: string) {
+export function openVault(
+  postgres: Pick<TestDatabase, "url">,
+  rootKeyText: string,
+  secondRootKeyText?: string,
+) {
   const lines: string[] = [];
   const log = createLog("warn", { write: (line: string) => void lines.push(line) });
   const database = createDatabase({ url: postgres.url, log });
