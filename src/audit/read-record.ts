@@ -1,14 +1,27 @@
 import type { Database } from "#src/db/database.ts";
 import { DatabaseError } from "#src/db/errors.ts";
+import type { SignedHead } from "./anchor.ts";
+import { lastAnchor, readAnchors, readStart } from "./anchor-store.ts";
 import { readBounds, readChain, readHead } from "./store.ts";
 import type { Fault, Head, StoredEvent } from "./verify-chain.ts";
 
 /** Reads one organisation's record for a verification, which what Postgres cannot read any more must not fail. */
 export interface RecordReader {
-  bounds(): Promise<{ first: bigint; last: bigint } | undefined | Damage>;
+  ends(): Promise<Ends | Damage>;
   head(): Promise<Head | Damage>;
+  /** The anchors of events behind one and up to another. */
+  anchors(after: bigint, upTo: bigint): Promise<readonly SignedHead[] | Damage>;
   /** The next events after one and up to another, at least one if there is one. */
   page(after: bigint, upTo: bigint): Promise<readonly StoredEvent[] | Fault>;
+}
+
+/** Where the events of a record begin and end, and where it is said that they do. */
+export interface Ends {
+  /** The lowest and the highest number; undefined if there are none. */
+  readonly events: { readonly first: bigint; readonly last: bigint } | undefined;
+  /** Behind what the record begins, if older events were removed. */
+  readonly start: SignedHead | undefined;
+  readonly lastAnchor: SignedHead | undefined;
 }
 
 /** That something cannot be read, in words. */
@@ -27,8 +40,19 @@ export function createRecordReader(database: Database, orgId: string): RecordRea
   let pageEvents = firstPageEvents;
 
   return {
-    bounds: () => unlessDamaged(database.read(orgId, (tx) => readBounds(tx, orgId))),
+    // At one moment: what is removed between the questions would look like a gap.
+    ends: () =>
+      unlessDamaged(
+        database.read(orgId, async (tx) => ({
+          events: await readBounds(tx, orgId),
+          start: await readStart(tx, orgId),
+          lastAnchor: await lastAnchor(tx, orgId),
+        })),
+      ),
     head: () => unlessDamaged(database.read(orgId, (tx) => readHead(tx, orgId))),
+
+    anchors: (after, upTo) =>
+      unlessDamaged(database.read(orgId, (tx) => readAnchors(tx, orgId, after, upTo))),
 
     async page(after, upTo) {
       for (;;) {

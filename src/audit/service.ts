@@ -1,15 +1,15 @@
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import { timestampDate } from "@bufbuild/protobuf/wkt";
-import { AuditService, type ListAuditEventsRequest } from "#gen/patchbay/audit/v1/audit_service_pb.js";
+import type { AuditService, ListAuditEventsRequest } from "#gen/patchbay/audit/v1/audit_service_pb.js";
 import type { Database, Tx } from "#src/db/database.ts";
 import type { AnyPgColumn, SQL } from "#src/db/drizzle.cjs";
 import { callerOf, type Caller } from "#src/platform/caller.ts";
 import { InvalidPageToken, nextPage, readPage } from "#src/platform/paging.ts";
-import { serve, type Feature } from "#src/platform/served-service.ts";
 import { eventToMessage, headOf, verdictToMessage } from "./messages.ts";
 import { auditEvents } from "./schema.ts";
 import { listEvents, type EventFilter } from "./store.ts";
-import { createVerifyRecord } from "./verify-record.ts";
+import type { AuditKey } from "./anchor.ts";
+import type { VerifyRecord } from "./verify-record.ts";
 
 const defaultPageSize = 100;
 /** Well within what proxies wait for an answer. */
@@ -17,22 +17,17 @@ const maxVerificationMs = 30_000;
 
 interface AuditParts {
   readonly database: Database;
+  readonly auditKey: AuditKey;
   /** Whether the column names what the caller's key may know of, as a condition of the statement. */
   readonly hasShownTarget: (tx: Tx, caller: Caller, target: AnyPgColumn) => SQL | undefined;
   readonly monotonicNow: () => number;
 }
 
 /** Answers the record of changes, and whether it is whole. See the contract, `audit_service.proto`. */
-export function createAudit(parts: AuditParts): Feature {
-  return { services: [serve(AuditService, createAuditService(parts))] };
-}
-
-function createAuditService({
-  database,
-  hasShownTarget,
-  monotonicNow,
-}: AuditParts): ServiceImpl<typeof AuditService> {
-  const verifyRecord = createVerifyRecord(database);
+export function createAuditService(
+  parts: AuditParts & { readonly verifyRecord: VerifyRecord },
+): ServiceImpl<typeof AuditService> {
+  const { database, auditKey, hasShownTarget, monotonicNow, verifyRecord } = parts;
 
   /** Until time is up, with some of the caller's left to answer, or the caller has gone. */
   function mayGoOn({ signal, timeoutMs }: HandlerContext): () => boolean {
@@ -70,6 +65,11 @@ function createAuditService({
       const kept = { known: headOf(known), after: headOf(after) };
       return verdictToMessage(await verifyRecord(orgId, kept, mayGoOn(context)));
     },
+
+    getAuditKey: () => ({
+      keyId: auditKey.id,
+      publicKey: auditKey.publicKey.export({ format: "pem", type: "spki" }).toString(),
+    }),
   };
 }
 

@@ -48,6 +48,7 @@ function databaseLine(config: Config): string {
 
 function rootKeyLine(config: Config, created: boolean): string {
   if (config.rootKey !== undefined) return "from PATCHBAY_ROOT_KEY";
+  if (config.rootKeyUrl !== undefined) return "from PATCHBAY_ROOT_KEY_URL";
   const file = shown(rootKeyFileOf(config));
   return created ? `created, 0600, ${file} (keep a copy: without it the data cannot be opened)` : file;
 }

@@ -11,11 +11,11 @@ import {
   CreateChannelRequestSchema,
   CreateChannelResponseSchema,
 } from "#gen/patchbay/events/v1/channel_service_pb.js";
-import type { App } from "#src/app.ts";
 import type { Config } from "#src/config/config.ts";
 import { newDemo, rememberDemo, reopenDemo, type Demo } from "#src/demo/demo.ts";
 import { callKey, type Call, type Caller } from "#src/platform/caller.ts";
 import type { Log } from "#src/platform/log.ts";
+import type { CallUnary } from "#src/pipeline/call-unary.ts";
 
 /** The slug of the demo's connection. */
 export const demoSlug = "custom:echo";
@@ -25,9 +25,12 @@ export interface StartedDemo extends Demo {
   readonly channelId?: string | undefined;
 }
 
+/** Opens the service for calls that it makes to itself; the caller closes it. */
+export type OpenService = () => Promise<AsyncDisposable & { readonly call: CallUnary }>;
+
 /** The demo of an embedded database: made and connected on the first start, served again on later ones. */
 export async function startDemo(
-  app: App,
+  open: OpenService,
   { dataDir }: Config,
   firstAdmin: Caller | undefined,
   log: Log,
@@ -35,7 +38,7 @@ export async function startDemo(
   try {
     return firstAdmin === undefined
       ? await reopenDemo(dataDir)
-      : await startFirstDemo(app, dataDir, firstAdmin);
+      : await startFirstDemo(open, dataDir, firstAdmin);
   } catch (error) {
     // Nothing depends on it. Its port may be taken by now, or connections may not call this machine.
     log.warn({ problem: (error as Error).message }, "there is no demo service");
@@ -43,20 +46,21 @@ export async function startDemo(
   }
 }
 
-async function startFirstDemo(app: App, dataDir: string, admin: Caller): Promise<StartedDemo> {
+async function startFirstDemo(open: OpenService, dataDir: string, admin: Caller): Promise<StartedDemo> {
   // There is one already if the data folder has served the other environment before.
   const demo = (await reopenDemo(dataDir)) ?? (await newDemo());
   try {
-    await connectDemo(app, admin, demo);
+    await using service = await open();
+    await connectDemo(service.call, admin, demo);
     await rememberDemo(dataDir, demo);
-    return { ...demo, channelId: await makeChannel(app, admin) };
+    return { ...demo, channelId: await makeChannel(service.call, admin) };
   } catch (error) {
     await demo.close();
     throw error;
   }
 }
 
-async function connectDemo({ call }: App, admin: Caller, demo: Demo): Promise<void> {
+async function connectDemo(call: CallUnary, admin: Caller, demo: Demo): Promise<void> {
   const { upsertServiceConnection, testConnection } = ConnectionService.method;
   const wanted = { serviceSlug: demoSlug, baseUrl: demo.baseUrl, apiKey: demo.token };
   const answer = await call(
@@ -74,7 +78,7 @@ async function connectDemo({ call }: App, admin: Caller, demo: Demo): Promise<vo
 }
 
 /** A channel that takes events of whoever has a key, as the one that the first start shows. Answers its id. */
-async function makeChannel({ call }: App, admin: Caller): Promise<string | undefined> {
+async function makeChannel(call: CallUnary, admin: Caller): Promise<string | undefined> {
   const { createChannel } = ChannelService.method;
   const answer = await call(
     createChannel,

@@ -48,7 +48,7 @@ export async function doctor(flags: Flags): Promise<boolean> {
   if (config === undefined) return false;
   await check("outbound", () => checkOutbound(config));
   await check("tls", () => checkTls(config));
-  const rootKey = await check("root key", () => checkRootKey(config));
+  const rootKey = await check("root key", () => checkRootKey(config, log));
   const postgres = await check("database", () => checkPostgres(config, log));
   if (postgres === undefined) return healthy;
   await using opened = new AsyncDisposableStack();
@@ -60,7 +60,8 @@ export async function doctor(flags: Flags): Promise<boolean> {
   const database = createDatabase({ url, log });
   opened.defer(() => database.close());
   await check("role", () => checkRole(database));
-  if (rootKey !== undefined) await check("sealing", () => checkSealing(config, database, owner, rootKey));
+  if (rootKey !== undefined)
+    await check("sealing", () => checkSealing(config, { database, owner, rootKey, log }));
   await check("audit", () => checkAudit(database, owner));
   return healthy;
 }
@@ -112,11 +113,12 @@ async function checkTls(config: Config): Promise<Finding> {
   return daysLeft < 14 ? warn(`${text}: renew it`) : ok(text);
 }
 
-async function checkRootKey(config: Config): Promise<Finding<RootKey>> {
-  const rootKey = await findRootKey(config);
+async function checkRootKey(config: Config, log: Log): Promise<Finding<RootKey>> {
+  const rootKey = await findRootKey(config, log);
   const file = rootKeyFileOf(config);
   if (rootKey === undefined) return ok(`none yet; the first start makes ${file}`);
   if (config.rootKey !== undefined) return ok(`from ${nameOf("rootKey")}`, rootKey);
+  if (config.rootKeyUrl !== undefined) return ok(`${rootKey.id} wraps and unwraps`, rootKey);
   const { mode } = await stat(file);
   if ((mode & 0o077) !== 0) return warn(`${file} can be read by other users: chmod 600 ${file}`, rootKey);
   return ok(file, rootKey);
@@ -154,13 +156,12 @@ async function checkRole(database: Database): Promise<Finding> {
 /** Opens the pepper: the first thing that a start with the wrong root key fails at. */
 async function checkSealing(
   config: Config,
-  database: Database,
-  owner: Connection,
-  rootKey: RootKey,
+  parts: { database: Database; owner: Connection; rootKey: RootKey; log: Log },
 ): Promise<Finding> {
+  const { database, owner, rootKey, log } = parts;
   const [stored] = await owner.run("select from service_keys where purpose = 'pepper'");
   if (stored === undefined) return ok("nothing is sealed yet");
-  const secondRootKey = await readRootKey(config, "secondRootKey");
+  const secondRootKey = await readRootKey(config, "secondRootKey", log);
   await loadPepper(database, rootKey, () => new Date(), secondRootKey);
   await requireRootKeys({ database, rootKey, secondRootKey });
   return ok("the root key opens what is stored");

@@ -9,23 +9,31 @@ export function fileDescriptor(number: 1 | 2): DestinationStream {
   return pino.destination({ dest: number, sync: true });
 }
 
+/** The log of the service; that of a worker names it in each line. */
+export function createServiceLog({ logLevel, legacyPrefixes }: Config, worker?: number): Log {
+  const style = process.stdout.isTTY ? "readable" : "json";
+  return createLog(logLevel, fileDescriptor(1), { style, legacyPrefixes, worker });
+}
+
 interface LogOptions {
   readonly style?: "json" | "readable";
   /** What keys of earlier systems begin with. */
   readonly legacyPrefixes?: readonly string[];
+  /** The number of the worker that writes it; undefined for a service of one process, and for the primary. */
+  readonly worker?: number | undefined;
 }
 
 /** The service's log: a line for each event, of JSON or for people on a terminal. */
 export function createLog(
   level: Config["logLevel"],
   destination: DestinationStream,
-  { style = "json", legacyPrefixes = [] }: LogOptions = {},
+  { style = "json", legacyPrefixes = [], worker }: LogOptions = {},
 ): Log {
   const keys = createKeyShapes(legacyPrefixes);
   return pino(
     {
       level,
-      base: null,
+      base: worker === undefined ? null : { worker },
       timestamp: createIsoTime(Date.now),
       // Nothing logs these on purpose. An error that carries a request or a setting must not do it either.
       redact: { paths: redacted.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]), censor: "[secret]" },
@@ -48,8 +56,10 @@ const redacted = [
   "password",
   "token",
   "rootKey",
+  "secondRootKey",
   "databaseUrl",
   "rateLimitUrl",
+  "vaultToken",
 ];
 
 function forPeople(line: string): string {

@@ -1,14 +1,14 @@
 import { Command } from "commander";
-import { readFileSync } from "node:fs";
-import { InvalidSetting } from "#src/config/setting.ts";
 import { readConfig, type Flags } from "#src/config/config.ts";
 import { addAdminCommands } from "./admin-commands.ts";
 import { addCatalogCommands } from "./catalog-commands.ts";
 import { addChannelCommands } from "./channel-commands.ts";
+import { describeFailure } from "./describe-failure.ts";
 import { addEventCommands } from "./event-commands.ts";
 import { addRemoteCommands } from "./remote-commands.ts";
 import { addWebhookCommands } from "./webhook-commands.ts";
 import { settingNamed, settings, type SettingName } from "#src/config/settings.ts";
+import { version } from "./version.ts";
 
 /** Reads the command line and does what it says. A failure ends with one line that says what to change. */
 export async function runCli(argv: readonly string[]): Promise<void> {
@@ -16,7 +16,7 @@ export async function runCli(argv: readonly string[]): Promise<void> {
   try {
     await program().parseAsync(argv);
   } catch (error) {
-    process.stderr.write(`patchbay: ${describe(error)}\n`);
+    process.stderr.write(`patchbay: ${describeFailure(error)}\n`);
     process.exitCode = 1;
   }
 }
@@ -106,7 +106,8 @@ const allSettings = Object.keys(settings) as SettingName[];
 const databaseSettings: SettingName[] = ["dataDir", "databaseUrl"];
 const commandSettings: SettingName[] = [
   ...databaseSettings,
-  ...(["environment", "rootKey", "rootKeyFile", "secondRootKey", "secondRootKeyFile"] as const),
+  ...(["environment", "rootKey", "rootKeyFile", "rootKeyUrl", "vaultToken"] as const),
+  ...(["secondRootKey", "secondRootKeyFile", "secondRootKeyUrl"] as const),
 ];
 
 /** The settings that the command takes: flags, and in the help the names of those that have none. */
@@ -121,16 +122,4 @@ function withSettings(command: Command, names: readonly SettingName[]): Command 
     "after",
     `\nOnly in the environment, since flags can be seen by others:\n${secrets.join("\n")}`,
   );
-}
-
-function version(): string {
-  const text = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
-  return (JSON.parse(text) as { version: string }).version;
-}
-
-/** The message; unless a setting is to blame, with the causes behind it, which the message may not name. */
-function describe(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  if (error instanceof InvalidSetting || error.cause === undefined) return error.message;
-  return `${error.message}: ${describe(error.cause)}`;
 }

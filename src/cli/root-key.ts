@@ -3,7 +3,12 @@ import { dirname, join } from "node:path";
 import { invalidSetting } from "#src/config/config.ts";
 import { nameOf, type SettingName } from "#src/config/settings.ts";
 import type { Config } from "#src/config/config.ts";
+import { checkRootKey } from "#src/crypto/check-root-key.ts";
+import { RootKeyUnavailable } from "#src/crypto/errors.ts";
 import { localRootKey, newRootKeyText, type RootKey } from "#src/crypto/root-key.ts";
+import { rootKeyAt, type RootKeyParts } from "#src/crypto/root-keys/open.ts";
+import type { RootKeyPlace } from "#src/crypto/root-keys/place.ts";
+import type { Log } from "#src/platform/log.ts";
 import { writeNewFile } from "./new-file.ts";
 
 /** The root key, and whether this start made it. */
@@ -13,22 +18,22 @@ export interface OpenedRootKey {
 }
 
 /** The configured root key; the embedded database's first start makes one. */
-export async function openRootKey(config: Config): Promise<OpenedRootKey> {
-  const rootKey = await findRootKey(config);
+export async function openRootKey(config: Config, log: Log): Promise<OpenedRootKey> {
+  const rootKey = await findRootKey(config, log);
   return rootKey === undefined
     ? { rootKey: await createRootKey(rootKeyFileOf(config)), created: true }
     : { rootKey, created: false };
 }
 
 /** The configured root key; undefined if the first start has yet to make it. */
-export async function findRootKey(config: Config): Promise<RootKey | undefined> {
-  const given = await readRootKey(config, "rootKey");
+export async function findRootKey(config: Config, log: Log): Promise<RootKey | undefined> {
+  const given = await readRootKey(config, "rootKey", log);
   if (given !== undefined) return given;
   if (config.databaseUrl !== undefined) {
     // Not one that happens to lie beside a data folder: it would have to be the same on all replicas.
     throw invalidSetting(
       "rootKeyFile",
-      `is needed with an external database; give it or ${nameOf("rootKey")}, ` +
+      `is needed with an external database; give it, ${nameOf("rootKey")} or ${nameOf("rootKeyUrl")}, ` +
         "and make a key with: openssl rand -base64 32",
     );
   }
@@ -44,11 +49,18 @@ export async function findRootKey(config: Config): Promise<RootKey | undefined> 
   return found;
 }
 
-/** What names a root key in the settings: a value, or a file by the same name with `File`. */
+/** What names a root key in the settings: a value, and by the same name with `File` and `Url` where else it may be. */
 type RootKeySetting = "rootKey" | "secondRootKey";
 
 /** The root key that the settings of this name give; undefined if none of them does. */
-export async function readRootKey(config: Config, name: RootKeySetting): Promise<RootKey | undefined> {
+export async function readRootKey(
+  config: Config,
+  name: RootKeySetting,
+  log: Log,
+): Promise<RootKey | undefined> {
+  const urlSetting = `${name}Url` as const;
+  const place = config[urlSetting];
+  if (place !== undefined) return readPlace(place, urlSetting, { ...config, log });
   const value = config[name];
   if (value !== undefined) return readText(value.reveal().toString(), name);
   const fileSetting = `${name}File` as const;
@@ -80,6 +92,23 @@ async function readFileAt(
     throw invalidSetting(setting, `${file} cannot be read (${code}): name a file that can`);
   });
   return text === undefined ? undefined : readText(text, setting, `${file} cannot be used: `);
+}
+
+/** Asks the key to wrap and unwrap before anything relies on it. */
+async function readPlace(
+  place: RootKeyPlace,
+  setting: `${RootKeySetting}Url`,
+  parts: RootKeyParts,
+): Promise<RootKey> {
+  try {
+    const rootKey = await rootKeyAt(place, parts);
+    await checkRootKey(rootKey);
+    return rootKey;
+  } catch (error) {
+    // Its own text is for callers, who are not told where the root key is.
+    if (!(error instanceof RootKeyUnavailable) || !(error.cause instanceof Error)) throw error;
+    throw invalidSetting(setting, error.cause.message);
+  }
 }
 
 function readText(text: string, setting: SettingName, prefix = ""): RootKey {

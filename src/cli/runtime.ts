@@ -4,6 +4,7 @@ import { createDatabase, type Database } from "#src/db/database.ts";
 import { migrate } from "#src/db/migrate.ts";
 import { assertServingRole } from "#src/db/assert-serving-role.ts";
 import type { Log } from "#src/platform/log.ts";
+import type { Tracing } from "#src/platform/tracing.ts";
 import { openPostgres } from "./postgres.ts";
 import { openRootKey, readRootKey } from "./root-key.ts";
 
@@ -24,14 +25,15 @@ export async function openRuntime(
   config: Config,
   log: Log,
   obtain = () => openPostgres(config, log),
+  tracing?: Tracing,
 ): Promise<Runtime> {
   await using opened = new AsyncDisposableStack();
   // The key first: without it, nothing in the database is of use.
-  const { rootKey, created } = await openRootKey(config);
-  const secondRootKey = await readRootKey(config, "secondRootKey");
+  const { rootKey, created } = await openRootKey(config, log);
+  const secondRootKey = await readRootKey(config, "secondRootKey", log);
   const { url } = opened.use(await obtain());
   await migrate({ url, log });
-  const database = createDatabase({ url, log, poolSize: config.databasePoolSize });
+  const database = createDatabase({ url, log, poolSize: config.databasePoolSize, tracing });
   opened.defer(() => database.close());
   await assertServingRole(database);
   const kept = opened.move();

@@ -8,6 +8,7 @@ export * from "#gen/patchbay/connections/v1/action_pb.js";
 export * from "#gen/patchbay/connections/v1/authorization_pb.js";
 export * from "#gen/patchbay/connections/v1/connection_pb.js";
 export * from "#gen/patchbay/connections/v1/connection_service_pb.js";
+export * from "#gen/patchbay/connections/v1/health_pb.js";
 export * from "#gen/patchbay/directory/v1/directory_service_pb.js";
 export * from "#gen/patchbay/directory/v1/user_pb.js";
 export * from "#gen/patchbay/events/v1/channel_pb.js";

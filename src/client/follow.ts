@@ -1,11 +1,11 @@
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { type Client, Code, ConnectError } from "@connectrpc/connect";
+import { type Client, ConnectError } from "@connectrpc/connect";
 import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import type { Event } from "#gen/patchbay/events/v1/event_pb.js";
 import type { EventService, LogStartSchema } from "#gen/patchbay/events/v1/event_service_pb.js";
-import { InvalidApiKey } from "./authorization.ts";
 import { patchbay } from "./reason.ts";
+import { reconnecting } from "./reconnecting.ts";
 import { wholeEvent } from "./whole-event.ts";
 
 /** The number of the last event of each log that was handled. */
@@ -50,56 +50,24 @@ export class EventsExpired extends Error {
   }
 }
 
-/** There is a message at least each 15 seconds; without one for this time, the connection is dead. */
-const silenceMs = 45_000;
-const firstPauseMs = 100;
-const longestPauseMs = 30_000;
-
-/** What another attempt may mend. */
-const passing: readonly Code[] = [
-  Code.Unavailable,
-  Code.ResourceExhausted,
-  Code.DeadlineExceeded,
-  Code.Aborted,
-  Code.Canceled,
-  Code.Internal,
-  Code.Unknown,
-];
-
 type Start = MessageInitShape<typeof LogStartSchema>;
 
 export function createFollow(client: Client<typeof EventService>): EventFollower["follow"] {
   return async function* follow({ logs, from = "latest", types = [], signal }) {
     let starts = logs.map((log) => startOf(log, from));
-    const isOver = () => signal?.aborted === true;
-    let failures = 0;
-    while (!isOver()) {
-      const attempt = beginAttempt(signal);
-      let heard = false;
-      try {
-        const request = { logs: starts, types: [...types] };
-        for await (const { events, positions } of client.subscribe(request, { signal: attempt.signal })) {
-          heard = true;
-          // However long the events take to be handled.
-          attempt.pause();
+    try {
+      yield* reconnecting(signal, {
+        open: (attempt) => client.subscribe({ logs: starts, types: [...types] }, { signal: attempt }),
+        async *handle({ events, positions }, attempt) {
           for (const event of events) {
-            yield await wholeEvent(event, (named) => client.getEvent(named, { signal: attempt.signal }));
+            yield await wholeEvent(event, (named) => client.getEvent(named, { signal: attempt }));
             starts = starts.map((start) => (start.log === event.log ? behind(event.log, event.seq) : start));
           }
           starts = positions.map(({ log, seq }) => behind(log, seq));
-          failures = 0;
-          attempt.goOn();
-        }
-      } catch (thrown) {
-        if (isOver()) return;
-        const isPassing = thrown instanceof ConnectError && passing.includes(thrown.code);
-        if (!heard && (!isPassing || thrown.cause instanceof InvalidApiKey))
-          throw expiredOf(thrown) ?? thrown;
-      } finally {
-        attempt.end();
-      }
-      await pause(Math.min(longestPauseMs, firstPauseMs * 2 ** failures), signal);
-      failures += 1;
+        },
+      });
+    } catch (thrown) {
+      throw expiredOf(thrown) ?? thrown;
     }
   };
 }
@@ -115,43 +83,10 @@ function behind(log: string, seq: bigint): Start {
   return { log, from: { case: "after", value: seq } };
 }
 
-/** One stream. Its signal aborts with the caller's, and when nothing was heard for too long. */
-function beginAttempt(outer: AbortSignal | undefined) {
-  const ending = new AbortController();
-  const end = () => ending.abort();
-  outer?.addEventListener("abort", end);
-  let timer = setTimeout(end, silenceMs);
-  return {
-    signal: ending.signal,
-    pause: () => clearTimeout(timer),
-    goOn: () => (timer = setTimeout(end, silenceMs)),
-    end() {
-      clearTimeout(timer);
-      outer?.removeEventListener("abort", end);
-      // Also for a caller that stopped in the middle.
-      end();
-    },
-  };
-}
-
 function expiredOf(error: unknown): EventsExpired | undefined {
   if (!(error instanceof ConnectError)) return undefined;
   const info = error.findDetails(ErrorInfoSchema).find(({ domain }) => domain === patchbay);
   if (info?.reason !== "CURSOR_EXPIRED") return undefined;
   const { log = "", earliest = "0" } = info.metadata;
   return new EventsExpired(error.rawMessage, log, BigInt(earliest));
-}
-
-/** Spread, or all followers would come back to a restarted Patchbay at the same instant. */
-function pause(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = setTimeout(done, milliseconds * (0.5 + Math.random() / 2));
-    signal?.addEventListener("abort", done);
-    if (signal?.aborted === true) done();
-  });
 }

@@ -7,6 +7,7 @@ export { type PatchbayClient, reasonOf } from "./connect.ts";
 export * from "./contracts.ts";
 export { type EventFollower, EventsExpired, type FollowOptions, type Positions } from "./follow.ts";
 export type { ReasonName } from "./reason.ts";
+export type { ConnectionWatcher, WatchedConnections } from "./watch-connections.ts";
 export { type EventReader, EventsLost, type Lost } from "./webhooks/missed.ts";
 export { memoryPositions, type PositionStore } from "./webhooks/positions.ts";
 export { receiveWebhooks, type ReceiveWebhooksOptions, type WebhookReceiver } from "./webhooks/receive.ts";

@@ -28,6 +28,7 @@ export function readConfig(flags: Flags, env: Environment = process.env): Config
     host: valueOf("host"),
     environment: valueOf("environment"),
     trustedProxyHops: valueOf("trustedProxyHops"),
+    workers: valueOf("workers"),
     rateLimitPerMinute: valueOf("rateLimitPerMinute"),
   } as Decisive;
   const names = Object.keys(settings) as SettingName[];
@@ -39,7 +40,21 @@ export function readConfig(flags: Flags, env: Environment = process.env): Config
   requireOneRootKey(config);
   requireWholeTls(config);
   requireCeiling(config, decisive);
+  requireEnoughForEach(config);
   return config;
+}
+
+/** The least of each setting that one worker can do its work with. */
+const leastOfWorker = { databasePoolSize: 2, memoryBudgetMib: 64 } as const;
+
+/** The settings of one worker: its part of what the workers of a machine divide. */
+export function partOfWorker(config: Config): Config {
+  const { workers, databasePoolSize, memoryBudgetMib } = config;
+  return {
+    ...config,
+    databasePoolSize: Math.floor(databasePoolSize / workers),
+    memoryBudgetMib: Math.floor(memoryBudgetMib / workers),
+  };
 }
 
 /** Where a running service is, and where the key is found that a command presents to it. */
@@ -83,9 +98,10 @@ export function invalidSetting(name: SettingName, problem: string): InvalidSetti
 
 function requireOneRootKey(config: Config): void {
   for (const name of ["rootKey", "secondRootKey"] as const) {
-    const file = `${name}File` as const;
-    if (config[name] === undefined || config[file] === undefined) continue;
-    throw invalidSetting(file, `give it or ${nameOf(name)}, not both`);
+    const names = [name, `${name}File`, `${name}Url`] as const;
+    const [one, another] = names.filter((given) => config[given] !== undefined);
+    if (one === undefined || another === undefined) continue;
+    throw invalidSetting(another, `give it or ${nameOf(one)}, not both`);
   }
 }
 
@@ -106,6 +122,17 @@ function requireCeiling(
     "maxRateLimitPerMinute",
     `give at least ${wanted}, which is ${nameOf("rateLimitPerMinute")}, not ${most}`,
   );
+}
+
+function requireEnoughForEach(config: Config): void {
+  for (const name of ["databasePoolSize", "memoryBudgetMib"] as const) {
+    const least = leastOfWorker[name] * config.workers;
+    if (config[name] >= least) continue;
+    throw invalidSetting(
+      name,
+      `give at least ${least} for ${config.workers} workers, which divide it, not ${config[name]}`,
+    );
+  }
 }
 
 function filled(text: string | undefined): string | undefined {

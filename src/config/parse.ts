@@ -1,4 +1,5 @@
 import { resolve } from "node:path";
+import { parseRootKeyUrl, type RootKeyPlace } from "#src/crypto/root-keys/place.ts";
 import { parseAddress } from "#src/db/address.ts";
 import { parseOutboundAllow } from "#src/outbound/allow.ts";
 import { Secret } from "#src/platform/secret.ts";
@@ -12,6 +13,26 @@ export const path = (given: string) => resolve(given);
 
 /** A text that no log, error or answer shows. */
 export const secret = (given: string) => Secret.fromText(given);
+
+/** Where a root key is kept that the service never sees. */
+export function rootKeyUrl(given: string): RootKeyPlace {
+  try {
+    return parseRootKeyUrl(given);
+  } catch (error) {
+    throw new Problem((error as Error).message);
+  }
+}
+
+/** A file, or a URL without what a log may not show. */
+export function anchorPlace(given: string): string {
+  if (!/^https?:/i.test(given)) return resolve(given);
+  const url = URL.parse(given);
+  if (url !== null && [url.username, url.password, url.search, url.hash].every((part) => part === ""))
+    return url.href;
+  throw new Problem(
+    "give a file, or a URL such as https://anchors.example/patchbay, without user, query or fragment",
+  );
+}
 
 export function wholeNumber(min: number, max: number): (given: string) => number {
   return (given) => {
@@ -96,6 +117,14 @@ export function outboundAllow(given: string): string {
   } catch (error) {
     throw new Problem((error as Error).message);
   }
+}
+
+/** Where something is asked over HTTP. No password: it would be seen by every user of the machine. */
+export function httpUrl(given: string): string {
+  const url = URL.parse(given);
+  const isPlain = url?.username === "" && url.password === "" && url.search === "" && url.hash === "";
+  if (isPlain && /^https?:$/.test(url.protocol)) return url.href;
+  throw new Problem("give a URL such as http://collector:4318, without a password, query or fragment");
 }
 
 export function origin(given: string): string {

@@ -20,6 +20,7 @@ export interface Decisive {
   readonly host: string;
   readonly environment: "sandbox" | "live";
   readonly trustedProxyHops: number;
+  readonly workers: number;
   /** Undefined if it is not given. */
   readonly rateLimitPerMinute: number | undefined;
 }

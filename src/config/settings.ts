@@ -1,5 +1,7 @@
 import { isLoopback } from "./loopback.ts";
 import {
+  anchorPlace,
+  httpUrl,
   keyPrefixes,
   oneOf,
   origin,
@@ -8,6 +10,7 @@ import {
   path,
   postgresUrl,
   redisUrl,
+  rootKeyUrl,
   secret,
   slug,
   text,
@@ -36,6 +39,16 @@ export const settings = {
     about: "the port to listen on; 0 takes a free one",
     parse: wholeNumber(0, 65_535),
   },
+  workers: {
+    flag: "workers",
+    env: "PATCHBAY_WORKERS",
+    value: "number",
+    fallback: "1",
+    about:
+      "how many processes answer calls on the port, from 1 to 16: as many as the machine has processors to spare; with " +
+      "more than one, a further process starts them, replaces them and keeps the embedded database",
+    parse: wholeNumber(1, 16),
+  },
   dataDir: {
     flag: "data-dir",
     env: "PATCHBAY_DATA_DIR",
@@ -55,9 +68,10 @@ export const settings = {
     flag: "database-pool-size",
     env: "PATCHBAY_DATABASE_POOL_SIZE",
     value: "number",
-    fallback: "10",
+    fallbackFor: ({ workers }) => String(Math.max(10, 3 * workers)),
     about:
-      "how many connections to the database serve requests, from 2 to 50; one organisation uses at most half of them",
+      "how many connections to the database serve requests, from 2 to 50; workers divide them, and one organisation " +
+      "uses at most half of them; not given, it is 10, or 3 for each worker if that is more",
     // With a single connection, one organisation could keep all others waiting.
     parse: wholeNumber(2, 50),
   },
@@ -126,6 +140,15 @@ export const settings = {
       "data folder, which its first start makes",
     parse: path,
   },
+  rootKeyUrl: {
+    flag: "root-key-url",
+    env: "PATCHBAY_ROOT_KEY_URL",
+    value: "url",
+    about:
+      "a root key that stays in AWS KMS, Google Cloud KMS or Vault, such as awskms:///alias/patchbay, " +
+      "gcpkms://projects/… or vault+https://vault.internal:8200/transit/patchbay",
+    parse: rootKeyUrl,
+  },
   secondRootKey: {
     env: "PATCHBAY_SECOND_ROOT_KEY",
     value: "base64",
@@ -140,6 +163,20 @@ export const settings = {
     value: "file",
     about: "a file that holds the second root key",
     parse: path,
+  },
+  secondRootKeyUrl: {
+    flag: "second-root-key-url",
+    env: "PATCHBAY_SECOND_ROOT_KEY_URL",
+    value: "url",
+    about: "where the second root key stays, as --root-key-url says it",
+    parse: rootKeyUrl,
+  },
+  vaultToken: {
+    env: "VAULT_TOKEN",
+    value: "token",
+    about: "the token for a root key in Vault, unless its URL names another way to log in",
+    secret: true,
+    parse: secret,
   },
   tlsCert: {
     flag: "tls-cert",
@@ -223,10 +260,11 @@ export const settings = {
     flag: "memory-budget-mib",
     env: "PATCHBAY_MEMORY_BUDGET_MIB",
     value: "number",
-    fallback: "256",
+    fallbackFor: ({ workers }) => String(Math.max(256, 64 * workers)),
     about:
       "how many MiB of requests, answers of other services and answers that callers have not read yet may be held at " +
-      "once; an organisation may hold half of it, and what is beyond is refused",
+      "once; workers divide it, an organisation may hold half of it, and what is beyond is refused; not given, it is " +
+      "256, or 64 for each worker if that is more",
     parse: wholeNumber(64, 65_536),
   },
   eventStorageMib: {
@@ -238,6 +276,24 @@ export const settings = {
       "how many MiB the events of one organisation may take; further events of its channels are refused until older " +
       "ones end or channels are deleted",
     parse: wholeNumber(1, 1_048_576),
+  },
+  auditAnchors: {
+    flag: "audit-anchors",
+    env: "PATCHBAY_AUDIT_ANCHORS",
+    value: "file|url",
+    about:
+      "where signed heads of the audit records are written every few minutes, out of reach of the owner of the " +
+      "database: a file, or a URL that takes POST; not given, they are kept in the database only",
+    parse: anchorPlace,
+  },
+  auditRetentionMonths: {
+    flag: "audit-retention-months",
+    env: "PATCHBAY_AUDIT_RETENTION_MONTHS",
+    value: "number",
+    about:
+      "how many whole months before the running one audit events are kept; older ones are removed once they are " +
+      "anchored; not given, they are kept for ever",
+    parse: wholeNumber(1, 1_200),
   },
   trustedProxyHops: {
     flag: "trusted-proxy-hops",
@@ -257,6 +313,23 @@ export const settings = {
       "the port to serve GET /metrics on, without TLS and on the same address as the service; not given, there are " +
       "no metrics",
     parse: wholeNumber(0, 65_535),
+  },
+  otlpEndpoint: {
+    flag: "otlp-endpoint",
+    env: "OTEL_EXPORTER_OTLP_ENDPOINT",
+    value: "url",
+    about:
+      "the OpenTelemetry collector that traces are sent to, as protobuf over HTTP, such as http://127.0.0.1:4318; " +
+      "not given, there are no traces",
+    parse: httpUrl,
+  },
+  tracePercent: {
+    flag: "trace-percent",
+    env: "PATCHBAY_TRACE_PERCENT",
+    value: "number",
+    fallback: "100",
+    about: "how many of a hundred traces are recorded, from 1 to 100",
+    parse: wholeNumber(1, 100),
   },
   drainSeconds: {
     flag: "drain-seconds",

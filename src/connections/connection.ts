@@ -36,6 +36,11 @@ export interface Connection {
   readonly lastUsedAt: Date | undefined;
   /** Why the last probe or test failed. */
   readonly lastError: (ProbeFailure & { readonly at: Date }) | undefined;
+  readonly lastCheckedAt: Date | undefined;
+  /** Of the last probe; undefined if it failed. */
+  readonly lastLatencyMs: number | undefined;
+  /** When the certificate ends that the service showed last. */
+  readonly certificateExpiresAt: Date | undefined;
   /** Of OAuth: what was asked for, and what was granted, if the service says. */
   readonly scopes:
     { readonly requested: readonly string[]; readonly granted: readonly string[] | undefined } | undefined;
@@ -70,6 +75,9 @@ export const plainConnection = {
   lastHealthyAt: undefined,
   lastUsedAt: undefined,
   lastError: undefined,
+  lastCheckedAt: undefined,
+  lastLatencyMs: undefined,
+  certificateExpiresAt: undefined,
   scopes: undefined,
   expiresAt: undefined,
   fallbackUntil: undefined,

@@ -30,7 +30,7 @@ export function toMessage(connection: Connection, now: Date): MessageInitShape<t
     params: { ...connection.params },
     status: connection.status,
     ...(statusReason !== undefined && { statusReason }),
-    ...lastErrorOf(connection),
+    ...healthOf(connection),
     ...scopesOf(connection),
     ...(expiresAt && { expiresAt: timestampFromDate(expiresAt) }),
     ...(fallbackUntil && fallbackUntil > now && { fallbackUntil: timestampFromDate(fallbackUntil) }),
@@ -51,6 +51,17 @@ function whatBothShow(connection: Connection, now: Date) {
     ...(connection.lastHealthyAt && { lastHealthyAt: timestampFromDate(connection.lastHealthyAt) }),
     ...(connection.lastUsedAt && { lastUsedAt: timestampFromDate(connection.lastUsedAt) }),
     ...(isUnhealthy(connection, now) && { unhealthy: true }),
+  };
+}
+
+/** What both a connection and its health say of the last probe. */
+export function healthOf(connection: Connection) {
+  const { lastCheckedAt, lastLatencyMs, certificateExpiresAt } = connection;
+  return {
+    ...lastErrorOf(connection),
+    ...(lastCheckedAt && { lastCheckedAt: timestampFromDate(lastCheckedAt) }),
+    ...(lastLatencyMs !== undefined && { lastLatencyMs }),
+    ...(certificateExpiresAt && { certificateExpiresAt: timestampFromDate(certificateExpiresAt) }),
   };
 }
 

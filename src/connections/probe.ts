@@ -6,9 +6,13 @@ import { ServiceError } from "#src/platform/errors.ts";
 import type { ProbeFailure } from "./connection.ts";
 
 /** Whether a service could be reached, and took its credential if it was given one. */
-export type ProbeResult =
+export type ProbeResult = {
+  /** When the service's certificate ends; undefined without TLS, and without an answer. */
+  readonly certificateExpiresAt?: Date | undefined;
+} & (
   | { readonly ok: true; readonly latencyMs: number; readonly status: number }
-  | (ProbeFailure & { readonly ok: false; readonly status: number | undefined });
+  | (ProbeFailure & { readonly ok: false; readonly status: number | undefined })
+);
 
 /** What is asked for a sign of life. */
 export interface Probed {
@@ -49,10 +53,10 @@ export function createProbe(outbound: Pick<Outbound, "send">): Probe {
         timeoutMs: probeTimeoutMs,
         ...request,
       });
-      const { status } = reply;
+      const { status, certificateExpiresAt } = reply;
       const failure = judge(reply);
-      if (failure !== undefined) return { ok: false, status, ...failure };
-      return { ok: true, latencyMs: Math.round(reply.latencyMs), status };
+      if (failure !== undefined) return { ok: false, status, certificateExpiresAt, ...failure };
+      return { ok: true, latencyMs: Math.round(reply.latencyMs), status, certificateExpiresAt };
     } catch (error) {
       if (error instanceof ServiceError) return failureOf(error);
       throw error;
@@ -78,9 +82,13 @@ export function createProbe(outbound: Pick<Outbound, "send">): Probe {
         return { ok: false, status: undefined, stage: "DNS", message };
       }
       const bound = probe.baseUrl === undefined ? credential : { ...credential, boundTo: target };
-      return ask(orgId, { ...declared(probe), baseUrl: target, credential: bound, ...signals }, (reply) =>
-        unexpected(probe, reply),
+      const result = await ask(
+        orgId,
+        { ...declared(probe), baseUrl: target, credential: bound, ...signals },
+        (reply) => unexpected(probe, reply),
       );
+      // Another host's certificate is not the service's.
+      return isSameOrigin(target, baseUrl) ? result : { ...result, certificateExpiresAt: undefined };
     },
   };
 }
@@ -102,11 +110,13 @@ function declared({ method, path, headers = {}, body, expect }: ProbeCall) {
 
 /** The credential goes to the host that it was stored for, and to those that its integration named then. */
 function mayProbe(target: string, baseUrl: string, allowedHosts: readonly string[]): boolean {
-  if (target === baseUrl) return true;
+  if (isSameOrigin(target, baseUrl)) return true;
   const { origin, host } = readBaseUrl(target);
-  return (
-    origin === readBaseUrl(baseUrl).origin || (origin.startsWith("https://") && allowedHosts.includes(host))
-  );
+  return origin.startsWith("https://") && allowedHosts.includes(host);
+}
+
+function isSameOrigin(target: string, baseUrl: string): boolean {
+  return target === baseUrl || readBaseUrl(target).origin === readBaseUrl(baseUrl).origin;
 }
 
 function unreachable({ status }: OutboundReply): ProbeFailure | undefined {

@@ -219,10 +219,86 @@ export const connectionHealth = pgTable(
     lastErrorAt: instant("last_error_at"),
     /** When the log `service` was given an event that it is unhealthy; null while it is not. */
     unhealthySince: instant("unhealthy_since"),
+    /** What the last probe found: `healthy`, or the stage at which it failed. */
+    state: text("state"),
+    /** How often the state was another one than before. The last are in `connection_transitions`. */
+    transitions: integer("transitions").notNull().default(0),
+    /** When the last probes were, the latest last, and how long the service took; null for one that failed. */
+    recentAt: instant("recent_at").array().notNull().default([]),
+    recentMs: integer("recent_ms").array().$type<(number | null)[]>().notNull().default([]),
+    /** When the certificate ends that the service showed last; null for one without TLS. */
+    certificateExpiresAt: instant("certificate_expires_at"),
   },
   (table) => [
     primaryKey({ columns: [table.orgId, table.connectionId] }),
     ofConnection(table),
     index("connection_health_due").on(table.nextDueAt),
+  ],
+);
+
+/** When probes of a connection began to find something else. Of each, one row for each of the last fifty. */
+export const connectionTransitions = pgTable(
+  "connection_transitions",
+  {
+    orgId: key("org_id").notNull(),
+    connectionId: key("connection_id").notNull(),
+    slot: integer("slot").notNull(),
+    at: instant("at").notNull(),
+    /** Where it failed; null if it became healthy. */
+    stage: text("stage"),
+    error: text("error"),
+  },
+  (table) => [
+    primaryKey({ columns: [table.orgId, table.connectionId, table.slot] }),
+    index("connection_transitions_at").on(table.at),
+  ],
+);
+
+/** How many changes of its connections an organisation has had. */
+export const connectionHeads = pgTable(
+  "connection_heads",
+  {
+    orgId: key("org_id").primaryKey(),
+    seq: bigint("seq", { mode: "number" }).notNull(),
+    /** Farewells up to this number are forgotten. */
+    keptFrom: bigint("kept_from", { mode: "number" }).notNull().default(0),
+  },
+  (table) => [foreignKey({ columns: [table.orgId], foreignColumns: [orgs.id] })],
+);
+
+/** The number of each connection's last change. */
+export const connectionChanges = pgTable(
+  "connection_changes",
+  {
+    orgId: key("org_id").notNull(),
+    connectionId: key("connection_id").notNull(),
+    environment: text("environment", { enum: ["sandbox", "live"] }).notNull(),
+    seq: bigint("seq", { mode: "number" }).notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.orgId, table.connectionId] }),
+    uniqueIndex("connection_changes_seq").on(table.orgId, table.seq),
+    foreignKey({ columns: [table.orgId], foreignColumns: [orgs.id] }),
+  ],
+);
+
+/** Connections as they were seen before they were deleted, or before other callers than until then could see them. */
+export const connectionFarewells = pgTable(
+  "connection_farewells",
+  {
+    orgId: key("org_id").notNull(),
+    seq: bigint("seq", { mode: "number" }).notNull(),
+    connectionId: key("connection_id").notNull(),
+    environment: text("environment", { enum: ["sandbox", "live"] }).notNull(),
+    slug: key("slug"),
+    tags: text("tags").array().notNull(),
+    ownerUserId: key("owner_user_id"),
+    visibility: text("visibility", { enum: ["org", "owner"] }).notNull(),
+    at: instant("at").notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.orgId, table.seq] }),
+    foreignKey({ columns: [table.orgId], foreignColumns: [orgs.id] }),
+    index("connection_farewells_at").on(table.at),
   ],
 );

@@ -52,10 +52,19 @@ export interface ConnectionParts {
   readonly now: () => Date;
 }
 
-/** The methods that keep connections; those that call through them are in `src/calls`. */
+/**
+ * The methods that keep connections; those that call through them are in `src/calls`, and those that say how they are in
+ * `src/health`.
+ */
 export type KeptConnections = Omit<
   ServiceImpl<typeof ConnectionService>,
-  "callService" | "callAction" | "planCall" | "startAuthorization" | "testConnection"
+  | "callService"
+  | "callAction"
+  | "planCall"
+  | "startAuthorization"
+  | "testConnection"
+  | "getConnectionHealth"
+  | "watchConnections"
 >;
 
 /** Keeps connections. See the contract, `connection_service.proto`. */

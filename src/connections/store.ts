@@ -156,6 +156,7 @@ export async function findBySlugForUpdate(
 
 /** Which connections a list is to show: those of which each given is true. */
 export interface ConnectionFilter {
+  readonly ids?: readonly string[];
   readonly integration?: string | undefined;
   readonly tag?: string | undefined;
   readonly owner?: string | undefined;
@@ -166,7 +167,7 @@ export interface ConnectionFilter {
 export async function listConnections(
   tx: Tx,
   caller: Caller,
-  { integration, tag, owner, status }: ConnectionFilter,
+  { ids, integration, tag, owner, status }: ConnectionFilter,
   page: PageRequest,
 ): Promise<Connection[]> {
   const rows = await selectConnections(tx)
@@ -175,6 +176,7 @@ export async function listConnections(
         inView(caller),
         visibleTo(caller),
         gt(connections.id, page.after),
+        ids === undefined ? undefined : inArray(connections.id, [...ids]),
         integration === undefined ? undefined : eq(connections.integration, integration),
         tag === undefined ? undefined : arrayOverlaps(connections.tags, [tag]),
         owner === undefined ? undefined : eq(connections.ownerUserId, owner),
@@ -450,6 +452,9 @@ function fromRow({ connection, health, requestedScopes: requested, ...row }: Row
     lastHealthyAt: health?.lastHealthyAt ?? undefined,
     lastUsedAt: row.lastUsedAt ?? undefined,
     lastError: health === null ? undefined : errorFrom(health),
+    lastCheckedAt: health?.lastCheckedAt ?? undefined,
+    lastLatencyMs: health?.recentMs.at(-1) ?? undefined,
+    certificateExpiresAt: health?.certificateExpiresAt ?? undefined,
     scopes: requested === null ? undefined : { requested, granted: row.grantedScopes ?? undefined },
     expiresAt: row.expiresAt ?? undefined,
     fallbackUntil: row.fallbackUntil ?? undefined,

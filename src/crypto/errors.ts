@@ -5,12 +5,25 @@ export class RootKeyUnavailable extends ServiceError {
   readonly kind = "unavailable";
   readonly reason = "ROOT_KEY_UNAVAILABLE";
 
-  constructor(cause: unknown) {
+  constructor(cause: unknown, problem = "cannot be reached", advice = "try again in a moment") {
     super(
-      "the root key cannot be reached, so no credential can be sealed or opened, and nothing was done: " +
-        "try again in a moment",
+      `the root key ${problem}, so no credential can be sealed or opened, and nothing was done: ${advice}`,
     );
     this.cause = cause;
+  }
+}
+
+/**
+ * Whatever keeps the root key answers, and refuses to use it: trying again changes nothing. What the operator must do
+ * stands in the cause, for the log; the callers of the service are told that there is something to do.
+ */
+export class RootKeyRefused extends RootKeyUnavailable {
+  constructor(problem: string) {
+    super(
+      new Error(problem),
+      "may not be used",
+      "whoever runs this deployment finds in its log what must be changed",
+    );
   }
 }
 
@@ -30,7 +43,7 @@ export class RootKeyMissing extends Error {
   constructor(needed: string, given: readonly string[]) {
     super(
       `a key is wrapped by the root key ${needed}, and configured is ${given.join(" and ")}: give the other one as ` +
-        "PATCHBAY_SECOND_ROOT_KEY or PATCHBAY_SECOND_ROOT_KEY_FILE, until `patchbay admin rewrap-root` has wrapped all anew",
+        "PATCHBAY_SECOND_ROOT_KEY, or by its _FILE or _URL, until `patchbay admin rewrap-root` has wrapped all anew",
     );
   }
 }

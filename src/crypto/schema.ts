@@ -24,7 +24,7 @@ export const orgKeys = pgTable(
 export const serviceKeys = pgTable(
   "service_keys",
   {
-    purpose: text("purpose", { enum: ["pepper"] }).notNull(),
+    purpose: text("purpose", { enum: ["pepper", "audit"] }).notNull(),
     version: integer("version").notNull(),
     wrappedKey: bytea("wrapped_key").notNull(),
     rootKeyId: key("root_key_id").notNull(),

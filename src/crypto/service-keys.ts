@@ -17,7 +17,7 @@ class WrongRootKey extends Error {
   constructor(given: string, needed: string) {
     super(
       `the root key (${given}) does not open this database, which was set up with ${needed}; ` +
-        "set PATCHBAY_ROOT_KEY or PATCHBAY_ROOT_KEY_FILE to that key",
+        "set PATCHBAY_ROOT_KEY, PATCHBAY_ROOT_KEY_FILE or PATCHBAY_ROOT_KEY_URL to that key",
     );
   }
 }
@@ -44,7 +44,7 @@ type ServiceKey = typeof serviceKeys.$inferSelect;
 type Purpose = ServiceKey["purpose"];
 
 /** 32 random bytes of this database, made when they are first asked for, in a Buffer that the caller wipes. */
-async function loadServiceKey(
+export async function loadServiceKey(
   purpose: Purpose,
   parts: { database: Database; now: () => Date } & RootKeyParts,
 ): Promise<Buffer> {

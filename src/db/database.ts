@@ -1,7 +1,10 @@
 import type { Log } from "#src/platform/log.ts";
+import type { Tracing } from "#src/platform/tracing.ts";
+import { within } from "#src/platform/within.ts";
 import { openConnection, type Connection } from "./connection.ts";
 import { ConnectionLost, DatabaseError, DatabaseUnavailable, toServiceError } from "./errors.ts";
 import { createNotifications, type Listener } from "./notifications.ts";
+import { sql } from "./drizzle.cjs";
 import { createPool, ownUse, type PoolLoad } from "./pool.ts";
 import { servingRole } from "./serving-role.ts";
 import { openTransaction, type Tx } from "./transaction.ts";
@@ -33,6 +36,8 @@ export interface Database {
   single<T>(run: (tx: Tx) => Promise<T>, askedBy?: string): Promise<T>;
   /** Notifies of changes from now on, made here or by other processes; waits for the first attempt to listen. */
   listen(listener: Listener): Promise<void>;
+  /** Whether it answers: it did in the last moments, or does so now that it is asked. */
+  answers(): Promise<boolean>;
   /** How busy its connections are. */
   load(): PoolLoad;
   /** Waits for running operations, refuses new ones. */
@@ -62,6 +67,8 @@ export interface DatabaseOptions {
   readonly poolSize?: number;
   /** For all of an operation: a free connection, its opening, the transaction and its end. */
   readonly deadlineMs?: number;
+  /** Shows the operations that are made for a request in its trace. */
+  readonly tracing?: Pick<Tracing, "part"> | undefined;
 }
 
 /** How much of the deadline may pass in the queue: an operation that begins with less left would only fail later. */
@@ -71,6 +78,9 @@ const waitingPart = 0.75;
  * and has answered nothing since. A call with several operations must not wait for the deadline in each of them.
  */
 const silentMs = 500;
+/** The listening connection is heard each second. */
+const heardMs = 1_500;
+const answerMs = 1_000;
 /** Statements end this long before the deadline: the server must end them, before their connection is closed. */
 const marginMs = 250;
 
@@ -83,7 +93,7 @@ const serverDeadlines = {
 
 /** Opens nothing yet: the first operation connects. */
 export function createDatabase(options: DatabaseOptions): Database {
-  const { url, log, poolSize = 10, deadlineMs = 4_500 } = options;
+  const { url, log, poolSize = 10, deadlineMs = 4_500, tracing } = options;
   const session = {
     application_name: "patchbay",
     DateStyle: "ISO",
@@ -94,22 +104,45 @@ export function createDatabase(options: DatabaseOptions): Database {
     ...serverDeadlines,
   };
   let silent = false;
+  let answeredAt = -Infinity;
+  const heard = (): void => {
+    silent = false;
+    answeredAt = performance.now();
+  };
   const pool = createPool(poolSize, () => openConnection(url, session));
   const notifications = createNotifications({
-    answered: () => (silent = false),
+    answered: heard,
     open: (onNotify) => openConnection(url, { ...session, application_name: "patchbay listener" }, onNotify),
     log,
   });
 
   /** Runs the work on a connection of the pool, all within one deadline. */
-  async function onConnection<T>(orgId: string, work: (operation: Operation) => Promise<T>): Promise<T> {
+  function onConnection<T>(
+    kind: Kind | "single",
+    orgId: string,
+    work: (operation: Operation) => Promise<T>,
+  ): Promise<T> {
+    if (tracing === undefined) return withLease(orgId, work);
+    return tracing.part("client", `database ${kind}`, (span) =>
+      withLease(orgId, work, (waitedMs) => {
+        span?.note({ "db.system.name": "postgresql", "patchbay.waited_ms": Math.round(waitedMs) });
+      }),
+    );
+  }
+
+  async function withLease<T>(
+    orgId: string,
+    work: (operation: Operation) => Promise<T>,
+    leased?: (waitedMs: number) => void,
+  ): Promise<T> {
     const endsAt = performance.now() + deadlineMs;
     const msLeft = () => Math.max(0, endsAt - performance.now());
     using lease = await pool.lease(orgId, silent ? silentMs : deadlineMs * waitingPart);
+    leased?.(deadlineMs - msLeft());
     const { connection } = lease;
     let deadline = loseAfter(connection, silent ? Math.min(silentMs, msLeft()) : msLeft());
     const answered = () => {
-      silent = false;
+      heard();
       clearTimeout(deadline);
       deadline = loseAfter(connection, msLeft());
     };
@@ -133,7 +166,7 @@ export function createDatabase(options: DatabaseOptions): Database {
   }
 
   function transact<T>(kind: Kind, orgId: string, run: (tx: Tx) => Promise<T | Unchanged<T>>): Promise<T> {
-    return onConnection(orgId, async ({ connection, answered, msLeft }) => {
+    return onConnection(kind, orgId, async ({ connection, answered, msLeft }) => {
       await begin(connection, kind, orgId, msLeft() - marginMs);
       answered();
       const { result, changed } = await finish(connection, kind, run);
@@ -153,18 +186,30 @@ export function createDatabase(options: DatabaseOptions): Database {
     return transact(kind, orgId, run);
   }
 
+  function single<T>(run: (tx: Tx) => Promise<T>, askedBy = ownUse): Promise<T> {
+    return onConnection("single", askedBy, async ({ connection, answered }) => {
+      const result = await runSingle(connection, run);
+      answered();
+      return result;
+    });
+  }
+
   return {
     read: (orgId, run) => inOrganisation("read", orgId, run),
     change: (orgId, run) => inOrganisation("change", orgId, run),
     record: (orgId, run) => inOrganisation("record", orgId, run),
     system: (run) => transact("system", ownUse, run),
-    single: (run, askedBy = ownUse) =>
-      onConnection(askedBy, async ({ connection, answered }) => {
-        const result = await runSingle(connection, run);
-        answered();
-        return result;
-      }),
+    single,
     listen: (listener) => notifications.listen(listener),
+    async answers() {
+      // A busy service need not ask: it hears the database all the time.
+      if (performance.now() - answeredAt < heardMs) return true;
+      const asked = single((tx) => tx.execute(sql`select 1`));
+      return await within(answerMs, asked, () => new Error("no answer")).then(
+        () => true,
+        () => false,
+      );
+    },
     load: () => pool.load(),
     async close() {
       await Promise.all([notifications.close(), pool.close()]);

@@ -1,6 +1,6 @@
 import type { KeyObject } from "node:crypto";
 import { openInTurns } from "#src/crypto/seal.ts";
-import type { Database } from "#src/db/database.ts";
+import type { Database, Tx } from "#src/db/database.ts";
 import { inTurns } from "#src/platform/in-turns.ts";
 import { eventOfRecord } from "./audit-events.ts";
 import type { DataKeys } from "./data-keys.ts";
@@ -10,6 +10,7 @@ import {
   auditSeq,
   earliestSeq,
   findHead,
+  firstAuditSeq,
   readAudit,
   readEvents,
   type LogHead,
@@ -71,18 +72,29 @@ export function createReader(parts: { database: Database; keys: DataKeys; now: (
   return {
     async read(orgId, log, stretch) {
       if (log !== auditLog) return readStored(orgId, log, stretch);
-      const records = await database.read(orgId, (tx) => readAudit(tx, orgId, stretch));
+      const records = await database.read(orgId, (tx) => readRecords(tx, orgId, stretch));
       return { events: records.map(eventOfRecord), keptMs: undefined };
     },
     bounds: (orgId, log) =>
       database.read(orgId, async (tx) => {
-        if (log === auditLog) return { earliest: 1, last: await auditSeq(tx, orgId) };
+        if (log === auditLog) {
+          return { earliest: await firstAuditSeq(tx, orgId), last: await auditSeq(tx, orgId) };
+        }
         const head = await findHead(tx, orgId, log);
         if (head !== undefined) return { earliest: await earliestSeq(tx, head, now()), last: head.seq };
         if (log === serviceLog) return { earliest: 1, last: 0 };
         throw new LogNotFound();
       }),
   };
+}
+
+/** What was removed for its age must not look as if it had never been. */
+async function readRecords(tx: Tx, orgId: string, stretch: Stretch) {
+  const records = await readAudit(tx, orgId, stretch);
+  if (Number(records[0]?.seq ?? 0) === stretch.after + 1) return records;
+  const first = await firstAuditSeq(tx, orgId);
+  if (stretch.after < first - 1) throw new CursorExpired(auditLog, first);
+  return records;
 }
 
 async function eventOfRow(row: StoredEvent, key: KeyObject | undefined): Promise<LoggedEvent> {

@@ -2,6 +2,7 @@ import { and, asc, between, eq, getTableColumns, gt, lte, sql } from "#src/db/dr
 import type { Tx } from "#src/db/database.ts";
 import type { Sealed } from "#src/crypto/keyring.ts";
 import { wrappedKeyOf } from "#src/crypto/org-keys.ts";
+import { readStart } from "#src/audit/anchor-store.ts";
 import { auditEvents, auditHeads } from "#src/audit/schema.ts";
 import { events, logDays, logHeads } from "./schema.ts";
 
@@ -196,6 +197,11 @@ export async function readAudit(tx: Tx, orgId: string, { after, limit }: Omit<St
     .where(and(eq(auditEvents.orgId, orgId), gt(auditEvents.seq, BigInt(after))))
     .orderBy(asc(auditEvents.seq))
     .limit(limit);
+}
+
+/** The number of the organisation's first record of the audit log that is kept. */
+export async function firstAuditSeq(tx: Tx, orgId: string): Promise<number> {
+  return Number((await readStart(tx, orgId))?.seq ?? 0n) + 1;
 }
 
 /** The number of the organisation's last record of the audit log. */

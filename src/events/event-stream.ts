@@ -4,9 +4,10 @@ import { InvalidRequest, ServiceError } from "#src/platform/errors.ts";
 import { cut, headerOf, targetOf } from "#src/platform/http.ts";
 import { httpFailureOf } from "#src/platform/http-failure.ts";
 import type { RawExchange, RawRoute } from "#src/platform/raw-route.ts";
+import { patienceMs } from "#src/platform/taken-in-time.ts";
 import { heartbeat, lastWords, serverSent } from "./server-sent.ts";
 import { readStreamRequest } from "./stream-request.ts";
-import { patienceMs, type Subscriptions } from "./subscriptions.ts";
+import type { Subscriptions } from "./subscriptions.ts";
 
 const path = "/api/events/stream";
 

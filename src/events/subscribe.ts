@@ -1,12 +1,11 @@
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { EventService, LogStart } from "#gen/patchbay/events/v1/event_service_pb.js";
-import { callerOf, callOf, type Call } from "#src/platform/caller.ts";
+import { callerOf, callOf } from "#src/platform/caller.ts";
+import { takenInTime } from "#src/platform/taken-in-time.ts";
 import { fitting, oneOfMany } from "./messages.ts";
 import type { Start } from "./start.ts";
-import { patienceMs, type Report, type Subscriptions } from "./subscriptions.ts";
-
-const lookMs = 1_000;
+import type { Report, Subscriptions } from "./subscriptions.ts";
 
 /** Sends events as messages. See the contract, `event_service.proto`. */
 export function createSubscribe(parts: {
@@ -15,21 +14,12 @@ export function createSubscribe(parts: {
 }): ServiceImpl<typeof EventService>["subscribe"] {
   const { subscriptions, monotonicNow } = parts;
 
-  /** Watches over a message until its reader has taken it. */
-  function takenInTime(call: Call): Disposable {
-    const since = monotonicNow();
-    const look = setInterval(() => {
-      if (monotonicNow() - since > patienceMs) call.cut?.();
-    }, lookMs);
-    return { [Symbol.dispose]: () => clearInterval(look) };
-  }
-
   return async function* subscribe({ logs, types }, context) {
     const reader = { call: callOf(context), caller: callerOf(context), signal: context.signal };
     const reports = subscriptions.open({ ...reader, starts: logs.map(startOf), types });
     for await (const report of reports) {
       for (const { events, positions } of inMessages(report)) {
-        using _ = takenInTime(reader.call);
+        using _ = takenInTime(reader.call, monotonicNow);
         yield {
           events: events.map(oneOfMany),
           positions: [...positions].map(([log, seq]) => ({ log, seq: BigInt(seq) })),

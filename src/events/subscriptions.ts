@@ -3,6 +3,7 @@ import type { LoggedEvent } from "#src/eventlog/event.ts";
 import type { Call, Caller } from "#src/platform/caller.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import { createTally } from "#src/platform/tally.ts";
+import { patienceMs } from "#src/platform/taken-in-time.ts";
 import { TooManyStreams } from "#src/ratelimit/errors.ts";
 import { createAlarm, type Alarm } from "./alarm.ts";
 import { StreamEnded } from "./errors.ts";
@@ -42,8 +43,6 @@ const turnMs = 1_000;
 /** With one turn more, within the 5 s in which a revoked key must lose its streams. */
 const recheckMs = 4_000;
 const heartbeatMs = 15_000;
-/** A reader that takes nothing for so long is cut. */
-export const patienceMs = 30_000;
 
 export function createSubscriptions(parts: {
   eventLog: Pick<EventLog, "bounds" | "read" | "tail">;

@@ -1,6 +1,18 @@
-import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
+import {
+  AggregatorRegistry,
+  collectDefaultMetrics,
+  Counter,
+  Gauge,
+  Histogram,
+  Registry,
+  type MetricObjectWithValues,
+  type MetricValue,
+} from "prom-client";
 import type { AnsweredRequest } from "#src/net/access-log.ts";
 import type { Meter } from "#src/platform/meter.ts";
+
+/** What one process has measured, as plain data. */
+export type Measures = readonly MetricObjectWithValues<MetricValue<string>>[];
 
 /** What the service counts for its operators. None of it names an organisation, a key or a path. */
 export interface Metrics extends Meter {
@@ -8,7 +20,29 @@ export interface Metrics extends Meter {
   /** Watches the process as well, from now on. */
   watchProcess(): void;
   /** All of it, as Prometheus reads it. */
-  render(): Promise<{ readonly type: string; readonly text: string }>;
+  render(): Promise<RenderedMetrics>;
+  /** All of it, to be put together with that of other processes. */
+  measure(): Promise<Measures>;
+}
+
+/** Metrics as Prometheus reads them. */
+export interface RenderedMetrics {
+  readonly type: string;
+  readonly text: string;
+}
+
+/** What several processes have measured, as Prometheus reads it: added up, unless a metric says otherwise. */
+export async function renderTogether(measures: readonly Measures[]): Promise<RenderedMetrics> {
+  const all = AggregatorRegistry.aggregate([...measures]);
+  return { type: all.contentType, text: await all.metrics() };
+}
+
+/** What still counts of processes that have ended: a count that went down would look like one that began again. */
+export async function keepCounts(measures: readonly Measures[]): Promise<Measures> {
+  const all = await AggregatorRegistry.aggregate([...measures]).getMetricsAsJSON();
+  // Names at run time, whatever the types of the package say.
+  const counts: readonly unknown[] = ["counter", "histogram"];
+  return all.filter(({ type }) => counts.includes(type));
 }
 
 const buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10, 60];
@@ -38,10 +72,11 @@ export function createMetrics(): Metrics {
       const histogram = new Histogram({ name, help, labelNames: labels, buckets, registers });
       return (values, seconds) => histogram.observe(values, seconds);
     },
-    gauge({ name, help, read }) {
+    gauge({ name, help, read, ofWorkers = "sum" }) {
       const gauge = new Gauge({
         name,
         help,
+        aggregator: ofWorkers,
         registers: [],
         collect() {
           gauge.set(read());
@@ -71,5 +106,6 @@ export function createMetrics(): Metrics {
     },
     watchProcess: () => collectDefaultMetrics({ register: registry }),
     render: async () => ({ type: registry.contentType, text: await registry.metrics() }),
+    measure: () => registry.getMetricsAsJSON(),
   };
 }

@@ -12,7 +12,7 @@ export interface MetricsPort {
 }
 
 /** Creates the port, still closed. */
-export function createMetricsPort(metrics: Metrics, log: Log): MetricsPort {
+export function createMetricsPort(metrics: Pick<Metrics, "watchProcess" | "render">, log: Log): MetricsPort {
   const server = createServer((request, response) => {
     if (request.method !== "GET" || request.url !== "/metrics") {
       return answerFailure(response, {

@@ -2,10 +2,18 @@ import { randomUUID } from "node:crypto";
 import type { OutgoingHttpHeader, OutgoingHttpHeaders } from "node:http";
 import { constants } from "node:http2";
 import type { Call } from "#src/platform/caller.ts";
-import { contentTypeOf, onceClosed, type Handler, type Request, type Response } from "#src/platform/http.ts";
+import {
+  contentTypeOf,
+  onceClosed,
+  targetOf,
+  type Handler,
+  type Request,
+  type Response,
+} from "#src/platform/http.ts";
 import { canonicalAddress } from "#src/platform/ip.ts";
 import { createKeyShapes, type KeyShapes } from "#src/platform/key-shapes.ts";
 import type { Log } from "#src/platform/log.ts";
+import type { Facts, RequestSpan, Tracing } from "#src/platform/tracing.ts";
 import { beginCall } from "#src/pipeline/request-call.ts";
 import { accessLogOf, type AccessLog } from "./access-line.ts";
 import { clientAddressOf } from "./forwarded-for.ts";
@@ -19,13 +27,15 @@ export interface AccessLogOptions {
   readonly trustedProxyHops: number;
   /** What keys of earlier systems begin with: neither an id nor a path that holds one is written down. */
   readonly legacyPrefixes: readonly string[];
+  /** Absent if no traces are sent anywhere. */
+  readonly tracing?: Tracing | undefined;
   /** Told of each request as well. */
   readonly answered?: (request: AnsweredRequest) => void;
 }
 
 /** Gives every request its call and its `x-request-id`, and writes one line when it was answered or cut. */
 export function withAccessLog(handler: Handler, options: AccessLogOptions): Handler {
-  const { monotonicNow, trustedProxyHops, answered } = options;
+  const { monotonicNow, trustedProxyHops, tracing, answered } = options;
   const keys = createKeyShapes(options.legacyPrefixes);
   const log = accessLogOf(options.log);
   return (request, response) => {
@@ -36,6 +46,7 @@ export function withAccessLog(handler: Handler, options: AccessLogOptions): Hand
       peerAddress: canonicalAddress(request.socket.remoteAddress),
       remoteAddress: clientAddressOf(request, trustedProxyHops),
     };
+    const span = beginSpan(tracing, request, call);
     beginCall(request, call);
     response.setHeader("x-request-id", call.requestId);
     onceClosed(response, () => {
@@ -43,9 +54,37 @@ export function withAccessLog(handler: Handler, options: AccessLogOptions): Hand
       const line = lineOf(request, response, call, keys, latencyMs);
       writeLine(log, line);
       answered?.(line);
+      span?.end(line.rpc ?? "HTTP", factsOf(line), isFault(line));
     });
-    handler(request, response);
+    if (span === undefined) handler(request, response);
+    else span.run(() => handler(request, response));
   };
+}
+
+/** Those that ask whether the service is there have no trace: they come by the thousands, and nothing follows. */
+function beginSpan(tracing: Tracing | undefined, request: Request, call: Call): RequestSpan | undefined {
+  if (tracing === undefined || isHealthCheck(targetOf(request).path)) return undefined;
+  const given = request.headers["traceparent"];
+  const span = tracing.serve(typeof given === "string" ? given : undefined);
+  call.traceId = span.traceId;
+  return span;
+}
+
+/** What a trace says of a request: no path and no address, which hold what clients make up. */
+function factsOf(line: ReturnType<typeof lineOf>): Facts {
+  return {
+    "http.response.status_code": line.status,
+    "rpc.grpc.status_code": line.grpcStatus,
+    "patchbay.protocol": line.protocol,
+    "patchbay.request_id": line.requestId,
+    "patchbay.org_id": line.orgId,
+    "patchbay.api_key_id": line.apiKeyId,
+    "patchbay.cut": line.cut,
+  };
+}
+
+function isFault(line: Outcome): boolean {
+  return line.cut !== true && levelOf(line) !== "info";
 }
 
 /** The caller's own id, if it cannot break a log or a header and is not a key sent by mistake; else a new one. */
@@ -77,6 +116,7 @@ function lineOf(request: Request, response: Response, call: Call, keys: KeyShape
   const path = loggablePath(request.url ?? "", keys);
   return {
     requestId: call.requestId,
+    traceId: call.traceId,
     method: request.method?.slice(0, 32),
     path,
     http: request.httpVersionMajor === 2 ? "2" : request.httpVersion,

@@ -66,6 +66,9 @@ export function createPort({ handler, tls, limits: chosen, log }: PortOptions): 
   let proceed = () => {};
 
   listener.maxConnections = limits.connections;
+  // In a worker as well. By default it gives such a connection back to the primary, which offers it again at once, and
+  // so on without an end: two processes would do nothing else. Node has had this since 23.1; its types do not know it.
+  Object.assign(listener, { dropMaxConnection: true });
   listener.on("drop", () =>
     log.warn({ connections: limits.connections }, "connection refused: too many are open"),
   );

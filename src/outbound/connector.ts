@@ -37,6 +37,8 @@ export interface Connector {
   readonly connect: buildConnector.connector;
   /** How far a call got that has no socket yet: the stage of a connection that is being made, else HTTP. */
   stage(): Stage;
+  /** When the certificate ends that the service showed last; undefined if it showed none. */
+  certificateExpiresAt(): Date | undefined;
   /** Ends the attempts that are under way. */
   close(): void;
 }
@@ -61,6 +63,7 @@ export function createConnector(options: {
   const closing = new AbortController();
   let lookingUp: Promise<LookupAddress[]> | undefined;
   let waitsForLookup = false;
+  let certificateExpiresAt: Date | undefined;
 
   /** Looks up the pool's only host, once for all attempts at one time. */
   function lookUp(host: string, how: LookupOptions): Promise<LookupAddress[]> {
@@ -106,6 +109,7 @@ export function createConnector(options: {
       ...(secureContext && { secureContext }),
     });
     await established(attempt, secure, "secureConnect");
+    certificateExpiresAt = secure.getPeerX509Certificate()?.validToDate;
     return secure;
   }
 
@@ -137,6 +141,7 @@ export function createConnector(options: {
       const [attempt] = attempts;
       return attempt === undefined ? "HTTP" : stageOf(attempt);
     },
+    certificateExpiresAt: () => certificateExpiresAt,
     close: () => {
       closing.abort(new ConnectFailed("DNS", "ECANCELED"));
       for (const attempt of attempts) end(attempt, "ECANCELED");

@@ -95,6 +95,8 @@ export interface OutboundReply {
   readonly headers: Record<string, string>;
   readonly body: Buffer;
   readonly latencyMs: number;
+  /** When the service's certificate ends; undefined without TLS. */
+  readonly certificateExpiresAt?: Date | undefined;
 }
 
 /** A request as it is sent, without what only frames it. */
@@ -235,7 +237,8 @@ export function createOutbound(options: {
       },
     );
     const reply = await readAnswer(answer, { host, secrets: injection.secrets, bodyBytes, hold });
-    return { ...reply, latencyMs: performance.now() - startedAt };
+    const latencyMs = performance.now() - startedAt;
+    return { ...reply, latencyMs, certificateExpiresAt: pool.certificateExpiresAt() };
   }
 
   /** The error of a call whose time is up. */

@@ -15,6 +15,8 @@ export interface PoolInUse extends Disposable {
   readonly dispatcher: Dispatcher;
   /** How far a call got that has no socket yet. */
   readonly stage: () => Stage;
+  /** When the certificate ends that the service showed last; undefined if it showed none. */
+  readonly certificateExpiresAt: () => Date | undefined;
 }
 
 interface OpenPool {
@@ -89,6 +91,7 @@ export function createPools(options: {
       return {
         dispatcher: open.pool,
         stage: () => open.connector.stage(),
+        certificateExpiresAt: () => open.connector.certificateExpiresAt(),
         [Symbol.dispose]() {
           open.calls--;
           retireUnused(open);

@@ -9,7 +9,7 @@ import type { HttpFailure } from "#src/platform/http-failure.ts";
 import { cut, onceClosed, type Request, type Response } from "#src/platform/http.ts";
 import type { Log } from "#src/platform/log.ts";
 import type { Meter } from "#src/platform/meter.ts";
-import { createRateLimiter } from "#src/ratelimit/limiter.ts";
+import type { RateLimiter } from "#src/ratelimit/limiter.ts";
 import type { ServedService } from "#src/platform/served-service.ts";
 import { createCallUnary, type CallUnary } from "./call-unary.ts";
 import { toHttpFailure } from "./failures.ts";
@@ -61,7 +61,8 @@ export function createPipeline(parts: {
   fourEyesDeletion: FourEyesDeletion;
   /** Of the bytes that calls may hold. */
   budget: ByteBudget;
-  now: () => Date;
+  /** Counts the calls of each address that come without a key. */
+  publicLimiter: RateLimiter;
   log: Log;
   meter: Meter;
 }): Pipeline {
@@ -69,7 +70,7 @@ export function createPipeline(parts: {
   requirePolicies(contracts);
   const services = joinServices(contracts, parts.served);
   const report = countingFailures(createReportFailure(log, parts.refusals), parts.meter);
-  const publicCalls = createPublicCalls(createRateLimiter(parts.now));
+  const publicCalls = createPublicCalls(parts.publicLimiter);
 
   function contextValues(request: Request, response: Response): ContextValues {
     const call = callOfRequest(request);

@@ -46,6 +46,8 @@ export interface Call {
   readonly peerAddress?: string | undefined;
   /** The client's address; undefined if it went away at once, or if the proxies in front do not report it. */
   readonly remoteAddress?: string | undefined;
+  /** The trace that shows it, if there is one. */
+  traceId?: string;
   /** `<package>.<Service>/<Method>`, once the call is routed. */
   rpc?: string;
   /** Set by the gate once the caller is known. */

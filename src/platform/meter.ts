@@ -23,6 +23,6 @@ export interface Meter {
   duration<Name extends string>(
     text: MetricText & { readonly labels: readonly Name[] },
   ): (labels: Labels<Name>, seconds: number) => void;
-  /** A number as it is when somebody looks. */
-  gauge(text: MetricText & { readonly read: () => number }): void;
+  /** A number as it is when it is read; those of the workers of one machine are added up, unless the worst one counts. */
+  gauge(text: MetricText & { readonly read: () => number; readonly ofWorkers?: "sum" | "max" }): void;
 }

@@ -1,5 +1,6 @@
 import { createClient, defineScript, type CommandParser } from "@redis/client";
 import type { Secret } from "#src/platform/secret.ts";
+import { answeredWithin } from "./answered-within.ts";
 import { budgetOf, type Budget, type Debt, type RateLimit } from "./gcra.ts";
 import type { SharedCounts } from "./shared-limiter.ts";
 
@@ -79,7 +80,7 @@ export async function connectRedis(
   async function spend(name: string, rate: RateLimit, alreadyMade?: number): Promise<Budget> {
     try {
       const asking = client.count(prefix + name, rate, alreadyMade);
-      const { allowed, debt } = await within(answerMs, asking);
+      const { allowed, debt } = await answeredWithin(answerMs, asking);
       return budgetOf(rate, debt.units, allowed);
     } catch (error) {
       // Whatever the error: a server that does not answer in time, or not as the script does, is not asked again.
@@ -91,7 +92,7 @@ export async function connectRedis(
   client.on("error", fail);
   try {
     // The client's own limit is for the socket; a server may accept it and then say nothing.
-    await within(2 * connectMs, client.connect());
+    await answeredWithin(2 * connectMs, client.connect());
   } catch (error) {
     fail(error as Error);
     throw error;
@@ -107,16 +108,4 @@ export async function connectRedis(
       client.destroy();
     },
   };
-}
-
-/**
- * Settles like the work, or fails when it takes too long. The time is taken in two halves: after a pause of this
- * process, an answer that arrived meanwhile is read before the second one is over.
- */
-function within<T>(milliseconds: number, work: Promise<T>): Promise<T> {
-  const { promise, resolve, reject } = Promise.withResolvers<T>();
-  const fail = () => reject(new Error(`no answer in ${milliseconds} ms`));
-  let timer = setTimeout(() => (timer = setTimeout(fail, milliseconds / 2)), milliseconds / 2);
-  work.then(resolve, reject).finally(() => clearTimeout(timer));
-  return promise;
 }

@@ -46,7 +46,7 @@ export async function createSharedRateLimiter(parts: {
     if (isClosed) return;
     // If a host has several addresses, the error of all of them has only a code.
     const problem = message === "" ? code : message;
-    if (!isAway) log.warn({ problem }, "rate limits are not shared: each replica limits by itself for now");
+    if (!isAway) log.warn({ problem }, "rate limits are not shared: each process limits by itself for now");
     isAway = true;
     retry = setTimeout(() => {
       connecting = connect();

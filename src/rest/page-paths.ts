@@ -15,7 +15,7 @@ export const pagePaths: Readonly<Record<string, JsonObject>> = {
   "/readyz": {
     get: page("readyz", "Says whether the service takes calls.", {
       200: answer("It takes calls.", status("ready")),
-      503: answer("It takes none: it is starting or stopping.", failure),
+      503: answer("It takes none: it is starting or stopping, or its database does not answer.", failure),
     }),
   },
   "/openapi.json": {

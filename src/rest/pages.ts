@@ -15,7 +15,8 @@ import { readPageRequest } from "./page-request.ts";
 
 /** Whether the service takes calls. */
 interface Readiness {
-  readonly ready: boolean;
+  /** Why it takes none; undefined if it does. */
+  readonly problem: string | undefined;
 }
 
 /** What is served beside the methods: what load balancers ask, and the description of the REST paths. */
@@ -39,9 +40,9 @@ export function createPages(
     [
       "/readyz",
       page(() =>
-        readiness.ready
+        readiness.problem === undefined
           ? jsonAnswer(200, {}, [Buffer.from('{"status":"ready"}')])
-          : jsonAnswer(503, {}, [Buffer.from('{"error":"not ready"}')]),
+          : jsonAnswer(503, {}, [Buffer.from(`{"error":"not ready: ${readiness.problem}"}`)]),
       ),
     ],
     [

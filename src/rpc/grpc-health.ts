@@ -7,33 +7,54 @@ import { ServiceError } from "#src/platform/errors.ts";
 /** Whether the service takes calls: what load balancers ask, over gRPC and HTTP alike. */
 export interface Readiness {
   readonly ready: boolean;
+  /** Why it takes none; undefined if it does. */
+  readonly problem: string | undefined;
   /** Ready at the end of the start, and not any more from the stop on, which is for good. */
   set(ready: boolean): void;
+  /** Without its database it is not ready either, and is again when that is back. */
+  setDatabaseAnswers(answers: boolean): void;
   /** Yields the state now and each time it changes, up to the stop. */
   watch(signal: AbortSignal): AsyncIterable<boolean>;
 }
 
 export function createReadiness(): Readiness {
   const changes = new EventEmitter().setMaxListeners(0);
-  let ready = false;
+  let hasStarted = false;
   let isStopping = false;
+  let databaseAnswers = true;
+  const isReady = () => problemNow() === undefined;
+
+  function problemNow(): string | undefined {
+    if (isStopping) return "it is stopping";
+    if (!hasStarted) return "it is starting";
+    return databaseAnswers ? undefined : "its database does not answer";
+  }
+
   return {
     get ready() {
-      return ready;
+      return isReady();
+    },
+    get problem() {
+      return problemNow();
     },
     set(next) {
       isStopping ||= !next;
-      ready = next;
+      hasStarted ||= next;
+      changes.emit("change");
+    },
+    setDatabaseAnswers(next) {
+      if (databaseAnswers === next) return;
+      databaseAnswers = next;
       changes.emit("change");
     },
     async *watch(signal) {
       const later = on(changes, "change", { signal });
-      let shown = ready;
+      let shown = isReady();
       yield shown;
       // Once it has shown the stop it ends: a watcher that stayed would hold that up.
       while (shown || !isStopping) {
         await later.next();
-        shown = ready;
+        shown = isReady();
         yield shown;
       }
     },

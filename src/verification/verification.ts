@@ -7,7 +7,7 @@ import type { Log } from "#src/platform/log.ts";
 import type { Meter } from "#src/platform/meter.ts";
 import { serve, type Feature } from "#src/platform/served-service.ts";
 import type { UsageLog } from "#src/platform/usage-log.ts";
-import { createRateLimiter, type RateLimiter } from "#src/ratelimit/limiter.ts";
+import type { LocalRateLimiter, RateLimiter } from "#src/ratelimit/limiter.ts";
 import { createAuthenticate, type Authenticate } from "./authenticate.ts";
 import { createKeyLookup, type KeyLookup } from "./key-lookup.ts";
 import { createKeyUse } from "./key-use.ts";
@@ -37,6 +37,8 @@ export async function createVerification(
     legacyPrefixes: readonly string[];
     /** Counts the calls of each key. */
     callLimiter: RateLimiter;
+    /** Counts the failures of each client. */
+    failureLimiter: LocalRateLimiter;
     /** Uses of secrets, by their hashes: that shows which callers still present an old one. */
     usage: UsageLog;
     meter: Meter;
@@ -45,15 +47,13 @@ export async function createVerification(
     monotonicNow: () => number;
   },
 ): Promise<Verification> {
-  const { database, environment, describe, callLimiter, meter, log, now } = shared;
+  const { database, environment, describe, callLimiter, failureLimiter, meter, log, now } = shared;
   const keys = await createKeyLookup(shared);
   countLookups(meter, keys);
   const misuse = createMisuseEvents({ database, log, now });
   const rateLimits = createLimits({
     calls: callLimiter,
-    // Not shared: it is asked before anything is known of the caller, so a flood of guesses would also flood the
-    // shared server. It guards this replica's look-ups, and no number of replicas makes a key guessable.
-    failures: createRateLimiter(now),
+    failures: failureLimiter,
     perMinute: shared,
   });
   const use = createKeyUse(shared);

@@ -107,7 +107,7 @@ test("a record passes whatever its events hold, and its end is the head to keep"
         for (const event of recorded) await append(tx, "service", event);
       });
       const head = await keepHead(orgId);
-      expect(await verifyRecord(orgId)).toStrictEqual({ verified: BigInt(recorded.length), head });
+      expect(await verifyRecord(orgId)).toMatchObject({ verified: BigInt(recorded.length), head });
       expect((await eventsOf(orgId)).at(-1)?.details).toBe(JSON.stringify(recorded.at(-1)?.details));
     }),
     { numRuns: 25 },
@@ -212,7 +212,7 @@ describe("without a kept head, verification detects", () => {
     await tamper(postgres, swap("audit_events"), swap("audit_heads"));
     for (const orgId of [ours, theirs]) {
       const fault = { seq: 1n, problem: "it was changed after it was recorded" };
-      expect(await verifyRecord(orgId)).toStrictEqual({ verified: 0n, fault });
+      expect(await verifyRecord(orgId)).toMatchObject({ verified: 0n, fault });
     }
   });
 
@@ -229,7 +229,7 @@ describe("without a kept head, verification detects", () => {
       "insert into audit_events select * from history",
     );
     const fault = { seq: 2n, problem: "it does not follow the previous event" };
-    expect(await verifyRecord(orgId)).toStrictEqual({ verified: 1n, fault });
+    expect(await verifyRecord(orgId)).toMatchObject({ verified: 1n, fault });
   });
 
   const damages = (what: string) => `${what} cannot be read: Postgres finds its own data damaged (XX001)`;
@@ -238,9 +238,9 @@ describe("without a kept head, verification detects", () => {
     const orgId = await organisationWith(250);
     await whileDamaged("audit_events", `org_id = '${orgId}' and seq = 173`, async () => {
       const damaged = { verified: 172n, fault: { seq: 173n, problem: damages("it") } };
-      expect(await verifyRecord(orgId)).toStrictEqual(damaged);
+      expect(await verifyRecord(orgId)).toMatchObject(damaged);
       const known = { seq: 173n, hash: Buffer.alloc(32) };
-      expect(await verifyRecord(orgId, { known })).toStrictEqual(damaged);
+      expect(await verifyRecord(orgId, { known })).toMatchObject(damaged);
     });
   });
 
@@ -248,7 +248,7 @@ describe("without a kept head, verification detects", () => {
     const orgId = await organisationWith(3);
     await whileDamaged("audit_heads", `org_id = '${orgId}'`, async () => {
       const fault = { seq: 0n, problem: damages("the stored head") };
-      expect(await verifyRecord(orgId)).toStrictEqual({ verified: 0n, fault });
+      expect(await verifyRecord(orgId)).toMatchObject({ verified: 0n, fault });
     });
   });
 
@@ -257,7 +257,7 @@ describe("without a kept head, verification detects", () => {
     const isAsked = "current_query() like '%max(%'";
     await whileDamaged("audit_events", `org_id = '${orgId}' and ${isAsked}`, async () => {
       const fault = { seq: 3n, problem: damages("an end of the record") };
-      expect(await verifyRecord(orgId)).toStrictEqual({ verified: 3n, fault });
+      expect(await verifyRecord(orgId)).toMatchObject({ verified: 3n, fault });
     });
   });
 });
@@ -270,8 +270,8 @@ describe("only a kept head shows", () => {
     await tamper(postgres, cut, headSetTo(orgId, 2));
     expect(await verifyRecord(orgId)).toMatchObject({ head: { seq: 2n } });
     const problem = "it is missing: the record went on to event 3 when the known head was kept";
-    expect(await verifyRecord(orgId, { known })).toStrictEqual({ verified: 2n, fault: { seq: 3n, problem } });
-    expect(await verifyRecord(orgId, { after: known })).toStrictEqual({
+    expect(await verifyRecord(orgId, { known })).toMatchObject({ verified: 2n, fault: { seq: 3n, problem } });
+    expect(await verifyRecord(orgId, { after: known })).toMatchObject({
       verified: 0n,
       fault: { seq: 3n, problem },
     });
@@ -285,12 +285,12 @@ describe("only a kept head shows", () => {
     await tamper(postgres, ...rewriteFrom(orgId, 2, "target = 'forged'"));
     expect(await verifyRecord(orgId)).toMatchObject({ verified: 5n, head: { seq: 5n } });
     const problem = "it differs from a known head";
-    expect(await verifyRecord(orgId, { known })).toStrictEqual({ verified: 3n, fault: { seq: 3n, problem } });
-    expect(await verifyRecord(orgId, { after })).toStrictEqual({ verified: 0n, fault: { seq: 5n, problem } });
+    expect(await verifyRecord(orgId, { known })).toMatchObject({ verified: 3n, fault: { seq: 3n, problem } });
+    expect(await verifyRecord(orgId, { after })).toMatchObject({ verified: 0n, fault: { seq: 5n, problem } });
     // The known head is older than what is trusted, and is compared all the same.
     const trusted = await keepHead(orgId);
     const both = await verifyRecord(orgId, { known, after: trusted });
-    expect(both).toStrictEqual({ verified: 0n, fault: { seq: 3n, problem } });
+    expect(both).toMatchObject({ verified: 0n, fault: { seq: 3n, problem } });
   });
 
   test("a start of the record that is none", async () => {
@@ -359,12 +359,12 @@ describe("page by page", () => {
 
   test("a long record passes, in one call or in several", async () => {
     const whole = { verified: 1_700n, head: await keepHead(orgId) };
-    expect(await verifyRecord(orgId)).toStrictEqual(whole);
-    for (const pages of [1, 2, 3]) expect(await inCalls(pages)).toStrictEqual(whole);
+    expect(await verifyRecord(orgId)).toMatchObject(whole);
+    for (const pages of [1, 2, 3]) expect(await inCalls(pages)).toMatchObject(whole);
   });
 
   test("a verification that may not go on says where to go on", async () => {
-    expect(await verifyRecord(orgId, {}, () => false)).toStrictEqual({ verified: 0n, next: chainStart });
+    expect(await verifyRecord(orgId, {}, () => false)).toMatchObject({ verified: 0n, next: chainStart });
   });
 
   test("an event that was changed or deleted is found wherever the pages end", async () => {

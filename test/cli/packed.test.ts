@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync } from "node:fs";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { licensesOf } from "../../scripts/licenses.ts";
@@ -25,6 +25,23 @@ test("the presets are in it", async () => {
   const command = join(project.package, "bin/patchbay.cjs");
   const listed = await project.run("node", [command, "integrations", "list", "--presets"]);
   expect(listed).toMatch(/^github .*\n/m);
+});
+
+test("the SDK for a root key elsewhere is the one beside the package, and is named when it is not there", async () => {
+  const cli = join(project.package, "bin/patchbay.cjs");
+  const key = "gcpkms://projects/p/locations/l/keyRings/r/cryptoKeys/k";
+  const doctor = async () => {
+    const run = patchbay(["doctor", "--root-key-url", `${key}?endpoint=http://127.0.0.1:1`], {
+      command: [resolve("node_modules/.bin/node"), cli],
+      env: { GOOGLE_APPLICATION_CREDENTIALS: "/nowhere" },
+    });
+    return (await run.ended).stdout;
+  };
+  expect(await doctor()).toMatch(/^fail +root key .*was not asked .*GOOGLE_APPLICATION_CREDENTIALS/m);
+  await rm(join(project.path, "node_modules/@google-cloud"), { recursive: true });
+  expect(await doctor()).toMatch(
+    /^fail +root key .*npm install @google-cloud\/kms where Patchbay is installed$/m,
+  );
 });
 
 test("the command says what to install when Node is too old", async () => {

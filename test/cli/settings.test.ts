@@ -11,7 +11,7 @@ import { openPostgres } from "#src/cli/postgres.ts";
 import { openRootKey } from "#src/cli/root-key.ts";
 import { readTls } from "#src/cli/tls.ts";
 import { InvalidSetting } from "#src/config/setting.ts";
-import { readConfig, type Flags } from "#src/config/config.ts";
+import { partOfWorker, readConfig, type Flags } from "#src/config/config.ts";
 import { settingNamed, settings, type SettingName } from "#src/config/settings.ts";
 import { localRootKey } from "#src/crypto/root-key.ts";
 import { withSettings } from "../../scripts/generate-settings.ts";
@@ -53,6 +53,18 @@ describe("a setting that cannot be used is named both ways, with what would do",
     [
       { PATCHBAY_MAX_RATE_LIMIT_PER_MINUTE: "99", PATCHBAY_RATE_LIMIT_PER_MINUTE: "100" },
       /^--max-rate-limit-per-minute .*: give at least 100, which is --rate-limit-per-minute \(PATCHBAY_RATE_LIMIT_PER_MINUTE\), not 99$/,
+    ],
+    [
+      { PATCHBAY_WORKERS: "0" },
+      /^--workers \(PATCHBAY_WORKERS\): give a whole number from 1 to 16, not "0"$/,
+    ],
+    [
+      { PATCHBAY_WORKERS: "4", PATCHBAY_DATABASE_POOL_SIZE: "7" },
+      /^--database-pool-size .*: give at least 8 for 4 workers, which divide it, not 7$/,
+    ],
+    [
+      { PATCHBAY_WORKERS: "3", PATCHBAY_MEMORY_BUDGET_MIB: "191" },
+      /^--memory-budget-mib .*: give at least 192 for 3 workers, which divide it, not 191$/,
     ],
     [
       { PATCHBAY_TRUSTED_PROXY_HOPS: "11" },
@@ -114,7 +126,18 @@ describe("a setting that cannot be used is named both ways, with what would do",
       { PATCHBAY_ROOT_KEY: rootKey, PATCHBAY_ROOT_KEY_FILE: "k" },
       /^--root-key-file \(PATCHBAY_ROOT_KEY_FILE\): give it or PATCHBAY_ROOT_KEY, not both$/,
     ],
+    [
+      { PATCHBAY_ROOT_KEY_FILE: "k", PATCHBAY_ROOT_KEY_URL: "awskms:///alias/k" },
+      /^--root-key-url \(PATCHBAY_ROOT_KEY_URL\): give it or --root-key-file \(PATCHBAY_ROOT_KEY_FILE\), not both$/,
+    ],
+    [
+      { PATCHBAY_ROOT_KEY_URL: "vault+http://vault.internal/transit/k" },
+      /^--root-key-url \(PATCHBAY_ROOT_KEY_URL\): give an https address: without TLS, only a service on this machine/,
+    ],
     [{ DATABASE_URL: "mysql://host/db" }, /^DATABASE_URL: give a URL such as postgres:\/\//],
+    [{ OTEL_EXPORTER_OTLP_ENDPOINT: "collector:4318" }, /^--otlp-endpoint .*: give a URL such as http:/],
+    [{ OTEL_EXPORTER_OTLP_ENDPOINT: "http://me:canary@collector" }, /^--otlp-endpoint (?!.*canary)/],
+    [{ PATCHBAY_TRACE_PERCENT: "0" }, /^--trace-percent .*: give a whole number from 1 to 100/],
     [{ PATCHBAY_RATE_LIMIT_URL: "host:6379" }, /^PATCHBAY_RATE_LIMIT_URL: give a URL such as redis:\/\//],
     [
       { PATCHBAY_METRICS_PORT: "65536" },
@@ -225,6 +248,7 @@ describe("secrets", () => {
         DATABASE_URL: "postgres://me:canary@host/db",
         PATCHBAY_ROOT_KEY: "canary",
         PATCHBAY_RATE_LIMIT_URL: "redis://me:canary@host",
+        VAULT_TOKEN: "canary",
       },
     );
     expect(inspect(config, { depth: 9, showHidden: true }) + JSON.stringify(config)).not.toContain("canary");
@@ -235,7 +259,7 @@ describe("secrets", () => {
 describe("the root key", () => {
   /** Opens the root key of a data folder. */
   async function open(dataDir: string, env: Record<string, string> = {}) {
-    return openRootKey(readConfig({ dataDir: join(folder.path, dataDir) }, env));
+    return openRootKey(readConfig({ dataDir: join(folder.path, dataDir) }, env), pino({ level: "silent" }));
   }
 
   test("is made beside the data folder, for its user only, and found there again", async () => {
@@ -268,7 +292,7 @@ describe("the root key", () => {
   test("must be given with an external database, whatever lies around", async () => {
     await writeFile(join(folder.path, "lying.root-key"), rootKey);
     await expect(open("lying", { DATABASE_URL: database })).rejects.toThrow(
-      /^--root-key-file \(PATCHBAY_ROOT_KEY_FILE\): is needed .*PATCHBAY_ROOT_KEY, and make .* openssl rand -base64 32$/,
+      /^--root-key-file \(PATCHBAY_ROOT_KEY_FILE\): is needed .*PATCHBAY_ROOT_KEY or --root-key-url .*, and make .* openssl rand -base64 32$/,
     );
   });
 
@@ -409,4 +433,14 @@ test("org create makes no organisation with a name that shows something else tha
 test("docs/operating.md has each setting as it is", async () => {
   const committed = await readFile("docs/operating.md", "utf8");
   expect(await withSettings(committed)).toBe(committed);
+});
+
+test.each([
+  [1, {}, { databasePoolSize: 10, memoryBudgetMib: 256 }],
+  [2, {}, { databasePoolSize: 5, memoryBudgetMib: 128 }],
+  [16, {}, { databasePoolSize: 3, memoryBudgetMib: 64 }],
+  [3, { databasePoolSize: "20", memoryBudgetMib: "1000" }, { databasePoolSize: 6, memoryBudgetMib: 333 }],
+])("of %d workers, each has its part of connections and memory", (workers, given, expected) => {
+  const config = readConfig({ ...given, workers: String(workers) }, {});
+  expect(partOfWorker(config)).toMatchObject(expected);
 });

@@ -16,9 +16,10 @@ let load: Load;
 let upstream: Upstream;
 beforeAll(async () => {
   deployment = await startDeployment();
-  load = await startLoad(deployment);
+  upstream = await startUpstream();
   // Enough to be in the middle of.
-  for (const apiKey of many) await connect(apiKey, load.upstream.url);
+  for (const apiKey of many) await connect(apiKey, upstream.url);
+  load = await startLoad(deployment);
 });
 afterAll(async () => {
   for (const one of [load, upstream]) await one[Symbol.asyncDispose]();

@@ -151,15 +151,16 @@ test("the service stops in good order although its database is gone", async () =
 });
 
 describe("a keyed limit", () => {
-  const slowHost = { key: "slow", most: 1 };
-  const quickHost = { key: "quick", most: 1 };
+  const share = { key: "acme", most: 10 };
+  const slowHost = { share, target: { key: "slow", most: 1 } };
+  const quickHost = { share, target: { key: "quick", most: 1 } };
 
   test("lets other keys pass one that is at its limit", async () => {
     const limit = createKeyedLimit(10);
     const never = Promise.withResolvers<void>();
-    const slow = limit([slowHost], () => never.promise);
-    const waiting = limit([slowHost], () => Promise.resolve("late"));
-    expect(await limit([quickHost], () => Promise.resolve("now"))).toBe("now");
+    const slow = limit(slowHost, () => never.promise);
+    const waiting = limit(slowHost, () => Promise.resolve("late"));
+    expect(await limit(quickHost, () => Promise.resolve("now"))).toBe("now");
     never.resolve();
     await slow;
     expect(await waiting).toBe("late");
@@ -167,8 +168,8 @@ describe("a keyed limit", () => {
 
   test("gives its place back when a task fails", async () => {
     const limit = createKeyedLimit(1);
-    await expect(limit([quickHost], () => Promise.reject(new Error("no")))).rejects.toThrow("no");
-    expect(await limit([quickHost], () => Promise.resolve(1))).toBe(1);
+    await expect(limit(quickHost, () => Promise.reject(new Error("no")))).rejects.toThrow("no");
+    expect(await limit(quickHost, () => Promise.resolve(1))).toBe(1);
   });
 });
 

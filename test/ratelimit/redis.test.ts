@@ -177,7 +177,7 @@ async function millisecondsOf(work: () => Promise<unknown>): Promise<number> {
   return performance.now() - startedAt;
 }
 
-const away = "rate limits are not shared: each replica limits by itself for now";
+const away = "rate limits are not shared: each process limits by itself for now";
 const back = "rate limits are shared again";
 
 /** Spends of names of their own until one is counted at the server. */

@@ -37,7 +37,7 @@ test("the document has every route and page that is served, the proxy, and no ot
   const routes = restRoutes(contracts).map(({ httpMethod, template }) => `${httpMethod} ${template.text}`);
   const publicCalls = createPublicCalls(createRateLimiter(() => new Date()));
   const pipeline = { publicCalls, failureOf: toHttpFailure };
-  const pages = [...createPages({ ready: true }, pipeline).keys()].map((path) => `GET ${path}`);
+  const pages = [...createPages({ problem: undefined }, pipeline).keys()].map((path) => `GET ${path}`);
   const proxied = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"].map(
     (method) => `${method} /api/connections/{connection}/proxy/{path}`,
   );

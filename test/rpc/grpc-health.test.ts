@@ -19,3 +19,22 @@ test("a watch ends with a service that stops before it is ready, and with one th
   expect(await early).not.toContain(true);
   expect(await Array.fromAsync(readiness.watch(new AbortController().signal))).toStrictEqual([false]);
 });
+
+test("it says why the service takes no calls, and a database that is back does not undo a stop", () => {
+  const readiness = createReadiness();
+  const problems = [readiness.problem];
+  for (const change of [
+    () => readiness.setDatabaseAnswers(false),
+    () => readiness.set(true),
+    () => readiness.setDatabaseAnswers(true),
+    () => readiness.setDatabaseAnswers(false),
+    () => readiness.set(false),
+    () => readiness.setDatabaseAnswers(true),
+  ]) {
+    change();
+    problems.push(readiness.problem);
+  }
+  const [starting, away, stopping] = ["it is starting", "its database does not answer", "it is stopping"];
+  expect(problems).toStrictEqual([starting, starting, away, undefined, away, stopping, stopping]);
+  expect(readiness.ready).toBe(false);
+});

@@ -8,6 +8,7 @@ import { createPipeline } from "#src/pipeline/pipeline.ts";
 import { createByteBudget } from "#src/platform/byte-budget.ts";
 import type { Caller } from "#src/platform/caller.ts";
 import { targetOf } from "#src/platform/http.ts";
+import { createRateLimiter } from "#src/ratelimit/limiter.ts";
 import { createReadiness } from "#src/rpc/grpc-health.ts";
 import { createRpc } from "#src/rpc/rpc.ts";
 
@@ -49,7 +50,7 @@ export async function serveContract(
     environment: "sandbox",
     fourEyesDeletion: "never",
     budget: createByteBudget(1 << 26, () => 0),
-    now: () => new Date(0),
+    publicLimiter: createRateLimiter(() => new Date(0)),
     meter: createMetrics(),
     log,
   });

@@ -1,92 +1,23 @@
-import { once } from "node:events";
-import { createServer, type AddressInfo, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import { parseAddress } from "#src/db/address.ts";
 import { openSocket } from "#src/db/socket.ts";
+import { startTcpProxy, type TcpProxy } from "./tcp-proxy.ts";
 
-/** A wire to Postgres that can be cut and held. */
-export interface PostgresProxy extends AsyncDisposable {
+/** A wire to Postgres. */
+export interface PostgresProxy extends TcpProxy {
   readonly url: string;
-  /** Keeps what the server answers from now on, on all connections, until they are cut. */
-  holdAnswers(): void;
-  /** Keeps everything on the connections that there are, in both directions, as a forgetful firewall would. */
-  freeze(): void;
-  /** Keeps everything, on new connections too, as a stopped server or a cable pulled out would. */
-  blackHole(): void;
   /** How many statements were sent so far, leaving out the connection that listens. */
   statements(): number;
-  /** Ends all connections. */
-  cut(): void;
-  /** Refuses new connections from now on, and ends the old. */
-  close(): Promise<void>;
-  /** Takes connections again, at the same port, and passes everything on. */
-  reopen(): Promise<void>;
 }
 
 /** Listens on 127.0.0.1 and passes everything on to the Postgres of the URL. */
 export async function startProxy(url: string): Promise<PostgresProxy> {
-  const pairs = new Set<{ readonly client: Socket; readonly server: Socket }>();
   let statements = 0;
-  let isBlackHole = false;
-  const listener = createServer((client) => {
-    countStatements(client, () => (statements += 1));
-    const pair = { client, server: connectTo(url) };
-    pairs.add(pair);
-    if (!isBlackHole) client.pipe(pair.server);
-    if (!isBlackHole) pair.server.pipe(client);
-    for (const socket of [client, pair.server]) {
-      socket.on("error", () => undefined);
-      socket.on("close", () => {
-        client.destroy();
-        pair.server.destroy();
-        pairs.delete(pair);
-      });
-    }
-  });
-  listener.listen(0, "127.0.0.1");
-  await once(listener, "listening");
-  const { port } = listener.address() as AddressInfo;
-
-  function cut(): void {
-    for (const { client, server } of pairs) {
-      client.destroy();
-      server.destroy();
-    }
-  }
-
-  function freeze(): void {
-    for (const { client, server } of pairs) {
-      client.unpipe(server).pause();
-      server.unpipe(client).pause();
-    }
-  }
-
-  async function close(): Promise<void> {
-    cut();
-    if (!listener.listening) return;
-    listener.close();
-    await once(listener, "close");
-  }
-
-  return {
-    url: behind(url, port),
-    holdAnswers() {
-      for (const { client, server } of pairs) server.unpipe(client).pause();
-    },
-    freeze,
-    blackHole() {
-      isBlackHole = true;
-      freeze();
-    },
-    statements: () => statements,
-    cut,
-    close,
-    async reopen() {
-      isBlackHole = false;
-      listener.listen(port, "127.0.0.1");
-      await once(listener, "listening");
-    },
-    [Symbol.asyncDispose]: close,
-  };
+  const proxy = await startTcpProxy(
+    () => openSocket(parseAddress(url)),
+    (client) => countStatements(client, () => (statements += 1)),
+  );
+  return { ...proxy, url: behind(url, proxy.port), statements: () => statements };
 }
 
 /** Counts what a client sends that runs something: simple queries and executions of prepared ones. */
@@ -110,10 +41,6 @@ function countStatements(client: Socket, count: () => void): void {
       started = true;
     }
   });
-}
-
-function connectTo(text: string): Socket {
-  return openSocket(parseAddress(text));
 }
 
 function behind(text: string, port: number): string {

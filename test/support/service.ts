@@ -8,6 +8,7 @@ import { localRootKey, newRootKeyText, type RootKey } from "#src/crypto/root-key
 import { createDatabase } from "#src/db/database.ts";
 import type { Tls } from "#src/net/servers.ts";
 import type { Environment } from "#src/platform/caller.ts";
+import type { Tracing } from "#src/platform/tracing.ts";
 import { createTestDatabase, type TestDatabase } from "./postgres.ts";
 
 /** The real service on a real database, with a clock that the test may turn. */
@@ -74,11 +75,14 @@ export interface TestServiceOptions {
   readonly rateLimitUrl?: string;
   readonly memoryBudgetMib?: number;
   readonly unaryLane?: "on" | "off";
+  readonly auditAnchors?: string;
+  readonly auditRetentionMonths?: number;
   /** For clients that the test makes itself: those of a tenant do not trust any certificate of a test. */
   readonly tls?: Tls;
   readonly postgres?: TestDatabase;
   readonly rootKey?: string | RootKey;
   readonly secondRootKey?: string;
+  readonly tracing?: Tracing;
 }
 
 /** Starts the service on a port of its own. Loopback may be called, since the outside world is played there. */
@@ -90,7 +94,7 @@ export async function startService(options: TestServiceOptions = {}): Promise<Te
   const { rootKey: given = newRootKeyText() } = options;
   const rootKey = typeof given === "string" ? localRootKey(given) : given;
   const secondRootKey = options.secondRootKey === undefined ? undefined : localRootKey(options.secondRootKey);
-  const database = createDatabase({ url: postgres.url, log, poolSize: 6 });
+  const database = createDatabase({ url: postgres.url, log, poolSize: 6, tracing: options.tracing });
   const clock = createClock();
   const flags: Flags = {
     environment,
@@ -105,6 +109,8 @@ export async function startService(options: TestServiceOptions = {}): Promise<Te
     ...(options.rateLimitUrl && { rateLimitUrl: options.rateLimitUrl }),
     ...(options.memoryBudgetMib && { memoryBudgetMib: String(options.memoryBudgetMib) }),
     ...(options.unaryLane && { unaryLane: options.unaryLane }),
+    ...(options.auditAnchors && { auditAnchors: options.auditAnchors }),
+    ...(options.auditRetentionMonths && { auditRetentionMonths: String(options.auditRetentionMonths) }),
   };
   const most = 1_000_000;
   const { callsPerMinute = most, maxCallsPerMinute = most, failuresPerMinute = most } = options.limits ?? {};
@@ -120,6 +126,7 @@ export async function startService(options: TestServiceOptions = {}): Promise<Te
     secondRootKey,
     tls: options.tls,
     log,
+    tracing: options.tracing,
     now: clock.now,
     monotonicNow: () => clock.now().getTime(),
   });

@@ -33,10 +33,10 @@ export function createPlaces(): Places {
         return `a place: ${full.most} ${what} ${full.whose} are under way, which is the most`;
       }
       for (const { key } of places) taken.add(key, 1);
-      const polled = [
-        { key: host, most: maxPolls.perHost },
-        { key: orgId, most: maxPolls.perOrganisation },
-      ];
+      const polled = {
+        share: { key: orgId, most: maxPolls.perOrganisation },
+        target: { key: host, most: maxPolls.perHost },
+      };
       return (kind === "sse" ? work() : pollTurn(polled, work)).finally(() => {
         for (const { key } of places) taken.add(key, -1);
       });

@@ -68,11 +68,12 @@ function expectedRecords(writes: readonly Write[], events: AuditEvents): Records
   return new Map([...expected].map(([record, { state }]) => [record, state]));
 }
 
-/** Calls through every connection that there is, and sees which credential arrives. */
+/** Calls through every connection of the load that there is, and sees which credential arrives. */
 async function connectionsOf(deployment: Deployment, { upstream }: Load): Promise<Map<string, string>> {
   const services: string[] = [];
   for await (const { connections } of pages(deployment, "/api/service-connections"))
-    services.push(...connections.map(({ serviceSlug }: { serviceSlug: string }) => serviceSlug));
+    for (const { serviceSlug, baseUrl } of connections)
+      if (baseUrl.startsWith(upstream.url)) services.push(serviceSlug);
   await inTurns(services, async (service) => {
     await ask(deployment, "POST", "/api/service-calls", { service, method: "GET", path: "/arrived" });
   });

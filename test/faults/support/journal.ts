@@ -9,7 +9,8 @@ export interface Write {
   readonly record: string;
   /** What the record is if the write was made. */
   readonly after: string;
-  outcome: Outcome;
+  /** Undefined while its caller waits for the answer. */
+  outcome: Outcome | undefined;
 }
 
 const pauseMs = 20;
@@ -29,7 +30,7 @@ export class Journal {
   ): Promise<T | undefined> {
     while (!this.isOver) {
       const requestId = randomUUID();
-      const entry: Write = { requestId, record, after, outcome: "unknown" };
+      const entry: Write = { requestId, record, after, outcome: undefined };
       this.writes.push(entry);
       try {
         const answer = await send(requestId);

@@ -5,6 +5,10 @@ import type { Deployment } from "./deployment.ts";
 import { Journal } from "./journal.ts";
 import { ask, callThrough, sendEvents, writeConnections, writeKeys, type Session } from "./writers.ts";
 
+/** What the clients do. */
+type Kind = (typeof clients)[number] | "deliveries";
+const clients = ["connections", "keys", "calls", "events"] as const;
+
 /** Real clients that write, call and send without a break, whatever happens to the service. */
 export interface Load extends AsyncDisposable {
   readonly journal: Journal;
@@ -17,8 +21,8 @@ export interface Load extends AsyncDisposable {
   readonly upstream: Upstream;
   /** The ids of the deliveries that the webhook endpoint took. */
   readonly delivered: ReadonlySet<string>;
-  /** Resolves when each kind of client has been served again since it was asked: the service works. */
-  isServed(): Promise<void>;
+  /** Resolves when each kind of client, or of those that are named, has been served again since it was asked. */
+  isServed(kinds?: readonly Kind[]): Promise<void>;
   /** Lets what was begun end. The service must work. */
   end(): Promise<void>;
 }
@@ -34,9 +38,11 @@ export async function startLoad(deployment: Deployment): Promise<Load> {
   const journal = new Journal();
   const { url, adminKey } = deployment;
   const session: Session = { url, adminKey, upstreamUrl: upstream.url, journal };
+  const counts: Record<Kind, number> = { connections: 0, keys: 0, calls: 0, events: 0, deliveries: 0 };
   const delivered = new Set<string>();
   endpoint.answer(({ headers }) => {
     delivered.add(String(headers["webhook-id"]));
+    counts.deliveries += 1;
     return { status: 204 };
   });
 
@@ -46,7 +52,6 @@ export async function startLoad(deployment: Deployment): Promise<Load> {
   const types = [`channel:${channel.id}/*`];
   await ask(session, "POST", "/api/webhook-endpoints", { url: `${endpoint.url}/hook`, types });
 
-  const counts = { connections: 0, keys: 0, calls: 0, events: 0 };
   const secrets = new Map<string, string>();
   const senders = sendEvents(session, channel, () => (counts.events += 1));
   const writers = Promise.all([
@@ -65,9 +70,8 @@ export async function startLoad(deployment: Deployment): Promise<Load> {
   return {
     ...{ journal, secrets, channelId: channel.id, upstream, delivered, end },
     acknowledged: senders.acknowledged,
-    async isServed() {
+    async isServed(kinds = clients) {
       const before = { ...counts };
-      const kinds = Object.keys(counts) as (keyof typeof counts)[];
       await vi.waitUntil(() => kinds.every((kind) => counts[kind] >= before[kind] + served), {
         timeout: 60_000,
       });

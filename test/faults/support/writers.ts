@@ -14,23 +14,24 @@ export interface Session {
 }
 
 /** Longer than the service takes for anything that it does by itself. */
-export const patienceMs = 15_000;
+const patienceMs = 15_000;
 
 /** Makes connections, replaces their credentials, and deletes every third, over REST. */
 export async function writeConnections(session: Session, made: () => void): Promise<void> {
   const { journal, upstreamUrl } = session;
   for (let n = 0; !journal.isOver; n++) {
     const name = newName();
-    const put = () => {
+    const put = async () => {
       const apiKey = randomUUID();
       const body = { serviceSlug: `custom:${name}`, baseUrl: `${upstreamUrl}/${name}`, apiKey };
-      return journal.write(`connection ${name}`, apiKey, (requestId) =>
+      const reply = await journal.write(`connection ${name}`, apiKey, (requestId) =>
         ask(session, "POST", "/api/service-connections", body, requestId),
       );
+      if (reply !== undefined) made();
+      return reply;
     };
     const created = await put();
     if (created === undefined || (await put()) === undefined) continue;
-    made();
     if (n % 3 > 0) continue;
     const path = `/api/service-connections/${created.data.connection.id}`;
     await journal.write(`connection ${name}`, "gone", (requestId) =>
@@ -56,6 +57,7 @@ export async function writeKeys(
     if (created?.apiKey === undefined) continue;
     const { id } = created.apiKey;
     secrets.set(name, created.secret);
+    made();
     const rotated = await journal.write(record, "active", (requestId) =>
       apiKeys.rotateApiKey({ id }, as(requestId)),
     );

@@ -349,6 +349,8 @@ const elsewhere: Readonly<Record<string, string>> = {
   LOOP_DETECTED: "of senders to channels, by no RPC: test/channels/receiver.test.ts",
   SENDER_TOO_SLOW: "of senders to channels, by no RPC: test/channels/receiver-limits.test.ts",
   ORIGIN_NOT_ALLOWED: "of senders to channels, by no RPC: test/channels/receiver.test.ts",
+  AUDIT_EXPIRED: "takes events of months ago: test/audit/retention.test.ts",
+  WHOLE_RECORD_ONLY: "of the export, which is no method: test/audit/export.test.ts",
   CURSOR_EXPIRED: "test/eventlog/retention.test.ts",
   UPGRADE_REFUSED: "of the proxy, which is no method: test/calls/proxy",
   DATABASE_UNAVAILABLE: "outage.test.ts of this folder",

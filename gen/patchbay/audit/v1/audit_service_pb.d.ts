@@ -209,6 +209,20 @@ export declare type VerifyAuditResponse = Message<"patchbay.audit.v1.VerifyAudit
    * @generated from field: patchbay.audit.v1.AuditHead next = 5;
    */
   next?: AuditHead | undefined;
+
+  /**
+   * With how many anchors the events that were recomputed were compared.
+   *
+   * @generated from field: int64 verified_anchors = 6;
+   */
+  verifiedAnchors: bigint;
+
+  /**
+   * Behind which event the record begins; absent if none was removed for its age.
+   *
+   * @generated from field: patchbay.audit.v1.AuditHead start = 7;
+   */
+  start?: AuditHead | undefined;
 };
 
 /**
@@ -216,6 +230,48 @@ export declare type VerifyAuditResponse = Message<"patchbay.audit.v1.VerifyAudit
  * Use `create(VerifyAuditResponseSchema)` to create a new message.
  */
 export declare const VerifyAuditResponseSchema: GenMessage<VerifyAuditResponse>;
+
+/**
+ * Asks for the public key.
+ *
+ * @generated from message patchbay.audit.v1.GetAuditKeyRequest
+ */
+export declare type GetAuditKeyRequest = Message<"patchbay.audit.v1.GetAuditKeyRequest"> & {
+};
+
+/**
+ * Describes the message patchbay.audit.v1.GetAuditKeyRequest.
+ * Use `create(GetAuditKeyRequestSchema)` to create a new message.
+ */
+export declare const GetAuditKeyRequestSchema: GenMessage<GetAuditKeyRequest>;
+
+/**
+ * Carries the public key.
+ *
+ * @generated from message patchbay.audit.v1.GetAuditKeyResponse
+ */
+export declare type GetAuditKeyResponse = Message<"patchbay.audit.v1.GetAuditKeyResponse"> & {
+  /**
+   * Stands beside each signature: the first 32 hexadecimal digits of the SHA-256 of
+   * the key in DER.
+   *
+   * @generated from field: string key_id = 1;
+   */
+  keyId: string;
+
+  /**
+   * An Ed25519 key in PEM (SubjectPublicKeyInfo).
+   *
+   * @generated from field: string public_key = 2;
+   */
+  publicKey: string;
+};
+
+/**
+ * Describes the message patchbay.audit.v1.GetAuditKeyResponse.
+ * Use `create(GetAuditKeyResponseSchema)` to create a new message.
+ */
+export declare const GetAuditKeyResponseSchema: GenMessage<GetAuditKeyResponse>;
 
 /**
  * What is wrong with a record.
@@ -270,13 +326,19 @@ export declare const AuditService: GenService<{
    *
    * An event that was edited, deleted, moved or inserted shows by itself. A
    * tail that was cut, and a record that was written anew with new hashes,
-   * show only against a head that was kept where the owner of the database
-   * cannot reach it: keep `head` of the answer, and give it as `known` next
-   * time. A fault is an answer, not an error.
+   * show against the anchors, which this service signs every few minutes and
+   * keeps beside the record. Who removes them as well is found only against a
+   * head that was kept where the owner of the database cannot reach it: keep
+   * `head` of the answer, and give it as `known` next time. A fault is an answer,
+   * not an error.
+   *
+   * Where the deployment removes old events, the record is verified from `start`.
    *
    * It takes about half a minute for a million events. After 30 seconds, or a
    * little before the caller's deadline, it stops and answers `next`: call again
    * with that as `after`.
+   *
+   * Errors: OUT_OF_RANGE (AUDIT_EXPIRED) for a head of an event that is no longer kept.
    *
    * @generated from rpc patchbay.audit.v1.AuditService.VerifyAudit
    */
@@ -284,6 +346,17 @@ export declare const AuditService: GenService<{
     methodKind: "unary";
     input: typeof VerifyAuditRequestSchema;
     output: typeof VerifyAuditResponseSchema;
+  },
+  /**
+   * Answers the public key of this deployment, which verifies the signatures of
+   * anchors and exports. Keep it where the owner of the database cannot reach it.
+   *
+   * @generated from rpc patchbay.audit.v1.AuditService.GetAuditKey
+   */
+  getAuditKey: {
+    methodKind: "unary";
+    input: typeof GetAuditKeyRequestSchema;
+    output: typeof GetAuditKeyResponseSchema;
   },
 }>;
 

@@ -302,6 +302,30 @@ export declare type Connection = Message<"patchbay.connections.v1.Connection"> &
    * @generated from field: google.protobuf.Timestamp fallback_until = 26;
    */
   fallbackUntil?: Timestamp | undefined;
+
+  /**
+   * When it was last probed; an active one is about each 60 seconds. Absent before
+   * the first time.
+   *
+   * @generated from field: google.protobuf.Timestamp last_checked_at = 27;
+   */
+  lastCheckedAt?: Timestamp | undefined;
+
+  /**
+   * How long the service took for the last probe, from the first byte sent to the
+   * answer's headers. Absent if it failed. GetConnectionHealth has the last 24.
+   *
+   * @generated from field: optional int32 last_latency_ms = 28;
+   */
+  lastLatencyMs?: number | undefined;
+
+  /**
+   * When the certificate ends that the service showed last, expired or not. Absent
+   * without TLS, and before a first probe was answered.
+   *
+   * @generated from field: google.protobuf.Timestamp certificate_expires_at = 29;
+   */
+  certificateExpiresAt?: Timestamp | undefined;
 };
 
 /**

@@ -6,6 +6,7 @@ import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegen
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 import type { Connection, ServiceConnection } from "./connection_pb.js";
 import type { FieldMask, Value } from "@bufbuild/protobuf/wkt";
+import type { GetConnectionHealthRequestSchema, GetConnectionHealthResponseSchema, WatchConnectionsRequestSchema, WatchConnectionsResponseSchema } from "./health_pb.js";
 import type { StartAuthorizationRequestSchema, StartAuthorizationResponseSchema } from "./authorization_pb.js";
 import type { CallActionRequestSchema, CallActionResponseSchema, PlanCallRequestSchema, PlanCallResponseSchema } from "./action_pb.js";
 
@@ -1021,6 +1022,54 @@ export declare const ConnectionService: GenService<{
     methodKind: "unary";
     input: typeof GetConnectionRequestSchema;
     output: typeof GetConnectionResponseSchema;
+  },
+  /**
+   * Answers how the service of a connection was found by the last probes.
+   *
+   * Patchbay probes the services of all active connections about each 60 seconds:
+   * by the call that the integration declares, with the credential, or else by a GET
+   * of the base URL without it. What is found informs, and never blocks a call.
+   *
+   * Errors: NOT_FOUND if the caller's organisation has no such connection;
+   * PERMISSION_DENIED (NOT_OWNER).
+   *
+   * @generated from rpc patchbay.connections.v1.ConnectionService.GetConnectionHealth
+   */
+  getConnectionHealth: {
+    methodKind: "unary";
+    input: typeof GetConnectionHealthRequestSchema;
+    output: typeof GetConnectionHealthResponseSchema;
+  },
+  /**
+   * Sends the connections that the caller may see, and each that changes, as long as
+   * the caller listens.
+   *
+   * Without a position, the first message has `reset`, all connections follow, and the
+   * message after the last of them has `current`. From then on, a connection is sent
+   * as it is now whenever it is made or changed, another credential is stored or its
+   * state of health changes: another stage that fails, healthy or unhealthy. The time
+   * and latency of each probe are no change. `removed_ids` names those that were
+   * deleted, or that the caller may no longer see. Several changes in a row may be sent
+   * as one; the latest state always is. After 15 seconds without a change, there is a
+   * message that says only how far.
+   *
+   * To go on after a cut, at this replica or another, call again with the last
+   * position: nothing is missed, and what was sent already may come again. A position
+   * is good for seven days, and for the rights that its key had. Otherwise, the stream
+   * begins with `reset` as without one, as it does in its middle when the rights of the
+   * key change.
+   *
+   * Errors: INVALID_ARGUMENT for a position that is none; those of the key, also later,
+   * when it is revoked or loses its scope. STREAM_ENDED when the service stops, or
+   * nothing of the stream was taken for 30 seconds: call again with the last position.
+   * TOO_MANY_STREAMS beyond 200 such streams of the organisation at this replica.
+   *
+   * @generated from rpc patchbay.connections.v1.ConnectionService.WatchConnections
+   */
+  watchConnections: {
+    methodKind: "server_streaming";
+    input: typeof WatchConnectionsRequestSchema;
+    output: typeof WatchConnectionsResponseSchema;
   },
   /**
    * Changes the fields that the request names and leaves the others.

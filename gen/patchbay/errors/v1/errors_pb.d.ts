@@ -570,6 +570,20 @@ export enum Reason {
   DELIVERY_OVER = 80,
 
   /**
+   * A head is of an audit event that is no longer kept (400).
+   *
+   * @generated from enum value: REASON_AUDIT_EXPIRED = 81;
+   */
+  AUDIT_EXPIRED = 81,
+
+  /**
+   * The key may see a part of the audit record only, and an export is all of it (403).
+   *
+   * @generated from enum value: REASON_WHOLE_RECORD_ONLY = 82;
+   */
+  WHOLE_RECORD_ONLY = 82,
+
+  /**
    * The endpoint is paused, so nothing is sent to it again (409).
    *
    * @generated from enum value: REASON_ENDPOINT_PAUSED = 84;

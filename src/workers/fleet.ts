@@ -1,0 +1,220 @@
+import cluster, { type Worker } from "node:cluster";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Log } from "#src/platform/log.ts";
+import { answeredWithin } from "#src/ratelimit/answered-within.ts";
+import type { RateLimiter } from "#src/ratelimit/limiter.ts";
+import { createChannel, type Channel } from "./channel.ts";
+import type { Measurements } from "./measurements.ts";
+import type { Address, Announcement, Assignment, FromPrimary, FromWorker, Spending } from "./messages.ts";
+import { failuresAfter, mostFailedStarts, pauseBefore } from "./restarts.ts";
+
+/** The workers of this machine. */
+export interface Fleet {
+  /** Starts all; resolves when they take connections, at the same address. Fails if one cannot. */
+  start(): Promise<Address>;
+  /** Has them say that they are ready, those that come later too; resolves when they have. */
+  go(): Promise<void>;
+  /** Fails when no worker serves any more and none can be started. */
+  readonly broken: Promise<never>;
+  /** Asks all what they have measured. */
+  measure(): Promise<void>;
+  /** How many take connections. */
+  serving(): number;
+  /** Has all finish their calls; resolves when they have ended. */
+  stop(): Promise<void>;
+}
+
+interface Member extends Channel<FromPrimary> {
+  readonly worker: Worker;
+  readonly startedAt: number;
+  readonly listening: PromiseWithResolvers<Address>;
+  readonly ready: PromiseWithResolvers<void>;
+  readonly ended: PromiseWithResolvers<void>;
+  hasListened: boolean;
+  /** It finishes its calls, and another has taken its place. */
+  isLeaving: boolean;
+  /** Why it could not start, if it said so. */
+  problem: string | undefined;
+  /** Resolves when it has said what it measured; undefined as long as it is not asked. */
+  measuring: PromiseWithResolvers<void> | undefined;
+}
+
+/** A scrape waits no longer for a worker that does not answer; it is shown as it was. */
+const measureMs = 1_000;
+
+/** Keeps that many workers: one that ends or leaves is replaced. */
+export function createFleet(parts: {
+  size: number;
+  /** Its port is a certain one: those who ask the system for one each get one of their own. */
+  assignment: Omit<Assignment, "worker">;
+  callLimiter: RateLimiter;
+  measurements: Measurements;
+  /** How long a worker may take to end. Beyond, it is killed. */
+  stopMs: number;
+  log: Log;
+}): Fleet {
+  const { size, callLimiter, measurements, stopMs, log } = parts;
+  const members = new Set<Member>();
+  const broken = Promise.withResolvers<never>();
+  let phase: "starting" | "going" | "stopping" = "starting";
+  let failures = 0;
+
+  // Not handed out by the system: that gives most connections to few processes.
+  cluster.schedulingPolicy = cluster.SCHED_RR;
+  // Whoever does not wait for it stops anyway.
+  broken.promise.catch(() => undefined);
+
+  function launch(): Member {
+    const worker = cluster.fork();
+    const member: Member = {
+      worker,
+      startedAt: performance.now(),
+      listening: Promise.withResolvers(),
+      ready: Promise.withResolvers(),
+      ended: Promise.withResolvers(),
+      hasListened: false,
+      isLeaving: false,
+      problem: undefined,
+      measuring: undefined,
+      // A process that has just ended cannot be told anything; that it ended is heard as well.
+      ...createChannel((message: FromPrimary, sent) => worker.send(message, sent)),
+    };
+    member.listening.promise.catch(() => undefined);
+    members.add(member);
+    worker.on("message", (message: FromWorker) => hear(member, message));
+    worker.on("error", (error) => log.debug({ worker: worker.id, err: error }, "a worker did not hear"));
+    worker.on("exit", (code, signal) => left(member, code, signal));
+    return member;
+  }
+
+  function hear(member: Member, message: FromWorker): void {
+    switch (message.kind) {
+      case "here":
+        return void member.tell({
+          kind: "assignment",
+          assignment: { ...parts.assignment, worker: member.worker.id },
+        });
+      case "listening":
+        return listens(member, message.address);
+      case "ready":
+        return member.ready.resolve();
+      case "leaving":
+        return leaves(member);
+      case "failed":
+        member.problem = message.problem;
+        return;
+      case "count":
+        return void count(member, message.id, message.spent);
+      case "announce":
+        return announce(member, message.spent);
+      case "measures":
+        measurements.measured(member.worker.id, message.measures);
+        member.measuring?.resolve();
+        return;
+    }
+  }
+
+  function listens(member: Member, address: Address): void {
+    member.hasListened = true;
+    member.listening.resolve(address);
+    if (phase === "going") void member.tell({ kind: "go" });
+  }
+
+  function leaves(member: Member): void {
+    member.isLeaving = true;
+    if (phase !== "going") return;
+    log.info({ leaving: member.worker.id }, "a worker finishes its calls; another takes its place");
+    launch();
+  }
+
+  async function count(member: Member, id: number, spent: readonly Spending[]): Promise<void> {
+    const budgets = await Promise.all(
+      spent.map(({ name, rate, alreadyMade }) => callLimiter.spend(name, rate, alreadyMade)),
+    );
+    void member.tell({ kind: "counted", id, budgets });
+  }
+
+  function announce(from: Member, spent: readonly Announcement[]): void {
+    for (const member of members) if (member !== from) member.mention({ kind: "announced", spent });
+  }
+
+  function left(member: Member, code: number, signal: string): void {
+    members.delete(member);
+    measurements.ended(member.worker.id);
+    member.ended.resolve();
+    member.ready.resolve();
+    const { worker, hasListened, isLeaving, startedAt } = member;
+    const problem = member.problem ?? `it ended with ${signal || code}`;
+    member.listening.reject(new Error(problem));
+    if (phase !== "going" || isLeaving) return;
+    failures = failuresAfter(failures, { listened: hasListened, livedMs: performance.now() - startedAt });
+    const pauseMs = pauseBefore(failures);
+    log.error(
+      { ended: worker.id, problem, hadStarted: hasListened, pauseMs },
+      "a worker ended by itself; another takes its place",
+    );
+    if (!hasListened && failures >= mostFailedStarts && serving() === 0)
+      return broken.reject(new Error(`no worker is left, and the last ${failures} ended early: ${problem}`));
+    void replace(pauseMs);
+  }
+
+  async function replace(pauseMs: number): Promise<void> {
+    await sleep(pauseMs);
+    if (phase === "going") launch();
+  }
+
+  function serving(): number {
+    let count = 0;
+    for (const { hasListened, isLeaving } of members) if (hasListened && !isLeaving) count++;
+    return count;
+  }
+
+  async function measure(member: Member): Promise<void> {
+    member.measuring ??= Promise.withResolvers();
+    member.mention({ kind: "measure" });
+    const answered = Promise.race([member.measuring.promise, member.ended.promise]);
+    await answeredWithin(measureMs, answered).catch(() => undefined);
+    member.measuring = undefined;
+  }
+
+  async function end(member: Member): Promise<void> {
+    const impatient = setTimeout(() => {
+      log.warn({ worker: member.worker.id }, "a worker does not end and is killed");
+      member.worker.process.kill("SIGKILL");
+    }, stopMs);
+    // One that is still on its way has nothing to finish.
+    if (member.hasListened) void member.tell({ kind: "stop" });
+    else member.worker.process.kill();
+    await member.ended.promise;
+    clearTimeout(impatient);
+  }
+
+  return {
+    async start() {
+      const all = await Promise.all(Array.from({ length: size }, () => launch().listening.promise));
+      const [address] = all;
+      if (address === undefined) throw new Error("there is no worker");
+      return address;
+    },
+    async go() {
+      phase = "going";
+      // Some may have ended since they took connections.
+      while (members.size < size) launch();
+      await Promise.all(
+        [...members].map(async (member) => {
+          void member.tell({ kind: "go" });
+          await member.ready.promise;
+        }),
+      );
+    },
+    async measure() {
+      await Promise.all([...members].filter(({ hasListened }) => hasListened).map(measure));
+    },
+    broken: broken.promise,
+    serving,
+    async stop() {
+      phase = "stopping";
+      await Promise.all([...members].map(end));
+    },
+  };
+}

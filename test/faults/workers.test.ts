@@ -1,0 +1,303 @@
+import { once } from "node:events";
+import { createServer, type ServerResponse } from "node:http";
+import { connect, type IncomingHttpHeaders } from "node:http2";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { run, temporaryFolder } from "../cli/patchbay.ts";
+import { isListening } from "../support/ports.ts";
+import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
+import { presenter } from "../support/service.ts";
+import { linesToBoth, startWorkers, type LineReply, type Workers } from "./support/workers.ts";
+
+let folder: Awaited<ReturnType<typeof temporaryFolder>>;
+beforeAll(async () => void (folder = await temporaryFolder()));
+afterAll(() => folder[Symbol.asyncDispose]());
+
+const rootKey = Buffer.alloc(32, 1).toString("base64");
+
+/** Two workers on a database of the test. */
+async function startOn(database: TestDatabase, name: string, flags: readonly string[] = []) {
+  const env = { DATABASE_URL: database.url, PATCHBAY_ROOT_KEY: rootKey };
+  return startWorkers(join(folder.path, name), { env, flags: ["--outbound-allow", "127.0.0.1", ...flags] });
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+const untilGone = (pid: number) => vi.waitUntil(() => !isAlive(pid), { timeout: 50_000 });
+const allowed = (replies: readonly LineReply[]) => replies.filter(({ status }) => status === 200).length;
+
+/** A server that answers each call when it is told to. */
+async function startSlowSibling() {
+  const asked: ServerResponse[] = [];
+  const server = createServer((request, response) => {
+    if (request.url === "/slow") asked.push(response);
+    else response.end();
+  });
+  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    untilAsked: (times: number) => vi.waitUntil(() => asked.length >= times, { timeout: 50_000 }),
+    answer() {
+      for (const response of asked.splice(0)) response.end("done");
+    },
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections();
+      await new Promise((done) => server.close(done));
+    },
+  };
+}
+
+const slowCall = { body: { service: "custom:slow", method: "GET", path: "/slow" } };
+
+describe("two workers", () => {
+  let database: TestDatabase;
+  let workers: Workers;
+  beforeAll(async () => {
+    database = await createTestDatabase("empty");
+    workers = await startOn(database, "two", [
+      "--failed-authentications-per-minute",
+      "10",
+      "--trusted-proxy-hops",
+      "1",
+    ]);
+  });
+  afterAll(async () => {
+    await workers[Symbol.asyncDispose]();
+    await database[Symbol.asyncDispose]();
+  });
+
+  test("take connections in turn, are ready when the service says so, and are counted together", async () => {
+    const [one, other] = await linesToBoth(workers);
+    using lines = new DisposableStack();
+    lines.use(one);
+    lines.use(other);
+    for (let i = 0; i < 4; i++) expect((await fetch(`${workers.url}/readyz`)).status).toBe(200);
+    const whoAmI =
+      'patchbay_requests_total{rpc="patchbay.apikeys.v1.ApiKeyService/WhoAmI",protocol="rest",status="200"}';
+    expect(await workers.metric(whoAmI)).toBe(2);
+    await workers.admin.client.apiKeys.whoAmI({});
+    expect(await workers.metric(whoAmI.replace("rest", "grpc").replace("200", "0"))).toBe(1);
+    expect(await workers.metric("patchbay_workers")).toBe(2);
+  });
+
+  test("hold a key to its limit together, to the last call, however its calls are spread", async () => {
+    const { secret } = await workers.admin.client.apiKeys.createApiKey({
+      name: "limited",
+      scopes: ["a:view"],
+      rateLimitPerMinute: 25,
+    });
+    const [one, other] = await linesToBoth(workers);
+    using lines = new DisposableStack();
+    lines.use(one);
+    lines.use(other);
+    const calls = Array.from({ length: 60 }, (_, i) =>
+      (i % 2 ? one : other).call("GET", "/api/auth/me", { secret }),
+    );
+    const replies = await Promise.all(calls);
+    expect(allowed(replies)).toBe(25);
+    expect(new Set(replies.map(({ worker }) => worker)).size).toBe(2);
+    expect(await workers.metric("patchbay_rate_limit_fallbacks_total")).toBe(0);
+  });
+
+  test("refuse a key on one as soon as it was revoked on the other", async () => {
+    const { secret, apiKey } = await workers.admin.client.apiKeys.createApiKey({
+      name: "x",
+      scopes: ["a:view"],
+    });
+    const [one, other] = await linesToBoth(workers);
+    using lines = new DisposableStack();
+    lines.use(one);
+    lines.use(other);
+    expect(await other.call("GET", "/api/auth/me", { secret })).toMatchObject({ status: 200 });
+    const revoked = await one.call("DELETE", `/api/api-keys/${apiKey?.id}`);
+    expect(revoked.status).toBe(200);
+    await vi.waitUntil(async () => (await other.call("GET", "/api/auth/me", { secret })).status === 401);
+  });
+
+  test("hear of each other's failed authentications, so that a guesser has no second budget", async () => {
+    const [one, other] = await linesToBoth(workers);
+    using lines = new DisposableStack();
+    lines.use(one);
+    lines.use(other);
+    const guess = { secret: "qe_sk_sandbox_ABCDEFGHABCDEFGHABCDEFGHABCDEFGH", from: "203.0.113.7" };
+    const here = [];
+    for (let i = 0; i < 11; i++) here.push((await one.call("GET", "/api/auth/me", guess)).status);
+    expect(here).toStrictEqual([...Array<number>(10).fill(401), 429]);
+    const there = [];
+    for (let i = 0; i < 5; i++) there.push((await other.call("GET", "/api/auth/me", guess)).status);
+    expect(there).toContain(429);
+  });
+});
+
+describe("a worker that ends", () => {
+  test("by SIGKILL costs its own calls only, and is replaced; its counts stay", async () => {
+    await using database = await createTestDatabase("empty");
+    await using workers = await startOn(database, "killed");
+    await using sibling = await startSlowSibling();
+    await workers.admin.client.connections.upsertServiceConnection({
+      serviceSlug: "custom:slow",
+      baseUrl: sibling.url,
+      apiKey: "k",
+    });
+    const [one, other] = await linesToBoth(workers);
+    using lines = new DisposableStack();
+    lines.use(one);
+    lines.use(other);
+    const { worker } = await one.call("GET", "/api/auth/me");
+    const victim = workers.ready().find((ready) => ready.worker === worker);
+    const whoAmI =
+      'patchbay_requests_total{rpc="patchbay.apikeys.v1.ApiKeyService/WhoAmI",protocol="rest",status="200"}';
+    expect(await workers.metric(whoAmI)).toBe(3);
+
+    const lost = one.call("POST", "/api/service-calls", slowCall).catch((error: Error) => error);
+    const kept = other.call("POST", "/api/service-calls", slowCall);
+    await sibling.untilAsked(2);
+    process.kill(victim?.pid ?? 0, "SIGKILL");
+    expect(await lost).toBeInstanceOf(Error);
+    // New connections are taken meanwhile.
+    using next = workers.line();
+    expect(await next.call("GET", "/api/auth/me")).toMatchObject({ status: 200 });
+    sibling.answer();
+    expect(await kept).toMatchObject({ status: 200 });
+    await workers.untilReady(3);
+    expect(await workers.metric(whoAmI)).toBe(4);
+    expect(await workers.metric("patchbay_workers")).toBe(2);
+    expect(workers.logged("a worker ended by itself; another takes its place")).toMatchObject([
+      { level: 50, ended: worker, problem: "it ended with SIGKILL", hadStarted: true },
+    ]);
+    // The new one takes its turn.
+    const answered = [];
+    for (let i = 0; i < 2; i++) {
+      using line = workers.line();
+      answered.push((await line.call("GET", "/api/auth/me")).worker);
+    }
+    expect(answered).toContain(3);
+  });
+
+  test("by SIGTERM finishes its calls while another has already taken its place; SIGTERM for all ends with 0", async () => {
+    await using database = await createTestDatabase("empty");
+    await using workers = await startOn(database, "drained", ["--drain-seconds", "60"]);
+    await using sibling = await startSlowSibling();
+    await workers.admin.client.connections.upsertServiceConnection({
+      serviceSlug: "custom:slow",
+      baseUrl: sibling.url,
+      apiKey: "k",
+    });
+    using line = workers.line();
+    const { worker } = await line.call("GET", "/api/auth/me");
+    const leaving = workers.ready().find((ready) => ready.worker === worker)?.pid ?? 0;
+    const kept = line.call("POST", "/api/service-calls", slowCall);
+    await sibling.untilAsked(1);
+    process.kill(leaving, "SIGTERM");
+    await workers.untilReady(3);
+    expect(isAlive(leaving)).toBe(true);
+    for (let i = 0; i < 4; i++) {
+      using fresh = workers.line();
+      const reply = await fresh.call("GET", "/api/auth/me");
+      expect(reply.status).toBe(200);
+      expect(reply.worker).not.toBe(worker);
+    }
+    sibling.answer();
+    expect(await kept).toMatchObject({ status: 200, worker });
+    await untilGone(leaving);
+    expect(workers.logged("a worker ended by itself; another takes its place")).toStrictEqual([]);
+
+    const last = line.call("POST", "/api/service-calls", slowCall);
+    await sibling.untilAsked(1);
+    const ended = workers.service.kill("SIGTERM");
+    const { port } = new URL(workers.url);
+    await vi.waitUntil(async () => !(await isListening(Number(port))), { timeout: 50_000 });
+    sibling.answer();
+    expect(await last).toMatchObject({ status: 200 });
+    expect(await ended).toMatchObject({ code: 0, signal: null, stderr: "" });
+  });
+
+  test("and whose successors cannot start either ends the service, with the reason", async () => {
+    await using database = await createTestDatabase("empty");
+    await using workers = await startOn(database, "hopeless");
+    await database.asOwner("alter table service_keys rename to gone");
+    for (const { pid } of workers.ready()) process.kill(pid, "SIGKILL");
+    const { code, stderr } = await workers.service.ended;
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^patchbay: no worker is left, and the last \d ended early: .*service_keys/);
+    expect(stderr).not.toMatch(/ {4}at /);
+  });
+});
+
+test("a start that cannot open its port says so once, as one process does, and founds nothing", async () => {
+  await using database = await createTestDatabase("empty");
+  const holder = createServer().listen(0, "127.0.0.1");
+  await new Promise((done) => holder.once("listening", done));
+  const { port } = holder.address() as AddressInfo;
+  const env = { DATABASE_URL: database.url, PATCHBAY_ROOT_KEY: rootKey };
+  const dataDir = join(folder.path, "taken");
+  const failed = await run(["start", "--workers", "2", "--port", String(port), "--data-dir", dataDir], {
+    env,
+  });
+  holder.close();
+  expect([failed.code, failed.stderr]).toStrictEqual([
+    1,
+    `patchbay: --port (PATCHBAY_PORT): port ${port} on 127.0.0.1 is in use: ` +
+      "stop the program that holds it, or choose another with --port\n",
+  ]);
+  expect(await database.asOwner("select from api_keys")).toHaveLength(0);
+});
+
+test("over TLS, HTTP/1.1 and HTTP/2 reach the workers as well", async () => {
+  await using database = await createTestDatabase("empty");
+  const tls = ["--tls-cert", "test/net/test-only.cert.pem", "--tls-key", "test/net/test-only.key.pem"];
+  await using workers = await startOn(database, "tls", tls);
+  const [one, other] = await linesToBoth(workers);
+  one[Symbol.dispose]();
+  other[Symbol.dispose]();
+  const session = connect(workers.url, { rejectUnauthorized: false });
+  const [head] = (await once(session.request({ ":path": "/readyz" }), "response")) as [IncomingHttpHeaders];
+  session.destroy();
+  expect(head[":status"]).toBe(200);
+});
+
+test("with the embedded database, a kill of the primary ends all, and the next start has every acknowledged write", async () => {
+  const dataDir = join(folder.path, "embedded");
+  const killed = await startWorkers(dataDir, {});
+  const called = await killed.admin.rest("POST", "/api/service-calls", {
+    service: "custom:echo",
+    method: "GET",
+    path: "/",
+  });
+  expect(called).toMatchObject({ status: 200, body: { data: { status: 200 } } });
+  const names: string[] = [];
+  const writers = Array.from({ length: 4 }, async (_, writer) => {
+    for (let i = 0; ; i++) {
+      const name = `w${writer}-${i}`;
+      const body = { name, scopes: ["a:view"] };
+      const reply = await killed.admin.rest("POST", "/api/api-keys", body).catch(() => undefined);
+      if (reply?.status !== 201) return;
+      if (names.push(name) === 20) void killed.service.kill("SIGKILL");
+    }
+  });
+  await Promise.all(writers);
+  await killed.service.ended;
+  for (const { pid } of killed.ready()) await untilGone(pid);
+
+  await using again = await startWorkers(dataDir, {});
+  const { body } = await again.admin.rest("GET", "/api/api-keys?pageSize=200");
+  const kept = body.data.apiKeys.map(({ name }: { name: string }) => name);
+  expect(kept).toStrictEqual(expect.arrayContaining(names));
+  // The demo is the primary's, and outlives workers.
+  for (const { pid } of again.ready()) process.kill(pid, "SIGKILL");
+  await again.untilReady(4);
+  const asked = presenter(again.url, again.admin.secret).rest("POST", "/api/service-calls", {
+    service: "custom:echo",
+    method: "GET",
+    path: "/",
+  });
+  expect(await asked).toMatchObject({ status: 200, body: { data: { status: 200 } } });
+});
