@@ -202,6 +202,35 @@ test("a secret that is being stored with the earlier key keeps that key until it
   expect(await vault.secretsOf(org.orgId)).toHaveProperty("size", 2);
 });
 
+test("a credential that becomes a fallback meanwhile is not left behind with a destroyed key", async () => {
+  const org = await service.newOrganization("copies");
+  const put = (apiKey: string, fallbackSeconds?: number) =>
+    org.client.connections.upsertServiceConnection({
+      ...{ serviceSlug: "custom:bank", baseUrl: upstream.url, apiKey },
+      ...(fallbackSeconds && { fallbackSeconds }),
+    });
+  const { connection } = await put("first");
+  await vault.rotation.start(org.orgId);
+  await using holder = openConnection(postgres.url, {});
+  await holder.run("begin");
+  await holder.run("select from connection_health where connection_id = $1 for update", [connection!.id]);
+  // It seals with the new key, has read what the earlier one sealed, and copies that in the end.
+  const storing = put("second", 600);
+  await untilOneWaits(postgres);
+  let isOver = false;
+  const finishing = vault.rotation.finish(org.orgId).finally(() => (isOver = true));
+  const waiting = () =>
+    postgres.asOwner(
+      "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+    );
+  await expect.poll(async () => isOver || (await waiting()).length > 1, { interval: 5 }).toBe(true);
+  await holder.run("commit");
+  await storing;
+  await expect(finishing).resolves.toMatchObject({ destroyed: [1], remaining: [] });
+  const secrets = [...(await vault.secretsOf(org.orgId)).values()];
+  expect(secrets.map((hex) => Buffer.from(hex, "hex").toString())).toStrictEqual(["second", "first"]);
+});
+
 test("a row that others hold is waited for, and holds up no other row", async () => {
   const org = await service.newOrganization("held");
   const id = await fillVault(vault, org, upstream.url);
