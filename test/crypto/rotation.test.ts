@@ -194,7 +194,10 @@ test("a secret that is being stored with the earlier key keeps that key until it
     .toStrictEqual({
       "credentials 3": 1,
     });
-  expect(await keysOf(org.orgId)).toMatchObject([{ destroyed: true }, { destroyed: false }, {}]);
+  // Nothing can be seen that is sealed with it, and yet it cannot be destroyed.
+  await using destroyer = openConnection(postgres.url, {});
+  await destroyer.run("select set_config('app.org_id', $1, false)", [org.orgId]);
+  await expect(destroyer.run("select destroy_replaced_org_keys()")).rejects.toMatchObject({ code: "55P03" });
   release();
   await storing;
   await expect(finishing).resolves.toMatchObject({ destroyed: [2], remaining: [] });
