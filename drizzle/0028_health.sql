@@ -263,6 +263,12 @@ BEGIN
         (r.unhealthy_since IS NULL) <> (r.was_since IS NULL) AS is_news,
         r.state IS DISTINCT FROM r.was_state AS is_transition
       FROM recorded r
+    ), noted AS (
+      INSERT INTO connection_transitions AS t (org_id, connection_id, slot, at, stage, error)
+      SELECT n.org_id, n.connection_id, n.transitions % 50, n.at, n.last_error_stage, n.last_error
+      FROM named n WHERE n.is_transition
+      ON CONFLICT (org_id, connection_id, slot) DO UPDATE
+      SET at = excluded.at, stage = excluded.stage, error = excluded.error
     )
     SELECT * FROM named n WHERE n.is_other OR n.is_news OR n.is_transition
     -- The order in which logs are locked.
@@ -270,14 +276,6 @@ BEGIN
   LOOP
     moved_orgs := moved_orgs || changed.org_id;
     moved_ids := moved_ids || changed.connection_id;
-    IF changed.is_transition THEN
-      INSERT INTO connection_transitions (org_id, connection_id, slot, at, stage, error) VALUES (
-        changed.org_id, changed.connection_id, changed.transitions % 50, changed.at, changed.last_error_stage,
-        changed.last_error
-      )
-      ON CONFLICT (org_id, connection_id, slot) DO UPDATE
-      SET at = excluded.at, stage = excluded.stage, error = excluded.error;
-    END IF;
     IF changed.is_news THEN
       PERFORM append_own_event(
         changed.org_id,

@@ -56,7 +56,7 @@ export async function createShared(
     secondRootKey: parts.secondRootKey && timed(parts.secondRootKey),
   };
   const pepper = await loadPepper(database, rootKeys.rootKey, now, rootKeys.secondRootKey);
-  const auditKey = await loadAuditKey(parts);
+  const auditKey = await loadAuditKey({ database, ...rootKeys, now });
   await requireRootKeys({ database, ...rootKeys });
   const limiters = await createLimiters({ ...config, together: parts.together, log, now, meter });
   opened.defer(() => limiters.callLimiter.close());

@@ -1,4 +1,4 @@
-import { verify, type KeyObject } from "node:crypto";
+import { createHash, verify, type KeyObject } from "node:crypto";
 import { promisify } from "node:util";
 import type { Head } from "./verify-chain.ts";
 
@@ -20,8 +20,14 @@ export interface AuditKey {
   sign(text: string): Buffer;
 }
 
+/** What a key is called beside its signatures. */
+export function keyIdOf(publicKey: KeyObject): string {
+  const der = publicKey.export({ format: "der", type: "spki" });
+  return createHash("sha256").update(der).digest("hex").slice(0, 32);
+}
+
 /** What is signed, a line for each part: short enough to be written by hand and checked with openssl. */
-export function signedText(
+function signedText(
   claim: Claim,
   orgId: string,
   { seq, hash, at }: Omit<SignedHead, "keyId" | "signature">,

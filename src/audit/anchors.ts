@@ -63,11 +63,13 @@ export function createAnchors(parts: {
 
   return {
     sign: (signal) =>
-      forEachRecord(
-        (behind, most) => database.system((tx) => dueAnchors(tx, now(), everySeconds, { behind, most })),
-        (due) => signOne(due, signal),
-        signal,
-      ),
+      forEachRecord({
+        find: (behind, most) =>
+          database.system((tx) => dueAnchors(tx, now(), everySeconds, { behind, most })),
+        work: (due) => signOne(due, signal),
+        failed: "an audit record could not be anchored; it is tried again",
+        ...{ log, signal },
+      }),
 
     async publish(signal) {
       while (sink !== undefined && !signal.aborted) {

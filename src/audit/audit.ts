@@ -5,6 +5,7 @@ import type { Meter } from "#src/platform/meter.ts";
 import { serve, type Feature } from "#src/platform/served-service.ts";
 import { createAnchorSink } from "./anchor-sink.ts";
 import { createAnchors } from "./anchors.ts";
+import { createExportRoute } from "./export-route.ts";
 import { createRetention } from "./retention.ts";
 import { createAuditService } from "./service.ts";
 import { createVerifyRecord } from "./verify-record.ts";
@@ -33,6 +34,7 @@ export function createAudit(parts: AuditParts): Feature & { readonly upkeep: Loo
   });
   return {
     services: [serve(AuditService, createAuditService({ ...parts, verifyRecord }))],
+    rawRoutes: [createExportRoute(parts)],
     upkeep: createLoop({
       name: "the upkeep of audit records",
       everyMs: lookEveryMs,

@@ -80,14 +80,15 @@ export function createRetention(parts: {
   return async (signal) => {
     if (months === undefined) return;
     const before = monthsAgo(now(), months);
-    await forEachRecord(
-      (behind, most) => database.system((tx) => oldRecords(tx, before, { behind, most })),
-      async ({ orgId }) => {
+    await forEachRecord({
+      find: (behind, most) => database.system((tx) => oldRecords(tx, before, { behind, most })),
+      async work({ orgId }) {
         let isMore = true;
         while (isMore && !signal.aborted) isMore = await removePart(orgId, before);
       },
-      signal,
-    );
+      failed: "old audit events could not be removed; it is tried again",
+      ...{ log, signal },
+    });
   };
 }
 

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { readConfig, type Flags } from "#src/config/config.ts";
-import type { SettingName } from "#src/config/settings.ts";
+import { commandSettings, databaseSettings, withSettings } from "./setting-flags.ts";
 
 /** Whose key is meant. */
 interface WhichOrg {
@@ -9,13 +9,10 @@ interface WhichOrg {
 }
 
 /** Adds the commands about the keys that everything is sealed under. They work beside a running service, and without. */
-export function addAdminCommands(
-  root: Command,
-  withSettings: (command: Command, names: "keys" | SettingName[]) => Command,
-): void {
+export function addAdminCommands(root: Command): void {
   const admin = root.command("admin").description("the keys that everything is sealed under");
 
-  withSettings(admin.command("rotate-kek"), "keys")
+  withSettings(admin.command("rotate-kek"), commandSettings)
     .description("give an organisation a new key: seal everything anew, and destroy the earlier key")
     .option("--org <id>", "the organisation; needed if there are several")
     .option("--all", "all organisations")
@@ -25,7 +22,7 @@ export function addAdminCommands(
       process.exitCode = (await rotateKeys(config, { orgId: org, all: all === true })) ? 0 : 1;
     });
 
-  withSettings(admin.command("rewrap-root"), "keys")
+  withSettings(admin.command("rewrap-root"), commandSettings)
     .description(
       "wrap all keys with the root key that the second root key wrapped; afterwards that one may go",
     )
@@ -35,7 +32,7 @@ export function addAdminCommands(
       await rewrapRoot(config);
     });
 
-  withSettings(admin.command("shred"), ["dataDir", "databaseUrl"])
+  withSettings(admin.command("shred"), databaseSettings)
     .description("destroy an organisation's keys: nothing that it stored can be read again, by anybody")
     .argument("<org>", "its id")
     .option("--confirm <org>", "its id again")

@@ -15,6 +15,7 @@ import { createServiceLog } from "./log.ts";
 import { openRuntime } from "./runtime.ts";
 import { untilSignal } from "./signals.ts";
 import { readTls } from "./tls.ts";
+import { letYoungMemoryGrow } from "./young-memory.ts";
 
 /** What a worker may take to end, beyond the time that its calls have. */
 const lastWritesMs = 15_000;
@@ -66,6 +67,7 @@ export async function lead(config: Config): Promise<void> {
     // The workers have connections of their own.
     await runtime.database.close();
     await fleet.go();
+    letYoungMemoryGrow();
     log.info({ ...address, environment, workers, metricsPort: scraped?.port }, "ready");
     const signal = await Promise.race([stopped, fleet.broken]);
     log.info({ signal }, "stopping: calls on their way may finish");

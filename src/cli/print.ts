@@ -10,3 +10,8 @@ export function printJson<Desc extends DescMessage>(schema: Desc, message: Messa
 export function printable(text: string): string {
   return text.replace(/[\p{Cc}\u2028-\u202e\u2066-\u2069]/gu, " ");
 }
+
+/** How many there are of something. */
+export function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}

@@ -1,13 +1,15 @@
 import { Command } from "commander";
 import { readConfig, type Flags } from "#src/config/config.ts";
 import { addAdminCommands } from "./admin-commands.ts";
+import { addAuditCommands } from "./audit-commands.ts";
+import { addBackupCommands } from "./backup-commands.ts";
 import { addCatalogCommands } from "./catalog-commands.ts";
 import { addChannelCommands } from "./channel-commands.ts";
 import { describeFailure } from "./describe-failure.ts";
 import { addEventCommands } from "./event-commands.ts";
 import { addRemoteCommands } from "./remote-commands.ts";
 import { addWebhookCommands } from "./webhook-commands.ts";
-import { settingNamed, settings, type SettingName } from "#src/config/settings.ts";
+import { allSettings, commandSettings, databaseSettings, withSettings } from "./setting-flags.ts";
 import { version } from "./version.ts";
 
 /** Reads the command line and does what it says. A failure ends with one line that says what to change. */
@@ -43,7 +45,7 @@ function program(): Command {
   withSettings(root.command("doctor"), allSettings)
     .description("check what the service needs, and say what to do about what is missing; changes nothing")
     .action(async (flags: Flags) => {
-      const { doctor } = await import("./doctor.ts");
+      const { doctor } = await import("./doctor/doctor.ts");
       process.exitCode = (await doctor(flags)) ? 0 : 1;
     });
 
@@ -81,45 +83,13 @@ function program(): Command {
       await createKey(config, { orgId: flags.org, name: flags.name, scopes });
     });
 
-  withSettings(root.command("audit").description("the record of changes").command("verify"), databaseSettings)
-    .description("check that no audit event was changed, deleted or moved; a line for each organisation")
-    .option("--org <id>", "one organisation instead of all")
-    .option("--head <seq:hash>", "a head that was kept elsewhere, which the record must still hold")
-    .action(async ({ org, head, ...flags }: Flags & { org?: string; head?: string }) => {
-      const config = readConfig(flags);
-      const { verifyAudit } = await import("./verify-audit.ts");
-      process.exitCode = (await verifyAudit(config, { orgId: org, head })) ? 0 : 1;
-    });
-
-  addAdminCommands(root, (command, names) =>
-    withSettings(command, names === "keys" ? commandSettings : names),
-  );
+  addAdminCommands(root);
+  addAuditCommands(root, (command) => withSettings(command, databaseSettings));
+  addBackupCommands(root);
   addRemoteCommands(root);
   addCatalogCommands(root);
   addChannelCommands(root);
   addWebhookCommands(root);
   addEventCommands(root);
   return root;
-}
-
-const allSettings = Object.keys(settings) as SettingName[];
-const databaseSettings: SettingName[] = ["dataDir", "databaseUrl"];
-const commandSettings: SettingName[] = [
-  ...databaseSettings,
-  ...(["environment", "rootKey", "rootKeyFile", "rootKeyUrl", "vaultToken"] as const),
-  ...(["secondRootKey", "secondRootKeyFile", "secondRootKeyUrl"] as const),
-];
-
-/** The settings that the command takes: flags, and in the help the names of those that have none. */
-function withSettings(command: Command, names: readonly SettingName[]): Command {
-  const secrets: string[] = [];
-  for (const { flag, env, value, about, fallback } of names.map(settingNamed)) {
-    const byDefault = fallback ? ` (default: ${fallback})` : "";
-    if (flag === undefined) secrets.push(`  ${env}  ${about}`);
-    else command.option(`--${flag} <${value}>`, `${about} [${env}]${byDefault}`);
-  }
-  return command.addHelpText(
-    "after",
-    `\nOnly in the environment, since flags can be seen by others:\n${secrets.join("\n")}`,
-  );
 }

@@ -6,8 +6,7 @@ import type { Config } from "#src/config/config.ts";
 import { checkRootKey } from "#src/crypto/check-root-key.ts";
 import { RootKeyUnavailable } from "#src/crypto/errors.ts";
 import { localRootKey, newRootKeyText, type RootKey } from "#src/crypto/root-key.ts";
-import { rootKeyAt, type RootKeyParts } from "#src/crypto/root-keys/open.ts";
-import type { RootKeyPlace } from "#src/crypto/root-keys/place.ts";
+import { rootKeyAt } from "#src/crypto/root-keys/open.ts";
 import type { Log } from "#src/platform/log.ts";
 import { writeNewFile } from "./new-file.ts";
 
@@ -28,7 +27,11 @@ export async function openRootKey(config: Config, log: Log): Promise<OpenedRootK
 /** The configured root key; undefined if the first start has yet to make it. */
 export async function findRootKey(config: Config, log: Log): Promise<RootKey | undefined> {
   const given = await readRootKey(config, "rootKey", log);
-  if (given !== undefined) return given;
+  if (given !== undefined) {
+    // Before anything relies on it. One that only opens what is stored need not wrap.
+    if (config.rootKeyUrl !== undefined) await blaming("rootKeyUrl", checkRootKey(given));
+    return given;
+  }
   if (config.databaseUrl !== undefined) {
     // Not one that happens to lie beside a data folder: it would have to be the same on all replicas.
     throw invalidSetting(
@@ -60,7 +63,7 @@ export async function readRootKey(
 ): Promise<RootKey | undefined> {
   const urlSetting = `${name}Url` as const;
   const place = config[urlSetting];
-  if (place !== undefined) return readPlace(place, urlSetting, { ...config, log });
+  if (place !== undefined) return blaming(urlSetting, rootKeyAt(place, { ...config, log }));
   const value = config[name];
   if (value !== undefined) return readText(value.reveal().toString(), name);
   const fileSetting = `${name}File` as const;
@@ -94,16 +97,10 @@ async function readFileAt(
   return text === undefined ? undefined : readText(text, setting, `${file} cannot be used: `);
 }
 
-/** Asks the key to wrap and unwrap before anything relies on it. */
-async function readPlace(
-  place: RootKeyPlace,
-  setting: `${RootKeySetting}Url`,
-  parts: RootKeyParts,
-): Promise<RootKey> {
+/** Fails with the setting's name and what to change. */
+async function blaming<T>(setting: `${RootKeySetting}Url`, work: Promise<T>): Promise<T> {
   try {
-    const rootKey = await rootKeyAt(place, parts);
-    await checkRootKey(rootKey);
-    return rootKey;
+    return await work;
   } catch (error) {
     // Its own text is for callers, who are not told where the root key is.
     if (!(error instanceof RootKeyUnavailable) || !(error.cause instanceof Error)) throw error;

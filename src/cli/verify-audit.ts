@@ -6,6 +6,8 @@ import { createDatabase } from "#src/db/database.ts";
 import { dueMigrations } from "#src/db/migrate.ts";
 import { createLog, fileDescriptor } from "./log.ts";
 import { joinPostgres } from "./postgres.ts";
+import { counted } from "./print.ts";
+import { readPublicKey } from "./public-key.ts";
 import { hasData } from "./root-key.ts";
 
 /** Which records are meant, and what is known of one of them. */
@@ -13,15 +15,18 @@ interface WantedRecords {
   readonly orgId: string | undefined;
   /** `seq:hash`, as an earlier verification printed it. */
   readonly head: string | undefined;
+  /** A file with the key that signs anchors. Without one, their signatures are taken as good. */
+  readonly publicKey: string | undefined;
 }
 
 /** `patchbay audit verify`: a line on stdout for each organisation; answers whether all records are whole. */
 export async function verifyAudit(config: Config, wanted: WantedRecords): Promise<boolean> {
   const known = wanted.head === undefined ? undefined : parseHead(wanted.head);
+  const publicKey = await readPublicKey(wanted.publicKey);
   await using opened = new AsyncDisposableStack();
   const { database, orgIds } = await openRecords(config, opened);
   const chosen = chooseRecords(orgIds, wanted);
-  const verifyRecord = createVerifyRecord(database);
+  const verifyRecord = createVerifyRecord(database, publicKey);
   let isWhole = true;
   for (const orgId of chosen) {
     const verdict = await verifyRecord(orgId, { known });
@@ -76,5 +81,11 @@ function parseHead(text: string): Head {
 function describe(verdict: Verdict): string {
   if ("fault" in verdict) return `event ${verdict.fault.seq}: ${verdict.fault.problem}`;
   const { seq, hash } = "head" in verdict ? verdict.head : verdict.next;
-  return `${verdict.verified} events, head ${seq}:${hash.toString("hex")}`;
+  const { verified, anchors, start } = verdict;
+  return [
+    `${verified} events`,
+    ...(start.seq > 0n ? [`behind event ${start.seq}, since older ones were removed`] : []),
+    ...(anchors > 0 ? [counted(anchors, "anchor")] : []),
+    `head ${seq}:${hash.toString("hex")}`,
+  ].join(", ");
 }

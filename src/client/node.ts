@@ -1,8 +1,10 @@
 import { createGrpcTransport, type GrpcTransportOptions } from "@connectrpc/connect-node";
+import { type AuditExporter, auditExporterOf } from "./audit-export.ts";
 import type { ApiKey } from "./authorization.ts";
 import { clientsOver, type PatchbayClient as Clients, presentKey } from "./connect.ts";
 import { type ProxyClient, proxyClientOf } from "./proxy-fetch.ts";
 
+export { type AuditExporter, type AuditExportOptions } from "./audit-export.ts";
 export type { ApiKey } from "./authorization.ts";
 export { reasonOf } from "./connect.ts";
 export * from "./contracts.ts";
@@ -13,8 +15,8 @@ export { type EventReader, EventsLost, type Lost } from "./webhooks/missed.ts";
 export { memoryPositions, type PositionStore } from "./webhooks/positions.ts";
 export { receiveWebhooks, type ReceiveWebhooksOptions, type WebhookReceiver } from "./webhooks/receive.ts";
 
-/** One typed client per service of Patchbay, and a `fetch` for each connection. */
-export type PatchbayClient = Clients & ProxyClient;
+/** One typed client per service of Patchbay, a `fetch` for each connection, and exports of the audit record. */
+export type PatchbayClient = Clients & ProxyClient & AuditExporter;
 
 /** The key to present, and whatever `createGrpcTransport` of @connectrpc/connect-node takes. */
 export interface PatchbayClientOptions extends GrpcTransportOptions {
@@ -29,5 +31,6 @@ export function createPatchbayClient({ apiKey, ...options }: PatchbayClientOptio
   // The key goes on last: an interceptor that tries again gets a fresh one.
   const interceptors = [...(options.interceptors ?? []), presentKey(apiKey)];
   const clients = clientsOver(createGrpcTransport({ ...options, interceptors }));
-  return { ...clients, ...proxyClientOf({ baseUrl: options.baseUrl, apiKey }) };
+  const { baseUrl } = options;
+  return { ...clients, ...proxyClientOf({ baseUrl, apiKey }), ...auditExporterOf({ baseUrl, apiKey }) };
 }

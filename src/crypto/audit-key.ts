@@ -1,5 +1,5 @@
-import { createHash, createPrivateKey, createPublicKey, sign } from "node:crypto";
-import type { AuditKey } from "#src/audit/anchor.ts";
+import { createPrivateKey, createPublicKey, sign } from "node:crypto";
+import { keyIdOf, type AuditKey } from "#src/audit/anchor.ts";
 import type { Database } from "#src/db/database.ts";
 import type { RootKeyParts } from "./named-root-key.ts";
 import { loadServiceKey } from "./service-keys.ts";
@@ -17,8 +17,5 @@ export async function loadAuditKey(
   seed.fill(0);
   der.fill(0);
   const publicKey = createPublicKey(key);
-  const id = createHash("sha256")
-    .update(publicKey.export({ format: "der", type: "spki" }))
-    .digest("hex");
-  return { id: id.slice(0, 32), publicKey, sign: (text) => sign(null, Buffer.from(text), key) };
+  return { id: keyIdOf(publicKey), publicKey, sign: (text) => sign(null, Buffer.from(text), key) };
 }

@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import postgres, { type Options, type PostgresType, type RowList, type Row } from "postgres";
 import { parseAddress } from "./address.ts";
+import { rowsOf, sendRows, type CopyQuery } from "./copy.ts";
 import { ConnectionLost, DatabaseError, fromDriver } from "./errors.ts";
 import { arrayParsers, toArrayLiteral } from "./arrays.ts";
 import { openSocket, secure } from "./socket.ts";
@@ -20,6 +21,10 @@ export type Rows = RowList<Row[]>;
 export interface Connection extends AsyncDisposable {
   /** Sends one statement, in the order of the calls and without waiting for earlier ones. */
   run(statement: string, parameters?: readonly unknown[], shape?: "objects" | "arrays"): Promise<Rows>;
+  /** The rows that a `COPY … TO STDOUT` sends, in pieces, as fast as they are taken. Nothing else may run meanwhile. */
+  copyOut(statement: string): AsyncIterable<Buffer>;
+  /** Sends pieces of rows to a `COPY … FROM STDIN`; answers how many rows it took. Nothing else may run meanwhile. */
+  copyIn(statement: string, pieces: AsyncIterable<Buffer>): Promise<number>;
   /** Settles like the work, or fails as soon as the connection is lost. */
   orLost<T>(work: Promise<T>): Promise<T>;
   /** Why the connection cannot be used any more; undefined as long as it can. */
@@ -118,6 +123,29 @@ export function openConnection(
     return promise;
   }
 
+  function failed(error: unknown): Error {
+    if (lost !== undefined && error === lost) return lost;
+    const failure = fromDriver(error);
+    // After a statement that could not be built, postgres.js has lost count of what is in flight.
+    if (!(failure instanceof DatabaseError)) lose(failure);
+    return failure;
+  }
+
+  /** If the pieces fail, half of them are on their way: only the end of the connection takes them back. */
+  async function* orLoses(pieces: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+    try {
+      yield* pieces;
+    } catch (error) {
+      lose(error as Error);
+      throw error;
+    }
+  }
+
+  function copy(statement: string): CopyQuery {
+    if (lost !== undefined) throw lost;
+    return sql.unsafe(statement) as unknown as CopyQuery;
+  }
+
   async function end(): Promise<void> {
     if (lost === undefined) await sql.end({ timeout: 1 });
     lose(new ConnectionLost("the connection was ended"));
@@ -131,12 +159,23 @@ export function openConnection(
       const answer = shape === "arrays" ? query.values() : query;
       return orLost(
         Promise.resolve(answer as unknown as Promise<Rows>).catch((error: unknown) => {
-          const failure = fromDriver(error);
-          // After a statement that could not be built, postgres.js has lost count of what is in flight.
-          if (!(failure instanceof DatabaseError)) lose(failure);
-          throw failure;
+          throw failed(error);
         }),
       );
+    },
+    async *copyOut(statement) {
+      try {
+        yield* rowsOf(copy(statement), orLost);
+      } catch (error) {
+        throw failed(error);
+      }
+    },
+    async copyIn(statement, pieces) {
+      try {
+        return await sendRows(copy(statement), orLoses(pieces), orLost);
+      } catch (error) {
+        throw failed(error);
+      }
     },
     orLost,
     get lost() {

@@ -2,7 +2,7 @@ import type { Log } from "#src/platform/log.ts";
 import type { Tracing } from "#src/platform/tracing.ts";
 import { within } from "#src/platform/within.ts";
 import { openConnection, type Connection } from "./connection.ts";
-import { ConnectionLost, DatabaseError, DatabaseUnavailable, toServiceError } from "./errors.ts";
+import { ConnectionLost, DatabaseError, DatabaseUnavailable, isDiskFull, toServiceError } from "./errors.ts";
 import { createNotifications, type Listener } from "./notifications.ts";
 import { sql } from "./drizzle.cjs";
 import { createPool, ownUse, type PoolLoad } from "./pool.ts";
@@ -78,6 +78,8 @@ const waitingPart = 0.75;
  * and has answered nothing since. A call with several operations must not wait for the deadline in each of them.
  */
 const silentMs = 500;
+/** How long after a warning of a full disk the next one comes. */
+const quietMs = 10_000;
 /** The listening connection is heard each second. */
 const heardMs = 1_500;
 const answerMs = 1_000;
@@ -104,6 +106,7 @@ export function createDatabase(options: DatabaseOptions): Database {
     ...serverDeadlines,
   };
   let silent = false;
+  let quietUntil = 0;
   let answeredAt = -Infinity;
   const heard = (): void => {
     silent = false;
@@ -150,10 +153,19 @@ export function createDatabase(options: DatabaseOptions): Database {
       return await work({ connection, answered, msLeft });
     } catch (error) {
       if (connection.lost !== undefined) log.warn({ err: connection.lost }, "a database connection was lost");
+      if (isDiskFull(error)) warnOfFullDisk(error);
       throw toServiceError(error);
     } finally {
       clearTimeout(deadline);
     }
+  }
+
+  /** Not for each of the writes that fail meanwhile: there are as many as callers send. */
+  function warnOfFullDisk(error: DatabaseError): void {
+    const at = performance.now();
+    if (at < quietUntil) return;
+    quietUntil = at + quietMs;
+    log.warn({ err: error }, "the disk of the database is full: make room, and writes go on by themselves");
   }
 
   /** Only this frees a statement whose server is stopped or unreachable. */

@@ -62,6 +62,13 @@ export class DatabaseUnavailable extends ServiceError {
     return new DatabaseUnavailable(message, "nothing was changed", cause);
   }
 
+  /** Its disk is full: waiting alone will not help. */
+  static full(cause: unknown): DatabaseUnavailable {
+    const message =
+      "the database has no room left and nothing was changed: try again once its operator has made some";
+    return new DatabaseUnavailable(message, "nothing was changed", cause);
+  }
+
   /** The connection was lost in COMMIT, so it is unknown whether the change was made. */
   static inDoubt(cause: unknown): DatabaseUnavailable {
     const message =
@@ -90,6 +97,11 @@ export function isUniqueViolation(error: unknown, constraint: string): boolean {
   return error instanceof DatabaseError && error.code === "23505" && error.constraint === constraint;
 }
 
+/** Whether the server had no room on its disk for what the statement would have written. */
+export function isDiskFull(error: unknown): error is DatabaseError {
+  return error instanceof DatabaseError && error.code === "53100";
+}
+
 // Cancelled by a timeout, lost a race for locks, or out of room: the transaction is rolled back, and may succeed
 // later.
 const passing = new Set(["57014", "55P03", "40001", "40P01"]);
@@ -97,6 +109,7 @@ const passing = new Set(["57014", "55P03", "40001", "40P01"]);
 /** The error that callers get: a problem that passes by itself becomes an answer that says to try again. */
 export function toServiceError(error: unknown): unknown {
   if (error instanceof ConnectionLost) return DatabaseUnavailable.unreachable(error);
+  if (isDiskFull(error)) return DatabaseUnavailable.full(error);
   if (error instanceof DatabaseError && (passing.has(error.code) || error.code.startsWith("53"))) {
     return DatabaseUnavailable.busy(error);
   }

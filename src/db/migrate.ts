@@ -12,11 +12,14 @@ export interface MigrateOptions {
   readonly url: string;
   readonly log: Log;
   readonly folder?: string;
+  /** How many of the migrations to apply; all if not given. */
+  readonly count?: number;
   /** How long to wait for a lock that running transactions hold, before letting them pass and trying again. */
   readonly lockTimeoutMs?: number;
 }
 
-const ownFolder = fileURLToPath(new URL("../../drizzle", import.meta.url));
+/** The migrations of this release. */
+export const ownFolder = fileURLToPath(new URL("../../drizzle", import.meta.url));
 const lockAttempts = 20;
 // Any number will do, as long as nothing else locks it. Advisory locks are per database already.
 const lockKey = 7_420_001;
@@ -24,7 +27,7 @@ const lockKey = 7_420_001;
 /** Brings the database to the newest schema. Replicas may do this at the same time: each file applies once. */
 export async function migrate(options: MigrateOptions): Promise<void> {
   const { url, log, folder = ownFolder, lockTimeoutMs = 3_000 } = options;
-  const migrations = await readMigrations(folder);
+  const migrations = (await readMigrations(folder)).slice(0, options.count);
   await using connection = openConnection(url, {
     application_name: "patchbay migrate",
     // A change that waits for a lock makes everything behind it wait too. Building an index may take long.
@@ -39,7 +42,7 @@ export async function migrate(options: MigrateOptions): Promise<void> {
       await patiently(log, migration, () => apply(connection, migration));
       log.debug({ migration: migration.name }, "migration applied");
     }
-    if (due.length > 0) log.info("the database has the newest schema now");
+    if (due.length > 0 && options.count === undefined) log.info("the database has the newest schema now");
   });
 }
 

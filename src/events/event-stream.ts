@@ -1,10 +1,8 @@
-import { once } from "node:events";
-import type { ServerResponse } from "node:http";
 import { InvalidRequest, ServiceError } from "#src/platform/errors.ts";
-import { cut, headerOf, targetOf } from "#src/platform/http.ts";
+import { headerOf, targetOf } from "#src/platform/http.ts";
 import { httpFailureOf } from "#src/platform/http-failure.ts";
-import type { RawExchange, RawRoute } from "#src/platform/raw-route.ts";
-import { patienceMs } from "#src/platform/taken-in-time.ts";
+import { pacedWriter } from "#src/platform/paced-writer.ts";
+import type { RawRoute } from "#src/platform/raw-route.ts";
 import { heartbeat, lastWords, serverSent } from "./server-sent.ts";
 import { readStreamRequest } from "./stream-request.ts";
 import type { Subscriptions } from "./subscriptions.ts";
@@ -30,7 +28,8 @@ export function createEventStream(parts: {
       const { query } = targetOf(request);
       const { starts, types } = readStreamRequest(query, headerOf(request, "last-event-id"));
       const reports = subscriptions.open({ call, caller, starts, types, signal });
-      const write = writerOf(exchange, monotonicNow);
+      const headers = { "content-type": "text/event-stream", "x-accel-buffering": "no" };
+      const write = pacedWriter(exchange, { headers, monotonicNow });
       try {
         for await (const { events, positions } of reports) {
           if (events.length === 0) await write(heartbeat(positions));
@@ -42,40 +41,5 @@ export function createEventStream(parts: {
       }
       exchange.response.end();
     },
-  };
-}
-
-const lookMs = 1_000;
-
-/**
- * Writes no faster than the caller reads, and cuts one that does not read. The head goes out with the first bytes, so
- * that until then a refusal still can.
- */
-function writerOf(
-  { response, head, call, signal }: RawExchange,
-  monotonicNow: () => number,
-): (piece: Buffer | string) => Promise<void> {
-  // Both modules' responses take these calls; only their types cannot be called as one.
-  const out = response as ServerResponse;
-
-  async function drained(): Promise<void> {
-    const since = monotonicNow();
-    const look = setInterval(() => {
-      if (monotonicNow() - since > patienceMs) cut(response);
-    }, lookMs);
-    try {
-      await once(out, "drain", { signal });
-    } finally {
-      clearInterval(look);
-    }
-  }
-
-  return async (piece) => {
-    if (!out.headersSent) {
-      out.writeHead(200, { ...head, "content-type": "text/event-stream", "x-accel-buffering": "no" });
-    }
-    call.holding?.become(piece.length);
-    call.holding?.waitForReader(() => cut(response));
-    if (!out.write(piece)) await drained();
   };
 }

@@ -126,8 +126,11 @@ export function createHealthSweep(parts: {
   }
 
   async function record() {
-    const outcomes = found.splice(0);
-    if (outcomes.length === 0) return;
+    while (found.length > 0) await recordSome();
+  }
+
+  async function recordSome() {
+    const outcomes = found.splice(0, batchSize);
     try {
       for (const change of await database.system((tx) => recordOutcomes(tx, outcomes))) {
         log.info(
@@ -180,7 +183,10 @@ export function createHealthSweep(parts: {
   return {
     start: () => loop.start(),
     async runOnce() {
-      while (await claim()) if (mustWait()) await Promise.race(underWay());
+      while (await claim()) {
+        await record();
+        if (mustWait()) await Promise.race(underWay());
+      }
       await Promise.all(underWay());
       await record();
       await eraseOld();

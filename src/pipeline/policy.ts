@@ -92,9 +92,10 @@ export function entranceOf(method: DescMethod): Entrance {
 }
 
 /** A path that is served as it is, to callers with this scope. */
-export function rawEntrance({ name, scope, hasForeignQuery }: RawRoute): Entrance {
+export function rawEntrance({ name, scope, auditActions = [], hasForeignQuery }: RawRoute): Entrance {
   if (!isKnownScope(scope)) throw new PolicyFaults([`${name} asks for the unknown scope ${scope}`]);
-  const policy: MethodPolicy = { ...open, access: { case: "scope", value: scope } };
+  const auditAction = [...auditActions];
+  const policy: MethodPolicy = { ...open, access: { case: "scope", value: scope }, auditAction };
   return { name, policy, isStream: true, hasForeignQuery };
 }
 

@@ -7,6 +7,8 @@ export interface RawRoute {
   readonly name: string;
   /** What a caller needs. */
   readonly scope: string;
+  /** What it records of each call that it serves, if it does. */
+  readonly auditActions?: readonly string[];
   /** The query belongs to another service: what its parameters are called says nothing here. */
   readonly hasForeignQuery: boolean;
   /** What each answer's head has that the handler did not write itself, such as a refusal. */

@@ -74,6 +74,9 @@ export function openLink(): Link {
       },
     },
     onMeasure: (measured) => (measure = measured),
-    close: () => process.disconnect(),
+    close() {
+      // Else the primary is gone, and Node has closed it.
+      if (process.connected) process.disconnect();
+    },
   };
 }

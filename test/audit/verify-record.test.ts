@@ -28,11 +28,14 @@ afterAll(async () => {
 /** A new organisation with this many events: `step.1`, `step.2`, … */
 async function organisationWith(events: number, padding = ""): Promise<string> {
   const orgId = `org_${count++}`;
-  await database.change(orgId, async (tx) => {
-    for (let n = 1; n <= events; n++) {
-      await append(tx, "service", { action: `step.${n}`, target: `t${n % 2}`, details: { n, padding } });
-    }
-  });
+  // A transaction must end within some seconds, on a busy machine, too.
+  for (let first = 1; first <= events; first += 250) {
+    await database.change(orgId, async (tx) => {
+      for (let n = first; n < first + 250 && n <= events; n++) {
+        await append(tx, "service", { action: `step.${n}`, target: `t${n % 2}`, details: { n, padding } });
+      }
+    });
+  }
   return orgId;
 }
 

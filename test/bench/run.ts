@@ -1,11 +1,8 @@
 import { run as catalog } from "./catalog.ts";
-import { run as diskFull } from "./disk-full.ts";
-import { run as eventStorm } from "./event-storm.ts";
 import { run as events } from "./events.ts";
 import { run as flood } from "./flood.ts";
 import { run as growth } from "./growth.ts";
 import { run as importing } from "./import.ts";
-import { run as killStorm } from "./kill-storm.ts";
 import { run as proxy } from "./proxy.ts";
 import { readOptions, UsageError, type OptionName, type Options } from "./options.ts";
 import { run as overTheWire } from "./over-the-wire.ts";
@@ -13,9 +10,11 @@ import { run as receive } from "./receive.ts";
 import { run as refreshStorm } from "./refresh-storm.ts";
 import { run as revocation } from "./revocation.ts";
 import { run as start } from "./start.ts";
+import { run as sweep } from "./sweep.ts";
 import { run as validateInput } from "./validate-input.ts";
 import { run as verifyKey } from "./verify-key.ts";
 import { run as webhooks } from "./webhooks.ts";
+import { run as workers } from "./workers.ts";
 
 interface Bench {
   readonly title: string;
@@ -39,6 +38,11 @@ const benches: Record<string, Bench> = {
     title: "Growth: a call with more stored, and with more callers",
     takes: ["rounds", "visit-ms", "only"],
     run: growth,
+  },
+  workers: {
+    title: "Workers: calls a second of one process and of two workers, and the CPU time of all processes",
+    takes: ["rounds", "visit-ms"],
+    run: workers,
   },
   "verify-key": {
     title: "VerifyKey in process: median of five rounds, lowest to highest",
@@ -77,31 +81,21 @@ const benches: Record<string, Bench> = {
     takes: ["rounds", "visit-ms"],
     run: events,
   },
-  "disk-full": {
-    title: "Disk full: events are sent until Postgres has no room, and on when it has some",
-    takes: [],
-    run: diskFull,
-  },
   receive: {
     title:
       "Receive: signed webhooks over HTTP with 256 callers, beside a row per request; CPU with that of Postgres",
     takes: ["rounds", "visit-ms"],
     run: receive,
   },
-  "event-storm": {
-    title: "Event storm: two processes take events in, while they, backends and Postgres are killed",
-    takes: [],
-    run: () => eventStorm(),
-  },
-  "kill-storm": {
-    title: "Kill storm: a row and its audit event, while backends are killed",
-    takes: [],
-    run: () => killStorm(),
-  },
   "refresh-storm": {
     title: "Refresh storm: 4 processes with 25 calls each, on a grant whose refresh tokens are good once",
     takes: [],
     run: refreshStorm,
+  },
+  sweep: {
+    title: "Sweep: 100,000 due connections with a probe that takes nothing, and 2,000 services",
+    takes: [],
+    run: sweep,
   },
   webhooks: {
     title: "Webhooks: 10,000 endpoints that get 20 events each, and 200 of them that hang",

@@ -3,7 +3,9 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { tamper } from "../audit/support.ts";
 import { createTestDatabase } from "../support/postgres.ts";
+import { freePort } from "../support/ports.ts";
 import { startService } from "../support/service.ts";
+import { startUpstream } from "../support/upstream.ts";
 import { run, temporaryFolder } from "./patchbay.ts";
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>;
@@ -81,6 +83,66 @@ test("doctor says which organisation's record was tampered with, if it was among
     1,
     expect.stringMatching(new RegExp(`${orgId}, event 500: it is missing`)),
   ]);
+});
+
+test("doctor says of each connection how far it comes, what is overdue, and what to do, and changes nothing", async () => {
+  await using service = await startService({ outboundAllow: "127.0.0.1" });
+  await using upstream = await startUpstream();
+  const file = join(folder.path, "a-root-key");
+  await writeFile(file, Buffer.alloc(32, 1).toString("base64"), { mode: 0o600 });
+  const { client, apiKeyId } = service.org;
+  const baseUrls = {
+    "custom:good": upstream.url,
+    "custom:refused": upstream.url,
+    "custom:gone": `http://127.0.0.1:${await freePort()}`,
+    "custom:nowhere": "https://nowhere.invalid",
+  };
+  for (const [serviceSlug, baseUrl] of Object.entries(baseUrls)) {
+    await client.connections.upsertServiceConnection({ serviceSlug, baseUrl, apiKey: "a-credential" });
+  }
+  const asOwner = (sql: string) => service.postgres.asOwner(sql);
+  await asOwner(`update connection_health set last_error = 'the service answered 401', last_error_stage = 'auth',
+    last_error_at = now() where connection_id = (select id from connections where slug = 'custom:refused')`);
+  const env = { DATABASE_URL: service.postgres.url, PATCHBAY_ROOT_KEY_FILE: file };
+  const lines = async (name: string) => {
+    const { stdout } = await run(["doctor"], { env });
+    return stdout.split("\n").filter((line) => line.slice(6, 17).trim() === name);
+  };
+  const of = `of ${service.org.orgId}`;
+  const before = await asOwner("select * from connection_health order by connection_id");
+  expect(new Set(await lines("connections"))).toStrictEqual(
+    new Set([
+      expect.stringMatching(
+        `^warn  connections custom:gone ${of}: TCP: .*; start the service, or open the way`,
+      ),
+      expect.stringMatching(`^warn  connections custom:nowhere ${of}: DNS: .*; correct the host`),
+      `warn  connections custom:refused ${of}: auth: the service answered 401; store a credential that is good`,
+      "warn  connections 1 of 4 are reached, and take their credential as far as the last probe says",
+    ]),
+  );
+  expect(await asOwner("select * from connection_health order by connection_id")).toStrictEqual(before);
+  expect(upstream.asked.map(({ headers }) => headers.authorization)).not.toContain("Bearer a-credential");
+  await asOwner("update connection_health set next_due_at = now() - interval '10 minutes'");
+  expect(await lines("probes")).toStrictEqual([
+    expect.stringMatching(
+      /^warn {2}probes {6}4 of 4 connections are overdue, the oldest by 60\d s: start the service; /,
+    ),
+  ]);
+  expect(await lines("rotations")).toStrictEqual(["ok    rotations   no secret is older than 90 days"]);
+  await asOwner("update api_key_secrets set created_at = now() - interval '100 days'");
+  await asOwner("update connections set created_at = now() - interval '200 days'");
+  // Stored in the last quarter, as their events say.
+  expect(await lines("rotations")).toStrictEqual([
+    `warn  rotations   key "admin" (${apiKeyId}) ${of} has a secret of 100 days: rotate it`,
+  ]);
+  await tamper(service.postgres, "update audit_events set at = at - interval '120 days'");
+  expect(await lines("rotations")).toHaveLength(5);
+  await client.connections.upsertServiceConnection({
+    ...{ serviceSlug: "custom:good", baseUrl: upstream.url, apiKey: "another-credential" },
+  });
+  const old = await lines("rotations");
+  expect(old.some((line) => line.includes("custom:gone"))).toBe(true);
+  expect(old.some((line) => line.includes("custom:good"))).toBe(false);
 });
 
 test("doctor goes on after what it finds, says what to do, and ends with 1", async () => {

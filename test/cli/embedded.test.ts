@@ -158,7 +158,11 @@ describe("beside the running service", () => {
     const { stdout } = await run(["doctor", "--data-dir", dataDir, "--host", "0.0.0.0"]);
     const page = await readFile("docs/operating.md", "utf8");
     const [, shown = ""] = /^\$ patchbay doctor --host 0\.0\.0\.0\n(.*?)^```/ms.exec(page) ?? [];
-    const alike = (text: string) => text.replaceAll(dataDir, "./data").replace(/\d+/g, "0");
+    const alike = (text: string) =>
+      text
+        .replaceAll(dataDir, "./data")
+        .replace(/org_\w+/g, "org_0")
+        .replace(/\d+/g, "0");
     expect(alike(stdout)).toBe(alike(shown));
   });
 
@@ -195,43 +199,6 @@ describe("a later start", () => {
     expect(called).toMatchObject({ status: 200, body: { data: { status: 200 } } });
     const { body } = await rest("GET", "/api/service-connections");
     expect(body.data.connections[0]).not.toHaveProperty("unhealthy");
-  });
-});
-
-describe("after a SIGKILL in the middle of changes", () => {
-  const acknowledged: string[] = [];
-
-  beforeAll(async () => {
-    const before = service.pid;
-    const writers = Array.from({ length: 4 }, async (_, writer) => {
-      for (let i = 0; ; i++) {
-        const name = `w${writer}-${i}`;
-        const reply = await rest("POST", "/api/api-keys", { name, scopes: ["read"] }).catch(() => undefined);
-        if (reply?.status !== 201) return;
-        acknowledged.push(name);
-        if (acknowledged.length === 25) void service.kill("SIGKILL");
-      }
-    });
-    await Promise.all(writers);
-    await service.ended;
-    await startAgain();
-    expect(service.pid).not.toBe(before);
-  });
-
-  test("nothing that was acknowledged is lost", async () => {
-    const { body } = await rest("GET", "/api/api-keys");
-    const names = body.data.apiKeys.map((key: { name: string }) => key.name);
-    expect(acknowledged.length).toBeGreaterThanOrEqual(25);
-    expect(names).toStrictEqual(expect.arrayContaining(acknowledged));
-  });
-
-  test("each key that is there has its audit event", async () => {
-    const { body } = await rest("GET", "/api/api-keys");
-    const { body: audit } = await rest("GET", "/api/audit/events?action=api_key.create&pageSize=1000");
-    const recorded = audit.data.events.map((event: { target: string }) => event.target);
-    expect(recorded.toSorted()).toStrictEqual(
-      body.data.apiKeys.map((key: { id: string }) => key.id).toSorted(),
-    );
   });
 });
 

@@ -350,7 +350,7 @@ test("the data of another major version is refused, and not touched", async () =
   await writeFile(join(dataDir, "postgres", "PG_VERSION"), "17\n");
   if (asRoot) await chown(join(dataDir, "postgres"), nobody, nobody);
   await expect(startEmbeddedPostgres({ dataDir, log })).rejects.toThrow(
-    /written by Postgres 17, and this release brings Postgres \d+: .*pg_dump/,
+    /written by Postgres 17, and this release brings Postgres \d+: with the release that wrote it, run `patchbay backup FILE`.* `patchbay restore FILE`/,
   );
   expect(await readdir(join(dataDir, "postgres"))).toEqual(["PG_VERSION"]);
 });

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { expectAllDelivered, expectNothingLost } from "./support/assess.ts";
 import { startDeployment, type Deployment } from "./support/deployment.ts";
 import { startLoad, type Load } from "./support/load.ts";
-import { databaseIsAway, expectCleanAnswers, expectCleanLog } from "./support/words.ts";
+import { databaseIsAway, endedByItself, expectCleanAnswers, expectCleanLog } from "./support/words.ts";
 
 // The service with its embedded Postgres, which goes through all of this one after the other.
 let deployment: Deployment;
@@ -25,8 +25,6 @@ async function newLoad(): Promise<Load> {
   await load.isServed();
   return load;
 }
-
-const endedByItself = "the embedded Postgres ended by itself and is started again";
 
 /** The first process of the embedded Postgres. */
 async function postmaster(): Promise<number> {

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { run, temporaryFolder } from "../cli/patchbay.ts";
 import { isListening } from "../support/ports.ts";
 import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
+import { missingRedis, startRedis } from "../support/redis.ts";
 import { presenter } from "../support/service.ts";
 import { linesToBoth, startWorkers, type LineReply, type Workers } from "./support/workers.ts";
 
@@ -17,8 +18,13 @@ afterAll(() => folder[Symbol.asyncDispose]());
 const rootKey = Buffer.alloc(32, 1).toString("base64");
 
 /** Two workers on a database of the test. */
-async function startOn(database: TestDatabase, name: string, flags: readonly string[] = []) {
-  const env = { DATABASE_URL: database.url, PATCHBAY_ROOT_KEY: rootKey };
+async function startOn(
+  database: TestDatabase,
+  name: string,
+  flags: readonly string[] = [],
+  settings: Readonly<Record<string, string>> = {},
+) {
+  const env = { DATABASE_URL: database.url, PATCHBAY_ROOT_KEY: rootKey, ...settings };
   return startWorkers(join(folder.path, name), { env, flags: ["--outbound-allow", "127.0.0.1", ...flags] });
 }
 
@@ -120,6 +126,33 @@ describe("two workers", () => {
     const revoked = await one.call("DELETE", `/api/api-keys/${apiKey?.id}`);
     expect(revoked.status).toBe(200);
     await vi.waitUntil(async () => (await other.call("GET", "/api/auth/me", { secret })).status === 401);
+  });
+
+  test("go on with their connections while the primary hangs, each by itself, and count together again afterwards", async () => {
+    const { secret } = await workers.admin.client.apiKeys.createApiKey({
+      name: "hang",
+      scopes: ["a:view"],
+      rateLimitPerMinute: 10,
+    });
+    const [one, other] = await linesToBoth(workers);
+    using lines = new DisposableStack();
+    lines.use(one);
+    lines.use(other);
+    expect(allowed([await one.call("GET", "/api/auth/me", { secret })])).toBe(1);
+    process.kill(workers.service.pid, "SIGSTOP");
+    try {
+      const alone = [];
+      for (let i = 0; i < 12; i++) alone.push(await one.call("GET", "/api/auth/me", { secret }));
+      // It knows what it let through before.
+      expect(allowed(alone)).toBe(9);
+    } finally {
+      process.kill(workers.service.pid, "SIGCONT");
+    }
+    await vi.waitUntil(() => workers.logged("rate limits are shared again").length > 0, { timeout: 50_000 });
+    const fallbacks = await workers.metric("patchbay_rate_limit_fallbacks_total");
+    expect(fallbacks).toBeGreaterThan(0);
+    for (const line of [one, other]) await line.call("GET", "/api/auth/me");
+    expect(await workers.metric("patchbay_rate_limit_fallbacks_total")).toBe(fallbacks);
   });
 
   test("hear of each other's failed authentications, so that a guesser has no second budget", async () => {
@@ -231,6 +264,32 @@ describe("a worker that ends", () => {
     expect(stderr).not.toMatch(/ {4}at /);
   });
 });
+
+test.skipIf(missingRedis !== undefined)(
+  "with a server of rate limits, workers count there, and still together without it",
+  async () => {
+    await using redis = await startRedis();
+    await using database = await createTestDatabase("empty");
+    await using workers = await startOn(database, "redis", [], { PATCHBAY_RATE_LIMIT_URL: redis.url });
+    const [one, other] = await linesToBoth(workers);
+    using lines = new DisposableStack();
+    lines.use(one);
+    lines.use(other);
+    async function letThrough(): Promise<number> {
+      const limited = { name: "limited", scopes: ["a:view"], rateLimitPerMinute: 9 };
+      const { secret } = await workers.admin.client.apiKeys.createApiKey(limited);
+      const calls = Array.from({ length: 30 }, (_, i) =>
+        (i % 2 ? one : other).call("GET", "/api/auth/me", { secret }),
+      );
+      return allowed(await Promise.all(calls));
+    }
+    expect(await letThrough()).toBe(9);
+    expect(await workers.metric("patchbay_rate_limit_fallbacks_total")).toBe(0);
+    await redis.kill();
+    expect(await letThrough()).toBe(9);
+    expect(await workers.metric("patchbay_rate_limit_fallbacks_total")).toBeGreaterThan(0);
+  },
+);
 
 test("a start that cannot open its port says so once, as one process does, and founds nothing", async () => {
   await using database = await createTestDatabase("empty");

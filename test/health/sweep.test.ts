@@ -1,7 +1,6 @@
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { describe, expect, test } from "vitest";
-import { createKeyedLimit } from "#src/platform/keyed-limit.ts";
 import { startProxy } from "../support/postgres-proxy.ts";
 import { createTestDatabase } from "../support/postgres.ts";
 import { startService, type TestService } from "../support/service.ts";
@@ -148,29 +147,6 @@ test("the service stops in good order although its database is gone", async () =
   await expect(service.app.loops.health.runOnce()).rejects.toThrow(/database/);
   await expect(service.app.close(1_000)).resolves.toBe(true);
   expect(service.logged()).toContain("the last probes were not recorded");
-});
-
-describe("a keyed limit", () => {
-  const share = { key: "acme", most: 10 };
-  const slowHost = { share, target: { key: "slow", most: 1 } };
-  const quickHost = { share, target: { key: "quick", most: 1 } };
-
-  test("lets other keys pass one that is at its limit", async () => {
-    const limit = createKeyedLimit(10);
-    const never = Promise.withResolvers<void>();
-    const slow = limit(slowHost, () => never.promise);
-    const waiting = limit(slowHost, () => Promise.resolve("late"));
-    expect(await limit(quickHost, () => Promise.resolve("now"))).toBe("now");
-    never.resolve();
-    await slow;
-    expect(await waiting).toBe("late");
-  });
-
-  test("gives its place back when a task fails", async () => {
-    const limit = createKeyedLimit(1);
-    await expect(limit(quickHost, () => Promise.reject(new Error("no")))).rejects.toThrow("no");
-    expect(await limit(quickHost, () => Promise.resolve(1))).toBe(1);
-  });
 });
 
 async function turns(count: number): Promise<void> {

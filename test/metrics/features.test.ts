@@ -1,5 +1,7 @@
 import { readFileSync } from "node:fs";
+import { parse } from "yaml";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { Reason } from "#gen/patchbay/errors/v1/errors_pb.js";
 import { startUpstream, type Upstream } from "../support/upstream.ts";
 import { startWebhooks, type WebhookService } from "../support/webhooks.ts";
 import type { TestService } from "../support/service.ts";
@@ -140,5 +142,86 @@ test("every metric of the service is in docs/observability.md, and every one the
   const page = readFileSync("docs/observability.md", "utf8");
   const described = [...page.matchAll(/^\| `(patchbay_\w+)` /gm)].map(([, name]) => name);
   const declared = [...(await scrape()).matchAll(/^# TYPE (patchbay_\w+) /gm)].map(([, name]) => name);
-  expect(new Set(described)).toStrictEqual(new Set(declared));
+  // Only the process that leads others has it.
+  expect(new Set(described)).toStrictEqual(new Set([...declared, "patchbay_workers"]));
+});
+
+/** What the files for operators ask Prometheus for. */
+function expressions(): readonly (readonly [where: string, expr: string])[] {
+  const alerts = parse(readFileSync("deploy/prometheus-alerts.yaml", "utf8")) as {
+    groups: { rules: { alert: string; expr: string }[] }[];
+  };
+  const dashboard = JSON.parse(readFileSync("deploy/grafana-dashboard.json", "utf8")) as {
+    panels: { title: string; targets?: { expr: string }[] }[];
+  };
+  return [
+    ...alerts.groups.flatMap(({ rules }) => rules.map(({ alert, expr }) => [alert, expr] as const)),
+    ...dashboard.panels.flatMap(({ title, targets = [] }) =>
+      targets.map(({ expr }) => [title, expr] as const),
+    ),
+  ];
+}
+
+test("alerts and dashboard ask for metrics, labels and values only that there are", async () => {
+  const page = readFileSync("docs/observability.md", "utf8");
+  const text = await scrape();
+  const kinds = new Map(
+    [...text.matchAll(/^# TYPE (\w+) (\w+)$/gm)].map(([, name = "", kind]) => [name, kind]),
+  );
+  const reasons = new Set<string>(Object.keys(Reason));
+  const asked = expressions();
+  expect(asked.length).toBeGreaterThan(40);
+  for (const [where, expr] of asked) {
+    const names = [...expr.matchAll(/\b(?:patchbay|process|nodejs)_\w+/g)].map(([name]) => name);
+    expect([where, names.length > 0 || expr.startsWith("up{")]).toStrictEqual([where, true]);
+    for (const name of names) {
+      const base = name.replace(/_(bucket|count|sum)$/, "");
+      const kind = kinds.get(name) ?? (kinds.get(base) === "histogram" ? "histogram" : undefined);
+      expect([where, name, kind]).not.toContain(undefined);
+      const isRated = new RegExp(`(rate|increase)\\(${name}\\b`).test(expr);
+      // A counter as it is says nothing, and the rate of a gauge nothing either.
+      expect([where, name, isRated]).toStrictEqual([where, name, kind !== "gauge"]);
+    }
+    const row = names.map((name) =>
+      page.split("\n").find((line) => name.startsWith(/^\| `(\w+)`/.exec(line)?.[1] ?? "-")),
+    );
+    const labels = [...expr.matchAll(/(\w+)(?:=|!=|=~)"([^"]*)"/g)];
+    for (const [, label = "", value = ""] of labels) {
+      if (["instance", "job"].includes(label)) continue;
+      const isKnown =
+        label === "reason" ? reasons.has(value) : row.some((line) => line?.includes(`\`${value}\``));
+      expect([where, label, value, isKnown]).toStrictEqual([where, label, value, true]);
+    }
+    for (const [, by = ""] of expr.matchAll(/by \(([^)]*)\)/g)) {
+      for (const label of by.split(", ").filter((one) => !["le", "instance"].includes(one))) {
+        expect([where, label, row.some((line) => line?.includes(`\`${label}\``))]).toStrictEqual([
+          where,
+          label,
+          true,
+        ]);
+      }
+    }
+    expect([where, expr.split("(").length]).toStrictEqual([where, expr.split(")").length]);
+  }
+});
+
+test("every alert says what it is and what to do, and the dashboard's panels do not lie on each other", () => {
+  const { groups } = parse(readFileSync("deploy/prometheus-alerts.yaml", "utf8")) as {
+    groups: { rules: { alert: string; labels: object; annotations: Record<string, string> }[] }[];
+  };
+  for (const { alert, labels, annotations } of groups.flatMap(({ rules }) => rules)) {
+    expect([alert, labels, annotations]).toStrictEqual([
+      expect.stringMatching(/^Patchbay\w+$/),
+      { severity: expect.stringMatching(/^(page|ticket)$/) as string },
+      { summary: expect.stringMatching(/\.$/) as string, action: expect.stringMatching(/\.$/) as string },
+    ]);
+  }
+  const { panels } = JSON.parse(readFileSync("deploy/grafana-dashboard.json", "utf8")) as {
+    panels: { id: number; gridPos: Record<"x" | "y" | "w" | "h", number> }[];
+  };
+  const cells = panels.flatMap(({ gridPos: { x, y, w, h } }) =>
+    Array.from({ length: w * h }, (_, i) => `${x + (i % w)},${y + Math.floor(i / w)}`),
+  );
+  expect(new Set(cells).size).toBe(cells.length);
+  expect(new Set(panels.map(({ id }) => id)).size).toBe(panels.length);
 });

@@ -186,45 +186,71 @@ test("a host that the deployment's list does not name learns nothing of traces",
   expect(sent).toStrictEqual([{}, { traceparent: expect.stringMatching(/^00-/) as string }, {}]);
 });
 
-test("a stream's later reads belong to the trace of the stream, which ends with it", async () => {
-  const { channel, url } = await service.org.client.channels.createChannel({
-    name: "orders",
-    source: { case: "cloudEvents", value: {} },
-  });
-  const publish = (id: string) =>
-    fetch(url, {
-      method: "POST",
-      headers: {
-        authorization: `Bearer ${service.org.secret}`,
-        ...{ "content-type": "application/json", "ce-specversion": "1.0" },
-        ...{ "ce-id": id, "ce-source": "/shop", "ce-type": "order.made" },
-      },
-      body: "{}",
-    });
-  const traceId = "5".repeat(32);
-  const stopping = new AbortController();
-  const response = await fetch(`${service.url}/api/events/stream?log=${channel?.id}&from=earliest`, {
-    headers: {
-      authorization: `Bearer ${service.org.secret}`,
-      traceparent: `00-${traceId}-${traceIds.caller}-01`,
+describe("a stream", () => {
+  /** Reads what a stream brings until it has this text. */
+  type Reads = (text: string) => Promise<void>;
+
+  async function overServerSentEvents(log: string, traceparent: string, signal: AbortSignal): Promise<Reads> {
+    const headers = { authorization: `Bearer ${service.org.secret}`, traceparent };
+    const url = `${service.url}/api/events/stream?log=${log}&from=earliest`;
+    const reader = (await fetch(url, { headers, signal }))
+      .body!.pipeThrough(new TextDecoderStream())
+      .getReader();
+    return async (text) => {
+      for (let seen = ""; !seen.includes(text);) seen += (await reader.read()).value ?? "";
+    };
+  }
+
+  async function overGrpc(log: string, traceparent: string, signal: AbortSignal): Promise<Reads> {
+    const logs = [{ log, from: { case: "earliest" as const, value: true } }];
+    const options = { headers: { traceparent }, signal };
+    const messages = service.org.client.events.subscribe({ logs }, options)[Symbol.asyncIterator]();
+    return async (text) => {
+      for (;;) {
+        const { value } = await messages.next();
+        const ids = (value as { events: { id: string }[] }).events.map(({ id }) => id);
+        if (ids.includes(text)) return;
+      }
+    };
+  }
+
+  test.each([
+    ["server-sent events", overServerSentEvents, "5"],
+    ["gRPC", overGrpc, "8"],
+  ])(
+    "over %s keeps its trace: later reads are parts of it, and it ends with the stream",
+    async (_, open, digit) => {
+      const { channel, url } = await service.org.client.channels.createChannel({
+        name: "orders",
+        source: { case: "cloudEvents", value: {} },
+      });
+      const publish = (id: string) =>
+        fetch(url, {
+          method: "POST",
+          headers: {
+            authorization: `Bearer ${service.org.secret}`,
+            ...{ "content-type": "application/json", "ce-specversion": "1.0" },
+            ...{ "ce-id": id, "ce-source": "/shop", "ce-type": "order.made" },
+          },
+          body: "{}",
+        });
+      const traceId = digit.repeat(32);
+      const stopping = new AbortController();
+      const traceparent = `00-${traceId}-${traceIds.caller}-01`;
+      await publish("the-first");
+      const reads = await open(channel?.id ?? "", traceparent, stopping.signal);
+      await reads("the-first");
+      const between = BigInt(Date.now()) * 1_000_000n;
+      await publish("the-second");
+      await reads("the-second");
+      stopping.abort();
+      const { root, parts } = await traceOf(traceId);
+      expect(root.attributes).toMatchObject({ "patchbay.cut": true });
+      expect(root.isError).toBe(false);
+      const later = parts.filter(({ name, startNanos }) => name === "database read" && startNanos >= between);
+      expect(later.length).toBeGreaterThan(0);
     },
-    signal: stopping.signal,
-  });
-  const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
-  const reads = async (text: string) => {
-    for (let seen = ""; !seen.includes(text);) seen += (await reader.read()).value ?? "";
-  };
-  await publish("the-first");
-  await reads("the-first");
-  const between = BigInt(Date.now()) * 1_000_000n;
-  await publish("the-second");
-  await reads("the-second");
-  stopping.abort();
-  const { root, parts } = await traceOf(traceId);
-  expect(root.attributes).toMatchObject({ "patchbay.cut": true });
-  expect(root.isError).toBe(false);
-  const later = parts.filter(({ name, startNanos }) => name === "database read" && startNanos >= between);
-  expect(later.length).toBeGreaterThan(0);
+  );
 });
 
 test("failures of ours and of the database are marked, those of callers are not, and no message is told", async () => {

@@ -50,13 +50,11 @@ function readAws(parts: UrlParts): AwsPlace {
         "such as awskms:///alias/patchbay?region=eu-central-1",
     );
   }
-  if (region !== undefined && regionOfKey !== undefined && region !== regionOfKey) {
-    throw new Error(
-      `region is ${JSON.stringify(region)}, and the key's ARN names ${regionOfKey}: leave it out`,
-    );
-  }
-  if (region !== undefined && !/^[\w-]{1,64}$/.test(region)) {
+  if (region !== undefined && !/^[a-z]{2}[a-z-]{1,20}-\d{1,2}$/.test(region)) {
     throw new Error("give a region such as eu-central-1");
+  }
+  if (region !== undefined && regionOfKey !== undefined && region !== regionOfKey) {
+    throw new Error(`region is ${region}, and the key's ARN names ${regionOfKey}: leave it out`);
   }
   return { kind: "awskms", key, region: region ?? regionOfKey, endpoint };
 }

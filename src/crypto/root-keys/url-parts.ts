@@ -20,8 +20,8 @@ export function readParts(text: string): UrlParts {
   }
   const left = new Map<string, string>();
   for (const [name, value] of url.searchParams) {
-    if (left.has(name)) throw new Error(`give the parameter ${JSON.stringify(name)} once`);
-    if (value === "") throw new Error(`give the parameter ${JSON.stringify(name)} a value, or leave it out`);
+    if (left.has(name)) throw new Error(`give ${shown(name)} once`);
+    if (value === "") throw new Error(`give ${shown(name)} a value, or leave it out`);
     left.set(name, value);
   }
   return {
@@ -35,9 +35,14 @@ export function readParts(text: string): UrlParts {
     finish(known) {
       const [unknown] = left.keys();
       if (unknown === undefined) return;
-      throw new Error(`there is no parameter ${JSON.stringify(unknown)} here; there is ${known.join(", ")}`);
+      throw new Error(`there is no place for ${shown(unknown)} here; there is ${known.join(", ")}`);
     },
   };
+}
+
+/** What looks like a name is one; what does not may be a secret that was pasted at the wrong place. */
+function shown(name: string): string {
+  return /^[a-z_]{1,24}$/.test(name) ? `the parameter ${name}` : "each parameter";
 }
 
 function decoded(path: string): string {

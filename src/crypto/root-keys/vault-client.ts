@@ -1,4 +1,4 @@
-import { AddressDenied, InvalidOutboundRequest } from "#src/outbound/errors.ts";
+import { AddressDenied, InvalidOutboundRequest, UpstreamUnreachable } from "#src/outbound/errors.ts";
 import type { Outbound } from "#src/outbound/outbound.ts";
 import { ServiceError } from "#src/platform/errors.ts";
 import { RootKeyRefused, RootKeyUnavailable } from "../errors.ts";
@@ -9,6 +9,9 @@ export interface VaultClient {
   /** Vault's answer, unless it is an outage. */
   post(path: string, request: VaultRequest): Promise<VaultAnswer>;
 }
+
+/** In the place of a token where an agent adds it, or none is needed. */
+export const noToken = "";
 
 interface VaultRequest {
   readonly token?: string;
@@ -26,16 +29,18 @@ export interface VaultAnswer {
 }
 
 const maxAnswerBytes = 64 * 1024;
+/** Logins and renewals serve all calls, so that no one call ends them. */
+const timeoutMs = 10_000;
 
 /** Through our own client: no redirect is followed, so that the token goes to this server and to no other. */
 export function createVaultClient({ address, namespace }: VaultPlace, outbound: Outbound): VaultClient {
   return {
-    async post(path, { token, body, signal }) {
+    async post(path, { token = noToken, body, signal }) {
       const headers = {
         "content-type": "application/json",
         // Vault's protection from forged requests; the agent asks for it.
         "x-vault-request": "true",
-        ...(token !== undefined && { "x-vault-token": token }),
+        ...(token !== noToken && { "x-vault-token": token }),
         ...(namespace !== undefined && { "x-vault-namespace": namespace }),
       };
       const reply = await outbound
@@ -47,6 +52,7 @@ export function createVaultClient({ address, namespace }: VaultPlace, outbound: 
           headers,
           body: Buffer.from(JSON.stringify(body)),
           ...(signal !== undefined && { signal }),
+          timeoutMs,
           maxAnswerBytes,
         })
         .catch(unreachable);
@@ -62,7 +68,9 @@ function unreachable(error: unknown): never {
   if (!(error instanceof ServiceError)) throw error;
   if (error instanceof InvalidOutboundRequest)
     throw new RootKeyRefused("the token for Vault is no token: check it");
-  if (error instanceof AddressDenied) throw new RootKeyRefused(`Vault: ${error.message}`);
+  const isWrongServer =
+    error instanceof UpstreamUnreachable && error.metadata.stage === "TLS" && !error.isTransient;
+  if (isWrongServer || error instanceof AddressDenied) throw new RootKeyRefused(`Vault: ${error.message}`);
   throw new RootKeyUnavailable(new Error(`Vault: ${error.message}`));
 }
 

@@ -15,6 +15,8 @@ export interface VaultPlace {
 
 /** How the service gets the token that it presents to Vault. Secrets are in files, which may be replaced at any time. */
 export type VaultAuth =
+  /** An agent on the same machine adds it. */
+  | { readonly method: "agent" }
   | { readonly method: "token"; readonly file: string | undefined }
   | {
       readonly method: "approle";
@@ -30,6 +32,7 @@ export type VaultAuth =
     };
 
 const parameters = {
+  agent: [],
   token: ["token_file"],
   approle: ["role_id", "secret_id_file", "auth_mount"],
   kubernetes: ["role", "jwt_file", "auth_mount"],
@@ -57,7 +60,7 @@ export function readVault(parts: UrlParts): VaultPlace {
 
 function readAuth(parts: UrlParts): VaultAuth {
   const method = parts.take("auth") ?? "token";
-  if (method !== "token" && method !== "approle" && method !== "kubernetes") {
+  if (!isMethod(method)) {
     throw new Error(`give as auth one of ${Object.keys(parameters).join(", ")}`);
   }
   const auth = authBy(method, parts);
@@ -65,8 +68,14 @@ function readAuth(parts: UrlParts): VaultAuth {
   return auth;
 }
 
+function isMethod(text: string): text is VaultAuth["method"] {
+  return Object.hasOwn(parameters, text);
+}
+
 function authBy(method: VaultAuth["method"], parts: UrlParts): VaultAuth {
   switch (method) {
+    case "agent":
+      return { method };
     case "token":
       return { method, file: fileOf(parts, "token_file") };
     case "approle": {

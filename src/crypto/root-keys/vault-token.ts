@@ -2,13 +2,13 @@ import { readFile } from "node:fs/promises";
 import type { Log } from "#src/platform/log.ts";
 import type { Secret } from "#src/platform/secret.ts";
 import { RootKeyRefused } from "../errors.ts";
-import type { VaultAnswer, VaultClient } from "./vault-client.ts";
+import { noToken, type VaultAnswer, type VaultClient } from "./vault-client.ts";
 import type { VaultAuth } from "./vault-place.ts";
 
 /** The token that Vault is asked with, which is renewed before it ends. */
 export interface VaultToken {
-  /** The token in use; logs in if there is none. */
-  get(signal: AbortSignal): Promise<string>;
+  /** The token in use; logs in if there is none, once for all that ask meanwhile. */
+  get(): Promise<string>;
   /** Vault refused this one: the next is a new one. */
   forget(refused: string): void;
 }
@@ -37,8 +37,8 @@ export function createVaultToken(parts: {
   let loggingIn: Promise<string> | undefined;
   let timer: NodeJS.Timeout | undefined;
 
-  async function logIn(signal: AbortSignal): Promise<string> {
-    const lease = await obtain(parts, signal);
+  async function logIn(): Promise<string> {
+    const lease = await obtain(parts);
     current = lease.token;
     schedule(lease);
     return lease.token;
@@ -62,6 +62,7 @@ export function createVaultToken(parts: {
       if (lease !== undefined && (lease.seconds ?? Infinity) > seconds / 2) return schedule(lease);
       if (auth.method !== "token") return forget(token);
       const next = await obtain(parts);
+      if (current !== token) return;
       if (next.token !== token || next.seconds === undefined) {
         current = next.token;
         return schedule(next);
@@ -86,14 +87,16 @@ export function createVaultToken(parts: {
 
   return {
     forget,
-    get: async (signal) => current ?? (loggingIn ??= logIn(signal).finally(() => (loggingIn = undefined))),
+    get: async () => current ?? (loggingIn ??= logIn().finally(() => (loggingIn = undefined))),
   };
 }
 
 type Source = Parameters<typeof createVaultToken>[0];
 
-async function obtain({ auth, client, given }: Source, signal?: AbortSignal): Promise<Lease> {
+async function obtain({ auth, client, given, log }: Source): Promise<Lease> {
   switch (auth.method) {
+    case "agent":
+      return { token: noToken, seconds: undefined };
     case "token": {
       const token = auth.file === undefined ? given?.reveal().toString() : await readSecret(auth.file);
       if (token === undefined) {
@@ -101,32 +104,32 @@ async function obtain({ auth, client, given }: Source, signal?: AbortSignal): Pr
           "there is no token for Vault: set VAULT_TOKEN, or add token_file or auth to the URL",
         );
       }
-      return (await renew(client, token, signal)) ?? { token, seconds: undefined };
+      const renewed = await renew(client, token);
+      if (renewed === undefined) {
+        log.warn(
+          "the Vault token for the root key cannot be renewed and is used until it ends: give a periodic one",
+        );
+      }
+      return renewed ?? { token, seconds: undefined };
     }
     case "approle": {
       const body = { role_id: auth.roleId, secret_id: await readSecret(auth.secretIdFile) };
-      return loggedIn(
-        auth,
-        await client.post(`auth/${auth.mount}/login`, { body, ...(signal && { signal }) }),
-      );
+      return loggedIn(auth, await client.post(`auth/${auth.mount}/login`, { body }));
     }
     case "kubernetes": {
       const body = { role: auth.role, jwt: await readSecret(auth.jwtFile) };
-      return loggedIn(
-        auth,
-        await client.post(`auth/${auth.mount}/login`, { body, ...(signal && { signal }) }),
-      );
+      return loggedIn(auth, await client.post(`auth/${auth.mount}/login`, { body }));
     }
   }
 }
 
 /** The token with its new time; undefined for one that is not renewed: it lasts for ever, or was made to end. */
-async function renew(client: VaultClient, token: string, signal?: AbortSignal): Promise<Lease | undefined> {
-  const answer = await client.post("auth/token/renew-self", { token, body: {}, ...(signal && { signal }) });
+async function renew(client: VaultClient, token: string): Promise<Lease | undefined> {
+  const answer = await client.post("auth/token/renew-self", { token, body: {} });
   return answer.status === 200 ? leaseOf(answer) : undefined;
 }
 
-function loggedIn(auth: Exclude<VaultAuth, { method: "token" }>, answer: VaultAnswer): Lease {
+function loggedIn(auth: Extract<VaultAuth, { mount: string }>, answer: VaultAnswer): Lease {
   const lease = answer.status === 200 ? leaseOf(answer) : undefined;
   if (lease !== undefined) return lease;
   const what =

@@ -25,11 +25,11 @@ export function vaultTransit(place: VaultPlace, { vaultToken: given, log }: Root
     signal: AbortSignal,
   ): Promise<VaultAnswer> {
     const path = `${mount}/${operation}/${key}`;
-    const first = await token.get(signal);
+    const first = await token.get();
     const answer = await client.post(path, { token: first, body, signal });
     if (answer.status !== 403) return answer;
     token.forget(first);
-    const second = await token.get(signal);
+    const second = await token.get();
     return second === first ? answer : client.post(path, { token: second, body, signal });
   }
 

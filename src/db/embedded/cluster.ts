@@ -25,7 +25,8 @@ export async function ensureCluster(
   if (found !== installation.major) {
     throw new Error(
       `${cluster} was written by Postgres ${found}, and this release brings Postgres ${installation.major}: ` +
-        "start the release that wrote it and move the data with pg_dump, or choose another folder with --data-dir",
+        "with the release that wrote it, run `patchbay backup FILE`, move the folder away, and run `patchbay restore FILE` " +
+        "with this one; or choose another folder with --data-dir",
     );
   }
 }

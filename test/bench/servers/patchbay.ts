@@ -28,4 +28,5 @@ const app = await createApp(config, {
 });
 const { port } = await app.listen("127.0.0.1", 0);
 app.beReady();
+if (process.env["BENCH_SWEEP"] !== undefined) app.loops.health.start();
 tellParent(port);

@@ -19,6 +19,8 @@ export interface FakeVault extends AsyncDisposable {
   minDecryptionVersion: number;
   /** A version so old that it knows no associated data ignores it. */
   knowsAssociatedData: boolean;
+  /** As an agent does that adds its own token to requests without one. */
+  addsToken: boolean;
   /** Makes a token of this name. */
   newToken(name: string, lease?: FakeLease): string;
   revoke(token: string): void;
@@ -89,7 +91,8 @@ export async function startFakeVault(namespace?: string): Promise<FakeVault> {
     const login = logIn(path, body);
     if (login !== undefined) return login;
     const token = String(headers["x-vault-token"]);
-    if (!tokens.has(token)) return vaultError(403, "permission denied");
+    const isAdded = vault.addsToken && headers["x-vault-token"] === undefined;
+    if (!tokens.has(token) && !isAdded) return vaultError(403, "permission denied");
     if (path === "auth/token/renew-self") {
       const lease = tokens.get(token);
       if (lease?.renewable !== true) return vaultError(400, "lease is not renewable");
@@ -106,6 +109,7 @@ export async function startFakeVault(namespace?: string): Promise<FakeVault> {
     asked: upstream.asked,
     minDecryptionVersion: 1,
     knowsAssociatedData: true,
+    addsToken: false,
     newKey(path) {
       const key = fakeKey();
       keys.set(path, key);

@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { parseRootKeyUrl } from "#src/crypto/root-keys/place.ts";
 
@@ -26,6 +27,7 @@ describe("a root key's URL names", () => {
       `${vault}?namespace=a/b&token_file=/run/t`,
       { namespace: "a/b", auth: { method: "token", file: "/run/t" } },
     ],
+    [`${vault}?auth=agent`, { auth: { method: "agent" } }],
     [
       `${vault}?auth=approle&role_id=r&secret_id_file=/run/s`,
       { auth: { method: "approle", mount: "approle", roleId: "r", secretIdFile: "/run/s" } },
@@ -55,12 +57,16 @@ describe("it is refused, with what to give and without what it holds:", () => {
     [
       "an unknown parameter",
       `${vault}?tokn=canary`,
-      /no parameter "tokn" here; there is namespace, auth, token_file$/,
+      /no place for the parameter tokn here; there is namespace, auth, token_file$/,
     ],
-    ["a parameter of another way to log in", `${vault}?role_id=canary`, /no parameter "role_id"/],
-    ["a parameter twice", `${vault}?namespace=canary&namespace=b`, /"namespace" once/],
-    ["a parameter without value", `${vault}?namespace=`, /"namespace" a value/],
-    ["a way to log in that does not exist", `${vault}?auth=canary`, /one of token, approle, kubernetes/],
+    ["a parameter of another way to log in", `${vault}?role_id=canary`, /no place for the parameter role_id/],
+    ["a parameter twice", `${vault}?namespace=canary&namespace=b`, /the parameter namespace once/],
+    ["a parameter without value", `${vault}?namespace=`, /the parameter namespace a value/],
+    [
+      "a way to log in that does not exist",
+      `${vault}?auth=canary`,
+      /one of agent, token, approle, kubernetes/,
+    ],
     ["AppRole without its secret", `${vault}?auth=approle&role_id=canary`, /role_id and secret_id_file/],
     ["Kubernetes without role", `${vault}?auth=kubernetes`, /give role/],
     ["a file by a part of its path", `${vault}?token_file=canary`, /token_file as a whole path/],
@@ -86,6 +92,7 @@ describe("it is refused, with what to give and without what it holds:", () => {
     ],
     ["a version of a key of Google", `gcpkms://${gcp}/cryptoKeyVersions/1`, /without a version/],
     ["half a key of Google", "gcpkms://projects/canary", /without a version/],
+    ["a token as a parameter", `${vault}?hvs.canary`, /each parameter a value/],
     ["a percent sign", "awskms:///alias/%canary", /percent-encoded/],
   ])("%s", (_, url, problem) => {
     let message = "";
@@ -97,4 +104,25 @@ describe("it is refused, with what to give and without what it holds:", () => {
     expect(message).toMatch(problem);
     expect(message).not.toContain("canary");
   });
+});
+
+test("no message shows what was pasted at the wrong place", () => {
+  const urls = [
+    `awskms:///${arn}?endpoint=https://kms.internal`,
+    `gcpkms://${gcp}?endpoint=https://kms.internal`,
+    `${vault}?auth=approle&role_id=r&secret_id_file=/run/s&namespace=a`,
+  ];
+  const pasted = "hvs.Canary-1";
+  fc.assert(
+    fc.property(fc.constantFrom(...urls), fc.nat(), fc.nat(8), (url, place, cut) => {
+      const at = place % (url.length + 1);
+      const text = url.slice(0, at) + pasted + url.slice(Math.min(at + cut, url.length));
+      try {
+        parseRootKeyUrl(text);
+      } catch (error) {
+        expect((error as Error).message.toLowerCase()).not.toContain(pasted.toLowerCase());
+      }
+    }),
+    { numRuns: 1_000 },
+  );
 });

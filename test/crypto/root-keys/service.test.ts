@@ -1,5 +1,8 @@
+import { pino } from "pino";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { openRootKey } from "#src/cli/root-key.ts";
 import { reasonOf } from "#src/client/node.ts";
+import { readConfig } from "#src/config/config.ts";
 import { run } from "../../cli/patchbay.ts";
 import { createTestDatabase } from "../../support/postgres.ts";
 import { startService } from "../../support/service.ts";
@@ -80,6 +83,23 @@ test("that the root key is asked at an address lets no connection call there", a
     apiKey: vaultToken,
   });
   expect(await storing.then(() => "stored", reasonOf)).toBe("ADDRESS_DENIED");
+});
+
+test("a start that would bind no key to its organisation stops, and names the setting", async () => {
+  const config = readConfig(
+    { rootKeyUrl: url() },
+    { VAULT_TOKEN: vaultToken, DATABASE_URL: "postgres://me@host/db" },
+  );
+  const log = pino({ level: "silent" });
+  expect(await openRootKey(config, log)).toMatchObject({
+    created: false,
+    rootKey: { id: "vault:transit/patchbay" },
+  });
+  vault.knowsAssociatedData = false;
+  const opening = openRootKey(config, log).finally(() => (vault.knowsAssociatedData = true));
+  await expect(opening).rejects.toThrow(
+    /^--root-key-url \(PATCHBAY_ROOT_KEY_URL\): the root key vault:transit\/patchbay unwraps what was wrapped for another record/,
+  );
 });
 
 test("commands open the root key of the URL and end, and doctor says whether it can be used", async () => {

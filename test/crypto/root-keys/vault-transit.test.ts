@@ -1,10 +1,13 @@
 import { randomBytes } from "node:crypto";
 import { rm, writeFile } from "node:fs/promises";
+import { connect, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createServer as createTlsServer, getCACertificates, setDefaultCACertificates } from "node:tls";
 import nodeVault from "node-vault";
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { checkRootKey } from "#src/crypto/check-root-key.ts";
+import { testTls } from "../../net/support.ts";
 import { freePort } from "../../support/ports.ts";
 import type { FakeKey } from "./fake-key.ts";
 import { startFakeVault, vaultError, type FakeVault } from "./fake-vault.ts";
@@ -166,6 +169,29 @@ describe("when Vault does not answer as usual", () => {
   });
 });
 
+test("over TLS, Vault is believed by its certificate, and not asked without one that is trusted", async () => {
+  const front = createTlsServer(testTls, (socket) => {
+    const behind = connect(Number(new URL(vault.url).port), "127.0.0.1");
+    socket.pipe(behind).pipe(socket);
+    for (const end of [socket, behind]) end.on("error", () => {});
+  });
+  await new Promise<void>((resolve) => front.listen(0, "127.0.0.1", resolve));
+  const { port } = front.address() as AddressInfo;
+  const url = `vault+https://127.0.0.1:${port}/transit/patchbay`;
+  const asked = vault.asked.length;
+  const strange = await open(url, { vaultToken: vault.newToken("tls", lasting) });
+  expect(await outcome(strange.wrap(newKey(), context))).toMatch(/^refused: .*NODE_EXTRA_CA_CERTS/);
+  expect(vault.asked.length).toBe(asked);
+  const trusted = getCACertificates("default");
+  setDefaultCACertificates([...trusted, testTls.cert.toString()]);
+  try {
+    await checkRootKey(await open(url, { vaultToken: vault.newToken("tls", lasting) }));
+  } finally {
+    setDefaultCACertificates(trusted);
+    front.close();
+  }
+});
+
 describe("the token", () => {
   test("is missing: that is something to change", async () => {
     const rootKey = await open(at());
@@ -188,9 +214,26 @@ describe("the token", () => {
     },
   );
 
-  test("is used as it is when it cannot be renewed", async () => {
+  test("is added by an agent, if the URL says so", async () => {
+    await using agent = await startFakeVault();
+    agent.newKey("transit/patchbay");
+    const rootKey = await open(`vault+${agent.url}/transit/patchbay?auth=agent`, { vaultToken: "canary" });
+    expect(await outcome(rootKey.wrap(newKey(), context))).toMatch(/^refused: .*status 403/);
+    agent.addsToken = true;
+    await checkRootKey(rootKey);
+    expect(agent.authPaths()).toStrictEqual([]);
+  });
+
+  test("is used as it is when it cannot be renewed, which the log says once", async () => {
+    const before = logged().length;
     const rootKey = await open(at(), { vaultToken: vault.newToken("root") });
     await checkRootKey(rootKey);
+    await checkRootKey(rootKey);
+    expect(
+      logged()
+        .slice(before)
+        .match(/cannot be renewed and is used until it ends/g),
+    ).toHaveLength(1);
   });
 
   test("is renewed before it ends, again and again", async () => {

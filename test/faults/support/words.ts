@@ -9,6 +9,9 @@ const unclean =
 /** The reasons for which a call is not served while the database is away. */
 export const databaseIsAway = ["DATABASE_UNAVAILABLE", "INTAKE_UNAVAILABLE"];
 
+/** What the log says when Postgres ended under the service. */
+export const endedByItself = "the embedded Postgres ended by itself and is started again";
+
 /** Everything that clients were told is in words of the service, with a reason and without anything secret. */
 export function expectCleanAnswers(load: Load, reasons: readonly string[]): void {
   const { refusals } = load.journal;

@@ -25,7 +25,7 @@ export async function writeConnections(session: Session, made: () => void): Prom
       const apiKey = randomUUID();
       const body = { serviceSlug: `custom:${name}`, baseUrl: `${upstreamUrl}/${name}`, apiKey };
       const reply = await journal.write(`connection ${name}`, apiKey, (requestId) =>
-        ask(session, "POST", "/api/service-connections", body, requestId),
+        ask(session, "POST", "/api/service-connections", body, { requestId }),
       );
       if (reply !== undefined) made();
       return reply;
@@ -35,7 +35,7 @@ export async function writeConnections(session: Session, made: () => void): Prom
     if (n % 3 > 0) continue;
     const path = `/api/service-connections/${created.data.connection.id}`;
     await journal.write(`connection ${name}`, "gone", (requestId) =>
-      ask(session, "DELETE", path, undefined, requestId),
+      ask(session, "DELETE", path, undefined, { requestId }),
     );
   }
 }
@@ -117,7 +117,7 @@ export async function ask(
   method: string,
   path: string,
   body?: unknown,
-  requestId = randomUUID() as string,
+  { requestId = randomUUID() as string, timeoutMs = patienceMs } = {},
   // oxlint-disable-next-line typescript/no-explicit-any -- answers of every shape
 ): Promise<any> {
   return await answerOf(
@@ -129,7 +129,7 @@ export async function ask(
         ...(body !== undefined && { "content-type": "application/json" }),
       },
       ...(body !== undefined && { body: JSON.stringify(body) }),
-      signal: AbortSignal.timeout(patienceMs),
+      signal: AbortSignal.timeout(timeoutMs),
     }),
   );
 }

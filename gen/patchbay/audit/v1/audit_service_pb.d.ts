@@ -301,7 +301,8 @@ export declare type AuditFault = Message<"patchbay.audit.v1.AuditFault"> & {
 export declare const AuditFaultSchema: GenMessage<AuditFault>;
 
 /**
- * Answers the record of changes. It is append-only: nothing here writes.
+ * Answers the record of changes. It is append-only: nothing here writes. As a file,
+ * of any length, it is at GET /api/audit/export.
  *
  * @generated from service patchbay.audit.v1.AuditService
  */

@@ -72,7 +72,8 @@ export const AuditFaultSchema = /*@__PURE__*/
   messageDesc(file_patchbay_audit_v1_audit_service, 7);
 
 /**
- * Answers the record of changes. It is append-only: nothing here writes.
+ * Answers the record of changes. It is append-only: nothing here writes. As a file,
+ * of any length, it is at GET /api/audit/export.
  *
  * @generated from service patchbay.audit.v1.AuditService
  */

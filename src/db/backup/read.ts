@@ -1,0 +1,98 @@
+import { createHash } from "node:crypto";
+import { BackupDamaged } from "./errors.ts";
+import { createRowSum, framesOf, headOf, type Frame } from "./frames.ts";
+import type { Table } from "./layout.ts";
+import { parseManifest, type Manifest } from "./manifest.ts";
+
+/** A backup that is being read, from its beginning to its end. */
+export interface Backup {
+  readonly manifest: Manifest;
+  /** Each table with its rows, which have to be read before the next one. */
+  tables(): AsyncGenerator<TableRows>;
+  /** Once all tables were read: what seals the whole. */
+  seal(): { readonly digest: Buffer; readonly seal: Buffer };
+}
+
+export interface TableRows extends Table {
+  /** The rows as COPY takes them; fails at their end if they are not those that were written. */
+  pieces(): AsyncGenerator<Buffer>;
+}
+
+/** Begins to read what was decompressed. */
+export async function readBackup(pieces: AsyncIterable<Buffer>): Promise<Backup> {
+  const frames = framesOf(pieces);
+  const whole = createHash("sha256");
+  let end: { digest: Buffer; seal: Buffer } | undefined;
+
+  async function next(): Promise<Frame> {
+    const { value, done } = await frames.next();
+    if (done === true) throw new BackupDamaged("its end is missing");
+    if (value.kind !== "Z") whole.update(headOf(value)).update(value.body);
+    return value;
+  }
+
+  async function* rowsOf(table: string): AsyncGenerator<Buffer> {
+    const sum = createRowSum();
+    for (;;) {
+      const { kind, body } = await next();
+      if (kind === "D") {
+        sum.add(body);
+        yield body;
+        continue;
+      }
+      const found = sum.end();
+      const written = kind === "E" ? parse(body) : {};
+      if (written["rows"] !== found.rows || written["sha256"] !== found.sha256) {
+        throw new BackupDamaged(`the rows of ${table} are not those that were written`);
+      }
+      return;
+    }
+  }
+
+  async function* tables(): AsyncGenerator<TableRows> {
+    for (;;) {
+      const { kind, body } = await next();
+      if (kind === "Z") {
+        end = endOf(body, whole.digest());
+        if ((await frames.next()).done !== true) throw new BackupDamaged("it goes on behind its end");
+        return;
+      }
+      const { table, columns } = parse(body);
+      if (kind !== "T" || typeof table !== "string" || !isTexts(columns)) {
+        throw new BackupDamaged("a table has no beginning");
+      }
+      yield { name: table, columns, pieces: () => rowsOf(table) };
+    }
+  }
+
+  const first = await next();
+  if (first.kind !== "M") throw new BackupDamaged("it does not begin with what it says of itself");
+  return {
+    manifest: parseManifest(first.body.toString()),
+    tables,
+    seal() {
+      if (end === undefined) throw new Error("the backup was not read to its end");
+      return end;
+    },
+  };
+}
+
+function endOf(body: Buffer, digest: Buffer): { digest: Buffer; seal: Buffer } {
+  const { sha256, seal } = parse(body);
+  if (sha256 !== digest.toString("hex") || typeof seal !== "string") {
+    throw new BackupDamaged("the whole is not what was written");
+  }
+  return { digest, seal: Buffer.from(seal, "base64") };
+}
+
+function parse(body: Buffer): Record<string, unknown> {
+  try {
+    return Object(JSON.parse(body.toString())) as Record<string, unknown>;
+  } catch {
+    throw new BackupDamaged("a part of it cannot be read");
+  }
+}
+
+function isTexts(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((text) => typeof text === "string");
+}

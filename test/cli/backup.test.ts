@@ -1,0 +1,150 @@
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { Readable } from "node:stream";
+import { gzipSync } from "node:zlib";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { backUp } from "#src/cli/backup.ts";
+import { restore } from "#src/cli/restore.ts";
+import { readConfig } from "#src/config/config.ts";
+import { frame, framesOf, jsonFrame } from "#src/db/backup/frames.ts";
+import { newRootKeyText } from "#src/crypto/root-key.ts";
+import { tamper } from "../audit/support.ts";
+import { createTestDatabase } from "../support/postgres.ts";
+import { presenter, startService, type TestService } from "../support/service.ts";
+import { startUpstream, type Upstream } from "../support/upstream.ts";
+import { run, temporaryFolder } from "./patchbay.ts";
+
+const rootKey = newRootKeyText();
+const bankKey = "the-banks-own-key";
+const serviceSlug = "custom:bank";
+
+let folder: Awaited<ReturnType<typeof temporaryFolder>>;
+let bank: Upstream;
+let service: TestService;
+let file: string;
+
+beforeAll(async () => {
+  folder = await temporaryFolder();
+  bank = await startUpstream();
+  service = await startService({ rootKey });
+  const connection = { serviceSlug, baseUrl: bank.url, apiKey: bankKey };
+  await service.org.client.connections.upsertServiceConnection(connection);
+  file = join(folder.path, "monday.patchbay");
+});
+afterAll(async () => {
+  await service[Symbol.asyncDispose]();
+  await bank[Symbol.asyncDispose]();
+  await folder[Symbol.asyncDispose]();
+});
+
+const configOf = (databaseUrl: string, key = rootKey) =>
+  readConfig({}, { DATABASE_URL: databaseUrl, PATCHBAY_ROOT_KEY: key });
+const cli = (args: readonly string[], databaseUrl: string) =>
+  run(args, { env: { DATABASE_URL: databaseUrl, PATCHBAY_ROOT_KEY: rootKey } });
+
+test("a backup that is taken while the service runs is restored with one command, and serves the same keys and credentials", async () => {
+  const { url } = service.postgres;
+  const taken = await cli(["backup", file], url);
+  expect(taken).toMatchObject({ code: 0, stderr: "" });
+  expect(taken.stdout).toMatch(
+    /^\S+: \d+ rows of \d+ tables, \d+ bytes\nThe root key \(local:\w{16}\) is not in it/,
+  );
+  expect(((await stat(file)).mode & 0o777).toString(8)).toBe("600");
+  expect(await readdir(folder.path)).toStrictEqual(["monday.patchbay"]);
+
+  expect(await cli(["restore", "--check", file], url)).toMatchObject({
+    code: 0,
+    stdout: expect.stringMatching(/^whole +yes$/m),
+    stderr: "",
+  });
+
+  await using database = await createTestDatabase("empty");
+  const restored = await cli(["restore", file], database.url);
+  expect(restored).toMatchObject({ code: 0, stderr: "" });
+  expect(restored.stdout).toMatch(/^audit +\d+ events are as they were recorded$/m);
+  await using again = await startService({ postgres: database, rootKey });
+  const { client } = presenter(again.url, service.org.secret);
+  await client.connections.callAction({ actionIdentifier: `${serviceSlug}/GET /accounts` });
+  expect(bank.asked.at(-1)?.headers["authorization"]).toBe(`Bearer ${bankKey}`);
+  const { events } = await client.audit.listAuditEvents({});
+  expect(events[0]).toMatchObject({ action: "backup.restore", target: service.org.orgId });
+});
+
+test("no secret stands in a backup, neither as it is nor encoded", async () => {
+  const plain = execFileSync("gunzip", ["-c"], { input: await readFile(file) });
+  for (const secret of [bankKey, service.org.secret, rootKey, service.org.secret.slice(6)]) {
+    for (const encoding of ["utf8", "base64", "hex"] as const) {
+      expect(plain.includes(Buffer.from(secret).toString(encoding).replace(/=*$/, ""))).toBe(false);
+    }
+  }
+  expect(plain.includes(Buffer.from(rootKey, "base64"))).toBe(false);
+});
+
+test("a backup does not take the place of another one, and leaves nothing of itself when it fails", async () => {
+  const before = await readFile(file);
+  await expect(backUp(configOf(service.postgres.url), file)).rejects.toThrow("is there already");
+  expect(await readFile(file)).toStrictEqual(before);
+  await using empty = await createTestDatabase("empty");
+  const nothing = join(folder.path, "nothing");
+  await expect(backUp(configOf(empty.url), nothing)).rejects.toThrow("there is nothing to back up yet");
+  const nowhere = join(folder.path, "nowhere", "file");
+  await expect(backUp(configOf(service.postgres.url), nowhere)).rejects.toThrow(
+    /nowhere\/file cannot be written \(ENOENT\)/,
+  );
+  const other = backUp(configOf(service.postgres.url, newRootKeyText()), nothing);
+  await expect(other).rejects.toThrow(
+    /the root key \(local:\w+\) does not open this database, which needs local:/,
+  );
+  expect(await readdir(folder.path)).toStrictEqual(["monday.patchbay"]);
+});
+
+describe("a file is refused before anything is restored", () => {
+  test.each<[string, string, (whole: Buffer) => Buffer]>([
+    ["that was cut", "ends in the middle", (whole) => whole.subarray(0, -100)],
+    ["of which only the beginning is there", "ends in the middle", (whole) => whole.subarray(0, 10)],
+    ["with one flipped bit", "damaged", (whole) => whole.fill((whole[700] ?? 0) ^ 4, 700, 701)],
+    ["that is no backup", "cannot be decompressed", () => Buffer.from("a text of someone else")],
+    ["that is empty", "damaged or cut", () => Buffer.alloc(0)],
+  ])("%s", async (_, says, damage) => {
+    const damaged = join(folder.path, "damaged");
+    await writeFile(damaged, damage(await readFile(file)));
+    await using database = await createTestDatabase("empty");
+    await expect(restore(configOf(database.url), damaged)).rejects.toThrow(says);
+    expect(await database.asOwner("select to_regclass('orgs') as made")).toEqual([{ made: null }]);
+  });
+
+  test("that needs another root key, which it names", async () => {
+    await using database = await createTestDatabase("empty");
+    const attempt = restore(configOf(database.url, newRootKeyText()), file);
+    await expect(attempt).rejects.toThrow(/does not open this backup, which needs local:\w{16}/);
+  });
+});
+
+test("a backup that was changed by someone who made all its sums fit, but has no root key, is refused", async () => {
+  const plain = execFileSync("gunzip", ["-c"], { input: await readFile(file) });
+  const frames = await Array.fromAsync(framesOf(Readable.from([plain])));
+  const [end] = frames.slice(-1).map(({ body }) => JSON.parse(body.toString()) as { seal: string });
+  const [manifest, ...rest] = frames.slice(0, -1);
+  const body = Buffer.from(String(manifest?.body).replace(/"madeAt":"20\d\d/, '"madeAt":"1999'));
+  const altered = Buffer.concat(
+    [{ kind: "M", body } as const, ...rest].map((one) => frame(one.kind, one.body)),
+  );
+  const sha256 = createHash("sha256").update(altered).digest("hex");
+  const forged = join(folder.path, "forged");
+  await writeFile(forged, gzipSync(Buffer.concat([altered, jsonFrame("Z", { ...end, sha256 })])));
+  await using database = await createTestDatabase("empty");
+  await expect(restore(configOf(database.url), forged)).rejects.toThrow("someone may have changed it");
+});
+
+test("a backup of a record that was tampered with is not accepted", async () => {
+  await using broken = await startService({ rootKey });
+  await tamper(broken.postgres, "update audit_events set action = 'another' where seq = 1");
+  const tampered = join(folder.path, "tampered");
+  await cli(["backup", tampered], broken.postgres.url);
+  await using database = await createTestDatabase("empty");
+  await expect(restore(configOf(database.url), tampered)).rejects.toThrow(
+    /is not as it was recorded \(event 1: /,
+  );
+});
