@@ -35,7 +35,7 @@ for (const entry of readdirSync("src", { withFileTypes: true })) {
   }
 }
 
-const composition = "(?:main|app|features|shared|surfaces)\\.ts$";
+const composition = "(?:main|app|features|sealed-columns|shared|surfaces)\\.ts$";
 const anyFolder = `(?:${folders.join("|")})/`;
 const byPath = {
   regex: `^\\.\\./(?:\\.\\./|${anyFolder}|${composition})`,

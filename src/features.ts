@@ -9,6 +9,7 @@ import { hasShownTarget } from "#src/connections/access.ts";
 import { createConnections } from "#src/connections/connections.ts";
 import { countConnections } from "#src/connections/store.ts";
 import { createDirectory } from "#src/directory/service.ts";
+import { createKeyUpkeep } from "#src/crypto/key-upkeep.ts";
 import { createEvents } from "#src/events/events.ts";
 import { createHealth } from "#src/health/health.ts";
 import { createIntegrations } from "#src/integrations/integrations.ts";
@@ -18,6 +19,7 @@ import type { Loop } from "#src/platform/loop.ts";
 import type { Feature } from "#src/platform/served-service.ts";
 import { createVerification, type Verification } from "#src/verification/verification.ts";
 import { createWebhooks } from "#src/webhooks/webhooks.ts";
+import { sealedColumns } from "./sealed-columns.ts";
 import type { Shared } from "./shared.ts";
 
 type LoopName =
@@ -26,6 +28,7 @@ type LoopName =
   | "catalog"
   | "logs"
   | "keys"
+  | "orgKeys"
   | "groups"
   | "webhooks"
   | "webhookOwners"
@@ -77,6 +80,7 @@ export async function createFeatures(shared: Shared): Promise<Features> {
     catalog: catalog.watch,
     logs: shared.eventLog.upkeep,
     keys: createKeyEnds(shared),
+    orgKeys: createKeyUpkeep({ ...shared, sealedColumns }),
     groups: events.groupUpkeep,
     webhooks: webhooks.dispatch,
     webhookOwners: webhooks.owners,

@@ -1,9 +1,10 @@
 import { loadAuditKey } from "#src/crypto/audit-key.ts";
 import { loadPepper } from "#src/crypto/service-keys.ts";
+import { requireRootKeys } from "#src/crypto/rewrap.ts";
 import { createKeyring } from "#src/crypto/keyring.ts";
 import type { Config } from "#src/config/config.ts";
 import type { RootKey } from "#src/crypto/root-key.ts";
-import { timedRootKey } from "#src/crypto/timed-root-key.ts";
+import { createTimedRootKey } from "#src/crypto/timed-root-key.ts";
 import type { Database } from "#src/db/database.ts";
 import { createEventLog } from "#src/eventlog/eventlog.ts";
 import { createChange } from "#src/idempotency/change.ts";
@@ -25,6 +26,8 @@ export interface AppParts {
   /** A migrated database. */
   readonly database: Database;
   readonly rootKey: RootKey;
+  /** Opens what it wrapped, while one root key takes the place of another. */
+  readonly secondRootKey?: RootKey | undefined;
   /** Undefined for clear text. */
   readonly tls: Tls | undefined;
   readonly log: Log;
@@ -47,21 +50,27 @@ export async function createShared(
   opened: AsyncDisposableStack,
 ) {
   const { log, database, now, meter } = parts;
-  const rootKey = timedRootKey(parts.rootKey, meter);
-  const pepper = await loadPepper(database, rootKey, now);
-  const auditKey = await loadAuditKey({ database, rootKey, now });
+  const timed = createTimedRootKey(meter);
+  const rootKeys = {
+    rootKey: timed(parts.rootKey),
+    secondRootKey: parts.secondRootKey && timed(parts.secondRootKey),
+  };
+  const pepper = await loadPepper(database, rootKeys.rootKey, now, rootKeys.secondRootKey);
+  const auditKey = await loadAuditKey({ database, ...rootKeys, now });
+  await requireRootKeys({ database, ...rootKeys });
   const limiters = await createLimiters({ ...config, together: parts.together, log, now, meter });
   opened.defer(() => limiters.callLimiter.close());
   const allow = parseOutboundAllow(config.outboundAllow);
   const outbound = observedOutbound(createOutbound({ allow }), { allow, meter, tracing: parts.tracing });
   opened.defer(() => outbound.close());
-  const keyring = createKeyring({ ...parts, rootKey });
+  const keyring = createKeyring({ ...parts, ...rootKeys });
   const budget = createByteBudget(config.memoryBudgetMib * 1024 * 1024, () => performance.now());
   meterResources(meter, { database, budget, tracing: parts.tracing });
   return {
     ...config,
     ...parts,
-    rootKey,
+    // Not the settings of these names.
+    ...rootKeys,
     pepper,
     auditKey,
     keyring,

@@ -48,8 +48,8 @@ export async function createReceivingLookup(parts: {
   const { database, keyring, environment, now, monotonicNow } = parts;
   const known = await createRecent<Receiving>({
     database,
-    kinds: ["channel"],
-    dependsOn: ({ orgId, id }) => [`channel/${orgId}/${id}`],
+    kinds: ["channel", "organization"],
+    dependsOn: ({ orgId, id }) => [`channel/${orgId}/${id}`, `organization/${orgId}`],
     monotonicNow,
   });
 

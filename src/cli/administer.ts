@@ -32,10 +32,10 @@ export async function createKey(config: Config, { orgId: wanted, name, scopes }:
   requireName("--name", name);
   requireScopes(scopes);
   await using runtime = await openForCommand(config);
-  const { database, rootKey } = runtime;
+  const { database, rootKey, secondRootKey } = runtime;
   const orgId = await findOrganizationId(runtime, wanted);
   const now = new Date();
-  const pepper = await loadPepper(database, rootKey, () => now);
+  const pepper = await loadPepper(database, rootKey, () => now, secondRootKey);
   const { key, secret } = newApiKey({ orgId, name, environment: config.environment, scopes }, pepper, now);
   await database.change(orgId, async (tx) => {
     await insertKey(tx, key);
@@ -46,15 +46,15 @@ export async function createKey(config: Config, { orgId: wanted, name, scopes }:
 }
 
 /** Beside a running service if there is one. The log goes to stderr: stdout is for the secret alone. */
-function openForCommand(config: Config): Promise<Runtime> {
+export function openForCommand(config: Config): Promise<Runtime> {
   const log = createLog("warn", fileDescriptor(2));
   return openRuntime(config, log, () => joinPostgres(config, log));
 }
 
 /** The organisation that is meant: the given one, or the only one. Asked as owner: no other role sees all. */
-async function findOrganizationId({ ownerUrl }: Runtime, wanted: string | undefined): Promise<string> {
+export async function findOrganizationId({ ownerUrl }: Runtime, wanted: string | undefined): Promise<string> {
   await using owner = openConnection(ownerUrl, { application_name: "patchbay" });
-  const rows = await owner.run("select id, name from orgs order by id");
+  const rows = await owner.run("select id, name from orgs where shredded_at is null order by id");
   const orgs = rows.map((row) => ({ id: String(row["id"]), name: String(row["name"]) }));
   const [found, another] = wanted === undefined ? orgs : orgs.filter(({ id }) => id === wanted);
   if (found !== undefined && another === undefined) return found.id;

@@ -17,7 +17,7 @@ export interface Founding {
   readonly secret: string;
 }
 
-type Parts = Pick<Runtime, "database" | "rootKey">;
+type Parts = Pick<Runtime, "database" | "rootKey" | "secondRootKey">;
 
 /** Makes an organisation with its own sealing key and an admin key that holds every scope. */
 export async function foundOrganization(
@@ -55,9 +55,9 @@ async function isFirstStart(tx: Tx, environment: Environment): Promise<boolean> 
   return row?.first === true;
 }
 
-async function prepare({ database, rootKey }: Parts, environment: Environment, name: string) {
+async function prepare({ database, rootKey, secondRootKey }: Parts, environment: Environment, name: string) {
   const at = new Date();
-  const pepper = await loadPepper(database, rootKey, () => at);
+  const pepper = await loadPepper(database, rootKey, () => at, secondRootKey);
   const orgId = newId("org", at);
   const orgKey = await newOrgKey(rootKey, orgId, at);
   const { key, secret } = newApiKey(

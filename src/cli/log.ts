@@ -56,6 +56,7 @@ const redacted = [
   "password",
   "token",
   "rootKey",
+  "secondRootKey",
   "databaseUrl",
   "rateLimitUrl",
   "vaultToken",

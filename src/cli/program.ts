@@ -1,5 +1,6 @@
 import { Command } from "commander";
 import { readConfig, type Flags } from "#src/config/config.ts";
+import { addAdminCommands } from "./admin-commands.ts";
 import { addAuditCommands } from "./audit-commands.ts";
 import { addBackupCommands } from "./backup-commands.ts";
 import { addCatalogCommands } from "./catalog-commands.ts";
@@ -82,6 +83,7 @@ function program(): Command {
       await createKey(config, { orgId: flags.org, name: flags.name, scopes });
     });
 
+  addAdminCommands(root);
   addAuditCommands(root, (command) => withSettings(command, databaseSettings));
   addBackupCommands(root);
   addRemoteCommands(root);

@@ -53,7 +53,7 @@ export async function findRootKey(config: Config, log: Log): Promise<RootKey | u
 }
 
 /** What names a root key in the settings: a value, and by the same name with `File` and `Url` where else it may be. */
-type RootKeySetting = "rootKey";
+type RootKeySetting = "rootKey" | "secondRootKey";
 
 /** The root key that the settings of this name give; undefined if none of them does. */
 export async function readRootKey(

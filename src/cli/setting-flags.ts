@@ -12,6 +12,9 @@ export const commandSettings: SettingName[] = [
   "environment",
   "rootKey",
   "rootKeyFile",
+  "rootKeyUrl",
+  "vaultToken",
+  ...(["secondRootKey", "secondRootKeyFile", "secondRootKeyUrl"] as const),
 ];
 
 /** The settings that the command takes: flags, and in the help the names of those that have none. */

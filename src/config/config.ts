@@ -97,10 +97,12 @@ export function invalidSetting(name: SettingName, problem: string): InvalidSetti
 }
 
 function requireOneRootKey(config: Config): void {
-  const names = ["rootKey", "rootKeyFile", "rootKeyUrl"] as const;
-  const [one, another] = names.filter((name) => config[name] !== undefined);
-  if (one === undefined || another === undefined) return;
-  throw invalidSetting(another, `give it or ${nameOf(one)}, not both`);
+  for (const name of ["rootKey", "secondRootKey"] as const) {
+    const names = [name, `${name}File`, `${name}Url`] as const;
+    const [one, another] = names.filter((given) => config[given] !== undefined);
+    if (one === undefined || another === undefined) continue;
+    throw invalidSetting(another, `give it or ${nameOf(one)}, not both`);
+  }
 }
 
 function requireWholeTls({ tlsCert, tlsKey }: Config): void {

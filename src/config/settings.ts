@@ -149,6 +149,28 @@ export const settings = {
       "gcpkms://projects/… or vault+https://vault.internal:8200/transit/patchbay",
     parse: rootKeyUrl,
   },
+  secondRootKey: {
+    env: "PATCHBAY_SECOND_ROOT_KEY",
+    value: "base64",
+    about:
+      "another root key, which opens what it wrapped and wraps nothing, while one takes the place of the other",
+    secret: true,
+    parse: secret,
+  },
+  secondRootKeyFile: {
+    flag: "second-root-key-file",
+    env: "PATCHBAY_SECOND_ROOT_KEY_FILE",
+    value: "file",
+    about: "a file that holds the second root key",
+    parse: path,
+  },
+  secondRootKeyUrl: {
+    flag: "second-root-key-url",
+    env: "PATCHBAY_SECOND_ROOT_KEY_URL",
+    value: "url",
+    about: "where the second root key stays, as --root-key-url says it",
+    parse: rootKeyUrl,
+  },
   vaultToken: {
     env: "VAULT_TOKEN",
     value: "token",

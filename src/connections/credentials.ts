@@ -177,7 +177,7 @@ export function createCredentials(parts: {
   /** What is needed to end a grant once it is stored no more. */
   async function grantOf(tx: Tx, { connection, credential }: Before): Promise<Deleted | undefined> {
     if (credential === undefined || connection.recipe.method.type !== "oauth2") return undefined;
-    const wrappedKey = (await wrappedKeyOf(tx, connection.orgId, credential.sealed.kekVersion)) ?? null;
+    const wrappedKey = await wrappedKeyOf(tx, connection.orgId, credential.sealed.kekVersion);
     return { connection, credential, wrappedKey };
   }
 
@@ -187,7 +187,6 @@ export function createCredentials(parts: {
     { version, sealed }: Pick<StoredCredential, "version" | "sealed">,
     wrappedKey: Buffer | null,
   ): Promise<Secret> {
-    if (wrappedKey === null) throw new Error(`the key that opens connection ${connection.id} is gone`);
     return keyring.open(ownerOf(connection, version), sealed, wrappedKey);
   }
 
@@ -256,7 +255,8 @@ export function injectionOf(
   return { ...injection, headers: { ...injection.headers, [callerServiceHeader]: callerServiceSlug } };
 }
 
-function ownerOf({ orgId, id }: Pick<Connection, "orgId" | "id">, version: number) {
+/** The record that a credential is sealed for. */
+export function ownerOf({ orgId, id }: Pick<Connection, "orgId" | "id">, version: number) {
   return { orgId, kind: "connection", id, version } as const;
 }
 

@@ -15,7 +15,7 @@ export interface FallbackCredential extends Pick<
   readonly validUntil: Date;
 }
 
-/** The fallback of a connection whose row is locked. */
+/** The fallback of a connection whose row is locked, locked like its credential (`getCredential`). */
 export async function getFallback(
   tx: Tx,
   { orgId, id }: Pick<Connection, "orgId" | "id">,
@@ -23,7 +23,8 @@ export async function getFallback(
   const [row] = await tx
     .select()
     .from(fallbackCredentials)
-    .where(and(eq(fallbackCredentials.orgId, orgId), eq(fallbackCredentials.connectionId, id)));
+    .where(and(eq(fallbackCredentials.orgId, orgId), eq(fallbackCredentials.connectionId, id)))
+    .for("update");
   return row && fallbackFromRow(row);
 }
 

@@ -124,7 +124,7 @@ export function createConnectionService(parts: ConnectionParts): KeptConnections
       const deleted = await change(call, async (tx) => {
         const known = requireDeletable(caller, await getConnectionForUpdate(tx, caller, id));
         const before = await getCredential(tx, caller.orgId, id);
-        const wrappedKey = before && (await wrappedKeyOf(tx, caller.orgId, before.sealed.kekVersion));
+        const wrappedKey = before ? await wrappedKeyOf(tx, caller.orgId, before.sealed.kekVersion) : null;
         await deleteConnection(tx, caller, id);
         const events = await credentials.end(tx, caller, before);
         await appendAll(tx, call, events, {
@@ -136,7 +136,7 @@ export function createConnectionService(parts: ConnectionParts): KeptConnections
             ...credentialDetails(before, undefined),
           },
         });
-        return { connection: known, credential: before, wrappedKey: wrappedKey ?? null };
+        return { connection: known, credential: before, wrappedKey };
       });
       const revocation = await endGrant(parts, call, deleted);
       return revocation === undefined ? {} : { revocation: revocation.outcome };

@@ -311,7 +311,10 @@ export async function deleteConnection(tx: Tx, viewer: Viewer, id: string): Prom
   await tx.delete(connections).where(and(inView(viewer), eq(connections.id, id)));
 }
 
-/** The sealed key of a connection whose row is locked, so that it stays what it is; undefined if it has none. */
+/**
+ * The sealed key of a connection whose row is locked; undefined if it has none. Locked itself, too: whoever copies it
+ * must not copy what is sealed anew meanwhile, since the key of the copy would be destroyed.
+ */
 export async function getCredential(
   tx: Tx,
   orgId: string,
@@ -320,7 +323,8 @@ export async function getCredential(
   const [row] = await tx
     .select()
     .from(credentials)
-    .where(and(eq(credentials.orgId, orgId), eq(credentials.connectionId, connectionId)));
+    .where(and(eq(credentials.orgId, orgId), eq(credentials.connectionId, connectionId)))
+    .for("update");
   return row && credentialFromRow(row);
 }
 

@@ -26,3 +26,24 @@ export class RootKeyRefused extends RootKeyUnavailable {
     );
   }
 }
+
+/** The organisation's key that this was sealed with is destroyed, for good. */
+export class KeyDestroyed extends ServiceError {
+  readonly kind = "failed_precondition";
+  readonly reason = "KEY_DESTROYED";
+  override readonly message =
+    "the key of your organisation that this was sealed with was destroyed, so nothing opens it any more: " +
+    "store the secret again, or ask whoever runs Patchbay whether the organisation was shredded";
+}
+
+/** A key was wrapped by a root key that is not configured here. */
+export class RootKeyMissing extends Error {
+  override readonly name = "RootKeyMissing";
+
+  constructor(needed: string, given: readonly string[]) {
+    super(
+      `a key is wrapped by the root key ${needed}, and configured is ${given.join(" and ")}: give the other one as ` +
+        "PATCHBAY_SECOND_ROOT_KEY, or by its _FILE or _URL, until `patchbay admin rewrap-root` has wrapped all anew",
+    );
+  }
+}

@@ -1,6 +1,8 @@
 import { randomBytes } from "node:crypto";
-import { and, type Column, desc, eq, isNotNull } from "#src/db/drizzle.cjs";
+import { and, type Column, desc, eq, isNotNull, sql } from "#src/db/drizzle.cjs";
 import type { Tx } from "#src/db/database.ts";
+import { orgs } from "#src/directory/schema.ts";
+import { KeyDestroyed } from "./errors.ts";
 import type { RootKey } from "./root-key.ts";
 import { orgKeys } from "./schema.ts";
 
@@ -18,21 +20,25 @@ export function wrapContext({ orgId, version }: Pick<WrappedKey, "orgId" | "vers
   return ["kek", orgId, String(version)];
 }
 
-/** A new organisation's first key, to be stored with `insertOrgKey`. Asks the root key: before a transaction. */
-export async function newOrgKey(rootKey: RootKey, orgId: string, createdAt: Date) {
-  const version = 1;
+/** An organisation's new key, to be stored with `insertOrgKey`. Asks the root key: before a transaction. */
+export async function newOrgKey(rootKey: RootKey, orgId: string, createdAt: Date, version = 1) {
   const key = randomBytes(keyBytes);
   const wrappedKey = await rootKey.wrap(key, wrapContext({ orgId, version }));
   key.fill(0);
   return { orgId, purpose: "kek", version, wrappedKey, rootKeyId: rootKey.id, createdAt } as const;
 }
 
-/** Stores an organisation's new key. */
-export async function insertOrgKey(tx: Tx, row: typeof orgKeys.$inferInsert): Promise<void> {
-  await tx.insert(orgKeys).values(row);
+/** Stores an organisation's new key; false if another process has stored one of this version. */
+export async function insertOrgKey(tx: Tx, row: typeof orgKeys.$inferInsert): Promise<boolean> {
+  const inserted = await tx
+    .insert(orgKeys)
+    .values(row)
+    .onConflictDoNothing()
+    .returning({ version: orgKeys.version });
+  return inserted.length > 0;
 }
 
-/** The key that the organisation's secrets are sealed under from now on. */
+/** The key that the organisation's secrets are sealed under from now on. Throws KeyDestroyed. */
 export async function currentKey(tx: Tx, orgId: string): Promise<WrappedKey> {
   const { version, wrappedKey } = orgKeys;
   const [row] = await tx
@@ -41,8 +47,49 @@ export async function currentKey(tx: Tx, orgId: string): Promise<WrappedKey> {
     .where(and(eq(orgKeys.orgId, orgId), eq(orgKeys.purpose, "kek"), isNotNull(wrappedKey)))
     .orderBy(desc(version))
     .limit(1);
-  if (row?.wrappedKey == null) throw new Error(`organisation ${orgId} has no key to seal with`);
+  if (row?.wrappedKey == null) throw new KeyDestroyed();
   return { orgId, version: row.version, wrappedKey: row.wrappedKey };
+}
+
+/**
+ * The version that `currentKey` is of, held to the end of the transaction: what is sealed under it is committed before
+ * it can be destroyed. Undefined if there is none, or none any more.
+ */
+export async function holdCurrentVersion(tx: Tx): Promise<number | undefined> {
+  const [row] = await tx.execute<{ version: number }>(sql`select version from hold_org_key()`);
+  return row?.version;
+}
+
+/** The organisation's keys that are not destroyed, the newest first. */
+export async function livingKeys(tx: Tx, orgId: string): Promise<(WrappedKey & { rootKeyId: string })[]> {
+  const rows = await tx
+    .select()
+    .from(orgKeys)
+    .where(and(eq(orgKeys.orgId, orgId), eq(orgKeys.purpose, "kek")))
+    .orderBy(desc(orgKeys.version));
+  return rows.flatMap(({ version, wrappedKey, rootKeyId }) =>
+    wrappedKey === null ? [] : [{ orgId, version, wrappedKey, rootKeyId }],
+  );
+}
+
+/** A version of an organisation's key as it is stored now. */
+export interface StoredKey {
+  /** Null if it was destroyed. */
+  readonly wrappedKey: Buffer | null;
+  readonly rootKeyId: string;
+  /** Whether all keys of the organisation were destroyed, for good. */
+  readonly isShredded: boolean;
+}
+
+/** How this version of the organisation's key is stored now; undefined if there was none. */
+export async function findStoredKey(tx: Tx, orgId: string, wanted: number): Promise<StoredKey | undefined> {
+  const { purpose, version, wrappedKey, rootKeyId } = orgKeys;
+  const [row] = await tx
+    .select({ wrappedKey, rootKeyId, shreddedAt: orgs.shreddedAt })
+    .from(orgKeys)
+    .innerJoin(orgs, eq(orgs.id, orgKeys.orgId))
+    .where(and(eq(orgKeys.orgId, orgId), eq(purpose, "kek"), eq(version, wanted)));
+  return row && { wrappedKey: row.wrappedKey, rootKeyId: row.rootKeyId, isShredded: row.shreddedAt !== null };
 }
 
 /** For a join: the key of this version, with which something was sealed. */
@@ -54,11 +101,11 @@ export function isKeyOf(
   return and(eq(keys.orgId, orgId), eq(keys.purpose, "kek"), eq(keys.version, version));
 }
 
-/** The organisation's key of this version; undefined if it was destroyed. */
-export async function wrappedKeyOf(tx: Tx, orgId: string, version: number): Promise<Buffer | undefined> {
+/** The organisation's key of this version; null if it was destroyed. */
+export async function wrappedKeyOf(tx: Tx, orgId: string, version: number): Promise<Buffer | null> {
   const [row] = await tx
     .select({ wrappedKey: orgKeys.wrappedKey })
     .from(orgKeys)
     .where(and(eq(orgKeys.orgId, orgId), eq(orgKeys.purpose, "kek"), eq(orgKeys.version, version)));
-  return row?.wrappedKey ?? undefined;
+  return row?.wrappedKey ?? null;
 }

@@ -1,8 +1,8 @@
 import type { Meter } from "#src/platform/meter.ts";
 import type { RootKey } from "./root-key.ts";
 
-/** The same root key, with its answers timed: it may be a service that is slow, or away. */
-export function timedRootKey(rootKey: RootKey, meter: Meter): RootKey {
+/** Answers the same root keys, with their answers timed: they may be services that are slow, or away. */
+export function createTimedRootKey(meter: Meter): (rootKey: RootKey) => RootKey {
   const seconds = meter.duration({
     name: "patchbay_root_key_seconds",
     help: "How long the root key took to wrap or unwrap a key, and whether it did.",
@@ -21,9 +21,9 @@ export function timedRootKey(rootKey: RootKey, meter: Meter): RootKey {
     }
   }
 
-  return {
+  return (rootKey) => ({
     id: rootKey.id,
     wrap: (key, context) => timed("wrap", () => rootKey.wrap(key, context)),
     unwrap: (wrapped, context) => timed("unwrap", () => rootKey.unwrap(wrapped, context)),
-  };
+  });
 }

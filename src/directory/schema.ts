@@ -6,6 +6,8 @@ export const orgs = pgTable("orgs", {
   id: key().primaryKey(),
   name: text().notNull(),
   createdAt: instant("created_at").notNull().defaultNow(),
+  /** When its keys were destroyed: from then on, nothing that was sealed for it opens. */
+  shreddedAt: instant("shredded_at"),
 });
 
 /** The people who answer for keys. They do not log in here yet. */

@@ -25,6 +25,8 @@ export interface DataKeys {
   ): Promise<Pick<LogHead, "sealedKey" | "kekVersion">>;
   /** Of one log, by `<org>/<log>`, or of all. */
   forget(name?: string): void;
+  /** Of all logs of a shredded organisation. */
+  forgetOrganization(orgId: string): void;
 }
 
 /** One key for each log, sealed by its organisation's own key: deleting the log's head makes its data unreadable. */
@@ -75,9 +77,15 @@ export function createDataKeys(parts: {
         else names.delete(name);
       }
     },
+    forgetOrganization(orgId) {
+      for (const names of [known, opening]) {
+        for (const name of [...names.keys()]) if (name.startsWith(`${orgId}/`)) names.delete(name);
+      }
+    },
   };
 }
 
-function ownerOf(orgId: string, log: string) {
+/** The record that the key of a log is sealed for. */
+export function ownerOf(orgId: string, log: string) {
   return { orgId, kind: "log", id: log, version: 1 } as const;
 }

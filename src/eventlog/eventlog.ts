@@ -81,6 +81,7 @@ export async function createEventLog(parts: {
   const tail = createTail({ reader, now, lookout: createLookout({ database, wakes }) });
   await database.listen({
     notified(what) {
+      if (what.startsWith("organization/")) keys.forgetOrganization(what.slice("organization/".length));
       if (!what.startsWith("log/")) return;
       keys.forget(what.slice(4));
       tail.forget(what.slice(4));

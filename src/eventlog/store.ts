@@ -69,10 +69,10 @@ export async function setRetention(
 export async function findSealedKey(
   tx: Tx,
   { orgId, sealedKey, kekVersion }: LogHead,
-): Promise<{ sealed: Sealed; wrapped: Buffer } | undefined> {
+): Promise<{ sealed: Sealed; wrapped: Buffer | null } | undefined> {
   if (sealedKey === null || kekVersion === null) return undefined;
   const wrapped = await wrappedKeyOf(tx, orgId, kekVersion);
-  return wrapped && { sealed: { kekVersion, bytes: sealedKey }, wrapped };
+  return { sealed: { kekVersion, bytes: sealedKey }, wrapped };
 }
 
 /** An event as it is stored. */

@@ -59,8 +59,6 @@ export function createOAuthClients(parts: {
       if (client === undefined) return undefined;
       const { clientId, boundTo, secret, version, wrappedKey } = client;
       if (secret === undefined) return { clientId, boundTo, secret };
-      if (wrappedKey === null)
-        throw new Error(`the key that opens the OAuth client of ${integration} is gone`);
       const opened = await keyring.open(ownerOf(viewer, place, version), secret.sealed, wrappedKey);
       return { clientId, boundTo, secret: opened };
     },
@@ -100,8 +98,9 @@ export function placeOfSecret({ placeholders = {} }: Integration, { oauth2 }: Au
   return expand(template, Object.fromEntries(lists));
 }
 
-function ownerOf(
-  { orgId, environment }: Viewer,
+/** The record that the secret of a client is sealed for. */
+export function ownerOf(
+  { orgId, environment }: Pick<Viewer, "orgId" | "environment">,
   { integration, authMethod }: ClientPlace,
   version: number,
 ): SealOwner {

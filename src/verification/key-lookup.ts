@@ -54,9 +54,9 @@ export async function createKeyLookup(parts: {
   // A key with the most scopes, metadata and rights that it may have takes some tens of kilobytes.
   const known = await createRecent<PresentedKey>({
     database,
-    // An import may make an unknown secret good.
-    kinds: ["key", "import"],
-    dependsOn: (key) => [`key/${key.orgId}/${key.id}`],
+    // An import may make an unknown secret good; a shredded organisation has no key that is.
+    kinds: ["key", "import", "organization"],
+    dependsOn: (key) => [`key/${key.orgId}/${key.id}`, `organization/${key.orgId}`],
     monotonicNow,
   });
   // Unknown and revoked secrets. Apart from the good ones, or a flood of made-up keys would push the good ones out;

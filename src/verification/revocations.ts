@@ -80,6 +80,9 @@ export function createRevocations(parts: { database: Database; now: () => Date }
   void database.listen({
     notified(what) {
       const [kind, orgId = "", id] = what.split("/");
+      if (kind === "organization") {
+        for (const watcher of watchers.get(orgId) ?? []) end(watcher, "your organisation was shredded");
+      }
       if (kind !== "key" || id === undefined) return;
       for (const watcher of watchers.get(orgId) ?? []) {
         // It may have been revoked, or have lost its scope: a new call goes through the gate.

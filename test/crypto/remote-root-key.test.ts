@@ -157,5 +157,5 @@ test("a destroyed key opens nothing any more, also where it was cached", async (
   expect(await outcome(call(service.org))).toBe("ok");
   await service.postgres.asOwner("update org_keys set wrapped_key = null");
   // As soon as the service has heard of it: its clock stands still.
-  await vi.waitUntil(async () => (await outcome(call(service.org))) === "INTERNAL", { timeout: 50_000 });
+  await vi.waitUntil(async () => (await outcome(call(service.org))) === "KEY_DESTROYED", { timeout: 50_000 });
 });

@@ -81,6 +81,7 @@ export interface TestServiceOptions {
   readonly tls?: Tls;
   readonly postgres?: TestDatabase;
   readonly rootKey?: string | RootKey;
+  readonly secondRootKey?: string;
   readonly tracing?: Tracing;
 }
 
@@ -92,6 +93,7 @@ export async function startService(options: TestServiceOptions = {}): Promise<Te
   const log = createLog("debug", linesTo(lines));
   const { rootKey: given = newRootKeyText() } = options;
   const rootKey = typeof given === "string" ? localRootKey(given) : given;
+  const secondRootKey = options.secondRootKey === undefined ? undefined : localRootKey(options.secondRootKey);
   const database = createDatabase({ url: postgres.url, log, poolSize: 6, tracing: options.tracing });
   const clock = createClock();
   const flags: Flags = {
@@ -121,6 +123,7 @@ export async function startService(options: TestServiceOptions = {}): Promise<Te
   const app = await createApp(config, {
     database,
     rootKey,
+    secondRootKey,
     tls: options.tls,
     log,
     tracing: options.tracing,
@@ -132,7 +135,11 @@ export async function startService(options: TestServiceOptions = {}): Promise<Te
   const url = `${options.tls === undefined ? "http" : "https"}://127.0.0.1:${port}`;
 
   async function newOrganization(name: string): Promise<Tenant> {
-    const { admin, secret } = await foundOrganization({ database, rootKey }, environment, name);
+    const { admin, secret } = await foundOrganization(
+      { database, rootKey, secondRootKey },
+      environment,
+      name,
+    );
     return { orgId: admin.orgId, apiKeyId: admin.via.id, ...presenter(url, secret) };
   }
 

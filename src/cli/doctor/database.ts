@@ -1,5 +1,6 @@
 import type { Config } from "#src/config/config.ts";
 import type { RootKey } from "#src/crypto/root-key.ts";
+import { requireRootKeys } from "#src/crypto/rewrap.ts";
 import { loadPepper } from "#src/crypto/service-keys.ts";
 import { assertServingRole } from "#src/db/assert-serving-role.ts";
 import type { Connection } from "#src/db/connection.ts";
@@ -8,7 +9,7 @@ import { assertCanBeMade } from "#src/db/embedded/supervisor.ts";
 import { dueMigrations } from "#src/db/migrate.ts";
 import type { Log } from "#src/platform/log.ts";
 import { joinPostgres, type Postgres } from "../postgres.ts";
-import { hasData } from "../root-key.ts";
+import { hasData, readRootKey } from "../root-key.ts";
 import { ok, warn, type Finding } from "./finding.ts";
 
 export async function checkPostgres(config: Config, log: Log): Promise<Finding<Postgres>> {
@@ -42,12 +43,14 @@ export async function checkRole(database: Database): Promise<Finding> {
 
 /** Opens the pepper: the first thing that a start with the wrong root key fails at. */
 export async function checkSealing(
-  database: Database,
-  owner: Connection,
-  rootKey: RootKey,
+  config: Config,
+  parts: { database: Database; owner: Connection; rootKey: RootKey; log: Log },
 ): Promise<Finding> {
+  const { database, owner, rootKey, log } = parts;
   const [stored] = await owner.run("select from service_keys where purpose = 'pepper'");
   if (stored === undefined) return ok("nothing is sealed yet");
-  await loadPepper(database, rootKey, () => new Date());
+  const secondRootKey = await readRootKey(config, "secondRootKey", log);
+  await loadPepper(database, rootKey, () => new Date(), secondRootKey);
+  await requireRootKeys({ database, rootKey, secondRootKey });
   return ok("the root key opens what is stored");
 }

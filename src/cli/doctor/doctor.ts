@@ -59,7 +59,8 @@ export async function doctor(flags: Flags): Promise<boolean> {
   const database = createDatabase({ url, log });
   opened.defer(() => database.close());
   await check("role", () => checkRole(database));
-  if (rootKey !== undefined) await check("sealing", () => checkSealing(database, owner, rootKey));
+  if (rootKey !== undefined)
+    await check("sealing", () => checkSealing(config, { database, owner, rootKey, log }));
   await check("audit", () => checkAudit(database, owner));
   await check("probes", () => checkSweep(owner, environment));
   await checkEach("connections", () => checkConnections(owner, config));

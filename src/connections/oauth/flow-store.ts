@@ -73,11 +73,9 @@ export async function deleteFlow(tx: Tx, flow: Flow): Promise<boolean> {
   return rows.length > 0;
 }
 
-/** The organisation's key that a flow's secret was sealed with. The flow itself may be taken already. */
-export async function keyOfFlow(tx: Tx, { orgId, kekVersion }: Flow): Promise<Buffer> {
-  const key = await wrappedKeyOf(tx, orgId, kekVersion ?? 0);
-  if (key === undefined) throw new Error("the key that opens the flow is gone");
-  return key;
+/** The organisation's key that a flow's secret was sealed with, null if it was destroyed. The flow itself may be taken already. */
+export async function keyOfFlow(tx: Tx, { orgId, kekVersion }: Flow): Promise<Buffer | null> {
+  return wrappedKeyOf(tx, orgId, kekVersion ?? 0);
 }
 
 /** The organisation's name, for people. */

@@ -36,7 +36,7 @@ export async function withSecret(sealer: Sealer, tx: Tx, flow: Flow, text: strin
 export async function secretOf(
   keyring: Keyring,
   flow: Flow,
-  wrappedKey: Buffer,
+  wrappedKey: Buffer | null,
 ): Promise<string | undefined> {
   const { kekVersion, sealed } = flow;
   if (kekVersion === null || sealed === null) return undefined;
@@ -44,6 +44,7 @@ export async function secretOf(
   return secret.reveal().toString();
 }
 
-function ownerOf({ orgId, tokenHash }: Flow) {
+/** The record that the secret of a flow is sealed for. */
+export function ownerOf({ orgId, tokenHash }: Pick<Flow, "orgId" | "tokenHash">) {
   return { orgId, kind: "oauth-flow", id: tokenHash.toString("hex"), version: 1 } as const;
 }

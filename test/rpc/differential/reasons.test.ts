@@ -283,6 +283,11 @@ const provoked: Readonly<Record<string, (side: Side) => Refused | Promise<Refuse
     const { secret } = await service.newOrganization("globex");
     return { ...connect({ baseUrl: upstream.url }), secret };
   },
+  async KEY_DESTROYED({ service }) {
+    const { secret, orgId } = await service.newOrganization("initech");
+    await service.postgres.asOwner("update org_keys set wrapped_key = null where org_id = $1", [orgId]);
+    return { ...connect({ baseUrl: upstream.url }), secret };
+  },
   async DELIVERY_OVER(side) {
     const groups = clientOf(side).eventGroups;
     const from = { case: "earliest", value: true } as const;

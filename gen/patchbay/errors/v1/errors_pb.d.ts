@@ -598,6 +598,14 @@ export enum Reason {
   EVENT_NOT_SELECTED = 85,
 
   /**
+   * The key that a stored secret was sealed with was destroyed, so nothing opens the
+   * secret any more (409).
+   *
+   * @generated from enum value: REASON_KEY_DESTROYED = 86;
+   */
+  KEY_DESTROYED = 86,
+
+  /**
    * Others send to the channel, so there is no source to read from its beginning
    * (409).
    *
