@@ -84,6 +84,13 @@ export async function hasData(config: Config): Promise<boolean> {
   );
 }
 
+/** For commands about what is stored: at a place that was named by mistake they make no database of their own. */
+export async function requireData(config: Config): Promise<void> {
+  if (config.databaseUrl === undefined && !(await hasData(config))) {
+    throw new Error(`there is no data in ${config.dataDir}: name its folder with --data-dir`);
+  }
+}
+
 /** The root key in the file; undefined if reading it fails with one of the codes. */
 async function readFileAt(
   file: string,
