@@ -36,8 +36,8 @@ export async function findRootKey(config: Config, log: Log): Promise<RootKey | u
     // Not one that happens to lie beside a data folder: it would have to be the same on all replicas.
     throw invalidSetting(
       "rootKeyFile",
-      `is needed with an external database; give it, ${nameOf("rootKey")} or ${nameOf("rootKeyUrl")}, ` +
-        "and make a key with: openssl rand -base64 32",
+      `is needed with an external database; give it, ${nameOf("rootKey")} or ${nameOf("rootKeyUrl")}; ` +
+        "for a new database, make a key with: openssl rand -base64 32",
     );
   }
   const file = rootKeyFileOf(config);
