@@ -40,6 +40,8 @@ export interface ExportEnd {
   readonly head: Head | SignedHead;
   /** The first thing that is not as it was recorded. */
   readonly fault: Fault | undefined;
+  /** Whether that fault, or another, kept the rest from being read. */
+  readonly isCut: boolean;
 }
 
 /** Which part is wanted. */
@@ -130,7 +132,7 @@ export async function* exportRecord(
   }
   const claim = exportBehind(range.from);
   const head = fault === undefined ? signHead(auditKey, claim, orgId, reached, now()) : reached;
-  yield format.end(orgId, { events, head, fault });
+  yield format.end(orgId, { events, head, fault, isCut: read < range.upTo });
 
   function checked(page: readonly StoredEvent[]): Head | Fault {
     if (fault !== undefined) return fault;
@@ -183,7 +185,15 @@ export const csv: ExportFormat = {
     return csvRecord([String(seq), timeText(at), action, target, apiKeyId, userId, requestId, details]);
   },
   anchor: () => "",
-  end: () => "",
+  end(orgId, { head, fault, isCut }) {
+    // The last line is no other than the rest: without this, it would look like the end of the record.
+    if (isCut) {
+      throw new Error(
+        `the record of ${orgId} cannot be exported behind event ${head.seq}: ${fault?.problem}`,
+      );
+    }
+    return "";
+  },
 };
 
 function headToJson({ seq, hash }: Head) {

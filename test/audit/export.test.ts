@@ -2,10 +2,14 @@ import fc from "fast-check";
 import { createPublicKey, generateKeyPairSync, type KeyObject } from "node:crypto";
 import { request, type IncomingMessage } from "node:http";
 import { text } from "node:stream/consumers";
+import { pino } from "pino";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { csvRecord } from "#src/audit/csv.ts";
+import { csv, exportRecord } from "#src/audit/export.ts";
 import { exportLines } from "#src/audit/export-lines.ts";
 import { verifyExport } from "#src/audit/verify-export.ts";
+import { chainStart } from "#src/audit/verify-chain.ts";
+import { createDatabase } from "#src/db/database.ts";
 import { startService, type Presenter, type Tenant, type TestService } from "../support/service.ts";
 import { ageUpTo, tamper } from "./support.ts";
 
@@ -294,7 +298,7 @@ describe("as CSV", () => {
     return records.slice(0, -1);
   }
 
-  test("any text comes back as it was, and none is taken for a formula", () => {
+  test("any text comes back, and none of it is taken for a formula", () => {
     const hostile = fc.string({
       unit: fc.constantFrom("=", "+", "-", "@", "\t", "\r", "\n", " ", '"', ",", "'", "a", "＝", ";"),
     });
@@ -305,13 +309,41 @@ describe("as CSV", () => {
           const [record, ...others] = parse(csvRecord(values));
           expect(others).toStrictEqual([]);
           for (const [i, field] of record!.entries()) {
-            expect(field.trimStart()).not.toMatch(/^[=+\-@＝＋－＠]/);
+            // Also for a spreadsheet that takes another separator, and then no quotes.
+            for (const cell of field.split(/[;\t\r\n]/)) expect(cell).not.toMatch(/^[\s"]*[=+\-@＝＋－＠]/);
             expect(field).not.toMatch(/^[\t\r\n]/);
-            expect([values[i], `'${values[i]}`]).toContain(field);
+            expect(field.replaceAll("'", "")).toBe(values[i]!.replaceAll("'", ""));
+            if (!/[=+\-@\t\r\n＝＋－＠]/.test(values[i]!)) expect(field).toBe(values[i]);
           }
         },
       ),
     );
+  });
+
+  test.each([
+    ["=1+1", "'=1+1"],
+    ["a;=cmd|' /C calc'!A0;b", "a;'=cmd|' /C calc'!A0;b"],
+    ["\t=1", "'\t'=1"],
+    ['x;"=1"', `"x;'""=1"""`],
+    ["a=1; b", "a=1; b"],
+    ["a;b\n-1", `"a;b\n'-1"`],
+  ])("%j is written as %j", (value, written) => {
+    expect(csvRecord([value])).toBe(`${written}\r\n`);
+  });
+
+  test("a record that cannot be read to its end is no file, since CSV has no place to say it", async () => {
+    const { orgId } = await organisation(0);
+    const database = createDatabase({ url: service.postgres.url, log: pino({ level: "silent" }) });
+    const range = { from: chainStart, upTo: 9n, start: undefined };
+    const parts = {
+      database,
+      auditKey: { id: "", publicKey, sign: () => Buffer.alloc(0) },
+      now: () => new Date(),
+    };
+    await expect(Array.fromAsync(exportRecord(parts, orgId, range, csv))).rejects.toThrow(
+      `the record of ${orgId} cannot be exported behind event 2: it is missing, or out of order`,
+    );
+    await database.close();
   });
 
   test("the record has a header and a line for each event, and a formula in a name is text", async () => {
