@@ -91,12 +91,16 @@ test("an export is of the caller's organisation only, takes `audit:view`, and a 
     await fetched(ours, "pageSize=5"),
     await fetched(ours, "after=999"),
     await fetched(ours, "since=yesterday"),
+    await fetched(ours, "since=2026-01-31T08:00:00"),
+    await fetched(ours, "since=2026-02-30T08:00:00Z"),
+    await fetched(ours, "since=0000-01-01T00:00:00Z"),
+    await fetched(ours, "until=9999-12-31T23:59:59-14:00"),
     await ours.rest("POST", "/api/audit/export").then(({ status, headers }) => ({ status, headers })),
   ];
   expect(refusals.map(({ status, headers }) => [status, headers.get("x-error-reason")])).toStrictEqual([
     [403, "MISSING_SCOPE"],
     [403, "WHOLE_RECORD_ONLY"],
-    ...Array<[number, string]>(5).fill([400, "INVALID_REQUEST"]),
+    ...Array<[number, string]>(9).fill([400, "INVALID_REQUEST"]),
   ]);
   const { events } = await ours.client.audit.listAuditEvents({ action: "audit.export" });
   expect(events).toHaveLength(1);
