@@ -62,11 +62,11 @@ BEGIN
 END
 $$;
 --> statement-breakpoint
--- The organisations whose key was replaced, and whose earlier one is not destroyed yet.
-CREATE FUNCTION orgs_with_replaced_keys(most integer) RETURNS SETOF text
+-- The organisations whose key was replaced, and whose earlier one is not destroyed yet; behind an id, in their order.
+CREATE FUNCTION orgs_with_replaced_keys(after text, most integer) RETURNS SETOF text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET timezone = 'UTC'
 AS $$
-  SELECT k.org_id FROM org_keys k WHERE k.purpose = 'kek' AND k.wrapped_key IS NOT NULL
+  SELECT k.org_id FROM org_keys k WHERE k.purpose = 'kek' AND k.wrapped_key IS NOT NULL AND k.org_id > after
   GROUP BY k.org_id HAVING count(*) > 1 ORDER BY k.org_id LIMIT most
 $$;
 --> statement-breakpoint
@@ -194,13 +194,13 @@ AS $$
 $$;
 --> statement-breakpoint
 REVOKE EXECUTE ON FUNCTION
-  hold_org_key(), org_key_is_used(text, integer), destroy_replaced_org_keys(), orgs_with_replaced_keys(integer),
+  hold_org_key(), org_key_is_used(text, integer), destroy_replaced_org_keys(), orgs_with_replaced_keys(text, integer),
   used_root_keys(), rewrap_org_key(integer, bytea, bytea, text), rewrap_service_key(text, integer, bytea, bytea, text),
   shred_organization(text, json), erase_shredded(integer)
 FROM PUBLIC;
 --> statement-breakpoint
 GRANT EXECUTE ON FUNCTION
-  hold_org_key(), destroy_replaced_org_keys(), orgs_with_replaced_keys(integer),
+  hold_org_key(), destroy_replaced_org_keys(), orgs_with_replaced_keys(text, integer),
   used_root_keys(), rewrap_org_key(integer, bytea, bytea, text), rewrap_service_key(text, integer, bytea, bytea, text),
   erase_shredded(integer)
 TO patchbay_app;
