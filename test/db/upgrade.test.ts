@@ -46,7 +46,7 @@ afterAll(async () => {
 test("the earlier release had rows in each of its tables, and none of the migrations since", async () => {
   const { manifest } = backup;
   expect(manifest.migrations.at(-1)?.name).toBe("0027_webhooks");
-  await assertSealed(localRootKey(left.rootKey), backup);
+  await assertSealed({ rootKey: localRootKey(left.rootKey) }, backup);
   const again = await readBackup(readBackupFile(`${release}.patchbay`));
   const empty: string[] = [];
   for await (const table of again.tables()) {
