@@ -14,7 +14,7 @@ import { localRootKey, newRootKeyText } from "#src/crypto/root-key.ts";
 import { tamper } from "../audit/support.ts";
 import { startProxy } from "../support/postgres-proxy.ts";
 import { createTestDatabase } from "../support/postgres.ts";
-import { presenter, startService, type TestService } from "../support/service.ts";
+import { presenter, startService, type Presenter, type TestService } from "../support/service.ts";
 import { startUpstream, type Upstream } from "../support/upstream.ts";
 import { run, temporaryFolder } from "./patchbay.ts";
 
@@ -182,6 +182,44 @@ test("a backup that was taken while one root key takes the place of another need
   };
   expect(await run(["restore", both], { env })).toMatchObject({ code: 0, stderr: "" });
 });
+
+test("what was numbered goes on after a restore: events of a channel, the audit log, and changes of connections", async () => {
+  const { client } = service.org;
+  const webhook = { case: "webhook", value: {} } as const;
+  const { channel } = await client.channels.createChannel({ name: "orders", source: webhook });
+  const id = String(channel?.id);
+  const { seq } = await client.channels.testChannel({ id });
+  const [{ position } = {}] = await watched(client, {});
+  const { verifiedEvents } = await client.audit.verifyAudit({});
+  const taken = join(folder.path, "numbered");
+  await backUp(configOf(service.postgres.url), taken);
+
+  await using database = await createTestDatabase("empty");
+  await restore(configOf(database.url), taken);
+  await using again = await startService({ postgres: database, rootKey });
+  const restored = presenter(again.url, service.org.secret).client;
+  expect(await restored.channels.testChannel({ id })).toMatchObject({ seq: seq + 1n });
+  const later = { serviceSlug: "custom:later", baseUrl: bank.url, apiKey: bankKey };
+  await restored.connections.upsertServiceConnection(later);
+  const messages = await watched(restored, { position: String(position) });
+  expect(messages.map(({ reset }) => reset)).not.toContain(true);
+  expect(messages.flatMap(({ connections }) => connections.map((one) => one.serviceSlug))).toStrictEqual([
+    "custom:later",
+  ]);
+  // The restore, the test and the connection.
+  const after = await restored.audit.verifyAudit({});
+  expect(after).toMatchObject({ valid: true, verifiedEvents: verifiedEvents + 3n });
+});
+
+/** What a watch from the position sends until it knows all that there is. */
+async function watched(client: Presenter["client"], from: { position?: string }) {
+  const messages = [];
+  for await (const message of client.connections.watchConnections(from)) {
+    messages.push(message);
+    if (message.current) break;
+  }
+  return messages.toReversed();
+}
 
 test("a backup of a record that was tampered with is not accepted", async () => {
   await using broken = await startService({ rootKey });

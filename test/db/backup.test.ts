@@ -85,6 +85,18 @@ test("what was restored is the same to the byte, in every table and with every k
   expect(parsed(again[0] as Frame)).toStrictEqual(parsed(written[0] as Frame));
 });
 
+test("nothing that the database holds is left out but the record of its migrations and pieces on their way in", async () => {
+  const held = await service.postgres.asOwner(
+    `select c.oid::regclass::text as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
+     where n.nspname not like 'pg\\_%' and n.nspname <> 'information_schema'
+       and c.relkind in ('r', 'p', 'm', 'f', 'S') and not c.relispartition order by 1`,
+  );
+  const kept = sumsOf(written).map(({ table }) => table);
+  const left = held.map((row) => String(row["name"])).filter((name) => !kept.includes(name));
+  expect(left).toStrictEqual(["event_uploads", "schema_migrations"]);
+  expect(await service.postgres.asOwner("select from pg_largeobject_metadata")).toHaveLength(0);
+});
+
 test("a restored database is as protected as the original: policies, grants, triggers, partitions and indexes", async () => {
   await using restored = await restore(written);
   for (const question of [
