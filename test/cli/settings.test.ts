@@ -292,7 +292,7 @@ describe("the root key", () => {
   test("must be given with an external database, whatever lies around", async () => {
     await writeFile(join(folder.path, "lying.root-key"), rootKey);
     await expect(open("lying", { DATABASE_URL: database })).rejects.toThrow(
-      /^--root-key-file \(PATCHBAY_ROOT_KEY_FILE\): is needed .*PATCHBAY_ROOT_KEY or --root-key-url .*, and make .* openssl rand -base64 32$/,
+      /^--root-key-file \(PATCHBAY_ROOT_KEY_FILE\): is needed .*PATCHBAY_ROOT_KEY or --root-key-url .*; for a new database, make .* openssl rand -base64 32$/,
     );
   });
 
