@@ -73,7 +73,11 @@ test("what is given to verify a file is refused by name if it is of no use", asy
   const csv = join(folder.path, "audit.csv");
   await writeFile(csv, "seq,at\r\n1,2026\r\n");
   expect(await verify(missing)).toMatchObject({
-    ...{ code: 1, stdout: "", stderr: expect.stringMatching(/^patchbay: \S+none cannot be read \(ENOENT\)\n$/) },
+    ...{
+      code: 1,
+      stdout: "",
+      stderr: expect.stringMatching(/^patchbay: \S+none cannot be read \(ENOENT\)\n$/),
+    },
   });
   expect(await verify(csv)).toMatchObject({
     ...{ code: 1, stdout: expect.stringMatching(/^FAULT {2}\S+csv {2}line 1: .* CSV cannot be verified\n$/) },
