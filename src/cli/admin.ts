@@ -5,7 +5,7 @@ import { createKeyRotation, type FinishedRotation } from "#src/crypto/rotation.t
 import { SealBroken } from "#src/crypto/seal.ts";
 import { openConnection } from "#src/db/connection.ts";
 import { sealedColumns } from "#src/sealed-columns.ts";
-import { findOrganizationId, openForCommand } from "./administer.ts";
+import { findOrganizationId, openStored } from "./administer.ts";
 import { createLog, fileDescriptor } from "./log.ts";
 import type { Runtime } from "./runtime.ts";
 
@@ -15,7 +15,7 @@ export async function rotateKeys(
   { orgId, all }: { readonly orgId: string | undefined; readonly all: boolean },
 ): Promise<boolean> {
   if (all && orgId !== undefined) throw new Error("--all: give it or --org, not both");
-  await using runtime = await openForCommand(config);
+  await using runtime = await openStored(config);
   const log = createLog("warn", fileDescriptor(2));
   const rotation = createKeyRotation({ ...runtime, sealedColumns, log, now: () => new Date() });
   const orgIds = all ? await livingOrganizations(runtime) : [await findOrganizationId(runtime, orgId)];
@@ -66,7 +66,7 @@ function describe({ version, resealed, destroyed, remaining }: FinishedRotation,
 
 /** `patchbay admin rewrap-root`: wraps everything anew, and says what is left to do; answers whether that is nothing. */
 export async function rewrapRoot(config: Config): Promise<boolean> {
-  await using runtime = await openForCommand(config);
+  await using runtime = await openStored(config);
   const { rootKey, secondRootKey } = runtime;
   let keys = (await rewrapServiceKeys(runtime)).length;
   const isEach = await forEach(await livingOrganizations(runtime), async (orgId) => {
@@ -82,12 +82,19 @@ export async function rewrapRoot(config: Config): Promise<boolean> {
   // Why, was said.
   if (!isEach) return false;
   if (!isOver) throw new Error("keys are left that another root key wraps: run this again");
-  if (secondRootKey === undefined) return true;
-  process.stderr.write(
-    `${secondRootKey.id} wraps nothing any more: take it out of the settings of every replica. ` +
-      "Keep it as long as you keep backups from before.\n",
-  );
+  process.stderr.write(`${nextStep(rootKey.id, secondRootKey?.id, keys)}\n`);
   return true;
+}
+
+/** Nothing was wrapped anew if all was done before, and if the two root keys were given the wrong way round. */
+function nextStep(first: string, second: string | undefined, keys: number): string {
+  if (second === undefined) {
+    return `No second root key is given, and nothing needs one. To replace ${first}, give the new root key as the first one, and this one as the second.`;
+  }
+  const takeOut =
+    "take it out of the settings of every replica. Keep it as long as you keep backups from before.";
+  if (keys > 0) return `${second} wraps nothing any more: ${takeOut}`;
+  return `${second} wraps nothing. If it is the old root key, ${takeOut} If it is the new one, exchange the two on every replica, and run this again.`;
 }
 
 async function livingOrganizations({ ownerUrl }: Runtime): Promise<string[]> {

@@ -9,12 +9,13 @@ import { displayNameRule, isDisplayName } from "#src/platform/display-name.ts";
 import { foundOrganization } from "./found-organization.ts";
 import { createLog, fileDescriptor } from "./log.ts";
 import { joinPostgres } from "./postgres.ts";
+import { requireData } from "./root-key.ts";
 import { openRuntime, type Runtime } from "./runtime.ts";
 
 /** `patchbay org create`: the ids go to stderr for people, the secret to stdout for the next program. */
 export async function createOrganization(config: Config, name: string): Promise<void> {
   requireName("<name>", name);
-  await using runtime = await openForCommand(config);
+  await using runtime = await openOrMake(config);
   const { admin, secret } = await foundOrganization(runtime, config.environment, name);
   process.stderr.write(`organisation ${admin.orgId}, admin key ${admin.via.id}; its secret, shown once:\n`);
   process.stdout.write(`${secret}\n`);
@@ -31,7 +32,7 @@ interface WantedKey {
 export async function createKey(config: Config, { orgId: wanted, name, scopes }: WantedKey): Promise<void> {
   requireName("--name", name);
   requireScopes(scopes);
-  await using runtime = await openForCommand(config);
+  await using runtime = await openStored(config);
   const { database, rootKey, secondRootKey } = runtime;
   const orgId = await findOrganizationId(runtime, wanted);
   const now = new Date();
@@ -45,8 +46,14 @@ export async function createKey(config: Config, { orgId: wanted, name, scopes }:
   process.stdout.write(`${secret}\n`);
 }
 
+/** What is there, which a command about organisations needs. */
+export async function openStored(config: Config): Promise<Runtime> {
+  await requireData(config);
+  return openOrMake(config);
+}
+
 /** Beside a running service if there is one. The log goes to stderr: stdout is for the secret alone. */
-export function openForCommand(config: Config): Promise<Runtime> {
+function openOrMake(config: Config): Promise<Runtime> {
   const log = createLog("warn", fileDescriptor(2));
   return openRuntime(config, log, () => joinPostgres(config, log));
 }

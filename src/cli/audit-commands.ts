@@ -1,6 +1,6 @@
 import type { Command } from "commander";
-import { readConfig, type Flags } from "#src/config/config.ts";
-import { remote, type Shown } from "./remote-commands.ts";
+import { readConfig, type Flags, type RemoteFlags } from "#src/config/config.ts";
+import { asking, remote, type Shown } from "./remote-commands.ts";
 
 /** Adds the commands about the record of changes. `onDatabase` gives a command the flags that say where that is. */
 export function addAuditCommands(root: Command, onDatabase: (command: Command) => Command): void {
@@ -41,14 +41,14 @@ export function addAuditCommands(root: Command, onDatabase: (command: Command) =
       await tailEvents(["audit"], flags);
     });
 
-  remote(audit.command("export"))
+  asking(audit.command("export"))
     .description("write the whole record to stdout or a file; the export is recorded, too")
     .option("--format <format>", "ndjson, which can be verified, or csv", "ndjson")
     .option("--after <number>", "only events behind this one, such as the last of an earlier export")
     .option("--since <time>", "only from the first event of this time on, such as 2026-01-31T08:00:00Z")
     .option("--until <time>", "only up to the last event before this time")
     .option("-o, --output <file>", "a new file instead of stdout")
-    .action(async (flags: Shown & ExportFlags) => {
+    .action(async (flags: RemoteFlags & ExportFlags) => {
       const { exportAudit } = await import("./export-audit.ts");
       await exportAudit(flags);
     });

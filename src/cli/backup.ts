@@ -7,14 +7,12 @@ import { writeBackupFile } from "./backup-file.ts";
 import { sealBackup } from "./backup-seal.ts";
 import { createLog, fileDescriptor } from "./log.ts";
 import { joinPostgres } from "./postgres.ts";
-import { findRootKey, hasData } from "./root-key.ts";
+import { findRootKey, requireData } from "./root-key.ts";
 import { version } from "./version.ts";
 
 /** `patchbay backup`: beside a running service if there is one. Says on stdout what it wrote. */
 export async function backUp(config: Config, file: string): Promise<void> {
-  if (config.databaseUrl === undefined && !(await hasData(config))) {
-    throw new Error(`there is no data in ${config.dataDir}: name its folder with --data-dir`);
-  }
+  await requireData(config);
   const log = createLog("warn", fileDescriptor(2));
   const rootKey = await findRootKey(config, log);
   if (rootKey === undefined) throw new Error("there is no root key to seal the backup with");

@@ -3,12 +3,12 @@ import { rename, rm, stat } from "node:fs/promises";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { ReadableStream } from "node:stream/web";
+import type { RemoteFlags } from "#src/config/config.ts";
 import type { ExportFlags } from "./audit-commands.ts";
 import { ask } from "./remote.ts";
-import type { Shown } from "./remote-commands.ts";
 
 /** `patchbay audit export`. A file appears once it is whole: half of one must not be taken for the record. */
-export async function exportAudit(flags: Shown & ExportFlags): Promise<void> {
+export async function exportAudit(flags: RemoteFlags & ExportFlags): Promise<void> {
   const { output, format, after, since, until } = flags;
   if (output !== undefined && (await exists(output)))
     throw new Error(`--output: ${output} is there already; name a new file`);

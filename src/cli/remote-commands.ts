@@ -119,10 +119,14 @@ export interface CallFlags {
 
 /** The command, with the flags that say which service is asked, and how its answer is shown. */
 export function remote(command: Command): Command {
+  return asking(command).option("--json", "print the answer as JSON");
+}
+
+/** The command, with the flags that say which service is asked. */
+export function asking(command: Command): Command {
   return command
     .option("--url <url>", "where the service is [PATCHBAY_URL] (default: http://127.0.0.1:7420)")
-    .option("--key-file <file>", "holds the API key, unless PATCHBAY_KEY does (default: data/admin-key)")
-    .option("--json", "print the answer as JSON");
+    .option("--key-file <file>", "holds the API key, unless PATCHBAY_KEY does (default: data/admin-key)");
 }
 
 /** Collects an option that may be given several times. */

@@ -36,8 +36,8 @@ export async function findRootKey(config: Config, log: Log): Promise<RootKey | u
     // Not one that happens to lie beside a data folder: it would have to be the same on all replicas.
     throw invalidSetting(
       "rootKeyFile",
-      `is needed with an external database; give it, ${nameOf("rootKey")} or ${nameOf("rootKeyUrl")}, ` +
-        "and make a key with: openssl rand -base64 32",
+      `is needed with an external database; give it, ${nameOf("rootKey")} or ${nameOf("rootKeyUrl")}; ` +
+        "for a new database, make a key with: openssl rand -base64 32",
     );
   }
   const file = rootKeyFileOf(config);
@@ -82,6 +82,13 @@ export async function hasData(config: Config): Promise<boolean> {
     () => true,
     () => false,
   );
+}
+
+/** For commands about what is stored: at a place that was named by mistake they make no database of their own. */
+export async function requireData(config: Config): Promise<void> {
+  if (config.databaseUrl === undefined && !(await hasData(config))) {
+    throw new Error(`there is no data in ${config.dataDir}: name its folder with --data-dir`);
+  }
 }
 
 /** The root key in the file; undefined if reading it fails with one of the codes. */

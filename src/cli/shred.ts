@@ -3,7 +3,7 @@ import { openConnection, type Connection } from "#src/db/connection.ts";
 import { dueMigrations } from "#src/db/migrate.ts";
 import { createLog, fileDescriptor } from "./log.ts";
 import { joinPostgres } from "./postgres.ts";
-import { hasData } from "./root-key.ts";
+import { requireData } from "./root-key.ts";
 
 /**
  * `patchbay admin shred`: destroys an organisation's keys. As owner, since nothing else may destroy keys in use; and
@@ -40,9 +40,7 @@ export async function shred(config: Config, orgId: string, confirmation: string 
 }
 
 async function openAsOwner(config: Config, opened: AsyncDisposableStack): Promise<Connection> {
-  if (config.databaseUrl === undefined && !(await hasData(config))) {
-    throw new Error(`there is no data in ${config.dataDir}: name its folder with --data-dir`);
-  }
+  await requireData(config);
   const log = createLog("warn", fileDescriptor(2));
   const { url } = opened.use(await joinPostgres(config, log));
   const due = await dueMigrations({ url, log });

@@ -8,7 +8,7 @@ import { createLog, fileDescriptor } from "./log.ts";
 import { joinPostgres } from "./postgres.ts";
 import { counted } from "./print.ts";
 import { readPublicKey } from "./public-key.ts";
-import { hasData } from "./root-key.ts";
+import { requireData } from "./root-key.ts";
 
 /** Which records are meant, and what is known of one of them. */
 interface WantedRecords {
@@ -38,9 +38,7 @@ export async function verifyAudit(config: Config, wanted: WantedRecords): Promis
 
 /** Beside a running service if there is one. It needs no root key and changes nothing: records are not sealed. */
 async function openRecords(config: Config, opened: AsyncDisposableStack) {
-  if (config.databaseUrl === undefined && !(await hasData(config))) {
-    throw new Error(`there is no data in ${config.dataDir}: name its folder with --data-dir`);
-  }
+  await requireData(config);
   const log = createLog("warn", fileDescriptor(2));
   const { url } = opened.use(await joinPostgres(config, log));
   const due = await dueMigrations({ url, log });

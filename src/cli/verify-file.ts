@@ -23,7 +23,7 @@ export async function verifyFile(file: string, publicKeyFile: string | undefined
       return false;
     }
     const { code } = error as NodeJS.ErrnoException;
-    throw code === undefined ? error : new Error(`${file} cannot be read (${code})`, { cause: error });
+    throw code === undefined ? error : new Error(`${file} cannot be read (${code})`);
   }
 }
 

@@ -10,13 +10,13 @@ import { SealBroken } from "./seal.ts";
 /** Hashes a presented key for look-up, so that whoever reads the database has no key to present. */
 export type Pepper = (secret: string) => Buffer;
 
-/** The root key is not the one that this database was set up with. */
+/** The root key is not the one that wrapped the keys of this database. */
 class WrongRootKey extends Error {
   override readonly name = "WrongRootKey";
 
   constructor(given: string, needed: string) {
     super(
-      `the root key (${given}) does not open this database, which was set up with ${needed}; ` +
+      `the root key (${given}) does not open this database, which needs ${needed}; ` +
         "set PATCHBAY_ROOT_KEY, PATCHBAY_ROOT_KEY_FILE or PATCHBAY_ROOT_KEY_URL to that key; to replace it by this one, " +
         "give it as PATCHBAY_SECOND_ROOT_KEY, or by its _FILE or _URL",
     );

@@ -62,6 +62,10 @@ test("CSV goes to stdout, and what the service refuses is said in its words", as
   expect(await audit("export", "--format", "xml")).toMatchObject({
     ...{ code: 1, stderr: "patchbay: format: give ndjson or csv\n" },
   });
+  // A flag that changes nothing would have scripts take CSV for JSON.
+  expect(await audit("export", "--json")).toMatchObject({
+    ...{ code: 1, stdout: "", stderr: "error: unknown option '--json'\n" },
+  });
 });
 
 test("what is given to verify a file is refused by name if it is of no use", async () => {
@@ -69,7 +73,7 @@ test("what is given to verify a file is refused by name if it is of no use", asy
   const csv = join(folder.path, "audit.csv");
   await writeFile(csv, "seq,at\r\n1,2026\r\n");
   expect(await verify(missing)).toMatchObject({
-    ...{ code: 1, stdout: "", stderr: expect.stringMatching(/^patchbay: \S+none cannot be read \(ENOENT\)/) },
+    ...{ code: 1, stdout: "", stderr: expect.stringMatching(/^patchbay: \S+none cannot be read \(ENOENT\)\n$/) },
   });
   expect(await verify(csv)).toMatchObject({
     ...{ code: 1, stdout: expect.stringMatching(/^FAULT {2}\S+csv {2}line 1: .* CSV cannot be verified\n$/) },

@@ -1,10 +1,12 @@
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { newRootKeyText } from "#src/crypto/root-key.ts";
 import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
 import { startService, type TestService } from "../support/service.ts";
 import { startUpstream, type Upstream } from "../support/upstream.ts";
 import { fillVault, openVault } from "../support/vault.ts";
-import { run } from "./patchbay.ts";
+import { run, temporaryFolder } from "./patchbay.ts";
 
 const [old, fresh] = [newRootKeyText(), newRootKeyText()];
 let postgres: TestDatabase;
@@ -76,9 +78,40 @@ test("rewrap-root wraps all keys with the first root key, and says when the seco
     stderr: expect.stringMatching(/^local:[0-9a-f]{16} wraps nothing any more: take it out of the settings/),
   });
   expect(await call()).toBe(200);
-  expect((await admin(["rewrap-root"], both)).stdout).toMatch(/^0 keys wrapped anew\n/);
+  // Nothing to do: it was done before, or the new root key was given as the second one. It must not be thrown away.
+  const again = await admin(["rewrap-root"], both);
+  expect([again.code, again.stdout, again.stderr]).toStrictEqual([
+    0,
+    expect.stringMatching(/^0 keys wrapped anew\n/),
+    expect.stringMatching(
+      / wraps nothing\. If it is the old root key, .* If it is the new one, exchange the two/,
+    ),
+  ]);
+  const single = await admin(["rewrap-root"], { PATCHBAY_ROOT_KEY: fresh });
+  expect([single.code, single.stderr]).toStrictEqual([
+    0,
+    expect.stringMatching(/^No second root key is given, and nothing needs one\. To replace local:\w+, /),
+  ]);
   const alone = await admin(["rotate-kek", "--org", service.org.orgId], { PATCHBAY_ROOT_KEY: fresh });
   expect(alone.stderr + alone.stdout).toMatch(/key 4, 8 secrets sealed anew, key 3 destroyed\n$/);
+});
+
+test("where no data is, commands about what is stored make none, and say which folder they looked at", async () => {
+  await using folder = await temporaryFolder();
+  const dataDir = join(folder.path, "data");
+  for (const command of [
+    ["admin", "rotate-kek", "--all"],
+    ["admin", "rewrap-root"],
+    ["admin", "shred", "org_x", "--confirm", "org_x"],
+    ["keys", "create", "--name", "ops", "--scopes", "audit:view"],
+    ["backup", join(folder.path, "monday")],
+  ]) {
+    expect(await run([...command, "--data-dir", dataDir])).toMatchObject({
+      ...{ code: 1, stdout: "" },
+      stderr: `patchbay: there is no data in ${dataDir}: name its folder with --data-dir\n`,
+    });
+  }
+  expect(await readdir(folder.path)).toStrictEqual([]);
 });
 
 test("shred wants the id again, needs no root key, and says what it does not reach", async () => {

@@ -12,6 +12,7 @@ import { compare, stepsOf, translated } from "./console.ts";
 
 const clients = await readFile(join(repository, "docs/clients.md"), "utf8");
 const guard = await readFile(join(repository, "docs/guard.md"), "utf8");
+const health = await readFile(join(repository, "docs/health.md"), "utf8");
 
 /** A reader's project, in which the package of the clients is installed, beside the service that the pages call. */
 let project: Project;
@@ -33,8 +34,8 @@ afterAll(async () => {
   for (const one of [upstream, service, project]) await one[Symbol.asyncDispose]();
 });
 
-test("TypeScript takes every program of the pages about clients and the guard", async () => {
-  const programs = [...blocksOf("ts", clients), ...blocksOf("ts", guard)];
+test("TypeScript takes every program of the pages about clients, the guard and health", async () => {
+  const programs = [...blocksOf("ts", clients), ...blocksOf("ts", guard), ...blocksOf("ts", health)];
   expect(programs.length).toBeGreaterThan(3);
   const files = programs.map((_, i) => `program-${i}.ts`);
   for (const [i, file] of files.entries()) await writeFile(join(project.path, file), programs[i]!);

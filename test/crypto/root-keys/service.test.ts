@@ -69,7 +69,7 @@ test("callers learn whether to try again, operators what to change, and neither 
   vault.newKey("transit/another");
   const another = await open(`vault+${vault.url}/transit/another`, { vaultToken });
   await expect(startService({ postgres, rootKey: another })).rejects.toThrow(
-    /^the root key \(vault:transit\/another\) does not open this database, .* set up with vault:transit\/patchbay; set .*_URL to/,
+    /^the root key \(vault:transit\/another\) does not open this database, which needs vault:transit\/patchbay; set .*_URL to/,
   );
 });
 

@@ -308,9 +308,8 @@ export declare const AuditFaultSchema: GenMessage<AuditFault>;
  */
 export declare const AuditService: GenService<{
   /**
-   * Lists events, newest first. What is asked for is all of what is given: events of
-   * this key, by this user, within this time. A key that is limited to some
-   * connections is shown none of others.
+   * Lists events, newest first: those that match every filter that is given. A key
+   * that is limited to some connections is shown none of others.
    *
    * Errors: INVALID_ARGUMENT for a page token that this method did not issue.
    *
@@ -328,7 +327,7 @@ export declare const AuditService: GenService<{
    * An event that was edited, deleted, moved or inserted shows by itself. A
    * tail that was cut, and a record that was written anew with new hashes,
    * show against the anchors, which this service signs every few minutes and
-   * keeps beside the record. Who removes them as well is found only against a
+   * keeps beside the record. That these were removed as well shows only against a
    * head that was kept where the owner of the database cannot reach it: keep
    * `head` of the answer, and give it as `known` next time. A fault is an answer,
    * not an error.
