@@ -17,7 +17,7 @@ const limits: [page: string, says: string, file: string, code: readonly string[]
   ["docs/vault-keys.md", "within a minute", "src/crypto/key-upkeep.ts", ["everyMs = 60_000;"]],
   ["docs/vault-keys.md", "not used after 5 seconds", "src/db/recent.ts", ["boundMs = 5_000;"]],
   ["docs/concepts.md", "remembered for 5 minutes", "src/crypto/unwrap.ts", ["cacheMs = 5 * 60 * 1000;"]],
-  ["docs/root-keys.md", "again every 5 minutes on each replica", "src/crypto/unwrap.ts", ["cacheMs = 5 * 60 * 1000;"]],
+  ["docs/root-keys.md", "again about every 3 minutes on each replica", "src/crypto/unwrap.ts", ["cacheMs = 5 * 60 * 1000;", "refreshAt = () => 0.5 + Math.random() * 0.2;"]],
   ["docs/root-keys.md", "(no answer in 3 seconds, a status of 500 or more, a limit of requests) is tried twice more", "src/crypto/root-keys/remote.ts", ["tryMs: 3_000,", "tries = 3;"]],
   ["docs/root-keys.md", "when two thirds of its time are over", "src/crypto/root-keys/vault-token.ts", ["renewAt = 2 / 3;"]],
   ["docs/concepts.md", "a key for up to five seconds", "src/db/recent.ts", ["boundMs = 5_000;"]],
