@@ -41,7 +41,11 @@ export function createAudit(parts: AuditParts): Feature & { readonly upkeep: Loo
       async work(signal) {
         await anchors.sign(signal);
         // A place that is away keeps records neither from being signed nor, where they were published, from being removed.
-        await anchors.publish(signal).finally(() => expire(signal));
+        try {
+          await anchors.publish(signal);
+        } finally {
+          await expire(signal);
+        }
       },
       log,
     }),

@@ -19,15 +19,15 @@ export async function rotateKeys(
   const log = createLog("warn", fileDescriptor(2));
   const rotation = createKeyRotation({ ...runtime, sealedColumns, log, now: () => new Date() });
   const orgIds = all ? await livingOrganizations(runtime) : [await findOrganizationId(runtime, orgId)];
-  let isOver = true;
+  let left = 0;
   const isEach = await forEach(orgIds, async (one) => {
     const { isNew } = await rotation.start(one);
     const finished = await rotation.finish(one);
-    isOver &&= finished.remaining.length === 0;
+    left += finished.remaining.length;
     process.stdout.write(`${one}  ${describe(finished, isNew)}\n`);
     for (const record of finished.unopened) process.stderr.write(`  does not open: ${record}\n`);
   });
-  return isOver && isEach;
+  return left === 0 && isEach;
 }
 
 /**

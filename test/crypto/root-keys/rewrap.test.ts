@@ -81,7 +81,7 @@ test("a root key moves from a file to one key management service, to another, an
   );
   await using second = openVault(postgres, await open(vaultUrl, { vaultToken }), aws);
   await expect(rewrapAll(second)).rejects.toThrow(RootKeyRefused);
-  expect((await wrappedBy()).toSorted()).toStrictEqual([aws.id, "vault:transit/patchbay"]);
+  expect(new Set(await wrappedBy())).toStrictEqual(new Set([aws.id, "vault:transit/patchbay"]));
   vault.failWith(() => undefined);
   expect((await admin(toVault, "admin", "rewrap-root")).stderr).toContain(`${aws.id} wraps nothing any more`);
   expect(await wrappedBy()).toStrictEqual(["vault:transit/patchbay"]);
