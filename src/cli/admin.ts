@@ -19,7 +19,7 @@ export async function rotateKeys(
   const log = createLog("warn", fileDescriptor(2));
   const rotation = createKeyRotation({ ...runtime, sealedColumns, log, now: () => new Date() });
   const orgIds = all ? await livingOrganizations(runtime) : [await findOrganizationId(runtime, orgId)];
-  return forEach(orgIds, async (one) => {
+  return await forEach(orgIds, async (one) => {
     const { isNew } = await rotation.start(one);
     const finished = await rotation.finish(one);
     process.stdout.write(`${one}  ${describe(finished, isNew)}\n`);

@@ -59,7 +59,9 @@ test("a root key moves from a file to one key management service, to another, an
   await rewrapAll(before);
   const secrets = await before.secretsOf(org.orgId);
   const wrappedBy = async () =>
-    (await postgres.asOwner("select root_key_id as id from used_root_keys() order by id")).map(({ id }) => id);
+    (await postgres.asOwner("select root_key_id as id from used_root_keys() order by id")).map(
+      ({ id }) => id,
+    );
   expect(await wrappedBy()).toStrictEqual([expect.stringMatching(/^local:/)]);
 
   await using first = openVault(postgres, aws, file);
