@@ -7,8 +7,8 @@ export default defineConfig({
     ...everyday.test,
     include: ["test/faults/**/*.test.ts"],
     exclude: [],
-    // One file at a time: each of them runs a service under load, and what it waits for depends on the machine.
-    maxWorkers: 1,
+    // Each of them runs a service under load; but what fails is often waited for, which leaves the machine to another.
+    maxWorkers: 2,
     // A story each, with several starts of the service in it.
     testTimeout: 200_000,
   },

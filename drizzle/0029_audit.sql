@@ -41,8 +41,8 @@ REVOKE UPDATE, DELETE ON audit_anchors FROM patchbay_app;
 --> statement-breakpoint
 REVOKE INSERT, UPDATE, DELETE ON audit_starts FROM patchbay_app;
 --> statement-breakpoint
--- The records that have events behind their last anchor, if that is so old, and where that is. A clock that was set back
--- does not put an anchor off.
+-- The records that end elsewhere than at their last anchor, if that is so old, and where that is: behind it, or, if their
+-- tail was cut, before it. A clock that was set back does not put an anchor off.
 CREATE FUNCTION due_anchors(moment timestamptz, wait_seconds integer, behind text, most integer)
 RETURNS TABLE (org_id text, seq bigint, hash bytea)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET timezone = 'UTC'
@@ -53,7 +53,7 @@ AS $$
   LEFT JOIN LATERAL (
     SELECT n.seq, n.hash, n.at FROM audit_anchors n WHERE n.org_id = h.org_id ORDER BY n.seq DESC LIMIT 1
   ) a ON true
-  WHERE h.org_id > behind AND h.seq > coalesce(a.seq, s.seq, 0)
+  WHERE h.org_id > behind AND h.seq <> coalesce(a.seq, s.seq, 0)
     AND (a.at IS NULL OR a.at > moment OR a.at <= moment - make_interval(secs => wait_seconds))
   ORDER BY h.org_id LIMIT most
 $$;

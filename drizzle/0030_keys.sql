@@ -1,6 +1,10 @@
 -- When the organisation's keys were destroyed, so that nothing that was sealed for it opens any more.
 ALTER TABLE orgs ADD COLUMN shredded_at timestamp (3) with time zone;
 --> statement-breakpoint
+-- When another root key wraps the key, by whom it was wrapped before, and a hash of those bytes: whoever has read them
+-- still knows whom to ask.
+ALTER TABLE org_keys ADD COLUMN earlier_hash bytea, ADD COLUMN earlier_root_key_id text COLLATE "C";
+--> statement-breakpoint
 -- The key that the transaction's organisation seals with from now on, held to the end of the transaction: what is sealed
 -- with it is committed before anybody can find it unused and destroy it. Locking a row takes the right to update it,
 -- and the serving role has none on keys.
@@ -58,11 +62,11 @@ BEGIN
 END
 $$;
 --> statement-breakpoint
--- The organisations whose key was replaced, and whose earlier one is not destroyed yet.
-CREATE FUNCTION orgs_with_replaced_keys(most integer) RETURNS SETOF text
+-- The organisations whose key was replaced, and whose earlier one is not destroyed yet; behind an id, in their order.
+CREATE FUNCTION orgs_with_replaced_keys(after text, most integer) RETURNS SETOF text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET timezone = 'UTC'
 AS $$
-  SELECT k.org_id FROM org_keys k WHERE k.purpose = 'kek' AND k.wrapped_key IS NOT NULL
+  SELECT k.org_id FROM org_keys k WHERE k.purpose = 'kek' AND k.wrapped_key IS NOT NULL AND k.org_id > after
   GROUP BY k.org_id HAVING count(*) > 1 ORDER BY k.org_id LIMIT most
 $$;
 --> statement-breakpoint
@@ -82,7 +86,8 @@ CREATE FUNCTION rewrap_org_key(wanted integer, known bytea, rewrapped bytea, roo
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET timezone = 'UTC'
 AS $$
   WITH changed AS (
-    UPDATE org_keys k SET wrapped_key = rewrapped, root_key_id = root
+    UPDATE org_keys k SET wrapped_key = rewrapped, root_key_id = root,
+      earlier_hash = sha256(k.wrapped_key), earlier_root_key_id = k.root_key_id
     WHERE k.org_id = app_org_id() AND k.purpose = 'kek' AND k.version = wanted AND k.wrapped_key = known
     RETURNING 1
   ) SELECT EXISTS (SELECT FROM changed)
@@ -189,13 +194,13 @@ AS $$
 $$;
 --> statement-breakpoint
 REVOKE EXECUTE ON FUNCTION
-  hold_org_key(), org_key_is_used(text, integer), destroy_replaced_org_keys(), orgs_with_replaced_keys(integer),
+  hold_org_key(), org_key_is_used(text, integer), destroy_replaced_org_keys(), orgs_with_replaced_keys(text, integer),
   used_root_keys(), rewrap_org_key(integer, bytea, bytea, text), rewrap_service_key(text, integer, bytea, bytea, text),
   shred_organization(text, json), erase_shredded(integer)
 FROM PUBLIC;
 --> statement-breakpoint
 GRANT EXECUTE ON FUNCTION
-  hold_org_key(), destroy_replaced_org_keys(), orgs_with_replaced_keys(integer),
+  hold_org_key(), destroy_replaced_org_keys(), orgs_with_replaced_keys(text, integer),
   used_root_keys(), rewrap_org_key(integer, bytea, bytea, text), rewrap_service_key(text, integer, bytea, bytea, text),
   erase_shredded(integer)
 TO patchbay_app;

@@ -1,4 +1,4 @@
-import { open } from "node:fs/promises";
+import { open, type FileHandle } from "node:fs/promises";
 import { signedToJson } from "./anchor.ts";
 import type { ClaimedAnchor } from "./anchor-store.ts";
 
@@ -18,6 +18,7 @@ interface Send {
     readonly headers: Readonly<Record<string, string>>;
     readonly body: Buffer;
     readonly timeoutMs: number;
+    readonly headOnly: boolean;
     readonly signal: AbortSignal;
   }): Promise<{ readonly status: number }>;
 }
@@ -36,7 +37,8 @@ function sinkAt(url: string, outbound: Send): AnchorSink {
       const { status } = await outbound.send({
         ...{ share: "audit anchors", baseUrl: url, method: "POST", path: "" },
         headers: { "content-type": "application/x-ndjson" },
-        ...{ body: Buffer.from(linesOf(anchors)), timeoutMs, signal },
+        // The answer's body says nothing more, and may be of any length.
+        ...{ body: Buffer.from(linesOf(anchors)), timeoutMs, headOnly: true, signal },
       });
       if (status < 200 || status > 299) {
         throw new Error(
@@ -52,8 +54,9 @@ function fileSink(file: string): AnchorSink {
     async write(anchors) {
       try {
         // Opened each time: a file that was moved away, as log rotation does, is made anew.
-        await using handle = await open(file, "a", 0o600);
-        await handle.write(linesOf(anchors));
+        await using handle = await open(file, "a+", 0o600);
+        const begin = (await endsWithinLine(handle)) ? "\n" : "";
+        await handle.appendFile(begin + linesOf(anchors));
         await handle.sync();
       } catch (error) {
         const { code } = error as NodeJS.ErrnoException;
@@ -64,6 +67,14 @@ function fileSink(file: string): AnchorSink {
       }
     },
   };
+}
+
+/** Whether the file ends without a line feed: a process was killed, or the disk was full, within its last line. */
+async function endsWithinLine(handle: FileHandle): Promise<boolean> {
+  const { size } = await handle.stat();
+  if (size === 0) return false;
+  const { buffer } = await handle.read(Buffer.alloc(1), 0, 1, size - 1);
+  return buffer.toString() !== "\n";
 }
 
 function linesOf(anchors: readonly ClaimedAnchor[]): string {

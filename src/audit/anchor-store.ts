@@ -113,13 +113,22 @@ export async function oldRecords(
   return rows.map(({ id }) => ({ orgId: id }));
 }
 
-/** The first event, in the order of the chain, that was recorded at the time or later. */
-export async function firstSince(tx: Tx, orgId: string, since: Date): Promise<bigint | undefined> {
+/**
+ * The first event of a part, in the order of the chain, that was recorded at the time or later. Of a part, or all that
+ * is old would be looked through again for each piece of it that is removed.
+ */
+export async function firstSince(
+  tx: Tx,
+  orgId: string,
+  since: Date,
+  { after, upTo }: { readonly after: bigint; readonly upTo: bigint },
+): Promise<bigint | undefined> {
+  const { seq, at } = auditEvents;
   const [event] = await tx
-    .select({ seq: auditEvents.seq })
+    .select({ seq })
     .from(auditEvents)
-    .where(and(eq(auditEvents.orgId, orgId), gte(auditEvents.at, since)))
-    .orderBy(asc(auditEvents.seq))
+    .where(and(eq(auditEvents.orgId, orgId), gt(seq, after), lte(seq, upTo), gte(at, since)))
+    .orderBy(asc(seq))
     .limit(1);
   return event?.seq;
 }

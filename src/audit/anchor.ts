@@ -9,8 +9,18 @@ export interface SignedHead extends Head {
   readonly signature: Buffer;
 }
 
-/** What a signature says of a head: that the record had it, or that what came up to it was removed. */
-export type Claim = "anchor" | "start";
+/**
+ * What a signature says of a head: that the record had it, that what came up to it was removed, or that an export led
+ * to it from another. An anchor is no end of an export: put behind its event, it would hide that the rest was cut.
+ */
+export type Claim = "anchor" | "start" | ExportClaim;
+
+type ExportClaim = `export behind ${bigint}:${string}`;
+
+/** What the end of an export claims that begins behind this head. */
+export function exportBehind({ seq, hash }: Head): ExportClaim {
+  return `export behind ${seq}:${hash.toString("hex")}`;
+}
 
 /** The key of this deployment that signs what is said of records. */
 export interface AuditKey {
@@ -56,15 +66,20 @@ export async function isSigned(
   orgId: string,
   head: SignedHead,
 ): Promise<boolean> {
-  // What the owner of the table left may be no time.
-  if (Number.isNaN(head.at.getTime())) return false;
+  // What the owner of the table left may be no time, and name another key.
+  if (Number.isNaN(head.at.getTime()) || head.keyId !== keyIdOf(publicKey)) return false;
   return verifyElsewhere(null, Buffer.from(signedText(claim, orgId, head)), publicKey, head.signature);
 }
 
 /** A signed head as it is written down outside. */
 export function signedToJson(orgId: string, { seq, hash, at, keyId, signature }: SignedHead) {
   return {
-    ...{ orgId, seq: Number(seq), hash: hash.toString("hex"), at: at.toISOString(), keyId },
+    ...{ orgId, seq: Number(seq), hash: hash.toString("hex"), at: timeText(at), keyId },
     signature: signature.toString("base64"),
   };
+}
+
+/** A time as it is written down outside; null for what the owner of the table left if that is none. */
+export function timeText(at: Date | null): string | null {
+  return at === null || Number.isNaN(at.getTime()) ? null : at.toISOString();
 }

@@ -40,6 +40,7 @@ export function createAnchors(parts: {
     name: "patchbay_audit_anchors_total",
     help: "Anchors of audit records, by what became of them; a fault is a record that is not as it was recorded.",
     labels: ["outcome"],
+    awaited: [{ outcome: "fault" }],
   });
 
   async function signOne({ orgId, seq, hash }: DueAnchor, signal: AbortSignal): Promise<void> {

@@ -40,9 +40,8 @@ export function createAudit(parts: AuditParts): Feature & { readonly upkeep: Loo
       everyMs: lookEveryMs,
       async work(signal) {
         await anchors.sign(signal);
-        // First, so that a place that is away does not keep records from being signed.
-        await anchors.publish(signal);
-        await expire(signal);
+        // A place that is away keeps records neither from being signed nor, where they were published, from being removed.
+        await anchors.publish(signal).finally(() => expire(signal));
       },
       log,
     }),

@@ -24,3 +24,12 @@ export class WholeRecordOnly extends ServiceError {
     );
   }
 }
+
+/** A file is no export, or not a whole one. */
+export class NotAnExport extends Error {
+  override readonly name = "NotAnExport";
+
+  constructor(line: number, problem: string) {
+    super(`line ${line}: ${problem}`);
+  }
+}

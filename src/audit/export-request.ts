@@ -1,3 +1,6 @@
+import { fromJson } from "@bufbuild/protobuf";
+import { timestampDate, TimestampSchema } from "@bufbuild/protobuf/wkt";
+import { isPossibleTime } from "#src/json/calendar.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import type { WantedPart } from "./export.ts";
 
@@ -35,11 +38,12 @@ function timeIn(given: URLSearchParams, name: "since" | "until"): Date | undefin
   // In a query, a plus that is not encoded is a blank.
   const text = given.get(name)?.replace(" ", "+");
   if (text === undefined) return undefined;
-  const time = /^\d{4}-\d{2}-\d{2}T[\d:.]{8,18}(?:Z|[+-]\d{2}:\d{2})$/.test(text)
-    ? new Date(text)
-    : undefined;
-  if (time === undefined || Number.isNaN(time.getTime())) {
-    throw new InvalidRequest(`${name}: give a time such as 2026-01-31T08:00:00Z`);
+  try {
+    // As every other request is read: without a zone it is no time, and of other years there is none.
+    const time = timestampDate(fromJson(TimestampSchema, text));
+    if (isPossibleTime(text)) return time;
+  } catch {
+    // Said below.
   }
-  return time;
+  throw new InvalidRequest(`${name}: give a time such as 2026-01-31T08:00:00Z`);
 }

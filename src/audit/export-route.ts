@@ -19,7 +19,7 @@ export function createExportRoute(parts: {
   now: () => Date;
   monotonicNow: () => number;
 }): RawRoute {
-  const { database, auditKey, now, monotonicNow } = parts;
+  const { database, monotonicNow } = parts;
   return {
     name: "AuditExport",
     scope: "audit:view",
@@ -43,7 +43,7 @@ export function createExportRoute(parts: {
         append(tx, call, { action: "audit.export", target: orgId, details }),
       );
       const range = await exportRange(database, orgId, wanted);
-      const kind = format === "csv" ? csv : ndjson(auditKey, now);
+      const kind = format === "csv" ? csv : ndjson;
       const write = pacedWriter(exchange, {
         headers: {
           "content-type": kind.contentType,

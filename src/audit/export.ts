@@ -1,5 +1,13 @@
 import type { Database } from "#src/db/database.ts";
-import { isSigned, signedToJson, signHead, type AuditKey, type SignedHead } from "./anchor.ts";
+import {
+  exportBehind,
+  isSigned,
+  signedToJson,
+  signHead,
+  timeText,
+  type AuditKey,
+  type SignedHead,
+} from "./anchor.ts";
 import { readStart } from "./anchor-store.ts";
 import { InvalidRequest } from "#src/platform/errors.ts";
 import { csvRecord } from "./csv.ts";
@@ -28,10 +36,12 @@ export interface ExportRange {
 /** How an export ended. */
 export interface ExportEnd {
   readonly events: bigint;
-  /** The last event, signed if the part begins with the record. */
+  /** The last event, signed if all are as they were recorded. */
   readonly head: Head | SignedHead;
   /** The first thing that is not as it was recorded. */
   readonly fault: Fault | undefined;
+  /** Whether that fault, or another, kept the rest from being read. */
+  readonly isCut: boolean;
 }
 
 /** Which part is wanted. */
@@ -81,7 +91,7 @@ function most(one: bigint, other: bigint): bigint {
 /**
  * Exports a part of a record, page by page in a transaction for each: whoever reads slowly holds none open. Events never
  * change, so that it is one record all the same. Each event and anchor is checked on the way; the end is signed if all
- * are as they were recorded and the part begins with the record.
+ * are as they were recorded.
  */
 export async function* exportRecord(
   parts: { database: Database; auditKey: AuditKey; now: () => Date },
@@ -120,9 +130,9 @@ export async function* exportRecord(
     [read, events] = [last, events + BigInt(page.length)];
     yield lines.join("");
   }
-  const isWhole = fault === undefined && (range.start !== undefined || range.from.seq === 0n);
-  const head = isWhole && reached.seq > 0n ? signHead(auditKey, "anchor", orgId, reached, now()) : reached;
-  yield format.end(orgId, { events, head, fault });
+  const claim = exportBehind(range.from);
+  const head = fault === undefined ? signHead(auditKey, claim, orgId, reached, now()) : reached;
+  yield format.end(orgId, { events, head, fault, isCut: read < range.upTo });
 
   function checked(page: readonly StoredEvent[]): Head | Fault {
     if (fault !== undefined) return fault;
@@ -145,28 +155,25 @@ export async function* exportRecord(
   }
 }
 
-/** Lines of JSON with all that a verification needs, from its file alone. */
-export function ndjson(auditKey: AuditKey, now: () => Date): ExportFormat {
-  const line = (value: object) => `${JSON.stringify(value)}\n`;
-  return {
-    contentType: "application/x-ndjson",
-    header: (orgId, { from, start }) =>
-      line({
-        ...{ type: "export", version: 1, orgId, from: headToJson(from) },
-        ...(start !== undefined && { start: signedToJson(orgId, start) }),
-        publicKey: auditKey.publicKey.export({ format: "pem", type: "spki" }),
-        exportedAt: now().toISOString(),
-      }),
-    event: (event) => line({ type: "event", ...eventToJson(event) }),
-    anchor: (orgId, anchor) => line({ type: "anchor", ...signedToJson(orgId, anchor) }),
-    end: (orgId, { events, head, fault }) =>
-      line({
-        ...{ type: "end", events: Number(events) },
-        ...("signature" in head ? signedToJson(orgId, head) : { orgId, ...headToJson(head) }),
-        ...(fault !== undefined && { fault: { seq: Number(fault.seq), problem: fault.problem } }),
-      }),
-  };
-}
+const line = (value: object) => `${JSON.stringify(value)}\n`;
+
+/** Lines of JSON with all that a verification needs beside the public key, which must come from elsewhere. */
+export const ndjson: ExportFormat = {
+  contentType: "application/x-ndjson",
+  header: (orgId, { from, start }) =>
+    line({
+      ...{ type: "export", version: 1, orgId, from: headToJson(from) },
+      ...(start !== undefined && { start: signedToJson(orgId, start) }),
+    }),
+  event: (event) => line({ type: "event", ...eventToJson(event) }),
+  anchor: (orgId, anchor) => line({ type: "anchor", ...signedToJson(orgId, anchor) }),
+  end: (orgId, { events, head, fault }) =>
+    line({
+      ...{ type: "end", events: Number(events) },
+      ...("signature" in head ? signedToJson(orgId, head) : { orgId, ...headToJson(head) }),
+      ...(fault !== undefined && { fault: { seq: Number(fault.seq), problem: fault.problem } }),
+    }),
+};
 
 const columns = ["seq", "at", "action", "target", "api_key_id", "user_id", "request_id", "details"];
 
@@ -178,7 +185,15 @@ export const csv: ExportFormat = {
     return csvRecord([String(seq), timeText(at), action, target, apiKeyId, userId, requestId, details]);
   },
   anchor: () => "",
-  end: () => "",
+  end(orgId, { head, fault, isCut }) {
+    // The last line is no other than the rest: without this, it would look like the end of the record.
+    if (isCut) {
+      throw new Error(
+        `the record of ${orgId} cannot be exported behind event ${head.seq}: ${fault?.problem}`,
+      );
+    }
+    return "";
+  },
 };
 
 function headToJson({ seq, hash }: Head) {
@@ -193,9 +208,4 @@ function eventToJson(event: StoredEvent) {
     previousHash: previousHash?.toString("hex") ?? null,
     hash: hash?.toString("hex") ?? null,
   };
-}
-
-/** What the owner of the table left may be no time. */
-function timeText(at: Date | null): string | null {
-  return at === null || Number.isNaN(at.getTime()) ? null : at.toISOString();
 }

@@ -5,7 +5,6 @@ import { expireUpTo, firstSince, lastAnchor, oldRecords, readStart } from "./anc
 import { append } from "./append.ts";
 import { forEachRecord } from "./each-record.ts";
 import { createRecordReader, least } from "./read-record.ts";
-import { readHead } from "./store.ts";
 import { chainStart, followChain, missing, type Fault, type Head } from "./verify-chain.ts";
 
 /** At most this many are deleted in a transaction: the organisation's other changes wait for its end. */
@@ -32,10 +31,10 @@ export function createRetention(parts: {
   async function nextPart(orgId: string, before: Date): Promise<{ start: Head; upTo: bigint }> {
     return database.read(orgId, async (tx) => {
       const start = (await readStart(tx, orgId)) ?? chainStart;
-      const first = (await firstSince(tx, orgId, before)) ?? (await readHead(tx, orgId)).seq + 1n;
       const anchor = await lastAnchor(tx, orgId, { published: isPublished });
-      const old = least(first - 1n, anchor?.seq ?? 0n);
-      return { start, upTo: least(old, start.seq + batchSize) };
+      const most = least(anchor?.seq ?? 0n, start.seq + batchSize);
+      const young = await firstSince(tx, orgId, before, { after: start.seq, upTo: most });
+      return { start, upTo: young === undefined ? most : young - 1n };
     });
   }
 

@@ -1,7 +1,8 @@
 import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
 import type { KeyObject } from "node:crypto";
 import { isObject } from "#src/json/object.ts";
-import { isSigned, type Claim, type SignedHead } from "./anchor.ts";
+import { exportBehind, isSigned, type Claim, type SignedHead } from "./anchor.ts";
+import { NotAnExport } from "./errors.ts";
 import { chainStart, followChain, type Fault, type Head, type StoredEvent } from "./verify-chain.ts";
 
 /** What an export file shows by itself, and with the public key. */
@@ -13,25 +14,17 @@ export interface ExportVerdict {
   /** Whether the record itself began there, since older events were removed. */
   readonly isSignedStart: boolean;
   readonly head: Head;
-  /** Up to which event a signature covers it; undefined if none was checked or there is none. */
-  readonly signedUpTo: bigint | undefined;
+  /** When it was exported, as its end says. */
+  readonly at: Date | undefined;
+  /** How many of them were checked, the one of its end among them. */
   readonly signatures: number;
   readonly fault: Fault | undefined;
 }
 
-/** The file is no export, or not a whole one. */
-export class NotAnExport extends Error {
-  override readonly name = "NotAnExport";
-
-  constructor(line: number, problem: string) {
-    super(`line ${line}: ${problem}`);
-  }
-}
-
 /**
  * Verifies an export from its lines alone. The chain shows what was changed, moved or left out; the end, whether the
- * file is whole; signatures, that the chain is the one of the service with this key. Without a key they are not
- * checked: the one in the file could be anybody's.
+ * file is whole; signatures, that the service with this key exported these very events. Without a key they are not
+ * checked.
  */
 export async function verifyExport(
   lines: AsyncIterable<string>,
@@ -57,7 +50,7 @@ class ExportCheck {
   #isOver = false;
   #events = 0n;
   #signatures = 0;
-  #signedUpTo: bigint | undefined;
+  #at: Date | undefined;
   #fault: Fault | undefined;
 
   constructor(publicKey: KeyObject | undefined) {
@@ -73,8 +66,10 @@ class ExportCheck {
     }
     if (type === "export") await this.#begin(line, at);
     else if (type === "event") this.#follow(eventOf(line, this.#orgId ?? "", at));
-    else if (type === "anchor") await this.#compare("anchor", line, at);
-    else if (type === "end") await this.#end(line, at);
+    else if (type === "anchor") {
+      hasMembers(line, `type,${signedMembers}`, at);
+      await this.#compare("anchor", signedHeadOf(line, at));
+    } else if (type === "end") await this.#end(line, at);
     else throw at("its type is none of export, event, anchor, end");
   }
 
@@ -82,7 +77,7 @@ class ExportCheck {
     if (!this.#isOver) throw cut();
     return {
       ...{ orgId: this.#orgId ?? "", events: this.#events, from: this.#from, head: this.#reached },
-      ...{ isSignedStart: this.#isSignedStart, signedUpTo: this.#signedUpTo, signatures: this.#signatures },
+      ...{ isSignedStart: this.#isSignedStart, at: this.#at, signatures: this.#signatures },
       fault: this.#fault,
     };
   }
@@ -90,15 +85,18 @@ class ExportCheck {
   async #begin(line: JsonObject, at: At): Promise<void> {
     const { version, orgId, from, start } = line;
     if (version !== 1) throw at("it is of another version than 1: verify it with a newer Patchbay");
+    hasMembers(line, `type,version,orgId,from${start === undefined ? "" : ",start"}`, at);
     if (typeof orgId !== "string") throw at("orgId: there is none");
     this.#orgId = orgId;
+    hasMembers(from, "seq,hash", at);
     this.#from = headOf(from, at);
     this.#reached = this.#from;
     if (this.#from.seq === 0n && !this.#from.hash.equals(chainStart.hash)) {
       throw at("from: no record begins so");
     }
     if (start === undefined) return;
-    await this.#compare("start", start, at);
+    hasMembers(start, signedMembers, at);
+    await this.#compare("start", signedHeadOf(start, at));
     this.#isSignedStart = true;
   }
 
@@ -111,17 +109,15 @@ class ExportCheck {
   }
 
   /** Compares a signed head with the last event. Behind a fault, there is nothing to compare it with. */
-  async #compare(claim: Claim, line: JsonValue, at: At): Promise<void> {
-    const head = signedHeadOf(line, at);
+  async #compare(claim: Claim, head: SignedHead & { readonly orgId: string }): Promise<void> {
     if (this.#fault !== undefined) return;
     const { seq } = head;
+    const what = claim === "anchor" ? "its anchor" : claim === "start" ? "the start" : "the end";
     if (head.orgId !== this.#orgId || seq !== this.#reached.seq || !head.hash.equals(this.#reached.hash)) {
-      this.#fault = { seq, problem: "it differs from its anchor" };
+      this.#fault = { seq, problem: `${what} is of another event than the last before it` };
     } else if (this.#publicKey !== undefined) {
-      if (await isSigned(this.#publicKey, claim, head.orgId, head)) {
-        this.#signedUpTo = seq;
-        this.#signatures += 1;
-      } else this.#fault = { seq, problem: "its anchor is not signed by this key" };
+      if (await isSigned(this.#publicKey, claim, head.orgId, head)) this.#signatures += 1;
+      else this.#fault = { seq, problem: `${what} is not signed by this key` };
     }
   }
 
@@ -137,12 +133,12 @@ class ExportCheck {
     if (isObject(fault)) {
       const problem = typeof fault["problem"] === "string" ? fault["problem"] : "";
       this.#fault ??= { seq: numberOf(fault["seq"], at), problem: `the service found: ${problem}` };
-    } else if ("signature" in line) await this.#compare("anchor", line, at);
-    else {
-      const { seq, hash } = headOf(line, at);
-      if (seq === this.#reached.seq && hash.equals(this.#reached.hash)) return;
-      this.#fault ??= { seq, problem: "the end is of another event than the last" };
+      return;
     }
+    hasMembers(line, `type,events,${signedMembers}`, at);
+    const head = signedHeadOf(line, at);
+    await this.#compare(exportBehind(this.#from), head);
+    this.#at = head.at;
   }
 }
 
@@ -169,13 +165,24 @@ function headOf(value: JsonValue | undefined, at: At): Head {
 function signedHeadOf(value: JsonValue, at: At): SignedHead & { readonly orgId: string } {
   const { seq, hash } = headOf(value, at);
   const { orgId, at: time, keyId, signature } = isObject(value) ? value : {};
-  if (typeof orgId !== "string") throw at("an anchor is of no organisation");
-  if (typeof time !== "string" || typeof keyId !== "string" || typeof signature !== "string") {
-    throw at("an anchor has no time, key or signature");
+  if (typeof orgId !== "string") throw at("a signed head is of no organisation");
+  if (typeof time !== "string" || isoText(new Date(time)) !== time) throw at(noTime);
+  if (typeof keyId !== "string") throw at("a signed head has no key");
+  if (typeof signature !== "string" || Buffer.from(signature, "base64").toString("base64") !== signature) {
+    throw at("a signature is not in base64");
   }
   return { orgId, seq, hash, at: new Date(time), keyId, signature: Buffer.from(signature, "base64") };
 }
 
+/** What is not covered by a hash or a signature could say anything. */
+function hasMembers(value: JsonValue | undefined, members: string, at: At): void {
+  if (!isObject(value) || Object.keys(value).join() !== members) {
+    throw at(`it has other members than an export writes, which are ${members.replaceAll(",", ", ")}`);
+  }
+}
+
+const noTime = "at: it is no time as exports write it";
+const signedMembers = "orgId,seq,hash,at,keyId,signature";
 const eventMembers = "type,seq,at,action,target,apiKeyId,userId,requestId,details,previousHash,hash";
 
 function isoText(time: Date): string | undefined {
@@ -185,12 +192,13 @@ function isoText(time: Date): string | undefined {
 function eventOf(line: JsonObject, orgId: string, at: At): StoredEvent {
   const text = (name: string) => {
     const value = line[name] ?? null;
-    if (value === null || typeof value === "string") return value;
+    // Half of a surrogate pair has the bytes, and so the hash, of U+FFFD.
+    if (value === null || (typeof value === "string" && value.isWellFormed())) return value;
     throw at(`${name}: it is no text`);
   };
+  hasMembers(line, eventMembers, at);
   const time = text("at");
-  if (Object.keys(line).join() !== eventMembers) throw at("an event has other members than exports write");
-  if (time !== null && isoText(new Date(time)) !== time) throw at("at: it is no time as exports write it");
+  if (time !== null && isoText(new Date(time)) !== time) throw at(noTime);
   return {
     ...{ orgId, seq: numberOf(line["seq"], at), at: time === null ? null : new Date(time) },
     ...{ action: text("action"), target: text("target"), apiKeyId: text("apiKeyId"), userId: text("userId") },

@@ -29,7 +29,7 @@ export function addAdminCommands(root: Command): void {
     .action(async (flags: Flags) => {
       const config = readConfig(flags);
       const { rewrapRoot } = await import("./admin.ts");
-      await rewrapRoot(config);
+      process.exitCode = (await rewrapRoot(config)) ? 0 : 1;
     });
 
   withSettings(admin.command("shred"), databaseSettings)

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { createReadStream, createWriteStream, rmSync } from "node:fs";
 import { access, open, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
@@ -14,7 +15,8 @@ const compression = { level: 3 };
  */
 export async function writeBackupFile(file: string, pieces: AsyncIterable<Buffer>): Promise<number> {
   await assertFree(file);
-  const partial = `${file}.partial-${process.pid}`;
+  // Not by the process: in a container, each has the number of an earlier one.
+  const partial = `${file}.partial-${randomBytes(4).toString("hex")}`;
   // A signal ends the process wherever it is.
   const forget = () => rmSync(partial, { force: true });
   process.once("exit", forget);

@@ -1,7 +1,7 @@
 import { rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Config } from "#src/config/config.ts";
-import type { RootKey } from "#src/crypto/root-key.ts";
+import type { RootKeyParts } from "#src/crypto/named-root-key.ts";
 import { NotEmpty } from "#src/db/backup/errors.ts";
 import { load } from "#src/db/backup/load.ts";
 import { migrationsOf } from "#src/db/backup/manifest.ts";
@@ -10,24 +10,24 @@ import { findRunningPostgres } from "#src/db/embedded/supervisor.ts";
 import { ownFolder } from "#src/db/migrate.ts";
 import type { Log } from "#src/platform/log.ts";
 import { readBackupFile, syncFolder } from "./backup-file.ts";
-import { assertSealed } from "./backup-seal.ts";
+import { assertSealed, notGiven } from "./backup-seal.ts";
 import { facts } from "./facts.ts";
 import { createLog, fileDescriptor } from "./log.ts";
 import { openPostgres } from "./postgres.ts";
-import { findRootKey, hasData } from "./root-key.ts";
+import { findRootKey, hasData, readRootKey } from "./root-key.ts";
 import { verifyRestored } from "./verify-restored.ts";
 
 /** `patchbay restore --check`: whether the file is whole, and what it holds; touches no database. */
 export async function checkBackup(config: Config, file: string): Promise<void> {
-  const rootKey = await findRootKey(config, createLog("warn", fileDescriptor(2)));
-  const { manifest, rows } = await readWhole(file, rootKey);
+  const keys = await findRootKeys(config, createLog("warn", fileDescriptor(2)));
+  const { manifest, rows } = await readWhole(file, keys);
   process.stdout.write(
     facts({
       file,
       made: `${manifest.madeAt}, by Patchbay ${manifest.release} on Postgres ${manifest.postgres}`,
       schema: manifest.migrations.at(-1)?.name,
       rows: `${rows} in ${manifest.tables.length} tables`,
-      "root key": rootKeyLine(rootKey, manifest.rootKeyIds),
+      "root key": rootKeyLine(keys, manifest.rootKeyIds),
       whole: "yes",
     }),
   );
@@ -41,10 +41,10 @@ export async function restore(config: Config, file: string): Promise<void> {
     );
   }
   const log = createLog("warn", fileDescriptor(2));
-  const rootKey = await findRootKey(config, log);
+  const keys = await findRootKeys(config, log);
   // All of it before any of it is used: what is damaged may be at its end.
-  const { manifest } = await readWhole(file, rootKey);
-  const job = { file, rootKey, log };
+  const { manifest } = await readWhole(file, keys);
+  const job = { file, keys, log };
   const { rows, events } = await (config.databaseUrl === undefined
     ? restoreEmbedded(config, job)
     : restoreExternal(config, job));
@@ -53,7 +53,7 @@ export async function restore(config: Config, file: string): Promise<void> {
       restored: `${rows} rows of ${manifest.tables.length} tables, as of ${manifest.madeAt}`,
       into: config.databaseUrl === undefined ? config.dataDir : "the database of DATABASE_URL",
       audit: `${events} events are as they were recorded`,
-      "root key": rootKeyLine(rootKey, manifest.rootKeyIds),
+      "root key": rootKeyLine(keys, manifest.rootKeyIds),
       next: "start the service; what was revoked or changed after that moment is as before, so look through it",
     }),
   );
@@ -61,8 +61,14 @@ export async function restore(config: Config, file: string): Promise<void> {
 
 interface Job {
   readonly file: string;
-  readonly rootKey: RootKey | undefined;
+  /** None if the embedded database is restored before its key is in its place. */
+  readonly keys: RootKeyParts | undefined;
   readonly log: Log;
+}
+
+async function findRootKeys(config: Config, log: Log): Promise<RootKeyParts | undefined> {
+  const rootKey = await findRootKey(config, log);
+  return rootKey && { rootKey, secondRootKey: await readRootKey(config, "secondRootKey", log) };
 }
 
 interface Restored {
@@ -98,32 +104,41 @@ function removeFolder(folder: string): Promise<void> {
   return rm(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
 }
 
-async function restoreInto(url: string, { file, rootKey, log }: Job): Promise<Restored> {
+async function restoreInto(url: string, { file, keys, log }: Job): Promise<Restored> {
   const backup = await readBackup(readBackupFile(file));
-  const rows = await load({ url, log }, backup);
-  const events = await verifyRestored({ url, log, rootKey }, backup.manifest);
+  // Once more: it may be another file by now.
+  const accept = (read: Backup) => assertAccepted(read, keys);
+  const rows = await load({ url, log, accept }, backup);
+  const events = await verifyRestored({ url, log, keys }, backup.manifest);
   return { rows, events };
 }
 
 /** Reads the file to its end, and checks its sums, its seal and that this release knows its schema. */
 async function readWhole(
   file: string,
-  rootKey: RootKey | undefined,
+  keys: RootKeyParts | undefined,
 ): Promise<Pick<Backup, "manifest"> & { rows: number }> {
   const backup = await readBackup(readBackupFile(file));
   let rows = 0;
   for await (const table of backup.tables()) {
-    for await (const piece of table.pieces()) {
-      for (let at = piece.indexOf(10); at !== -1; at = piece.indexOf(10, at + 1)) rows++;
-    }
+    // Their sum is checked on the way.
+    for await (const _ of table.pieces());
+    rows += table.count();
   }
   // Only now: what a damaged file says of itself would send its reader to another release.
   await migrationsOf(backup.manifest, ownFolder);
-  if (rootKey !== undefined) await assertSealed(rootKey, backup);
+  await assertAccepted(backup, keys);
   return { manifest: backup.manifest, rows };
 }
 
-function rootKeyLine(rootKey: RootKey | undefined, needed: readonly string[]): string {
-  if (rootKey !== undefined) return `${rootKey.id}, which sealed the backup`;
-  return `none was given, so the seal was not checked; the service needs ${needed.join(", ")}`;
+async function assertAccepted(backup: Backup, keys: RootKeyParts | undefined): Promise<void> {
+  if (keys !== undefined) await assertSealed(keys, backup);
+}
+
+function rootKeyLine(keys: RootKeyParts | undefined, needed: readonly string[]): string {
+  if (keys === undefined)
+    return `none was given, so the seal was not checked; the service needs ${needed.join(", ")}`;
+  const missing = notGiven(keys, needed);
+  const also = missing.length === 0 ? "" : `; the service also needs ${missing.join(", ")}`;
+  return `${keys.rootKey.id}, and the seal is right${also}`;
 }

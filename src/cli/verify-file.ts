@@ -1,6 +1,7 @@
 import { createReadStream } from "node:fs";
-import { createInterface } from "node:readline";
-import { NotAnExport, verifyExport, type ExportVerdict } from "#src/audit/verify-export.ts";
+import { NotAnExport } from "#src/audit/errors.ts";
+import { exportLines } from "#src/audit/export-lines.ts";
+import { verifyExport, type ExportVerdict } from "#src/audit/verify-export.ts";
 import { readPublicKey } from "./public-key.ts";
 import { counted, printable } from "./print.ts";
 
@@ -9,12 +10,9 @@ export async function verifyFile(file: string, publicKeyFile: string | undefined
   const publicKey = await readPublicKey(publicKeyFile);
   const input = file === "-" ? process.stdin : createReadStream(file);
   try {
-    const lines = createInterface({ input, crlfDelay: Infinity });
-    // Otherwise a file that cannot be read is an error that nobody listens to.
-    const failed = new Promise<never>((_, reject) => input.once("error", reject));
-    const verdict = await Promise.race([verifyExport(lines, publicKey), failed]);
-    const fault = faultOf(verdict, publicKey !== undefined);
-    const text = fault ?? describe(verdict, publicKey !== undefined);
+    const verdict = await verifyExport(exportLines(input), publicKey);
+    const { fault } = verdict;
+    const text = fault ? `event ${fault.seq}: ${fault.problem}` : describe(verdict, publicKey !== undefined);
     process.stdout.write(
       `${fault === undefined ? "ok   " : "FAULT"}  ${printable(verdict.orgId)}  ${printable(text)}\n`,
     );
@@ -29,18 +27,8 @@ export async function verifyFile(file: string, publicKeyFile: string | undefined
   }
 }
 
-function faultOf(verdict: ExportVerdict, isChecked: boolean): string | undefined {
-  const { fault, from, isSignedStart, head, signedUpTo } = verdict;
-  if (fault !== undefined) return `event ${fault.seq}: ${fault.problem}`;
-  if (!isChecked) return undefined;
-  const isWhole = from.seq === 0n || isSignedStart;
-  if (isWhole && signedUpTo !== head.seq)
-    return `event ${(signedUpTo ?? from.seq) + 1n}: it is not signed, nor what follows`;
-  return signedUpTo === undefined ? "nothing in it is signed by this key" : undefined;
-}
-
 function describe(
-  { events, from, isSignedStart, head, signedUpTo, signatures }: ExportVerdict,
+  { events, from, isSignedStart, head, at, signatures }: ExportVerdict,
   isChecked: boolean,
 ): string {
   const begin = isSignedStart ? " since older ones were removed" : ", to which an earlier export must lead";
@@ -49,7 +37,7 @@ function describe(
     ...(from.seq > 0n ? [`behind ${from.seq}:${from.hash.toString("hex")}${begin}`] : []),
     `head ${head.seq}:${head.hash.toString("hex")}`,
     isChecked
-      ? `signed up to event ${signedUpTo}, ${counted(signatures, "signature")}`
+      ? `exported at ${at?.toISOString()}, ${counted(signatures, "signature")}`
       : "signatures were not checked: give --public-key",
   ].join(", ");
 }

@@ -1,6 +1,6 @@
 import { append } from "#src/audit/append.ts";
 import { createVerifyRecord } from "#src/audit/verify-record.ts";
-import type { RootKey } from "#src/crypto/root-key.ts";
+import type { RootKeyParts } from "#src/crypto/named-root-key.ts";
 import { loadPepper } from "#src/crypto/service-keys.ts";
 import { assertServingRole } from "#src/db/assert-serving-role.ts";
 import type { Manifest } from "#src/db/backup/manifest.ts";
@@ -9,11 +9,11 @@ import { createDatabase, type Database } from "#src/db/database.ts";
 import type { Log } from "#src/platform/log.ts";
 import { findRecords } from "./verify-audit.ts";
 
-/** What was restored, and the key that should open it. */
+/** What was restored, and the keys that should open it. */
 interface RestoredDatabase {
   readonly url: string;
   readonly log: Log;
-  readonly rootKey: RootKey | undefined;
+  readonly keys: RootKeyParts | undefined;
 }
 
 /**
@@ -21,14 +21,14 @@ interface RestoredDatabase {
  * the backup is gone from it, and readers must be able to see that. Answers how many events it recomputed.
  */
 export async function verifyRestored(restored: RestoredDatabase, manifest: Manifest): Promise<bigint> {
-  const { url, log, rootKey } = restored;
+  const { url, log, keys } = restored;
   await using owner = openConnection(url, { application_name: "patchbay restore" });
   await using opened = new AsyncDisposableStack();
   const database = createDatabase({ url, log });
   opened.defer(() => database.close());
   await assertServingRole(database);
-  if (rootKey !== undefined && manifest.rootKeyIds.length > 0) {
-    await loadPepper(database, rootKey, () => new Date());
+  if (keys !== undefined && manifest.rootKeyIds.length > 0) {
+    await loadPepper(database, keys.rootKey, () => new Date(), keys.secondRootKey);
   }
   let events = 0n;
   for (const orgId of await findRecords(owner)) {

@@ -56,7 +56,9 @@ class KeyReplaced extends Error {
 /** Replaced that many times while one change is tried, a key is replaced by something that runs wild. */
 const attempts = 5;
 
-export function createKeyring(parts: { database: Database; log: Log } & RootKeyParts): Keyring {
+export function createKeyring(
+  parts: { database: Database; log: Log; monotonicNow?: () => number } & RootKeyParts,
+): Keyring {
   const { database } = parts;
   const { unwrap, forget } = createUnwrap({
     ...parts,
@@ -66,10 +68,9 @@ export function createKeyring(parts: { database: Database; log: Log } & RootKeyP
     notified(what) {
       if (what.startsWith("org-key/")) forget(what.slice("org-key/".length));
     },
-    listening(isListening) {
-      // What was destroyed meanwhile was not heard of.
-      if (isListening) forget();
-    },
+    // What was destroyed meanwhile was not heard of, and opens nothing: whoever opens has read that it is. To forget all
+    // would ask the root key for all at once, whenever the database was away.
+    listening() {},
   });
 
   async function sealerOf(orgId: string): Promise<Sealer> {

@@ -77,19 +77,24 @@ export interface StoredKey {
   /** Null if it was destroyed. */
   readonly wrappedKey: Buffer | null;
   readonly rootKeyId: string;
+  /** Which root key had wrapped it before that one, and the SHA-256 of those bytes: a call may have read them. */
+  readonly earlier: { readonly hash: Buffer; readonly rootKeyId: string } | undefined;
   /** Whether all keys of the organisation were destroyed, for good. */
   readonly isShredded: boolean;
 }
 
 /** How this version of the organisation's key is stored now; undefined if there was none. */
 export async function findStoredKey(tx: Tx, orgId: string, wanted: number): Promise<StoredKey | undefined> {
-  const { purpose, version, wrappedKey, rootKeyId } = orgKeys;
+  const { purpose, version } = orgKeys;
   const [row] = await tx
-    .select({ wrappedKey, rootKeyId, shreddedAt: orgs.shreddedAt })
+    .select({ key: orgKeys, shreddedAt: orgs.shreddedAt })
     .from(orgKeys)
     .innerJoin(orgs, eq(orgs.id, orgKeys.orgId))
     .where(and(eq(orgKeys.orgId, orgId), eq(purpose, "kek"), eq(version, wanted)));
-  return row && { wrappedKey: row.wrappedKey, rootKeyId: row.rootKeyId, isShredded: row.shreddedAt !== null };
+  if (row === undefined) return undefined;
+  const { wrappedKey, rootKeyId, earlierHash: hash, earlierRootKeyId } = row.key;
+  const earlier = hash && earlierRootKeyId ? { hash, rootKeyId: earlierRootKeyId } : undefined;
+  return { wrappedKey, rootKeyId, earlier, isShredded: row.shreddedAt !== null };
 }
 
 /** For a join: the key of this version, with which something was sealed. */

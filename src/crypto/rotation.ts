@@ -133,10 +133,10 @@ async function destroyUnused(tx: Tx): Promise<number[]> {
   return rows.map(({ version }) => version).sort((a, b) => a - b);
 }
 
-/** Organisations whose rotation is not over. */
-export async function unfinishedRotations(tx: Tx, most: number): Promise<string[]> {
+/** Organisations whose rotation is not over, in the order of their ids. */
+export async function unfinishedRotations(tx: Tx, after: string, most: number): Promise<string[]> {
   const rows = await tx.execute<{ org_id: string }>(
-    sql`select orgs_with_replaced_keys(${most}::integer) as org_id`,
+    sql`select orgs_with_replaced_keys(${after}, ${most}::integer) as org_id`,
   );
   return rows.map((row) => row.org_id);
 }

@@ -12,6 +12,9 @@ export const orgKeys = pgTable(
     wrappedKey: bytea("wrapped_key"),
     rootKeyId: key("root_key_id").notNull(),
     createdAt: instant("created_at").notNull(),
+    /** Of the bytes that these took the place of, when they were wrapped by another root key. */
+    earlierHash: bytea("earlier_hash"),
+    earlierRootKeyId: key("earlier_root_key_id"),
   },
   (table) => [
     primaryKey({ columns: [table.orgId, table.purpose, table.version] }),

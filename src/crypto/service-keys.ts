@@ -17,7 +17,8 @@ class WrongRootKey extends Error {
   constructor(given: string, needed: string) {
     super(
       `the root key (${given}) does not open this database, which was set up with ${needed}; ` +
-        "set PATCHBAY_ROOT_KEY, PATCHBAY_ROOT_KEY_FILE or PATCHBAY_ROOT_KEY_URL to that key",
+        "set PATCHBAY_ROOT_KEY, PATCHBAY_ROOT_KEY_FILE or PATCHBAY_ROOT_KEY_URL to that key; to replace it by this one, " +
+        "give it as PATCHBAY_SECOND_ROOT_KEY, or by its _FILE or _URL",
     );
   }
 }

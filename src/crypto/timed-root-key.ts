@@ -7,6 +7,10 @@ export function createTimedRootKey(meter: Meter): (rootKey: RootKey) => RootKey 
     name: "patchbay_root_key_seconds",
     help: "How long the root key took to wrap or unwrap a key, and whether it did.",
     labels: ["operation", "outcome"],
+    awaited: [
+      { operation: "wrap", outcome: "failed" },
+      { operation: "unwrap", outcome: "failed" },
+    ],
   });
 
   async function timed<T>(operation: "wrap" | "unwrap", ask: () => Promise<T>): Promise<T> {

@@ -1,17 +1,22 @@
 import type { Meter } from "#src/platform/meter.ts";
+import { QuotaExhausted } from "./errors.ts";
 import type { Accepted } from "./intake.ts";
 
 /** Counts what comes in, from when it came until it is stored or refused. */
 export interface IntakeCounts {
-  arrived(events: number): Disposable & { stored(accepted: readonly Pick<Accepted, "isNew">[]): void };
+  arrived(events: number): Disposable & {
+    stored(accepted: readonly Pick<Accepted, "isNew">[]): void;
+    refused(error: unknown): void;
+  };
 }
 
 /** Declares what operators see of the events that come in. */
 export function createIntakeCounts(meter: Meter): IntakeCounts {
   const count = meter.counter({
     name: "patchbay_events_received_total",
-    help: "Events that came for channels: new, known from before, or not stored.",
+    help: "Events that came for channels: new, known, not stored, or without room in the quota.",
     labels: ["outcome"],
+    awaited: [{ outcome: "not_stored" }, { outcome: "no_room" }],
   });
   const seconds = meter.duration({
     name: "patchbay_event_intake_seconds",
@@ -28,18 +33,19 @@ export function createIntakeCounts(meter: Meter): IntakeCounts {
   return {
     arrived(events) {
       const began = performance.now();
-      let isStored = false;
       waiting += events;
       return {
         stored(accepted) {
-          isStored = true;
           const fresh = accepted.filter(({ isNew }) => isNew).length;
           if (fresh > 0) count({ outcome: "new" }, fresh);
           if (accepted.length > fresh) count({ outcome: "known" }, accepted.length - fresh);
         },
+        // What an organisation has no room for is its own matter, and nothing to wake an operator for.
+        refused(error) {
+          count({ outcome: error instanceof QuotaExhausted ? "no_room" : "not_stored" }, events);
+        },
         [Symbol.dispose]() {
           waiting -= events;
-          if (!isStored) count({ outcome: "not_stored" }, events);
           seconds({}, (performance.now() - began) / 1000);
         },
       };

@@ -128,6 +128,7 @@ export async function createEventLog(parts: {
         counted.stored(stored);
         return stored;
       } catch (error) {
+        counted.refused(error);
         throw IntakeUnavailable.of(error);
       }
     },

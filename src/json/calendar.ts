@@ -20,7 +20,7 @@ export function refuseImpossibleTimes(message: DescMessage, json: JsonValue, pre
 
 function refuseIn(message: DescMessage, json: JsonValue, at: string): void {
   if (message.typeName !== TimestampSchema.typeName) return refuseImpossibleTimes(message, json, `${at}.`);
-  if (typeof json === "string" && !isPossible(json)) {
+  if (typeof json === "string" && !isPossibleTime(json)) {
     throw new InvalidRequest(`field "${at}" must be a time that exists, such as 2026-01-31T08:00:00Z`);
   }
 }
@@ -33,7 +33,7 @@ function valuesOf({ fieldKind }: DescField, json: JsonValue): [place: string, va
 }
 
 /** Whether the text survives being read as a date, and the day has that hour: RFC 3339 has no 24:00. */
-function isPossible(text: string): boolean {
+export function isPossibleTime(text: string): boolean {
   const date = text.slice(0, "2026-01-31".length);
   return new Date(`${date}T00:00:00Z`).toISOString().startsWith(date) && !text.includes("T24");
 }

@@ -52,8 +52,9 @@ export function createMetrics(): Metrics {
   const registers = [registry];
 
   const meter: Meter = {
-    counter({ name, help, labels }) {
+    counter({ name, help, labels, awaited = [] }) {
       const counter = new Counter({ name, help, labelNames: labels, registers });
+      for (const values of awaited) counter.inc(values, 0);
       return (values, by = 1) => counter.inc(values, by);
     },
     total({ name, help, read }) {
@@ -68,8 +69,9 @@ export function createMetrics(): Metrics {
       });
       registry.registerMetric(kept);
     },
-    duration({ name, help, labels }) {
+    duration({ name, help, labels, awaited = [] }) {
       const histogram = new Histogram({ name, help, labelNames: labels, buckets, registers });
+      for (const values of awaited) histogram.zero(values);
       return (values, seconds) => histogram.observe(values, seconds);
     },
     gauge({ name, help, read, ofWorkers = "sum" }) {
@@ -97,12 +99,20 @@ export function createMetrics(): Metrics {
     labels: ["rpc", "protocol"],
   });
 
+  const failures = meter.counter({
+    name: "patchbay_failures_total",
+    help: "Calls that failed, by the reason that their callers were given.",
+    labels: ["reason"],
+    awaited: [{ reason: "INTERNAL" }, { reason: "DATABASE_UNAVAILABLE" }],
+  });
+
   return {
     ...meter,
     // Only names of RPCs that exist become labels: clients can make up any number of paths.
-    requestAnswered({ rpc = "none", protocol = "none", status, grpcStatus, cut, latencyMs }) {
+    requestAnswered({ rpc = "none", protocol = "none", status, grpcStatus, cut, failure, latencyMs }) {
       requests({ rpc, protocol, status: cut ? "cut" : String(grpcStatus ?? status ?? "none") });
       durations({ rpc, protocol }, latencyMs / 1000);
+      if (failure !== undefined) failures({ reason: failure });
     },
     watchProcess: () => collectDefaultMetrics({ register: registry }),
     render: async () => ({ type: registry.contentType, text: await registry.metrics() }),

@@ -12,6 +12,7 @@ import {
 } from "#src/platform/http.ts";
 import { canonicalAddress } from "#src/platform/ip.ts";
 import { createKeyShapes, type KeyShapes } from "#src/platform/key-shapes.ts";
+import type { ReasonName } from "#src/platform/errors.ts";
 import type { Log } from "#src/platform/log.ts";
 import type { Facts, RequestSpan, Tracing } from "#src/platform/tracing.ts";
 import { beginCall } from "#src/pipeline/request-call.ts";
@@ -53,8 +54,8 @@ export function withAccessLog(handler: Handler, options: AccessLogOptions): Hand
       const latencyMs = Math.round((monotonicNow() - startedAt) * 1000) / 1000;
       const line = lineOf(request, response, call, keys, latencyMs);
       writeLine(log, line);
-      answered?.(line);
-      span?.end(line.rpc ?? "HTTP", factsOf(line), isFault(line));
+      answered?.({ ...line, failure: call.failure });
+      span?.end(line.rpc ?? "HTTP", factsOf(line, call), isFault(line));
     });
     if (span === undefined) handler(request, response);
     else span.run(() => handler(request, response));
@@ -71,7 +72,7 @@ function beginSpan(tracing: Tracing | undefined, request: Request, call: Call): 
 }
 
 /** What a trace says of a request: no path and no address, which hold what clients make up. */
-function factsOf(line: ReturnType<typeof lineOf>): Facts {
+function factsOf(line: ReturnType<typeof lineOf>, { failure }: Call): Facts {
   return {
     "http.response.status_code": line.status,
     "rpc.grpc.status_code": line.grpcStatus,
@@ -80,6 +81,7 @@ function factsOf(line: ReturnType<typeof lineOf>): Facts {
     "patchbay.org_id": line.orgId,
     "patchbay.api_key_id": line.apiKeyId,
     "patchbay.cut": line.cut,
+    "error.type": failure,
   };
 }
 
@@ -109,6 +111,8 @@ function authorizationLinesOf({ rawHeaders }: Request): number {
 export interface AnsweredRequest extends Outcome {
   readonly rpc: string | undefined;
   readonly protocol: string | undefined;
+  /** Why it failed, as its caller was told. */
+  readonly failure: ReasonName | undefined;
   readonly latencyMs: number;
 }
 

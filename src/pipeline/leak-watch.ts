@@ -52,6 +52,7 @@ export function createLeakWatch(parts: {
     name: "patchbay_keys_in_urls_total",
     help: "What looked like a key in the URL of a request: a known one, or an unknown one.",
     labels: ["key"],
+    awaited: [{ key: "known" }],
   });
 
   async function lookUp(found: readonly UrlCredential[], path: string, call: Call): Promise<void> {

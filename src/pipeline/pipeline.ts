@@ -8,7 +8,6 @@ import { callKey, type Environment } from "#src/platform/caller.ts";
 import type { HttpFailure } from "#src/platform/http-failure.ts";
 import { cut, onceClosed, type Request, type Response } from "#src/platform/http.ts";
 import type { Log } from "#src/platform/log.ts";
-import type { Meter } from "#src/platform/meter.ts";
 import type { RateLimiter } from "#src/ratelimit/limiter.ts";
 import type { ServedService } from "#src/platform/served-service.ts";
 import { createCallUnary, type CallUnary } from "./call-unary.ts";
@@ -20,7 +19,7 @@ import { createLane, type Lane } from "./lane.ts";
 import { requirePolicies } from "./policy.ts";
 import { joinServices } from "./join-services.ts";
 import { createPublicCalls, type PublicCalls } from "./public-calls.ts";
-import { countingFailures, createReportFailure, type ReportFailure } from "./report-failure.ts";
+import { createReportFailure, type ReportFailure } from "./report-failure.ts";
 import { callOfRequest } from "./request-call.ts";
 import { createRequestValidator } from "./validation.ts";
 
@@ -64,12 +63,11 @@ export function createPipeline(parts: {
   /** Counts the calls of each address that come without a key. */
   publicLimiter: RateLimiter;
   log: Log;
-  meter: Meter;
 }): Pipeline {
   const { contracts, budget, log } = parts;
   requirePolicies(contracts);
   const services = joinServices(contracts, parts.served);
-  const report = countingFailures(createReportFailure(log, parts.refusals), parts.meter);
+  const report = createReportFailure(log, parts.refusals);
   const publicCalls = createPublicCalls(parts.publicLimiter);
 
   function contextValues(request: Request, response: Response): ContextValues {

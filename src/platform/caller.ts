@@ -1,6 +1,7 @@
 import { createContextKey, type HandlerContext } from "@connectrpc/connect";
 import type { Holding } from "./byte-budget.ts";
 import type { ConnectionRight } from "./connection-right.ts";
+import type { ReasonName } from "./errors.ts";
 
 /** The records that a call may see: its organisation's, in the environment of this deployment. */
 export interface Viewer {
@@ -62,6 +63,8 @@ export interface Call {
   settled?: boolean;
   /** What its last audit event is about. */
   target?: string;
+  /** Why it failed, as its caller is told; absent if it did not. */
+  failure?: ReasonName;
   /** What it holds in memory, of the budget of its organisation. */
   holding?: Holding;
   /** Ends it at once, whatever of its answer its caller has read. */

@@ -1,9 +1,10 @@
 import { Code, ConnectError, type ContextValues } from "@connectrpc/connect";
 import { universalResponseToNodeResponse } from "@connectrpc/connect-node";
 import { callLimitsOf } from "#src/pipeline/call-limits.ts";
-import { toConnectError } from "#src/pipeline/failures.ts";
+import type { ReportFailure } from "#src/pipeline/report-failure.ts";
+import { callOfRequest } from "#src/pipeline/request-call.ts";
 import type { Holding } from "#src/platform/byte-budget.ts";
-import { callKey } from "#src/platform/caller.ts";
+import { callOf, type Call } from "#src/platform/caller.ts";
 import type { Log } from "#src/platform/log.ts";
 import { contentTypeOf, hostOf, isClosed, type Request, type Response } from "#src/platform/http.ts";
 import type { ServiceError } from "#src/platform/errors.ts";
@@ -23,16 +24,18 @@ export type RpcHandler = (procedure: ProcedureHandler, request: Request, respons
  */
 export function createRpcHandler(parts: {
   contextValues: (request: Request, response: Response) => ContextValues;
+  report: ReportFailure;
   log: Log;
 }): RpcHandler {
-  const { contextValues, log } = parts;
+  const { contextValues, report, log } = parts;
   return async (procedure, request, response) => {
     // Connect makes a URL of it, and would fail before the caller is answered.
     const type = contentTypeOf(request);
     if (hostOf(request) === undefined) return refuse(request, response, unreadableHost());
     try {
       const values = contextValues(request, response);
-      const holding = values.get(callKey)?.holding;
+      const call = callOf({ values });
+      const { holding } = call;
       const asked = universalRequest(request, response, values);
       const isUnary = procedure.method.methodKind === "unary";
       const mostMs = isUnary ? callLimitsOf(procedure.method).timeoutMs : undefined;
@@ -40,9 +43,9 @@ export function createRpcHandler(parts: {
       // A stream has sent a part of its answer by then, and Connect ends it in its own form.
       if (isUnary && deadlineMs !== undefined) asked.endAfter(deadlineMs);
       if (isUnary) settleCompression(asked.header);
-      const counted = { ...asked, body: received(asked.body, holding) };
+      const counted = { ...asked, body: received(asked.body, call, report) };
       await compressingFor({ gone: asked.gone, over: asked.signal, holding }, async () => {
-        const reply = await tidyReply(await procedure(counted), type, procedure.allowedMethods);
+        const reply = await tidyReply(await procedure(counted), type, procedure.allowedMethods, call);
         // Refused before its body was read: otherwise the caller would go on sending in vain. A stream of
         // HTTP/2 is ended by the port, a little later: curl loses an answer that a reset follows at once.
         if (!request.complete && request.httpVersionMajor === 1) response.setHeader("connection", "close");
@@ -66,13 +69,13 @@ const besideEachPiece = 256;
 type Body = Awaited<ReturnType<ProcedureHandler>>["body"];
 
 /** The request's body, each piece taken from the budget before it is held. */
-function received<T>(body: T, holding: Holding | undefined): T {
+function received<T>(body: T, call: Call, report: ReportFailure): T {
   async function* counted(pieces: AsyncIterable<Uint8Array>) {
     for await (const piece of pieces) {
       try {
-        holding?.grow(piece.length + besideEachPiece);
+        call.holding?.grow(piece.length + besideEachPiece);
       } catch (error) {
-        throw toConnectError(error);
+        throw report(error, call);
       }
       yield piece;
     }
@@ -133,7 +136,10 @@ function isGrpcType(type: string): boolean {
 /** Answers a call to a method that is not there, or to a host that is none, in the terms of its protocol. */
 async function refuse(request: Request, response: Response, failure: ServiceError): Promise<void> {
   try {
-    await universalResponseToNodeResponse(refusal(contentTypeOf(request), failure), response);
+    await universalResponseToNodeResponse(
+      refusal(contentTypeOf(request), failure, callOfRequest(request)),
+      response,
+    );
   } catch {
     // The caller went away: the answer has no reader.
     response.destroy();

@@ -30,8 +30,10 @@ export function reportingExporter(
   };
 }
 
-/** A code, such as ECONNREFUSED or 401. The message may hold what the receiver answered. */
-function problemOf(error: (Error & { readonly code?: unknown }) | undefined): string {
-  const code = error?.code;
-  return typeof code === "string" || typeof code === "number" ? String(code) : (error?.name ?? "no answer");
+/**
+ * A code, such as ECONNREFUSED or 401: its message may hold what the receiver answered. What has no code says that there
+ * was no answer in time, or that the receiver wants to be asked later, in words of the exporter.
+ */
+function problemOf({ code, message }: Error & { readonly code?: unknown }): string {
+  return typeof code === "string" || typeof code === "number" ? String(code) : message;
 }

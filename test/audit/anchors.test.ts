@@ -199,6 +199,37 @@ test("a record that is not as it was recorded gets no further anchor, the log sa
   );
 });
 
+test("a record whose tail was cut is no record without something new: the log says what is missing", async () => {
+  const tampered = await anchored();
+  const logged = service.watchLog();
+  await tamper(
+    service.postgres,
+    `delete from audit_events where org_id = '${tampered.orgId}' and seq > 3`,
+    `update audit_heads h set seq = 3, hash = e.hash from audit_events e
+     where h.org_id = '${tampered.orgId}' and e.org_id = h.org_id and e.seq = 3`,
+  );
+  service.clock.advance(minutes(5));
+  await upkeep();
+  const lines = logged().trimEnd().split("\n");
+  expect(lines.map((line) => JSON.parse(line) as object)).toContainEqual(
+    expect.objectContaining({
+      ...{ orgId: tampered.orgId, seq: "4" },
+      problem: expect.stringMatching(/^it is missing: the record went on to event 5 /),
+    }),
+  );
+});
+
+test("a line that was cut by the end of a process spoils no line behind it", async () => {
+  const [before, cut] = [await readFile(file, "utf8"), '{"type":"anchor","orgId":"org_'];
+  await writeFile(file, before + cut);
+  const tenant = await service.newOrganization("acme");
+  await upkeep();
+  const lines = (await readFile(file, "utf8")).slice(before.length).trimEnd().split("\n");
+  expect(lines[0]).toBe(cut);
+  expect(lines.slice(1).map((line) => (JSON.parse(line) as Line).orgId)).toContain(tenant.orgId);
+  await writeFile(file, before);
+});
+
 test("a file that cannot be written holds up nothing, and gets all that it missed", async () => {
   const kept = await readFile(file, "utf8");
   await rm(file);

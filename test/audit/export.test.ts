@@ -2,9 +2,14 @@ import fc from "fast-check";
 import { createPublicKey, generateKeyPairSync, type KeyObject } from "node:crypto";
 import { request, type IncomingMessage } from "node:http";
 import { text } from "node:stream/consumers";
+import { pino } from "pino";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { csvRecord } from "#src/audit/csv.ts";
+import { csv, exportRecord } from "#src/audit/export.ts";
+import { exportLines } from "#src/audit/export-lines.ts";
 import { verifyExport } from "#src/audit/verify-export.ts";
+import { chainStart } from "#src/audit/verify-chain.ts";
+import { createDatabase } from "#src/db/database.ts";
 import { startService, type Presenter, type Tenant, type TestService } from "../support/service.ts";
 import { ageUpTo, tamper } from "./support.ts";
 
@@ -40,9 +45,8 @@ const verified = (lines: readonly string[], key: KeyObject = publicKey) => verif
 /** What is wrong with the lines, in words. */
 async function problemOf(lines: readonly string[], key: KeyObject = publicKey): Promise<string | undefined> {
   try {
-    const { fault, head, signedUpTo } = await verified(lines, key);
-    if (fault !== undefined) return `event ${fault.seq}: ${fault.problem}`;
-    return signedUpTo === head.seq ? undefined : "not signed to its end";
+    const { fault } = await verified(lines, key);
+    return fault && `event ${fault.seq}: ${fault.problem}`;
   } catch (error) {
     return (error as Error).message;
   }
@@ -66,7 +70,7 @@ test("an export is the whole record with the event of itself, and is verified by
   });
   const { head } = await tenant.client.audit.verifyAudit({});
   expect(await verified(linesOf(body))).toMatchObject({
-    ...{ orgId: tenant.orgId, events: 6n, signedUpTo: 6n, signatures: 2, fault: undefined },
+    ...{ orgId: tenant.orgId, events: 6n, at: service.clock.now(), signatures: 2, fault: undefined },
     head: { seq: 6n, hash: Buffer.from(head!.hash, "hex") },
   });
 });
@@ -87,12 +91,16 @@ test("an export is of the caller's organisation only, takes `audit:view`, and a 
     await fetched(ours, "pageSize=5"),
     await fetched(ours, "after=999"),
     await fetched(ours, "since=yesterday"),
+    await fetched(ours, "since=2026-01-31T08:00:00"),
+    await fetched(ours, "since=2026-02-30T08:00:00Z"),
+    await fetched(ours, "since=0000-01-01T00:00:00Z"),
+    await fetched(ours, "until=9999-12-31T23:59:59-14:00"),
     await ours.rest("POST", "/api/audit/export").then(({ status, headers }) => ({ status, headers })),
   ];
   expect(refusals.map(({ status, headers }) => [status, headers.get("x-error-reason")])).toStrictEqual([
     [403, "MISSING_SCOPE"],
     [403, "WHOLE_RECORD_ONLY"],
-    ...Array<[number, string]>(5).fill([400, "INVALID_REQUEST"]),
+    ...Array<[number, string]>(9).fill([400, "INVALID_REQUEST"]),
   ]);
   const { events } = await ours.client.audit.listAuditEvents({ action: "audit.export" });
   expect(events).toHaveLength(1);
@@ -122,8 +130,29 @@ describe("a file shows by itself and the public key", () => {
         const end = { type: "end", events: seq, orgId, seq, hash };
         return [...lines.slice(0, -2), JSON.stringify(end)];
       },
-      /^not signed to its end$/,
+      /it has other members than an export writes/,
     ],
+    [
+      "that it was cut at an anchor, and the anchor made its end",
+      (lines) => {
+        const at = lines.findLastIndex((line) => line.startsWith('{"type":"anchor"'));
+        const events = JSON.parse(lines[at]!).seq;
+        return [...lines.slice(0, at), lines[at]!.replace('"anchor"', `"end","events":${events}`)];
+      },
+      /^event 8: the end is not signed by this key$/,
+    ],
+    [
+      "that its beginning was cut, and the rest made a part",
+      (lines) => {
+        const { seq, hash } = JSON.parse(lines[3]!);
+        const header = JSON.stringify({ ...JSON.parse(lines[0]!), from: { seq, hash } });
+        const rest = lines.slice(4, -1);
+        const events = rest.filter((line) => line.startsWith('{"type":"event"')).length;
+        return [header, ...rest, lines.at(-1)!.replace(/"events":\d+/, `"events":${events}`)];
+      },
+      /the end is not signed by this key$/,
+    ],
+    ["a member of its header that no export writes", (lines) => lines.with(0, lines[0]!.replace(/}$/, ',"x":1}')), /^line 1: /],
     ["lines behind the end", (lines) => [...lines, lines[2]!], /behind the end/],
     ["a second header", (lines) => lines.toSpliced(2, 0, lines[0]!), /begins with one line/],
     ["that a name stands twice", (lines) => lines.with(2, lines[2]!.replace("{", '{"action":"x",')), /^line 3: /],
@@ -141,20 +170,19 @@ describe("a file shows by itself and the public key", () => {
 
   test("that it was signed with another key, which a file that names its own key would hide", async () => {
     const other = generateKeyPairSync("ed25519").publicKey;
-    expect(await problemOf(lines, other)).toMatch(/its anchor is not signed by this key$/);
+    expect(await problemOf(lines, other)).toMatch(/is not signed by this key$/);
     expect((await verifyExport(each(lines), undefined)).fault).toBeUndefined();
   });
 
-  test("a change of any character of any event, and any event that is missing", async () => {
+  test("a change of any character, and any event that is missing", async () => {
     const place = fc.nat({ max: 5_000 });
     const other = fc.constantFrom("0", "1", "a", "Z", " ", '"', ",", "\\", "}");
     await fc.assert(
       fc.asyncProperty(fc.nat({ max: lines.length - 1 }), place, other, async (at, index, replacement) => {
         const line = lines[at]!;
         const position = index % line.length;
-        const isEvent = line.startsWith('{"type":"event"');
         const changed = line.slice(0, position) + replacement + line.slice(position + 1);
-        if (isEvent && changed !== line) expect(await problemOf(lines.with(at, changed))).toBeDefined();
+        if (changed !== line) expect(await problemOf(lines.with(at, changed))).toBeDefined();
         // Without an anchor, the signature of the end is there still.
         if (!line.startsWith('{"type":"anchor"'))
           expect(await problemOf(lines.toSpliced(at, 1))).toBeDefined();
@@ -169,7 +197,46 @@ describe("a file shows by itself and the public key", () => {
     const tenant = await organisation(2);
     const first = await verified(linesOf((await fetched(tenant)).body));
     const next = await verified(linesOf((await fetched(tenant, `after=${first.head.seq}`)).body));
-    expect(next).toMatchObject({ from: first.head, events: 1n, signedUpTo: undefined, fault: undefined });
+    expect(next).toMatchObject({ from: first.head, events: 1n, signatures: 1, fault: undefined });
+  });
+});
+
+describe("the lines of a file", () => {
+  async function* pieces(bytes: Buffer, size: number) {
+    for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size);
+  }
+  const read = async (bytes: Buffer, size = 7) => Array.fromAsync(exportLines(pieces(bytes, size)));
+
+  test("end with a line feed alone, however the file is read, as texts may hold all other characters", async () => {
+    const line = fc.string({
+      unit: fc.constantFrom("a", "é", "😀", "\u2028", "\u2029", "\u0085", "\ufeff", ""),
+    });
+    await fc.assert(
+      fc.asyncProperty(fc.array(line), fc.integer({ min: 1, max: 9 }), async (lines, size) => {
+        const file = Buffer.from(lines.map((text) => `${text}\n`).join(""));
+        expect(await read(file, size)).toStrictEqual(lines);
+      }),
+    );
+  });
+
+  test("are refused if they are no text, or longer than any line of an export", async () => {
+    await expect(read(Buffer.from("a\n\xff\n", "latin1"))).rejects.toThrow("line 2: it is no UTF-8");
+    async function* endless() {
+      for (const zeros = Buffer.alloc(1024 * 1024); ;) yield zeros;
+    }
+    await expect(Array.fromAsync(exportLines(endless()))).rejects.toThrow("line 1: it is longer than any");
+  });
+
+  test("are those of a record whose details hold characters that end a line elsewhere", async () => {
+    const tenant = await organisation(0);
+    await service.postgres.asOwner(`select set_config('app.org_id', '${tenant.orgId}', false)`);
+    await service.postgres.asOwner(
+      `select audit_append('a', 't', null, null, null, '{"text":"a\u2028b\u0085c"}')`,
+    );
+    const { body } = await fetched(tenant);
+    expect(body).toContain("a\u2028b");
+    const verdict = await verifyExport(exportLines(pieces(Buffer.from(body), 100)), publicKey);
+    expect(verdict).toMatchObject({ events: 4n, fault: undefined });
   });
 });
 
@@ -199,11 +266,11 @@ test("an export after old events were removed says with a signature that they we
     from: { seq: 4n },
     isSignedStart: true,
     events: 5n,
-    signedUpTo: 9n,
+    fault: undefined,
   });
   expect((await fetched(tenant, "after=3")).headers.get("x-error-reason")).toBe("AUDIT_EXPIRED");
   const forged = lines.with(0, lines[0]!.replace(/"signature":"../, '"signature":"AA'));
-  expect(await problemOf(forged)).toMatch(/^event 4: its anchor is not signed/);
+  expect(await problemOf(forged)).toMatch(/^event 4: the start is not signed/);
 });
 
 test("a record that is not as it was recorded is exported as it is, with what is wrong, and not signed", async () => {
@@ -235,7 +302,7 @@ describe("as CSV", () => {
     return records.slice(0, -1);
   }
 
-  test("any text comes back as it was, and none is taken for a formula", () => {
+  test("any text comes back, and none of it is taken for a formula", () => {
     const hostile = fc.string({
       unit: fc.constantFrom("=", "+", "-", "@", "\t", "\r", "\n", " ", '"', ",", "'", "a", "＝", ";"),
     });
@@ -246,13 +313,41 @@ describe("as CSV", () => {
           const [record, ...others] = parse(csvRecord(values));
           expect(others).toStrictEqual([]);
           for (const [i, field] of record!.entries()) {
-            expect(field.trimStart()).not.toMatch(/^[=+\-@＝＋－＠]/);
+            // Also for a spreadsheet that takes another separator, and then no quotes.
+            for (const cell of field.split(/[;\t\r\n]/)) expect(cell).not.toMatch(/^[\s"]*[=+\-@＝＋－＠]/);
             expect(field).not.toMatch(/^[\t\r\n]/);
-            expect([values[i], `'${values[i]}`]).toContain(field);
+            expect(field.replaceAll("'", "")).toBe(values[i]!.replaceAll("'", ""));
+            if (!/[=+\-@\t\r\n＝＋－＠]/.test(values[i]!)) expect(field).toBe(values[i]);
           }
         },
       ),
     );
+  });
+
+  test.each([
+    ["=1+1", "'=1+1"],
+    ["a;=cmd|' /C calc'!A0;b", "a;'=cmd|' /C calc'!A0;b"],
+    ["\t=1", "'\t'=1"],
+    ['x;"=1"', `"x;'""=1"""`],
+    ["a=1; b", "a=1; b"],
+    ["a;b\n-1", `"a;b\n'-1"`],
+  ])("%j is written as %j", (value, written) => {
+    expect(csvRecord([value])).toBe(`${written}\r\n`);
+  });
+
+  test("a record that cannot be read to its end is no file, since CSV has no place to say it", async () => {
+    const { orgId } = await organisation(0);
+    const database = createDatabase({ url: service.postgres.url, log: pino({ level: "silent" }) });
+    const range = { from: chainStart, upTo: 9n, start: undefined };
+    const parts = {
+      database,
+      auditKey: { id: "", publicKey, sign: () => Buffer.alloc(0) },
+      now: () => new Date(),
+    };
+    await expect(Array.fromAsync(exportRecord(parts, orgId, range, csv))).rejects.toThrow(
+      `the record of ${orgId} cannot be exported behind event 2: it is missing, or out of order`,
+    );
+    await database.close();
   });
 
   test("the record has a header and a line for each event, and a formula in a name is text", async () => {

@@ -1,9 +1,11 @@
+import { join } from "node:path";
 import { pino } from "pino";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { append } from "#src/audit/append.ts";
 import { expireUpTo } from "#src/audit/anchor-store.ts";
 import { monthsAgo } from "#src/audit/retention.ts";
 import { createDatabase, type Database } from "#src/db/database.ts";
+import { temporaryFolder } from "../cli/patchbay.ts";
 import { startService, type Tenant, type TestService } from "../support/service.ts";
 import { ageUpTo, tamper } from "./support.ts";
 
@@ -121,14 +123,27 @@ test("nothing of a record that is not as it was recorded is removed", async () =
   }
 });
 
-test("nothing is removed that is not published, where anchors are published", async () => {
-  await using strict = await startService({
-    ...{ auditRetentionMonths: 2, auditAnchors: "/dev/null/anchors" },
+test("where anchors are published, what is removed is what was published, though the place is away since", async () => {
+  const rootKey = Buffer.alloc(32, 9).toString("base64");
+  await using away = await startService({
+    ...{ rootKey, auditRetentionMonths: 2, auditAnchors: "/dev/null/anchors" },
   });
-  const { orgId } = strict.org;
-  await tamper(strict.postgres, ...ageUpTo(orgId, 1, 120));
-  await expect(strict.app.loops.audit.runOnce()).rejects.toThrow("cannot be written");
-  expect(await seqsOf(strict.org)).toStrictEqual([1, 2]);
+  const { orgId } = away.org;
+  const upkeepOfAway = () => expect(away.app.loops.audit.runOnce()).rejects.toThrow("cannot be written");
+  await tamper(away.postgres, ...ageUpTo(orgId, 1, 120));
+  await upkeepOfAway();
+  expect(await seqsOf(away.org)).toStrictEqual([1, 2]);
+
+  await using folder = await temporaryFolder();
+  await using publisher = await startService({
+    ...{ rootKey, postgres: away.postgres, auditAnchors: join(folder.path, "anchors") },
+  });
+  await away.postgres.asOwner("update audit_anchors set claimed_until = null");
+  await publisher.app.loops.audit.runOnce();
+  await away.org.client.directory.upsertUser({ email: "u3@acme.example" });
+  away.clock.advance(6 * 60_000);
+  await upkeepOfAway();
+  expect(await seqsOf(away.org)).toStrictEqual([2, 3, 4]);
 });
 
 describe("the database itself refuses to remove", () => {

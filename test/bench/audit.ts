@@ -1,7 +1,7 @@
 import { Readable } from "node:stream";
 import type { ReadableStream } from "node:stream/web";
-import { createInterface } from "node:readline";
 import { createPublicKey } from "node:crypto";
+import { exportLines } from "#src/audit/export-lines.ts";
 import { verifyExport } from "#src/audit/verify-export.ts";
 import { openConnection, type Connection } from "#src/db/connection.ts";
 import { presenter, type Presenter } from "../support/service.ts";
@@ -54,7 +54,7 @@ async function exportOnce(url: string, { secret, client }: Presenter) {
   const publicKey = createPublicKey((await client.audit.getAuditKey({})).publicKey);
   const answer = await fetch(`${url}/api/audit/export`, { headers: { authorization: `Bearer ${secret}` } });
   const input = Readable.fromWeb(answer.body as ReadableStream);
-  const verdict = await verifyExport(createInterface({ input }), publicKey);
+  const verdict = await verifyExport(exportLines(input), publicKey);
   if (verdict.fault !== undefined) throw new Error(`event ${verdict.fault.seq}: ${verdict.fault.problem}`);
   return verdict;
 }

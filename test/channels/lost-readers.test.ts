@@ -9,6 +9,7 @@ import { startUpstream, type Answer, type Asked } from "../support/upstream.ts";
 
 const patience = { timeout: 30_000, interval: 50 };
 const lastItem = 30;
+const day = 24 * 60 * 60 * 1_000;
 
 /** The numbers up to the last, oldest first, ten a page, `?page=` counting from 1. */
 function pageOf({ url }: Asked): Answer {
@@ -49,7 +50,7 @@ test("a process that is killed while it reads loses nothing, and stores nothing 
   clock.advance(Date.now() - clock.now().getTime());
   await app.loops.sources.runOnce();
   expect(feeds()).toHaveLength(1);
-  clock.advance(31_000);
+  await services.endLeases();
   await app.loops.sources.runOnce();
   await vi.waitFor(() => expect(feeds()).toHaveLength(2), patience);
   const { headers, response } = feeds()[1]!;
@@ -82,7 +83,8 @@ test("a replica that lost its database stores nothing more once another one read
   await proxy.close();
   old.write("id: 2\ndata: from the old one\n\n");
   await expect(cutOff.app.loops.sources.runOnce()).rejects.toThrow();
-  services.other.clock.advance(cutOff.clock.now().getTime() - services.other.clock.now().getTime() + 31_000);
+  services.other.clock.advance(cutOff.clock.now().getTime() - services.other.clock.now().getTime());
+  await services.endLeases();
   await services.other.app.loops.sources.runOnce();
   const { headers, response } = await server.stream(1);
   expect(headers["last-event-id"]).toBe("1");
@@ -92,4 +94,33 @@ test("a replica that lost its database stores nothing more once another one read
   await untilStored("1", "2", "3");
   expect((await services.eventsOf(id)).map(({ data }) => String(data))).toStrictEqual(["a", "b", "c"]);
   expect(await services.gapsOf(id)).toStrictEqual([]);
+});
+
+test.each([
+  ["ahead", day],
+  ["back", -day],
+])("a replica whose clock is a day %s takes no source away from the one that reads it", async (_, ms) => {
+  await using services = await startSourceServices();
+  await using server = await startStreamServer();
+  await services.stream(server.url);
+  await services.one.app.loops.sources.runOnce();
+  await server.stream(0);
+  const lease = "select lease from channel_sources";
+  const held = await services.one.postgres.asOwner(lease);
+  services.other.clock.advance(ms);
+  await services.other.app.loops.sources.runOnce();
+  expect(await services.one.postgres.asOwner(lease)).toEqual(held);
+});
+
+test("a stream that a replica left behind whose clock was a day ahead is read on after its lease all the same", async () => {
+  await using services = await startSourceServices();
+  await using streams = await startStreamServer();
+  const { one, other } = services;
+  await services.stream(streams.url);
+  other.clock.advance(day);
+  await other.app.loops.sources.runOnce();
+  await streams.stream(0);
+  await services.endLeases();
+  await one.app.loops.sources.runOnce();
+  await streams.stream(1);
 });

@@ -190,8 +190,8 @@ describe("two replicas", () => {
     // Its loop stands still, as if it were dead, while its socket still has what comes.
     const ahead =
       Math.max(reader.clock.now().getTime(), heir.clock.now().getTime()) - heir.clock.now().getTime();
-    await later(ahead / 1_000 + 31, heir);
-    await later(0, heir);
+    await services.endLeases();
+    await later(ahead / 1_000, heir);
     const { headers, response } = await server.stream(1);
     expect(headers["last-event-id"]).toBe("1");
     old.write("id: 2\ndata: from the old one\n\n");
@@ -310,6 +310,8 @@ test("whatever cuts the stream, repeats its events and takes its reader away, ea
     const ahead =
       Math.max(...readers.map(({ clock }) => clock.now().getTime())) - reader.clock.now().getTime();
     // Each time the one before is taken for dead.
+    await services.endLeases();
+    // Beyond the pause of one that was cut.
     await later(ahead / 1_000 + 31, reader);
     await later(0, reader);
     const { headers, response } = await server.stream(i);

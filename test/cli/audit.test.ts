@@ -32,7 +32,7 @@ test("an export is verified with the file and the public key alone, and ends wit
   const whole = await verify(file, "--public-key", keyFile);
   expect([whole.code, whole.stderr, whole.stdout]).toStrictEqual([
     ...[0, ""],
-    `ok     ${service.org.orgId}  3 events, head 3:${head!.hash}, signed up to event 3, 1 signature\n`,
+    `ok     ${service.org.orgId}  3 events, head 3:${head!.hash}, exported at ${service.clock.now().toISOString()}, 1 signature\n`,
   ]);
   const unchecked = await verify(file);
   expect([unchecked.code, unchecked.stdout]).toStrictEqual([

@@ -1,6 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { copyFileSync } from "node:fs";
+import { copyFile, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { gzipSync } from "node:zlib";
@@ -9,10 +10,11 @@ import { backUp } from "#src/cli/backup.ts";
 import { restore } from "#src/cli/restore.ts";
 import { readConfig } from "#src/config/config.ts";
 import { frame, framesOf, jsonFrame } from "#src/db/backup/frames.ts";
-import { newRootKeyText } from "#src/crypto/root-key.ts";
+import { localRootKey, newRootKeyText } from "#src/crypto/root-key.ts";
 import { tamper } from "../audit/support.ts";
+import { startProxy } from "../support/postgres-proxy.ts";
 import { createTestDatabase } from "../support/postgres.ts";
-import { presenter, startService, type TestService } from "../support/service.ts";
+import { presenter, startService, type Presenter, type TestService } from "../support/service.ts";
 import { startUpstream, type Upstream } from "../support/upstream.ts";
 import { run, temporaryFolder } from "./patchbay.ts";
 
@@ -122,7 +124,8 @@ describe("a file is refused before anything is restored", () => {
   });
 });
 
-test("a backup that was changed by someone who made all its sums fit, but has no root key, is refused", async () => {
+/** The backup, changed by someone who made all its sums fit, but has no root key. */
+async function forge(): Promise<string> {
   const plain = execFileSync("gunzip", ["-c"], { input: await readFile(file) });
   const frames = await Array.fromAsync(framesOf(Readable.from([plain])));
   const [end] = frames.slice(-1).map(({ body }) => JSON.parse(body.toString()) as { seal: string });
@@ -134,9 +137,89 @@ test("a backup that was changed by someone who made all its sums fit, but has no
   const sha256 = createHash("sha256").update(altered).digest("hex");
   const forged = join(folder.path, "forged");
   await writeFile(forged, gzipSync(Buffer.concat([altered, jsonFrame("Z", { ...end, sha256 })])));
+  return forged;
+}
+
+test("a backup that was changed by someone who made all its sums fit, but has no root key, is refused", async () => {
+  const forged = await forge();
   await using database = await createTestDatabase("empty");
   await expect(restore(configOf(database.url), forged)).rejects.toThrow("someone may have changed it");
 });
+
+test("a backup that is exchanged once it was checked is refused, and none of its rows are kept", async () => {
+  const forged = await forge();
+  const exchanged = join(folder.path, "exchanged");
+  await copyFile(file, exchanged);
+  await using database = await createTestDatabase("empty");
+  // Not before the file was checked is the database asked.
+  await using proxy = await startProxy(database.url, () => copyFileSync(forged, exchanged));
+  await expect(restore(configOf(proxy.url), exchanged)).rejects.toThrow("someone may have changed it");
+  expect(await database.asOwner("select from orgs")).toHaveLength(0);
+});
+
+test("a backup that was taken while one root key takes the place of another needs the key that sealed it, and says what else it needs", async () => {
+  const secondRootKey = newRootKeyText();
+  await using between = await startService({ rootKey });
+  const { id } = localRootKey(secondRootKey);
+  await between.postgres.asOwner("update org_keys set root_key_id = $1", [id]);
+  const both = join(folder.path, "both");
+  await backUp(configOf(between.postgres.url), both);
+  const check = (env: Record<string, string>) => run(["restore", "--check", both], { env });
+  const other = await check({ PATCHBAY_ROOT_KEY: secondRootKey });
+  expect(other.stderr).toMatch(
+    /the root key \(local:\w{16}\) does not open this backup, which needs local:\w{16}, local:/,
+  );
+  const swapped = await check({ PATCHBAY_ROOT_KEY: secondRootKey, PATCHBAY_SECOND_ROOT_KEY: rootKey });
+  expect(swapped).toMatchObject({ code: 0, stdout: expect.stringMatching(/, and the seal is right$/m) });
+  const one = await check({ PATCHBAY_ROOT_KEY: rootKey });
+  expect(one.stdout).toContain(`, and the seal is right; the service also needs ${id}\n`);
+
+  await using database = await createTestDatabase("empty");
+  const env = {
+    DATABASE_URL: database.url,
+    PATCHBAY_ROOT_KEY: secondRootKey,
+    PATCHBAY_SECOND_ROOT_KEY: rootKey,
+  };
+  expect(await run(["restore", both], { env })).toMatchObject({ code: 0, stderr: "" });
+});
+
+test("what was numbered goes on after a restore: events of a channel, the audit log, and changes of connections", async () => {
+  const { client } = service.org;
+  const webhook = { case: "webhook", value: {} } as const;
+  const { channel } = await client.channels.createChannel({ name: "orders", source: webhook });
+  const id = String(channel?.id);
+  const { seq } = await client.channels.testChannel({ id });
+  const [{ position } = {}] = await watched(client, {});
+  const { verifiedEvents } = await client.audit.verifyAudit({});
+  const taken = join(folder.path, "numbered");
+  await backUp(configOf(service.postgres.url), taken);
+
+  await using database = await createTestDatabase("empty");
+  await restore(configOf(database.url), taken);
+  await using again = await startService({ postgres: database, rootKey });
+  const restored = presenter(again.url, service.org.secret).client;
+  expect(await restored.channels.testChannel({ id })).toMatchObject({ seq: seq + 1n });
+  const later = { serviceSlug: "custom:later", baseUrl: bank.url, apiKey: bankKey };
+  await restored.connections.upsertServiceConnection(later);
+  const messages = await watched(restored, { position: String(position) });
+  expect(messages.map(({ reset }) => reset)).not.toContain(true);
+  expect(messages.flatMap(({ connections }) => connections.map((one) => one.serviceSlug))).toStrictEqual([
+    "custom:later",
+  ]);
+  // The restore, the test and the connection.
+  const after = await restored.audit.verifyAudit({});
+  expect(after).toMatchObject({ valid: true, verifiedEvents: verifiedEvents + 3n });
+});
+
+/** What a watch from the position sends until it knows all that there is. */
+async function watched(client: Presenter["client"], from: { position?: string }) {
+  const messages = [];
+  for await (const message of client.connections.watchConnections(from)) {
+    messages.push(message);
+    if (message.current) break;
+  }
+  return messages.toReversed();
+}
 
 test("a backup of a record that was tampered with is not accepted", async () => {
   await using broken = await startService({ rootKey });

@@ -1,8 +1,10 @@
 import { chmod, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { doctor } from "#src/cli/doctor/doctor.ts";
 import { tamper } from "../audit/support.ts";
 import { createTestDatabase } from "../support/postgres.ts";
+import { startProxy } from "../support/postgres-proxy.ts";
 import { freePort } from "../support/ports.ts";
 import { startService } from "../support/service.ts";
 import { startUpstream } from "../support/upstream.ts";
@@ -143,6 +145,31 @@ test("doctor says of each connection how far it comes, what is overdue, and what
   const old = await lines("rotations");
   expect(old.some((line) => line.includes("custom:gone"))).toBe(true);
   expect(old.some((line) => line.includes("custom:good"))).toBe(false);
+});
+
+test("a database that hangs while doctor looks holds it up for a while only, and is a failure", async () => {
+  await using database = await createTestDatabase();
+  await using proxy = await startProxy(database.url);
+  vi.stubEnv("DATABASE_URL", proxy.url);
+  vi.stubEnv("PATCHBAY_ROOT_KEY", Buffer.alloc(32, 1).toString("base64"));
+  const lines: string[] = [];
+  const write = vi.spyOn(process.stdout, "write").mockImplementation((line) => {
+    lines.push(String(line));
+    if (String(line).startsWith("ok    audit")) proxy.blackHole();
+    return true;
+  });
+  try {
+    expect(await doctor({}, 1_000)).toBe(false);
+  } finally {
+    write.mockRestore();
+    vi.unstubAllEnvs();
+  }
+  const silent = "the database answers no more: look at Postgres, its disk, and the way to it";
+  expect(lines.slice(-3)).toStrictEqual([
+    `fail  probes      ${silent}\n`,
+    `fail  connections ${silent}\n`,
+    `fail  rotations   ${silent}\n`,
+  ]);
 });
 
 test("doctor goes on after what it finds, says what to do, and ends with 1", async () => {

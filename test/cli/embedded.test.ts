@@ -217,7 +217,7 @@ test("the data is refused to another root key, by doctor too", async () => {
   const started = await run(["start", "--data-dir", dataDir, "--port", "0"], { env });
   const examined = await run(["doctor", "--data-dir", dataDir], { env });
   const refusal =
-    /does not open this database, .*set PATCHBAY_ROOT_KEY or PATCHBAY_ROOT_KEY_FILE to that key\n/;
+    /does not open this database, .*set PATCHBAY_ROOT_KEY, .* to that key; to replace it .* as PATCHBAY_SECOND_ROOT_KEY, .*_URL\n/;
   expect([started.code, started.stderr]).toStrictEqual([1, expect.stringMatching(refusal)]);
   expect([examined.code, examined.stdout]).toStrictEqual([
     1,

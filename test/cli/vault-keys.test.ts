@@ -104,3 +104,26 @@ test("shred wants the id again, needs no root key, and says what it does not rea
   expect([unknown.code, unknown.stderr]).toStrictEqual([1, "patchbay: there is no organisation org_x\n"]);
   expect(await call()).toBe(200);
 });
+
+test("a key that was changed in the database is named, and keeps no other organisation from a new one", async () => {
+  const made = [];
+  for (const name of ["first", "second", "third"]) made.push(await service.newOrganization(name));
+  const [, damaged] = made.map(({ orgId }) => orgId).toSorted();
+  await postgres.asOwner("update org_keys set wrapped_key = $2 where org_id = $1", [
+    damaged,
+    Buffer.alloc(61, 1),
+  ]);
+  const both = { PATCHBAY_ROOT_KEY: fresh, PATCHBAY_SECOND_ROOT_KEY: old };
+  const rewrapped = await admin(["rewrap-root"], both);
+  const problem = `${damaged}  a wrapped key of it does not open, as it was changed in the database: `;
+  expect([rewrapped.code, rewrapped.stderr]).toStrictEqual([1, expect.stringContaining(problem)]);
+  expect(rewrapped.stdout).toMatch(
+    /^2 keys wrapped anew\nlocal:\w+ {2}wraps \d+ keys\nlocal:\w+ {2}wraps \d+ keys\n$/,
+  );
+  const rotated = await admin(["rotate-kek", "--all"], both);
+  expect([rotated.code, rotated.stderr]).toStrictEqual([1, expect.stringContaining(problem)]);
+  for (const { orgId } of made) {
+    const isNew = rotated.stdout.includes(`${orgId}  key 2, 0 secrets sealed anew, key 1 destroyed\n`);
+    expect(isNew).toBe(orgId !== damaged);
+  }
+});

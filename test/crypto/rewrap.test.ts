@@ -1,5 +1,8 @@
 import { expect, test } from "vitest";
 import { newRootKeyText } from "#src/crypto/root-key.ts";
+import { wrappedKeyOf } from "#src/crypto/org-keys.ts";
+import { firstPlace, lockSealedRows } from "#src/crypto/sealed-column.ts";
+import { sealedColumns } from "#src/sealed-columns.ts";
 import { createTestDatabase } from "../support/postgres.ts";
 import { startService, type Tenant } from "../support/service.ts";
 import { startUpstream } from "../support/upstream.ts";
@@ -85,4 +88,26 @@ test("a key that is destroyed, or wrapped anew by another process, meanwhile is 
   expect(put).toStrictEqual({ put: false });
   const [left] = await postgres.asOwner("select wrapped_key from org_keys where org_id = $1", [orgId]);
   expect(left).toStrictEqual({ wrapped_key: null });
+});
+
+test("a call that has read a key opens what it read, though the key is wrapped anew and destroyed meanwhile", async () => {
+  await using postgres = await createTestDatabase();
+  await using upstream = await startUpstream();
+  const [old, fresh] = [newRootKeyText(), newRootKeyText()];
+  await using service = await startService({ postgres, rootKey: old });
+  const { orgId } = service.org;
+  await using vault = openVault(postgres, fresh, old);
+  await fillVault(vault, service.org, upstream.url);
+  const wanted = { orgId, beforeVersion: 2, after: firstPlace, limit: 1, waits: true };
+  const [row] = await vault.database.record(orgId, (tx) => lockSealedRows(tx, sealedColumns[0]!, wanted));
+  const wrapped = await vault.database.read(orgId, (tx) => wrappedKeyOf(tx, orgId, 1));
+
+  await vault.rewrapOrgKeys(orgId);
+  await vault.rotation.start(orgId);
+  await expect(vault.rotation.finish(orgId)).resolves.toMatchObject({ destroyed: [1] });
+  // A replica that has asked for nothing yet.
+  await using replica = openVault(postgres, fresh, old);
+  const { owner, kekVersion, bytes } = row!;
+  using secret = await replica.keyring.open(owner, { kekVersion, bytes }, wrapped);
+  expect(secret.reveal().toString()).toBe("second");
 });

@@ -258,8 +258,16 @@ test("bytes that do not open are named, stay as they are, and keep the earlier k
   expect(finished).toMatchObject({ destroyed: [], remaining: [1], unopened: [`credentials ${id}`] });
   expect(await versionsOf(postgres, org.orgId)).toMatchObject({ "credentials 1": 1, "webhook_secrets 2": 1 });
   const log = replica.watchLog();
+  // Found again in each turn, and warned of once, and again a day later.
+  for (let turn = 0; turn < 3; turn++) await replica.app.loops.orgKeys.runOnce();
+  const warnings = () =>
+    log()
+      .split("\n")
+      .filter((line) => line.includes(org.orgId));
+  expect(warnings()).toStrictEqual([expect.stringContaining(`credentials ${id}`)]);
+  replica.clock.advance(24 * 60 * 60 * 1000);
   await replica.app.loops.orgKeys.runOnce();
-  expect(log()).toContain(`credentials ${id}`);
+  expect(warnings()).toHaveLength(2);
   // Once it is stored again, there is nothing that needs the earlier key.
   await org.client.connections.upsertServiceConnection({
     ...{ serviceSlug: "custom:bank", baseUrl: upstream.url, apiKey: "third" },

@@ -5,7 +5,7 @@ import { pino } from "pino";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { dump, dumpSession } from "#src/db/backup/dump.ts";
 import { BackupDamaged, BackupTooNew, NotEmpty } from "#src/db/backup/errors.ts";
-import { frame, framesOf, jsonFrame, type Frame } from "#src/db/backup/frames.ts";
+import { createRowSum, frame, framesOf, jsonFrame, type Frame } from "#src/db/backup/frames.ts";
 import { load } from "#src/db/backup/load.ts";
 import { readBackup } from "#src/db/backup/read.ts";
 import { openConnection } from "#src/db/connection.ts";
@@ -14,7 +14,11 @@ import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
 import { startService, type TestService } from "../support/service.ts";
 
 const log = pino({ level: "silent" });
-const facts = { release: "0.0.0", madeAt: new Date(), seal: async (digest: Buffer) => digest };
+const facts = {
+  release: "0.0.0",
+  madeAt: new Date(),
+  seal: async (wrapped: Buffer) => ({ rootKeyId: "none", wrapped }),
+};
 
 let service: TestService;
 let written: Frame[];
@@ -27,6 +31,8 @@ beforeAll(async () => {
   });
   await service.org.client.channels.createChannel({ name: "orders", source: { case: "webhook", value: {} } });
   await fillEveryTable(service);
+  // Days that no migration makes where it is restored.
+  await service.postgres.asOwner("select keep_days('2026-01-01', '{}')");
   written = await backUp(service.postgres);
 });
 afterAll(() => service[Symbol.asyncDispose]());
@@ -48,7 +54,7 @@ async function* bytesOf(frames: readonly Frame[], pieceBytes = 10_000): AsyncGen
 function summed(frames: readonly Frame[]): Frame[] {
   const body = frames.filter(({ kind }) => kind !== "Z");
   const digest = createHash("sha256").update(Buffer.concat(body.map((one) => frame(one.kind, one.body))));
-  const end = jsonFrame("Z", { sha256: digest.digest("hex"), seal: "" }).subarray(5);
+  const end = jsonFrame("Z", { sha256: digest.digest("hex"), rootKeyId: "none", seal: "" }).subarray(5);
   return [...body, { kind: "Z", body: end }];
 }
 
@@ -77,6 +83,18 @@ test("what was restored is the same to the byte, in every table and with every k
   const again = await backUp(restored);
   expect(sumsOf(again)).toStrictEqual(sums);
   expect(parsed(again[0] as Frame)).toStrictEqual(parsed(written[0] as Frame));
+});
+
+test("nothing that the database holds is left out but the record of its migrations and pieces on their way in", async () => {
+  const held = await service.postgres.asOwner(
+    `select c.oid::regclass::text as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
+     where n.nspname not like 'pg\\_%' and n.nspname <> 'information_schema'
+       and c.relkind in ('r', 'p', 'm', 'f', 'S') and not c.relispartition order by 1`,
+  );
+  const kept = sumsOf(written).map(({ table }) => table);
+  const left = held.map((row) => String(row["name"])).filter((name) => !kept.includes(name));
+  expect(left).toStrictEqual(["event_uploads", "schema_migrations"]);
+  expect(await service.postgres.asOwner("select from pg_largeobject_metadata")).toHaveLength(0);
 });
 
 test("a restored database is as protected as the original: policies, grants, triggers, partitions and indexes", async () => {
@@ -145,6 +163,7 @@ describe("a backup is refused, and leaves an empty database empty,", () => {
       (frames) => summed(frames.map((one) => (one.kind === "D" ? changed(one) : one))),
     ],
     ["with a table that is missing", (frames) => summed(withoutLastTable(frames))],
+    ["with a row that ends the COPY before the others", (frames) => summed(hiding(frames))],
     ["with a table twice", (frames) => summed([...frames.slice(0, -1), ...frames.slice(1, -1)])],
     ["with more behind its end", (frames) => [...frames, ...frames]],
     ["with a table of the system's", (frames) => summed(renamed(frames, "orgs", "pg_authid"))],
@@ -172,6 +191,13 @@ describe("a backup is refused, and leaves an empty database empty,", () => {
     expect(rows).toStrictEqual([]);
   });
 
+  test("whose rows were all read, if its seal is not right then", async () => {
+    const accept = async () => Promise.reject(new BackupDamaged("someone may have changed it"));
+    const refused = load({ url: database.url, log, accept }, await readBackup(bytesOf(written)));
+    await expect(refused).rejects.toBeInstanceOf(BackupDamaged);
+    expect(await database.asOwner("select from orgs")).toHaveLength(0);
+  });
+
   test("and the whole one finds its place there after all of them", async () => {
     await load({ url: database.url, log }, await readBackup(bytesOf(written)));
     expect(sumsOf(await backUp(database))).toStrictEqual(sumsOf(written));
@@ -189,6 +215,16 @@ describe("a backup is refused, and leaves an empty database empty,", () => {
     );
     const format = withManifest(written, (manifest) => ({ ...manifest, format: 2 }));
     await expect(restore(format)).rejects.toBeInstanceOf(BackupTooNew);
+  });
+
+  test("of an earlier schema than that of the place", async () => {
+    const earlier = withManifest(written, (manifest) => ({
+      ...manifest,
+      migrations: (manifest["migrations"] as unknown[]).slice(0, -1),
+    }));
+    await expect(restore(earlier)).rejects.toThrow(
+      "the database holds tables of a later schema than the backup's: restore into an empty one",
+    );
   });
 
   test("with migrations that differ from those of this release", async () => {
@@ -217,7 +253,7 @@ test("a restore goes only where nothing is: neither beside other tables nor over
 test("a backup with any one byte changed is refused", async () => {
   const whole = await Array.fromAsync(bytesOf(written)).then((pieces) => Buffer.concat(pieces));
   // What the seal itself says is the root key's to check.
-  const seal = whole.lastIndexOf('"seal"');
+  const seal = whole.lastIndexOf('"rootKeyId"');
   await fc.assert(
     fc.asyncProperty(fc.nat(seal - 1), fc.integer({ min: 1, max: 255 }), async (at, flip) => {
       const damaged = Buffer.from(whole);
@@ -270,6 +306,19 @@ function renamed(frames: readonly Frame[], from: string, to: string): Frame[] {
     if (one.kind !== "T" || parsed(one)["table"] !== from) return one;
     return { kind: "T", body: Buffer.from(JSON.stringify({ ...parsed(one), table: to })) };
   });
+}
+
+/** The last table with an end of COPY before its rows, and sums that fit. */
+function hiding(frames: readonly Frame[]): Frame[] {
+  const start = frames.findLastIndex(({ kind }) => kind === "T");
+  const rows = Buffer.concat([
+    Buffer.from("\\.\n"),
+    ...frames.slice(start).flatMap(({ kind, body }) => (kind === "D" ? [body] : [])),
+  ]);
+  const sum = createRowSum();
+  sum.add(rows);
+  const end = Buffer.from(JSON.stringify(sum.end()));
+  return [...frames.slice(0, start + 1), { kind: "D", body: rows }, { kind: "E", body: end }];
 }
 
 function withoutLastTable(frames: readonly Frame[]): Frame[] {

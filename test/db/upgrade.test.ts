@@ -46,7 +46,7 @@ afterAll(async () => {
 test("the earlier release had rows in each of its tables, and none of the migrations since", async () => {
   const { manifest } = backup;
   expect(manifest.migrations.at(-1)?.name).toBe("0027_webhooks");
-  await assertSealed(localRootKey(left.rootKey), backup);
+  await assertSealed({ rootKey: localRootKey(left.rootKey) }, backup);
   const again = await readBackup(readBackupFile(`${release}.patchbay`));
   const empty: string[] = [];
   for await (const table of again.tables()) {
@@ -84,7 +84,13 @@ test("its audit log is whole, and goes on", async () => {
   expect(after).toMatchObject({ valid: true, verifiedEvents: before.verifiedEvents + 1n });
 });
 
-test("its channels take further events", async () => {
+test("its channels take further events, behind those that they have", async () => {
   const { channels } = await admin.client.channels.listChannels({});
-  expect(channels.map(({ name }) => name)).toContain("orders");
+  const id = String(channels.find(({ name }) => name === "orders")?.id);
+  const [head] = await database.asOwner(
+    "select max(seq)::int as seq from log_heads where log like '%' || $1",
+    [id],
+  );
+  const { seq } = await admin.client.channels.testChannel({ id });
+  expect(seq).toBe(BigInt(Number(head?.["seq"] ?? 0)) + 1n);
 });

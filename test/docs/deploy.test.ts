@@ -1,8 +1,9 @@
-import { spawnSync } from "node:child_process";
+import { execFile, spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { parse, parseAllDocuments } from "yaml";
 import { describe, expect, test } from "vitest";
 import { settings } from "#src/config/settings.ts";
+import { startService } from "../support/service.ts";
 
 const read = (name: string) => readFileSync(`deploy/${name}`, "utf8");
 const files = ["Dockerfile", "compose.yaml", "kubernetes.yaml", "patchbay.service"];
@@ -94,6 +95,44 @@ test("the image runs as a user that is not root, and the service is its first pr
   const { engines } = JSON.parse(readFileSync("package.json", "utf8")) as { engines: { node: string } };
   const [wanted] = /\d+/.exec(engines.node) ?? [];
   for (const [, major] of text.matchAll(/^FROM node:(\d+)/gm)) expect(major).toBe(wanted);
+});
+
+test("the image is healthy while the service is ready, with TLS of any name or without, and not when it is gone", async () => {
+  const [, check = ""] = /^HEALTHCHECK .*\n {2}CMD (\[.*\])$/m.exec(read("Dockerfile")) ?? [];
+  const [command = "", ...args] = JSON.parse(check) as string[];
+  const exitCode = (env: NodeJS.ProcessEnv) =>
+    new Promise((resolve) => {
+      execFile(command, args, { env: { PATH: process.env["PATH"], ...env } }, (error) =>
+        resolve(error?.code ?? 0),
+      );
+    });
+  const portOf = ({ url }: { url: string }) => new URL(url).port;
+  const tls = {
+    cert: readFileSync("test/net/test-only.cert.pem"),
+    key: readFileSync("test/net/test-only.key.pem"),
+  };
+  const plain = await startService();
+  expect(await exitCode({ PATCHBAY_PORT: portOf(plain) })).toBe(0);
+  await plain[Symbol.asyncDispose]();
+  expect(await exitCode({ PATCHBAY_PORT: portOf(plain) })).toBe(1);
+  await using secured = await startService({ tls });
+  expect(await exitCode({ PATCHBAY_PORT: portOf(secured), PATCHBAY_TLS_CERT: "cert.pem" })).toBe(0);
+});
+
+test("npm installs the image's package without --global, for which it omits no optional package", () => {
+  const [install = ""] = /^RUN npm install .*$/m.exec(read("Dockerfile")) ?? [];
+  expect(install).toContain(" --omit=$OMIT ");
+  expect(install).not.toMatch(/--global|\s-g\b/);
+});
+
+test("what the page has you put beside the compose file goes neither into an image nor into a commit", () => {
+  const asked = ["root-key", ".env"];
+  expect(readFileSync("docs/deploying.md", "utf8")).toMatch(/> root-key; .*> \.env\)$/m);
+  const ignored = readFileSync(".dockerignore", "utf8").split("\n");
+  expect(ignored).toEqual(expect.arrayContaining(["deploy/root-key", "**/.env"]));
+  for (const name of asked) {
+    expect(spawnSync("git", ["check-ignore", "--quiet", `deploy/${name}`]).status).toBe(0);
+  }
 });
 
 const systemd = spawnSync("systemd-analyze", ["--version"]).status === 0;

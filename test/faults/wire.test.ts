@@ -48,6 +48,16 @@ const isRefused = (load: Load, more: number) => {
   return vi.waitUntil(() => load.journal.refusals.length >= before + more, { timeout: 60_000 });
 };
 
+test("a database that is silent for a while has every call answered, and all goes on when it speaks again", async () => {
+  const load = await newLoad();
+  proxy.blackHole();
+  await isRefused(load, 12);
+  await proxy.close();
+  await proxy.reopen();
+  await load.isServed();
+  await expectNoHarm(load);
+});
+
 test("a wire that takes a twentieth of a second for each question slows calls down, and refuses none", async () => {
   const load = await newLoad();
   proxy.delay(25);
@@ -84,16 +94,6 @@ test("commits whose answers are lost are there, and their callers are told that 
     },
     { timeout: 60_000 },
   );
-  await expectNoHarm(load);
-});
-
-test("a database that is silent for a while has every call answered, and all goes on when it speaks again", async () => {
-  const load = await newLoad();
-  proxy.blackHole();
-  await isRefused(load, 12);
-  await proxy.close();
-  await proxy.reopen();
-  await load.isServed();
   await expectNoHarm(load);
 });
 

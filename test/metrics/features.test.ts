@@ -2,6 +2,9 @@ import { readFileSync } from "node:fs";
 import { parse } from "yaml";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Reason } from "#gen/patchbay/errors/v1/errors_pb.js";
+import { createIntakeCounts } from "#src/eventlog/counts.ts";
+import { QuotaExhausted } from "#src/eventlog/errors.ts";
+import { createMetrics } from "#src/metrics/metrics.ts";
 import { startUpstream, type Upstream } from "../support/upstream.ts";
 import { startWebhooks, type WebhookService } from "../support/webhooks.ts";
 import type { TestService } from "../support/service.ts";
@@ -10,12 +13,15 @@ let webhooks: WebhookService;
 let service: TestService;
 let upstream: Upstream;
 let url: string;
+/** What the service shows before anything has happened. */
+let atTheStart: readonly string[];
 beforeAll(async () => {
   webhooks = await startWebhooks({ limits: { callsPerMinute: 1_000 } });
   ({ service } = webhooks);
   upstream = await startUpstream();
   const { port } = await service.app.listenForMetrics("127.0.0.1", 0);
   url = `http://127.0.0.1:${port}/metrics`;
+  atTheStart = [...(await samples()).keys()];
 });
 afterAll(async () => {
   await upstream[Symbol.asyncDispose]();
@@ -40,6 +46,13 @@ async function moved(name: string, work: () => Promise<unknown>): Promise<number
   const before = (await samples()).get(name) ?? 0;
   await work();
   return ((await samples()).get(name) ?? 0) - before;
+}
+
+/** The sample moves by one, and by no more; the count comes once the answer is sent, which a client sees first. */
+async function countsOnce(name: string, work: () => Promise<unknown>): Promise<void> {
+  const before = (await samples()).get(name) ?? 0;
+  await work();
+  await expect.poll(async () => (await samples()).get(name) ?? 0, { timeout: 30_000 }).toBe(before + 1);
 }
 
 test("keys that services ask about are counted by what becomes of them", async () => {
@@ -70,12 +83,31 @@ test("a failed call is counted once by its reason, on each protocol, whatever th
       headers: { authorization: `Bearer ${org.secret}`, "content-type": "application/json" },
       body: JSON.stringify(missing),
     });
-  for (const call of [rest, grpc, connect]) expect(await moved(notFound, call)).toBe(1);
+  for (const call of [rest, grpc, connect]) await countsOnce(notFound, call);
   const refused = 'patchbay_failures_total{reason="INVALID_BEARER"}';
   const stranger = service.as("nonsense");
-  expect(await moved(refused, () => stranger.rest("GET", "/api/auth/me"))).toBe(1);
-  expect(await moved(refused, () => stranger.client.apiKeys.whoAmI({}).catch(() => undefined))).toBe(1);
-  expect(await moved(refused, () => fetch(`${service.url}/api/events/stream`))).toBe(1);
+  await countsOnce(refused, () => stranger.rest("GET", "/api/auth/me"));
+  await countsOnce(refused, () => stranger.client.apiKeys.whoAmI({}).catch(() => undefined));
+  await countsOnce(refused, () => fetch(`${service.url}/api/events/stream`));
+});
+
+test("a failed call is counted once if its protocol words the failure, before any code of ours has a message", async () => {
+  const { org, url: base } = service;
+  const post = (path: string, type: string, body: string | Uint8Array<ArrayBuffer>) => () =>
+    fetch(base + path, {
+      method: "POST",
+      headers: { authorization: `Bearer ${org.secret}`, "content-type": type },
+      body,
+    }).then((response) => response.arrayBuffer());
+  const malformed = 'patchbay_failures_total{reason="INVALID_REQUEST"}';
+  const unary = "/patchbay.apikeys.v1.ApiKeyService/WhoAmI";
+  const stream = "/patchbay.events.v1.EventService/Subscribe";
+  const nonsense = Buffer.from([0, 0, 0, 0, 2, 0xff, 0xff]);
+  await countsOnce(malformed, post(unary, "application/json", "{"));
+  await countsOnce(malformed, post(stream, "application/connect+proto", nonsense));
+  await countsOnce(malformed, post(stream, "application/grpc-web+proto", nonsense));
+  const unknown = 'patchbay_failures_total{reason="UNKNOWN_PATH"}';
+  await countsOnce(unknown, post("/patchbay.nothing.v1.No/Such", "application/grpc-web+proto", nonsense));
 });
 
 test("deliveries are counted by how they end, and first tries by how late they are", async () => {
@@ -116,6 +148,19 @@ test("events are counted as new, as known, or as not stored", async () => {
     await service.postgres.asOwner("alter table log_heads_away rename to log_heads");
   }
   expect((await samples()).get("patchbay_events_waiting")).toBe(0);
+});
+
+test("events that their organisation has no room for are counted apart from those that could not be stored", async () => {
+  const metrics = createMetrics();
+  const counts = createIntakeCounts(metrics);
+  for (const refusal of [new QuotaExhausted(1, 1), new Error("the disk is full")]) {
+    using counted = counts.arrived(3);
+    counted.refused(refusal);
+  }
+  const { text } = await metrics.render();
+  for (const outcome of ["no_room", "not_stored"]) {
+    expect(text).toContain(`patchbay_events_received_total{outcome="${outcome}"} 3\n`);
+  }
 });
 
 test("a key in a URL is counted, and the root key is timed", async () => {
@@ -168,6 +213,8 @@ test("alerts and dashboard ask for metrics, labels and values only that there ar
   const kinds = new Map(
     [...text.matchAll(/^# TYPE (\w+) (\w+)$/gm)].map(([, name = "", kind]) => [name, kind]),
   );
+  // Only the process that leads others has it.
+  kinds.set("patchbay_workers", "gauge");
   const reasons = new Set<string>(Object.keys(Reason));
   const asked = expressions();
   expect(asked.length).toBeGreaterThan(40);
@@ -202,6 +249,21 @@ test("alerts and dashboard ask for metrics, labels and values only that there ar
       }
     }
     expect([where, expr.split("(").length]).toStrictEqual([where, expr.split(")").length]);
+  }
+});
+
+test("what an alert waits for is shown from the start: in a count that begins with 1 nobody sees an increase", () => {
+  const counts = expressions().flatMap(([where, expr]) =>
+    [...expr.matchAll(/(?:rate|increase)\((patchbay_\w+)\{(\w+="\w+")\}/g)].map(
+      ([, name = "", label = ""]) => ({
+        ...{ where, name, label },
+      }),
+    ),
+  );
+  expect(counts.length).toBeGreaterThan(5);
+  for (const { where, name, label } of counts) {
+    const shown = atTheStart.some((one) => one.startsWith(`${name}{`) && one.includes(label));
+    expect([where, name, label, shown]).toStrictEqual([where, name, label, true]);
   }
 });
 

@@ -2,7 +2,6 @@ import type { DescService, MessageInitShape, DescMessage } from "@bufbuild/proto
 import type { HandlerContext } from "@connectrpc/connect";
 import { pino } from "pino";
 import { withAccessLog } from "#src/net/access-log.ts";
-import { createMetrics } from "#src/metrics/metrics.ts";
 import { createPort, type Port } from "#src/net/port.ts";
 import { createPipeline } from "#src/pipeline/pipeline.ts";
 import { createByteBudget } from "#src/platform/byte-budget.ts";
@@ -51,7 +50,6 @@ export async function serveContract(
     fourEyesDeletion: "never",
     budget: createByteBudget(1 << 26, () => 0),
     publicLimiter: createRateLimiter(() => new Date(0)),
-    meter: createMetrics(),
     log,
   });
   const shutdownSignal = new AbortController().signal;

@@ -10,11 +10,14 @@ export interface PostgresProxy extends TcpProxy {
   statements(): number;
 }
 
-/** Listens on 127.0.0.1 and passes everything on to the Postgres of the URL. */
-export async function startProxy(url: string): Promise<PostgresProxy> {
+/** Listens on 127.0.0.1 and passes everything on to the Postgres of the URL; `met` is called before each connection. */
+export async function startProxy(url: string, met?: () => void): Promise<PostgresProxy> {
   let statements = 0;
   const proxy = await startTcpProxy(
-    () => openSocket(parseAddress(url)),
+    () => {
+      met?.();
+      return openSocket(parseAddress(url));
+    },
     (client) => countStatements(client, () => (statements += 1)),
   );
   return { ...proxy, url: behind(url, proxy.port), statements: () => statements };

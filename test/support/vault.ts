@@ -3,29 +3,33 @@ import { createKeyUpkeep } from "#src/crypto/key-upkeep.ts";
 import { createKeyring } from "#src/crypto/keyring.ts";
 import { wrappedKeyOf } from "#src/crypto/org-keys.ts";
 import { rewrapOrgKeys, rewrapServiceKeys } from "#src/crypto/rewrap.ts";
-import { localRootKey } from "#src/crypto/root-key.ts";
+import { localRootKey, type RootKey } from "#src/crypto/root-key.ts";
 import { createKeyRotation } from "#src/crypto/rotation.ts";
 import { firstPlace, lockSealedRows, tableName } from "#src/crypto/sealed-column.ts";
 import { insertFlow } from "#src/connections/oauth/flow-store.ts";
 import { newToken, openFlow, withSecret } from "#src/connections/oauth/flow.ts";
-import { createDatabase } from "#src/db/database.ts";
+import { createDatabase, type Database } from "#src/db/database.ts";
 import { sealedColumns } from "#src/sealed-columns.ts";
 import type { TestDatabase } from "./postgres.ts";
 import type { Tenant } from "./service.ts";
 
+/** A root key, or its text. */
+type GivenRootKey = string | RootKey;
+
 /** What an operator's command has: the database and the root keys, without a service. */
 export function openVault(
   postgres: Pick<TestDatabase, "url">,
-  rootKeyText: string,
-  secondRootKeyText?: string,
+  rootKey: GivenRootKey,
+  secondRootKey?: GivenRootKey,
+  through: (database: Database) => Database = (database) => database,
 ) {
   const lines: string[] = [];
   const log = createLog("warn", { write: (line: string) => void lines.push(line) });
-  const database = createDatabase({ url: postgres.url, log });
+  const database = through(createDatabase({ url: postgres.url, log }));
   const parts = {
     ...{ database, log, sealedColumns, now: () => new Date() },
-    rootKey: localRootKey(rootKeyText),
-    secondRootKey: secondRootKeyText === undefined ? undefined : localRootKey(secondRootKeyText),
+    rootKey: opened(rootKey),
+    secondRootKey: secondRootKey === undefined ? undefined : opened(secondRootKey),
   };
   const keyring = createKeyring(parts);
   return {
@@ -74,6 +78,10 @@ export function openVault(
 
     [Symbol.asyncDispose]: () => database.close(),
   };
+}
+
+function opened(rootKey: GivenRootKey): RootKey {
+  return typeof rootKey === "string" ? localRootKey(rootKey) : rootKey;
 }
 
 /** The operator's side, opened. */

@@ -262,14 +262,18 @@ test("failures of ours and of the database are marked, those of callers are not,
     (traceparent) => service.as("nonsense").rest("GET", "/api/auth/me", undefined, { traceparent }),
     "6".repeat(32),
   );
-  expect(mine.root).toMatchObject({ isError: false, attributes: { "http.response.status_code": 401 } });
+  expect(mine.root).toMatchObject({
+    ...{ isError: false, attributes: { "http.response.status_code": 401, "error.type": "INVALID_BEARER" } },
+  });
   await service.postgres.asOwner("alter table users rename to users_away");
   try {
     const broken = await traceOfNext(
       (traceparent) => service.org.rest("GET", "/api/users", undefined, { traceparent }),
       "7".repeat(32),
     );
-    expect(broken.root).toMatchObject({ isError: true, attributes: { "http.response.status_code": 500 } });
+    expect(broken.root).toMatchObject({
+      ...{ isError: true, attributes: { "http.response.status_code": 500, "error.type": "INTERNAL" } },
+    });
     const failed = broken.parts.filter(({ isError }) => isError);
     expect(failed.map(({ attributes }) => attributes["error.type"])).toStrictEqual(["DatabaseError"]);
   } finally {

@@ -5,6 +5,10 @@ import { startUpstream } from "../support/upstream.ts";
 import { startWebhooks } from "../support/webhooks.ts";
 
 const patient = { timeout: 20_000, interval: 10 };
+const day = 24 * 60 * 60 * 1_000;
+/** Ends leases as time does: they go by the clock of the database, which no test can turn. */
+const halfAMinute = `update webhook_endpoints
+  set lease_until = lease_until - interval '31 seconds', due_at = due_at - interval '31 seconds'`;
 
 test("two replicas send each event once, and what one of them left behind goes out after its lease", async () => {
   await using webhooks = await startWebhooks();
@@ -22,15 +26,57 @@ test("two replicas send each event once, and what one of them left behind goes o
   expect(new Set(got).size).toBe(got.length);
 
   await postgres.asOwner(
-    `update webhook_endpoints set lease_owner = 'died', lease_until = $1::timestamptz + interval '30 s',
-       due_at = $1::timestamptz + interval '30 s'`,
+    `update webhook_endpoints set lease_owner = 'died', lease_until = clock_timestamp() + interval '30 s',
+       due_at = $1::timestamptz`,
     [webhooks.service.clock.now().toISOString()],
   );
   await webhooks.happen("test.a", ["4"]);
   await webhooks.run();
   expect(upstream.asked).toHaveLength(60);
-  await webhooks.run(31_000);
+  await postgres.asOwner(halfAMinute);
+  await webhooks.run();
   expect(upstream.asked).toHaveLength(65);
+});
+
+test.each([
+  ["ahead", day],
+  ["back", -day],
+])(
+  "a replica whose clock is a day %s takes no endpoint away from the one that sends for it",
+  async (_, ms) => {
+    await using webhooks = await startWebhooks();
+    await using server = await startHanging();
+    const { postgres } = webhooks.service;
+    await using other = await startService({ postgres, rootKey: webhooks.rootKey });
+    other.clock.advance(ms);
+    await webhooks.endpoint({ url: server.url(1) });
+    await webhooks.happen("test.a", ["1"]);
+    const turn = webhooks.run();
+    await server.reached(1);
+    await Promise.race([other.app.loops.webhooks.runOnce(), server.reached(2)]);
+    expect(server.came).toBe(1);
+    server.answer(200);
+    await turn;
+  },
+);
+
+test("what a replica left behind whose clock was a day ahead goes out after its lease all the same", async () => {
+  await using webhooks = await startWebhooks();
+  await using server = await startHanging();
+  const { postgres } = webhooks.service;
+  await using other = await startService({ postgres, rootKey: webhooks.rootKey });
+  other.clock.advance(day);
+  await webhooks.endpoint({ url: server.url(1) });
+  await webhooks.happen("test.a", ["1"]);
+  const lost = other.app.loops.webhooks.runOnce();
+  await server.reached(1);
+  await postgres.asOwner(halfAMinute);
+  // Its own clock stands since the start, however long ago that is.
+  const turn = webhooks.run(day / 2);
+  await Promise.race([turn, server.reached(2)]);
+  expect(server.came).toBe(2);
+  server.answer(200);
+  await Promise.all([turn, lost]);
 });
 
 test.each([

@@ -38,8 +38,9 @@ export async function checkConnections(
   const outbound = createOutbound({ allow: parseOutboundAllow(outboundAllow) });
   try {
     const problems = await problemsOf(outbound, rows.slice(0, most));
-    const count = `${Math.min(rows.length, most) - problems.length} of ${rows.length}`;
-    const summary = `${count} are reached, and take their credential as far as the last probe says`;
+    const looked = Math.min(rows.length, most);
+    const beside = rows.length > looked ? `; ${rows.length - looked} more were not looked at` : "";
+    const summary = `${looked - problems.length} of ${looked} are reached, and take their credential as far as the last probe says${beside}`;
     return [...shortened(problems), problems.length === 0 ? ok(summary) : warn(summary)];
   } finally {
     await outbound.close();

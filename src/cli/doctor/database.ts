@@ -1,6 +1,7 @@
 import type { Config } from "#src/config/config.ts";
 import type { RootKey } from "#src/crypto/root-key.ts";
 import { requireRootKeys } from "#src/crypto/rewrap.ts";
+import { wrapContext } from "#src/crypto/org-keys.ts";
 import { loadPepper } from "#src/crypto/service-keys.ts";
 import { assertServingRole } from "#src/db/assert-serving-role.ts";
 import type { Connection } from "#src/db/connection.ts";
@@ -52,5 +53,21 @@ export async function checkSealing(
   const secondRootKey = await readRootKey(config, "secondRootKey", log);
   await loadPepper(database, rootKey, () => new Date(), secondRootKey);
   await requireRootKeys({ database, rootKey, secondRootKey });
+  if (secondRootKey !== undefined) await openOneOf(secondRootKey, owner);
   return ok("the root key opens what is stored");
+}
+
+/** A start does not ask it: with the second root key away, only organisations that it still wraps for are. */
+async function openOneOf(rootKey: RootKey, owner: Connection): Promise<void> {
+  const [row] = await owner.run(
+    "select org_id, version, wrapped_key from org_keys where root_key_id = $1 and wrapped_key is not null limit 1",
+    [rootKey.id],
+  );
+  if (row === undefined) return;
+  const { org_id: orgId, version, wrapped_key: wrapped } = row;
+  const key = await rootKey.unwrap(
+    wrapped as Buffer,
+    wrapContext({ orgId: String(orgId), version: Number(version) }),
+  );
+  key.fill(0);
 }

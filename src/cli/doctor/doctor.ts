@@ -1,6 +1,7 @@
 import { readConfig, type Flags } from "#src/config/config.ts";
 import { openConnection } from "#src/db/connection.ts";
 import { createDatabase } from "#src/db/database.ts";
+import { ConnectionLost } from "#src/db/errors.ts";
 import { createLog, fileDescriptor } from "../log.ts";
 import { checkAudit } from "./audit.ts";
 import { checkConnections } from "./connections.ts";
@@ -12,15 +13,25 @@ import { checkRotations } from "./rotations.ts";
 
 /** A check that looks through much gives up after this, and says so. */
 const statementMs = 20_000;
+/** Longer than any check takes that is answered: a database that hangs ends nothing by itself. */
+const patienceMs = 60_000;
+
+class DatabaseSilent extends ConnectionLost {
+  constructor() {
+    super("the database answers no more: look at Postgres, its disk, and the way to it");
+  }
+}
 
 /** Checks what the service needs, one line for each, and changes nothing; returns whether it would run. */
-export async function doctor(flags: Flags): Promise<boolean> {
+export async function doctor(flags: Flags, silentMs = patienceMs): Promise<boolean> {
   // The findings say what is wrong.
   const log = createLog("silent", fileDescriptor(2));
   let healthy = true;
+  let patience: NodeJS.Timeout | undefined;
 
   function show(name: string, { state, text }: Finding): void {
     healthy &&= state !== "fail";
+    patience?.refresh();
     process.stdout.write(`${state.padEnd(4)}  ${name.padEnd(11)} ${text}\n`);
   }
 
@@ -53,6 +64,8 @@ export async function doctor(flags: Flags): Promise<boolean> {
   const { url } = opened.use(postgres);
   const session = { application_name: "patchbay doctor", statement_timeout: statementMs };
   const owner = opened.use(openConnection(url, session));
+  patience = setTimeout(() => owner.lose(new DatabaseSilent()), silentMs);
+  opened.defer(() => clearTimeout(patience));
   await check("clock", () => checkClock(owner));
   const upToDate = await check("schema", () => checkSchema(url, log));
   if (upToDate !== true) return healthy;

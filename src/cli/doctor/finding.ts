@@ -1,3 +1,5 @@
+import { describeFailure } from "../describe-failure.ts";
+
 /** What one check found, what to do about it, and what later checks go on with. */
 export interface Finding<Found = unknown> {
   readonly state: "ok" | "warn" | "fail";
@@ -24,7 +26,7 @@ export async function tried<Found>(
   try {
     return await look();
   } catch (error) {
-    return fail(error instanceof Error ? error.message : String(error));
+    return fail(describeFailure(error));
   }
 }
 

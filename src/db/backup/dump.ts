@@ -3,6 +3,7 @@ import type { Connection } from "../connection.ts";
 import { createRowSum, frame, jsonFrame } from "./frames.ts";
 import { exactly, quoted, readPartitions, readSequences, readTables, type Table } from "./layout.ts";
 import { format, type Manifest } from "./manifest.ts";
+import type { Seal } from "./seal.ts";
 
 /** The session that a backup is read in. */
 export const dumpSession = { application_name: "patchbay backup", ...exactly };
@@ -12,7 +13,7 @@ export interface DumpFacts {
   readonly release: string;
   readonly madeAt: Date;
   /** Seals the digest of all that was written, so that the backup cannot be changed unnoticed. */
-  readonly seal: (digest: Buffer) => Promise<Buffer>;
+  readonly seal: (digest: Buffer) => Promise<Seal>;
   /** Called with what the backup says of itself, before any row is read; may refuse. */
   readonly begun?: (manifest: Manifest) => void;
 }
@@ -42,8 +43,8 @@ export async function* dump(
   }
   await connection.run("commit");
   const sha256 = digest.digest();
-  const seal = await facts.seal(sha256);
-  yield jsonFrame("Z", { sha256: sha256.toString("hex"), seal: seal.toString("base64") });
+  const { rootKeyId, wrapped } = await facts.seal(sha256);
+  yield jsonFrame("Z", { sha256: sha256.toString("hex"), rootKeyId, seal: wrapped.toString("base64") });
 }
 
 /**

@@ -4,13 +4,15 @@ import { migrate, ownFolder } from "../migrate.ts";
 import { BackupDamaged, NotEmpty } from "./errors.ts";
 import { exactly, quoted, readPartitions, readTables, type Partition, type Table } from "./layout.ts";
 import { migrationsOf, type Manifest } from "./manifest.ts";
-import type { Backup, TableRows } from "./read.ts";
+import { otherRows, type Backup, type TableRows } from "./read.ts";
 
 /** Where the rows go. */
 export interface LoadOptions {
   /** As the owner of the tables. */
   readonly url: string;
   readonly log: Log;
+  /** Refuses a backup whose rows were all read, before they are kept. */
+  readonly accept?: (backup: Backup) => Promise<void>;
 }
 
 const session = { application_name: "patchbay restore", ...exactly, lock_timeout: 3_000 };
@@ -19,12 +21,12 @@ const session = { application_name: "patchbay restore", ...exactly, lock_timeout
  * Loads the backup into a database that holds nothing: the schema that it was made with, all rows in one transaction, and
  * then the migrations that this release has beyond. Answers how many rows that were.
  */
-export async function load({ url, log }: LoadOptions, backup: Backup): Promise<number> {
+export async function load({ url, log, accept }: LoadOptions, backup: Backup): Promise<number> {
   const { manifest } = backup;
   const migrations = await migrationsOf(manifest, ownFolder);
-  await assertNothingElse(url);
+  await assertNothingElse(url, migrations.length);
   await migrate({ url, log, count: migrations.length });
-  const rows = await loadRows(url, backup);
+  const rows = await loadRows(url, backup, accept);
   await migrate({ url, log });
   await using connection = openConnection(url, session);
   // Without it, the first hours would run with the plans of empty tables.
@@ -32,21 +34,26 @@ export async function load({ url, log }: LoadOptions, backup: Backup): Promise<n
   return rows;
 }
 
-/** Refuses a database with tables of something else: migrations would be mixed with them. */
-async function assertNothingElse(url: string): Promise<void> {
+/** Refuses a database with tables of something else, or those of a later schema: migrations would be mixed with them. */
+async function assertNothingElse(url: string, migrations: number): Promise<void> {
   await using connection = openConnection(url, session);
   const [found] = await connection.run(
-    `select exists(select from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p', 'v', 'm', 'S'))
-       and to_regclass('public.schema_migrations') is null as others`,
+    `select exists(select from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p', 'v', 'm', 'S')) as taken,
+       to_regclass('public.schema_migrations') is not null as migrated`,
   );
-  if (found?.["others"] === true) throw notEmpty("tables of something else");
+  if (found?.["migrated"] !== true) {
+    if (found?.["taken"] === true) throw notEmpty("tables of something else");
+    return;
+  }
+  const later = await connection.run("select from public.schema_migrations offset $1", [migrations]);
+  if (later.length > 0) throw notEmpty("tables of a later schema than the backup's");
 }
 
 function notEmpty(what: string): NotEmpty {
   return new NotEmpty(`the database holds ${what}: restore into an empty one`);
 }
 
-async function loadRows(url: string, backup: Backup): Promise<number> {
+async function loadRows(url: string, backup: Backup, accept: LoadOptions["accept"]): Promise<number> {
   await using connection = openConnection(url, session);
   const tables = await readTables(connection);
   await connection.run("begin");
@@ -54,6 +61,7 @@ async function loadRows(url: string, backup: Backup): Promise<number> {
   await makePartitions(connection, backup.manifest);
   const disabled = await disableTriggers(connection);
   const rows = await copyAll(connection, tables, backup);
+  await accept?.(backup);
   for (const { name, value } of backup.manifest.sequences) {
     if (value !== null)
       await connection.run("select setval($1::regclass, $2::bigint)", [`public.${quoted(name)}`, value]);
@@ -131,7 +139,11 @@ async function copyAll(connection: Connection, tables: readonly Table[], backup:
     }
     left.delete(given.name);
     const list = table.columns.map(quoted).join(", ");
-    rows += await connection.copyIn(`copy public.${quoted(table.name)} (${list}) from stdin`, given.pieces());
+    const statement = `copy public.${quoted(table.name)} (${list}) from stdin`;
+    const stored = await connection.copyIn(statement, given.pieces());
+    // A line that ends the COPY would hide the rows behind it.
+    if (stored !== given.count()) throw otherRows(table.name);
+    rows += stored;
   }
   const [missing] = left.keys();
   if (missing !== undefined) throw new BackupDamaged(`${missing} is missing`);

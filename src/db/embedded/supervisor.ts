@@ -139,7 +139,9 @@ async function untilNoneServes(place: Place, giveUpAt: number): Promise<void> {
     const owner = typeof answer === "string" ? undefined : parseOwner(answer.clusterName);
     if (owner !== undefined && isOrphaned(owner, place.owner)) await end(place.url);
     else if (typeof answer !== "string" || performance.now() > giveUpAt) {
-      throw new DataFolderInUse(place.server.cluster, owner?.pid);
+      throw answer === "silent"
+        ? new ServerSilent(place.server.cluster)
+        : new DataFolderInUse(place.server.cluster, owner?.pid);
     }
     await sleep(pauseMs);
   }
@@ -196,6 +198,18 @@ async function end(url: string): Promise<void> {
     // It may end before it answers. Whether it did is asked next.
   } finally {
     clearTimeout(impatient);
+  }
+}
+
+/** It may hang, on its disk for example; while it is there, no other can serve the folder. */
+class ServerSilent extends Error {
+  override readonly name = "ServerSilent";
+
+  constructor(cluster: string) {
+    super(
+      `the Postgres of ${cluster} is there and does not answer: look at its disk, and at the service that runs it; ` +
+        "if that does not help, end that service and start it again",
+    );
   }
 }
 

@@ -37,10 +37,11 @@ export async function expectNothingLost(deployment: Deployment, load: Load): Pro
   });
 }
 
-/** Waits until the webhook endpoint was given every event: what a killed process had begun comes half a minute later. */
+/** Waits until the webhook endpoint was given every event as it was sent: what a killed process had begun comes half a minute later. */
 export async function expectAllDelivered(load: Load): Promise<void> {
   const isDelivered = ({ log, seq }: { log: string; seq: number }) => load.delivered.has(`${log}.${seq}`);
   await vi.waitUntil(() => load.acknowledged.every(isDelivered), { timeout: 90_000 });
+  expect(load.garbled).toEqual([]);
 }
 
 type AuditEvents = ReadonlyMap<string, { readonly count: number; readonly seq: number }>;

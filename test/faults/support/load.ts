@@ -3,7 +3,15 @@ import type { Acknowledged } from "../../support/event-storm.ts";
 import { startUpstream, type Upstream } from "../../support/upstream.ts";
 import type { Deployment } from "./deployment.ts";
 import { Journal } from "./journal.ts";
-import { ask, callThrough, sendEvents, writeConnections, writeKeys, type Session } from "./writers.ts";
+import {
+  ask,
+  callThrough,
+  sendEvents,
+  textOf,
+  writeConnections,
+  writeKeys,
+  type Session,
+} from "./writers.ts";
 
 /** What the clients do. */
 type Kind = (typeof clients)[number] | "deliveries";
@@ -21,6 +29,8 @@ export interface Load extends AsyncDisposable {
   readonly upstream: Upstream;
   /** The ids of the deliveries that the webhook endpoint took. */
   readonly delivered: ReadonlySet<string>;
+  /** Of these, those that did not say what was sent. */
+  readonly garbled: readonly string[];
   /** Resolves when each kind of client, or of those that are named, has been served again since it was asked. */
   isServed(kinds?: readonly Kind[]): Promise<void>;
   /** Lets what was begun end. The service must work. */
@@ -40,8 +50,12 @@ export async function startLoad(deployment: Deployment): Promise<Load> {
   const session: Session = { url, adminKey, upstreamUrl: upstream.url, journal };
   const counts: Record<Kind, number> = { connections: 0, keys: 0, calls: 0, events: 0, deliveries: 0 };
   const delivered = new Set<string>();
-  endpoint.answer(({ headers }) => {
-    delivered.add(String(headers["webhook-id"]));
+  const garbled: string[] = [];
+  endpoint.answer(({ headers, body }) => {
+    const deliveryId = String(headers["webhook-id"]);
+    delivered.add(deliveryId);
+    const { id, data } = JSON.parse(body) as { id: string; data?: { text?: string } };
+    if (data?.text !== textOf(id)) garbled.push(deliveryId);
     counts.deliveries += 1;
     return { status: 204 };
   });
@@ -68,7 +82,7 @@ export async function startLoad(deployment: Deployment): Promise<Load> {
   }
 
   return {
-    ...{ journal, secrets, channelId: channel.id, upstream, delivered, end },
+    ...{ journal, secrets, channelId: channel.id, upstream, delivered, garbled, end },
     acknowledged: senders.acknowledged,
     async isServed(kinds = clients) {
       const before = { ...counts };

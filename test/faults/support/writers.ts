@@ -94,14 +94,12 @@ export function sendEvents(
 ): ReturnType<typeof startSenders> {
   const send = async ({ id }: Sending) => {
     const headers = { "ce-specversion": "1.0", "ce-id": id, "ce-source": "/load", "ce-type": "load.sent" };
-    // Some are long, which takes another way into the database.
-    const text = "x".repeat(id.startsWith("0") ? 300_000 : 100);
     try {
       const answer = await answerOf(
         await fetch(url + channel.path, {
           method: "POST",
           headers: { ...headers, "content-type": "application/json" },
-          body: JSON.stringify({ text }),
+          body: JSON.stringify({ text: textOf(id) }),
           signal: AbortSignal.timeout(patienceMs),
         }),
       );
@@ -114,6 +112,11 @@ export function sendEvents(
     }
   };
   return startSenders({ count: 3, logs: [channel.id], send });
+}
+
+/** What the event of this id says: some are long, which takes another way into the database. */
+export function textOf(id: string): string {
+  return "x".repeat(id.startsWith("0") ? 300_000 : 100);
 }
 
 /** How a call is made, beside what it asks. */

@@ -197,8 +197,14 @@ describe.each(Object.keys(protocols))("over %s", (protocol) => {
           // Longer than a key is remembered, whether or not its end was heard of.
           side.service.clock.advance(6_000);
         };
+        // The look-up of a new secret asks the database, which may take longer than what else the side is asked.
+        const used = "select from api_key_secrets where key_id = $1 and last_used_at is not null";
+        const reached = () =>
+          expect
+            .poll(() => side.service.postgres.asOwner(used, [apiKey!.id]), { interval: 5, timeout: 20_000 })
+            .not.toHaveLength(0);
         const seen = await protocols[protocol]!({
-          held: openBody(side, secret),
+          held: { ...openBody(side, secret), reached },
           side,
           id,
           whenHeld,

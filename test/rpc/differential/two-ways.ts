@@ -121,10 +121,11 @@ function linesOf(logged: string): Record<string, unknown>[] {
 async function readSeries(port: number): Promise<string[]> {
   const response = await fetch(`http://127.0.0.1:${port}/metrics`);
   const lines = (await response.text()).split("\n");
-  // Whichever starts first makes the keys of the database.
-  const isOfStart = (line: string) => line.startsWith('patchbay_root_key_seconds_count{operation="wrap"');
+  // Whichever starts first makes the keys of the database, and a key is unwrapped again once its service has begun to
+  // listen, or listens again: both are chance.
+  const isOfRootKey = (line: string) => line.startsWith("patchbay_root_key_seconds_count");
   return lines
-    .filter((line) => /^patchbay_\w+?(?:_total|_count)[ {]/.test(line) && !isOfStart(line))
+    .filter((line) => /^patchbay_\w+?(?:_total|_count)[ {]/.test(line) && !isOfRootKey(line))
     .toSorted();
 }
 
