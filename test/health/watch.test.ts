@@ -151,8 +151,49 @@ describe("a stream of connections", () => {
     own.answer({});
     await org.rest("POST", `/api/connections/${id}/test`, {});
     await stream.until(() => stream.known.get(id)?.unhealthy === undefined);
+    own.answer({ status: 500 });
+    await sweep();
+    await stream.until(() => stream.known.get(id)?.lastError?.message === "the service answered 500");
+    own.answer({ status: 502 });
+    await sweep();
+    await stream.until(() => stream.known.get(id)?.lastError?.message === "the service answered 502");
     stream.stop();
     await own[Symbol.asyncDispose]();
+  });
+
+  test("has that a service is well again although no probe had said that it was not", async () => {
+    const id = await connect();
+    const stream = await current(org);
+    const isUnhealthy = () => stream.known.get(id)?.unhealthy === true;
+    const unasked = async () => {
+      service.clock.advance(400_000);
+      await org.rest("PATCH", `/api/connections/${id}`, { name: `unasked ${made++}` });
+      await stream.until(isUnhealthy);
+    };
+    await unasked();
+    await service.app.loops.health.runOnce();
+    await stream.until(() => !isUnhealthy());
+    await unasked();
+    await service.app.loops.health.runOnce();
+    await stream.until(() => !isUnhealthy());
+    // Switched off, it is asked by tests alone.
+    await org.rest("PATCH", `/api/connections/${id}`, { active: false });
+    await unasked();
+    await org.rest("POST", `/api/connections/${id}/test`, {});
+    await stream.until(() => !isUnhealthy());
+    stream.stop();
+  });
+
+  test("has many changes of one time in few messages", async () => {
+    const id = await connect();
+    const stream = await current(org);
+    const before = stream.messages.length;
+    const since = performance.now();
+    for (let n = 0; n < 40; n++) await org.rest("PATCH", `/api/connections/${id}`, { name: `busy ${n}` });
+    await stream.until(() => stream.known.get(id)?.name === "busy 39");
+    const wakings = 2 + (performance.now() - since) / 245 + (performance.now() - since) / 995;
+    expect(stream.messages.length - before).toBeLessThanOrEqual(wakings);
+    stream.stop();
   });
 
   test("that is cut anywhere goes on at another replica, and misses nothing that many change at once", async () => {
