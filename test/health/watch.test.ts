@@ -373,6 +373,20 @@ describe("a stream of connections", () => {
     },
   );
 
+  test("says that its deadline is over when that ends it", async () => {
+    const body = Buffer.from("{}");
+    const reply = await fetch(`${service.url}/patchbay.connections.v1.ConnectionService/WatchConnections`, {
+      method: "POST",
+      headers: {
+        ...{ "content-type": "application/connect+json", "connect-protocol-version": "1" },
+        ...{ "connect-timeout-ms": "300", authorization: `Bearer ${org.secret}` },
+      },
+      body: Buffer.concat([Buffer.from([0, 0, 0, 0, body.length]), body]),
+    });
+    expect(await reply.text()).toMatch(/"code":"deadline_exceeded"[^]*$/);
+    expect(service.logged()).not.toMatch(/"level":(?:40|50)/);
+  });
+
   test("ends within seconds when its key is revoked, and when the service stops, then with a place to go on", async () => {
     const by = await keyFor();
     const revoked = await watch(by.client.connections);

@@ -95,6 +95,8 @@ export function createWatches(parts: {
       sentAt = monotonicNow();
       yield step;
     }
+    // Its deadline is over, or the caller went away: to end well would say that no more changes come.
+    throw signal.reason;
   }
 
   async function* counted(reader: Reader): AsyncIterable<Step> {
