@@ -70,6 +70,21 @@ $$;
 CREATE TRIGGER forget_health AFTER UPDATE OF base_url ON connections
   FOR EACH ROW WHEN (OLD.base_url <> NEW.base_url) EXECUTE FUNCTION forget_health();
 --> statement-breakpoint
+-- By no foreign key: to check it, whoever records a probe would wait for the connection's row, and whoever changes that
+-- waits for the row of its health. At once, before the organisation's head is locked: what forgets old transitions holds
+-- those when it comes to the head.
+CREATE FUNCTION forget_transitions() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
+AS $$
+BEGIN
+  DELETE FROM connection_transitions t WHERE t.org_id = OLD.org_id AND t.connection_id = OLD.connection_id;
+  RETURN NULL;
+END
+$$;
+--> statement-breakpoint
+CREATE TRIGGER forget_transitions AFTER DELETE ON connection_health
+  FOR EACH ROW EXECUTE FUNCTION forget_transitions();
+--> statement-breakpoint
 -- The next number of an organisation's changes of connections. From here to the commit, other such changes of the
 -- organisation wait: so whoever sees a number sees all lower ones, and a reader's position misses nothing. It is the
 -- last lock that a transaction takes.
@@ -109,9 +124,6 @@ BEGIN
   IF TG_OP = 'DELETE' THEN
     PERFORM note_connection_farewell(OLD);
     DELETE FROM connection_changes c WHERE c.org_id = OLD.org_id AND c.connection_id = OLD.id;
-    -- By no foreign key: to check it, whoever records a probe would wait for the connection's row, and whoever changes
-    -- that waits for the row of its health.
-    DELETE FROM connection_transitions t WHERE t.org_id = OLD.org_id AND t.connection_id = OLD.id;
     RETURN NULL;
   END IF;
   IF TG_OP = 'UPDATE' AND (OLD.slug, OLD.tags, OLD.owner_user_id, OLD.visibility)
@@ -152,7 +164,8 @@ CREATE CONSTRAINT TRIGGER note_connection_of_answer AFTER UPDATE ON connection_h
     OLD.last_checked_at IS NOT DISTINCT FROM NEW.last_checked_at AND (
       OLD.last_error_at IS DISTINCT FROM NEW.last_error_at
       OR (OLD.last_healthy_at IS NULL) <> (NEW.last_healthy_at IS NULL)
-      OR (OLD.last_healthy_at <> NEW.last_healthy_at AND NEW.unhealthy_since IS NOT NULL)
+      -- It was unhealthy by then, be it because nothing was asked.
+      OR NEW.last_healthy_at - OLD.last_healthy_at > interval '5 minutes'
       OR coalesce(OLD.last_healthy_at <= OLD.last_error_at AND NEW.last_healthy_at > NEW.last_error_at, false)
     )
   )
@@ -165,14 +178,20 @@ SELECT org_id, id, environment, row_number() OVER (PARTITION BY org_id ORDER BY 
 --> statement-breakpoint
 -- As the one with three arguments, which the previous release calls. At most so many are claimed of one organisation
 -- at a time, and none of those that are full: theirs stay due, and the oldest come first when there is room. Says also
--- since when each is due.
+-- since when each is due. Planned with the numbers at hand: as releases before 18
+-- plan functions in SQL, for any numbers, each claim would read the whole table.
 CREATE FUNCTION claim_due_probes(
   wanted text, now timestamptz, most integer, most_of_one integer, full_orgs text[]
 ) RETURNS TABLE (org_id text, connection_id text, base_url text, declared boolean, due_at timestamptz)
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET timezone = 'UTC'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET timezone = 'UTC'
+SET plan_cache_mode = force_custom_plan
 AS $$
-  WITH due AS (
-    SELECT h.org_id, h.connection_id, h.next_due_at
+#variable_conflict use_column
+BEGIN
+  RETURN QUERY WITH due AS (
+    SELECT h.ctid AS place, h.org_id, h.next_due_at, c.base_url, c.active,
+      c.status = 'ACTIVE' AND c.recipe -> 'probe' IS NOT NULL
+        AND coalesce(c.recipe -> 'probe' ->> 'onDemandOnly', 'false') <> 'true' AS declared
     FROM connection_health h
     JOIN connections c ON c.org_id = h.org_id AND c.id = h.connection_id AND c.environment = wanted
     WHERE h.next_due_at <= now AND h.org_id <> ALL (full_orgs)
@@ -184,17 +203,12 @@ AS $$
   ), claimed AS (
     UPDATE connection_health h
     SET next_due_at = now + interval '54 seconds' + random() * interval '12 seconds'
-    FROM ranked
-    WHERE h.org_id = ranked.org_id AND h.connection_id = ranked.connection_id AND ranked.n <= most_of_one
-    RETURNING h.org_id, h.connection_id, ranked.next_due_at
+    FROM ranked r
+    WHERE h.ctid = r.place AND r.n <= most_of_one
+    RETURNING h.org_id, h.connection_id, r.base_url, r.declared, r.next_due_at, r.active
   )
-  SELECT c.org_id, c.id, c.base_url,
-    c.status = 'ACTIVE' AND c.recipe -> 'probe' IS NOT NULL
-      AND coalesce(c.recipe -> 'probe' ->> 'onDemandOnly', 'false') <> 'true',
-    claimed.next_due_at
-  FROM claimed
-  JOIN connections c ON c.org_id = claimed.org_id AND c.id = claimed.connection_id
-  WHERE c.active
+  SELECT c.org_id, c.connection_id, c.base_url, c.declared, c.next_due_at::timestamptz FROM claimed c WHERE c.active;
+END
 $$;
 --> statement-breakpoint
 -- As before, with the latency and the end of the service's certificate. Another state than before, healthy or a stage
@@ -222,8 +236,9 @@ BEGIN
 
   FOR changed IN
     WITH result AS (
-      SELECT r.*, h.last_error AS earlier, h.last_checked_at IS NOT NULL AS known, h.state AS was_state,
-        h.unhealthy_since AS was_since, h.last_healthy_at AS healthy_at, c.slug, c.integration,
+      SELECT r.*, h.ctid AS place, h.last_error AS earlier, h.last_checked_at IS NOT NULL AS known, h.state AS was_state,
+        h.unhealthy_since AS was_since, h.last_healthy_at AS healthy_at,
+        h.certificate_expires_at AS was_certificate, c.slug, c.integration,
         CASE WHEN r.error IS NULL THEN 'healthy' ELSE coalesce(r.stage, 'HTTP') END AS is_state,
         r.error IS NOT NULL AND r.at - coalesce(h.last_healthy_at, c.created_at) > interval '5 minutes' AS is_unhealthy
       FROM json_to_recordset(outcomes) AS r (
@@ -251,17 +266,20 @@ BEGIN
           certificate_expires_at = CASE WHEN result.answered
             THEN result."certificateExpiresAt" ELSE h.certificate_expires_at END
       FROM result
-      WHERE h.org_id = "orgId" AND h.connection_id = "connectionId"
+      WHERE h.ctid = result.place
         AND (h.last_checked_at IS NULL OR h.last_checked_at <= result.at
           OR h.last_checked_at > result.at + interval '2 minutes')
       RETURNING h.org_id, h.connection_id, h.last_error, h.last_error_stage, h.last_healthy_at, h.unhealthy_since,
-        h.state, h.transitions, result.at, result.earlier, result.known, result.was_since, result.was_state,
-        result.slug, result.integration
+        h.state, h.transitions, h.certificate_expires_at, result.at, result.earlier, result.known, result.was_since,
+        result.was_state, result.healthy_at, result.was_certificate, result.slug, result.integration
     ), named AS (
       SELECT r.*,
         (r.last_error IS NULL) <> (r.earlier IS NULL) AND (r.known OR r.last_error IS NOT NULL) AS is_other,
         (r.unhealthy_since IS NULL) <> (r.was_since IS NULL) AS is_news,
-        r.state IS DISTINCT FROM r.was_state AS is_transition
+        r.state IS DISTINCT FROM r.was_state AS is_transition,
+        -- What connections show otherwise; by the time, it may have been unhealthy though no probe had said so.
+        (r.last_error, r.certificate_expires_at) IS DISTINCT FROM (r.earlier, r.was_certificate)
+          OR coalesce(r.last_healthy_at - r.healthy_at > interval '5 minutes', false) AS is_shown
       FROM recorded r
     ), noted AS (
       INSERT INTO connection_transitions AS t (org_id, connection_id, slot, at, stage, error)
@@ -270,7 +288,7 @@ BEGIN
       ON CONFLICT (org_id, connection_id, slot) DO UPDATE
       SET at = excluded.at, stage = excluded.stage, error = excluded.error
     )
-    SELECT * FROM named n WHERE n.is_other OR n.is_news OR n.is_transition
+    SELECT * FROM named n WHERE n.is_other OR n.is_news OR n.is_transition OR n.is_shown
     -- The order in which logs are locked.
     ORDER BY n.org_id, n.connection_id
   LOOP
@@ -328,7 +346,11 @@ BEGIN
     ORDER BY d.org_id, d.connection_id FOR UPDATE SKIP LOCKED
   ) d
   WHERE h.org_id = d.org_id AND h.connection_id = d.connection_id;
-  DELETE FROM connection_transitions t WHERE t.at < transitions_before;
+  DELETE FROM connection_transitions t USING (
+    SELECT o.org_id, o.connection_id, o.slot FROM connection_transitions o WHERE o.at < transitions_before
+    FOR UPDATE SKIP LOCKED
+  ) o
+  WHERE t.org_id = o.org_id AND t.connection_id = o.connection_id AND t.slot = o.slot;
   FOR forgotten IN
     SELECT f.org_id, max(f.seq) AS seq FROM connection_farewells f WHERE f.at < farewells_before
     GROUP BY f.org_id ORDER BY f.org_id
@@ -339,15 +361,16 @@ BEGIN
 END
 $$;
 --> statement-breakpoint
--- Which of these organisations' connections have changed since these numbers.
-CREATE FUNCTION moved_connections(orgs text[], seqs bigint[]) RETURNS TABLE (org_id text)
+-- Which of these organisations' connections have changed since these numbers, and how far they are.
+CREATE FUNCTION moved_connections(orgs text[], seqs bigint[]) RETURNS TABLE (org_id text, seq bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
 AS $$
-  SELECT h.org_id FROM unnest(orgs, seqs) AS u (org, seq) JOIN connection_heads h ON h.org_id = u.org AND h.seq > u.seq
+  SELECT h.org_id, h.seq FROM unnest(orgs, seqs) AS u (org, seq) JOIN connection_heads h ON h.org_id = u.org AND h.seq > u.seq
 $$;
 --> statement-breakpoint
 REVOKE EXECUTE ON FUNCTION
   forget_health(),
+  forget_transitions(),
   next_connection_seqs(text, integer),
   note_connection_change(text, text, text),
   note_connection_farewell(connections),

@@ -1,6 +1,9 @@
 -- When the organisation's keys were destroyed, so that nothing that was sealed for it opens any more.
 ALTER TABLE orgs ADD COLUMN shredded_at timestamp (3) with time zone;
 --> statement-breakpoint
+-- When nothing was left to be deleted of a shredded organisation, so that it is looked for no more.
+ALTER TABLE orgs ADD COLUMN erased_at timestamp (3) with time zone;
+--> statement-breakpoint
 -- When another root key wraps the key, by whom it was wrapped before, and a hash of those bytes: whoever has read them
 -- still knows whom to ask.
 ALTER TABLE org_keys ADD COLUMN earlier_hash bytea, ADD COLUMN earlier_root_key_id text COLLATE "C";
@@ -122,39 +125,49 @@ BEGIN
 END
 $$;
 --> statement-breakpoint
--- Deletes what shredded organisations have that nothing opens any more, at most so many rows of each kind at a time, and
--- answers how many it deleted. Until then, what goes on by itself still comes upon it, and fails.
+-- Deletes what shredded organisations have that nothing opens any more, and what was said beside it, at most this many
+-- rows of each table or partition at a time, and answers how many it deleted. Until then, what goes on by itself still
+-- comes upon it, and fails.
 CREATE FUNCTION erase_shredded(most integer) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET timezone = 'UTC'
 AS $$
 DECLARE
-  gone text[] := (SELECT array_agg(id) FROM orgs WHERE shredded_at IS NOT NULL);
-  kind text;
+  gone text[] := (SELECT array_agg(id) FROM orgs WHERE shredded_at IS NOT NULL AND erased_at IS NULL);
+  -- Of logs: those that say what happened to the service itself are of the audit record, and their heads stay.
+  of_log text := 'AND (org_id, log) NOT IN (SELECT h.org_id, h.log FROM log_heads h WHERE h.sealed_key IS NULL)';
+  place record;
   deleted bigint;
   total bigint := 0;
 BEGIN
   IF gone IS NULL THEN RETURN 0; END IF;
-  FOREACH kind IN ARRAY ARRAY['connections', 'webhook_endpoints', 'channels', 'oauth_clients'] LOOP
+  -- Partition by partition: a row's place is its place in one of them.
+  FOR place IN
+    SELECT coalesce(t.relid, kind.name::regclass) AS leaf, kind.condition FROM (VALUES
+      (1, 'connections', ''), (2, 'webhook_endpoints', ''), (3, 'channels', ''), (4, 'oauth_clients', ''),
+      (5, 'log_heads', 'AND sealed_key IS NOT NULL'), (6, 'log_days', of_log), (7, 'events', of_log),
+      (8, 'receipts', of_log), (9, 'event_groups', ''), (10, 'webhook_attempts', ''),
+      (11, 'connection_transitions', ''), (12, 'idempotent_requests', '')
+    ) kind (place, name, condition)
+    LEFT JOIN LATERAL pg_partition_tree(kind.name::regclass) t ON t.isleaf
+    ORDER BY kind.place
+  LOOP
     EXECUTE format(
-      'DELETE FROM %1$I t USING (SELECT ctid FROM %1$I WHERE org_id = ANY ($1) LIMIT $2 FOR UPDATE SKIP LOCKED) d '
-      'WHERE t.ctid = d.ctid', kind)
+      'DELETE FROM %1$s t USING (SELECT ctid FROM %1$s WHERE org_id = ANY ($1) %2$s LIMIT $2 FOR UPDATE SKIP LOCKED) d '
+      'WHERE t.ctid = d.ctid', place.leaf, place.condition)
     USING gone, most;
     GET DIAGNOSTICS deleted = ROW_COUNT;
     total := total + deleted;
   END LOOP;
-  WITH ended AS (
-    DELETE FROM log_heads h
-    USING (SELECT ctid FROM log_heads WHERE org_id = ANY (gone) AND sealed_key IS NOT NULL LIMIT most FOR UPDATE SKIP LOCKED) d
-    WHERE h.ctid = d.ctid RETURNING h.org_id, h.log
-  ), days AS (
-    DELETE FROM log_days d USING ended e WHERE d.org_id = e.org_id AND d.log = e.log
-  )
-  SELECT count(*) INTO deleted FROM ended;
-  RETURN total + deleted;
+  -- Whatever was under way when it was shredded is over by then.
+  IF total = 0 THEN
+    UPDATE orgs SET erased_at = clock_timestamp()
+    WHERE id = ANY (gone) AND shredded_at < clock_timestamp() - interval '1 hour';
+  END IF;
+  RETURN total;
 END
 $$;
 --> statement-breakpoint
-CREATE INDEX orgs_shredded ON orgs (id) WHERE shredded_at IS NOT NULL;
+CREATE INDEX orgs_to_be_erased ON orgs (id) WHERE shredded_at IS NOT NULL AND erased_at IS NULL;
 --> statement-breakpoint
 -- As before, but the keys of a shredded organisation are unknown.
 CREATE OR REPLACE FUNCTION find_api_key(peppered bytea, plain bytea)

@@ -53,7 +53,7 @@ export async function createApp(config: Config, parts: AppParts): Promise<App> {
     verification,
     readiness,
     shutdownSignal: shutdown.signal,
-    answered: (request) => metrics.requestAnswered(request),
+    answered: metrics.requestAnswered,
   });
   opened.defer(() => leaks.close());
 

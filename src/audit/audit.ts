@@ -40,10 +40,10 @@ export function createAudit(parts: AuditParts): Feature & { readonly upkeep: Loo
       everyMs: lookEveryMs,
       async work(signal) {
         await anchors.sign(signal);
-        // A place that is away keeps records neither from being signed nor, where they were published, from being removed.
         try {
           await anchors.publish(signal);
         } finally {
+          // A place that is away keeps records neither from being signed nor, where they were published, from this.
           await expire(signal);
         }
       },

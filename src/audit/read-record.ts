@@ -32,8 +32,8 @@ export interface Damage {
 const firstPageEvents = 100n;
 /** They take two or three milliseconds to recompute, in which nothing else of the process runs. */
 const maxPageEvents = 250n;
-/** An event may hold hundreds of kilobytes. */
-const maxPageBytes = 1024 * 1024;
+/** An event may hold hundreds of kilobytes, and a page is written in one turn of the event loop, CSV the slowest. */
+const maxPageBytes = 256 * 1024;
 
 /** A reader whose pages grow as long as that goes well, and shrink with large events and before damaged ones. */
 export function createRecordReader(database: Database, orgId: string): RecordReader {

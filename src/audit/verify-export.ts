@@ -24,13 +24,14 @@ export interface ExportVerdict {
 /**
  * Verifies an export from its lines alone. The chain shows what was changed, moved or left out; the end, whether the
  * file is whole; signatures, that the service with this key exported these very events. Without a key they are not
- * checked.
+ * checked. A known head that was kept elsewhere, such as of an anchor, must be of one of its events.
  */
 export async function verifyExport(
   lines: AsyncIterable<string>,
   publicKey: KeyObject | undefined,
+  known?: Head,
 ): Promise<ExportVerdict> {
-  const check = new ExportCheck(publicKey);
+  const check = new ExportCheck(publicKey, known);
   let number = 0;
   for await (const text of lines) {
     number += 1;
@@ -43,6 +44,7 @@ export async function verifyExport(
 /** Goes through an export line by line. */
 class ExportCheck {
   readonly #publicKey: KeyObject | undefined;
+  readonly #known: Head | undefined;
   #orgId: string | undefined;
   #from = chainStart;
   #reached = chainStart;
@@ -53,8 +55,9 @@ class ExportCheck {
   #at: Date | undefined;
   #fault: Fault | undefined;
 
-  constructor(publicKey: KeyObject | undefined) {
+  constructor(publicKey: KeyObject | undefined, known: Head | undefined) {
     this.#publicKey = publicKey;
+    this.#known = known;
   }
 
   async take(text: string, at: At): Promise<void> {
@@ -90,7 +93,7 @@ class ExportCheck {
     this.#orgId = orgId;
     hasMembers(from, "seq,hash", at);
     this.#from = headOf(from, at);
-    this.#reached = this.#from;
+    this.#reach(this.#from);
     if (this.#from.seq === 0n && !this.#from.hash.equals(chainStart.hash)) {
       throw at("from: no record begins so");
     }
@@ -105,7 +108,24 @@ class ExportCheck {
     if (this.#fault !== undefined) return;
     const found = followChain(this.#orgId ?? "", this.#reached, [event]);
     if ("problem" in found) this.#fault = found;
-    else this.#reached = found;
+    else this.#reach(found);
+  }
+
+  #reach(head: Head): void {
+    this.#reached = head;
+    if (this.#known?.seq === head.seq && !this.#known.hash.equals(head.hash)) {
+      this.#fault = { seq: head.seq, problem: "it differs from a known head" };
+    }
+  }
+
+  /** The known head is of an event that is not in the file, so that nothing was compared with it. */
+  #faultOfKnown({ seq }: Head): Fault | undefined {
+    if (seq > this.#reached.seq) {
+      const problem = `it is missing: the record went on to event ${seq} when the known head was kept`;
+      return { seq: this.#reached.seq + 1n, problem };
+    }
+    const problem = "the file begins behind it, so that the known head could not be compared";
+    return seq < this.#from.seq ? { seq, problem } : undefined;
   }
 
   /** Compares a signed head with the last event. Behind a fault, there is nothing to compare it with. */
@@ -139,6 +159,7 @@ class ExportCheck {
     const head = signedHeadOf(line, at);
     await this.#compare(exportBehind(this.#from), head);
     this.#at = head.at;
+    if (this.#known !== undefined) this.#fault ??= this.#faultOfKnown(this.#known);
   }
 }
 

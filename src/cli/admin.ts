@@ -19,26 +19,27 @@ export async function rotateKeys(
   const log = createLog("warn", fileDescriptor(2));
   const rotation = createKeyRotation({ ...runtime, sealedColumns, log, now: () => new Date() });
   const orgIds = all ? await livingOrganizations(runtime) : [await findOrganizationId(runtime, orgId)];
-  let left = 0;
-  const isEach = await forEach(orgIds, async (one) => {
+  return await forEach(orgIds, async (one) => {
     const { isNew } = await rotation.start(one);
     const finished = await rotation.finish(one);
-    left += finished.remaining.length;
     process.stdout.write(`${one}  ${describe(finished, isNew)}\n`);
     for (const record of finished.unopened) process.stderr.write(`  does not open: ${record}\n`);
+    return finished.remaining.length === 0;
   });
-  return left === 0 && isEach;
 }
 
 /**
- * Does the work for each organisation; answers whether it was done for all. That the key of one was changed in the
+ * Does the work for each organisation, which answers whether it is over; answers whether it is for all. That the key of one was changed in the
  * database keeps it from no other; a root key or a database that is away does.
  */
-async function forEach(orgIds: readonly string[], work: (orgId: string) => Promise<void>): Promise<boolean> {
+async function forEach(
+  orgIds: readonly string[],
+  work: (orgId: string) => Promise<boolean>,
+): Promise<boolean> {
   let isEach = true;
   for (const orgId of orgIds) {
     try {
-      await work(orgId);
+      if (!(await work(orgId))) isEach = false;
     } catch (error) {
       const isDestroyed = error instanceof KeyDestroyed;
       if (!isDestroyed && !(error instanceof SealBroken)) throw error;
@@ -71,6 +72,7 @@ export async function rewrapRoot(config: Config): Promise<boolean> {
   let keys = (await rewrapServiceKeys(runtime)).length;
   const isEach = await forEach(await livingOrganizations(runtime), async (orgId) => {
     keys += (await rewrapOrgKeys(runtime, orgId)).length;
+    return true;
   });
   await using owner = openConnection(runtime.ownerUrl, { application_name: "patchbay" });
   const rows = await owner.run("select root_key_id, wrapped from used_root_keys() order by root_key_id");

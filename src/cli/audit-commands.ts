@@ -13,14 +13,16 @@ export function addAuditCommands(root: Command, onDatabase: (command: Command) =
     )
     .argument("[file]", "an export in NDJSON; - for stdin")
     .option("--org <id>", "one organisation instead of all")
-    .option("--head <seq:hash>", "a head that was kept elsewhere, which the record must still hold")
+    .option(
+      "--head <seq:hash>",
+      "a head that was kept elsewhere, such as of an anchor, which the record must still hold",
+    )
     .option("--public-key <file>", "the key in PEM that GET /api/audit/key answers; checks the signatures")
     .action(async (file: string | undefined, { org, head, publicKey, ...flags }: Flags & VerifyFlags) => {
       if (file !== undefined) {
-        if (org !== undefined || head !== undefined)
-          throw new Error("--org and --head are for the database; a file is of one organisation");
+        if (org !== undefined) throw new Error("--org is for the database; a file is of one organisation");
         const { verifyFile } = await import("./verify-file.ts");
-        process.exitCode = (await verifyFile(file, publicKey)) ? 0 : 1;
+        process.exitCode = (await verifyFile(file, { publicKey, head })) ? 0 : 1;
         return;
       }
       const config = readConfig(flags);

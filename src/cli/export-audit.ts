@@ -20,7 +20,12 @@ export async function exportAudit(flags: RemoteFlags & ExportFlags): Promise<voi
       await pipeline(readable(body), createWriteStream(part, { flags: "wx", mode: 0o600, flush: true }));
       await rename(part, output);
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "EEXIST") await rm(part, { force: true });
+      if ((error as NodeJS.ErrnoException).code === "EEXIST") {
+        throw new Error(`${part} is there, of an export that runs or was killed: remove it if none runs`, {
+          cause: error,
+        });
+      }
+      await rm(part, { force: true });
       throw new Error(`the export was not finished, and ${output} was not made`, { cause: error });
     }
   });

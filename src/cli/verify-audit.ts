@@ -1,4 +1,3 @@
-import type { Head } from "#src/audit/verify-chain.ts";
 import { createVerifyRecord, type Verdict } from "#src/audit/verify-record.ts";
 import type { Config } from "#src/config/config.ts";
 import { openConnection, type Connection } from "#src/db/connection.ts";
@@ -6,6 +5,7 @@ import { createDatabase } from "#src/db/database.ts";
 import { dueMigrations } from "#src/db/migrate.ts";
 import { createLog, fileDescriptor } from "./log.ts";
 import { joinPostgres } from "./postgres.ts";
+import { parseHead } from "./known-head.ts";
 import { counted } from "./print.ts";
 import { readPublicKey } from "./public-key.ts";
 import { requireData } from "./root-key.ts";
@@ -21,7 +21,7 @@ interface WantedRecords {
 
 /** `patchbay audit verify`: a line on stdout for each organisation; answers whether all records are whole. */
 export async function verifyAudit(config: Config, wanted: WantedRecords): Promise<boolean> {
-  const known = wanted.head === undefined ? undefined : parseHead(wanted.head);
+  const known = parseHead(wanted.head);
   const publicKey = await readPublicKey(wanted.publicKey);
   await using opened = new AsyncDisposableStack();
   const { database, orgIds } = await openRecords(config, opened);
@@ -64,16 +64,6 @@ function chooseRecords(orgIds: readonly string[], { orgId, head }: WantedRecords
     throw new Error(`--head: say with --org whose it is; there are ${chosen.join(", ")}`);
   }
   return chosen;
-}
-
-function parseHead(text: string): Head {
-  const [, seq, hash] = /^(\d{1,18}):([0-9a-f]{64})$/i.exec(text) ?? [];
-  if (seq === undefined || hash === undefined) {
-    throw new Error(
-      "--head: give a number, a colon and 64 hexadecimal digits, as an earlier verification printed them",
-    );
-  }
-  return { seq: BigInt(seq), hash: Buffer.from(hash, "hex") };
 }
 
 function describe(verdict: Verdict): string {

@@ -2,15 +2,20 @@ import { createReadStream } from "node:fs";
 import { NotAnExport } from "#src/audit/errors.ts";
 import { exportLines } from "#src/audit/export-lines.ts";
 import { verifyExport, type ExportVerdict } from "#src/audit/verify-export.ts";
+import { parseHead } from "./known-head.ts";
 import { readPublicKey } from "./public-key.ts";
 import { counted, printable } from "./print.ts";
 
 /** `patchbay audit verify FILE`: one line on stdout; answers whether the file is what the service exported. */
-export async function verifyFile(file: string, publicKeyFile: string | undefined): Promise<boolean> {
-  const publicKey = await readPublicKey(publicKeyFile);
+export async function verifyFile(
+  file: string,
+  given: { readonly publicKey: string | undefined; readonly head: string | undefined },
+): Promise<boolean> {
+  const known = parseHead(given.head);
+  const publicKey = await readPublicKey(given.publicKey);
   const input = file === "-" ? process.stdin : createReadStream(file);
   try {
-    const verdict = await verifyExport(exportLines(input), publicKey);
+    const verdict = await verifyExport(exportLines(input), publicKey, known);
     const { fault } = verdict;
     const text = fault ? `event ${fault.seq}: ${fault.problem}` : describe(verdict, publicKey !== undefined);
     process.stdout.write(

@@ -23,8 +23,7 @@ export function wrapContext({ orgId, version }: Pick<WrappedKey, "orgId" | "vers
 /** An organisation's new key, to be stored with `insertOrgKey`. Asks the root key: before a transaction. */
 export async function newOrgKey(rootKey: RootKey, orgId: string, createdAt: Date, version = 1) {
   const key = randomBytes(keyBytes);
-  const wrappedKey = await rootKey.wrap(key, wrapContext({ orgId, version }));
-  key.fill(0);
+  const wrappedKey = await rootKey.wrap(key, wrapContext({ orgId, version })).finally(() => key.fill(0));
   return { orgId, purpose: "kek", version, wrappedKey, rootKeyId: rootKey.id, createdAt } as const;
 }
 

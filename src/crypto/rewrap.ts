@@ -64,15 +64,17 @@ async function rewrap(
 ): Promise<Buffer> {
   const { rootKey } = parts;
   const key = await rootKeyNamed(rootKeyId, parts).unwrap(wrappedKey, context);
-  const anew = await rootKey.wrap(key, context);
-  // What stood there is overwritten by it, and was the only copy.
-  const again = await rootKey.unwrap(anew, context);
-  const isSame = again.equals(key);
-  key.fill(0);
-  again.fill(0);
-  if (!isSame)
+  try {
+    const anew = await rootKey.wrap(key, context);
+    // What stood there is overwritten by it, and was the only copy.
+    const again = await rootKey.unwrap(anew, context);
+    const isSame = again.equals(key);
+    again.fill(0);
+    if (isSame) return anew;
     throw new Error(`the root key ${rootKey.id} does not unwrap what it wrapped: nothing was changed`);
-  return anew;
+  } finally {
+    key.fill(0);
+  }
 }
 
 async function stored(tx: Tx, call: ReturnType<typeof sql>): Promise<boolean> {

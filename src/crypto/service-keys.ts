@@ -69,8 +69,7 @@ export function serviceKeyContext({ purpose, version }: Pick<ServiceKey, "purpos
 async function make(purpose: Purpose, database: Database, rootKey: RootKey, createdAt: Date) {
   const key = { purpose, version: 1 };
   const fresh = randomBytes(32);
-  const wrappedKey = await rootKey.wrap(fresh, serviceKeyContext(key));
-  fresh.fill(0);
+  const wrappedKey = await rootKey.wrap(fresh, serviceKeyContext(key)).finally(() => fresh.fill(0));
   return database.system(async (tx) => {
     // Replicas that start together all insert; the key of the first one is used by all.
     await tx

@@ -8,6 +8,8 @@ export const orgs = pgTable("orgs", {
   createdAt: instant("created_at").notNull().defaultNow(),
   /** When its keys were destroyed: from then on, nothing that was sealed for it opens. */
   shreddedAt: instant("shredded_at"),
+  /** When nothing was left of it that is deleted with its keys. */
+  erasedAt: instant("erased_at"),
 });
 
 /** The people who answer for keys. They do not log in here yet. */

@@ -164,6 +164,8 @@ export function createHealthSweep(parts: {
   }
 
   async function sweep(signal: AbortSignal) {
+    // What cannot be recorded is not probed either: outcomes would gather here without bound.
+    await record();
     while (!signal.aborted && (await claim())) {
       await record();
       if (mustWait()) await someProgress(signal);
@@ -186,6 +188,7 @@ export function createHealthSweep(parts: {
       loop.start();
     },
     async runOnce() {
+      await record();
       while (await claim()) {
         await record();
         if (mustWait()) await Promise.race(underWay());

@@ -9,6 +9,7 @@ import {
   type MetricValue,
 } from "prom-client";
 import type { AnsweredRequest } from "#src/net/access-log.ts";
+import type { ReasonName } from "#src/platform/errors.ts";
 import type { Meter } from "#src/platform/meter.ts";
 
 /** What one process has measured, as plain data. */
@@ -16,7 +17,7 @@ export type Measures = readonly MetricObjectWithValues<MetricValue<string>>[];
 
 /** What the service counts for its operators. None of it names an organisation, a key or a path. */
 export interface Metrics extends Meter {
-  requestAnswered(request: AnsweredRequest): void;
+  requestAnswered(request: AnsweredRequest, failure?: ReasonName): void;
   /** Watches the process as well, from now on. */
   watchProcess(): void;
   /** All of it, as Prometheus reads it. */
@@ -109,7 +110,7 @@ export function createMetrics(): Metrics {
   return {
     ...meter,
     // Only names of RPCs that exist become labels: clients can make up any number of paths.
-    requestAnswered({ rpc = "none", protocol = "none", status, grpcStatus, cut, failure, latencyMs }) {
+    requestAnswered({ rpc = "none", protocol = "none", status, grpcStatus, cut, latencyMs }, failure) {
       requests({ rpc, protocol, status: cut ? "cut" : String(grpcStatus ?? status ?? "none") });
       durations({ rpc, protocol }, latencyMs / 1000);
       if (failure !== undefined) failures({ reason: failure });

@@ -30,8 +30,8 @@ export interface AccessLogOptions {
   readonly legacyPrefixes: readonly string[];
   /** Absent if no traces are sent anywhere. */
   readonly tracing?: Tracing | undefined;
-  /** Told of each request as well. */
-  readonly answered?: (request: AnsweredRequest) => void;
+  /** Told of each request as well, and why it failed, as its caller was told. */
+  readonly answered?: (request: AnsweredRequest, failure: ReasonName | undefined) => void;
 }
 
 /** Gives every request its call and its `x-request-id`, and writes one line when it was answered or cut. */
@@ -54,7 +54,7 @@ export function withAccessLog(handler: Handler, options: AccessLogOptions): Hand
       const latencyMs = Math.round((monotonicNow() - startedAt) * 1000) / 1000;
       const line = lineOf(request, response, call, keys, latencyMs);
       writeLine(log, line);
-      answered?.({ ...line, failure: call.failure });
+      answered?.(line, call.failure);
       span?.end(line.rpc ?? "HTTP", factsOf(line, call), isFault(line));
     });
     if (span === undefined) handler(request, response);
@@ -111,8 +111,6 @@ function authorizationLinesOf({ rawHeaders }: Request): number {
 export interface AnsweredRequest extends Outcome {
   readonly rpc: string | undefined;
   readonly protocol: string | undefined;
-  /** Why it failed, as its caller was told. */
-  readonly failure: ReasonName | undefined;
   readonly latencyMs: number;
 }
 

@@ -1,12 +1,15 @@
 import cluster, { type Worker } from "node:cluster";
+import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Log } from "#src/platform/log.ts";
 import { answeredWithin } from "#src/ratelimit/answered-within.ts";
 import type { RateLimiter } from "#src/ratelimit/limiter.ts";
 import { createChannel, type Channel } from "./channel.ts";
+import { followConnections } from "./handover.ts";
 import type { Measurements } from "./measurements.ts";
 import type { Address, Announcement, Assignment, FromPrimary, FromWorker, Spending } from "./messages.ts";
 import { failuresAfter, mostFailedStarts, pauseBefore } from "./restarts.ts";
+import { untilEnded } from "./until-ended.ts";
 
 /** The workers of this machine. */
 export interface Fleet {
@@ -33,14 +36,19 @@ interface Member extends Channel<FromPrimary> {
   hasListened: boolean;
   /** It finishes its calls, and another has taken its place. */
   isLeaving: boolean;
-  /** Why it could not start, if it said so. */
+  /** Why it ended, if somebody knows. */
   problem: string | undefined;
+  /** Resolves when it has said that it hears; undefined as long as it is not asked. */
+  checking: PromiseWithResolvers<void> | undefined;
   /** Resolves when it has said what it measured; undefined as long as it is not asked. */
   measuring: PromiseWithResolvers<void> | undefined;
 }
 
 /** A scrape waits no longer for a worker that does not answer; it is shown as it was. */
 const measureMs = 1_000;
+const checkEveryMs = 5_000;
+/** A worker that hears nothing for so long does no work either. Far more than a loaded machine makes one wait. */
+const hungMs = 20_000;
 
 /** Keeps that many workers: one that ends or leaves is replaced. */
 export function createFleet(parts: {
@@ -57,6 +65,7 @@ export function createFleet(parts: {
   const members = new Set<Member>();
   const broken = Promise.withResolvers<never>();
   let phase: "starting" | "going" | "stopping" = "starting";
+  const stopping = new AbortController();
   let failures = 0;
 
   // Not handed out by the system: that gives most connections to few processes.
@@ -64,8 +73,28 @@ export function createFleet(parts: {
   // Whoever does not wait for it stops anyway.
   broken.promise.catch(() => undefined);
 
-  function launch(): Member {
-    const worker = cluster.fork();
+  /** Starts one more; resolves when it takes connections. */
+  async function launch(): Promise<Address> {
+    let worker: Worker;
+    try {
+      worker = cluster.fork();
+      // A process that has just ended cannot be told anything; that it ended is heard as well.
+      worker.on("error", (error) => log.debug({ worker: worker.id, err: error }, "a worker did not hear"));
+      if (worker.process.pid === undefined) throw (await once(worker.process, "error"))[0];
+    } catch (error) {
+      const problem = `the system starts no process: ${(error as Error).message}`;
+      if (phase === "going") replace({ problem, hasListened: false, livedMs: 0 });
+      throw new Error(problem, { cause: error });
+    }
+    return enlist(worker).listening.promise;
+  }
+
+  /** As `launch`, for one that nobody waits for: if it cannot start, there will be another. */
+  function add(): void {
+    launch().catch(() => undefined);
+  }
+
+  function enlist(worker: Worker): Member {
     const member: Member = {
       worker,
       startedAt: performance.now(),
@@ -75,15 +104,17 @@ export function createFleet(parts: {
       hasListened: false,
       isLeaving: false,
       problem: undefined,
+      checking: undefined,
       measuring: undefined,
-      // A process that has just ended cannot be told anything; that it ended is heard as well.
       ...createChannel((message: FromPrimary, sent) => worker.send(message, sent)),
     };
-    member.listening.promise.catch(() => undefined);
     members.add(member);
     worker.on("message", (message: FromWorker) => hear(member, message));
-    worker.on("error", (error) => log.debug({ worker: worker.id, err: error }, "a worker did not hear"));
-    worker.on("exit", (code, signal) => left(member, code, signal));
+    const connections = followConnections(worker);
+    void untilEnded(worker).then((how) => {
+      left(member, how);
+      connections.handOver(serving() > 0);
+    });
     return member;
   }
 
@@ -100,6 +131,8 @@ export function createFleet(parts: {
         return member.ready.resolve();
       case "leaving":
         return leaves(member);
+      case "hears":
+        return member.checking?.resolve();
       case "failed":
         member.problem = message.problem;
         return;
@@ -118,13 +151,30 @@ export function createFleet(parts: {
     member.hasListened = true;
     member.listening.resolve(address);
     if (phase === "going") void member.tell({ kind: "go" });
+    void watch(member);
+  }
+
+  /** Kills it once it hears nothing any more: nobody else would, and its callers would wait for ever. */
+  async function watch(member: Member): Promise<void> {
+    while (members.has(member)) {
+      member.checking = Promise.withResolvers();
+      void member.tell({ kind: "check" });
+      try {
+        await answeredWithin(hungMs, member.checking.promise);
+      } catch {
+        member.problem = `it heard nothing for ${hungMs / 1000} seconds and was killed`;
+        member.worker.process.kill("SIGKILL");
+        return;
+      }
+      await sleep(checkEveryMs, undefined, { ref: false });
+    }
   }
 
   function leaves(member: Member): void {
     member.isLeaving = true;
     if (phase !== "going") return;
     log.info({ leaving: member.worker.id }, "a worker finishes its calls; another takes its place");
-    launch();
+    add();
   }
 
   async function count(member: Member, id: number, spent: readonly Spending[]): Promise<void> {
@@ -138,42 +188,46 @@ export function createFleet(parts: {
     for (const member of members) if (member !== from) member.mention({ kind: "announced", spent });
   }
 
-  function left(member: Member, code: number, signal: string): void {
+  function left(member: Member, how: string): void {
     members.delete(member);
     measurements.ended(member.worker.id);
     member.ended.resolve();
     member.ready.resolve();
+    member.checking?.resolve();
+    member.measuring?.resolve();
     const { worker, hasListened, isLeaving, startedAt } = member;
-    const problem = member.problem ?? `it ended with ${signal || code}`;
+    const problem = member.problem ?? `it ended with ${how}`;
     member.listening.reject(new Error(problem));
     if (phase !== "going" || isLeaving) return;
-    failures = failuresAfter(failures, { listened: hasListened, livedMs: performance.now() - startedAt });
+    replace({ ended: worker.id, problem, hasListened, livedMs: performance.now() - startedAt });
+  }
+
+  /** Starts another one, after a pause if those before ended early. */
+  function replace(gone: { ended?: number; problem: string; hasListened: boolean; livedMs: number }): void {
+    const { ended, problem, hasListened, livedMs } = gone;
+    failures = failuresAfter(failures, { listened: hasListened, livedMs });
     const pauseMs = pauseBefore(failures);
     log.error(
-      { ended: worker.id, problem, hadStarted: hasListened, pauseMs },
+      { ended, problem, hadStarted: hasListened, pauseMs },
       "a worker ended by itself; another takes its place",
     );
     if (!hasListened && failures >= mostFailedStarts && serving() === 0)
       return broken.reject(new Error(`no worker is left, and the last ${failures} ended early: ${problem}`));
-    void replace(pauseMs);
-  }
-
-  async function replace(pauseMs: number): Promise<void> {
-    await sleep(pauseMs);
-    if (phase === "going") launch();
+    // Only a stop of the service ends the pause.
+    sleep(pauseMs, undefined, stopping).then(add, () => undefined);
   }
 
   function serving(): number {
     let count = 0;
-    for (const { hasListened, isLeaving } of members) if (hasListened && !isLeaving) count++;
+    for (const { worker, hasListened, isLeaving } of members)
+      if (hasListened && !isLeaving && worker.isConnected()) count++;
     return count;
   }
 
   async function measure(member: Member): Promise<void> {
     member.measuring ??= Promise.withResolvers();
     member.mention({ kind: "measure" });
-    const answered = Promise.race([member.measuring.promise, member.ended.promise]);
-    await answeredWithin(measureMs, answered).catch(() => undefined);
+    await answeredWithin(measureMs, member.measuring.promise).catch(() => undefined);
     member.measuring = undefined;
   }
 
@@ -191,15 +245,16 @@ export function createFleet(parts: {
 
   return {
     async start() {
-      const all = await Promise.all(Array.from({ length: size }, () => launch().listening.promise));
+      const all = await Promise.all(Array.from({ length: size }, launch));
       const [address] = all;
       if (address === undefined) throw new Error("there is no worker");
       return address;
     },
     async go() {
       phase = "going";
-      // Some may have ended since they took connections.
-      while (members.size < size) launch();
+      // Some may have ended since they took connections, or be about to.
+      for (let there = [...members].filter(({ isLeaving }) => !isLeaving).length; there < size; there++)
+        add();
       await Promise.all(
         [...members].map(async (member) => {
           void member.tell({ kind: "go" });
@@ -214,6 +269,7 @@ export function createFleet(parts: {
     serving,
     async stop() {
       phase = "stopping";
+      stopping.abort();
       await Promise.all([...members].map(end));
     },
   };

@@ -41,6 +41,8 @@ export function openLink(): Link {
         return go.resolve();
       case "stop":
         return stop.resolve();
+      case "check":
+        return void channel.tell({ kind: "hears" });
       case "counted":
         return counts.counted(message.id, message.budgets);
       case "announced":

@@ -29,6 +29,8 @@ export type FromPrimary =
   /** The start is done: the worker may say that it is ready. */
   | { readonly kind: "go" }
   | { readonly kind: "stop" }
+  /** It shall say whether it hears. */
+  | { readonly kind: "check" }
   | { readonly kind: "counted"; readonly id: number; readonly budgets: readonly Budget[] }
   | { readonly kind: "announced"; readonly spent: readonly Announcement[] }
   | { readonly kind: "measure" };
@@ -39,6 +41,7 @@ export type FromWorker =
   | { readonly kind: "here" }
   | { readonly kind: "listening"; readonly address: Address }
   | { readonly kind: "ready" }
+  | { readonly kind: "hears" }
   /** It takes no more connections and ends when its calls have: another may take its place. */
   | { readonly kind: "leaving" }
   /** It could not start. */

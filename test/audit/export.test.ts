@@ -191,12 +191,34 @@ describe("a file shows by itself and the public key", () => {
     );
   });
 
+  test("that it holds an event whose head was kept elsewhere, or that the record was another or longer then", async () => {
+    const events = lines.map((line) => JSON.parse(line)).filter(({ type }) => type === "event");
+    const known = async (seq: number, hash: string) => {
+      const head = { seq: BigInt(seq), hash: Buffer.from(hash, "hex") };
+      const { fault } = await verifyExport(each(lines), publicKey, head);
+      return fault && `event ${fault.seq}: ${fault.problem}`;
+    };
+    const { length } = events;
+    expect(await known(0, "00".repeat(32))).toBeUndefined();
+    for (const { seq, hash } of events) expect(await known(seq, hash)).toBeUndefined();
+    expect(await known(3, events[3].hash)).toBe("event 3: it differs from a known head");
+    expect(await known(length + 1, events[3].hash)).toMatch(
+      new RegExp(`^event ${length + 1}: it is missing: the record went on to event ${length + 1} when`),
+    );
+  });
+
   test("how an earlier export leads to a later one, which was asked for from its end", async () => {
     const earlier = await verified(shorter);
     expect(earlier.fault).toBeUndefined();
     const tenant = await organisation(2);
     const first = await verified(linesOf((await fetched(tenant)).body));
     const next = await verified(linesOf((await fetched(tenant, `after=${first.head.seq}`)).body));
+    const { fault } = await verifyExport(
+      each(linesOf((await fetched(tenant, `after=${first.head.seq}`)).body)),
+      publicKey,
+      { ...first.head, seq: 1n },
+    );
+    expect(fault).toMatchObject({ seq: 1n, problem: expect.stringMatching(/^the file begins behind it/) });
     expect(next).toMatchObject({ from: first.head, events: 1n, signatures: 1, fault: undefined });
   });
 });

@@ -39,6 +39,11 @@ test("an export is verified with the file and the public key alone, and ends wit
     ...[0, expect.stringMatching(/signatures were not checked: give --public-key\n$/)],
   ]);
 
+  const known = await verify(file, "--head", `3:${"0".repeat(64)}`);
+  expect([known.code, known.stdout]).toStrictEqual([
+    ...[1, `FAULT  ${service.org.orgId}  event 3: it differs from a known head\n`],
+  ]);
+
   const text = await readFile(file, "utf8");
   await writeFile(file, text.replace("organization.create", "organization.delete"));
   const changed = await verify(file, "--public-key", keyFile);
@@ -52,6 +57,19 @@ test("an export is verified with the file and the public key alone, and ends wit
   expect(await audit("export", "--output", file)).toMatchObject({
     ...{ code: 1, stderr: `patchbay: --output: ${file} is there already; name a new file\n` },
   });
+});
+
+test("what a killed export left in the way of the next is said by name, and stays", async () => {
+  const file = join(folder.path, "next.ndjson");
+  await writeFile(`${file}.part`, "half");
+  const { code, stderr } = await audit("export", "--output", file);
+  expect([code, stderr]).toStrictEqual([
+    ...[
+      1,
+      expect.stringContaining(`${file}.part is there, of an export that runs or was killed: remove it if`),
+    ],
+  ]);
+  expect(await readFile(`${file}.part`, "utf8")).toBe("half");
 });
 
 test("CSV goes to stdout, and what the service refuses is said in its words", async () => {
@@ -91,7 +109,7 @@ test("what is given to verify a file is refused by name if it is of no use", asy
   expect(await verify(csv, "--org", "org_1")).toMatchObject({
     ...{
       code: 1,
-      stderr: "patchbay: --org and --head are for the database; a file is of one organisation\n",
+      stderr: "patchbay: --org is for the database; a file is of one organisation\n",
     },
   });
 });

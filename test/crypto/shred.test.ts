@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { newRootKeyText } from "#src/crypto/root-key.ts";
 import { openConnection } from "#src/db/connection.ts";
+import { fillEveryTable } from "../support/every-table.ts";
 import { untilOneWaits } from "../support/locks.ts";
 import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
 import { blockNotifications } from "../support/replicas.ts";
@@ -108,6 +109,44 @@ describe("an organisation that was shredded", () => {
     );
     expect(living).toHaveLength(0);
   });
+});
+
+test("nothing of a shredded organisation is left but what never was secret", async () => {
+  await using other = await startService({ rootKey });
+  const { org } = other;
+  await using alone = openVault(other.postgres, rootKey);
+  await fillVault(alone, org, upstream.url);
+  await fillEveryTable(other);
+  await other.postgres.asOwner("select shred_organization($1, '{}')", [org.orgId]);
+  await other.app.loops.orgKeys.runOnce();
+  const tables = await other.postgres.asOwner(
+    `select c.relname as name from pg_attribute a join pg_class c on c.oid = a.attrelid
+     where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and not c.relispartition
+       and a.attname = 'org_id' and not a.attisdropped order by name`,
+  );
+  const left: string[] = [];
+  for (const { name } of tables) {
+    const rows = await other.postgres.asOwner(`select from ${String(name)} where org_id = $1 limit 1`, [
+      org.orgId,
+    ]);
+    if (rows.length > 0) left.push(String(name));
+  }
+  expect(left).toStrictEqual([
+    // Its keys were hashed, and the wrapped ones are destroyed.
+    ...["api_key_ends", "api_key_secrets", "api_keys"],
+    ...["audit_anchors", "audit_events", "audit_heads", "audit_starts"],
+    ...["catalog_definitions", "catalog_operations", "catalog_revisions", "catalogs"],
+    // That connections ended, for who watches them.
+    ...["connection_farewells", "connection_heads"],
+    ...["integrations", "operation_drift", "org_keys", "users"],
+  ]);
+  const isErased = async () =>
+    (await other.postgres.asOwner("select from orgs where erased_at is not null")).length > 0;
+  expect(await isErased()).toBe(false);
+  // From an hour later on, it is looked for no more.
+  await other.postgres.asOwner("update orgs set shredded_at = shredded_at - interval '61 minutes'");
+  await other.app.loops.orgKeys.runOnce();
+  expect(await isErased()).toBe(true);
 });
 
 test("the serving role cannot shred, nor destroy a key that is in use", async () => {

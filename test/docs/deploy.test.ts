@@ -47,6 +47,11 @@ describe("the compose file", () => {
     expect(patchbay?.environment?.["DATABASE_URL"]).toContain("${POSTGRES_PASSWORD:?");
     expect(patchbay?.environment?.["PATCHBAY_ROOT_KEY"]).toBeUndefined();
   });
+
+  test("stops the service later than that drains", () => {
+    const [, seconds] = /^(\d+)s$/.exec(compose.services["patchbay"]?.stop_grace_period ?? "") ?? [];
+    expect(Number(seconds)).toBeGreaterThan(Number(settings.drainSeconds.fallback) + 5);
+  });
 });
 
 describe("the Kubernetes manifest", () => {
@@ -156,6 +161,7 @@ interface ComposeService {
   readonly secrets?: readonly string[];
   readonly depends_on?: object;
   readonly healthcheck?: object;
+  readonly stop_grace_period?: string;
   readonly environment?: Readonly<Record<string, string>>;
 }
 

@@ -213,6 +213,39 @@ describe("two workers", () => {
     expect(answered).toContain(workers.ready().at(-1)?.worker);
   });
 
+  /** Stops a worker, and answers once a new connection is on its way to it: `call` waits for an answer over that. */
+  async function stickConnection(): Promise<Disposable & { pid: number; call: Promise<LineReply> }> {
+    const { pid = 0 } = workers.ready().at(-1) ?? {};
+    process.kill(pid, "SIGSTOP");
+    const lines = [workers.line(), workers.line(), workers.line()];
+    const stuck = new Set(lines.map((line) => line.call("GET", "/api/auth/me")));
+    for (const call of stuck) void call.then(() => stuck.delete(call));
+    await vi.waitUntil(() => stuck.size === 1, { timeout: 50_000 });
+    const [call] = stuck;
+    if (call === undefined) throw new Error("none is stuck");
+    return { pid, call, [Symbol.dispose]: () => lines.forEach((line) => line[Symbol.dispose]()) };
+  }
+
+  test("lose one with a connection on its way to it: another answers its calls", async () => {
+    const soFar = workers.ready().length;
+    using stuck = await stickConnection();
+    process.kill(stuck.pid, "SIGKILL");
+    expect(await stuck.call).toMatchObject({ status: 200 });
+    await workers.untilReady(soFar + 1);
+  });
+
+  test("replace one that hangs, and answer what came to it meanwhile", async () => {
+    const soFar = workers.ready().length;
+    using stuck = await stickConnection();
+    expect(await stuck.call).toMatchObject({ status: 200 });
+    await workers.untilReady(soFar + 1);
+    expect(isAlive(stuck.pid)).toBe(false);
+    expect(workers.logged("a worker ended by itself; another takes its place").at(-1)).toMatchObject({
+      problem: "it heard nothing for 20 seconds and was killed",
+      hadStarted: true,
+    });
+  });
+
   test("let one go by SIGTERM: it finishes its calls while another has taken its place; SIGTERM for all ends with 0", async () => {
     await using sibling = await connectSlowSibling();
     using line = workers.line();

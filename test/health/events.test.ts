@@ -53,6 +53,12 @@ test("that a service is unhealthy is recorded together with its event, or not at
   await expect(service.app.loops.health.runOnce()).rejects.toThrow();
   const health = () => postgres.asOwner("select unhealthy_since, last_error from connection_health where connection_id = $1", [id]); // prettier-ignore
   expect(await health()).toEqual([{ unhealthy_since: null, last_error: null }]);
+  // Meanwhile nothing more is claimed: what is found would gather in memory.
+  const due = () => postgres.asOwner("select next_due_at::text from connection_health");
+  const before = await due();
+  service.clock.advance(70_000);
+  await expect(service.app.loops.health.runOnce()).rejects.toThrow();
+  expect(await due()).toEqual(before);
   await postgres.asOwner("alter table events_gone rename to events");
   await service.app.loops.health.runOnce();
   expect(await health()).toMatchObject([{ last_error: expect.any(String) }]);

@@ -1,4 +1,5 @@
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { openConnection } from "#src/db/connection.ts";
 import { startReplicas } from "../support/replicas.ts";
 import type { TestService } from "../support/service.ts";
 import { startUpstream, type Upstream } from "../support/upstream.ts";
@@ -26,6 +27,7 @@ async function disturb(of: TestService, secret: string, slug: string): Promise<n
       apiKey: "a-key",
     };
     const made = await by.rest("POST", "/api/service-connections", wanted);
+    expect(made.body).toMatchObject({ data: expect.anything() });
     const path = `/api/connections/${made.body.data.connection.id}`;
     const tested = await by.rest("POST", `${path}/test`, {});
     const tagged = await by.rest("PATCH", path, { tags: [`round-${round}`] });
@@ -71,4 +73,27 @@ test("changes, tests and deletions of connections, and the sweeps of two replica
   );
   expect(numbers).toHaveLength(2);
   for (const { seqs } of numbers) expect(new Set(seqs as string[]).size).toBe((seqs as string[]).length);
+});
+
+test("a deletion waits for what forgets old transitions before it locks the numbers of its organisation", async () => {
+  const { one, postgres } = replicas;
+  const wanted = { serviceSlug: "custom:gone", baseUrl: upstream.url, apiKey: "a-key" };
+  const { body } = await one.org.rest("POST", "/api/service-connections", wanted);
+  const { id } = body.data.connection;
+  await one.app.loops.health.runOnce();
+  await using forgetting = openConnection(postgres.url, {});
+  await forgetting.run("begin");
+  await forgetting.run("select from connection_transitions where connection_id = $1 for update", [id]);
+  const deleted = one.org.rest("DELETE", `/api/connections/${id}`);
+  await vi.waitUntil(
+    async () => {
+      const waits =
+        "select count(*)::int as n from pg_locks where not granted and locktype = 'transactionid'";
+      return (await postgres.asOwner(waits))[0]?.["n"] !== 0;
+    },
+    { timeout: 2_500, interval: 5 },
+  );
+  await forgetting.run("select from connection_heads where org_id = $1 for update nowait", [one.org.orgId]);
+  await forgetting.run("commit");
+  expect((await deleted).status).toBe(200);
 });

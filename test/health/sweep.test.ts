@@ -1,10 +1,20 @@
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { startProxy } from "../support/postgres-proxy.ts";
 import { createTestDatabase } from "../support/postgres.ts";
+import { startReplicas } from "../support/replicas.ts";
 import { startService, type TestService } from "../support/service.ts";
 import { startUpstream } from "../support/upstream.ts";
+
+let replicas: Awaited<ReturnType<typeof startReplicas>>;
+let service: TestService;
+beforeAll(async () => {
+  replicas = await startReplicas();
+  service = replicas.one;
+});
+afterEach(async () => void (await replicas.postgres.asOwner("delete from connections")));
+afterAll(() => replicas[Symbol.asyncDispose]());
 
 async function register(service: TestService, slug: string, baseUrl: string): Promise<string> {
   const wanted = { serviceSlug: slug, baseUrl, apiKey: "not-for-probes" };
@@ -18,7 +28,6 @@ async function healthOf(service: TestService, id: string) {
 
 describe("a sweep", () => {
   test("probes each active connection when it is due, without its credential, and not before it is due again", async () => {
-    await using service = await startService();
     await using upstream = await startUpstream();
     const probed = await register(service, "custom:a", `${upstream.url}/health`);
     const off = await register(service, "custom:off", `${upstream.url}/off`);
@@ -38,7 +47,6 @@ describe("a sweep", () => {
   });
 
   test("leaves a connection that fails as it was until it is stale, logs the change, and sees it recover", async () => {
-    await using service = await startService();
     await using upstream = await startUpstream();
     const id = await register(service, "aml", upstream.url);
     const sweepAfter = async (milliseconds: number) => {
@@ -57,20 +65,18 @@ describe("a sweep", () => {
   });
 
   test("by two replicas at once probes every connection once", async () => {
-    await using postgres = await createTestDatabase();
-    const rootKey = Buffer.alloc(32, 1).toString("base64");
-    await using one = await startService({ postgres, rootKey });
-    await using two = await startService({ postgres, rootKey });
     await using upstream = await startUpstream();
-    for (let i = 0; i < 30; i++) await register(one, `custom:s${i}`, `${upstream.url}/s${i}`);
-    await Promise.all([one, two, one, two].map(({ app }) => app.loops.health.runOnce()));
+    const { one, other } = replicas;
+    const slugs = Array.from({ length: 30 }, (_, i) => `s${i}`);
+    await Promise.all(slugs.map((slug) => register(one, `custom:${slug}`, `${upstream.url}/${slug}`)));
+    other.clock.advance(one.clock.now().getTime() - other.clock.now().getTime());
+    await Promise.all([one, other, one, other].map(({ app }) => app.loops.health.runOnce()));
     const paths = upstream.asked.map(({ url }) => url);
     expect(paths).toHaveLength(30);
     expect(new Set(paths).size).toBe(30);
   });
 
   test("probes a new base URL at once, although the old one has not answered yet", async () => {
-    await using service = await startService();
     await using old = await startUpstream();
     await using upstream = await startUpstream();
     const { promise: released, resolve: release } = Promise.withResolvers<void>();
@@ -90,7 +96,6 @@ describe("a sweep", () => {
   });
 
   test("of one organisation's connections to a host does not wait for another's that hang there", async () => {
-    await using service = await startService();
     const globex = await service.newOrganization("globex");
     const hanging: ServerResponse[] = [];
     const server = createServer((request, response) => {
@@ -115,7 +120,6 @@ describe("a sweep", () => {
   });
 
   test("asks a host for at most four connections of an organisation at a time", async () => {
-    await using service = await startService();
     const open = new Set<ServerResponse>();
     let most = 0;
     const server = createServer((_, response) => {
@@ -126,7 +130,8 @@ describe("a sweep", () => {
     });
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     const { port } = server.address() as AddressInfo;
-    for (let i = 0; i < 20; i++) await register(service, `custom:h${i}`, `http://127.0.0.1:${port}/${i}`);
+    const places = Array.from({ length: 20 }, (_, i) => `http://127.0.0.1:${port}/${i}`);
+    await Promise.all(places.map((place, i) => register(service, `custom:h${i}`, place)));
     await service.app.loops.health.runOnce();
     server.closeAllConnections();
     server.close();

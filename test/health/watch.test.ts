@@ -151,8 +151,49 @@ describe("a stream of connections", () => {
     own.answer({});
     await org.rest("POST", `/api/connections/${id}/test`, {});
     await stream.until(() => stream.known.get(id)?.unhealthy === undefined);
+    own.answer({ status: 500 });
+    await sweep();
+    await stream.until(() => stream.known.get(id)?.lastError?.message === "the service answered 500");
+    own.answer({ status: 502 });
+    await sweep();
+    await stream.until(() => stream.known.get(id)?.lastError?.message === "the service answered 502");
     stream.stop();
     await own[Symbol.asyncDispose]();
+  });
+
+  test("has that a service is well again although no probe had said that it was not", async () => {
+    const id = await connect();
+    const stream = await current(org);
+    const isUnhealthy = () => stream.known.get(id)?.unhealthy === true;
+    const unasked = async () => {
+      service.clock.advance(400_000);
+      await org.rest("PATCH", `/api/connections/${id}`, { name: `unasked ${made++}` });
+      await stream.until(isUnhealthy);
+    };
+    await unasked();
+    await service.app.loops.health.runOnce();
+    await stream.until(() => !isUnhealthy());
+    await unasked();
+    await service.app.loops.health.runOnce();
+    await stream.until(() => !isUnhealthy());
+    // Switched off, it is asked by tests alone.
+    await org.rest("PATCH", `/api/connections/${id}`, { active: false });
+    await unasked();
+    await org.rest("POST", `/api/connections/${id}/test`, {});
+    await stream.until(() => !isUnhealthy());
+    stream.stop();
+  });
+
+  test("has many changes of one time in few messages", async () => {
+    const id = await connect();
+    const stream = await current(org);
+    const before = stream.messages.length;
+    const since = performance.now();
+    for (let n = 0; n < 40; n++) await org.rest("PATCH", `/api/connections/${id}`, { name: `busy ${n}` });
+    await stream.until(() => stream.known.get(id)?.name === "busy 39");
+    const wakings = 2 + (performance.now() - since) / 245 + (performance.now() - since) / 995;
+    expect(stream.messages.length - before).toBeLessThanOrEqual(wakings);
+    stream.stop();
   });
 
   test("that is cut anywhere goes on at another replica, and misses nothing that many change at once", async () => {
@@ -331,6 +372,20 @@ describe("a stream of connections", () => {
       });
     },
   );
+
+  test("says that its deadline is over when that ends it", async () => {
+    const body = Buffer.from("{}");
+    const reply = await fetch(`${service.url}/patchbay.connections.v1.ConnectionService/WatchConnections`, {
+      method: "POST",
+      headers: {
+        ...{ "content-type": "application/connect+json", "connect-protocol-version": "1" },
+        ...{ "connect-timeout-ms": "300", authorization: `Bearer ${org.secret}` },
+      },
+      body: Buffer.concat([Buffer.from([0, 0, 0, 0, body.length]), body]),
+    });
+    expect(await reply.text()).toMatch(/"code":"deadline_exceeded"[^]*$/);
+    expect(service.logged()).not.toMatch(/"level":(?:40|50)/);
+  });
 
   test("ends within seconds when its key is revoked, and when the service stops, then with a place to go on", async () => {
     const by = await keyFor();

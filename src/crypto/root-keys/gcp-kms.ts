@@ -72,7 +72,9 @@ export async function gcpKms({ key, endpoint }: GcpPlace, patience: Patience): P
         additionalAuthenticatedDataCrc32c: checksum(additionalAuthenticatedData),
       };
       const [answer] = await ask((kms) => kms.decrypt(request, once)).catch(failed(key, true));
-      return checked(answer.plaintext, answer.plaintextCrc32c);
+      const plain = checked(answer.plaintext, answer.plaintextCrc32c);
+      if (answer.plaintext instanceof Uint8Array) answer.plaintext.fill(0);
+      return plain;
     },
   };
 }

@@ -9,8 +9,8 @@ import type { VaultAuth } from "./vault-place.ts";
 export interface VaultToken {
   /** The token in use; logs in if there is none, once for all that ask meanwhile. */
   get(): Promise<string>;
-  /** Vault refused this one: the next is a new one. */
-  forget(refused: string): void;
+  /** Vault refused this one: the next is a new one, unless this one replaced another a moment ago. */
+  replace(refused: string): void;
 }
 
 /** A token, and for how long. */
@@ -23,6 +23,8 @@ interface Lease {
 /** Renewed after this part of its time, so that some tries fit in before its end. */
 const renewAt = 2 / 3;
 const retryMs = 10_000;
+/** Vault refuses a token that it has just given for what its policy lacks: another login would only add one more. */
+const freshMs = 10_000;
 const maxTimerMs = 2 ** 31 - 1;
 
 /** Logs in when it is first asked, and renews what it got for as long as Vault lets it. */
@@ -36,6 +38,7 @@ export function createVaultToken(parts: {
   let current: string | undefined;
   let loggingIn: Promise<string> | undefined;
   let timer: NodeJS.Timeout | undefined;
+  let replacedAtMs = -Infinity;
 
   async function logIn(): Promise<string> {
     const lease = await obtain(parts);
@@ -79,6 +82,13 @@ export function createVaultToken(parts: {
     }
   }
 
+  function replace(refused: string): void {
+    const isLogin = auth.method === "approle" || auth.method === "kubernetes";
+    if (isLogin && performance.now() - replacedAtMs < freshMs) return;
+    replacedAtMs = performance.now();
+    forget(refused);
+  }
+
   function forget(refused: string): void {
     if (current !== refused) return;
     clearTimeout(timer);
@@ -86,7 +96,7 @@ export function createVaultToken(parts: {
   }
 
   return {
-    forget,
+    replace,
     get: async () => current ?? (loggingIn ??= logIn().finally(() => (loggingIn = undefined))),
   };
 }

@@ -28,7 +28,7 @@ export function vaultTransit(place: VaultPlace, { vaultToken: given, log }: Root
     const first = await token.get();
     const answer = await client.post(path, { token: first, body, signal });
     if (answer.status !== 403) return answer;
-    token.forget(first);
+    token.replace(first);
     const second = await token.get();
     return second === first ? answer : client.post(path, { token: second, body, signal });
   }

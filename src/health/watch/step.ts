@@ -20,11 +20,21 @@ export interface Step {
 const nothing = { reset: false, connections: [], removedIds: [], current: false } as const;
 
 /** A connection may have 300 KiB of metadata and params, and a gRPC client takes 4 MiB unless it says otherwise. */
-const pageSize = 50;
 const messageBytes = 256 * 1024;
+const pageSize = 50;
+
+/** How many connections to read next, by how many were sent at once before: large ones that do not fit are read in vain. */
+export function pageAfter({ connections }: Step): number {
+  return connections.length === 0 ? pageSize : Math.min(pageSize, 2 * connections.length);
+}
 
 /** What is next for a caller that was sent all up to the place. All of it is read at one moment. */
-export async function nextStep(tx: Tx, caller: Caller, place: Place | undefined): Promise<Step> {
+export async function nextStep(
+  tx: Tx,
+  caller: Caller,
+  place: Place | undefined,
+  most = pageSize,
+): Promise<Step> {
   const sight = sightOf(caller);
   const head = await readHead(tx, caller.orgId);
   const isGood = place?.sight === sight && place.seq >= head.keptFrom && place.seq <= head.seq;
@@ -32,15 +42,21 @@ export async function nextStep(tx: Tx, caller: Caller, place: Place | undefined)
     return { ...nothing, reset: true, place: { seq: head.seq, listedTo: "", sight } };
   }
   return place.listedTo === undefined
-    ? changesBehind(tx, caller, place, head.seq)
-    : listBehind(tx, caller, place, place.listedTo);
+    ? changesBehind(tx, caller, place, head.seq, most)
+    : listBehind(tx, caller, place, place.listedTo, most);
 }
 
 /** What changes meanwhile has a number behind the place's. */
-async function listBehind(tx: Tx, caller: Caller, place: Place, listedTo: string): Promise<Step> {
-  const listed = await listConnections(tx, caller, {}, { after: listedTo, limit: pageSize });
+async function listBehind(
+  tx: Tx,
+  caller: Caller,
+  place: Place,
+  listedTo: string,
+  most: number,
+): Promise<Step> {
+  const listed = await listConnections(tx, caller, {}, { after: listedTo, limit: most });
   const connections = fitting(listed);
-  const isLast = listed.length < pageSize && connections.length === listed.length;
+  const isLast = listed.length < most && connections.length === listed.length;
   return {
     ...nothing,
     connections,
@@ -48,17 +64,23 @@ async function listBehind(tx: Tx, caller: Caller, place: Place, listedTo: string
   };
 }
 
-async function changesBehind(tx: Tx, caller: Caller, place: Place, headSeq: number): Promise<Step> {
-  const read = place.seq < headSeq ? await readChanges(tx, caller, place.seq, pageSize) : [];
+async function changesBehind(
+  tx: Tx,
+  caller: Caller,
+  place: Place,
+  headSeq: number,
+  most: number,
+): Promise<Step> {
+  const read = place.seq < headSeq ? await readChanges(tx, caller, place.seq, most) : [];
   const ids = [...new Set(read.map(({ connectionId }) => connectionId))];
   const listed =
-    ids.length === 0 ? [] : await listConnections(tx, caller, { ids }, { after: "", limit: pageSize });
+    ids.length === 0 ? [] : await listConnections(tx, caller, { ids }, { after: "", limit: most });
   const visible = new Map(listed.map((connection) => [connection.id, connection]));
 
   const sent = new Map<string, Connection>();
   const removedIds = new Set<string>();
   let bytes = 0;
-  let seq = read.length < pageSize ? headSeq : (read.at(-1)?.seq ?? headSeq);
+  let seq = read.length < most ? headSeq : (read.at(-1)?.seq ?? headSeq);
   let last = place.seq;
   for (const { seq: number, connectionId, was } of read) {
     const connection = visible.get(connectionId);

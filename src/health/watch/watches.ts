@@ -13,7 +13,7 @@ import { takenInTime } from "#src/platform/taken-in-time.ts";
 import { TooManyStreams } from "#src/ratelimit/errors.ts";
 import type { Heads } from "./heads.ts";
 import { placeOf, positionOf, sightOf, type Place } from "./place.ts";
-import { nextStep, type Step } from "./step.ts";
+import { nextStep, pageAfter, type Step } from "./step.ts";
 
 /** Streams of connections and their changes. */
 export interface Watches {
@@ -63,6 +63,7 @@ export function createWatches(parts: {
     let place = from;
     let isCurrent = false;
     let hasMoved = true;
+    let most: number | undefined;
     const wake = () => {
       hasMoved = true;
       alarm.ring();
@@ -85,14 +86,17 @@ export function createWatches(parts: {
       // Before the read: what comes during it must not be slept through.
       hasMoved = false;
       const reader = callerNow();
-      const step = await database.read(reader.orgId, (tx) => nextStep(tx, reader, place));
+      const step = await database.read(reader.orgId, (tx) => nextStep(tx, reader, place, most));
       place = step.place;
+      most = pageAfter(step);
       hasMoved ||= !step.current;
       if (!isNews(step, isCurrent) && !isDue) continue;
       isCurrent = step.current;
       sentAt = monotonicNow();
       yield step;
     }
+    // Its deadline is over, or the caller went away: to end well would say that no more changes come.
+    throw signal.reason;
   }
 
   async function* counted(reader: Reader): AsyncIterable<Step> {

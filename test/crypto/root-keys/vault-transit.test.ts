@@ -299,6 +299,20 @@ describe("a login", () => {
     },
   );
 
+  test("is not made again for each call that a policy does not allow", async () => {
+    await writeFile(file, "canary-secret");
+    vault.letIn("auth/approle/login", { role_id: "limited", secret_id: "canary-secret" }, lasting);
+    const rootKey = await open(at(undefined, `?auth=approle&role_id=limited&secret_id_file=${file}`));
+    const before = vault.authPaths().length;
+    vault.failWith((path) =>
+      path.startsWith("transit/") ? vaultError(403, "permission denied") : undefined,
+    );
+    for (let call = 0; call < 10; call++) {
+      expect(await outcome(rootKey.wrap(newKey(), context))).toMatch(/^refused: .*let the policy/);
+    }
+    expect(vault.authPaths().slice(before)).toStrictEqual(["approle/login", "approle/login"]);
+  });
+
   test("whose token comes near the end of its time is made again, before a call needs it", async () => {
     await writeFile(file, "canary-secret");
     const body = { role_id: "ending", secret_id: "canary-secret" };

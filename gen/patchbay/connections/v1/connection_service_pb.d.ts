@@ -1047,8 +1047,8 @@ export declare const ConnectionService: GenService<{
    * Without a position, the first message has `reset`, all connections follow, and the
    * message after the last of them has `current`. From then on, a connection is sent
    * as it is now whenever it is made or changed, another credential is stored or its
-   * state of health changes: another stage that fails, healthy or unhealthy. The time
-   * and latency of each probe are no change. `removed_ids` names those that were
+   * health changes: another failure, healthy or unhealthy, another certificate. The
+   * time and latency of each probe are no change. `removed_ids` names those that were
    * deleted, or that the caller may no longer see. Several changes in a row may be sent
    * as one; the latest state always is. After 15 seconds without a change, there is a
    * message that says only how far.
