@@ -98,6 +98,8 @@ export function createSubscriptions(parts: {
       } else if (monotonicNow() - reportedAt >= heartbeatMs) yield* report([]);
       else await alarm.rung(turnMs);
     }
+    // Its deadline is over, or the reader went away: to end well would say that no more events come.
+    throw signal.reason;
   }
 
   async function* counted(reader: Reader): AsyncIterable<Report> {

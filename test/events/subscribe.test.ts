@@ -276,3 +276,16 @@ describe("a stream ends", () => {
     expect(reasonOf(await stream.ended)).toBe(reason);
   });
 });
+
+test("a stream says that its deadline is over when that ends it", async () => {
+  const body = Buffer.from('{"logs":[{"log":"service","earliest":true}]}');
+  const reply = await fetch(`${events.service.url}/patchbay.events.v1.EventService/Subscribe`, {
+    method: "POST",
+    headers: {
+      ...{ "content-type": "application/connect+json", "connect-protocol-version": "1" },
+      ...{ "connect-timeout-ms": "300", authorization: `Bearer ${events.service.org.secret}` },
+    },
+    body: Buffer.concat([Buffer.from([0, 0, 0, 0, body.length]), body]),
+  });
+  expect(await reply.text()).toMatch(/"code":"deadline_exceeded"[^]*$/);
+});
