@@ -167,6 +167,8 @@ BEGIN
 END
 $$;
 --> statement-breakpoint
+-- Of one small table.
+-- squawk-ignore require-concurrent-index-creation
 CREATE INDEX orgs_to_be_erased ON orgs (id) WHERE shredded_at IS NOT NULL AND erased_at IS NULL;
 --> statement-breakpoint
 -- As before, but the keys of a shredded organisation are unknown.
