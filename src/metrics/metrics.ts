@@ -17,7 +17,7 @@ export type Measures = readonly MetricObjectWithValues<MetricValue<string>>[];
 
 /** What the service counts for its operators. None of it names an organisation, a key or a path. */
 export interface Metrics extends Meter {
-  requestAnswered(request: AnsweredRequest, failure?: ReasonName): void;
+  readonly requestAnswered: (request: AnsweredRequest, failure?: ReasonName) => void;
   /** Watches the process as well, from now on. */
   watchProcess(): void;
   /** All of it, as Prometheus reads it. */

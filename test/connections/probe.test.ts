@@ -23,7 +23,7 @@ test.each(answers)(
   async (_, answer) => {
     await using upstream = await startUpstream(answer);
     const result = await probe.reach({ orgId: "acme", baseUrl: upstream.origin });
-    expect(result).toStrictEqual({ ok: true, status: 200, latencyMs: expect.any(Number) as number });
+    expect(result).toEqual({ ok: true, status: 200, latencyMs: expect.any(Number) as number });
     await upstream.abandoned();
   },
 );
@@ -31,7 +31,7 @@ test.each(answers)(
 test("a service that answers 5xx is not healthy, however long it goes on", async () => {
   await using upstream = await startUpstream("HTTP/1.1 503 Service Unavailable\r\n\r\nwait");
   const result = await probe.reach({ orgId: "acme", baseUrl: upstream.origin });
-  expect(result).toStrictEqual({
+  expect(result).toEqual({
     ok: false,
     status: 503,
     stage: "status",

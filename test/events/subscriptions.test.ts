@@ -41,7 +41,7 @@ function streams() {
     await reports.next();
     return async () => {
       stop.abort();
-      await reports.next();
+      await expect(reports.next()).rejects.toBe(stop.signal.reason);
     };
   };
 }
