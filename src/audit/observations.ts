@@ -1,4 +1,5 @@
 import { LRUCache } from "lru-cache";
+import { upTo } from "#src/platform/up-to.ts";
 import type { Database } from "#src/db/database.ts";
 import { createBackground } from "#src/platform/background.ts";
 import { levelOfFailure } from "#src/platform/errors.ts";
@@ -42,7 +43,7 @@ export function createObservations(parts: {
   now: () => Date;
 }): Observations {
   const { failed, quietMs, database, log, now } = parts;
-  const notedByName = new LRUCache<string, Noted>({ max: maxRemembered });
+  const notedByName = new LRUCache<string, Noted>(upTo(maxRemembered));
   const background = createBackground({ name: parts.name, log, maxWaiting, closeMs });
 
   return {

@@ -1,5 +1,6 @@
 import { createHash, createSecretKey, type KeyObject } from "node:crypto";
 import { LRUCache } from "lru-cache";
+import { upTo } from "#src/platform/up-to.ts";
 import type { Log } from "#src/platform/log.ts";
 import { ServiceError } from "#src/platform/errors.ts";
 import { within } from "#src/platform/within.ts";
@@ -53,7 +54,7 @@ export function createUnwrap(
   const { findKey, monotonicNow = () => performance.now() } = parts;
   const warn = createRootKeyWarnings(parts.log, monotonicNow);
   const unwrapped = new LRUCache<string, Unwrapped>({
-    ...{ max: 10_000, ttl: cacheMs, ttlAutopurge: true },
+    ...{ ...upTo(10_000), ttl: cacheMs, ttlAutopurge: true },
     ...{ perf: { now: monotonicNow }, ttlResolution: 0 },
   });
   const asking = new Map<string, Promise<KeyObject>>();

@@ -1,4 +1,5 @@
 import { LRUCache } from "lru-cache";
+import { upTo } from "#src/platform/up-to.ts";
 import type { Database } from "./database.ts";
 
 /** How long an answer of the database is good, even if no change is announced: no change takes longer to be seen. */
@@ -52,7 +53,7 @@ export async function createRecent<T extends object>(parts: {
   monotonicNow: () => number;
 }): Promise<Recent<T>> {
   const { database, kinds, dependsOn, monotonicNow } = parts;
-  const known = new LRUCache<string, Remembered<T>>({ max: maxRemembered });
+  const known = new LRUCache<string, Remembered<T>>(upTo(maxRemembered));
   const asking = new Map<string, Asking<T>>();
   /** The epoch of each thing's last change, by its name in announcements. */
   const changes = new Map<string, number>();

@@ -1,5 +1,6 @@
 import { createSecretKey, randomBytes, type KeyObject } from "node:crypto";
 import { LRUCache } from "lru-cache";
+import { upTo } from "#src/platform/up-to.ts";
 import type { Keyring, Sealer } from "#src/crypto/keyring.ts";
 import type { Database, Tx } from "#src/db/database.ts";
 import { Secret } from "#src/platform/secret.ts";
@@ -35,7 +36,7 @@ export function createDataKeys(parts: {
   keyring: Pick<Keyring, "open">;
 }): DataKeys {
   const { database, keyring } = parts;
-  const known = new LRUCache<string, KeyObject>({ max: 10_000, ttl: cacheMs });
+  const known = new LRUCache<string, KeyObject>({ ...upTo(10_000), ttl: cacheMs });
   /** After a start, hundreds may need the same one at once. */
   const opening = new Map<string, Promise<KeyObject>>();
 

@@ -1,4 +1,5 @@
 import { LRUCache } from "lru-cache";
+import { upTo } from "#src/platform/up-to.ts";
 import type { Database } from "#src/db/database.ts";
 import { QuotaExhausted } from "./errors.ts";
 import { storedBytes } from "./store.ts";
@@ -22,7 +23,7 @@ interface Used {
  */
 export function createQuota(parts: { database: Pick<Database, "read">; limitBytes: number }): Quota {
   const { database, limitBytes } = parts;
-  const known = new LRUCache<string, Used>({ max: 10_000, ttl: lookMs });
+  const known = new LRUCache<string, Used>({ ...upTo(10_000), ttl: lookMs });
   const looking = new Map<string, Promise<Used>>();
 
   function count(used: Used, bytes: number): void {

@@ -1,6 +1,7 @@
 import { lookup as systemLookup } from "node:dns";
 import { connect as connectTcp, type LookupFunction } from "node:net";
 import { LRUCache } from "lru-cache";
+import { upTo } from "#src/platform/up-to.ts";
 import { Overloaded } from "#src/platform/byte-budget.ts";
 import { ServiceError } from "#src/platform/errors.ts";
 import { isListed, permitsHost, type OutboundAllow } from "./allow.ts";
@@ -164,7 +165,7 @@ export function createOutbound(options: {
   }
 
   /** Base URLs that may be called. Nothing that is looked up decides here, so each is judged once. */
-  const targets = new LRUCache<string, BaseUrl>({ max: 1_000 });
+  const targets = new LRUCache<string, BaseUrl>(upTo(1_000));
 
   function targetOf(raw: string, kind: AddressDenied["kind"]): BaseUrl {
     const known = targets.get(raw);

@@ -1,6 +1,7 @@
 import { isIP, isIPv4 } from "node:net";
 import ipaddr from "ipaddr.js";
 import { LRUCache } from "lru-cache";
+import { upTo } from "./up-to.ts";
 
 /** An IP address. IPv4 that came over IPv6, as in `::ffff:10.0.0.1`, is the IPv4 that it means. */
 export type Address = ipaddr.IPv4 | ipaddr.IPv6;
@@ -53,7 +54,7 @@ export function canonicalAddress(shown: string | undefined): string | undefined 
 }
 
 /** Of clients that call again. A socket for both families shows even IPv4 in a spelling that takes long to read. */
-const canonical = new LRUCache<string, string>({ max: 1_000 });
+const canonical = new LRUCache<string, string>(upTo(1_000));
 
 /** `::ffff:0:0/96` stands for IPv4. */
 const mappedBits = 96;

@@ -1,4 +1,5 @@
 import { LRUCache } from "lru-cache";
+import { upTo } from "#src/platform/up-to.ts";
 import { look, spend, type Budget, type Debt, type RateLimit } from "./gcra.ts";
 
 /** Counts what each name spends. It returns promises, so that a limiter that replicas share can take its place. */
@@ -22,7 +23,7 @@ const maxNames = 65_536;
 /** A limiter of this process alone: with several replicas, each allows the whole limit. */
 export function createRateLimiter(now: () => Date): LocalRateLimiter {
   // By size and not by number: for a number, the memory of all is taken at once, which also makes a start slower.
-  const debts = new LRUCache<string, Debt>({ maxSize: maxNames, sizeCalculation: () => 1 });
+  const debts = new LRUCache<string, Debt>(upTo(maxNames));
   return {
     async spend(name, rate, alreadyMade) {
       const { debt, budget } = spend(rate, debts.get(name), now().getTime(), alreadyMade);

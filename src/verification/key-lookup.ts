@@ -1,5 +1,6 @@
 import { hash } from "node:crypto";
 import { LRUCache } from "lru-cache";
+import { upTo } from "#src/platform/up-to.ts";
 import type { Pepper } from "#src/crypto/service-keys.ts";
 import type { Database } from "#src/db/database.ts";
 import { createRecent, maxRemembered, type Moment } from "#src/db/recent.ts";
@@ -61,7 +62,7 @@ export async function createKeyLookup(parts: {
   });
   // Unknown and revoked secrets. Apart from the good ones, or a flood of made-up keys would push the good ones out;
   // together, so that a revoked key is not answered sooner than one that never existed.
-  const refused = new LRUCache<string, Refused>({ max: maxRemembered });
+  const refused = new LRUCache<string, Refused>(upTo(maxRemembered));
   /** By what each answer is remembered: to hash a secret again costs more than to look at its answer. */
   const ids = new WeakMap<PresentedKey, string>();
   let importsExist = false;

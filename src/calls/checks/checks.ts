@@ -1,4 +1,5 @@
 import { LRUCache } from "lru-cache";
+import { upTo } from "#src/platform/up-to.ts";
 import type { OperationContract } from "#src/operations/operation.ts";
 import type { Log } from "#src/platform/log.ts";
 import { createTally } from "#src/platform/tally.ts";
@@ -39,7 +40,7 @@ interface Lately {
 export function createChecks({ log }: { log: Log }): Checks {
   const usual = createCheckThread(log);
   const apart = createCheckThread(log);
-  const lately = new LRUCache<string, Lately>({ max: maxRemembered, ttl: rememberedMs });
+  const lately = new LRUCache<string, Lately>({ ...upTo(maxRemembered), ttl: rememberedMs });
   const outputs = createTally();
 
   function noteLong(orgId: string, tookMs: number): Lately {

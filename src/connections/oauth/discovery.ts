@@ -1,4 +1,5 @@
 import { LRUCache } from "lru-cache";
+import { upTo } from "#src/platform/up-to.ts";
 import type { OAuth2Method } from "#src/integrations/integration.ts";
 import type { Exchange } from "./fetch.ts";
 import { shown, TokenFailure } from "./token-failure.ts";
@@ -18,7 +19,7 @@ const rememberedMs = 60 * 60_000;
 
 /** What a service says of its endpoints is believed for at most an hour. */
 export function createDiscover(exchange: Exchange, monotonicNow: () => number): Discover {
-  const known = new LRUCache<string, { at: number; metadata: Metadata }>({ max: 1_000 });
+  const known = new LRUCache<string, { at: number; metadata: Metadata }>(upTo(1_000));
 
   async function metadataOf(orgId: string, issuer: string): Promise<Metadata> {
     // By organisation, as the address rules of one share's look-ups are not those of another.

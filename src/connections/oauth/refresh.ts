@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { LRUCache } from "lru-cache";
+import { upTo } from "#src/platform/up-to.ts";
 import { unchanged } from "#src/db/database.ts";
 import type { Connection } from "../connection.ts";
 import type { SealedConnection } from "../store.ts";
@@ -50,10 +51,10 @@ export function createRefresh(parts: AttemptParts): Refresh {
   const attempt = createAttempt(parts);
   const flights = new Map<string, Promise<Settled>>();
   /** Grants that fail, so that calls with a token that still is good do not ask the database each time. */
-  const failing = new LRUCache<string, { version: number; until: Date; reason: string }>({ max: 10_000 });
+  const failing = new LRUCache<string, { version: number; until: Date; reason: string }>(upTo(10_000));
 
   /** Tokens that were made because a service refused the previous one. If it refuses these too, another is no help. */
-  const replacements = new LRUCache<string, { version: number; at: number }>({ max: 10_000 });
+  const replacements = new LRUCache<string, { version: number; at: number }>(upTo(10_000));
 
   /** Decides, and takes the lease if the service is to be asked. */
   function decide(ref: GrantRef, known: number, mayAsk: boolean) {

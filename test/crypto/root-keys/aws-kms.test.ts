@@ -23,7 +23,10 @@ beforeAll(async () => {
   arn = kms.newKey("1234abcd-12ab-34cd-56ef-1234567890ab");
   kms.alias("alias/patchbay", arn);
 });
-afterAll(() => kms[Symbol.asyncDispose]());
+afterAll(async () => {
+  vi.unstubAllEnvs();
+  await kms[Symbol.asyncDispose]();
+});
 
 beforeEach(() => {
   vi.stubEnv("AWS_ACCESS_KEY_ID", awsCredentials.accessKeyId);

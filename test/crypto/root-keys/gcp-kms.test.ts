@@ -22,6 +22,7 @@ beforeAll(async () => {
   await writeFile(keyFile, kms.keyFile, { mode: 0o600 });
 });
 afterAll(async () => {
+  vi.unstubAllEnvs();
   await kms[Symbol.asyncDispose]();
   await rm(keyFile);
 });
@@ -119,7 +120,7 @@ test("credentials that are not there are something to change, and are found once
   );
   vi.stubEnv("GOOGLE_APPLICATION_CREDENTIALS", undefined);
   vi.stubEnv("METADATA_SERVER_DETECTION", "none");
-  vi.stubEnv("HOME", "/nowhere");
+  vi.stubEnv("HOME", `${keyFile}.nobody`);
   expect(await outcome(rootKey.wrap(newKey(), context))).toMatch(
     /^refused: .*was not asked .*check the credentials/,
   );

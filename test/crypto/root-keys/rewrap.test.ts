@@ -31,6 +31,7 @@ beforeAll(async () => {
   for (const [name, value] of Object.entries(awsEnv)) vi.stubEnv(name, value);
 });
 afterAll(async () => {
+  vi.unstubAllEnvs();
   for (const one of [vault, kms, upstream, postgres]) await one[Symbol.asyncDispose]();
 });
 
