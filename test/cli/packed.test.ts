@@ -198,14 +198,15 @@ describe("a start", () => {
     const read = new Set(["main.js", ...names.flatMap(named)]);
     // A set also yields what is added on the way.
     for (const file of read) {
-      const imports = codeOf(file).matchAll(/^(?:\} from|import(?: .* from)?) "\.\/(.+)";$/gm);
+      const imports = codeOf(file).matchAll(/\b(?:from|import)"\.\/([^"]+)"/g);
       for (const [, imported = ""] of imports) read.add(imported);
     }
     return [...read];
   }
 
+  /** By their maps, which name what each was made of. */
   const holds = (files: string[], name: string) =>
-    files.some((file) => codeOf(file).includes(`node_modules/${name}/`));
+    files.some((file) => codeOf(`${file}.map`).includes(`node_modules/${name}/`));
 
   test("reads neither the Redis client, which needs a setting, nor the code of other commands", () => {
     const read = readFor("program", "start", "serve");
