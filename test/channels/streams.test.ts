@@ -309,11 +309,20 @@ test("whatever cuts the stream, repeats its events and takes its reader away, ea
     const reader = readers[i % 2]!;
     const ahead =
       Math.max(...readers.map(({ clock }) => clock.now().getTime())) - reader.clock.now().getTime();
-    // Each time the one before is taken for dead.
-    await services.endLeases();
-    // Beyond the pause of one that was cut.
-    await later(ahead / 1_000 + 31, reader);
-    await later(0, reader);
+    const isRead = () =>
+      vi
+        .waitUntil(() => server.opened.length > i, { timeout: 5_000 })
+        .then(
+          () => true,
+          () => false,
+        );
+    // Each time the one before is taken for dead; what it notes of its cut may come behind that.
+    do {
+      await services.endLeases();
+      // Beyond the pause of one that was cut.
+      await later(ahead / 1_000 + 31, reader);
+      await later(0, reader);
+    } while (!(await isRead()));
     const { headers, response } = await server.stream(i);
     const from = Number(headers["last-event-id"] ?? "1");
     const to = Math.min(from + 1 + ((i * 7) % 11), last);
