@@ -1,11 +1,8 @@
-import type { Database, Tx } from "#src/db/database.ts";
+import type { Tx } from "#src/db/database.ts";
 import { sql } from "#src/db/drizzle.cjs";
-import type { Log } from "#src/platform/log.ts";
 import { createLoop, type Loop } from "#src/platform/loop.ts";
 import { KeyDestroyed, RootKeyUnavailable } from "./errors.ts";
-import type { RootKeyParts } from "./named-root-key.ts";
-import { createKeyRotation, unfinishedRotations } from "./rotation.ts";
-import type { SealedColumn } from "./sealed-column.ts";
+import { createKeyRotation, unfinishedRotations, type KeyRotationParts } from "./rotation.ts";
 
 const everyMs = 60_000;
 /** Organisations that are asked for at once. */
@@ -23,14 +20,7 @@ interface Warned {
 }
 
 /** Finishes what replacing keys and shredding organisations began, whatever stopped it. */
-export function createKeyUpkeep(
-  parts: RootKeyParts & {
-    readonly database: Database;
-    readonly sealedColumns: readonly SealedColumn[];
-    readonly log: Log;
-    readonly now: () => Date;
-  },
-): Loop {
+export function createKeyUpkeep(parts: KeyRotationParts): Loop {
   const { database, log, now } = parts;
   const rotation = createKeyRotation(parts);
   /** By organisation. */

@@ -38,14 +38,15 @@ export interface FinishedRotation extends Resealed {
 const attempts = 30;
 const pauseMs = 250;
 
-export function createKeyRotation(
-  parts: RootKeyParts & {
-    readonly database: Database;
-    readonly sealedColumns: readonly SealedColumn[];
-    readonly log: Log;
-    readonly now: () => Date;
-  },
-): KeyRotation {
+/** What replacing keys needs. */
+export interface KeyRotationParts extends RootKeyParts {
+  readonly database: Database;
+  readonly sealedColumns: readonly SealedColumn[];
+  readonly log: Log;
+  readonly now: () => Date;
+}
+
+export function createKeyRotation(parts: KeyRotationParts): KeyRotation {
   const { database, rootKey, now } = parts;
   const { unwrap, forget } = createUnwrap({
     ...parts,

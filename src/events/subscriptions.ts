@@ -30,7 +30,10 @@ export interface Reader {
 
 /** Streams of events. */
 export interface Subscriptions {
-  /** Reports the events as they are stored, until the reader's signal aborts. The first report says where it begins. */
+  /**
+   * Reports the events as they are stored. The first report says where it begins. It ends only by a failure: that of
+   * the reader's signal, whose deadline may be over, or why the reader may not read on.
+   */
   open(reader: Reader): AsyncIterable<Report>;
   /** Ends all streams: they would hold up a shutdown. */
   stop(): void;

@@ -5,6 +5,7 @@ import { Reason } from "#gen/patchbay/errors/v1/errors_pb.js";
 import { createIntakeCounts } from "#src/eventlog/counts.ts";
 import { QuotaExhausted } from "#src/eventlog/errors.ts";
 import { createMetrics } from "#src/metrics/metrics.ts";
+import { createOrders } from "../support/orders.ts";
 import { startUpstream, type Upstream } from "../support/upstream.ts";
 import { startWebhooks, type WebhookService } from "../support/webhooks.ts";
 import type { TestService } from "../support/service.ts";
@@ -124,20 +125,7 @@ test("deliveries are counted by how they end, and first tries by how late they a
 });
 
 test("events are counted as new, as known, or as not stored", async () => {
-  const { url: receiver } = await service.org.client.channels.createChannel({
-    name: "orders",
-    source: { case: "cloudEvents", value: {} },
-  });
-  const send = (id: string) =>
-    fetch(receiver, {
-      method: "POST",
-      headers: {
-        authorization: `Bearer ${service.org.secret}`,
-        ...{ "content-type": "application/json", "ce-specversion": "1.0" },
-        ...{ "ce-id": id, "ce-source": "/shop", "ce-type": "order.made" },
-      },
-      body: "{}",
-    });
+  const { send } = await createOrders(service.org);
   const counted = (outcome: string) => `patchbay_events_received_total{outcome="${outcome}"}`;
   expect(await moved(counted("new"), () => send("1"))).toBe(1);
   expect(await moved(counted("known"), () => send("1"))).toBe(1);

@@ -5,6 +5,7 @@ import { parseOutboundAllow } from "#src/outbound/allow.ts";
 import { observedOutbound } from "#src/outbound/observed.ts";
 import type { Tracing } from "#src/platform/tracing.ts";
 import { createOtlpTracing } from "#src/tracing/otlp.ts";
+import { createOrders } from "../support/orders.ts";
 import { startService, type TestService } from "../support/service.ts";
 import { startUpstream, type Upstream } from "../support/upstream.ts";
 import { startReceiver, type ReceivedSpan, type Receiver } from "./receiver.ts";
@@ -220,20 +221,7 @@ describe("a stream", () => {
   ])(
     "over %s keeps its trace: later reads are parts of it, and it ends with the stream",
     async (_, open, digit) => {
-      const { channel, url } = await service.org.client.channels.createChannel({
-        name: "orders",
-        source: { case: "cloudEvents", value: {} },
-      });
-      const publish = (id: string) =>
-        fetch(url, {
-          method: "POST",
-          headers: {
-            authorization: `Bearer ${service.org.secret}`,
-            ...{ "content-type": "application/json", "ce-specversion": "1.0" },
-            ...{ "ce-id": id, "ce-source": "/shop", "ce-type": "order.made" },
-          },
-          body: "{}",
-        });
+      const { channel, send: publish } = await createOrders(service.org);
       const traceId = digit.repeat(32);
       const stopping = new AbortController();
       const traceparent = `00-${traceId}-${traceIds.caller}-01`;
